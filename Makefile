@@ -1,0 +1,46 @@
+# bopkit: two commands do all the set-up on a machine with Python 3.11 and make.
+#   make demo    train, export and benchmark a small network on the embedded digits
+#   make test    all tests; bare `pytest` in the environment runs the fast ones
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := bopkit cli models export tests
+DEMO := demo
+
+.PHONY: demo test fix check docs clean
+
+# Editable: from the root of the repository a plain install would be hidden by the folder bopkit/.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/bopkit train binarynet --dataset digits --hparams-set bop_digits --validationset --output-dir $(DEMO)
+	$(BIN)/bopkit export $(DEMO)/model.h5 --tflite --savedmodel
+	$(BIN)/bopkit benchmark $(DEMO)/model.h5 $(DEMO)/model $(DEMO)/model.tflite --dataset digits
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "integration or not integration"
+
+fix: $(VENV)/.installed
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# Types are checked on a scratch install: on the mapped folders mypy would see two files and call that success.
+check: $(VENV)/.installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	rm -rf .typecheck build
+	$(BIN)/python -m pip install --quiet --no-deps --target .typecheck .
+	$(BIN)/python tests/check_types.py
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate_cli.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info

@@ -1,0 +1,43 @@
+"""bopkit: train binarized neural networks with Bop, export them bit-packed, measure them.
+
+Every command of the command line is one function here. Importing bopkit imports no TensorFlow, but makes
+`tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from bopkit import keras2
+
+_FUNCTIONS = {
+    "train_model": "bopkit.training",
+    "export_model": "bopkit.export",
+    "benchmark_artifacts": "bopkit.benchmark",
+    "init_model": "bopkit.initialise",
+    "list_models": "bopkit.catalogue",
+    "list_hparams": "bopkit.catalogue",
+    "list_datasets": "bopkit.data",
+    "open_dataset": "bopkit.data",
+    "prepare_datasets": "bopkit.data",
+    "load_model": "bopkit.model_file",
+    "diagnose": "bopkit.doctor",
+    "serve_tensorboard": "bopkit.tensorboard",
+}
+"""Public functions and the modules that define them: a module is imported when its function is asked for."""
+
+__all__ = list(_FUNCTIONS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS:
+        raise AttributeError(f"module 'bopkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FUNCTIONS])
+
+
+keras2.select()

@@ -1,0 +1,84 @@
+"""The model card: what a lone `model.h5` must carry so that it can be exported, measured and served."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+CARD_ATTRIBUTE = "bopkit_card"
+"""Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """Facts about one trained or initialised network.
+
+    Attributes:
+        architecture: Name in the catalogue, e.g. `binarynet`.
+        input_shape: Height, width, channels of one picture after preprocessing.
+        value_range: Smallest and largest value that the preprocessing produces.
+        preprocessing: Name of the preprocessing that makes the network's input.
+        dataset: Name of the dataset that it was trained on; empty for an untrained network.
+        class_names: One name an output; empty where they are not known.
+        hparams_set: Name of the hyper-parameter set.
+        hparams: Every hyper-parameter with its value.
+        trained: False for the output of `bopkit init`.
+        accuracy: Measured figures by name, e.g. `{"validation_top1": 0.96}`, each from 0 to 1.
+        evaluated_on: The split that `accuracy` was measured on.
+        versions: Versions of Python and of the packages that wrote the file.
+    """
+
+    architecture: str
+    input_shape: tuple[int, int, int]
+    value_range: tuple[float, float]
+    preprocessing: str
+    dataset: str = ""
+    class_names: tuple[str, ...] = ()
+    hparams_set: str = ""
+    hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trained: bool = False
+    accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
+    evaluated_on: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The card as one JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; keys that a later version added are ignored.
+
+        Raises:
+            ValueError: `text` is not a card.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("a model card is a JSON object")
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
+        for key in ("input_shape", "value_range", "class_names"):
+            if key in values:
+                values[key] = tuple(values[key])
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+PACKAGES = ("bopkit", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "tensorflow-datasets", "numpy")
+"""The distributions whose versions decide what a run computes."""
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of `PACKAGES`; a package that is not installed is absent."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

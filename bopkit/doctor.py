@@ -1,0 +1,97 @@
+"""What is installed, what TensorFlow sees, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from bopkit.card import PACKAGES, package_versions
+from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow
+
+LCE_PLATFORMS = "CPython 3.10 to 3.12 on Linux x86-64, macOS or Windows"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        name: What was looked at.
+        value: What was found.
+        ok: False for something that a command of bopkit needs.
+        hint: What to type if it is not ok.
+    """
+
+    name: str
+    value: str
+    ok: bool = True
+    hint: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Look at Python, packages, devices, disk and datasets; nothing is changed.
+
+    Returns:
+        Findings in reading order; `bopkit doctor` fails if one of them is not ok.
+    """
+    return [_python(), *_packages(), *_devices(), _disk(), _datasets()]
+
+
+def _python() -> Finding:
+    return Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _packages() -> list[Finding]:
+    versions = package_versions()
+    findings = []
+    for package in PACKAGES:
+        if package in versions:
+            findings.append(Finding(package, versions[package]))
+        elif package == "larq-compute-engine":
+            findings.append(
+                Finding(
+                    package,
+                    "not installed: no .tflite can be written or measured; training, `inspect` and --savedmodel work",
+                    False,
+                    f"pip install larq-compute-engine on {LCE_PLATFORMS}",
+                )
+            )
+        else:
+            findings.append(Finding(package, "not installed", False, f"pip install {package}"))
+    return findings
+
+
+def _devices() -> list[Finding]:
+    try:
+        tf = import_tensorflow()
+    except BopkitError as error:
+        return [Finding("tensorflow import", error.message, False, "pip install --force-reinstall tensorflow tf-keras")]
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    gpu_hint = "" if gpus else "with an NVIDIA GPU: pip install 'bopkit[gpu]'"
+    return [
+        Finding("cpu", f"{os.cpu_count()} logical cores"),
+        Finding("gpu", ", ".join(names) or "none: training uses the CPU", hint=gpu_hint),
+    ]
+
+
+def _disk() -> Finding:
+    free_bytes = shutil.disk_usage(Path.cwd()).free
+    enough = free_bytes > 1e9
+    return Finding("disk", f"{free_bytes / 1e9:.1f} GB free here", enough, "" if enough else "free some space")
+
+
+def _datasets() -> Finding:
+    try:
+        tfds = importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        return Finding("datasets", f"only digits: {error}", False, "pip install tensorflow-datasets importlib-resources")
+    folder = Path(tfds.core.constants.DATA_DIR)
+    prepared = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    names = ", ".join(name for name in prepared if name not in ("downloads", "manual")) or "none"
+    return Finding("datasets", f"digits (embedded); prepared in {folder}: {names}")

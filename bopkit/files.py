@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all: write beside the target, then rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a scratch path with the suffix of `path`; on success it replaces `path`, on any failure it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_directory(path.parent) as folder:
+        scratch = folder / path.name
+        yield scratch
+        with open(scratch, "rb") as written:  # a crash of the machine must not leave a renamed, empty file
+            os.fsync(written.fileno())
+        os.replace(scratch, path)
+
+
+@contextlib.contextmanager
+def scratch_directory(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `parent`, on the same file system; it is removed at the end."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".bopkit-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def size_bytes(path: Path) -> int:
+    """Size in bytes of a file, or of all files below a folder."""
+    if path.is_dir():
+        return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return path.stat().st_size

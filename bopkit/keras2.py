@@ -1,0 +1,77 @@
+"""Keras 2 for larq: the one place where TensorFlow is set up and imported.
+
+larq and larq-compute-engine need Keras 2 (`tf_keras`), and TensorFlow decides which Keras `tf.keras` is when it is
+first touched. `select()` runs when bopkit is imported; `import_tensorflow()` when a function first needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+from bopkit.errors import BopkitError
+
+_KERAS_3_LOADED = BopkitError(
+    "Keras 3 is already loaded, and larq needs Keras 2.",
+    "Put `import bopkit` before the first use of tf.keras, or set TF_USE_LEGACY_KERAS=1 before starting Python.",
+)
+
+
+def select() -> None:
+    """Make `tf.keras` Keras 2.
+
+    Raises:
+        BopkitError: TensorFlow has already handed out Keras 3.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    tensorflow = sys.modules.get("tensorflow")
+    # Reading an attribute of the lazy loader would load Keras, which takes seconds: look at its dict.
+    loader = vars(tensorflow).get("keras") if tensorflow else None
+    if loader is not None and vars(loader).get("_tfll_keras_version") == "keras_3":
+        raise _KERAS_3_LOADED
+
+
+quiet = False
+"""Whether to swallow the notes that TensorFlow prints while it is imported; the command line sets it."""
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow with Keras 2 and larq's layers registered, and return it.
+
+    Raises:
+        BopkitError: TensorFlow is missing or broken, or Keras 3 was loaded before bopkit.
+    """
+    if "larq" in sys.modules:
+        return sys.modules["tensorflow"]
+    select()
+    try:
+        with _quiet_stderr() if quiet else contextlib.nullcontext():
+            import larq  # noqa: F401  registers its layers and quantizers with Keras
+            import tensorflow as tf
+    except ImportError as error:
+        raise BopkitError(f"TensorFlow does not import: {error}.", "Run `bopkit doctor`.") from error
+    if quiet:
+        tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error."""
+    with tempfile.TemporaryFile() as swallowed:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            swallowed.seek(0)
+            os.write(stderr, swallowed.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

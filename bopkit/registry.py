@@ -1,0 +1,90 @@
+"""Names a user types, and the modules behind them.
+
+A registry holds strings only, so that listing names imports nothing. A module is imported when its name is asked
+for. A dotted name that is not registered (`my_package.my_network`) is imported as it stands: that is how a user
+adds a model or a dataset without touching bopkit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from bopkit.errors import UsageError, unknown_name
+
+
+class Registry:
+    """Maps names and their aliases to dotted module names.
+
+    Args:
+        kind: What the names stand for, in error messages: "model".
+        attribute: The object that every registered module defines: "ARCHITECTURE".
+        command: The command that lists the names.
+    """
+
+    def __init__(self, kind: str, attribute: str, command: str):
+        self.kind = kind
+        self.attribute = attribute
+        self.command = command
+        self._modules: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
+
+    def register(self, name: str, module: str, aliases: Iterable[str] = ()) -> None:
+        """Add a name; a second owner of a name is an error, since one of the two would be lost."""
+        for each in (name, *aliases):
+            owner = self._modules.get(self._aliases.get(each, each))
+            if owner is not None:
+                raise ValueError(f"{self.kind} {each!r} of {module} is already registered by {owner}")
+        self._modules[name] = module
+        self._aliases.update(dict.fromkeys(aliases, name))
+
+    def names(self) -> list[str]:
+        """Registered names in the order of registration, without aliases."""
+        return list(self._modules)
+
+    def aliases(self, name: str) -> list[str]:
+        """Other names for `name`."""
+        return [alias for alias, target in self._aliases.items() if target == name]
+
+    def load(self, name: str) -> Any:
+        """Import the module behind a name, an alias or a dotted name, and return its object.
+
+        Raises:
+            UsageError: The name is unknown, or the module lacks the object.
+        """
+        module_name = self._modules.get(self._aliases.get(name, name))
+        if module_name is None:
+            if "." not in name:
+                raise unknown_name(self.kind, name, [*self._modules, *self._aliases], self.command)
+            module_name = name
+        try:
+            module = _import(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and module_name.startswith(error.name):
+                raise UsageError(
+                    f"No module {module_name!r} for {self.kind} {name!r}.",
+                    f"Run from the folder that holds it, or list the {self.kind}s with `{self.command}`.",
+                ) from error
+            raise
+        if not hasattr(module, self.attribute):
+            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", "The README shows an example.")
+        return getattr(module, self.attribute)
+
+
+def _import(module_name: str) -> Any:
+    """Import a module, also from the working directory, which a console script leaves out of `sys.path`."""
+    sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(module_name)
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+MODELS = Registry("model", "ARCHITECTURE", "bopkit models")
+MODELS.register("binarynet", "bopkit.models.binarynet")
+MODELS.register("binary_alexnet", "bopkit.models.binary_alexnet", aliases=["alexnet"])
+MODELS.register("xnornet", "bopkit.models.xnornet")
+MODELS.register("birealnet", "bopkit.models.birealnet")
