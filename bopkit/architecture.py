@@ -1,0 +1,136 @@
+"""What an architecture is: facts of the paper, a function that builds it, and its named hyper-parameter sets.
+
+An architecture file defines one `ARCHITECTURE` and imports TensorFlow and larq inside functions only, so that the
+catalogue is listed without them. Counts are committed constants; a test recomputes them from the built network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bopkit.errors import UsageError, unknown_name
+from bopkit.hparams import HParams
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published accuracy.
+
+    Attributes:
+        top1_percent: Top-1 accuracy in percent.
+        dataset: The dataset it was measured on.
+        hparams_set: The set of ours that repeats its settings; empty if there is none.
+        source: Where it was published.
+        reproduced: Whether bopkit has reproduced it.
+    """
+
+    top1_percent: float
+    dataset: str
+    hparams_set: str
+    source: str
+    reproduced: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Size and work of a network at its own input shape and class count.
+
+    Attributes:
+        params: All weights, batch-norm statistics included.
+        binary_params: Weights of one bit.
+        binary_macs: Multiply-accumulates of one picture with binary weights and binary inputs.
+        mixed_macs: With binary weights and real inputs.
+        float_macs: With real weights.
+    """
+
+    params: int
+    binary_params: int
+    binary_macs: int
+    mixed_macs: int
+    float_macs: int
+
+    @property
+    def floor_bytes(self) -> int:
+        """One bit a binary weight and 32 bits a full-precision one."""
+        return floor_bytes(self.params, self.binary_params)
+
+
+def floor_bytes(params: int, binary_params: int) -> int:
+    """The size in bytes that no exact file can undercut without compression: 1 bit or 32 bits a weight."""
+    return -(-binary_params // 8) + 4 * (params - binary_params)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """One network of the zoo.
+
+    Attributes:
+        name: As users type it.
+        title: As papers write it.
+        paper: Reference of the network.
+        input_shape: Height, width, channels of the original.
+        classes: Classes of the original.
+        min_size_px: Shortest side of a picture that it can take.
+        counts: Size and work at `input_shape` and `classes`.
+        build: Makes an uncompiled `tf.keras.Model` from hparams, input shape and class count.
+        sets: Hyper-parameter sets by name; the first is the default.
+        published: Published accuracies.
+    """
+
+    name: str
+    title: str
+    paper: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    min_size_px: int
+    counts: Counts
+    build: Callable[[Any, tuple[int, int, int], int], Any]
+    sets: Mapping[str, HParams]
+    published: tuple[Published, ...] = ()
+
+    @property
+    def default_set(self) -> str:
+        """Name of the set that is used when none is asked for."""
+        return next(iter(self.sets))
+
+    def hparams(self, set_name: str | None = None) -> HParams:
+        """A named hyper-parameter set; the default one for None.
+
+        Raises:
+            UsageError: There is no such set.
+        """
+        name = set_name or self.default_set
+        if name not in self.sets:
+            raise unknown_name(f"hyper-parameter set of {self.name}", name, self.sets, f"bopkit hparams {self.name}")
+        return self.sets[name]
+
+    def build_network(self, hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> Any:
+        """Build the network and set its binary kernels to -1 or +1, the signs of their initial draw.
+
+        Bop knows two weights only: a kernel that is still real before the first step would make every earlier
+        export and flip count wrong. Latent kernels stay real.
+
+        Args:
+            hparams: A set of this architecture.
+            input_shape: Height, width, channels.
+            classes: Number of outputs.
+
+        Returns:
+            An uncompiled `tf.keras.Model`: float32 [n, H, W, C] to probabilities, float32 [n, classes].
+
+        Raises:
+            UsageError: The picture is too small for the network.
+        """
+        if min(input_shape[:2]) < self.min_size_px:
+            raise UsageError(
+                f"{self.name} takes pictures of at least {self.min_size_px} x {self.min_size_px} pixels, "
+                f"not {input_shape[0]} x {input_shape[1]}.",
+                "Enlarge them with `--preprocess-fn imagenet`, or choose binarynet.",
+            )
+        from bopkit.optim import set_binary_kernels_to_signs
+
+        model = self.build(hparams, input_shape, classes)
+        set_binary_kernels_to_signs(model)
+        return model

@@ -1,0 +1,67 @@
+"""The catalogue of networks as plain values; listing it imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bopkit.architecture import Architecture
+from bopkit.hparams import describe_field
+from bopkit.registry import MODELS
+
+
+def list_models(name: str | None = None) -> list[dict[str, Any]]:
+    """Describe the networks of the zoo, or one of them.
+
+    Args:
+        name: A name, an alias or a dotted module name; None for all.
+
+    Returns:
+        One JSON-ready dictionary a network: `name`, `title`, `aliases`, `paper`, `input_shape` (height, width,
+        channels), `classes`, `params`, `binary_params`, `binary_macs`, `mixed_macs`, `float_macs`, `floor_bytes`,
+        `sets`, `default_set`, `published`.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    return [_describe(MODELS.load(each)) for each in ([name] if name else MODELS.names())]
+
+
+def _describe(architecture: Architecture) -> dict[str, Any]:
+    return {
+        "name": architecture.name,
+        "title": architecture.title,
+        "aliases": MODELS.aliases(architecture.name),
+        "paper": architecture.paper,
+        "input_shape": list(architecture.input_shape),
+        "classes": architecture.classes,
+        **dataclasses.asdict(architecture.counts),
+        "floor_bytes": architecture.counts.floor_bytes,
+        "sets": list(architecture.sets),
+        "default_set": architecture.default_set,
+        "published": [dataclasses.asdict(published) for published in architecture.published],
+    }
+
+
+def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
+    """Describe the hyper-parameters of a network.
+
+    Args:
+        model: Name of a network.
+        set_name: One set; None for all of them.
+
+    Returns:
+        `model`; `fields`: name, type, range and description of each hyper-parameter; `sets`: values by set name.
+
+    Raises:
+        UsageError: There is no such network or set.
+    """
+    architecture: Architecture = MODELS.load(model)
+    names = [set_name] if set_name else list(architecture.sets)
+    sets = {name: architecture.hparams(name) for name in names}
+    kind = type(next(iter(sets.values())))
+    return {
+        "model": architecture.name,
+        "fields": [describe_field(field, kind) for field in kind.model_fields],
+        "sets": {name: hparams.model_dump() for name, hparams in sets.items()},
+    }

@@ -1,0 +1,122 @@
+"""Hyper-parameters: named sets of frozen, typed values, and `--hparams a=1,b=2` on top of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bopkit.errors import UsageError
+
+H = TypeVar("H", bound="HParams")
+
+
+class HParams(BaseModel):
+    """Hyper-parameters that every network has. An architecture's own class adds its widths.
+
+    Schedules run over the steps of the whole run: `*_end` decays linearly to that value at the last step;
+    `gamma_decay_rate` multiplies gamma every `gamma_decay_epochs` epochs (staircase). Without either, constant.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["bop", "latent"] = Field(
+        "bop", description="bop flips binary kernels; latent trains latent weights with Adam"
+    )
+    epochs: int = Field(ge=1, description="passes over the training split")
+    batch_size: int = Field(ge=1, description="pictures a step")
+    threshold: float = Field(1e-8, ge=0, description="Bop's tau: |m| above it flips a weight")
+    gamma: float = Field(1e-4, gt=0, le=1, description="Bop's rate of the moving average of gradients")
+    gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the last step, linear decay")
+    gamma_decay_rate: float | None = Field(None, gt=0, le=1, description="factor of a staircase decay of gamma")
+    gamma_decay_epochs: int | None = Field(None, ge=1, description="epochs a stair")
+    learning_rate: float = Field(gt=0, description="Adam's, for all variables that are not binary")
+    learning_rate_end: float | None = Field(None, gt=0, description="Adam's at the last step, linear decay")
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse schedules that contradict each other."""
+        if (self.gamma_decay_rate is None) != (self.gamma_decay_epochs is None):
+            raise UsageError("gamma_decay_rate and gamma_decay_epochs belong together.", "Set both or neither.")
+        if self.gamma_end is not None and self.gamma_decay_rate is not None:
+            raise UsageError("gamma_end and gamma_decay_rate are two schedules of gamma.", "Set one of them.")
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
+    """Split `a=1,b=2` into names and values, still as text.
+
+    Raises:
+        UsageError: A part has no `=`, or a name comes twice.
+    """
+    overrides: dict[str, str] = {}
+    for part in (part.strip() for text in texts for part in text.split(",") if part.strip()):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{part!r} in --hparams has no `name=value`.", "Write for instance --hparams epochs=2,gamma=1e-3.")
+        if name.strip() in overrides:
+            raise UsageError(f"Hyper-parameter {name.strip()!r} is given twice.", "Leave one of the two out.")
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def override(hparams: H, values: Mapping[str, Any]) -> H:
+    """A copy of `hparams` with other values, checked.
+
+    Args:
+        hparams: A named set.
+        values: New values by name, as text or typed; "none" clears an optional one.
+
+    Raises:
+        UsageError: A name, a type or a range is wrong; all faults in one message.
+    """
+    cleared = {name: None if value == "none" else value for name, value in values.items()}
+    return checked(type(hparams), {**hparams.model_dump(), **cleared})
+
+
+def checked(kind: type[H], values: Mapping[str, Any]) -> H:
+    """Make hyper-parameters from plain values.
+
+    Raises:
+        UsageError: A name, a type or a range is wrong; all faults in one message.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise UsageError("; ".join(_fault(fault, kind) for fault in error.errors()) + ".", _hint(kind)) from error
+
+
+def _fault(fault: Any, kind: type[HParams]) -> str:
+    """One fault in one phrase: what was given, and what the value may be."""
+    name = str(fault["loc"][0])
+    if fault["type"] == "extra_forbidden":
+        return f"Unknown hyper-parameter {name!r}"
+    if fault["type"] == "missing":
+        return f"Hyper-parameter {name!r} is missing"
+    what = fault["msg"].split(",")[0].replace("Input should be", "must be")
+    return f"Hyper-parameter {name}={fault['input']} {what} ({name}: {_range(name, kind)})"
+
+
+def _range(name: str, kind: type[HParams]) -> str:
+    """Type and limits of a field in words: `float, > 0, <= 1`."""
+    facts = describe_field(name, kind)
+    return ", ".join([facts["type"], *([facts["range"]] if facts["range"] else [])])
+
+
+def _hint(kind: type[HParams]) -> str:
+    return f"Known: {', '.join(kind.model_fields)}. `bopkit hparams MODEL` lists them with their ranges."
+
+
+def describe_field(name: str, kind: type[HParams]) -> dict[str, str]:
+    """Name, type, range and description of one hyper-parameter, in words."""
+    field = kind.model_fields[name]
+    choices = get_args(field.annotation)
+    if get_origin(field.annotation) is Literal:
+        kind_name = " or ".join(choices)
+    else:
+        kind_name = " or ".join("none" if each is type(None) else each.__name__ for each in choices or [field.annotation])
+    limits = []
+    for limit in field.metadata:
+        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+            if hasattr(limit, attribute):
+                limits.append(f"{sign} {getattr(limit, attribute)}")
+    return {"name": name, "type": kind_name, "range": ", ".join(limits), "description": field.description or ""}

@@ -1,0 +1,41 @@
+"""Binary kernels: how an architecture marks them, and how they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bopkit.keras2 import import_tensorflow
+
+
+def binary_kernel(optimizer: str) -> dict[str, Any]:
+    """Keyword arguments that make the kernel of a larq layer binary.
+
+    Args:
+        optimizer: `bop` for a kernel that holds -1 and +1 and is flipped by Bop (marked for it by
+            `NoOp(precision=1)`); `latent` for a real kernel, clipped to -1..1, whose sign the layer uses.
+    """
+    import_tensorflow()
+    import larq as lq
+
+    if optimizer == "bop":
+        return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
+    return {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+
+
+def binary_layers(model: Any) -> Iterator[Any]:
+    """The layers of a built Keras model whose kernel is binary, nested models included, in order."""
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        quantizer = getattr(layer, "kernel_quantizer", None)
+        if quantizer is not None and getattr(quantizer, "precision", None) == 1:
+            yield layer
+
+
+def set_binary_kernels_to_signs(model: Any) -> None:
+    """Replace each kernel that Bop flips by its signs, -1 or +1 (0 counts as +1)."""
+    tf = import_tensorflow()
+    import larq as lq
+
+    for layer in binary_layers(model):
+        if isinstance(layer.kernel_quantizer, lq.quantizers.NoOp):
+            layer.kernel.assign(tf.where(layer.kernel >= 0, 1.0, -1.0))

@@ -1,0 +1,1 @@
+"""The zoo: one file an architecture, always in the same order: facts, blocks, build, hyper-parameter sets."""
