@@ -1,0 +1,20 @@
+"""Datasets: prepared pictures with labels, the preprocessing that networks see, and batches of both.
+
+Importing this package imports neither TensorFlow nor TFDS.
+"""
+
+from bopkit.data.catalogue import list_datasets
+from bopkit.data.dataset import Dataset, open_dataset, prepare_datasets
+from bopkit.data.pipeline import evaluation_batches, training_batches
+from bopkit.data.preprocessing import Preprocessing, get_preprocessing
+
+__all__ = [
+    "Dataset",
+    "Preprocessing",
+    "evaluation_batches",
+    "get_preprocessing",
+    "list_datasets",
+    "open_dataset",
+    "prepare_datasets",
+    "training_batches",
+]

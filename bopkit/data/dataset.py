@@ -1,0 +1,127 @@
+"""A prepared dataset: its facts, and its pictures by split.
+
+`open_dataset` finds it by name: the embedded digits, a builder of TensorFlow Datasets, or a user's own module.
+Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, w, c]; labels as int64.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from bopkit.data.catalogue import DATASETS, DatasetFacts
+from bopkit.errors import UsageError
+from bopkit.registry import Registry
+
+MODULES = Registry("dataset", "open_dataset", "bopkit datasets")
+MODULES.register("digits", "bopkit.data.digits")
+
+
+class Dataset(abc.ABC):
+    """Pictures and labels by split. To add a dataset, subclass this, or write a TFDS builder.
+
+    Attributes:
+        facts: Its name, default preprocessing and so on.
+        class_names: One name a class, in the order of the labels.
+    """
+
+    def __init__(self, facts: DatasetFacts, class_names: Iterable[str]):
+        self.facts = facts
+        self.class_names = tuple(class_names)
+
+    @property
+    def name(self) -> str:
+        """The name that opened it."""
+        return self.facts.name
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels that its default preprocessing makes."""
+        return self.facts.input_shape
+
+    @property
+    def default_preprocessing(self) -> str:
+        """Name of its default preprocessing."""
+        return self.facts.default_preprocessing
+
+    @property
+    def test_split(self) -> str:
+        """The split that training should not see; empty if there is none."""
+        return self.facts.test_split
+
+    @abc.abstractmethod
+    def count(self, split: str) -> int:
+        """Number of pictures of a split such as `test` or `train[:90%]`.
+
+        Raises:
+            UsageError: There is no such split.
+        """
+
+    @abc.abstractmethod
+    def read(self, split: str) -> Any:
+        """The pictures of a split, always in the same order.
+
+        Returns:
+            A `tf.data.Dataset` of (scalar string or uint8 [h, w, c], int64 []).
+
+        Raises:
+            UsageError: There is no such split.
+        """
+
+
+def open_dataset(
+    name: str,
+    data_dir: str | Path | None = None,
+    version: str | None = None,
+    prepare: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Open a dataset by name.
+
+    Args:
+        name: `digits`, a TFDS builder, or the dotted name of a module that defines `open_dataset(data_dir)`.
+        data_dir: Where TFDS keeps prepared datasets; None for its default (`~/tensorflow_datasets`).
+        version: Version of the TFDS builder; None for the newest.
+        prepare: Download and prepare a TFDS dataset that is not prepared yet.
+        progress: Called with one line before something slow.
+
+    Raises:
+        UsageError: There is no such dataset.
+        BopkitError: It is not prepared, or cannot be.
+    """
+    if name in MODULES.names() or "." in name:
+        if version is not None:
+            raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
+        return MODULES.load(name)(data_dir)
+    from bopkit.data import tfds_dataset
+
+    builder = tfds_dataset.find_builder(name, data_dir, version)
+    if prepare:
+        tfds_dataset.prepare(builder, progress or (lambda line: None))
+    return tfds_dataset.TfdsDataset(builder)
+
+
+def prepare_datasets(
+    names: Iterable[str],
+    data_dir: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Dataset]:
+    """Download and prepare datasets, and open them.
+
+    Args:
+        names: Names as for `open_dataset`.
+        data_dir: Where TFDS keeps prepared datasets; None for its default.
+        progress: Called with one line before something slow.
+
+    Raises:
+        UsageError: There is no such dataset.
+        BopkitError: A dataset cannot be downloaded, or files that only its owner hands out are missing.
+    """
+    return [open_dataset(name, data_dir, prepare=True, progress=progress) for name in names]
+
+
+def known_names() -> list[str]:
+    """Names in the catalogue."""
+    return list(DATASETS)

@@ -1,0 +1,228 @@
+"""Preprocessing: what happens to one picture on its way into a network.
+
+In: a scalar string (encoded JPEG or PNG) or uint8 [h, w, c], 0 to 255. Out: float32 [H, W, C]. Small pictures are
+scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). Training,
+evaluation and serving share these functions, so that a served network sees what it was evaluated on. They use
+TensorFlow operations only and trace into a SavedModel. Settings: the Bop paper's code (PAPER facts in README).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from bopkit.errors import unknown_name
+from bopkit.keras2 import import_tensorflow
+
+Tensor = Any  # TensorFlow is imported inside the functions
+
+SMALL_PICTURE_PX = 96
+"""Longest side in pixels up to which a picture of an unknown dataset keeps its size."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_CROP = 224 / 256
+"""Share of the short side that the centre crop of an evaluation picture keeps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """A named preprocessing for one input shape.
+
+    Attributes:
+        name: As users type it.
+        input_shape: Height, width, channels of its output.
+        value_range: Smallest and largest value of its output.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    value_range: tuple[float, float]
+    _train: Callable[[Tensor, tuple[int, int, int], Tensor], Tensor]
+    _evaluate: Callable[[Tensor, tuple[int, int, int]], Tensor]
+
+    def train(self, image: Tensor, seed: Tensor) -> Tensor:
+        """Preprocess and augment a training picture.
+
+        Args:
+            image: Scalar string (JPEG or PNG) or uint8 [h, w, c].
+            seed: int64 [2]; the same seed makes the same augmentation.
+
+        Returns:
+            float32 [H, W, C].
+        """
+        output = self._train(image, self.input_shape, seed)
+        output.set_shape(self.input_shape)
+        return output
+
+    def evaluate(self, image: Tensor) -> Tensor:
+        """Preprocess a picture for evaluation or serving.
+
+        Args:
+            image: Scalar string (JPEG or PNG) or uint8 [h, w, c].
+
+        Returns:
+            float32 [H, W, C].
+        """
+        output = self._evaluate(image, self.input_shape)
+        output.set_shape(self.input_shape)
+        return output
+
+
+def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preprocessing:
+    """Return the preprocessing of that name for networks with that input shape.
+
+    Args:
+        name: One of `preprocessing_names()`.
+        input_shape: Height, width, channels.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if name not in _PREPROCESSINGS:
+        raise unknown_name("preprocessing", name, _PREPROCESSINGS, "bopkit datasets")
+    train, evaluate, value_range = _PREPROCESSINGS[name]
+    return Preprocessing(name, tuple(input_shape), value_range, train, evaluate)  # type: ignore[arg-type]
+
+
+def preprocessing_names() -> list[str]:
+    """Names that `--preprocess-fn` takes, besides `default`."""
+    return list(_PREPROCESSINGS)
+
+
+def decode(image: Tensor, channels: int) -> Tensor:
+    """Decode an encoded picture, or take pixels as they are, with the wanted number of channels.
+
+    Args:
+        image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 or 3].
+        channels: 1 or 3.
+
+    Returns:
+        uint8 [h, w, channels].
+    """
+    tf = import_tensorflow()
+    if image.dtype == tf.string:
+        pixels = tf.io.decode_image(image, channels=channels, expand_animations=False)
+        pixels.set_shape([None, None, channels])
+        return pixels
+    if image.shape[-1] == 1 and channels == 3:
+        return tf.image.grayscale_to_rgb(image)
+    if image.shape[-1] == 3 and channels == 1:
+        return tf.image.rgb_to_grayscale(image)
+    return image
+
+
+def _scale(image: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
+    """Pixels of the input size, float32, -1 to 1."""
+    tf = import_tensorflow()
+    height, width, channels = input_shape
+    # At the picture's own size the bilinear kernel is the identity, bit for bit.
+    return tf.image.resize(decode(image, channels), [height, width]) / 127.5 - 1.0
+
+
+def _scale_unaugmented(image: Tensor, input_shape: tuple[int, int, int], seed: Tensor) -> Tensor:
+    return _scale(image, input_shape)
+
+
+def _shift(image: Tensor, input_shape: tuple[int, int, int], seed: Tensor) -> Tensor:
+    """Pad by an eighth of the size on each side with black, then crop at random (32 px: 40 px, then 32 px)."""
+    tf = import_tensorflow()
+    height, width, _ = input_shape
+    padding = [[height // 8] * 2, [width // 8] * 2, [0, 0]]
+    padded = tf.pad(_scale(image, input_shape), padding, constant_values=-1.0)
+    return tf.image.stateless_random_crop(padded, input_shape, seed)
+
+
+def _shift_and_flip(image: Tensor, input_shape: tuple[int, int, int], seed: Tensor) -> Tensor:
+    tf = import_tensorflow()
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    return tf.image.stateless_random_flip_left_right(_shift(image, input_shape, crop_seed), flip_seed)
+
+
+def _normalise(pixels: Tensor) -> Tensor:
+    """Subtract ImageNet's mean and divide by its standard deviation; float32 [h, w, 3], 0 to 255, in."""
+    tf = import_tensorflow()
+    return (pixels - tf.constant(IMAGENET_MEAN) * 255.0) / (tf.constant(IMAGENET_STD) * 255.0)
+
+
+def _bicubic(pixels: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
+    tf = import_tensorflow()
+    return tf.image.resize(pixels, input_shape[:2], method=tf.image.ResizeMethod.BICUBIC)
+
+
+def _centre_window(shape: Tensor) -> Tensor:
+    """The largest centred square, less its border: int32 [4], top, left, height, width."""
+    tf = import_tensorflow()
+    height, width = shape[0], shape[1]
+    side = tf.cast(tf.round(IMAGENET_CROP * tf.cast(tf.minimum(height, width), tf.float32)), tf.int32)
+    return tf.stack([(height - side + 1) // 2, (width - side + 1) // 2, side, side])
+
+
+def _crop(pixels: Tensor, window: Tensor) -> Tensor:
+    top, left, height, width = (window[i] for i in range(4))
+    return pixels[top : top + height, left : left + width, :]
+
+
+def _imagenet_evaluate(image: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
+    tf = import_tensorflow()
+    pixels = decode(image, 3)
+    return _normalise(_bicubic(_crop(pixels, _centre_window(tf.shape(pixels))), input_shape))
+
+
+def _distorted_window(shape: Tensor, seed: Tensor) -> Tensor:
+    """A random window of 8 to 100 % of the area and aspect 3:4 to 4:3, or after 10 misses the centre crop.
+
+    Args:
+        shape: int32 [3] of the picture.
+        seed: int64 [2].
+
+    Returns:
+        int32 [4]: top, left, height, width.
+    """
+    tf = import_tensorflow()
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=0.1,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0),
+        max_attempts=10,
+    )
+    window = tf.concat([begin[:2], size[:2]], axis=0)
+    missed = tf.reduce_all(window[2:] == shape[:2])  # the op answers the whole picture after its last attempt
+    return tf.where(missed, _centre_window(shape), window)
+
+
+def _imagenet_train(image: Tensor, input_shape: tuple[int, int, int], seed: Tensor) -> Tensor:
+    tf = import_tensorflow()
+    window_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+
+    def decode_window_of_jpeg() -> Tensor:
+        window = _distorted_window(tf.io.extract_jpeg_shape(image), window_seed)
+        return tf.image.decode_and_crop_jpeg(image, window, channels=3)
+
+    def decode_then_crop() -> Tensor:
+        pixels = decode(image, 3)
+        return _crop(pixels, _distorted_window(tf.shape(pixels), window_seed))
+
+    if image.dtype == tf.string:
+        pixels = tf.cond(tf.io.is_jpeg(image), decode_window_of_jpeg, decode_then_crop)
+    else:
+        pixels = decode_then_crop()
+    return tf.image.stateless_random_flip_left_right(_normalise(_bicubic(pixels, input_shape)), flip_seed)
+
+
+_UNIT_RANGE = (-1.0, 1.0)
+_IMAGENET_RANGE = (
+    min(-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
+    max((1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
+)
+
+_PREPROCESSINGS: dict[str, tuple[Callable, Callable, tuple[float, float]]] = {
+    "resize": (_scale_unaugmented, _scale, _UNIT_RANGE),
+    "shift": (_shift, _scale, _UNIT_RANGE),
+    "resize_and_flip": (_shift_and_flip, _scale, _UNIT_RANGE),
+    "imagenet": (_imagenet_train, _imagenet_evaluate, _IMAGENET_RANGE),
+}

@@ -1,0 +1,199 @@
+"""Datasets of TensorFlow Datasets (TFDS): find, prepare, read.
+
+Pictures stay encoded (scalar strings, JPEG or PNG) until the preprocessing decodes them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bopkit.data.catalogue import DATASETS, DatasetFacts, facts_of_pictures
+from bopkit.data.dataset import Dataset, known_names
+from bopkit.errors import BopkitError, UsageError, unknown_name
+from bopkit.keras2 import import_tensorflow
+
+REACHABLE_WITHIN_S = 5.0
+"""Patience with a server before a download: TFDS itself retries for minutes without a network."""
+
+
+class TfdsDataset(Dataset):
+    """A prepared dataset of TFDS.
+
+    Args:
+        builder: Its `tfds.core.DatasetBuilder`.
+
+    Raises:
+        BopkitError: It is not prepared.
+        UsageError: It has no `image` with one `label`.
+    """
+
+    def __init__(self, builder: Any):
+        _check_features(builder)
+        if not builder.is_prepared():
+            raise BopkitError(
+                f"Dataset {builder.name} {builder.version} is not prepared in {_root(builder)}.",
+                f"Run `bopkit prepare {builder.name}`, or name its folder with --data-dir.",
+            )
+        self._builder = builder
+        super().__init__(_facts(builder), builder.info.features["label"].names)
+
+    def count(self, split: str) -> int:
+        """Number of pictures of a split."""
+        return int(self._checked(split).num_examples)
+
+    def read(self, split: str) -> Any:
+        """A `tf.data.Dataset` of (scalar string, int64 [])."""
+        import tensorflow_datasets as tfds
+
+        self._checked(split)
+        examples = self._builder.as_dataset(
+            split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        tf = import_tensorflow()
+        return examples.map(lambda example: (example["image"], example["label"]), num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _checked(self, split: str) -> Any:
+        try:
+            return self._builder.info.splits[split]
+        except (KeyError, ValueError) as error:
+            known = ", ".join(self._builder.info.splits)
+            raise UsageError(
+                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices as train[:90%]."
+            ) from error
+
+
+def find_builder(name: str, data_dir: str | Path | None, version: str | None) -> Any:
+    """The TFDS builder of that name, prepared or not.
+
+    Raises:
+        UsageError: TFDS has no such builder or version.
+    """
+    import_tensorflow()
+    import tensorflow_datasets as tfds
+
+    directory = Path(data_dir).expanduser() if data_dir else None
+    try:
+        return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise unknown_name("dataset", name, known_names(), "bopkit datasets") from error
+    except (AssertionError, ValueError) as error:
+        raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
+
+
+def prepare(builder: Any, progress: Callable[[str], None]) -> None:
+    """Download and prepare a dataset; nothing is done if it is prepared already.
+
+    Args:
+        builder: A `tfds.core.DatasetBuilder`.
+        progress: Called with one line before something slow.
+
+    Raises:
+        BopkitError: No network, or a file that only its owner hands out is missing.
+    """
+    if builder.is_prepared():
+        return
+    import tensorflow_datasets as tfds
+
+    _check_features(builder)
+    root = _root(builder)
+    manual_dir = _manual_dir(builder, root)
+    _check_reachable(builder, root)
+    progress(f"preparing {builder.name} in {root}")
+    family = Path(builder.data_path).parent
+    leftovers = set(family.glob("incomplete.*"))
+    try:
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    except (OSError, AssertionError, tfds.download.DownloadError, *_network_errors()) as error:
+        raise BopkitError(
+            f"Dataset {builder.name} could not be prepared: {str(error).strip().splitlines()[0]}",
+            f"Check the network and the free space of {root}, then run `bopkit prepare {builder.name}` again.",
+        ) from error
+    finally:
+        for leftover in set(family.glob("incomplete.*")) - leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _root(builder: Any) -> Path:
+    """The folder of all prepared datasets: `--data-dir`, or TFDS's default."""
+    levels = 2 if builder.builder_config else 1  # name[/config]/version
+    return Path(builder.data_path).parents[levels]
+
+
+def _check_features(builder: Any) -> None:
+    """Raise a UsageError unless the dataset has pictures with one label each."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    if not (
+        isinstance(features, tfds.features.FeaturesDict)
+        and isinstance(features.get("image"), tfds.features.Image)
+        and isinstance(features.get("label"), tfds.features.ClassLabel)
+    ):
+        raise UsageError(
+            f"Dataset {builder.name} has no `image` with one `label`.",
+            "bopkit classifies pictures: see `bopkit datasets`.",
+        )
+
+
+def _facts(builder: Any) -> DatasetFacts:
+    """Facts from the catalogue, else from the builder's features."""
+    if builder.name in DATASETS:
+        return DATASETS[builder.name]
+    features = builder.info.features
+    splits = {name: int(split.num_examples) for name, split in builder.info.splits.items()}
+    return facts_of_pictures(builder.name, features["image"].shape, features["label"].num_classes, splits)
+
+
+def _manual_dir(builder: Any, root: Path) -> Path | None:
+    """The folder with the files that a user must fetch herself; None where a builder needs none.
+
+    Raises:
+        BopkitError: The folder is not there or empty.
+    """
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not instructions:
+        return None
+    usual = root / "downloads" / "manual"
+    for folder in (usual, root / "manual"):
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+    raise BopkitError(
+        f"Dataset {builder.name} cannot be downloaded by a program: {' '.join(instructions.split())}",
+        f"Put them into {usual} and run `bopkit prepare {builder.name} --data-dir {root}`.",
+    )
+
+
+def _check_reachable(builder: Any, root: Path) -> None:
+    """Ask each server for one answer, so that a missing network is known in seconds.
+
+    Raises:
+        BopkitError: A server that holds a file of the dataset does not answer.
+    """
+    import requests  # a dependency of TFDS, which downloads with it: the same proxies apply
+
+    def answers(url: str) -> bool:
+        try:
+            requests.head(url, timeout=REACHABLE_WITHIN_S, allow_redirects=False)
+        except requests.RequestException:
+            return False
+        return True
+
+    urls = {url.split("/")[2]: url for url in builder.url_infos if url.startswith("http")}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        silent = [host for host, ok in zip(urls, pool.map(answers, urls.values())) if not ok]
+    if silent:
+        raise BopkitError(
+            f"Dataset {builder.name} is not prepared in {root}, and {', '.join(silent)} does not answer.",
+            f"Connect to the network, or copy a prepared `{builder.name}` folder into {root} (or name its parent "
+            "with --data-dir).",
+        )
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    import requests
+
+    return (requests.RequestException,)
