@@ -1,0 +1,169 @@
+"""A training run with every name resolved, before anything is built or written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bopkit.architecture import Architecture
+from bopkit.card import ModelCard, package_versions
+from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
+from bopkit.errors import UsageError
+from bopkit.hparams import HParams, override
+from bopkit.registry import MODELS
+from bopkit.training.devices import select_device
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run trains, on what, and how.
+
+    Attributes:
+        architecture: The network.
+        set_name: Name of its hyper-parameter set.
+        hparams: The set with the user's changes.
+        data: The opened dataset.
+        preprocessing: Makes the network's input.
+        train_split: Pictures that train.
+        validation_split: Pictures that validate.
+        steps_per_epoch: Steps an epoch.
+        validation_steps: Batches a validation; None for all.
+        seed: Seeds weights, order and augmentation.
+    """
+
+    architecture: Architecture
+    set_name: str
+    hparams: HParams
+    data: Dataset
+    preprocessing: Preprocessing
+    train_split: str
+    validation_split: str
+    steps_per_epoch: int
+    validation_steps: int | None
+    seed: int
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the dataset."""
+        return len(self.data.class_names)
+
+    @property
+    def validates_on_test_pictures(self) -> bool:
+        """Whether the run looks at the split that its accuracy is later measured on."""
+        return self.validation_split == self.data.test_split
+
+    def config(self) -> dict[str, Any]:
+        """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
+        return {
+            "model": self.architecture.name,
+            "dataset": self.data.name,
+            "preprocessing": self.preprocessing.name,
+            "hparams_set": self.set_name,
+            "hparams": self.hparams.model_dump(),
+            "train_split": self.train_split,
+            "train_pictures": self.data.count(self.train_split),
+            "validation_split": self.validation_split,
+            "steps_per_epoch": self.steps_per_epoch,
+            "validation_steps": self.validation_steps,
+            "seed": self.seed,
+        }
+
+    def card(self, metrics: Mapping[str, float]) -> ModelCard:
+        """The model card of the trained network, with the figures of its last epoch."""
+        return ModelCard(
+            architecture=self.architecture.name,
+            input_shape=self.preprocessing.input_shape,
+            value_range=self.preprocessing.value_range,
+            preprocessing=self.preprocessing.name,
+            dataset=self.data.name,
+            class_names=self.data.class_names,
+            hparams_set=self.set_name,
+            hparams=self.hparams.model_dump(),
+            trained=True,
+            accuracy={name: metrics[name] for name in ("val_top1", "val_top5") if name in metrics},
+            evaluated_on=self.validation_split,
+            versions=package_versions(),
+        )
+
+    def shortened(self, steps: int) -> Plan:
+        """The same run with one epoch of a few steps."""
+        return dataclasses.replace(
+            self,
+            hparams=override(self.hparams, {"epochs": 1}),
+            steps_per_epoch=min(self.steps_per_epoch, steps),
+            validation_steps=steps,
+        )
+
+
+def plan_run(
+    model: str,
+    dataset: str,
+    *,
+    hparams_set: str | None,
+    hparams: Mapping[str, Any],
+    preprocess_fn: str,
+    data_dir: str | Path | None,
+    dataset_version: str | None,
+    validationset: bool,
+    device: str,
+    limit_steps: int | None,
+    seed: int,
+    say: Callable[[str], None],
+) -> Plan:
+    """Resolve the names of a request; arguments as for `train_model`. Names that need no TensorFlow come first.
+
+    Raises:
+        UsageError: A name or value is wrong.
+        BopkitError: The dataset is not prepared and cannot be.
+    """
+    architecture: Architecture = MODELS.load(model)
+    set_name = hparams_set or architecture.default_set
+    settings = override(architecture.hparams(set_name), hparams)
+    select_device(device)
+    data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=say)
+    train_split, validation_split = _choose_splits(data, validationset)
+    return Plan(
+        architecture=architecture,
+        set_name=set_name,
+        hparams=settings,
+        data=data,
+        preprocessing=choose_preprocessing(data, preprocess_fn),
+        train_split=train_split,
+        validation_split=validation_split,
+        steps_per_epoch=_count_steps(data, train_split, settings, limit_steps),
+        validation_steps=limit_steps,
+        seed=seed,
+    )
+
+
+def choose_preprocessing(data: Dataset, name: str) -> Preprocessing:
+    """The named preprocessing at the dataset's size; `default` is the dataset's own, `imagenet` makes 224 x 224."""
+    if name == "default":
+        name = data.default_preprocessing
+    input_shape = (224, 224, 3) if name == "imagenet" else data.input_shape
+    return get_preprocessing(name, input_shape)
+
+
+def _choose_splits(data: Dataset, validationset: bool) -> tuple[str, str]:
+    """Training and validation split: a tenth of the training split, or as the paper's code did the test split."""
+    if validationset:
+        return "train[:90%]", "train[90%:]"
+    if not data.test_split:
+        raise UsageError(
+            f"Dataset {data.name} has neither a test nor a validation split.",
+            "Add --validationset to keep a tenth of the training split for validation.",
+        )
+    return "train", data.test_split
+
+
+def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:
+    pictures = data.count(split)
+    steps = pictures // hparams.batch_size
+    if steps == 0:
+        raise UsageError(
+            f"{data.name} {split} has {pictures} pictures, fewer than one batch of {hparams.batch_size}.",
+            f"Add --hparams batch_size={max(1, pictures // 10)}.",
+        )
+    return min(steps, limit_steps) if limit_steps else steps
