@@ -1,0 +1,65 @@
+"""Arguments and options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.data.catalogue import DATASETS
+from bopkit.errors import UsageError
+from bopkit.registry import MODELS
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of networks that begin with what was typed."""
+    names = [each for name in MODELS.names() for each in (name, *MODELS.aliases(name))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Names of datasets that begin with what was typed."""
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Name of a network (`bopkit models`).", autocompletion=complete_model, show_default=False
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit datasets`).", autocompletion=complete_dataset
+    ),
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")
+]
+HparamsSet = Annotated[
+    str | None,
+    typer.Option("--hparams-set", metavar="SET", help="Hyper-parameter set (`bopkit hparams MODEL`); default: bop."),
+]
+Hparams = Annotated[
+    list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seeds everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def parse_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Read `H,W,C`.
+
+    Raises:
+        UsageError: It is not three whole numbers.
+    """
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    try:
+        height, width, channels = (int(part) for part in parts)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a shape.", "Write for instance `--input-shape 32,32,3`.") from error
+    return height, width, channels

@@ -1,0 +1,97 @@
+"""`bopkit benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
+
+if TYPE_CHECKING:
+    from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
+
+
+def benchmark(
+    artifacts: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACTS", help=".h5, .keras, .tflite, SavedModel directories.", show_default=False),
+    ],
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    split: Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")] = None,
+    preprocess_fn: Annotated[
+        str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
+    warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
+    json: Json = False,
+) -> None:
+    """Measure artifacts side by side: accuracy, agreement, latency, size and memory on this host's CPU."""
+    from bopkit.benchmark import benchmark_artifacts
+
+    report = benchmark_artifacts(
+        [str(artifact) for artifact in artifacts],
+        dataset=dataset,
+        data_dir=data_dir,
+        split=split,
+        preprocess_fn=preprocess_fn,
+        limit=limit,
+        warmup_runs=warmup_runs,
+        runs=runs,
+        threads=threads,
+        progress=say,
+    )
+    if json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report)
+    for row in report.failed:
+        say(f"Error: {row.artifact}: {row.error} {row.hint or ''}".rstrip())
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _print_report(report: BenchmarkReport) -> None:
+    environment, protocol = report.environment, report.protocol
+    print_table(
+        ["artifact", "runtime", "top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
+        [_cells(row) for row in report.rows],
+        title=f"{report.dataset} {report.split}" if report.dataset else None,
+        right=["top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
+    )
+    pictures = next((row.pictures for row in report.rows if row.pictures), None)
+    if pictures:
+        typer.echo(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
+    typer.echo(
+        f"latency of one picture, {protocol.threads} thread(s), {protocol.warmup_runs} warm-up runs, then at least "
+        f"{protocol.runs} (at most {protocol.time_limit_s:g} s); {environment.cpu}, {environment.logical_cores} cores"
+    )
+    for row in report.rows:
+        for note in row.notes:
+            say(f"{row.artifact}: {note}")
+
+
+def _cells(row: BenchmarkRow) -> list[str]:
+    if row.error is not None:
+        return [row.artifact, row.runtime, f"failed: {row.error}", *[""] * 8]
+    over_floor = f"{row.size_bytes / row.floor_bytes:.2f}" if row.size_bytes and row.floor_bytes else "-"
+    return [
+        row.artifact,
+        row.runtime,
+        percent_text(row.top1),
+        percent_text(row.top5),
+        percent_text(row.top1_agreement),
+        size_text(row.size_bytes),
+        over_floor,
+        *(_ms_text(value) for value in (row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99)),
+        size_text(row.peak_memory_bytes),
+    ]
+
+
+def _ms_text(value_ms: float | None) -> str:
+    return "-" if value_ms is None else f"{value_ms:.3f}"

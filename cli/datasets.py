@@ -1,0 +1,37 @@
+"""`bopkit datasets`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bopkit.cli.arguments import Json
+from bopkit.cli.output import print_json, print_table, say
+
+
+def datasets(json: Json = False) -> None:
+    """List the datasets that are known by name."""
+    from bopkit.data.catalogue import list_datasets
+    from bopkit.data.preprocessing import preprocessing_names
+
+    found = list_datasets()
+    if json:
+        print_json([dataclasses.asdict(facts) for facts in found])
+        return
+    print_table(
+        ["name", "classes", "input", "default preprocessing", "test split", "pictures", "source"],
+        [
+            [
+                facts.name,
+                str(facts.classes),
+                "x".join(map(str, facts.input_shape)),
+                facts.default_preprocessing,
+                facts.test_split,
+                ", ".join(f"{split} {count:,}" for split, count in facts.pictures.items()),
+                facts.source,
+            ]
+            for facts in found
+        ],
+        right=["classes"],
+    )
+    say(f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. Any other TFDS builder with `image` and")
+    say("`label` works too: `bopkit prepare NAME`, then `--dataset NAME`.")

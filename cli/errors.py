@@ -1,0 +1,79 @@
+"""The one place where exceptions become one clear line and an exit code.
+
+Exit codes: 1 for failures, 2 for usage, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from bopkit.cli.output import say
+from bopkit.errors import BopkitError
+
+debug = False
+"""Whether `--debug` was given."""
+
+
+def reported(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command so that whatever it raises is reported as one line."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except KeyboardInterrupt as interrupt:
+            say("Interrupted. Files that were there before are unchanged; a training run resumes with its --output-dir.")
+            raise typer.Exit(130) from interrupt
+        except Exception as error:
+            if debug:
+                traceback.print_exc(file=sys.stderr)
+            known = translate(error)
+            say(f"Error: {known}")
+            raise typer.Exit(known.exit_code) from error
+
+    return wrapper
+
+
+def translate(error: Exception) -> BopkitError:
+    """The clear form of any exception."""
+    if isinstance(error, BopkitError):
+        return error
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return _full_disk(error.filename)
+    if isinstance(error, PermissionError):
+        return BopkitError(f"No permission for {error.filename}.", "Choose another folder, or mend its permissions.")
+    if isinstance(error, OSError) and error.filename is not None:
+        return BopkitError(f"{error.filename}: {error.strerror}.", "Check the path.")
+    if isinstance(error, MemoryError):
+        return _out_of_memory()
+    # TensorFlow's own errors are told apart by name: importing it here would cost seconds.
+    if "No space left on device" in text or "File too large" in text:
+        return _full_disk(None)
+    if type(error).__name__ == "ResourceExhaustedError" or "OOM when allocating" in text:
+        return _out_of_memory()
+    if type(error).__name__ == "DataLossError":
+        return BopkitError(
+            f"A file is damaged: {text[:200]}.", "Remove it and run `bopkit prepare DATASET`, or copy it again."
+        )
+    return BopkitError(
+        f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."
+    )
+
+
+def _full_disk(path: str | None) -> BopkitError:
+    where = f" while writing {path}" if path else ""
+    return BopkitError(f"The disk is full{where}.", "Free some space and run the command again.")
+
+
+def _out_of_memory() -> BopkitError:
+    return BopkitError("Out of memory.", "Use smaller batches: add `--hparams batch_size=` with half the size.")

@@ -1,0 +1,98 @@
+"""`bopkit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
+
+if TYPE_CHECKING:
+    from bopkit.export.report import Agreement, ArtifactReport
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL_FILE", help="A .h5 or .keras file.", show_default=False)],
+    tflite: Annotated[bool, typer.Option("--tflite", help="Write the LCE flatbuffer.")] = False,
+    savedmodel: Annotated[bool, typer.Option("--savedmodel", help="Write the TensorFlow Serving directory.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside the model.")] = None,
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    json: Json = False,
+) -> None:
+    """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
+    from bopkit.export import export_model
+
+    both = not (tflite or savedmodel)
+    report = export_model(
+        model,
+        output,
+        tflite=tflite or both,
+        savedmodel=savedmodel or both,
+        dataset=dataset,
+        data_dir=data_dir,
+        pictures=pictures,
+        progress=say,
+    )
+    if json:
+        print_json(report.to_dict())
+        return
+    for artifact in report.artifacts:
+        _print_artifact(artifact)
+    for note in report.notes:
+        say(note)
+
+
+def _print_artifact(artifact: ArtifactReport) -> None:
+    over = artifact.size_bytes / artifact.floor_bytes - 1
+    print_table(
+        ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", ""],
+        [
+            [
+                layer.name,
+                layer.type,
+                "x".join(map(str, layer.kernel_shape)),
+                str(layer.input_bits),
+                str(layer.kernel_bits),
+                size_text(layer.size_bytes),
+                "packed" if layer.packed else "float",
+                layer.reason,
+            ]
+            for layer in artifact.layers
+        ],
+        title=f"{artifact.format}: {artifact.path}",
+        right=["input bits", "kernel bits", "size"],
+    )
+    typer.echo(
+        f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes ({over:+.1%}), "
+        f"written in {artifact.conversion_s:.1f} s"
+    )
+    for agreement in artifact.agreements:
+        _print_agreement(agreement)
+    typer.echo("")
+
+
+def _print_agreement(agreement: Agreement) -> None:
+    typer.echo(
+        f"{agreement.source}: top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} "
+        f"pictures, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
+        f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
+    )
+    for each in agreement.disagreements:
+        verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not traced"}[each.near_tie]
+        where = (
+            f": {each.signs_changed} of {each.signs} signs differ into {each.first_layer}" if each.first_layer else ""
+        )
+        size = (
+            f", the largest {each.largest_relative_magnitude:.1e} of that input's root mean square"
+            if each.largest_relative_magnitude is not None
+            else ""
+        )
+        typer.echo(
+            f"  picture {each.picture}: class {each.keras_class} in Keras, {each.artifact_class} here, "
+            f"{verdict}{where}{size}"
+        )

@@ -1,0 +1,37 @@
+"""`bopkit init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import Hparams, HparamsSet, Model, Seed, parse_shape
+
+
+def init(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .h5 file to write.")] = Path("model.h5"),
+    input_shape: Annotated[
+        str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the network's own.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the network's own.")] = None,
+    hparams_set: HparamsSet = None,
+    hparams: Hparams = None,
+    seed: Seed = 0,
+) -> None:
+    """Write an untrained network with +-1 kernels, to export and time it before anyone trains it."""
+    from bopkit.hparams import parse_overrides
+    from bopkit.initialise import init_model
+
+    path = init_model(
+        model,
+        output,
+        input_shape=parse_shape(input_shape),
+        classes=classes,
+        hparams_set=hparams_set,
+        hparams=parse_overrides(hparams or []),
+        seed=seed,
+    )
+    typer.echo(str(path))

@@ -1,0 +1,24 @@
+"""`bopkit prepare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, complete_dataset
+from bopkit.cli.output import say
+
+
+def prepare(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="DATASETS", help="Names of datasets.", autocompletion=complete_dataset, show_default=False),
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Download and prepare datasets, as TFDS does."""
+    from bopkit.data import prepare_datasets
+
+    for dataset in prepare_datasets(names, data_dir, progress=say):
+        typer.echo(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {dataset.input_shape}")

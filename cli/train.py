@@ -1,0 +1,87 @@
+"""`bopkit train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, Model, Seed
+from bopkit.cli.output import percent_text, print_json, say
+from bopkit.errors import UsageError
+
+
+def train(
+    model: Model,
+    dataset: Dataset = None,
+    hparams_set: HparamsSet = None,
+    hparams: Hparams = None,
+    preprocess_fn: Annotated[
+        str, typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet.")
+    ] = "default",
+    data_dir: DataDir = None,
+    data_cache: Annotated[
+        str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
+    ] = None,
+    dataset_version: Annotated[str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")] = None,
+    output_prefix: Annotated[
+        Path, typer.Option("--output-prefix", help="A new run gets PREFIX/dataset/model/date_time.")
+    ] = Path("runs"),
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "--logdir", help="The run's own folder; a run in it is resumed.")
+    ] = None,
+    validationset: Annotated[
+        bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs.")] = True,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
+    seed: Seed = 0,
+    limit_steps: Annotated[
+        int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a network with Bop; the same command with the same --output-dir resumes."""
+    from bopkit.hparams import parse_overrides
+    from bopkit.training import train_model
+
+    if dataset is None:
+        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
+    result = train_model(
+        model,
+        dataset,
+        hparams_set=hparams_set,
+        hparams=parse_overrides(hparams or []),
+        preprocess_fn=preprocess_fn,
+        data_dir=data_dir,
+        data_cache=data_cache,
+        dataset_version=dataset_version,
+        output_prefix=output_prefix,
+        output_dir=output_dir,
+        validationset=validationset,
+        tensorboard=tensorboard,
+        device=device,
+        seed=seed,
+        limit_steps=limit_steps,
+        dry_run=dry_run,
+        say=say,
+    )
+    if json:
+        print_json(
+            {
+                "output_dir": str(result.output_dir) if result.output_dir else None,
+                "model_file": str(result.model_file) if result.model_file else None,
+                "validation_split": result.validation_split,
+                "resumed_after_epochs": result.resumed_after_epochs,
+                "metrics": result.metrics,
+            }
+        )
+        return
+    top1 = percent_text(result.metrics.get("val_top1"))
+    if result.model_file is None:
+        say("dry run: everything builds and two steps ran; nothing was kept")
+    else:
+        say(f"top-1 {top1} on {result.validation_split}")
+        typer.echo(str(result.model_file))
