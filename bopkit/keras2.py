@@ -29,9 +29,10 @@ def select() -> None:
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     tensorflow = sys.modules.get("tensorflow")
-    # Reading an attribute of the lazy loader would load Keras, which takes seconds: look at its dict.
-    loader = vars(tensorflow).get("keras") if tensorflow else None
-    if loader is not None and vars(loader).get("_tfll_keras_version") == "keras_3":
+    # TensorFlow replaces its lazy loader by the module when Keras is touched. Asking the loader itself for an
+    # attribute would load Keras, which takes seconds: look at its dict.
+    keras = vars(tensorflow).get("keras") if tensorflow else None
+    if keras is not None and vars(keras).get("__name__", "").startswith("keras."):
         raise _KERAS_3_LOADED
 
 

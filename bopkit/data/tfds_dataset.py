@@ -128,10 +128,10 @@ def _check_features(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
+    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     if not (
-        isinstance(features, tfds.features.FeaturesDict)
-        and isinstance(features.get("image"), tfds.features.Image)
-        and isinstance(features.get("label"), tfds.features.ClassLabel)
+        isinstance(named.get("image"), tfds.features.Image)
+        and isinstance(named.get("label"), tfds.features.ClassLabel)
     ):
         raise UsageError(
             f"Dataset {builder.name} has no `image` with one `label`.",

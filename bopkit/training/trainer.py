@@ -175,9 +175,12 @@ def _run(plan: Plan, path: Path, data_cache: str | None, tensorboard: bool, say:
             epochs=plan.hparams.epochs,
             steps_per_epoch=plan.steps_per_epoch,
             validation_data=evaluation_batches(
-                plan.data, plan.validation_split, plan.preprocessing, EVALUATION_BATCH_SIZE
+                plan.data,
+                plan.validation_split,
+                plan.preprocessing,
+                EVALUATION_BATCH_SIZE,
+                limit=plan.validation_steps and plan.validation_steps * EVALUATION_BATCH_SIZE,
             ),
-            validation_steps=plan.validation_steps,
             callbacks=callbacks,
             verbose=0,
         )
@@ -205,7 +208,7 @@ def _restore(checkpoint: Any, latest: str | None) -> None:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
         checkpoint.restore(latest).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, AssertionError, IndexError, ValueError, RuntimeError) as error:
         raise BopkitError(
             f"Checkpoint {latest} is damaged.",
             "Name another --output-dir to start anew, or restore its files from a copy.",

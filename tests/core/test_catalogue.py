@@ -1,0 +1,96 @@
+"""The catalogue's constants, recomputed from the built networks, and the layers that the paper describes."""
+
+import numpy as np
+import pytest
+
+from bopkit import list_models
+from bopkit.architecture import floor_bytes
+from bopkit.counting import count_network
+from bopkit.errors import UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.optim import binary_layers
+from bopkit.registry import MODELS
+
+PAPER_PARAMS = {  # parameters, binary ones
+    "binarynet": (10_363_550, 10_352_000),
+    "binary_alexnet": (61_869_664, 61_827_776),
+    "xnornet": (62_406_432, 58_236_928),
+    "birealnet": (11_699_112, 10_985_472),
+}
+
+
+def test_the_catalogue_is_complete():
+    assert MODELS.names() == list(PAPER_PARAMS)
+
+
+@pytest.mark.parametrize("name", PAPER_PARAMS)
+def test_counts_of_the_built_network(name):
+    import larq as lq
+
+    architecture = MODELS.load(name)
+    network = architecture.build_network(architecture.hparams(), architecture.input_shape, architecture.classes)
+    counts = count_network(network)
+    assert counts == architecture.counts
+    assert (counts.params, counts.binary_params) == PAPER_PARAMS[name]
+    summary = lq.models.ModelProfile(network)
+    assert summary.op_count("mac", 1) == counts.binary_macs
+    assert summary.op_count("mac") == counts.binary_macs + counts.mixed_macs + counts.float_macs
+    assert list_models(name)[0]["floor_bytes"] == floor_bytes(*PAPER_PARAMS[name])
+    for layer in binary_layers(network):
+        np.testing.assert_array_equal(np.abs(layer.kernel.numpy()), 1)
+
+
+def shapes(network, kind):
+    return [layer.output_shape[1:] for layer in network.layers if isinstance(layer, kind)]
+
+
+def test_layers_of_binarynet():
+    tf = import_tensorflow()
+    architecture = MODELS.load("binarynet")
+    network = architecture.build_network(architecture.hparams(), (32, 32, 3), 10)
+    assert shapes(network, tf.keras.layers.Conv2D) == [
+        (30, 30, 128), (30, 30, 128), (15, 15, 256), (15, 15, 256), (7, 7, 512), (7, 7, 512)
+    ]  # fmt: skip
+    assert shapes(network, tf.keras.layers.Dense) == [(1024,), (1024,), (10,)]
+    first, *others = list(binary_layers(network))
+    assert first.input_quantizer is None
+    assert all(layer.input_quantizer is not None for layer in others)
+    norms = [layer for layer in network.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    assert len(norms) == 9
+    assert not any(layer.scale for layer in norms)
+
+
+def test_layers_of_birealnet():
+    tf = import_tensorflow()
+    architecture = MODELS.load("birealnet")
+    network = architecture.build_network(architecture.hparams(), (224, 224, 3), 1000)
+    binary = list(binary_layers(network))
+    assert [layer.output_shape[1:] for layer in binary] == [
+        (size, size, filters)
+        for size, filters in ((56, 64), (28, 128), (14, 256), (7, 512))
+        for _ in range(4)
+    ]
+    assert [layer.strides[0] for layer in binary] == [1] * 4 + [2, 1, 1, 1] * 3
+    assert len([layer for layer in network.layers if isinstance(layer, tf.keras.layers.Add)]) == 16
+    assert {layer.momentum for layer in network.layers if hasattr(layer, "momentum")} == {0.8}
+
+
+@pytest.mark.parametrize("name", PAPER_PARAMS)
+def test_the_smallest_picture(name):
+    architecture = MODELS.load(name)
+    size = architecture.min_size_px
+    hparams = architecture.hparams()
+    assert architecture.build_network(hparams, (size, size, 3), 7).output_shape == (None, 7)
+    with pytest.raises(UsageError, match="at least"):
+        architecture.build_network(hparams, (size - 1, size, 3), 7)
+
+
+@pytest.mark.parametrize("name", PAPER_PARAMS)
+def test_sets_and_published_results(name):
+    architecture = MODELS.load(name)
+    assert architecture.default_set == "bop"
+    assert architecture.published
+    for published in architecture.published:
+        assert not published.hparams_set or published.hparams_set in architecture.sets
+    with pytest.raises(UsageError, match=f"bopkit hparams {name}"):
+        architecture.hparams("nosuch")

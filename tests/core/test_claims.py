@@ -1,0 +1,79 @@
+"""Every trainable variable is claimed once, and the network's optimizer is larq's Bop bit for bit."""
+
+import numpy as np
+import pytest
+
+from bopkit.errors import BopkitError
+from bopkit.hparams import override
+from bopkit.keras2 import import_tensorflow
+from bopkit.optim import binary_layers, make_optimizer
+from bopkit.registry import MODELS
+
+
+@pytest.fixture
+def network_and_hparams():
+    architecture = MODELS.load("binarynet")
+    hparams = override(architecture.hparams("bop_digits"), {"filters": 4, "dense_units": 16})
+    return architecture.build_network(hparams, (16, 16, 1), 10), hparams
+
+
+def test_each_variable_is_claimed_once(network_and_hparams):
+    network, hparams = network_and_hparams
+    _, claims = make_optimizer(network, hparams, steps_per_epoch=3)
+    assert [claim.variable for claim in claims] == [variable.name for variable in network.trainable_variables]
+    assert {claim.variable for claim in claims if claim.optimizer == "Bop"} == {
+        layer.kernel.name for layer in binary_layers(network)
+    }
+
+
+def test_twenty_steps_of_the_network_equal_larq(network_and_hparams):
+    tf = import_tensorflow()
+    import larq as lq
+
+    network, hparams = network_and_hparams
+    optimizer, _ = make_optimizer(network, hparams, steps_per_epoch=1)
+    kernels = [layer.kernel for layer in binary_layers(network)]
+    copies = [tf.Variable(kernel.numpy()) for kernel in kernels]
+    gamma = tf.keras.optimizers.schedules.PolynomialDecay(hparams.gamma, hparams.epochs, hparams.gamma_end)
+    reference = lq.optimizers.Bop(threshold=hparams.threshold, gamma=gamma)
+    rng = np.random.default_rng(0)
+    start = [kernel.numpy() for kernel in kernels]
+    for _ in range(20):
+        gradients = {variable.ref(): tf.constant(rng.normal(0, 0.01, variable.shape), tf.float32)
+                     for variable in network.trainable_variables}
+        optimizer.apply_gradients([(gradients[v.ref()], v) for v in network.trainable_variables])
+        reference.apply_gradients([(gradients[k.ref()], c) for k, c in zip(kernels, copies, strict=True)])
+    for kernel, copy, before in zip(kernels, copies, start, strict=True):
+        np.testing.assert_array_equal(kernel.numpy(), copy.numpy())
+        assert set(np.unique(kernel.numpy())) <= {-1.0, 1.0}
+        assert np.any(kernel.numpy() != before)
+
+
+def test_staircase_of_gamma():
+    from larq.optimizers import Bop
+
+    architecture = MODELS.load("binarynet")
+    hparams = override(architecture.hparams("bop_sec52"), {"filters": 4, "dense_units": 16})
+    network = architecture.build_network(hparams, (16, 16, 1), 10)
+    optimizer, _ = make_optimizer(network, hparams, steps_per_epoch=7)
+    bop = next(each for each in optimizer.optimizers if isinstance(each, Bop))
+    gamma = bop._hyper["gamma"]
+    steps = 100 * 7
+    assert [float(gamma(step)) for step in (0, steps - 1, steps, 2 * steps)] == pytest.approx([1e-4, 1e-4, 1e-5, 1e-6])
+
+
+def test_latent_weights_are_all_adams():
+    architecture = MODELS.load("binarynet")
+    hparams = override(architecture.hparams("default"), {"filters": 4, "dense_units": 16})
+    network = architecture.build_network(hparams, (16, 16, 1), 10)
+    _, claims = make_optimizer(network, hparams, steps_per_epoch=3)
+    assert {claim.optimizer for claim in claims} == {"Adam"}
+    kernel = next(binary_layers(network)).kernel
+    assert len(np.unique(kernel.latent_variable.numpy())) > 2
+
+
+def test_a_network_without_binary_kernels_is_refused():
+    tf = import_tensorflow()
+    network = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])
+    with pytest.raises(BopkitError, match="No kernel"):
+        make_optimizer(network, MODELS.load("binarynet").hparams(), 1)

@@ -1,0 +1,202 @@
+"""Digits, preprocessing and input pipelines."""
+
+import numpy as np
+import pytest
+
+from bopkit.data import evaluation_batches, get_preprocessing, list_datasets, open_dataset, training_batches
+from bopkit.data.catalogue import facts_of_pictures
+from bopkit.data.preprocessing import preprocessing_names
+from bopkit.errors import BopkitError, UsageError
+from bopkit.keras2 import import_tensorflow
+
+
+def test_digits_splits_are_fixed_stratified_and_disjoint():
+    digits = open_dataset("digits")
+    train, train_labels = digits.arrays("train")
+    test, test_labels = digits.arrays("test")
+    assert {"train": len(train), "test": len(test)} == digits.facts.pictures
+    assert len(train) + len(test) == 1797
+    shares = np.bincount(test_labels) / (np.bincount(test_labels) + np.bincount(train_labels))
+    assert np.all(np.abs(shares - 0.2) < 0.01)
+    first, last = digits.count("train[:90%]"), digits.count("train[90%:]")
+    assert first + last == len(train)
+    np.testing.assert_array_equal(digits.arrays("train[90%:]")[0], train[first:])
+    # The sums pin the split: a change of it would make accuracies incomparable.
+    assert (int(train.sum()), int(test.sum())) == (DIGITS_TRAIN_SUM, DIGITS_TEST_SUM)
+
+
+DIGITS_TRAIN_SUM, DIGITS_TEST_SUM = 7_143_742, 1_810_059
+
+
+@pytest.mark.parametrize("split", ["val", "train[:50]", "train[:90%", ""])
+def test_digits_refuse_unknown_splits(split):
+    with pytest.raises(UsageError, match="no split"):
+        open_dataset("digits").count(split)
+
+
+@pytest.mark.parametrize("name", preprocessing_names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preprocessing_is_the_same_eager_traced_and_from_pixels_or_bytes(name, channels):
+    tf = import_tensorflow()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 52, channels), dtype=np.uint8)
+    png = tf.io.encode_png(pixels)
+    preprocessing = get_preprocessing(name, (32, 32, 3 if name == "imagenet" else channels))
+    expected = preprocessing.evaluate(tf.constant(pixels)).numpy()
+    assert expected.shape == preprocessing.input_shape
+    assert expected.dtype == np.float32
+    low, high = preprocessing.value_range
+    overshoot = 0.3 if name == "imagenet" else 0  # bicubic interpolation overshoots
+    assert low - overshoot * (high - low) <= expected.min() < expected.max() <= high + overshoot * (high - low)
+    np.testing.assert_array_equal(preprocessing.evaluate(png), expected)
+    traced = tf.data.Dataset.from_tensors(png).map(preprocessing.evaluate)
+    np.testing.assert_array_equal(next(iter(traced)), expected)
+
+
+@pytest.mark.parametrize("name", ["resize", "shift", "resize_and_flip"])
+def test_evaluation_at_the_pictures_own_size_only_scales(name):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    tf = import_tensorflow()
+    output = get_preprocessing(name, (32, 32, 3)).evaluate(tf.constant(pixels))
+    np.testing.assert_array_equal(output, pixels.astype(np.float32) / np.float32(127.5) - 1)
+
+
+def test_shift_crops_a_padded_picture_and_flip_mirrors_half_of_them():
+    tf = import_tensorflow()
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    padded = np.full((40, 40, 3), -1, np.float32)
+    padded[4:36, 4:36] = pixels.astype(np.float32) / np.float32(127.5) - 1
+    crops = [padded[top : top + 32, left : left + 32] for top in range(9) for left in range(9)]
+    mirrored = 0
+    for seed in range(40):
+        output = get_preprocessing("resize_and_flip", (32, 32, 3)).train(tf.constant(pixels), [seed, 1]).numpy()
+        straight = any(np.array_equal(output, crop) for crop in crops)
+        mirrored += not straight
+        assert straight or any(np.array_equal(output[:, ::-1], crop) for crop in crops)
+    assert 8 < mirrored < 32
+
+
+def test_imagenet_evaluation_is_the_centre_crop_resized_and_normalised():
+    tf = import_tensorflow()
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), dtype=np.uint8)
+    output = get_preprocessing("imagenet", (224, 224, 3)).evaluate(tf.constant(pixels)).numpy()
+    crop = pixels[16:240, 48:272].astype(np.float32)  # 224 of 256: bicubic at its own size is the identity
+    mean, std = np.float32([0.485, 0.456, 0.406]) * 255, np.float32([0.229, 0.224, 0.225]) * 255
+    np.testing.assert_allclose(output, (crop - mean) / std, atol=1e-4)
+
+
+def test_jpeg_window_decoding_equals_cropping_the_pixels():
+    """Training decodes only a window of a JPEG; a PNG of the same picture must give nearly the same input."""
+    tf = import_tensorflow()
+    rows, columns = np.mgrid[0:120, 0:160]
+    pixels = np.stack([rows, columns, rows + columns], -1).astype(np.uint8)
+    jpeg = tf.io.encode_jpeg(pixels, quality=100, chroma_downsampling=False)
+    decoded = tf.io.decode_jpeg(jpeg)
+    preprocessing = get_preprocessing("imagenet", (64, 64, 3))
+    for seed in range(5):
+        from_jpeg = preprocessing.train(jpeg, [seed, 7]).numpy()
+        from_pixels = preprocessing.train(decoded, [seed, 7]).numpy()
+        assert np.mean(np.abs(from_jpeg - from_pixels)) < 0.02
+
+
+def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, cache=None):
+    batches = training_batches(
+        dataset,
+        "train",
+        preprocessing,
+        batch_size=32,
+        steps_per_epoch=4,
+        seed=seed,
+        first_epoch=first_epoch,
+        epochs=epochs,
+        cache=cache,
+    )
+    return [(images.numpy(), labels.numpy()) for images, labels in batches]
+
+
+def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
+    digits = open_dataset("digits")
+    preprocessing = get_preprocessing("shift", digits.input_shape)
+    whole = batches_of(digits, preprocessing, 0, 3)
+    for cache in (None, "memory", str(tmp_path / "cache")):
+        resumed = batches_of(digits, preprocessing, 1, 3, cache=cache)
+        assert len(resumed) == 8
+        for (images, labels), (expected_images, expected_labels) in zip(resumed, whole[4:], strict=True):
+            np.testing.assert_array_equal(images, expected_images)
+            np.testing.assert_array_equal(labels, expected_labels)
+    assert not np.array_equal(whole[0][1], whole[4][1])
+    assert not np.array_equal(whole[0][0], batches_of(digits, preprocessing, 0, 1, seed=4)[0][0])
+
+
+def test_evaluation_batches_keep_order_and_the_last_pictures():
+    digits = open_dataset("digits")
+    batches = list(evaluation_batches(digits, "test", get_preprocessing("shift", digits.input_shape), 100))
+    labels = np.concatenate([labels for _, labels in batches])
+    np.testing.assert_array_equal(labels, digits.arrays("test")[1])
+
+
+def test_unknown_names():
+    with pytest.raises(UsageError, match="Did you mean 'cifar10'"):
+        open_dataset("cifar11")
+    with pytest.raises(UsageError, match="resize_and_flip"):
+        get_preprocessing("resize_flip", (32, 32, 3))
+    with pytest.raises(UsageError, match="no versions"):
+        open_dataset("digits", version="1.0.0")
+
+
+def test_a_dataset_that_is_not_prepared_says_how(tmp_path):
+    with pytest.raises(BopkitError, match=r"not prepared.*bopkit prepare cifar100"):
+        open_dataset("cifar100", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_imagenet_without_its_tars_says_where_they_go(tmp_path):
+    with pytest.raises(BopkitError, match=r"ILSVRC2012_img_train.tar.*downloads/manual"):
+        open_dataset("imagenet2012", tmp_path, prepare=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_network_is_known_in_seconds_and_leaves_nothing(tmp_path, monkeypatch):
+    import requests
+
+    def refuse(*args, **kwargs):
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(requests, "head", refuse)
+    with pytest.raises(BopkitError, match=r"does not answer.*--data-dir"):
+        open_dataset("cifar10", tmp_path, prepare=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    import requests
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(requests, "head", lambda *args, **kwargs: None)
+
+    def fail(*args, **kwargs):
+        raise requests.ConnectionError("reset by peer")
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", fail)
+    with pytest.raises(BopkitError, match=r"reset by peer.*bopkit prepare cifar10"):
+        open_dataset("cifar10", tmp_path, prepare=True)
+    assert not list(tmp_path.rglob("*incomplete*"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((28, 28, 1), ((28, 28, 1), "shift")),
+        ((64, 64, 3), ((64, 64, 3), "shift")),
+        ((None, None, 3), ((224, 224, 3), "imagenet")),
+        ((512, 512, 3), ((224, 224, 3), "imagenet")),
+    ],
+)
+def test_defaults_for_unknown_datasets(shape, expected):
+    facts = facts_of_pictures("new", shape, 5, {"train": 10, "validation": 2})
+    assert (facts.input_shape, facts.default_preprocessing) == expected
+    assert facts.test_split == "validation"
+
+
+def test_every_catalogued_default_exists():
+    for facts in list_datasets():
+        get_preprocessing(facts.default_preprocessing, facts.input_shape)
