@@ -72,10 +72,10 @@ class Architecture:
         paper: Reference of the network.
         input_shape: Height, width, channels of the original.
         classes: Classes of the original.
-        min_size_px: Shortest side of a picture that it can take.
-        counts: Size and work at `input_shape` and `classes`.
         build: Makes an uncompiled `tf.keras.Model` from hparams, input shape and class count.
         sets: Hyper-parameter sets by name; the first is the default.
+        min_size_px: Shortest side of a picture that it can take.
+        counts: Size and work at `input_shape` and `classes`; None for a network outside the catalogue.
         published: Published accuracies.
     """
 
@@ -84,10 +84,10 @@ class Architecture:
     paper: str
     input_shape: tuple[int, int, int]
     classes: int
-    min_size_px: int
-    counts: Counts
     build: Callable[[Any, tuple[int, int, int], int], Any]
     sets: Mapping[str, HParams]
+    min_size_px: int = 1
+    counts: Counts | None = None
     published: tuple[Published, ...] = ()
 
     @property

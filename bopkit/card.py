@@ -53,20 +53,11 @@ class ModelCard:
         """Read a card; keys that a later version added are ignored.
 
         Raises:
-            ValueError: `text` is not a card.
+            ValueError: `text` is not a card, or a value of it has another type.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError("a model card is a JSON object")
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        values = {key: value for key, value in values.items() if key in known}
-        for key in ("input_shape", "value_range", "class_names"):
-            if key in values:
-                values[key] = tuple(values[key])
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        import pydantic
+
+        return pydantic.TypeAdapter(cls).validate_json(text)
 
 
 PACKAGES = ("bopkit", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "tensorflow-datasets", "numpy")

@@ -11,7 +11,7 @@ from bopkit.registry import MODELS
 
 
 def list_models(name: str | None = None) -> list[dict[str, Any]]:
-    """Describe the networks of the zoo, or one of them.
+    """Describe the networks of the zoo, or one network.
 
     Args:
         name: A name, an alias or a dotted module name; None for all.
@@ -19,7 +19,7 @@ def list_models(name: str | None = None) -> list[dict[str, Any]]:
     Returns:
         One JSON-ready dictionary a network: `name`, `title`, `aliases`, `paper`, `input_shape` (height, width,
         channels), `classes`, `params`, `binary_params`, `binary_macs`, `mixed_macs`, `float_macs`, `floor_bytes`,
-        `sets`, `default_set`, `published`.
+        `sets`, `default_set`, `published`. A network outside the catalogue has no counts.
 
     Raises:
         UsageError: There is no such network.
@@ -28,6 +28,7 @@ def list_models(name: str | None = None) -> list[dict[str, Any]]:
 
 
 def _describe(architecture: Architecture) -> dict[str, Any]:
+    counts = architecture.counts
     return {
         "name": architecture.name,
         "title": architecture.title,
@@ -35,8 +36,7 @@ def _describe(architecture: Architecture) -> dict[str, Any]:
         "paper": architecture.paper,
         "input_shape": list(architecture.input_shape),
         "classes": architecture.classes,
-        **dataclasses.asdict(architecture.counts),
-        "floor_bytes": architecture.counts.floor_bytes,
+        **({} if counts is None else {**dataclasses.asdict(counts), "floor_bytes": counts.floor_bytes}),
         "sets": list(architecture.sets),
         "default_set": architecture.default_set,
         "published": [dataclasses.asdict(published) for published in architecture.published],

@@ -90,7 +90,9 @@ def _datasets() -> Finding:
     try:
         tfds = importlib.import_module("tensorflow_datasets")
     except ImportError as error:
-        return Finding("datasets", f"only digits: {error}", False, "pip install tensorflow-datasets importlib-resources")
+        return Finding(
+            "datasets", f"only digits: {error}", False, "pip install tensorflow-datasets importlib-resources"
+        )
     folder = Path(tfds.core.constants.DATA_DIR)
     prepared = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     names = ", ".join(name for name in prepared if name not in ("downloads", "manual")) or "none"

@@ -52,7 +52,9 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
     for part in (part.strip() for text in texts for part in text.split(",") if part.strip()):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"{part!r} in --hparams has no `name=value`.", "Write for instance --hparams epochs=2,gamma=1e-3.")
+            raise UsageError(
+                f"{part!r} in --hparams has no `name=value`.", "Write for instance --hparams epochs=2,gamma=1e-3."
+            )
         if name.strip() in overrides:
             raise UsageError(f"Hyper-parameter {name.strip()!r} is given twice.", "Leave one of the two out.")
         overrides[name.strip()] = value.strip()
@@ -109,11 +111,12 @@ def _hint(kind: type[HParams]) -> str:
 def describe_field(name: str, kind: type[HParams]) -> dict[str, str]:
     """Name, type, range and description of one hyper-parameter, in words."""
     field = kind.model_fields[name]
-    choices = get_args(field.annotation)
-    if get_origin(field.annotation) is Literal:
+    annotation: Any = field.annotation
+    choices = get_args(annotation)
+    if get_origin(annotation) is Literal:
         kind_name = " or ".join(choices)
     else:
-        kind_name = " or ".join("none" if each is type(None) else each.__name__ for each in choices or [field.annotation])
+        kind_name = " or ".join("none" if each is type(None) else each.__name__ for each in choices or [annotation])
     limits = []
     for limit in field.metadata:
         for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from types import ModuleType
+from typing import Any
 
 from bopkit.errors import BopkitError
 
@@ -40,7 +40,7 @@ quiet = False
 """Whether to swallow the notes that TensorFlow prints while it is imported; the command line sets it."""
 
 
-def import_tensorflow() -> ModuleType:
+def import_tensorflow() -> Any:
     """Import TensorFlow with Keras 2 and larq's layers registered, and return it.
 
     Raises:

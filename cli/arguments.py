@@ -35,9 +35,7 @@ Dataset = Annotated[
         "--dataset", metavar="NAME", help="Name of a dataset (`bopkit datasets`).", autocompletion=complete_dataset
     ),
 ]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")
-]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]
 HparamsSet = Annotated[
     str | None,
     typer.Option("--hparams-set", metavar="SET", help="Hyper-parameter set (`bopkit hparams MODEL`); default: bop."),

@@ -59,7 +59,19 @@ def benchmark(
 def _print_report(report: BenchmarkReport) -> None:
     environment, protocol = report.environment, report.protocol
     print_table(
-        ["artifact", "runtime", "top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
+        [
+            "artifact",
+            "runtime",
+            "top-1",
+            "top-5",
+            "agreement",
+            "size",
+            "x floor",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "memory",
+        ],
         [_cells(row) for row in report.rows],
         title=f"{report.dataset} {report.split}" if report.dataset else None,
         right=["top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],

@@ -31,7 +31,9 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
         except typer.Exit:
             raise
         except KeyboardInterrupt as interrupt:
-            say("Interrupted. Files that were there before are unchanged; a training run resumes with its --output-dir.")
+            say(
+                "Interrupted. Files that were there before are unchanged; a training run resumes with its --output-dir."
+            )
             raise typer.Exit(130) from interrupt
         except Exception as error:
             if debug:

@@ -29,7 +29,10 @@ def hparams(
                 field["name"],
                 field["type"],
                 field["range"],
-                *("-" if values[field["name"]] is None else str(values[field["name"]]) for values in found["sets"].values()),
+                *(
+                    "-" if values[field["name"]] is None else str(values[field["name"]])
+                    for values in found["sets"].values()
+                ),
                 field["description"],
             ]
             for field in found["fields"]

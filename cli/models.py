@@ -54,11 +54,7 @@ def _print_one(model: dict[str, Any]) -> None:
         ["network", f"{model['title']}, {model['paper']}"],
         ["input", " x ".join(map(str, model["input_shape"]))],
         ["classes", str(model["classes"])],
-        ["parameters", f"{model['params']:,}, {model['binary_params']:,} of them binary"],
-        ["1-bit floor", f"{size_text(model['floor_bytes'])} ({model['floor_bytes']:,} bytes)"],
-        ["MACs, binary weights and inputs", f"{model['binary_macs']:,}"],
-        ["MACs, binary weights, real inputs", f"{model['mixed_macs']:,}"],
-        ["MACs, real weights", f"{model['float_macs']:,}"],
+        *(_count_rows(model) if "params" in model else []),
         ["hyper-parameter sets", f"{', '.join(model['sets'])} (default: {model['default_set']})"],
     ]
     for published in model["published"]:
@@ -71,3 +67,13 @@ def _print_one(model: dict[str, Any]) -> None:
             ]
         )
     print_table(["", ""], rows)
+
+
+def _count_rows(model: dict[str, Any]) -> list[list[str]]:
+    return [
+        ["parameters", f"{model['params']:,}, {model['binary_params']:,} of them binary"],
+        ["1-bit floor", f"{size_text(model['floor_bytes'])} ({model['floor_bytes']:,} bytes)"],
+        ["MACs, binary weights and inputs", f"{model['binary_macs']:,}"],
+        ["MACs, binary weights, real inputs", f"{model['mixed_macs']:,}"],
+        ["MACs, real weights", f"{model['float_macs']:,}"],
+    ]

@@ -13,7 +13,9 @@ from bopkit.cli.output import say
 def prepare(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="DATASETS", help="Names of datasets.", autocompletion=complete_dataset, show_default=False),
+        typer.Argument(
+            metavar="DATASETS", help="Names of datasets.", autocompletion=complete_dataset, show_default=False
+        ),
     ],
     data_dir: DataDir = None,
 ) -> None:

@@ -18,13 +18,16 @@ def train(
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,
     preprocess_fn: Annotated[
-        str, typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet.")
+        str,
+        typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet."),
     ] = "default",
     data_dir: DataDir = None,
     data_cache: Annotated[
         str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
     ] = None,
-    dataset_version: Annotated[str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")] = None,
+    dataset_version: Annotated[
+        str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")
+    ] = None,
     output_prefix: Annotated[
         Path, typer.Option("--output-prefix", help="A new run gets PREFIX/dataset/model/date_time.")
     ] = Path("runs"),

@@ -51,10 +51,6 @@ ARCHITECTURE = Architecture(
     paper="Hubara et al., NeurIPS 2016",
     input_shape=(224, 224, 3),
     classes=1000,
-    min_size_px=57,
-    counts=Counts(
-        params=61_869_664, binary_params=61_827_776, binary_macs=768_512_000, mixed_macs=72_855_552, float_macs=0
-    ),
     build=build,
     sets={
         # bopkit train binary_alexnet --dataset imagenet2012
@@ -69,6 +65,10 @@ ARCHITECTURE = Architecture(
             learning_rate_end=5e-6,
         ),
     },
+    min_size_px=57,
+    counts=Counts(
+        params=61_869_664, binary_params=61_827_776, binary_macs=768_512_000, mixed_macs=72_855_552, float_macs=0
+    ),
     published=(
         Published(41.1, "imagenet2012", "bop", "Helwegen et al. 2019, arXiv 1906.02107"),
         Published(36.3, "imagenet2012", "", "Larq Zoo, latent weights"),

@@ -25,9 +25,7 @@ def _shortcut(x: Any, filters: int, name: str) -> Any:
     """Halve the picture by averaging and widen it with a real 1x1 convolution."""
     layers = import_tensorflow().keras.layers
     x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(
-        filters, 1, use_bias=False, kernel_initializer=_INITIALIZER, name=f"{name}_shortcut_conv"
-    )(x)
+    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer=_INITIALIZER, name=f"{name}_shortcut_conv")(x)
     return _normalise(x, f"{name}_shortcut_bn")
 
 
@@ -58,9 +56,9 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     layers = tf.keras.layers
 
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(
-        64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1"
-    )(images)
+    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+        images
+    )
     x = _normalise(x, "conv1_bn")
     x = layers.MaxPool2D(3, strides=2, padding="same", name="conv1_pool")(x)
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
@@ -77,10 +75,6 @@ ARCHITECTURE = Architecture(
     paper="arXiv 1808.00278",
     input_shape=(224, 224, 3),
     classes=1000,
-    min_size_px=32,
-    counts=Counts(
-        params=11_699_112, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=137_793_536
-    ),
     build=build,
     sets={
         # bopkit train birealnet --dataset imagenet2012
@@ -95,6 +89,10 @@ ARCHITECTURE = Architecture(
             learning_rate_end=5e-6,
         ),
     },
+    min_size_px=32,
+    counts=Counts(
+        params=11_699_112, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=137_793_536
+    ),
     published=(
         Published(56.6, "imagenet2012", "bop", "Helwegen et al. 2019, arXiv 1906.02107"),
         Published(57.2, "imagenet2012", "", "second-order Bop, arXiv 2104.05124"),

@@ -34,9 +34,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
         return layers.MaxPool2D(3, strides=2, name=name)(x)
 
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(
-        96, 11, strides=4, padding="same", use_bias=False, kernel_regularizer=l2, name="conv1"
-    )(images)
+    x = layers.Conv2D(96, 11, strides=4, padding="same", use_bias=False, kernel_regularizer=l2, name="conv1")(images)
     x = normalise(x, "conv1_bn", epsilon=1e-5)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = pool(x, "conv1_pool")
@@ -69,10 +67,6 @@ ARCHITECTURE = Architecture(
     paper="arXiv 1603.05279",
     input_shape=(224, 224, 3),
     classes=1000,
-    min_size_px=217,
-    counts=Counts(
-        params=62_406_432, binary_params=58_236_928, binary_macs=1_025_744_896, mixed_macs=0, float_macs=113_379_328
-    ),
     build=build,
     sets={
         # bopkit train xnornet --dataset imagenet2012
@@ -87,6 +81,10 @@ ARCHITECTURE = Architecture(
             learning_rate_end=5e-6,
         ),
     },
+    min_size_px=217,
+    counts=Counts(
+        params=62_406_432, binary_params=58_236_928, binary_macs=1_025_744_896, mixed_macs=0, float_macs=113_379_328
+    ),
     published=(
         Published(45.9, "imagenet2012", "bop", "Helwegen et al. 2019, arXiv 1906.02107"),
         Published(46.9, "imagenet2012", "", "second-order Bop, arXiv 2104.05124"),

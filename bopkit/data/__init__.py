@@ -3,13 +3,14 @@
 Importing this package imports neither TensorFlow nor TFDS.
 """
 
-from bopkit.data.catalogue import list_datasets
+from bopkit.data.catalogue import DatasetFacts, list_datasets
 from bopkit.data.dataset import Dataset, open_dataset, prepare_datasets
 from bopkit.data.pipeline import evaluation_batches, training_batches
 from bopkit.data.preprocessing import Preprocessing, get_preprocessing
 
 __all__ = [
     "Dataset",
+    "DatasetFacts",
     "Preprocessing",
     "evaluation_batches",
     "get_preprocessing",

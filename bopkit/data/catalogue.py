@@ -46,9 +46,7 @@ _KNOWN = (
     DatasetFacts("cifar10", 10, (32, 32, 3), "resize_and_flip", "test", {"train": 50_000, "test": 10_000}),
     DatasetFacts("cifar100", 100, (32, 32, 3), "resize_and_flip", "test", {"train": 50_000, "test": 10_000}),
     DatasetFacts("mnist", 10, (28, 28, 1), "shift", "test", {"train": 60_000, "test": 10_000}),
-    DatasetFacts(
-        "fashion_mnist", 10, (28, 28, 1), "resize_and_flip", "test", {"train": 60_000, "test": 10_000}
-    ),
+    DatasetFacts("fashion_mnist", 10, (28, 28, 1), "resize_and_flip", "test", {"train": 60_000, "test": 10_000}),
     DatasetFacts(
         name="imagenet2012",
         classes=1000,

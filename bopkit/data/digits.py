@@ -48,7 +48,8 @@ class Digits(Dataset):
             raise UsageError(f"Dataset digits has no split {split!r}.", "Known: train, test, slices as train[:90%].")
         images, labels = self._splits[match[1]]
         begin, end = (
-            round(len(labels) * int(percent or default) / 100) for percent, default in zip(match.groups()[1:], (0, 100))
+            round(len(labels) * int(percent or default) / 100)
+            for percent, default in zip(match.groups()[1:], (0, 100), strict=True)
         )
         return images[begin:end], labels[begin:end]
 

@@ -130,8 +130,7 @@ def _check_features(builder: Any) -> None:
     features = builder.info.features
     named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     if not (
-        isinstance(named.get("image"), tfds.features.Image)
-        and isinstance(named.get("label"), tfds.features.ClassLabel)
+        isinstance(named.get("image"), tfds.features.Image) and isinstance(named.get("label"), tfds.features.ClassLabel)
     ):
         raise UsageError(
             f"Dataset {builder.name} has no `image` with one `label`.",
@@ -184,7 +183,7 @@ def _check_reachable(builder: Any, root: Path) -> None:
 
     urls = {url.split("/")[2]: url for url in builder.url_infos if url.startswith("http")}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        silent = [host for host, ok in zip(urls, pool.map(answers, urls.values())) if not ok]
+        silent = [host for host, ok in zip(urls, pool.map(answers, urls.values()), strict=True) if not ok]
     if silent:
         raise BopkitError(
             f"Dataset {builder.name} is not prepared in {root}, and {', '.join(silent)} does not answer.",

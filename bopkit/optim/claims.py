@@ -46,7 +46,7 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
     adam = tf.keras.optimizers.legacy.Adam(_linear(hparams.learning_rate, hparams.learning_rate_end, steps))
     if hparams.optimizer == "latent":
         return adam, [_claim(variable, "Adam") for variable in model.trainable_variables]
-    if hparams.gamma_decay_rate is not None:
+    if hparams.gamma_decay_rate is not None and hparams.gamma_decay_epochs is not None:
         gamma = tf.keras.optimizers.schedules.ExponentialDecay(
             hparams.gamma, hparams.gamma_decay_epochs * steps_per_epoch, hparams.gamma_decay_rate, staircase=True
         )

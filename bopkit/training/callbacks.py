@@ -16,10 +16,10 @@ from bopkit.training.flips import FlipMeter
 from bopkit.training.progress import TrainingDisplay
 from bopkit.training.run_directory import RunDirectory
 
-tf = import_tensorflow()
+Callback: Any = import_tensorflow().keras.callbacks.Callback
 
 
-class StepWatch(tf.keras.callbacks.Callback):
+class StepWatch(Callback):
     """Measures flips, feeds the display, and stops the run at a loss that is not finite."""
 
     def __init__(self, flips: FlipMeter, display: TrainingDisplay):
@@ -48,7 +48,7 @@ class StepWatch(tf.keras.callbacks.Callback):
         self._display.step(self._epoch, batch, logs, self._flips.latest)
 
 
-class EpochRecord(tf.keras.callbacks.Callback):
+class EpochRecord(Callback):
     """Writes the row of each epoch, then its checkpoint."""
 
     def __init__(
@@ -56,7 +56,7 @@ class EpochRecord(tf.keras.callbacks.Callback):
         run: RunDirectory,
         flips: FlipMeter,
         display: TrainingDisplay,
-        checkpoints: tf.train.CheckpointManager,
+        checkpoints: Any,
         pictures_per_epoch: int,
     ):
         super().__init__()
@@ -99,7 +99,6 @@ def _schedules(optimizer: Any) -> dict[str, float]:
     for inner in getattr(optimizer, "optimizers", [optimizer]):
         for name in ("gamma", "threshold", "learning_rate"):
             if name in inner._hyper:
-                values[name] = float(inner._get_hyper(name)) if not callable(inner._hyper[name]) else float(
-                    inner._hyper[name](inner.iterations)
-                )
+                hyper = inner._get_hyper(name)
+                values[name] = float(hyper(inner.iterations) if callable(hyper) else hyper)
     return values

@@ -1,11 +1,11 @@
 """The directory of one training run: its files, and the rules for going on in it.
 
-    config.json        what was asked for, resolved; a run is resumed only with the same config
-    environment.json   versions, machine and devices of the last start
-    metrics.jsonl      one JSON object an epoch
-    checkpoints/       network, optimizer and epoch, written after every epoch
-    tensorboard/       logs
-    model.h5           the trained network with its model card, written at the end
+config.json        what was asked for, resolved; a run is resumed only with the same config
+environment.json   versions, machine and devices of the last start
+metrics.jsonl      one JSON object an epoch
+checkpoints/       network, optimizer and epoch, written after every epoch
+tensorboard/       logs
+model.h5           the trained network with its model card, written at the end
 """
 
 from __future__ import annotations

@@ -66,9 +66,7 @@ def test_layers_of_birealnet():
     network = architecture.build_network(architecture.hparams(), (224, 224, 3), 1000)
     binary = list(binary_layers(network))
     assert [layer.output_shape[1:] for layer in binary] == [
-        (size, size, filters)
-        for size, filters in ((56, 64), (28, 128), (14, 256), (7, 512))
-        for _ in range(4)
+        (size, size, filters) for size, filters in ((56, 64), (28, 128), (14, 256), (7, 512)) for _ in range(4)
     ]
     assert [layer.strides[0] for layer in binary] == [1] * 4 + [2, 1, 1, 1] * 3
     assert len([layer for layer in network.layers if isinstance(layer, tf.keras.layers.Add)]) == 16

@@ -39,8 +39,10 @@ def test_twenty_steps_of_the_network_equal_larq(network_and_hparams):
     rng = np.random.default_rng(0)
     start = [kernel.numpy() for kernel in kernels]
     for _ in range(20):
-        gradients = {variable.ref(): tf.constant(rng.normal(0, 0.01, variable.shape), tf.float32)
-                     for variable in network.trainable_variables}
+        gradients = {
+            variable.ref(): tf.constant(rng.normal(0, 0.01, variable.shape), tf.float32)
+            for variable in network.trainable_variables
+        }
         optimizer.apply_gradients([(gradients[v.ref()], v) for v in network.trainable_variables])
         reference.apply_gradients([(gradients[k.ref()], c) for k, c in zip(kernels, copies, strict=True)])
     for kernel, copy, before in zip(kernels, copies, start, strict=True):

@@ -1,0 +1,301 @@
+"""Keras model files (.h5 and .keras): load without running code of theirs, save whole or not at all.
+
+A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.model_config`),
+its tensors must lie inside the file and be of a bounded size, and its training config is never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bopkit import files
+from bopkit.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.errors import BopkitError, UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_config import check_config
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK\x03\x04"
+
+MAX_CONFIG_BYTES = 16 << 20
+"""Largest config and largest card; those of a ResNet-152 are below 1 MiB."""
+
+MAX_TENSOR_BYTES = 4 << 30
+"""All tensors of one file together; Binary AlexNet with an optimizer state takes 0.7 GiB."""
+
+_ZIP_CONFIG, _ZIP_WEIGHTS = "config.json", "model.weights.h5"
+_ZIP_MEMBERS = frozenset({"metadata.json", _ZIP_CONFIG, _ZIP_WEIGHTS})
+
+_DAMAGED = (
+    "The file is damaged, cut short or not a whole model: copy it again, or save it again with `model.save`."
+)
+
+
+def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
+    """Load a Keras model after checking that the file can run no code.
+
+    Args:
+        path: A whole model in HDF5 (`.h5`) or in Keras' zip format (`.keras`).
+
+    Returns:
+        The `tf.keras.Model`, not compiled, and the model card; None where the file carries none.
+
+    Raises:
+        BopkitError: The file is missing, damaged or no model, or it names something outside the allow-list.
+    """
+    path = Path(path)
+    with _reading(path):
+        if container(path) == "hdf5":
+            return _load_hdf5(path)
+        return _load_zip(path), None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The config of the model in a `.h5` or `.keras` file, neither checked nor built.
+
+    Raises:
+        BopkitError: The file is missing, damaged or holds no model config.
+    """
+    path = Path(path)
+    with _reading(path):
+        if container(path) == "hdf5":
+            with _open_hdf5(path) as file:
+                return _hdf5_config(file, path)
+        with zipfile.ZipFile(path) as archive:
+            return _zip_config(archive, path)
+
+
+def read_card(path: str | Path) -> ModelCard | None:
+    """The model card of a `.h5` file; None where it carries none, as every `.keras` file.
+
+    Raises:
+        BopkitError: The file is missing or damaged, or its card is.
+    """
+    path = Path(path)
+    with _reading(path):
+        if container(path) == "zip":
+            return None
+        with _open_hdf5(path) as file:
+            return _hdf5_card(file, path)
+
+
+def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
+    """Save a model with its card in HDF5 format, whole or not at all; optimizer state is left out.
+
+    Args:
+        model: A functional or sequential `tf.keras.Model`.
+        card: The card; it becomes one root attribute (`CARD_ATTRIBUTE`).
+        path: The file to write or replace; must end in `.h5`.
+
+    Raises:
+        UsageError: `path` does not end in `.h5`.
+        BopkitError: HDF5 cannot hold the model, or the file cannot be written; an old file stays whole.
+    """
+    import h5py
+
+    path = Path(path)
+    if path.suffix != ".h5":
+        raise UsageError(f"{path} does not end in .h5.", f"Try {path.with_suffix('.h5')}.")
+    # HDF5 raises odd errors on a full disk and leaks the file: it writes to memory, plain bytes go to disk.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+                model.save(file, save_format="h5", include_optimizer=False)
+        except NotImplementedError as error:
+            hint = "Build it with Keras' functional or sequential API."
+            raise BopkitError(f"{path} cannot hold this model: {_first_line(error)}", hint) from error
+        file.attrs[CARD_ATTRIBUTE] = card.to_json()
+        file.flush()
+        image = file.id.get_file_image()
+    try:
+        files.write_bytes(path, image)
+    except OSError as error:
+        hint = "Free some disk space or choose another place, and run it again; nothing was replaced."
+        raise BopkitError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
+
+
+def parse_card(text: object, path: Path) -> ModelCard:
+    """Read the card's JSON text as found in the file `path`.
+
+    Raises:
+        BopkitError: `text` is not a card.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        if not isinstance(text, str) or len(text) > MAX_CONFIG_BYTES:
+            raise ValueError(f"it is no JSON text of at most {MAX_CONFIG_BYTES} bytes")
+        return ModelCard.from_json(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BopkitError(f"The model card in {path} is damaged: {_first_line(error)}", _DAMAGED) from error
+
+
+def container(path: Path) -> str:
+    """`hdf5` or `zip`, by the first bytes of the file.
+
+    Raises:
+        BopkitError: There is no such file, it cannot be read, or it is neither.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(HDF5_MAGIC))
+    except FileNotFoundError as error:
+        raise BopkitError(
+            f"{path} does not exist.", "Check the path; `bopkit train` writes model.h5."
+        ) from error
+    except IsADirectoryError as error:
+        raise BopkitError(
+            f"{path} is a directory, not a model file.", "Give the .h5 or .keras file."
+        ) from error
+    except OSError as error:
+        raise BopkitError(
+            f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
+        ) from error
+    if start == HDF5_MAGIC:
+        return "hdf5"
+    if start.startswith(ZIP_MAGIC):
+        return "zip"
+    raise BopkitError(f"{path} is not a Keras model file.", "Give a whole model saved as .h5 or .keras.")
+
+
+def _load_hdf5(path: Path) -> tuple[Any, ModelCard | None]:
+    with _open_hdf5(path) as file:
+        check_config(_hdf5_config(file, path), path)
+        _check_tensors(file, path)
+        card = _hdf5_card(file, path)
+        # The open file, not its path: what was checked is what is loaded.
+        return import_tensorflow().keras.models.load_model(file, compile=False), card
+
+
+def _load_zip(path: Path) -> Any:
+    import h5py
+
+    if path.suffix != ".keras":  # Keras chooses its reader by the name
+        raise BopkitError(
+            f"{path} is a Keras zip file with another ending.", "Rename it so that it ends in .keras."
+        )
+    with zipfile.ZipFile(path) as archive:
+        _check_members(archive, path)
+        check_config(_zip_config(archive, path), path)
+        with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
+            _check_tensors(file, path)
+    return import_tensorflow().keras.models.load_model(str(path), compile=False, safe_mode=True)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes h5py, zipfile, json or Keras raise into one clear error."""
+    try:
+        yield
+    except BopkitError:
+        raise
+    except Exception as error:  # a damaged file can make Keras raise anything
+        raise BopkitError(f"{path} does not load: {_first_line(error)}", _DAMAGED) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    import h5py
+
+    return h5py.File(path, "r")
+
+
+def _hdf5_config(file: h5py.File, path: Path) -> dict[str, Any]:
+    text = file.attrs.get("model_config")
+    if text is None:
+        hint = "Build the model, load these weights, and save the whole model with `model.save('model.h5')`."
+        raise BopkitError(f"{path} holds no model, at most its weights.", hint)
+    _refuse_keras_3(file.attrs.get("keras_version"), path)
+    return _decoded(text, path)
+
+
+def _hdf5_card(file: h5py.File, path: Path) -> ModelCard | None:
+    text = file.attrs.get(CARD_ATTRIBUTE)
+    return None if text is None else parse_card(text, path)
+
+
+def _zip_config(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    if _ZIP_CONFIG not in archive.namelist():
+        raise BopkitError(f"{path} is a zip file without a model's {_ZIP_CONFIG}.", "Give a .keras file.")
+    if "metadata.json" in archive.namelist():
+        _refuse_keras_3(_decoded(_member(archive, "metadata.json"), path).get("keras_version"), path)
+    config = _decoded(_member(archive, _ZIP_CONFIG), path)
+    config.pop("compile_config", None)  # Keras drops it unread, as we load with compile=False
+    return config
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A text member of the archive, unpacked to just beyond the limit whatever its header claims."""
+    with archive.open(name) as member:
+        return member.read(MAX_CONFIG_BYTES + 1)
+
+
+def _decoded(text: str | bytes, path: Path) -> dict[str, Any]:
+    if len(text) > MAX_CONFIG_BYTES:
+        raise BopkitError(f"{path} is refused: its config is larger than {MAX_CONFIG_BYTES} bytes.", _DAMAGED)
+    config = json.loads(text)
+    if not isinstance(config, dict):
+        raise ValueError("the config is not a JSON object")
+    return config
+
+
+def _refuse_keras_3(version: object, path: Path) -> None:
+    text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    if text.startswith("3."):
+        hint = "Build it under TF_USE_LEGACY_KERAS=1, load its weights, and save it again."
+        raise BopkitError(f"{path} was saved by Keras 3, and larq needs Keras 2.", hint)
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse archives with more than a model in them: Keras would unpack all of it to disk."""
+    names = archive.namelist()
+    foreign = sorted(set(names) - _ZIP_MEMBERS)
+    if foreign or len(names) != len(set(names)):
+        raise BopkitError(
+            f"{path} is refused: it holds more than a model ({(foreign or names)[0]!r}).", _DAMAGED
+        )
+    if _ZIP_WEIGHTS not in names:
+        raise BopkitError(
+            f"{path} holds no {_ZIP_WEIGHTS}.", "Save it again with `model.save('model.keras')`."
+        )
+    if archive.getinfo(_ZIP_WEIGHTS).file_size > MAX_TENSOR_BYTES:
+        raise BopkitError(
+            f"{path} is refused: its weights unpack to more than {MAX_TENSOR_BYTES} bytes.", _DAMAGED
+        )
+
+
+def _check_tensors(file: h5py.File, path: Path) -> None:
+    """Refuse what leads to other files, and tensors that unpack to more than memory should hold."""
+    import h5py
+
+    total_bytes = 0
+
+    def check(name: str, item: Any) -> None:
+        nonlocal total_bytes
+        if isinstance(item, h5py.Dataset):
+            total_bytes += item.nbytes
+            if item.external or item.is_virtual:
+                raise BopkitError(f"{path} is refused: tensor {name!r} lies in another file.", _DAMAGED)
+        elif isinstance(item, h5py.Group):
+            for key in item:
+                if not isinstance(item.get(key, getlink=True), h5py.HardLink):
+                    raise BopkitError(f"{path} is refused: {key!r} in {name!r} is a link.", _DAMAGED)
+
+    check("/", file)
+    file.visititems(check)
+    if total_bytes > MAX_TENSOR_BYTES:
+        raise BopkitError(f"{path} is refused: its tensors take {total_bytes} bytes.", _DAMAGED)
