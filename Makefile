@@ -40,7 +40,7 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 docs: $(VENV)/.installed
-	$(BIN)/python docs/generate_cli.py
+	$(BIN)/typer bopkit.cli.main utils docs --name bopkit --title "bopkit command line" --output docs/cli.md
 
 clean:
 	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info

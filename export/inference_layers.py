@@ -1,0 +1,67 @@
+"""Layers of an exported network: larq's own arithmetic on a kernel that comes from a function.
+
+Imports TensorFlow and larq at its top, as its classes derive from theirs: import it inside functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bopkit.keras2 import import_tensorflow
+
+tf: Any = import_tensorflow()
+
+import larq  # noqa: E402  needs the Keras that `import_tensorflow` selects
+
+Tensor = Any
+ReadKernel = Callable[[], Tensor]
+"""Returns the kernel, float32, in the graph that is being built."""
+
+
+class _KernelFromFunction:
+    """Mix-in before a larq layer: no kernel variable is made, each use of `kernel` calls the function."""
+
+    def __init__(self, *, read_kernel: ReadKernel, **config: Any):
+        self._read_kernel = read_kernel
+        super().__init__(**config)
+
+    def add_weight(self, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Make every variable of the layer but the kernel."""
+        return None if name == "kernel" else super().add_weight(name, *args, **kwargs)  # type: ignore[misc]
+
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel, float32."""
+        return self._read_kernel()
+
+    @kernel.setter
+    def kernel(self, variable: None) -> None:
+        """Keras assigns the variable that it did not make."""
+
+
+class InferenceConv2D(_KernelFromFunction, larq.layers.QuantConv2D):
+    """A quantized convolution: padding, strides, dilation, groups, bias and activation are larq's."""
+
+
+class InferenceDense(_KernelFromFunction, larq.layers.QuantDense):
+    """A quantized dense layer."""
+
+
+class InferenceDenseConvolution(InferenceDense):
+    """A binary dense layer with binarized input, as the same 1x1 convolution.
+
+    Sums of +-1 are exact in float32, so the order of summation does not matter. The sign is taken after the
+    reshape: LCE packs a convolution only when the sign is right before it. The kernel comes as
+    [1, 1, inputs, units]: the converter folds no reshape of a constant above 64 MiB, and such a layer would
+    stay float.
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Map float32 [..., inputs] to float32 [..., units]."""
+        pixels = self.input_quantizer(tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]]))
+        outputs = tf.nn.conv2d(pixels, self.kernel, strides=1, padding="VALID")
+        if self.use_bias:
+            outputs = tf.nn.bias_add(outputs, self.bias)
+        outputs = tf.reshape(outputs, [-1, *inputs.shape[1:-1], self.units])
+        return outputs if self.activation is None else self.activation(outputs)

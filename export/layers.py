@@ -1,0 +1,217 @@
+"""What the export has to know of each layer: its materialised kernel, its bits, and whether LCE can pack it.
+
+Needs a loaded model, and therefore TensorFlow; imports it inside the functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bopkit.export.packing import LCE_WORD_BITS, is_binary
+from bopkit.keras2 import import_tensorflow
+
+Model = Any  # TensorFlow is imported inside the functions
+Layer = Any
+KerasTensor = Any
+
+REAL_BITS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerFacts:
+    """One layer with weights.
+
+    Attributes:
+        layer: The Keras layer.
+        name: Its name below the outermost model, e.g. `backbone/conv_1`.
+        input_bits: Bits of a value that meets the kernel.
+        kernel_bits: Bits of a kernel value.
+        takes_sign: Whether the values that meet the kernel are -1 or +1.
+        weights: Number of weights, all of them.
+        binary_weights: Number of weights of one bit.
+        float_reason: Why LCE cannot pack the layer; empty if it can.
+    """
+
+    layer: Layer
+    name: str
+    input_bits: int
+    kernel_bits: int
+    takes_sign: bool
+    weights: int
+    binary_weights: int
+    float_reason: str
+
+    @property
+    def type(self) -> str:
+        """Keras class of the layer."""
+        return type(self.layer).__name__
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """Shape of the kernel; empty for a layer without one."""
+        kernel = getattr(self.layer, "kernel", None)
+        return () if kernel is None else tuple(int(size) for size in kernel.shape)
+
+    @property
+    def packable(self) -> bool:
+        """Whether LCE can pack the layer."""
+        return not self.float_reason
+
+    def kernel(self) -> np.ndarray:
+        """The kernel after its quantizer, float32; computed anew at each call, as kernels can be large."""
+        return materialised_kernel(self.layer)
+
+
+def inspect_layers(model: Model) -> list[LayerFacts]:
+    """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
+    return [_facts(layer, name) for name, layer in named_leaves(model) if layer.weights]
+
+
+def floor_bytes(facts: list[LayerFacts]) -> int:
+    """One bit a binary weight and 32 bits any other weight, in bytes."""
+    binary = sum(each.binary_weights for each in facts)
+    real = sum(each.weights for each in facts) - binary
+    return -(-binary // 8) + 4 * real
+
+
+def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:
+    """Each layer that is not itself a network, with the names of the networks around it, once."""
+    seen: set[int] = set()
+
+    def walk(network: Model, prefix: str) -> Iterator[tuple[str, Layer]]:
+        tf = import_tensorflow()
+        for layer in network.layers:
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            if isinstance(layer, tf.keras.Model):
+                yield from walk(layer, f"{prefix}{layer.name}/")
+            else:
+                yield f"{prefix}{layer.name}", layer
+
+    return walk(model, "")
+
+
+def is_quantized(layer: Layer) -> bool:
+    """Whether it is one of the larq layers whose kernels the export replaces: 2-D convolution or dense."""
+    import larq
+
+    return isinstance(layer, (larq.layers.QuantConv2D, larq.layers.QuantDense))
+
+
+def materialised_kernel(layer: Layer) -> np.ndarray:
+    """The kernel of a layer after its quantizer, float32."""
+    import larq
+
+    tf = import_tensorflow()
+    with larq.context.quantized_scope(True):
+        return tf.convert_to_tensor(layer.kernel).numpy().astype(np.float32)
+
+
+def materialised_weights(layer: Layer) -> list[np.ndarray]:
+    """All weights of a layer after their quantizers, in the order of `layer.weights`."""
+    import larq
+
+    with larq.context.quantized_scope(True):
+        return layer.get_weights()
+
+
+def _facts(layer: Layer, name: str) -> LayerFacts:
+    kernels = _quantized_kernels(layer)
+    binary = [kernel for kernel, _ in kernels if is_binary(kernel)]
+    takes_sign = is_quantized(layer) and _takes_sign(layer)
+    return LayerFacts(
+        layer=layer,
+        name=name,
+        input_bits=1 if takes_sign else _input_bits(layer),
+        kernel_bits=1 if kernels and len(binary) == len(kernels) else _declared_bits(kernels),
+        takes_sign=takes_sign,
+        weights=layer.count_params(),
+        binary_weights=sum(kernel.size for kernel in binary),
+        float_reason=_float_reason(layer, kernels, takes_sign),
+    )
+
+
+def _quantized_kernels(layer: Layer) -> list[tuple[np.ndarray, int]]:
+    """Values after quantization, and declared bits, of the variables of `layer` that have a quantizer."""
+    from larq.quantized_variable import QuantizedVariable
+
+    values = zip(layer.weights, materialised_weights(layer), strict=True)
+    return [
+        (value.astype(np.float32), variable.precision or REAL_BITS)
+        for variable, value in values
+        if isinstance(variable, QuantizedVariable)
+    ]
+
+
+def _declared_bits(kernels: list[tuple[np.ndarray, int]]) -> int:
+    """Most bits that a quantizer declares; a declared bit that the values do not keep counts as a float."""
+    declared = max((bits for _, bits in kernels), default=REAL_BITS)
+    return REAL_BITS if declared == 1 else declared
+
+
+def _input_bits(layer: Layer) -> int:
+    """Bits that the layer's own input quantizer declares, for an input that is no sign."""
+    declared = getattr(getattr(layer, "input_quantizer", None), "precision", None)
+    return declared if declared and declared > 1 else REAL_BITS
+
+
+def _float_reason(layer: Layer, kernels: list[tuple[np.ndarray, int]], takes_sign: bool) -> str:
+    """Why LCE cannot pack the layer; empty if it can."""
+    if not kernels:
+        return "real weights"
+    if not is_quantized(layer):
+        return "LCE packs 2-D convolutions and dense layers only"
+    if not all(is_binary(kernel) for kernel, _ in kernels):
+        return "kernel is not binary"
+    if not takes_sign:
+        return "real input" if getattr(layer, "input_quantizer", None) is None else "input is no plain sign"
+    return _unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
+
+
+def _unsupported_convolution(layer: Layer) -> str:
+    """What LCE lacks for a binary convolution with binarized input; empty if nothing."""
+    if layer.data_format != "channels_last":
+        return "LCE takes channels-last pictures only"
+    if layer.padding == "same" and layer.pad_values not in (0.0, 1.0):
+        return "LCE pads with 0 or 1 only"
+    if layer.groups > 1 and layer.kernel.shape[2] % LCE_WORD_BITS:
+        return f"LCE packs groups of a multiple of {LCE_WORD_BITS} channels only"
+    return ""
+
+
+def _takes_sign(layer: Layer) -> bool:
+    """Whether the values that meet the kernel are -1 or +1, whatever the picture."""
+    if layer.input_quantizer is not None:
+        return _is_sign(layer.input_quantizer)
+    sources = [tensor for node in layer.inbound_nodes for tensor in node.keras_inputs]
+    return bool(sources) and all(_emits_sign(tensor) for tensor in sources)
+
+
+def _is_sign(function: Any) -> bool:
+    """Whether a quantizer, layer or activation maps x to +1 where x >= 0 and to -1 elsewhere."""
+    from larq.quantizers import ApproxSign, SteSign, SwishSign
+
+    return isinstance(function, (SteSign, ApproxSign, SwishSign))
+
+
+def _emits_sign(tensor: KerasTensor) -> bool:
+    """Whether a tensor of a Keras graph holds -1 and +1 only; False where that cannot be told."""
+    producer = tensor._keras_history.layer
+    if _is_sign(producer) or _is_sign(getattr(producer, "activation", None)):
+        return True
+    if not _preserves_signs(producer):
+        return False
+    return all(_emits_sign(source) for node in producer.inbound_nodes for source in node.keras_inputs)
+
+
+def _preserves_signs(layer: Layer) -> bool:
+    """Whether a layer moves or selects values without changing them."""
+    keras = import_tensorflow().keras.layers
+    return isinstance(
+        layer, (keras.Flatten, keras.Reshape, keras.Permute, keras.MaxPooling2D, keras.GlobalMaxPooling2D)
+    )

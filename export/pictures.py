@@ -1,0 +1,111 @@
+"""The pictures that an export is checked on: real ones, and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from pathlib import Path
+
+import numpy as np
+
+from bopkit.card import ModelCard
+from bopkit.data import Dataset, evaluation_batches, get_preprocessing, open_dataset
+from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow
+
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+SEED = 0
+UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
+"""Range of the pictures for a network without a card: what most networks of larq are trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Inputs for a network.
+
+    Attributes:
+        source: What they are, for the report.
+        real: False for noise.
+        images: float32 [n, H, W, C].
+    """
+
+    source: str
+    real: bool
+    images: np.ndarray
+
+
+def real_pictures(
+    input_shape: tuple[int, int, int],
+    card: ModelCard | None,
+    dataset: str | None,
+    data_dir: str | Path | None,
+    count: int,
+) -> Pictures:
+    """Pictures of `dataset`, else of the card's dataset if it is prepared, else crops of two photographs.
+
+    Args:
+        input_shape: Height, width, channels.
+        card: Names the dataset and the preprocessing.
+        dataset: Name of a dataset that must be used.
+        data_dir: Where prepared datasets lie.
+        count: Largest number of pictures.
+
+    Raises:
+        BopkitError: `dataset` is given and cannot be opened.
+    """
+    if dataset is not None:
+        return _of_dataset(open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
+    if card is not None and card.dataset:
+        try:
+            return _of_dataset(open_dataset(card.dataset, data_dir=data_dir), input_shape, card, count)
+        except BopkitError:
+            pass  # not prepared on this machine: photographs serve too, and the report says so
+    value_range = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
+    images = photograph_crops(input_shape, value_range, count)
+    return Pictures("crops of scikit-learn's two bundled photographs", real=True, images=images)
+
+
+def random_pictures(input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
+    """Uniform noise over the value range of the network's input."""
+    low, high = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
+    generator = np.random.default_rng(SEED)
+    images = generator.uniform(low, high, (count, *input_shape)).astype(np.float32)
+    return Pictures("uniform random input", real=False, images=images)
+
+
+def photograph_crops(input_shape: tuple[int, int, int], value_range: tuple[float, float], count: int) -> np.ndarray:
+    """Square crops of random size and place from scikit-learn's two photographs, the same ones at each call.
+
+    Returns:
+        float32 [count, H, W, C] in `value_range`; grey for one channel, and repeated channels above three.
+    """
+    tf = import_tensorflow()
+    folder = importlib.resources.files("sklearn.datasets.images")
+    # scikit-learn's own loader needs Pillow, which nothing else here does.
+    photographs = [tf.io.decode_jpeg((folder / name).read_bytes(), channels=3).numpy() for name in PHOTOGRAPHS]
+    generator = np.random.default_rng(SEED)
+    height, width, channels = input_shape
+    crops = [_square_crop(photographs[index % len(photographs)], generator) for index in range(count)]
+    resized = np.stack([tf.image.resize(crop, [height, width], antialias=True).numpy() for crop in crops])
+    if channels == 1:
+        resized = resized.mean(axis=-1, keepdims=True)
+    elif channels != 3:
+        resized = resized[..., np.arange(channels) % 3]
+    low, high = value_range
+    return (low + resized / 255.0 * (high - low)).astype(np.float32)
+
+
+def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    short_side = min(photograph.shape[:2])
+    side = int(generator.integers(short_side // 4, short_side + 1))
+    top = int(generator.integers(0, photograph.shape[0] - side + 1))
+    left = int(generator.integers(0, photograph.shape[1] - side + 1))
+    return photograph[top : top + side, left : left + side]
+
+
+def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
+    name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
+    preprocessing = get_preprocessing(name, input_shape)
+    batches = evaluation_batches(dataset, dataset.test_split, preprocessing, batch_size=32, limit=count)
+    images = np.concatenate([images for images, _ in batches.as_numpy_iterator()])
+    return Pictures(f"{dataset.name} {dataset.test_split} split", real=True, images=images)

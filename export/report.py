@@ -1,0 +1,127 @@
+"""What an export did, as plain values: `to_dict` is ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """One layer with weights, as it lies in one artifact.
+
+    Attributes:
+        name: Its name; the names of the networks that nest it come first, separated by `/`.
+        type: Its Keras class.
+        kernel_shape: Shape of its kernel in Keras; empty for a layer without one.
+        input_bits: Bits of a value that meets the kernel: 1 where a sign is taken, 32 for floats.
+        kernel_bits: Bits of a kernel value: 1 for +-scale, 32 for floats.
+        size_bytes: Size of its weights in the artifact, before the file format's own overhead.
+        packed: Whether the kernel takes one bit a weight.
+        reason: Why it is not packed; empty if it is.
+    """
+
+    name: str
+    type: str
+    kernel_shape: tuple[int, ...]
+    input_bits: int
+    kernel_bits: int
+    size_bytes: int
+    packed: bool
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Disagreement:
+    """One picture for which the artifact names another class than Keras.
+
+    Attributes:
+        picture: Its index among the pictures.
+        keras_class: Class that Keras names.
+        artifact_class: Class that the artifact names.
+        first_layer: First layer whose binarized input differs; empty where that cannot be traced.
+        signs_changed: Number of values whose sign differs on the way into that layer.
+        signs: Number of values on the way into that layer.
+        largest_relative_magnitude: Largest magnitude in Keras of a value whose sign differs, relative to the
+            root mean square of that layer's input; None where no difference was traced.
+        near_tie: Whether every sign that differs there belongs to a value within `spec.NEAR_TIE` of zero;
+            None where it cannot be traced.
+    """
+
+    picture: int
+    keras_class: int
+    artifact_class: int
+    first_layer: str = ""
+    signs_changed: int = 0
+    signs: int = 0
+    largest_relative_magnitude: float | None = None
+    near_tie: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Scores of an artifact against those of Keras on the same pictures.
+
+    Attributes:
+        source: What the pictures are, e.g. `digits test split`.
+        real: False for random input.
+        pictures: Number of pictures.
+        top1: Share of pictures for which both name the same class, 0 to 1.
+        within_tolerance: Share of pictures all of whose scores differ by at most `tolerance`, 0 to 1.
+        tolerance: Absolute.
+        largest_difference: Largest absolute difference of two scores.
+        mean_difference: Mean absolute difference of two scores.
+        disagreements: The pictures for which they name different classes.
+    """
+
+    source: str
+    real: bool
+    pictures: int
+    top1: float
+    within_tolerance: float
+    tolerance: float
+    largest_difference: float
+    mean_difference: float
+    disagreements: tuple[Disagreement, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtifactReport:
+    """One exported artifact.
+
+    Attributes:
+        format: `tflite` or `savedmodel`.
+        path: Where it lies.
+        size_bytes: Size of all its files.
+        floor_bytes: One bit a binary weight and 32 bits any other.
+        layers: Every layer with weights, in the order of the network.
+        agreements: On real pictures, then on random input.
+        conversion_s: Seconds it took to write, without the checks.
+    """
+
+    format: str
+    path: str
+    size_bytes: int
+    floor_bytes: int
+    layers: tuple[LayerReport, ...]
+    agreements: tuple[Agreement, ...]
+    conversion_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """What `export_model` did.
+
+    Attributes:
+        model_path: The Keras model that was exported.
+        artifacts: One entry a format, the flatbuffer first.
+        notes: What the reader should know, one sentence each.
+    """
+
+    model_path: str
+    artifacts: tuple[ArtifactReport, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as dictionaries, lists, strings and numbers."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,130 @@
+"""The one rewrite that serves both formats: a clone whose binary kernels come from functions.
+
+Needs a loaded model, and therefore TensorFlow; imports it inside the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bopkit.export.layers import LayerFacts, is_quantized, materialised_weights
+from bopkit.export.spec import Target
+from bopkit.keras2 import import_tensorflow
+
+KERNEL_SETTINGS = {
+    f"{kernel}_{setting}"
+    for kernel in ("kernel", "depthwise", "pointwise")
+    for setting in ("quantizer", "initializer", "regularizer", "constraint")
+}
+"""Settings of a layer that concern its kernels while they are trained."""
+
+Model = Any  # TensorFlow is imported inside the functions
+Layer = Any
+
+KernelSource = Callable[[str, np.ndarray], Callable[[], Any]]
+"""Takes the name of a layer and its kernel; returns the function that reads the kernel in a graph."""
+
+
+def to_float32(model: Model) -> Model:
+    """Return `model`, or a clone with the same weights that computes in float32 if some layer does not."""
+    layers = model._flatten_layers(include_self=False)
+    if all(layer.compute_dtype in (None, "float32") for layer in layers):
+        return model
+    return clone(model, lambda layer: (_copy(layer), layer.get_weights()))
+
+
+def rewrite(model: Model, facts: list[LayerFacts], target: Target, kernel_source: KernelSource) -> Model:
+    """Clone `model` for inference: quantized weights as constants, binary kernels from `kernel_source`.
+
+    Args:
+        model: A functional or sequential Keras model that computes in float32.
+        facts: `inspect_layers(model)`.
+        target: The format that the clone is made for.
+        kernel_source: Is asked once for each packed layer.
+
+    Returns:
+        A Keras model with the same outputs; the kernels of packed layers are no variables of it.
+    """
+    by_layer = {id(each.layer): each for each in facts}
+
+    def replace(layer: Layer) -> tuple[Layer, list[np.ndarray]]:
+        each = by_layer.get(id(layer))
+        if each is not None and is_packed(each, target):
+            return _with_kernel_from(each, target, kernel_source), _weights_without_kernel(layer)
+        return _copy_materialised(layer), materialised_weights(layer)
+
+    return clone(model, replace)
+
+
+def is_packed(facts: LayerFacts, target: Target) -> bool:
+    """Whether a layer takes one bit a weight in that format."""
+    if target.packs_real_input:
+        return facts.kernel_bits == 1 and is_quantized(facts.layer)
+    return facts.packable
+
+
+def clone(model: Model, replace: Callable[[Layer], tuple[Layer, list[np.ndarray]]]) -> Model:
+    """Clone a model, networks inside it included; `replace` gives the new layer and its weights."""
+    tf = import_tensorflow()
+    made: dict[int, tuple[Layer, list[np.ndarray]]] = {}
+
+    def clone_layer(layer: Layer) -> Layer:
+        if id(layer) not in made:  # a layer that is used in two places stays one layer
+            made[id(layer)] = (cloned(layer), []) if isinstance(layer, tf.keras.Model) else replace(layer)
+        return made[id(layer)][0]
+
+    def cloned(network: Model) -> Model:
+        return tf.keras.models.clone_model(network, clone_function=clone_layer)
+
+    clone_of_model = cloned(model)
+    for layer, weights in made.values():
+        if weights:
+            layer.set_weights(weights)
+    return clone_of_model
+
+
+def _copy(layer: Layer) -> Layer:
+    """A new layer of the same class that computes in float32."""
+    return type(layer).from_config(_float32_config(layer))
+
+
+def _copy_materialised(layer: Layer) -> Layer:
+    """A new layer of the same class that takes its kernels as they are, without a quantizer."""
+    config = _float32_config(layer)
+    for key in KERNEL_SETTINGS & config.keys():
+        del config[key]
+    return type(layer).from_config(config)
+
+
+def _with_kernel_from(facts: LayerFacts, target: Target, kernel_source: KernelSource) -> Layer:
+    """A layer with the arithmetic of `facts.layer` whose kernel `kernel_source` provides."""
+    from bopkit.export import inference_layers
+
+    config = _float32_config(facts.layer)
+    for key in KERNEL_SETTINGS & config.keys():
+        del config[key]
+    if facts.takes_sign:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
+        config["input_quantizer"] = "ste_sign"
+    kernel = facts.kernel()
+    if kernel.ndim == 4:
+        kind = inference_layers.InferenceConv2D
+    elif target.dense_as_convolution and facts.takes_sign:
+        kind = inference_layers.InferenceDenseConvolution
+        kernel = kernel[np.newaxis, np.newaxis]
+    else:
+        kind = inference_layers.InferenceDense
+    return kind(read_kernel=kernel_source(facts.name, kernel), **config)
+
+
+def _float32_config(layer: Layer) -> dict[str, Any]:
+    config = layer.get_config()
+    if "dtype" in config:
+        config["dtype"] = "float32"
+    return config
+
+
+def _weights_without_kernel(layer: Layer) -> list[np.ndarray]:
+    return [layer.bias.numpy()] if layer.use_bias else []

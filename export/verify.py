@@ -1,0 +1,269 @@
+"""Checks of the files that an export has written: structure, then bits, then scores.
+
+Each check returns the sentences of its failures, so that all of them are shown together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bopkit.export import flatbuffer as fb
+from bopkit.export import saved_model
+from bopkit.export.layers import LayerFacts
+from bopkit.export.packing import count_different_bits, flip_channels, lce_words, pack
+from bopkit.export.pictures import Pictures
+from bopkit.export.report import Agreement, Disagreement
+from bopkit.export.rewrites import is_packed
+from bopkit.export.spec import NEAR_TIE, SAVED_MODEL, TFLITE, TOLERANCE, TOP1_AGREEMENT, TRACED_PICTURES
+from bopkit.export.tflite import predict_flatbuffer
+
+Model = Any  # TensorFlow is imported inside the functions
+
+FLOAT32 = 0
+"""Code of the type in the TensorFlow Lite schema."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchedConvolution:
+    """A binary convolution of a flatbuffer and the Keras layer whose bits it holds."""
+
+    facts: LayerFacts
+    convolution: fb.BinaryConvolution
+
+
+def flatbuffer_structure(parsed: Any, model: Model) -> list[str]:
+    """Check that a flatbuffer takes one float32 picture and answers one row of float32 scores."""
+    if len(parsed.subgraphs) != 1:
+        return [f"the flatbuffer has {len(parsed.subgraphs)} graphs instead of one"]
+    (graph,) = parsed.subgraphs
+    failures = []
+    for kind, indices, expected in (
+        ("input", graph.inputs, (1, *model.input_shape[1:])),
+        ("output", graph.outputs, (1, *model.output_shape[1:])),
+    ):
+        tensors = [graph.tensors[index] for index in indices]
+        found = [(tuple(int(size) for size in tensor.shape), tensor.type) for tensor in tensors]
+        if found != [(expected, FLOAT32)]:
+            failures.append(f"the flatbuffer's {kind} is {found} instead of one float32 {expected}")
+    return failures
+
+
+def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedConvolution], list[str]]:
+    """Find the Keras layer of each binary convolution by its bits, and what did not match.
+
+    Args:
+        parsed: `flatbuffer.parse` of the written file.
+        facts: Layers of the Keras model.
+
+    Returns:
+        The matches in the order in which they run, and one sentence for each binary convolution whose bits
+        are those of no layer and for each layer that could be packed and was not.
+    """
+    binary = [each for each in facts if is_packed(each, SAVED_MODEL)]
+    expected = {id(each): lce_words(each.kernel()) for each in binary}
+    missing = [each for each in binary if is_packed(each, TFLITE)]
+    # The converter can see a sign that the layers do not show, e.g. one before a nested network.
+    found = [each for each in binary if not is_packed(each, TFLITE)]
+    matches, failures = [], []
+    for convolution in fb.binary_convolutions(parsed):
+        # A layer that was found before is asked last: it runs twice if the network calls it twice.
+        candidates = [
+            (each, different_bits(convolution, expected[id(each)], each))
+            for each in missing + found
+            if expected[id(each)].shape == convolution.words.shape
+        ]
+        if not candidates:
+            shape = convolution.words.shape
+            failures.append(f"a packed kernel of shape {shape} belongs to no layer of the Keras model")
+            continue
+        closest, bits = min(candidates, key=lambda candidate: candidate[1])
+        if bits:
+            of_bits = f"{bits} of {closest.binary_weights} packed bits"
+            failures.append(f"{closest.name}: {of_bits} differ from Keras in the flatbuffer")
+        matches.append(MatchedConvolution(closest, convolution))
+        if closest in missing:
+            missing.remove(closest)
+            found.append(closest)
+    failures += [f"{each.name}: stayed float, though its kernel is binary and its input binarized" for each in missing]
+    return matches, failures
+
+
+def different_bits(convolution: fb.BinaryConvolution, expected: np.ndarray, facts: LayerFacts) -> int:
+    """Number of packed bits that differ from a layer's kernel, `expected`, of the same shape.
+
+    Output channels may be negated as a whole where the operation writes bits (see `BinaryConvolution`).
+    """
+    words = convolution.words
+    if convolution.writes_bits:
+        axes = (1, 2, 3)
+        flipped = flip_channels(words, np.ones(len(words), bool), facts.kernel_shape[-2])
+        closer = np.sum(flipped == expected, axis=axes) > np.sum(words == expected, axis=axes)
+        words = flip_channels(words, closer, facts.kernel_shape[-2])
+    return count_different_bits(words, expected)
+
+
+def saved_model_structure(loaded: Any, model: Model, output_name: str) -> list[str]:
+    """Check that `serving_default` takes any number of pictures and answers rows of scores."""
+    signature = loaded.signatures["serving_default"]
+    inputs = {name: tuple(spec.shape) for name, spec in signature.structured_input_signature[1].items()}
+    outputs = {name: tuple(spec.shape) for name, spec in signature.structured_outputs.items()}
+    failures = []
+    if inputs != {"images": (None, *model.input_shape[1:])}:
+        failures.append(f"serving_default takes {inputs}")
+    if outputs != {output_name: (None, *model.output_shape[1:])}:
+        failures.append(f"serving_default answers {outputs}")
+    return failures
+
+
+def saved_model_bits(loaded: Any, facts: list[LayerFacts]) -> list[str]:
+    """Check the packed bits, and the kernels that TensorFlow unpacks from them, against Keras bit for bit."""
+    expected = [each for each in facts if is_packed(each, SAVED_MODEL)]
+    stored = saved_model.packed_layers(loaded)
+    if len(stored) != len(expected):
+        return [f"the SavedModel holds {len(stored)} packed kernels instead of {len(expected)}"]
+    failures = []
+    for each, (bits, unpacked) in zip(expected, stored, strict=True):
+        kernel = each.kernel()
+        packed = pack(kernel).bits
+        if bits.shape != packed.shape or not np.array_equal(bits, packed):
+            failures.append(f"{each.name}: packed bits differ from Keras in the SavedModel")
+        elif not np.array_equal(unpacked, kernel):
+            failures.append(f"{each.name}: the unpacked kernel differs from Keras")
+    return failures
+
+
+def compare(pictures: Pictures, reference: np.ndarray, scores: np.ndarray) -> Agreement:
+    """Compare the scores of an artifact with those of Keras.
+
+    Args:
+        pictures: What was shown to both.
+        reference: float32 [n, classes] of Keras.
+        scores: float32 [n, classes] of the artifact.
+    """
+    difference = np.abs(scores.astype(np.float64) - reference)
+    tolerance = TOLERANCE * max(1.0, float(np.abs(reference).max()))
+    keras_classes, classes = reference.argmax(axis=1), scores.argmax(axis=1)
+    disagreements = tuple(
+        Disagreement(int(index), int(keras_classes[index]), int(classes[index]))
+        for index in np.flatnonzero(keras_classes != classes)
+    )
+    return Agreement(
+        source=pictures.source,
+        real=pictures.real,
+        pictures=len(reference),
+        top1=float(np.mean(keras_classes == classes)),
+        within_tolerance=float(np.mean(difference.max(axis=1) <= tolerance)),
+        tolerance=tolerance,
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        disagreements=disagreements,
+    )
+
+
+def agreement_failures(agreement: Agreement, trained: bool) -> list[str]:
+    """Check that a trained network and its artifact name the same class of enough real pictures."""
+    if not (trained and agreement.real) or agreement.top1 >= TOP1_AGREEMENT:
+        return []
+    near = sum(each.near_tie is True for each in agreement.disagreements)
+    return [
+        f"top-1 agreement with Keras is {agreement.top1:.2%} on {agreement.pictures} pictures "
+        f"({agreement.source}); at least {TOP1_AGREEMENT:.1%} is needed ({near} of "
+        f"{len(agreement.disagreements)} disagreements are near-ties)"
+    ]
+
+
+def trace_disagreements(
+    agreement: Agreement,
+    images: np.ndarray,
+    model: Model,
+    flatbuffer: bytes,
+    matches: list[MatchedConvolution],
+) -> Agreement:
+    """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
+
+    The flatbuffer runs once more with the packed inputs of its binary convolutions as outputs, and Keras with
+    a record of what enters those layers. Up to the first layer whose signs differ both compute the same,
+    except for rounding; what follows is a consequence.
+
+    Args:
+        agreement: Of `flatbuffer` with `model` on `images`.
+        images: float32 [n, H, W, C].
+        model: The Keras model.
+        flatbuffer: The written file.
+        matches: Its binary convolutions.
+
+    Returns:
+        `agreement` with the first `TRACED_PICTURES` disagreements traced.
+    """
+    own_sign = [match for match in matches if match.facts.layer.input_quantizer is not None]
+    if not agreement.disagreements or not own_sign:
+        return agreement
+    tapped = fb.with_outputs(fb.parse(flatbuffer), [match.convolution.input_tensor for match in own_sign])
+    traced = [
+        _trace(each, images[each.picture : each.picture + 1], model, tapped, own_sign)
+        for each in agreement.disagreements[:TRACED_PICTURES]
+    ]
+    rest = agreement.disagreements[TRACED_PICTURES:]
+    return dataclasses.replace(agreement, disagreements=(*traced, *rest))
+
+
+def _trace(
+    disagreement: Disagreement,
+    image: np.ndarray,
+    model: Model,
+    tapped: bytes,
+    matches: list[MatchedConvolution],
+) -> Disagreement:
+    with _recorded_inputs([match.facts.layer for match in matches]) as recorded:
+        model(image, training=False)
+    calls = {layer: iter(inputs) for layer, inputs in recorded.items()}
+    for match, words in zip(matches, predict_flatbuffer(tapped, image), strict=True):
+        activations = next(calls[id(match.facts.layer)])
+        activations = activations.reshape(-1, activations.shape[-1])
+        changed = _negative(words, activations.shape[-1]) != (activations < 0)
+        if changed.any():
+            scale = float(np.sqrt(np.mean(np.square(activations, dtype=np.float64))))
+            magnitude = float(np.abs(activations[changed]).max()) / scale if scale else 0.0
+            return dataclasses.replace(
+                disagreement,
+                first_layer=match.facts.name,
+                signs_changed=int(changed.sum()),
+                signs=activations.size,
+                largest_relative_magnitude=magnitude,
+                near_tie=magnitude <= NEAR_TIE,
+            )
+    return disagreement
+
+
+def _negative(words: np.ndarray, channels: int) -> np.ndarray:
+    """Packed signs, int32 [..., words], as bool [n, channels]: True where the value is negative."""
+    octets = np.ascontiguousarray(words).view(np.uint8).reshape(-1, 4 * words.shape[-1])
+    return np.unpackbits(octets, axis=-1, count=channels, bitorder="little").astype(bool)
+
+
+@contextlib.contextmanager
+def _recorded_inputs(layers: list[Any]) -> Iterator[dict[int, list[np.ndarray]]]:
+    """Yield lists that fill with what enters each layer while a model is called, by identity of the layer."""
+    recorded: dict[int, list[np.ndarray]] = defaultdict(list)
+    distinct = {id(layer): layer for layer in layers}
+
+    def recording(key: int, call: Any) -> Any:
+        def record_and_call(inputs: Any) -> Any:
+            recorded[key].append(inputs.numpy())
+            return call(inputs)
+
+        return record_and_call
+
+    for key, layer in distinct.items():
+        layer.call = recording(key, layer.call)
+    try:
+        yield recorded
+    finally:
+        for layer in distinct.values():
+            del layer.call

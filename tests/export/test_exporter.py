@@ -1,0 +1,271 @@
+"""Exports from file to files: what is written agrees with Keras, and what does not agree is not written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bopkit import artifact
+from bopkit.errors import BopkitError, UsageError
+from bopkit.export import export_model, exporter, flatbuffer, saved_model
+from bopkit.export.layers import inspect_layers
+from bopkit.export.packing import pack
+from bopkit.export.tflite import predict_flatbuffer
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_file import save_model
+
+PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
+BINARY_LAYERS = [
+    "ones",
+    "scaled_latent",
+    "nested/grouped",
+    "dilated",
+    "dense",
+    "called_twice",
+    "sign_before",
+    "latent",
+]
+
+
+@pytest.fixture(scope="module")
+def exported(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of both artifacts, and the report."""
+    folder = tmp_path_factory.mktemp("exported")
+    return folder, export_model(model_file, folder, pictures=16)
+
+
+def load(version: Path) -> Any:
+    """What stock TensorFlow makes of a version directory."""
+    return import_tensorflow().saved_model.load(str(version))
+
+
+def flip_a_bit(file: Path, content: bytes) -> None:
+    """Flip the lowest bit of the first byte of `content` inside `file`."""
+    data = bytearray(file.read_bytes())
+    assert data.count(content) == 1
+    data[data.index(content)] ^= 1
+    file.write_bytes(data)
+
+
+def test_flatbuffer_packs_every_binary_layer_and_agrees(exported: tuple[Path, Any], network: Any) -> None:
+    folder, report = exported
+    (tflite, _) = report.artifacts
+    assert [layer.name for layer in tflite.layers if layer.packed] == BINARY_LAYERS
+    assert (folder / "net.tflite").stat().st_size == tflite.size_bytes
+    (scores,) = predict_flatbuffer((folder / "net.tflite").read_bytes(), PICTURES)
+    np.testing.assert_allclose(scores, network(PICTURES, training=False), atol=1e-5)
+    assert artifact.read_card(folder / "net.tflite") == artifact.read_card(folder / "net" / "1")
+    assert json.loads(json.dumps(report.to_dict()))["artifacts"][0]["agreements"][0]["top1"] == 1.0
+
+
+def test_saved_model_packs_every_binary_kernel_and_agrees(exported: tuple[Path, Any], network: Any) -> None:
+    folder, report = exported
+    (_, version) = report.artifacts
+    assert [layer.name for layer in version.layers if layer.packed] == ["real_input", *BINARY_LAYERS]
+    np.testing.assert_array_equal(
+        saved_model.predict(load(folder / "net" / "1"), PICTURES, batch_size=3),
+        import_tensorflow().function(network)(PICTURES, training=False),
+    )
+    for facts in inspect_layers(network):
+        if facts.kernel_bits == 1:
+            content = (folder / "net" / "1" / "saved_model.pb").read_bytes()
+            assert content.count(pack(facts.kernel()).bits.tobytes()) == 1  # and no float copy beside it
+
+
+CLIENT = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+folder, pictures = sys.argv[1], np.load(sys.argv[2])
+loaded = tf.saved_model.load(folder).signatures["serving_default"]
+eager = loaded(images=tf.constant(pictures))["probabilities"].numpy()
+with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    signature = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def["serving_default"]
+    feed = {signature.inputs["images"].name: pictures}
+    graph = session.run(signature.outputs["probabilities"].name, feed)
+assert not {"larq", "bopkit", "larq_compute_engine"} & set(sys.modules)
+np.savez(sys.argv[3], eager=eager, graph=graph)
+"""
+
+
+@pytest.mark.integration
+def test_stock_tensorflow_loads_the_saved_model(exported: tuple[Path, Any], network: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", PICTURES)
+    command = [sys.executable, "-c", CLIENT, exported[0] / "net" / "1", "pictures.npy", "scores.npz"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    scores = np.load(tmp_path / "scores.npz")
+    expected = import_tensorflow().function(network)(PICTURES, training=False)
+    np.testing.assert_array_equal(scores["eager"], expected)
+    np.testing.assert_array_equal(scores["graph"], expected)
+
+
+def test_encoded_pictures_meet_the_evaluation_preprocessing(exported: tuple[Path, Any]) -> None:
+    from bopkit.data import get_preprocessing
+
+    tf = import_tensorflow()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 15, 3)).astype(np.uint8)
+    encoded = [tf.io.encode_png(pixels[0]), tf.io.encode_jpeg(pixels[1]), tf.io.encode_png(pixels[2])]
+    evaluate = get_preprocessing("resize", (12, 12, 3)).evaluate
+    path = exported[0] / "net" / "1"
+    loaded = load(path)
+    expected = saved_model.predict(loaded, np.stack([evaluate(each) for each in encoded]), batch_size=3)
+    answer = loaded.signatures["predict_bytes"](image_bytes=tf.stack(encoded))
+    np.testing.assert_array_equal(answer["probabilities"], expected)
+    best = np.argsort(-expected, axis=1, kind="stable")[:, :5]
+    labels = (path / "assets.extra" / "labels.txt").read_text().splitlines()
+    assert answer["classes"].numpy().tolist() == [[labels[index].encode() for index in row] for row in best]
+    np.testing.assert_array_equal(answer["scores"], np.take_along_axis(expected, best, axis=1))
+
+
+def test_a_sign_before_a_nested_network_is_packed_too(randomise: Callable[..., Any], tmp_path: Path) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    binary = larq.layers.QuantConv2D(16, 3, kernel_quantizer=larq.quantizers.NoOp(precision=1), name="conv")
+    nested = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), binary], name="nested")
+    inputs = tf.keras.Input((8, 8, 3))
+    x = larq.quantizers.SteSign()(tf.keras.layers.Conv2D(32, 1)(inputs))
+    x = tf.keras.layers.GlobalAveragePooling2D()(nested(x))
+    randomise(tf.keras.Model(inputs, x)).save(tmp_path / "net.keras")
+    report = export_model(tmp_path / "net.keras", savedmodel=False, pictures=4)
+    assert {layer.name: layer.packed for layer in report.artifacts[0].layers} == {
+        "conv2d": False,
+        "nested/conv": True,
+    }
+
+
+def test_two_networks_in_one_process_keep_their_own_kernels(randomise: Callable[..., Any], tmp_path: Path) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    layers = [
+        tf.keras.Input((4, 4, 1)),
+        tf.keras.layers.Flatten(),
+        larq.layers.QuantDense(8, kernel_quantizer=larq.quantizers.NoOp(precision=1), name="dense"),
+    ]
+    network = tf.keras.Sequential(layers)
+    pictures = PICTURES[:, :4, :4, :1]
+    expected = []
+    for seed in (1, 2):
+        randomise(network, seed)
+        saved_model.write_saved_model(network, inspect_layers(network), None, "outputs", tmp_path / str(seed))
+        expected.append(network(pictures).numpy())
+    loaded = [load(tmp_path / str(seed)) for seed in (1, 2)]
+    for each, scores in zip(loaded, expected, strict=True):
+        np.testing.assert_array_equal(each.predict(pictures), scores)
+
+
+def test_one_wrong_bit_in_the_flatbuffer_is_refused(
+    network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_then_damage(*arguments: Any) -> None:
+        write_flatbuffer(*arguments)
+        path = arguments[-1]
+        convolutions = flatbuffer.binary_convolutions(flatbuffer.parse(path.read_bytes()))
+        flip_a_bit(path, convolutions[2].words.tobytes())
+
+    write_flatbuffer = exporter.write_flatbuffer
+    monkeypatch.setattr(exporter, "write_flatbuffer", write_then_damage)
+    save_model(network, make_card(), tmp_path / "net.h5")
+    (tmp_path / "net.tflite").write_bytes(b"the old one")
+    with pytest.raises(BopkitError, match="nested/grouped: 1 of 18432 packed bits differ"):
+        export_model(tmp_path / "net.h5", pictures=8)
+    assert (tmp_path / "net.tflite").read_bytes() == b"the old one"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["net.h5", "net.tflite"]
+
+
+def test_one_wrong_bit_in_the_saved_model_is_refused(
+    model_file: Path, network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_then_damage(*arguments: Any) -> None:
+        write_saved_model(*arguments)
+        kernel = next(each for each in inspect_layers(network) if each.name == "dense").kernel()
+        flip_a_bit(arguments[-1] / "saved_model.pb", pack(kernel).bits.tobytes())
+
+    write_saved_model = saved_model.write_saved_model
+    monkeypatch.setattr(saved_model, "write_saved_model", write_then_damage)
+    with pytest.raises(BopkitError, match="dense: packed bits differ from Keras in the SavedModel"):
+        export_model(model_file, tmp_path / "new", tflite=False, pictures=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_binary_layer_left_float_is_refused(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bopkit.export import spec, tflite
+
+    stock = dataclasses.replace(spec.TFLITE, dense_as_convolution=False)
+    monkeypatch.setattr(tflite, "TFLITE", stock)
+    with pytest.raises(BopkitError, match="dense: stayed float.*called_twice: stayed float") as error:
+        export_model(model_file, tmp_path, savedmodel=False, pictures=8)
+    assert str(error.value).count("stayed float") == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trained_network_that_disagrees_is_refused(
+    network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rolled(*arguments: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+
+    predict = exporter.predict_flatbuffer
+    monkeypatch.setattr(exporter, "predict_flatbuffer", rolled)
+    save_model(network, make_card(trained=True), tmp_path / "trained.h5")
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+        export_model(tmp_path / "trained.h5", savedmodel=False, pictures=8)
+    save_model(network, make_card(), tmp_path / "untrained.h5")
+    report = export_model(tmp_path / "untrained.h5", savedmodel=False, pictures=8)
+    (real, noise) = report.artifacts[0].agreements
+    assert real.top1 == noise.top1 == 0.0
+    # No sign differs, so no disagreement is shown to be a near-tie.
+    assert all(each.near_tie is None for each in real.disagreements) and len(real.disagreements) == 8
+
+
+def test_versions_count_up(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "net" / "7").mkdir(parents=True)
+    report = export_model(model_file, tmp_path, tflite=False, pictures=4)
+    assert [each.path for each in report.artifacts] == [str(tmp_path / "net" / "8")]
+
+
+def test_a_model_without_a_card(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "foreign.keras")
+    report = export_model(tmp_path / "foreign.keras", tmp_path / "new", pictures=4)
+    assert list(load(tmp_path / "new" / "foreign" / "1").signatures) == ["serving_default"]
+    assert any("no card" in note for note in report.notes)
+
+
+def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No format"):
+        export_model(model_file, tflite=False, savedmodel=False)
+    with pytest.raises(UsageError, match="0 pictures"):
+        export_model(model_file, pictures=0)
+    with pytest.raises(UsageError, match="is a file"):
+        export_model(model_file, output=model_file)
+    with pytest.raises(BopkitError):
+        export_model(tmp_path / "missing.h5")
+    with pytest.raises(UsageError, match="unheard_of"):
+        export_model(model_file, tmp_path, dataset="unheard_of")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [("two", "2 outputs"), ("map", "one row of scores"), ("any", "pictures of one size")],
+)
+def test_networks_of_another_form_are_refused(outputs: str, message: str, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    inputs = tf.keras.Input((None, None, 3) if outputs == "any" else (8, 8, 3))
+    x = tf.keras.layers.Conv2D(4, 3)(inputs)
+    row = tf.keras.layers.GlobalAveragePooling2D()(x)
+    model = tf.keras.Model(inputs, {"two": [row, row], "map": x, "any": row}[outputs])
+    model.save(tmp_path / "net.keras")
+    with pytest.raises(BopkitError, match=message):
+        export_model(tmp_path / "net.keras", savedmodel=False)

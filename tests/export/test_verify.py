@@ -1,0 +1,63 @@
+"""Disagreements are traced to the layer and the values whose signs differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bopkit.export import verify
+from bopkit.export.flatbuffer import parse
+from bopkit.export.layers import inspect_layers
+from bopkit.export.pictures import random_pictures
+from bopkit.export.report import Disagreement
+from bopkit.export.tflite import write_flatbuffer
+from bopkit.keras2 import import_tensorflow
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["near-tie", "no near-tie"])
+def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    facts = inspect_layers(network)
+    write_flatbuffer(network, facts, None, "probabilities", tmp_path / "net.tflite")
+    flatbuffer = (tmp_path / "net.tflite").read_bytes()
+    matches, failures = verify.flatbuffer_bits(parse(flatbuffer), facts)
+    assert not failures
+
+    # In a copy of the network, one activation before the layer `ones` gets the other sign.
+    pictures = random_pictures((12, 12, 3), None, 16)
+    before = tf.keras.Model(network.input, network.get_layer("ones").input)(pictures.images).numpy()
+    magnitude = 2e-5 if near else 1e-1  # the former is above rounding and below `spec.NEAR_TIE`
+    position = np.argmin(np.abs(np.abs(before) - magnitude))
+    picture, *_, channel = np.unravel_index(position, before.shape)
+    moved = float(before.flat[position])
+    copy = tf.keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    beta = copy.get_layer("ones").inbound_nodes[0].inbound_layers.beta
+    beta.assign_sub(2 * moved * np.eye(beta.shape[0])[channel])
+
+    reference = np.eye(10, dtype=np.float32)[[0] * 16]
+    scores = reference.copy()
+    scores[picture] = scores[picture, ::-1]
+    agreement = verify.compare(pictures, reference, scores)
+    assert agreement.disagreements == (Disagreement(int(picture), 0, 9),)
+
+    traced = verify.trace_disagreements(agreement, pictures.images, copy, flatbuffer, _of(copy, matches))
+    (disagreement,) = traced.disagreements
+    scale = np.sqrt(np.mean(np.square(before[picture])))
+    assert disagreement.first_layer == "ones"
+    assert disagreement.signs == before[picture].size
+    assert disagreement.signs_changed >= 1
+    assert disagreement.near_tie is near
+    assert disagreement.largest_relative_magnitude >= abs(moved) / scale * 0.9
+    if near:
+        assert disagreement.signs_changed == 1
+        assert disagreement.largest_relative_magnitude == pytest.approx(abs(moved) / scale, rel=0.1)
+
+
+def _of(copy: Any, matches: list[verify.MatchedConvolution]) -> list[verify.MatchedConvolution]:
+    """The matches with the layers of a copied network."""
+    layers = {facts.name: facts for facts in inspect_layers(copy)}
+    return [verify.MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
