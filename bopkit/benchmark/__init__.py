@@ -1,0 +1,9 @@
+"""Benchmark: accuracy, latency, size and memory of artifacts, side by side on this host.
+
+Importing this package imports neither TensorFlow nor LCE; each artifact is measured in a process of its own.
+"""
+
+from bopkit.benchmark.benchmark import benchmark_artifacts
+from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, Protocol
+
+__all__ = ["BenchmarkReport", "BenchmarkRow", "Environment", "Protocol", "benchmark_artifacts"]

@@ -1,0 +1,90 @@
+"""Run one measuring process, and turn whatever ends it early into an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
+from bopkit.benchmark.report import BenchmarkRow
+from bopkit.errors import BopkitError
+
+_WORKER = (sys.executable, "-m", "bopkit.benchmark.worker")
+_STDERR_FILE = "stderr.txt"
+
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",  # latency of the CPU, with the threads asked for
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
+}
+
+
+def measure_in_child(job: Job, folder: Path, progress: Callable[[str], None]) -> BenchmarkRow:
+    """Measure an artifact in a process of its own, which ends with this call whatever happens.
+
+    Args:
+        job: What to measure.
+        folder: An empty folder; scores and labels are left in it.
+        progress: Called with one line now and then.
+
+    Returns:
+        The row of the artifact, with its error if it could not be measured.
+
+    Raises:
+        BopkitError: The process ended without a row: it crashed or was killed.
+    """
+    (folder / JOB_FILE).write_text(job.to_json())
+    return_code = _run([*_WORKER, str(folder)], folder, progress)
+    if return_code != 0 or not (folder / ROW_FILE).is_file():
+        raise BopkitError(f"The process that ran {job.artifact} {_describe_end(return_code, folder)}.", _HINT)
+    values = json.loads((folder / ROW_FILE).read_text())
+    if values["input_shape"] is not None:
+        values["input_shape"] = tuple(values["input_shape"])
+    row = BenchmarkRow(**values)
+    if row.error is not None:
+        row.notes += _runtime_errors(folder)
+    return row
+
+
+_HINT = "The file is damaged, or memory ran out: export it again, or measure it on a host with more memory."
+
+
+def _run(command: list[str], folder: Path, progress: Callable[[str], None]) -> int:
+    with (
+        open(folder / _STDERR_FILE, "wb") as stderr,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **_ENVIRONMENT},
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith(PROGRESS_PREFIX):
+                    progress(line.removeprefix(PROGRESS_PREFIX).rstrip())
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
+
+
+def _runtime_errors(folder: Path) -> list[str]:
+    """What TensorFlow Lite printed: its exceptions do not say which operator or tensor is wrong."""
+    lines = (folder / _STDERR_FILE).read_text(errors="replace").splitlines()
+    return [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+
+
+def _describe_end(return_code: int, folder: Path) -> str:
+    if return_code < 0:
+        return f"was ended by {signal.Signals(-return_code).name}"
+    lines = (folder / _STDERR_FILE).read_text(errors="replace").strip().splitlines()
+    return f"ended with code {return_code}" + (f": {lines[-1][:200]}" if lines else "")

@@ -1,0 +1,128 @@
+"""Scores of an artifact on a dataset. TensorFlow, which reads the pictures, is imported inside `evaluate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
+from bopkit.benchmark.runtime import Runtime
+from bopkit.card import ModelCard
+from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
+from bopkit.errors import BopkitError
+
+PROGRESS_EVERY_S = 5.0
+
+
+class PreprocessingChoice(NamedTuple):
+    """A preprocessing, and where its name is from: `preprocess_fn`, `model card` or `dataset default`."""
+
+    name: str
+    source: str
+
+
+def check_classes(evaluation: Evaluation, classes: int) -> None:
+    """Make sure that an artifact with that many scores can be measured on the dataset.
+
+    Raises:
+        BopkitError: The dataset has another number of classes.
+    """
+    if evaluation.classes != classes:
+        raise BopkitError(
+            f"It has {classes} classes, and dataset {evaluation.dataset} has {evaluation.classes}.",
+            "Choose the dataset that it was trained on, or leave out --dataset to measure latency only.",
+        )
+
+
+def choose_preprocessing(
+    evaluation: Evaluation, card: ModelCard | None, input_shape: tuple[int, int, int]
+) -> PreprocessingChoice:
+    """The preprocessing that the user names, else that of the card, else the dataset's default.
+
+    Args:
+        evaluation: The dataset, and the user's choice.
+        card: The artifact's card, if it carries one.
+        input_shape: Height, width, channels that the artifact takes.
+
+    Raises:
+        BopkitError: Only the default is left, and it makes pictures of another shape.
+    """
+    if evaluation.preprocess_fn is not None:
+        return PreprocessingChoice(evaluation.preprocess_fn, "preprocess_fn")
+    if card is not None and card.preprocessing:
+        return PreprocessingChoice(card.preprocessing, "model card")
+    if input_shape != evaluation.input_shape:
+        takes, makes = (" x ".join(map(str, shape)) for shape in (input_shape, evaluation.input_shape))
+        raise BopkitError(
+            f"It takes pictures of {takes}; the default preprocessing of {evaluation.dataset} makes {makes}.",
+            "Say how its pictures are made with --preprocess-fn, or choose another dataset.",
+        )
+    return PreprocessingChoice(evaluation.default_preprocessing, "dataset default")
+
+
+def evaluate(
+    runtime: Runtime,
+    evaluation: Evaluation,
+    preprocessing: str,
+    folder: Path,
+    progress: Callable[[str], None],
+) -> int:
+    """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
+
+    Args:
+        runtime: Holds the loaded artifact.
+        evaluation: Which pictures.
+        preprocessing: Name of the preprocessing.
+        folder: Where the two files go.
+        progress: Called with one line every `PROGRESS_EVERY_S` seconds.
+
+    Returns:
+        Number of pictures.
+
+    Raises:
+        BopkitError: A score is no finite number, or the dataset holds fewer pictures than it says.
+    """
+    dataset = open_dataset(evaluation.dataset, evaluation.data_dir)
+    batches = evaluation_batches(
+        dataset,
+        evaluation.split,
+        get_preprocessing(preprocessing, runtime.input_shape),
+        evaluation.batch_size,
+        evaluation.pictures,
+    )
+    shape = (evaluation.pictures, evaluation.classes)
+    scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
+    labels = np.empty(evaluation.pictures, np.int64)
+    done, next_line_s = 0, time.monotonic() + PROGRESS_EVERY_S
+    for images, batch_labels in batches.as_numpy_iterator():
+        end = done + len(images)
+        scores[done:end] = _finite(runtime.predict(images), done)
+        labels[done:end] = batch_labels
+        done = end
+        if time.monotonic() > next_line_s:
+            progress(f"{done} of {evaluation.pictures} pictures")
+            next_line_s = time.monotonic() + PROGRESS_EVERY_S
+    if done != evaluation.pictures:
+        raise BopkitError(
+            f"Dataset {evaluation.dataset} holds {done} pictures instead of {evaluation.pictures}.",
+            f"Prepare it anew with `bopkit prepare {evaluation.dataset}`.",
+        )
+    scores.flush()
+    np.save(folder / LABELS_FILE, labels)
+    return done
+
+
+def _finite(scores: np.ndarray, first_picture: int) -> np.ndarray:
+    """The scores of a batch; accuracy of scores that are no numbers would mean nothing."""
+    is_finite = np.isfinite(scores).all(axis=1)
+    if not is_finite.all():
+        picture = first_picture + int(np.argmin(is_finite))
+        raise BopkitError(
+            f"A score of picture {picture} is not a finite number.",
+            "The weights are damaged, or the training diverged: export or train it again.",
+        )
+    return scores

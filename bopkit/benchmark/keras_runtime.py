@@ -1,0 +1,50 @@
+"""Keras files (.h5, .keras): the model as one graph function, on TensorFlow's CPU kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bopkit.architecture import floor_bytes
+from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.benchmark.tensorflow_setup import start_tensorflow
+from bopkit.errors import BopkitError
+from bopkit.model_file import load_model
+from bopkit.optim import binary_layers
+
+
+class KerasRuntime(Runtime):
+    """`tf.function` of the model in inference mode."""
+
+    name = "Keras"
+
+    def __init__(self, threads: int):
+        super().__init__(threads)
+        self._tf = start_tensorflow(threads)
+
+    def load(self, path: Path) -> None:
+        """Load and check the file; it is refused if it could run code."""
+        model, _ = load_model(path)
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise BopkitError(
+                f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs, not one of each.",
+                "Save the classifier alone: one picture in, one vector of scores out.",
+            )
+        self.input_shape = picture_shape(tuple(model.input_shape), path)
+        self.floor_bytes = _floor_bytes(model)
+        self.settings["compute_dtype"] = " and ".join(sorted({layer.compute_dtype for layer in model.layers}))
+        self._predict = self._tf.function(
+            lambda pictures: self._tf.cast(model(pictures, training=False), self._tf.float32),
+            input_signature=[self._tf.TensorSpec([None, *self.input_shape], self._tf.float32)],
+        )
+
+    def predict(self, pictures: np.ndarray) -> np.ndarray:
+        """Scores of float32 [n, H, W, C]: float32 [n, classes]."""
+        return self._predict(pictures).numpy()
+
+
+def _floor_bytes(model: Any) -> int:
+    binary_weights = sum(int(np.prod(layer.kernel.shape)) for layer in binary_layers(model))
+    return floor_bytes(int(model.count_params()), binary_weights)

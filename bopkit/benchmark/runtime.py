@@ -1,0 +1,87 @@
+"""What a runtime is: a library that loads one kind of artifact and computes its scores on this host.
+
+To add a runtime, write one module with a `Runtime` class, and name it in `RUNTIMES`.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from bopkit.errors import BopkitError
+
+RUNTIMES = {
+    "keras": "bopkit.benchmark.keras_runtime.KerasRuntime",
+    "savedmodel": "bopkit.benchmark.saved_model_runtime.SavedModelRuntime",
+    "tflite": "bopkit.benchmark.lce_runtime.LceRuntime",
+}
+"""The class that runs each kind of artifact (`bopkit.artifact.kind`), by its dotted name."""
+
+
+class Runtime(abc.ABC):
+    """One runtime. Making it imports its library; `load` reads the artifact.
+
+    Args:
+        threads: Threads for one picture.
+
+    Attributes:
+        name: As the report prints it.
+        input_shape: Height, width, channels of one picture; known after `load`.
+        settings: What else decides speed and results, by name; complete after `load`.
+        floor_bytes: One bit a binary weight and four bytes any other, where the artifact tells; after `load`.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+
+    def __init__(self, threads: int):
+        self.settings: dict[str, str | int | bool] = {"threads": threads}
+        self.floor_bytes: int | None = None
+
+    @abc.abstractmethod
+    def load(self, path: Path) -> None:
+        """Load an artifact and make it ready for pictures.
+
+        Raises:
+            BopkitError: It is damaged, or does not map one picture to one vector of scores.
+        """
+
+    @abc.abstractmethod
+    def predict(self, pictures: np.ndarray) -> np.ndarray:
+        """Compute scores.
+
+        Args:
+            pictures: float32 [n, H, W, C].
+
+        Returns:
+            float32 [n, classes].
+        """
+
+
+def make_runtime(kind: str, threads: int) -> Runtime:
+    """Import and start the runtime for a kind of artifact.
+
+    Raises:
+        BopkitError: Its library is not installed.
+    """
+    module, _, name = RUNTIMES[kind].rpartition(".")
+    return getattr(importlib.import_module(module), name)(threads)
+
+
+def picture_shape(shape: tuple[int | None, ...], path: Path) -> tuple[int, int, int]:
+    """Height, width, channels of an input of shape [n, H, W, C].
+
+    Raises:
+        BopkitError: It is no batch of pictures of one size.
+    """
+    if len(shape) != 4 or None in shape[1:] or shape[0] not in (None, 1):
+        written = ", ".join("?" if size is None else str(size) for size in shape)
+        raise BopkitError(
+            f"{path} takes input of shape [{written}], not pictures of one size, [n, H, W, C].",
+            "Save it with a fixed height, width and channels, and a batch of 1 or of any size.",
+        )
+    height, width, channels = (int(size) for size in shape[1:] if size is not None)
+    return height, width, channels

@@ -1,0 +1,113 @@
+"""Latency of one call: warm up, time, summarise."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+NS_PER_MS = 1e6
+NS_PER_S = 1e9
+
+SHORTEST_TIMING_S = 1.0
+"""Calls go on beyond the number of runs until this is over: a p99 of few short calls is mostly noise."""
+
+FEWEST_RUNS = 5
+"""Timed runs even of a network that one run takes beyond the time limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Latency of one picture, batch 1.
+
+    Attributes:
+        latency_ms_p50: Median in milliseconds.
+        latency_ms_p90: 90th percentile, interpolated linearly between runs.
+        latency_ms_p99: 99th percentile.
+        latency_ms_mean: Mean.
+        latency_ms_std: Standard deviation of the runs.
+        latency_ms_min: Fastest run.
+        runs: Timed runs.
+        warmup_runs: Runs before them that were not timed.
+    """
+
+    latency_ms_p50: float
+    latency_ms_p90: float
+    latency_ms_p99: float
+    latency_ms_mean: float
+    latency_ms_std: float
+    latency_ms_min: float
+    runs: int
+    warmup_runs: int
+
+
+def measure_latency(call: Callable[[], object], warmup_runs: int, runs: int, time_limit_s: float) -> Latency:
+    """Time repeated calls, one after the other, without garbage collection between them.
+
+    Args:
+        call: What is timed.
+        warmup_runs: Calls before the timed ones; fewer where they take a fifth of the time limit.
+        runs: Timed calls: more where they take less than `SHORTEST_TIMING_S` together, fewer (but at least
+            `FEWEST_RUNS`) where they reach the time limit.
+        time_limit_s: Limit in seconds.
+    """
+    warmups = 0
+    deadline_ns = time.perf_counter_ns() + time_limit_s / 5 * NS_PER_S
+    while warmups < warmup_runs and time.perf_counter_ns() < deadline_ns:
+        call()
+        warmups += 1
+    with _no_garbage_collection():
+        durations_ns = _timed_runs(call, runs, time_limit_s)
+    return summarise(durations_ns, warmups)
+
+
+def summarise(durations_ns: Sequence[int], warmup_runs: int) -> Latency:
+    """Percentiles, mean and spread of timed runs.
+
+    Args:
+        durations_ns: Duration of each run in nanoseconds.
+        warmup_runs: Runs that were not timed.
+    """
+    durations_ms = np.asarray(durations_ns) / NS_PER_MS
+    p50, p90, p99 = (float(value) for value in np.percentile(durations_ms, (50, 90, 99)))
+    return Latency(
+        latency_ms_p50=p50,
+        latency_ms_p90=p90,
+        latency_ms_p99=p99,
+        latency_ms_mean=float(durations_ms.mean()),
+        latency_ms_std=float(durations_ms.std()),
+        latency_ms_min=float(durations_ms.min()),
+        runs=len(durations_ms),
+        warmup_runs=warmup_runs,
+    )
+
+
+def _timed_runs(call: Callable[[], object], runs: int, time_limit_s: float) -> list[int]:
+    durations_ns: list[int] = []
+    begin_ns = time.perf_counter_ns()
+    elapsed_s = 0.0
+    while len(durations_ns) < FEWEST_RUNS or (
+        (len(durations_ns) < runs or elapsed_s < SHORTEST_TIMING_S) and elapsed_s < time_limit_s
+    ):
+        start_ns = time.perf_counter_ns()
+        call()
+        end_ns = time.perf_counter_ns()
+        durations_ns.append(end_ns - start_ns)
+        elapsed_s = (end_ns - begin_ns) / NS_PER_S
+    return durations_ns
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,129 @@
+"""The measuring process: `python -m bopkit.benchmark.worker FOLDER` reads a job there and leaves a row there.
+
+A crash of a runtime ends this process only, and its peak memory is the artifact's. Latency and memory come
+first, so that the dataset's memory is not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from bopkit import artifact, files
+from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, evaluate
+from bopkit.benchmark.host import peak_memory_bytes
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
+from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.runtime import Runtime, make_runtime
+from bopkit.benchmark.timing import NS_PER_MS, measure_latency
+from bopkit.card import ModelCard
+from bopkit.errors import BopkitError
+
+T = TypeVar("T")
+
+
+def main(folder: Path) -> None:
+    """Measure the artifact of the job in `folder`."""
+    job = Job.from_json((folder / JOB_FILE).read_text())
+    row = BenchmarkRow(artifact=job.artifact)
+    try:
+        measure(job, row, folder)
+    except BopkitError as error:
+        row.error, row.hint = error.message, error.hint
+    except Exception as error:  # a runtime can raise anything; the row carries it
+        traceback.print_exc()
+        lines = str(error).strip().splitlines()
+        row.error = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
+
+
+def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
+    """Fill in the row of an artifact; scores and labels go to files in `folder`.
+
+    Raises:
+        BopkitError: The artifact cannot be read, or does not fit the dataset.
+    """
+    row.kind = artifact.kind(job.artifact)
+    card = artifact.read_card(job.artifact)
+    path = artifact.resolve(job.artifact)
+    if path != Path(job.artifact):
+        row.notes.append(f"Version {path.name}, the newest.")
+    row.architecture = card.architecture if card else ""
+    row.size_bytes = files.size_bytes(path)
+
+    runtime = make_runtime(row.kind, job.threads)
+    row.runtime = runtime.name
+    memory_before_bytes = peak_memory_bytes()
+    picture = _load(runtime, path, card, row)
+    _fit_to_dataset(job.evaluation, card, row)
+    _time(runtime, picture, job, row)
+    row.peak_memory_bytes = peak_memory_bytes()
+    row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
+    if job.evaluation is not None and row.preprocessing is not None:
+        row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
+
+
+def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:
+    """Load the artifact and run it once; the picture it ran on."""
+    row.load_ms, _ = _timed(lambda: runtime.load(path))
+    row.settings = runtime.settings
+    row.input_shape = runtime.input_shape
+    row.floor_bytes = runtime.floor_bytes
+    picture = random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0))
+    row.first_inference_ms, scores = _timed(lambda: runtime.predict(picture))
+    if scores.ndim != 2 or len(scores) != 1:
+        raise BopkitError(
+            f"{path} answers one picture with an array of shape {list(scores.shape)}, not [1, classes].",
+            "bopkit measures classifiers: one vector of scores a picture.",
+        )
+    row.classes = scores.shape[1]
+    return picture
+
+
+def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: BenchmarkRow) -> None:
+    """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
+    trained_on = card.dataset if card else ""
+    if evaluation is None:
+        if trained_on:
+            row.notes.append(f"Add --dataset {trained_on} for its accuracy.")
+        return
+    assert row.classes is not None and row.input_shape is not None
+    check_classes(evaluation, row.classes)
+    row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
+    if trained_on not in ("", evaluation.dataset):
+        row.notes.append(f"It was trained on {trained_on}.")
+
+
+def _time(runtime: Runtime, picture: np.ndarray, job: Job, row: BenchmarkRow) -> None:
+    latency = measure_latency(lambda: runtime.predict(picture), job.warmup_runs, job.runs, job.time_limit_s)
+    for name, value in dataclasses.asdict(latency).items():
+        setattr(row, name, value)
+    if latency.runs < job.runs:
+        row.notes.append(f"{latency.runs} of {job.runs} runs fitted into the limit of {job.time_limit_s:g} s.")
+
+
+def random_picture(input_shape: tuple[int, int, int], value_range: tuple[float, float]) -> np.ndarray:
+    """The picture that is timed: float32 [1, H, W, C], uniform in the value range, always the same."""
+    return np.random.default_rng(0).uniform(*value_range, (1, *input_shape)).astype(np.float32)
+
+
+def _timed(call: Callable[[], T]) -> tuple[float, T]:
+    """Milliseconds that a call takes, and its result."""
+    start_ns = time.perf_counter_ns()
+    result = call()
+    return (time.perf_counter_ns() - start_ns) / NS_PER_MS, result
+
+
+def _print_progress(line: str) -> None:
+    print(f"{PROGRESS_PREFIX}{line}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,327 @@
+"""The benchmark: timing and metrics as arithmetic, then whole runs on a tiny network in all three formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from bopkit import artifact
+from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts, child, timing
+from bopkit.benchmark.evaluation import choose_preprocessing
+from bopkit.benchmark.job import PROGRESS_PREFIX, Evaluation
+from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.card import ModelCard
+from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
+from bopkit.errors import BopkitError, UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_file import save_model
+
+SHAPE = (32, 32, 1)
+PICTURES = 60
+CARD = ModelCard("tiny", SHAPE, (-1.0, 1.0), "resize", dataset="digits", class_names=tuple("0123456789"))
+EVALUATION = Evaluation("digits", None, "test", PICTURES, 32, 10, SHAPE, "shift", None)
+
+
+def test_percentiles_interpolate_between_runs() -> None:
+    latency = timing.summarise([int(ms * 1e6) for ms in range(100, 0, -1)], warmup_runs=3)
+    assert latency == timing.Latency(
+        latency_ms_p50=50.5,
+        latency_ms_p90=pytest.approx(90.1),
+        latency_ms_p99=pytest.approx(99.01),
+        latency_ms_mean=50.5,
+        latency_ms_std=pytest.approx(np.sqrt((100**2 - 1) / 12)),
+        latency_ms_min=1.0,
+        runs=100,
+        warmup_runs=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("call_ms", "time_limit_s", "expected_warmups", "expected_runs"),
+    [
+        (100, 30, 4, 20),  # as asked for
+        (10, 30, 4, 100),  # fast: on until a second is over
+        (1000, 15, 3, 15),  # slow: until the limit
+        (60_000, 15, 1, timing.FEWEST_RUNS),
+    ],
+)
+def test_runs_adapt_to_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+    call_ms: int,
+    time_limit_s: float,
+    expected_warmups: int,
+    expected_runs: int,
+) -> None:
+    now_ns = 0
+
+    def call() -> None:
+        nonlocal now_ns
+        now_ns += call_ms * 1_000_000
+
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: now_ns)
+    latency = timing.measure_latency(call, warmup_runs=4, runs=20, time_limit_s=time_limit_s)
+    assert (latency.warmup_runs, latency.runs) == (expected_warmups, expected_runs)
+    assert latency.latency_ms_p50 == call_ms
+
+
+def test_top_k_accuracy_ranks_ties_like_argmax() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 4, (200, 10)).astype(np.float32)  # many ties
+    labels = rng.integers(0, 10, 200)
+    ranking = np.argsort(-scores, axis=1, kind="stable")
+    for k in (1, 5, 10):
+        assert top_k_accuracy(scores, labels, k) == np.mean((ranking[:, :k] == labels[:, None]).any(axis=1))
+
+
+def test_agreement_counts_pictures() -> None:
+    reference = np.float32([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1], [0.1, 0.9]])
+    scores = reference + np.float32([[5e-5, 0], [1.5e-4, 0], [0, 0], [0.85, 0]])
+    assert top1_agreement(scores, reference) == 0.75
+    assert share_within_tolerance(scores, reference) == 0.5
+
+
+def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
+    asked = dataclasses.replace(EVALUATION, preprocess_fn="imagenet")
+    assert choose_preprocessing(asked, CARD, SHAPE) == ("imagenet", "preprocess_fn")
+    assert choose_preprocessing(EVALUATION, CARD, (8, 8, 1)) == ("resize", "model card")
+    assert choose_preprocessing(EVALUATION, None, SHAPE) == ("shift", "dataset default")
+    with pytest.raises(BopkitError, match="takes pictures of 8 x 8 x 1.* makes 32 x 32 x 1"):
+        choose_preprocessing(EVALUATION, None, (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"artifacts": []},
+        {"runs": 0},
+        {"warmup_runs": -1},
+        {"threads": 0},
+        {"limit": 5},
+        {"split": "test"},
+        {"preprocess_fn": "resize"},
+        {"dataset": "digits", "preprocess_fn": "resise"},
+        {"dataset": "digits", "split": "tset"},
+        {"dataset": "digits", "limit": 0},
+    ],
+)
+def test_a_wrong_request_is_one_error_and_no_rows(arguments: dict) -> None:
+    with pytest.raises(UsageError):
+        benchmark_artifacts(**{"artifacts": ["model.h5"], **arguments})
+
+
+def test_a_crash_is_a_row_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace_worker(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    report = benchmark_artifacts(["model.tflite"])
+    assert "SIGSEGV" in str(report.failed[0].error)
+
+
+def test_an_interrupt_ends_the_measuring_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace_worker(
+        monkeypatch, f"import os, time; print({PROGRESS_PREFIX!r}, os.getpid(), flush=True); time.sleep(60)"
+    )
+    pids = []
+
+    def interrupt(line: str) -> None:
+        if line.strip().isdecimal():
+            pids.append(int(line))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark_artifacts(["model.tflite"], progress=interrupt)
+    assert len(pids) == 1 and not psutil.pid_exists(pids[0])
+
+
+def test_peak_memory_is_not_the_parents() -> None:
+    ballast = np.ones(300_000_000, np.uint8)
+    code = "from bopkit.benchmark.host import peak_memory_bytes; print(peak_memory_bytes())"
+    peak_bytes = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert 5_000_000 < peak_bytes < ballast.nbytes
+
+
+def test_importing_the_package_imports_no_tensorflow() -> None:
+    code = "import sys, bopkit.benchmark, bopkit.benchmark.worker; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifacts:
+    """One tiny network in all three formats, and what Keras says of it in this process."""
+
+    keras: Path
+    saved_model: Path
+    tflite: Path
+    top1: float
+    top5: float
+    floor_bytes: int
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    folder = tmp_path_factory.mktemp("artifacts")
+    batches = evaluation_batches(open_dataset("digits"), "test", get_preprocessing("resize", SHAPE), 32, PICTURES)
+    images, labels = (np.concatenate(parts) for parts in zip(*batches.as_numpy_iterator(), strict=True))
+    model = _tiny_model(classes=10)
+    _fit_last_layer(model, images, labels)
+    save_model(model, CARD, folder / "model.h5")
+    _write_flatbuffer(model, folder / "model.tflite", CARD)
+    _write_saved_model(_tiny_model(classes=3), folder / "served" / "9", None)
+    _write_saved_model(model, folder / "served" / "10", CARD)
+    ranking = np.argsort(-model.predict(images, verbose=0), axis=1)
+    return Artifacts(
+        keras=folder / "model.h5",
+        saved_model=folder / "served",
+        tflite=folder / "model.tflite",
+        top1=float(np.mean(ranking[:, 0] == labels)),
+        top5=float(np.mean((ranking[:, :5] == labels[:, None]).any(axis=1))),
+        # Weights of one bit: two 3x3 convolutions. Real ones: dense layer, two batch norms without scale.
+        floor_bytes=(9 * 32 + 9 * 32 * 32) // 8 + 4 * (32 * 10 + 10 + 2 * 3 * 32),
+    )
+
+
+@pytest.mark.integration
+def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts) -> None:
+    paths = [artifacts.keras, artifacts.saved_model, artifacts.tflite]
+    report = benchmark_artifacts(paths, "digits", limit=PICTURES, warmup_runs=2, runs=20)
+    assert not report.failed, report.failed
+    assert report.reference == str(artifacts.keras)
+    assert [row.kind for row in report.rows] == ["keras", "savedmodel", "tflite"]
+    assert artifacts.top1 > 0.6
+    for row in report.rows:
+        assert (row.pictures, row.top1, row.top5) == (PICTURES, artifacts.top1, artifacts.top5)
+        assert (row.preprocessing, row.preprocessing_source) == ("resize", "model card")
+        assert (row.input_shape, row.classes, row.floor_bytes) == (SHAPE, 10, artifacts.floor_bytes)
+        _check_figures(row)
+    keras, saved_model, tflite = report.rows
+    assert keras.top1_agreement is None
+    for row in (saved_model, tflite):
+        assert (row.top1_agreement, row.within_tolerance) == (1.0, 1.0)
+    assert saved_model.notes == ["Version 10, the newest."]
+    assert tflite.size_bytes == artifacts.tflite.stat().st_size
+    assert _peak_bytes(tflite) < _peak_bytes(keras) / 3  # no TensorFlow in its process
+    assert json.loads(json.dumps(report.to_dict()))["rows"][2]["latency_ms_p50"] == tflite.latency_ms_p50
+
+
+@pytest.mark.integration
+def test_artifacts_that_fail_leave_the_others_alone(artifacts: Artifacts, tmp_path: Path) -> None:
+    whole = artifacts.tflite.read_bytes()
+    (tmp_path / "cut.tflite").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "damaged.tflite").write_bytes(_with_wrong_tensor(whole))
+    _write_flatbuffer(_tiny_model(classes=5), tmp_path / "five.tflite", None)
+    _write_flatbuffer(_tiny_model(classes=10, input_shape=(16, 16, 1)), tmp_path / "small.tflite", None)
+    save_model(_tiny_model(classes=10, bias=np.inf), CARD, tmp_path / "infinite.h5")
+    errors = {
+        "cut.tflite": "no whole TensorFlow Lite model",
+        "damaged.tflite": "does not load in LCE's interpreter",
+        "five.tflite": "5 classes, and dataset digits has 10",
+        "small.tflite": "16 x 16 x 1.* 32 x 32 x 1",
+        "infinite.h5": "not a finite number",
+        "missing.h5": "does not exist",
+    }
+    paths = [*(tmp_path / name for name in errors), artifacts.tflite]
+    report = benchmark_artifacts(paths, "digits", limit=PICTURES, warmup_runs=1, runs=5)
+
+    assert report.failed == report.rows[:-1]
+    for row, pattern in zip(report.failed, errors.values(), strict=True):
+        assert re.search(pattern, str(row.error)) and "\n" not in str(row.error) and row.hint, row
+    assert "Tensor" in " ".join(report.rows[1].notes), "the reason that TensorFlow Lite prints"
+    assert report.reference == str(artifacts.tflite) and report.rows[-1].top1 == artifacts.top1
+
+
+@pytest.mark.integration
+def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> None:
+    report = _without_accuracy(artifacts.tflite)
+    assert report.rows[0].notes == ["Add --dataset digits for its accuracy."]
+    assert report.rows[0].floor_bytes is None, "no artifact tells it"
+    _check_figures(report.rows[0])
+
+
+def _without_accuracy(path: Path) -> BenchmarkReport:
+    report = benchmark_artifacts([path], runs=5)
+    assert report.reference is None and report.dataset is None
+    assert report.rows[0].top1 is None and report.rows[0].preprocessing is None
+    return report
+
+
+def _check_figures(row: BenchmarkRow) -> None:
+    latency = (row.latency_ms_min, row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99)
+    assert None not in latency and latency == tuple(sorted(latency)) and latency[0] > 0  # type: ignore[type-var]
+    assert row.load_ms and row.first_inference_ms and row.runs and row.size_bytes
+    assert row.settings["threads"] == 1
+    assert 0 <= (row.model_memory_bytes or -1) <= _peak_bytes(row)
+
+
+def _peak_bytes(row: BenchmarkRow) -> int:
+    assert row.peak_memory_bytes is not None
+    return row.peak_memory_bytes
+
+
+def _replace_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(child, "_WORKER", (sys.executable, "-c", code))
+
+
+def _tiny_model(classes: int, input_shape: tuple[int, int, int] = SHAPE, bias: float = 0.0) -> Any:
+    tf = import_tensorflow()
+    import larq as lq
+
+    tf.keras.utils.set_random_seed(3)
+    rng = np.random.default_rng(3)
+    kernel = {"kernel_quantizer": lq.quantizers.NoOp(precision=1), "use_bias": False}
+    # Without an offset the sums of the digits' few grey values are often 0, whose sign is left to rounding.
+    offset = {"scale": False, "beta_initializer": tf.keras.initializers.RandomUniform(0.01, 0.3, seed=3)}
+    layers = [
+        tf.keras.layers.Input(input_shape),
+        lq.layers.QuantConv2D(32, 3, strides=2, **kernel),
+        tf.keras.layers.BatchNormalization(**offset),
+        lq.layers.QuantConv2D(32, 3, strides=2, input_quantizer="ste_sign", **kernel),
+        tf.keras.layers.BatchNormalization(**offset),
+        tf.keras.layers.GlobalAveragePooling2D(),
+        tf.keras.layers.Dense(classes, bias_initializer=tf.keras.initializers.Constant(bias)),
+    ]
+    model = tf.keras.Sequential(layers)
+    for layer in model.layers:
+        if isinstance(layer, lq.layers.QuantConv2D):
+            layer.kernel.assign(rng.choice([-1.0, 1.0], layer.kernel.shape))
+    return model
+
+
+def _fit_last_layer(model: Any, images: np.ndarray, labels: np.ndarray) -> None:
+    """Least squares on the pictures themselves: far from chance, so that wrong labels would show."""
+    features = import_tensorflow().keras.Model(model.input, model.layers[-1].input).predict(images, verbose=0)
+    kernel = np.linalg.lstsq(features, np.eye(10)[labels], rcond=None)[0]
+    model.layers[-1].set_weights([kernel, np.zeros(10)])
+
+
+def _write_flatbuffer(model: Any, path: Path, card: ModelCard | None) -> None:
+    import larq_compute_engine as lce
+
+    flatbuffer = lce.convert_keras_model(model)
+    path.write_bytes(artifact.embed_card(flatbuffer, card) if card else flatbuffer)
+
+
+def _write_saved_model(model: Any, path: Path, card: ModelCard | None) -> None:
+    tf = import_tensorflow()
+    tf.saved_model.save(model, str(path))
+    if card:
+        (path / artifact.SAVED_MODEL_CARD).parent.mkdir()
+        (path / artifact.SAVED_MODEL_CARD).write_text(card.to_json())
+
+
+def _with_wrong_tensor(flatbuffer: bytes) -> bytes:
+    """The flatbuffer with an operator that reads a tensor which does not exist."""
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    model.subgraphs[0].operators[0].inputs = [10_000]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
