@@ -1,0 +1,74 @@
+"""The README's commands parse, the CLI reference names every option, and the example network trains."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bopkit.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def code_blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def readme_commands():
+    return [line for block in code_blocks("bash") for line in block.splitlines() if line.startswith("bopkit ")]
+
+
+def test_there_are_commands_to_check():
+    assert len(readme_commands()) >= 15
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_readme_commands_parse(command):
+    """An unknown command or option is refused before --help is answered."""
+    result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def sections(text):
+    """Options by command, from a reference in Typer's Markdown."""
+    parts = re.split(r"^## `bopkit ([\w-]+)`$", text, flags=re.MULTILINE)
+    return {
+        name: set(re.findall(r"(?<![\w-])--[\w-]+", body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def test_the_cli_reference_is_up_to_date(tmp_path):
+    command = [sys.executable, "-m", "typer", "bopkit.cli.main", "utils", "docs", "--name", "bopkit"]
+    generated = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    committed = (ROOT / "docs" / "cli.md").read_text()
+    assert len(sections(generated)) == 11
+    assert sections(committed) == sections(generated), "run `make docs`"
+
+
+@pytest.mark.integration
+def test_the_readme_from_python_and_with_an_own_network(tmp_path):
+    own_network = next(block for block in code_blocks("python") if "ARCHITECTURE" in block)
+    from_python = next(block for block in code_blocks("python") if "train_model" in block)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "small.py").write_text(own_network)
+    result = subprocess.run(
+        [sys.executable, "-c", from_python], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert len(result.stdout.splitlines()) == 3
+    command = next(line for line in readme_commands() if "nets.small" in line)
+    program = "from bopkit.cli import main; main()"
+    options = ["--hparams", "epochs=1", "--limit-steps", "3"]
+    arguments = [*shlex.split(command)[1:], *options]
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "runs" / "small" / "model.h5").exists()
+    subprocess.run(
+        [sys.executable, "-c", program, "export", "runs/small/model.h5", "--tflite"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
