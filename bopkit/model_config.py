@@ -70,9 +70,7 @@ INITIALIZERS = frozenset(
     """.split()
 )
 
-REGULARIZERS = frozenset(
-    {"L1", "L1L2", "L2", "OrthogonalRegularizer", "l1", "l1_l2", "l2", "orthogonal_regularizer"}
-)
+REGULARIZERS = frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer", "l1", "l1_l2", "l2", "orthogonal_regularizer"})
 
 CONSTRAINTS = frozenset(
     """
@@ -185,9 +183,7 @@ def check_config(config: object, path: Path) -> None:
 def _check(value: object, key: str, layer: str, is_text: bool, depth: int, path: Path) -> None:
     """Check one value of the config and all below it; `layer` is the path of names that leads to it."""
     if depth > MAX_DEPTH:
-        raise BopkitError(
-            f"{path} is refused: its config is nested more than {MAX_DEPTH} levels deep.", _HINT
-        )
+        raise BopkitError(f"{path} is refused: its config is nested more than {MAX_DEPTH} levels deep.", _HINT)
     if isinstance(value, dict):
         is_object = "class_name" in value
         if is_object:

@@ -35,9 +35,7 @@ MAX_TENSOR_BYTES = 4 << 30
 _ZIP_CONFIG, _ZIP_WEIGHTS = "config.json", "model.weights.h5"
 _ZIP_MEMBERS = frozenset({"metadata.json", _ZIP_CONFIG, _ZIP_WEIGHTS})
 
-_DAMAGED = (
-    "The file is damaged, cut short or not a whole model: copy it again, or save it again with `model.save`."
-)
+_DAMAGED = "The file is damaged, cut short or not a whole model: copy it again, or save it again with `model.save`."
 
 
 def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
@@ -150,17 +148,11 @@ def container(path: Path) -> str:
         with open(path, "rb") as file:
             start = file.read(len(HDF5_MAGIC))
     except FileNotFoundError as error:
-        raise BopkitError(
-            f"{path} does not exist.", "Check the path; `bopkit train` writes model.h5."
-        ) from error
+        raise BopkitError(f"{path} does not exist.", "Check the path; `bopkit train` writes model.h5.") from error
     except IsADirectoryError as error:
-        raise BopkitError(
-            f"{path} is a directory, not a model file.", "Give the .h5 or .keras file."
-        ) from error
+        raise BopkitError(f"{path} is a directory, not a model file.", "Give the .h5 or .keras file.") from error
     except OSError as error:
-        raise BopkitError(
-            f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
-        ) from error
+        raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
     if start == HDF5_MAGIC:
         return "hdf5"
     if start.startswith(ZIP_MAGIC):
@@ -181,9 +173,7 @@ def _load_zip(path: Path) -> Any:
     import h5py
 
     if path.suffix != ".keras":  # Keras chooses its reader by the name
-        raise BopkitError(
-            f"{path} is a Keras zip file with another ending.", "Rename it so that it ends in .keras."
-        )
+        raise BopkitError(f"{path} is a Keras zip file with another ending.", "Rename it so that it ends in .keras.")
     with zipfile.ZipFile(path) as archive:
         _check_members(archive, path)
         check_config(_zip_config(archive, path), path)
@@ -265,17 +255,11 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     names = archive.namelist()
     foreign = sorted(set(names) - _ZIP_MEMBERS)
     if foreign or len(names) != len(set(names)):
-        raise BopkitError(
-            f"{path} is refused: it holds more than a model ({(foreign or names)[0]!r}).", _DAMAGED
-        )
+        raise BopkitError(f"{path} is refused: it holds more than a model ({(foreign or names)[0]!r}).", _DAMAGED)
     if _ZIP_WEIGHTS not in names:
-        raise BopkitError(
-            f"{path} holds no {_ZIP_WEIGHTS}.", "Save it again with `model.save('model.keras')`."
-        )
+        raise BopkitError(f"{path} holds no {_ZIP_WEIGHTS}.", "Save it again with `model.save('model.keras')`.")
     if archive.getinfo(_ZIP_WEIGHTS).file_size > MAX_TENSOR_BYTES:
-        raise BopkitError(
-            f"{path} is refused: its weights unpack to more than {MAX_TENSOR_BYTES} bytes.", _DAMAGED
-        )
+        raise BopkitError(f"{path} is refused: its weights unpack to more than {MAX_TENSOR_BYTES} bytes.", _DAMAGED)
 
 
 def _check_tensors(file: h5py.File, path: Path) -> None:

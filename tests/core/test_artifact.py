@@ -61,17 +61,13 @@ def test_embedded_card_changes_nothing_else(flatbuffer: bytes, tmp_path: Path) -
     path.write_bytes(carded)
     assert artifact.kind(path) == "tflite" and artifact.read_card(path) == CARD
 
-    before, after = (
-        flatbuffer_utils.convert_bytearray_to_object(bytearray(each)) for each in (flatbuffer, carded)
-    )
+    before, after = (flatbuffer_utils.convert_bytearray_to_object(bytearray(each)) for each in (flatbuffer, carded))
     for old, new in zip(before.buffers, after.buffers[: len(before.buffers)], strict=True):
         np.testing.assert_array_equal(old.data, new.data)
     kept = [entry for entry in after.metadata if entry.name != b"bopkit_card"]
     assert len(after.metadata) == len(kept) + 1
     after.buffers, after.metadata = before.buffers, kept
-    assert flatbuffer_utils.convert_object_to_bytearray(
-        after
-    ) == flatbuffer_utils.convert_object_to_bytearray(before)
+    assert flatbuffer_utils.convert_object_to_bytearray(after) == flatbuffer_utils.convert_object_to_bytearray(before)
 
     pictures = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(

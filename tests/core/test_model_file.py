@@ -61,9 +61,7 @@ def model() -> Any:
     x = layers.TimeDistributed(layers.Dense(5, activation="tanh"), name="wrapped")(x)
     policy = tf.keras.mixed_precision.Policy("float32")
     top = layers.Dense(2, name="top", dtype=policy, kernel_initializer=tf.keras.initializers.HeNormal())
-    inner = tf.keras.Sequential(
-        [layers.GlobalMaxPooling2D(), layers.Dense(3, "relu", name="hidden")], name="inner"
-    )
+    inner = tf.keras.Sequential([layers.GlobalMaxPooling2D(), layers.Dense(3, "relu", name="hidden")], name="inner")
     return tf.keras.Model(pictures, top(inner(x)), name="network")
 
 
@@ -284,9 +282,7 @@ def test_allow_list_names_exist_and_registered_ones_are_larqs() -> None:
     tf = import_tensorflow()
     from tensorflow.python.util.tf_export import get_symbol_from_name
 
-    classes = (
-        model_config.MODELS | model_config.KERAS_LAYERS | model_config.OP_LAYERS | model_config.LARQ_LAYERS
-    )
+    classes = model_config.MODELS | model_config.KERAS_LAYERS | model_config.OP_LAYERS | model_config.LARQ_LAYERS
     for name in classes:
         try:
             tf.keras.layers.deserialize({"class_name": name, "config": {}}, use_legacy_format=True)
@@ -395,9 +391,7 @@ def grow(file: h5py.File) -> None:
     ("spoil", "says"),
     [(link_out, "link"), (link_in, "link"), (read_another_file, "another file"), (grow, "bytes")],
 )
-def test_tensors_lie_in_the_file(
-    spoil: Callable[[h5py.File], None], says: str, model: Any, tmp_path: Path
-) -> None:
+def test_tensors_lie_in_the_file(spoil: Callable[[h5py.File], None], says: str, model: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     save_model(model, CARD, path)
     with h5py.File(path, "r+") as file:
@@ -478,9 +472,7 @@ except BopkitError as error:
 def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(b"old")
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"{path} cannot be written" in done.stdout
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
