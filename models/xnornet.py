@@ -12,6 +12,7 @@ from typing import Any
 from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
+from bopkit.models import imagenet_sets
 from bopkit.optim import binary_kernel
 
 _L2 = 5e-7
@@ -71,15 +72,7 @@ ARCHITECTURE = Architecture(
     sets={
         # bopkit train xnornet --dataset imagenet2012
         # Published top-1 45.9 %; not yet reproduced.
-        "bop": HParams(
-            epochs=100,
-            batch_size=1024,
-            threshold=1e-8,
-            gamma=1e-4,
-            gamma_end=1e-6,
-            learning_rate=2.5e-3,
-            learning_rate_end=5e-6,
-        ),
+        "bop": imagenet_sets.bop(epochs=100),
     },
     min_size_px=217,
     counts=Counts(

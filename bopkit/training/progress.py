@@ -68,7 +68,9 @@ class TrainingDisplay:
         )
 
     def epoch_end(self, row: Mapping[str, Any]) -> None:
-        """Print the row of a finished epoch."""
+        """Print the row of a finished epoch; its `epoch` counts from 1."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=row["epoch"] * self._steps_per_epoch)
         validation = f"  validation top-1 {row['val_top1']:.2%}" if "val_top1" in row else ""
         self.line(
             f"epoch {row['epoch']}/{self._epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2%}{validation}  "

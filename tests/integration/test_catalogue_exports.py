@@ -1,0 +1,38 @@
+"""Every network of the catalogue: build, save, load, export, compare."""
+
+import pytest
+
+from bopkit import benchmark_artifacts, export_model, init_model, list_models
+
+pytestmark = pytest.mark.integration
+
+LARGEST_FLATBUFFER_BYTES = {
+    "binarynet": 1_360_000,
+    "binary_alexnet": 7_950_000,
+    "xnornet": 23_900_000,
+    "birealnet": 4_250_000,
+}
+
+
+def test_every_network_has_a_limit():
+    assert {model["name"] for model in list_models()} == set(LARGEST_FLATBUFFER_BYTES)
+
+
+@pytest.mark.parametrize("name", LARGEST_FLATBUFFER_BYTES)
+def test_an_untrained_network_exports_bit_packed(name, tmp_path):
+    (counts,) = list_models(name)
+    report = export_model(init_model(name, tmp_path / f"{name}.h5"), pictures=16)
+    flatbuffer, saved_model = report.artifacts
+    assert flatbuffer.size_bytes <= LARGEST_FLATBUFFER_BYTES[name]
+    assert saved_model.size_bytes <= 1.05 * counts["floor_bytes"] + 600_000
+    assert flatbuffer.floor_bytes == saved_model.floor_bytes == counts["floor_bytes"]
+    for layer in flatbuffer.layers:
+        assert layer.packed == (layer.kernel_bits == 1 and layer.input_bits == 1), layer
+    for agreement in saved_model.agreements:
+        assert agreement.largest_difference == 0
+    for agreement in flatbuffer.agreements:
+        assert all(each.near_tie for each in agreement.disagreements)
+
+    rows = benchmark_artifacts([artifact.path for artifact in report.artifacts], runs=2, warmup_runs=1).rows
+    assert not [row.error for row in rows if row.error]
+    assert all(row.latency_ms_p50 > 0 for row in rows)
