@@ -109,6 +109,23 @@ class Architecture:
             raise unknown_name(f"hyper-parameter set of {self.name}", name, self.sets, f"bopkit hparams {self.name}")
         return self.sets[name]
 
+    def check_input_shape(self, input_shape: tuple[int, int, int], hint: str) -> None:
+        """Make sure that the network can take such pictures.
+
+        Args:
+            input_shape: Height, width, channels.
+            hint: What to type if they are too small.
+
+        Raises:
+            UsageError: They are too small.
+        """
+        if min(input_shape[:2]) < self.min_size_px:
+            raise UsageError(
+                f"{self.name} takes pictures of at least {self.min_size_px} x {self.min_size_px} pixels, "
+                f"not {input_shape[0]} x {input_shape[1]}.",
+                hint,
+            )
+
     def build_network(self, hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> Any:
         """Build the network and set its binary kernels to -1 or +1, the signs of their initial draw.
 
@@ -126,12 +143,7 @@ class Architecture:
         Raises:
             UsageError: The picture is too small for the network.
         """
-        if min(input_shape[:2]) < self.min_size_px:
-            raise UsageError(
-                f"{self.name} takes pictures of at least {self.min_size_px} x {self.min_size_px} pixels, "
-                f"not {input_shape[0]} x {input_shape[1]}.",
-                "Enlarge them with `--preprocess-fn imagenet`, or choose binarynet.",
-            )
+        self.check_input_shape(input_shape, "Give it larger pictures.")
         from bopkit.optim import set_binary_kernels_to_signs
 
         model = self.build(hparams, input_shape, classes)

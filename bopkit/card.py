@@ -26,8 +26,9 @@ class ModelCard:
         hparams_set: Name of the hyper-parameter set.
         hparams: Every hyper-parameter with its value.
         trained: False for the output of `bopkit init`.
-        accuracy: Measured figures by name, e.g. `{"validation_top1": 0.96}`, each from 0 to 1.
+        accuracy: Measured figures by name, e.g. `{"val_top1": 0.96}`, each from 0 to 1.
         evaluated_on: The split that `accuracy` was measured on.
+        evaluated_pictures: Number of its pictures that it was measured on.
         versions: Versions of Python and of the packages that wrote the file.
     """
 
@@ -42,6 +43,7 @@ class ModelCard:
     trained: bool = False
     accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
     evaluated_on: str = ""
+    evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:

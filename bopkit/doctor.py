@@ -56,9 +56,9 @@ def _packages() -> list[Finding]:
             findings.append(
                 Finding(
                     package,
-                    "not installed: no .tflite can be written or measured; training, `inspect` and --savedmodel work",
+                    "not installed: no .tflite can be written or measured; training and --savedmodel work",
                     False,
-                    f"pip install larq-compute-engine on {LCE_PLATFORMS}",
+                    f"pip install larq-compute-engine  (wheels exist for {LCE_PLATFORMS})",
                 )
             )
         else:
@@ -73,7 +73,7 @@ def _devices() -> list[Finding]:
         return [Finding("tensorflow import", error.message, False, "pip install --force-reinstall tensorflow tf-keras")]
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    gpu_hint = "" if gpus else "with an NVIDIA GPU: pip install 'bopkit[gpu]'"
+    gpu_hint = "" if gpus else "with an NVIDIA GPU: pip install -e '.[gpu]' in bopkit's folder"
     return [
         Finding("cpu", f"{os.cpu_count()} logical cores"),
         Finding("gpu", ", ".join(names) or "none: training uses the CPU", hint=gpu_hint),
@@ -88,12 +88,10 @@ def _disk() -> Finding:
 
 def _datasets() -> Finding:
     try:
-        tfds = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        return Finding(
-            "datasets", f"only digits: {error}", False, "pip install tensorflow-datasets importlib-resources"
-        )
-    folder = Path(tfds.core.constants.DATA_DIR)
+        folder = Path(importlib.import_module("tensorflow_datasets").core.constants.DATA_DIR)
+    except Exception as error:  # a protobuf that does not fit TFDS shows as an error of its own kind
+        hint = "pip install --upgrade tensorflow-datasets importlib-resources protobuf"
+        return Finding("datasets", f"only digits: {type(error).__name__}: {error}", False, hint)
     prepared = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     names = ", ".join(name for name in prepared if name not in ("downloads", "manual")) or "none"
     return Finding("datasets", f"digits (embedded); prepared in {folder}: {names}")

@@ -35,3 +35,9 @@ def unknown_name(kind: str, name: str, known: object, command: str) -> UsageErro
     close = difflib.get_close_matches(name, names, n=1)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return UsageError(f"Unknown {kind} {name!r}.", f"{guess}Known: {', '.join(names)}. List them with `{command}`.")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -5,34 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bopkit.errors import UsageError
 
 H = TypeVar("H", bound="HParams")
 
+MAX_COUNT = 1_000_000
+"""Largest number of epochs, pictures or filters: beyond it a typing error is likelier than a wish."""
+
+MAX_SEED = 2**31 - 2
+"""Largest seed: TensorFlow and NumPy take 32 bits, and 0 is moved up by one."""
+
 
 class HParams(BaseModel):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.
 
-    Schedules run over the steps of the whole run: `*_end` decays linearly to that value at the last step;
+    Schedules run over the steps of the whole run: `*_end` decays linearly to that value at their end;
     `gamma_decay_rate` multiplies gamma every `gamma_decay_epochs` epochs (staircase). Without either, constant.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["bop", "latent"] = Field(
         "bop", description="bop flips binary kernels; latent trains latent weights with Adam"
     )
-    epochs: int = Field(ge=1, description="passes over the training split")
-    batch_size: int = Field(ge=1, description="pictures a step")
+    epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
+    batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures a step")
     threshold: float = Field(1e-8, ge=0, description="Bop's tau: |m| above it flips a weight")
     gamma: float = Field(1e-4, gt=0, le=1, description="Bop's rate of the moving average of gradients")
-    gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the last step, linear decay")
+    gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the end of the run, linear decay")
     gamma_decay_rate: float | None = Field(None, gt=0, le=1, description="factor of a staircase decay of gamma")
-    gamma_decay_epochs: int | None = Field(None, ge=1, description="epochs a stair")
+    gamma_decay_epochs: int | None = Field(None, ge=1, le=MAX_COUNT, description="epochs a stair")
     learning_rate: float = Field(gt=0, description="Adam's, for all variables that are not binary")
-    learning_rate_end: float | None = Field(None, gt=0, description="Adam's at the last step, linear decay")
+    learning_rate_end: float | None = Field(None, gt=0, description="Adam's at the end of the run, linear decay")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def refuse_truth_values(cls, value: Any) -> Any:
+        """True is no number, whatever Python says."""
+        if isinstance(value, bool):
+            raise ValueError("must be a number or a name")
+        return value
 
     def model_post_init(self, context: Any) -> None:
         """Refuse schedules that contradict each other."""

@@ -12,7 +12,7 @@ from bopkit.architecture import Architecture
 from bopkit.card import ModelCard, package_versions
 from bopkit.data.preprocessing import SMALL_PICTURE_PX, get_preprocessing
 from bopkit.errors import UsageError
-from bopkit.hparams import override
+from bopkit.hparams import MAX_SEED, override
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 from bopkit.registry import MODELS
@@ -62,6 +62,9 @@ def init_model(
         raise UsageError(f"{path} does not end in .h5.", f"Write `-o {path.stem or 'model'}.h5`.")
     if min(*shape, classes) < 1:
         raise UsageError("Sizes and class count must be at least 1.", "Write for instance `--input-shape 32,32,3`.")
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"Seed {seed} is out of range.", f"Use a number from 0 to {MAX_SEED}.")
+    architecture.check_input_shape(shape, "Leave out --input-shape for the network's own.")
     small = max(shape[:2]) <= SMALL_PICTURE_PX or shape[2] != 3
     preprocessing = get_preprocessing("resize" if small else "imagenet", shape)
 
@@ -85,7 +88,11 @@ def init_model(
 def _calibrate_batch_norm(network: Any, input_shape: tuple[int, int, int], seed: int) -> None:
     """Set moving mean and variance of every batch norm to those of one batch of random pictures."""
     tf = import_tensorflow()
-    norms = [layer for layer in network.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    norms = [
+        layer
+        for layer in network._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
     momenta = [layer.momentum for layer in norms]
     pictures = np.random.default_rng(seed).normal(size=(CALIBRATION_PICTURES, *input_shape)).astype(np.float32)
     for layer in norms:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from bopkit.errors import UsageError, unknown_name
+from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
 
 
 class Registry:
@@ -57,7 +57,7 @@ class Registry:
         """
         module_name = self._modules.get(self._aliases.get(name, name))
         if module_name is None:
-            if "." not in name:
+            if "." not in name or not all(part.isidentifier() for part in name.split(".")):
                 raise unknown_name(self.kind, name, [*self._modules, *self._aliases], self.command)
             module_name = name
         try:
@@ -68,19 +68,31 @@ class Registry:
                     f"No module {module_name!r} for {self.kind} {name!r}.",
                     f"Run from the folder that holds it, or list the {self.kind}s with `{self.command}`.",
                 ) from error
-            raise
+            raise _broken_module(module_name, error) from error
+        except Exception as error:  # the user's own module can raise anything
+            raise _broken_module(module_name, error) from error
         if not hasattr(module, self.attribute):
             raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", "The README shows an example.")
         return getattr(module, self.attribute)
 
 
+def _broken_module(module_name: str, error: Exception) -> BopkitError:
+    return BopkitError(
+        f"Module {module_name} does not import: {type(error).__name__}: {first_line(error)}.",
+        "Mend it; --debug shows where.",
+    )
+
+
 def _import(module_name: str) -> Any:
     """Import a module, also from the working directory, which a console script leaves out of `sys.path`."""
-    sys.path.append(os.getcwd())
+    here = os.getcwd()
+    if here in sys.path or "" in sys.path:
+        return importlib.import_module(module_name)
+    sys.path.append(here)
     try:
         return importlib.import_module(module_name)
     finally:
-        sys.path.remove(os.getcwd())
+        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
 
 
 MODELS = Registry("model", "ARCHITECTURE", "bopkit models")

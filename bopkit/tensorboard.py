@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +23,7 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         UsageError: There is no such network, or there are no logs.
         BopkitError: TensorBoard does not start.
     """
-    name = MODELS.load(model).name if model else "*"
-    prefix = Path(output_prefix)
-    logs = sorted(prefix.glob(f"**/{name}/*/tensorboard")) or ([] if model else sorted(prefix.glob("**/tensorboard")))
-    if not logs:
-        raise UsageError(f"No TensorBoard logs below {prefix}.", "Train first, or name a folder with --output-prefix.")
-    runs = ",".join(f"{log.parent.relative_to(prefix)}:{log}" for log in logs)
+    runs = ",".join(f"{run.name}:{run / 'tensorboard'}" for run in find_logs(model, Path(output_prefix)))
     command = [sys.executable, "-m", "tensorboard.main", "--logdir_spec", runs, "--port", str(port)]
     try:
         status = subprocess.run(command, check=False).returncode
@@ -35,3 +31,18 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         return
     if status:
         raise BopkitError(f"TensorBoard ended with status {status}.", "Is the port taken? Try --port 0.")
+
+
+def find_logs(model: str | None, prefix: Path) -> list[Path]:
+    """Run directories with TensorBoard logs below a folder, those of one network or all.
+
+    Raises:
+        UsageError: There is no such network, or there are no logs.
+    """
+    name = MODELS.load(model).name if model else None
+    runs = [log.parent for log in sorted(prefix.glob("**/tensorboard")) if (log.parent / "config.json").is_file()]
+    if name is not None:
+        runs = [run for run in runs if json.loads((run / "config.json").read_text()).get("model") == name]
+    if not runs:
+        raise UsageError(f"No TensorBoard logs below {prefix}.", "Train first, or name a folder with --output-prefix.")
+    return runs

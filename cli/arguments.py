@@ -43,7 +43,7 @@ HparamsSet = Annotated[
 Hparams = Annotated[
     list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seeds everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 2, help="Seeds everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

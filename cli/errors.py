@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def translate(error: Exception) -> BopkitError:
     """The clear form of any exception."""
     if isinstance(error, BopkitError):
         return error
-    text = " ".join(str(error).split())
+    text = _reason(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
         return _full_disk(error.filename)
     if isinstance(error, PermissionError):
@@ -61,15 +62,30 @@ def translate(error: Exception) -> BopkitError:
     # TensorFlow's own errors are told apart by name: importing it here would cost seconds.
     if "No space left on device" in text or "File too large" in text:
         return _full_disk(None)
-    if type(error).__name__ == "ResourceExhaustedError" or "OOM when allocating" in text:
+    if type(error).__name__ == "ResourceExhaustedError" or any(sign in text for sign in _SIGNS_OF_NO_MEMORY):
         return _out_of_memory()
-    if type(error).__name__ == "DataLossError":
+    if type(error).__name__ in ("DataLossError", "NotFoundError"):
         return BopkitError(
-            f"A file is damaged: {text[:200]}.", "Remove it and run `bopkit prepare DATASET`, or copy it again."
+            f"A file is damaged or missing: {text[:300]}.",
+            "If it belongs to a dataset, remove its folder and run `bopkit prepare DATASET`, or copy it again.",
         )
     return BopkitError(
         f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."
     )
+
+
+_SIGNS_OF_NO_MEMORY = ("OOM when allocating", "exception:Status: 1,")  # TensorFlow's, and oneDNN's out_of_memory
+
+
+def _reason(error: Exception) -> str:
+    """The error's own words in one line, without the places in the graph that TensorFlow and Keras add."""
+    lines = [line for line in _PLACE_IN_GRAPH.sub("", str(error)).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Graph execution error"):  # a listing of source lines, then the reason
+        lines = lines[-1:]
+    return " ".join(" ".join(lines).split())
+
+
+_PLACE_IN_GRAPH = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]( name:)?")
 
 
 def _full_disk(path: str | None) -> BopkitError:
@@ -78,4 +94,7 @@ def _full_disk(path: str | None) -> BopkitError:
 
 
 def _out_of_memory() -> BopkitError:
-    return BopkitError("Out of memory.", "Use smaller batches: add `--hparams batch_size=` with half the size.")
+    return BopkitError(
+        "Out of memory.",
+        "To train, add `--hparams batch_size=` with half the size; else use smaller pictures, or a larger machine.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -72,4 +73,5 @@ def main() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "--debug" in arguments:  # also behind the command, where most people type it
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
     app(arguments, prog_name="bopkit")

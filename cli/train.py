@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,8 @@ def train(
         seed=seed,
         limit_steps=limit_steps,
         dry_run=dry_run,
-        say=say,
+        progress=say,
+        live_bar=sys.stdout.isatty() and sys.stderr.isatty(),
     )
     if json:
         print_json(
@@ -77,6 +79,7 @@ def train(
                 "output_dir": str(result.output_dir) if result.output_dir else None,
                 "model_file": str(result.model_file) if result.model_file else None,
                 "validation_split": result.validation_split,
+                "validation_pictures": result.validation_pictures,
                 "resumed_after_epochs": result.resumed_after_epochs,
                 "metrics": result.metrics,
             }
@@ -86,5 +89,5 @@ def train(
     if result.model_file is None:
         say("dry run: everything builds and two steps ran; nothing was kept")
     else:
-        say(f"top-1 {top1} on {result.validation_split}")
+        say(f"top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
         typer.echo(str(result.model_file))

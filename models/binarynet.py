@@ -20,8 +20,10 @@ from bopkit.optim import binary_kernel
 class BinaryNetHParams(HParams):
     """Hyper-parameters of BinaryNet."""
 
-    filters: int = Field(128, ge=1, description="filters of the first two convolutions; then twice, four times")
-    dense_units: int = Field(1024, ge=1, description="units of the two hidden dense layers")
+    filters: int = Field(
+        128, ge=1, le=65_536, description="filters of the first two convolutions; then twice, four times"
+    )
+    dense_units: int = Field(1024, ge=1, le=65_536, description="units of the two hidden dense layers")
 
 
 def build(hparams: BinaryNetHParams, input_shape: tuple[int, int, int], classes: int) -> Any:

@@ -7,12 +7,13 @@ Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bopkit.data.catalogue import DATASETS, DatasetFacts
 from bopkit.errors import UsageError
+from bopkit.progress import Progress, silent
 from bopkit.registry import Registry
 
 MODULES = Registry("dataset", "open_dataset", "bopkit datasets")
@@ -35,6 +36,11 @@ class Dataset(abc.ABC):
     def name(self) -> str:
         """The name that opened it."""
         return self.facts.name
+
+    @property
+    def identity(self) -> str:
+        """What tells its pictures from those of any other dataset: name, configuration, version."""
+        return self.name
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -70,18 +76,29 @@ class Dataset(abc.ABC):
             UsageError: There is no such split.
         """
 
+    def check_labels(self, split: str) -> None:
+        """Make sure that a split has labels; TFDS gives the pictures of some test splits the label -1.
+
+        Raises:
+            UsageError: It has none, or there is no such split.
+        """
+        for _, label in self.read(split).take(1):
+            if int(label) < 0:
+                raise UsageError(f"Split {split} of dataset {self.name} has no labels.", "Name or keep another split.")
+
 
 def open_dataset(
     name: str,
     data_dir: str | Path | None = None,
     version: str | None = None,
     prepare: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Open a dataset by name.
 
     Args:
-        name: `digits`, a TFDS builder, or the dotted name of a module that defines `open_dataset(data_dir)`.
+        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; or the dotted name of a module
+            that defines `open_dataset(data_dir)`.
         data_dir: Where TFDS keeps prepared datasets; None for its default (`~/tensorflow_datasets`).
         version: Version of the TFDS builder; None for the newest.
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
@@ -91,7 +108,7 @@ def open_dataset(
         UsageError: There is no such dataset.
         BopkitError: It is not prepared, or cannot be.
     """
-    if name in MODULES.names() or "." in name:
+    if name in MODULES.names() or ("." in name and ":" not in name):
         if version is not None:
             raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
         return MODULES.load(name)(data_dir)
@@ -99,14 +116,14 @@ def open_dataset(
 
     builder = tfds_dataset.find_builder(name, data_dir, version)
     if prepare:
-        tfds_dataset.prepare(builder, progress or (lambda line: None))
+        tfds_dataset.prepare(builder, progress or silent)
     return tfds_dataset.TfdsDataset(builder)
 
 
 def prepare_datasets(
     names: Iterable[str],
     data_dir: str | Path | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Dataset]:
     """Download and prepare datasets, and open them.
 

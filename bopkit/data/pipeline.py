@@ -7,12 +7,16 @@ and the picture's index: a resumed run sees what the uninterrupted one would hav
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from pathlib import Path
 from typing import Any
 
+from bopkit import files
 from bopkit.data.dataset import Dataset
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress, silent
 
 SHUFFLE_PICTURES = 50_000
 """Pictures held for shuffling: all of CIFAR-10; about 5 GB of ImageNet's JPEG files."""
@@ -29,6 +33,7 @@ def training_batches(
     first_epoch: int,
     epochs: int,
     cache: str | None = None,
+    progress: Progress = silent,
 ) -> Any:
     """Batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -42,6 +47,7 @@ def training_batches(
         first_epoch: Epochs that are already trained.
         epochs: Epochs of the whole run.
         cache: `memory`, or a folder, to keep the encoded pictures in.
+        progress: Called with one line before a folder is filled.
 
     Returns:
         A `tf.data.Dataset` of (float32 [batch_size, H, W, C], int64 [batch_size]).
@@ -51,8 +57,7 @@ def training_batches(
     if cache == "memory":
         pictures = pictures.cache()
     elif cache:
-        Path(cache).mkdir(parents=True, exist_ok=True)
-        pictures = pictures.cache(str(Path(cache) / f"{dataset.name}-{split}".translate(_FILE_NAME)))
+        pictures = _cached_in(Path(cache), dataset, split, progress)
     pictures = pictures.enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
 
@@ -61,14 +66,31 @@ def training_batches(
             image, label = picture
             return preprocessing.train(image, tf.random.fold_in(tf.stack([seed, epoch]), index)), label
 
-        shuffled = pictures.shuffle(buffer_size, seed=seed + epoch, reshuffle_each_iteration=False)
+        # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
+        order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
+        shuffled = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False)
         batches = shuffled.map(augment, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
         return batches.take(steps_per_epoch)
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
-_FILE_NAME = str.maketrans({"[": "_", "]": "", ":": "_", "%": ""})
+def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -> Any:
+    """The pictures of a split from a copy in `folder`, which is made first if it is not there.
+
+    The copy appears whole, by a rename: an interrupted run leaves none, and two runs may share the folder.
+    """
+    identity = f"{dataset.identity}|{split}|{dataset.count(split)}"
+    target = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if not target.exists():
+        progress(f"filling the cache {target} with {identity}")
+        with files.scratch_directory(folder) as scratch:
+            (scratch / "copy").mkdir()
+            for _ in dataset.read(split).cache(str(scratch / "copy" / "pictures")):
+                pass
+            with contextlib.suppress(FileExistsError):  # another run was faster
+                (scratch / "copy").rename(target)
+    return dataset.read(split).cache(str(target / "pictures"))
 
 
 def evaluation_batches(

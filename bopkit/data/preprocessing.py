@@ -3,7 +3,7 @@
 In: a scalar string (encoded JPEG or PNG) or uint8 [h, w, c], 0 to 255. Out: float32 [H, W, C]. Small pictures are
 scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). Training,
 evaluation and serving share these functions, so that a served network sees what it was evaluated on. They use
-TensorFlow operations only and trace into a SavedModel. Settings: the Bop paper's code (PAPER facts in README).
+TensorFlow operations only and trace into a SavedModel. Settings: the Bop paper's code (arXiv 1906.02107).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from bopkit.errors import unknown_name
+from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow
 
 Tensor = Any  # TensorFlow is imported inside the functions
@@ -78,10 +78,16 @@ def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preproces
         input_shape: Height, width, channels.
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: The name is unknown, or it cannot make that number of channels.
     """
     if name not in _PREPROCESSINGS:
         raise unknown_name("preprocessing", name, _PREPROCESSINGS, "bopkit datasets")
+    channels = (3,) if name == "imagenet" else (1, 3)
+    if input_shape[2] not in channels:
+        raise UsageError(
+            f"Preprocessing {name} makes pictures of {' or '.join(map(str, channels))} channels, not {input_shape[2]}.",
+            "Name another with --preprocess-fn, or leave out --dataset.",
+        )
     train, evaluate, value_range = _PREPROCESSINGS[name]
     return Preprocessing(name, tuple(input_shape), value_range, train, evaluate)  # type: ignore[arg-type]
 

@@ -6,15 +6,21 @@ Pictures stay encoded (scalar strings, JPEG or PNG) until the preprocessing deco
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import logging
 import shutil
-from collections.abc import Callable
+import sys
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bopkit import keras2
 from bopkit.data.catalogue import DATASETS, DatasetFacts, facts_of_pictures
 from bopkit.data.dataset import Dataset, known_names
-from bopkit.errors import BopkitError, UsageError, unknown_name
+from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
 from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress
 
 REACHABLE_WITHIN_S = 5.0
 """Patience with a server before a download: TFDS itself retries for minutes without a network."""
@@ -36,10 +42,15 @@ class TfdsDataset(Dataset):
         if not builder.is_prepared():
             raise BopkitError(
                 f"Dataset {builder.name} {builder.version} is not prepared in {_root(builder)}.",
-                f"Run `bopkit prepare {builder.name}`, or name its folder with --data-dir.",
+                f"Run `{_prepare_command(builder)}`, or name its folder with --data-dir.",
             )
         self._builder = builder
         super().__init__(_facts(builder), builder.info.features["label"].names)
+
+    @property
+    def identity(self) -> str:
+        """`name/config/version`."""
+        return self._builder.info.full_name
 
     def count(self, split: str) -> int:
         """Number of pictures of a split."""
@@ -75,16 +86,20 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     import_tensorflow()
     import tensorflow_datasets as tfds
 
+    if keras2.quiet:  # TFDS warns of a folder without a dataset; what to do about it is in our own errors
+        logging.getLogger("absl").setLevel(logging.ERROR)
     directory = Path(data_dir).expanduser() if data_dir else None
     try:
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise unknown_name("dataset", name, known_names(), "bopkit datasets") from error
     except (AssertionError, ValueError) as error:
+        if version is None:
+            raise unknown_name("dataset", name, known_names(), "bopkit datasets") from error
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
-def prepare(builder: Any, progress: Callable[[str], None]) -> None:
+def prepare(builder: Any, progress: Progress) -> None:
     """Download and prepare a dataset; nothing is done if it is prepared already.
 
     Args:
@@ -101,20 +116,43 @@ def prepare(builder: Any, progress: Callable[[str], None]) -> None:
     _check_features(builder)
     root = _root(builder)
     manual_dir = _manual_dir(builder, root)
-    _check_reachable(builder, root)
+    if manual_dir is None:  # else the addresses that TFDS knows are those of the files in there
+        _check_reachable(builder, root)
     progress(f"preparing {builder.name} in {root}")
     family = Path(builder.data_path).parent
-    leftovers = set(family.glob("incomplete.*"))
+    others = set(family.glob("incomplete.*"))
     try:
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-    except (OSError, AssertionError, tfds.download.DownloadError, *_network_errors()) as error:
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints there, where a command's answer goes
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    except (OSError, EOFError, tarfile.TarError, AssertionError, tfds.download.DownloadError) as error:
+        _remove(set(family.glob("incomplete.*")) - others)
+        source = f"the files in {manual_dir}" if manual_dir else "the network"
         raise BopkitError(
-            f"Dataset {builder.name} could not be prepared: {str(error).strip().splitlines()[0]}",
-            f"Check the network and the free space of {root}, then run `bopkit prepare {builder.name}` again.",
+            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}",
+            f"Check {source} and the free space of {root}, then run `{_prepare_command(builder)}` again.",
         ) from error
-    finally:
-        for leftover in set(family.glob("incomplete.*")) - leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)
+    except KeyboardInterrupt:
+        _remove(set(family.glob("incomplete.*")) - others)
+        raise
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare_command(builder: Any) -> str:
+    """The command that prepares a dataset where it was looked for."""
+    import tensorflow_datasets as tfds
+
+    root = _root(builder)
+    where = "" if root == Path(tfds.core.constants.DATA_DIR).expanduser() else f" --data-dir {root}"
+    return f"bopkit prepare {_name(builder)}{where}"
+
+
+def _name(builder: Any) -> str:
+    """`name`, or `name/config`."""
+    return f"{builder.name}/{builder.builder_config.name}" if builder.builder_config else builder.name
 
 
 def _root(builder: Any) -> Path:
@@ -144,7 +182,7 @@ def _facts(builder: Any) -> DatasetFacts:
         return DATASETS[builder.name]
     features = builder.info.features
     splits = {name: int(split.num_examples) for name, split in builder.info.splits.items()}
-    return facts_of_pictures(builder.name, features["image"].shape, features["label"].num_classes, splits)
+    return facts_of_pictures(_name(builder), features["image"].shape, features["label"].num_classes, splits)
 
 
 def _manual_dir(builder: Any, root: Path) -> Path | None:
@@ -190,9 +228,3 @@ def _check_reachable(builder: Any, root: Path) -> None:
             f"Connect to the network, or copy a prepared `{builder.name}` folder into {root} (or name its parent "
             "with --data-dir).",
         )
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    import requests
-
-    return (requests.RequestException,)

@@ -12,8 +12,8 @@ from typing import Any
 
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
+from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter
-from bopkit.training.progress import TrainingDisplay
 from bopkit.training.run_directory import RunDirectory
 
 Callback: Any = import_tensorflow().keras.callbacks.Callback

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,14 @@ from bopkit.architecture import Architecture
 from bopkit.card import ModelCard, package_versions
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.errors import UsageError
-from bopkit.hparams import HParams, override
+from bopkit.hparams import MAX_SEED, HParams, override
+from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.training.devices import select_device
+
+EVALUATION_BATCH_SIZE = 100
+TOP_K = 5
+"""Guesses that top-5 accuracy counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Plan:
         train_split: Pictures that train.
         validation_split: Pictures that validate.
         steps_per_epoch: Steps an epoch.
-        validation_steps: Batches a validation; None for all.
+        validation_pictures: Pictures a validation.
         seed: Seeds weights, order and augmentation.
     """
 
@@ -41,7 +46,7 @@ class Plan:
     train_split: str
     validation_split: str
     steps_per_epoch: int
-    validation_steps: int | None
+    validation_pictures: int
     seed: int
 
     @property
@@ -58,7 +63,7 @@ class Plan:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
         return {
             "model": self.architecture.name,
-            "dataset": self.data.name,
+            "dataset": self.data.identity,
             "preprocessing": self.preprocessing.name,
             "hparams_set": self.set_name,
             "hparams": self.hparams.model_dump(),
@@ -66,7 +71,7 @@ class Plan:
             "train_pictures": self.data.count(self.train_split),
             "validation_split": self.validation_split,
             "steps_per_epoch": self.steps_per_epoch,
-            "validation_steps": self.validation_steps,
+            "validation_pictures": self.validation_pictures,
             "seed": self.seed,
         }
 
@@ -84,6 +89,7 @@ class Plan:
             trained=True,
             accuracy={name: metrics[name] for name in ("val_top1", "val_top5") if name in metrics},
             evaluated_on=self.validation_split,
+            evaluated_pictures=self.validation_pictures,
             versions=package_versions(),
         )
 
@@ -93,7 +99,7 @@ class Plan:
             self,
             hparams=override(self.hparams, {"epochs": 1}),
             steps_per_epoch=min(self.steps_per_epoch, steps),
-            validation_steps=steps,
+            validation_pictures=min(self.validation_pictures, steps * EVALUATION_BATCH_SIZE),
         )
 
 
@@ -110,7 +116,7 @@ def plan_run(
     device: str,
     limit_steps: int | None,
     seed: int,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> Plan:
     """Resolve the names of a request; arguments as for `train_model`. Names that need no TensorFlow come first.
 
@@ -118,22 +124,32 @@ def plan_run(
         UsageError: A name or value is wrong.
         BopkitError: The dataset is not prepared and cannot be.
     """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"Seed {seed} is out of range.", f"Use a number from 0 to {MAX_SEED}.")
+    if limit_steps is not None and limit_steps < 1:
+        raise UsageError(f"limit_steps is {limit_steps}.", "Use a number from 1.")
     architecture: Architecture = MODELS.load(model)
     set_name = hparams_set or architecture.default_set
     settings = override(architecture.hparams(set_name), hparams)
+    if preprocess_fn != "default":
+        get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
     select_device(device)
-    data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=say)
+    data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
+    preprocessing = choose_preprocessing(data, preprocess_fn)
+    architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
     train_split, validation_split = _choose_splits(data, validationset)
+    data.check_labels(validation_split)
+    count = data.count(validation_split)
     return Plan(
         architecture=architecture,
         set_name=set_name,
         hparams=settings,
         data=data,
-        preprocessing=choose_preprocessing(data, preprocess_fn),
+        preprocessing=preprocessing,
         train_split=train_split,
         validation_split=validation_split,
         steps_per_epoch=_count_steps(data, train_split, settings, limit_steps),
-        validation_steps=limit_steps,
+        validation_pictures=min(count, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else count,
         seed=seed,
     )
 

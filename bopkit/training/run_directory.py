@@ -10,7 +10,9 @@ model.h5           the trained network with its model card, written at the end
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,22 @@ class RunDirectory:
         self.model_file = path / "model.h5"
         config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
         if self.config_file.exists():
-            _check_same_run(path, _read_json(self.config_file), config)
+            self._continue_with(config)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is not empty and holds no run of bopkit.", "Name another --output-dir.")
         else:
             path.mkdir(parents=True, exist_ok=True)
             files.write_json(self.config_file, config)
+
+    def _continue_with(self, config: dict[str, Any]) -> None:
+        """Refuse to mix two runs; only a run that left nothing to resume takes new settings."""
+        before = _read_config(self.config_file)
+        if before == config:
+            return
+        if not (self.is_finished or self.metrics() or any(self.checkpoints.glob("*"))):
+            files.write_json(self.config_file, config)
+        else:
+            _refuse_other_run(self.path, before, config)
 
     @property
     def is_finished(self) -> bool:
@@ -73,6 +85,17 @@ class RunDirectory:
         except ValueError as error:
             raise BopkitError(f"{self.metrics_file} is damaged.", "Repair or remove it, then resume.") from error
 
+    def last_metrics(self) -> dict[str, Any]:
+        """The row of the last epoch.
+
+        Raises:
+            BopkitError: There is none, or the file is damaged.
+        """
+        rows = self.metrics()
+        if not rows:
+            raise BopkitError(f"{self.metrics_file} is missing or empty.", "Restore it from a copy.")
+        return rows[-1]
+
     def keep_metrics_before(self, epoch: int) -> None:
         """Drop rows of epochs that will be trained again; a crash may have come between row and checkpoint."""
         lines = self.metrics_file.read_text().splitlines()[:epoch] if self.metrics_file.exists() else []
@@ -80,33 +103,42 @@ class RunDirectory:
 
 
 def new_run_path(prefix: Path, dataset: str, model: str) -> Path:
-    """A fresh folder name: prefix/dataset/model/date_time."""
+    """Make a folder of its own for a new run: prefix/dataset/model/date_time."""
     started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    path = prefix / dataset / model / started
-    for number in range(2, 1000):  # two runs may start within one second
-        if not path.exists():
-            break
-        path = path.with_name(f"{started}_{number}")
-    return path
+    parent = prefix / dataset / model
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):  # two runs may start within one second
+        path = parent / (started if number == 1 else f"{started}_{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("unreachable")
 
 
-def _read_json(path: Path) -> Any:
+def _read_config(path: Path) -> dict[str, Any]:
+    """The config of the run that is there.
+
+    Raises:
+        UsageError: The file is something else's.
+    """
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise BopkitError(f"{path} is damaged.", "Repair it, or name another --output-dir.") from error
+        config = json.loads(path.read_text())
+    except (ValueError, IsADirectoryError):
+        config = None
+    if not isinstance(config, dict) or not isinstance(config.get("hparams"), dict):
+        raise UsageError(f"{path} is damaged, or of no run of bopkit.", "Repair it, or name another --output-dir.")
+    return config
 
 
-def _check_same_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to mix two runs in one folder."""
+def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise a UsageError that names every setting in which two runs differ."""
     before, now = ({**config, **config["hparams"], "hparams": None} for config in (before, now))
     different = [
         f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]
-    if different:
-        raise UsageError(
-            f"{path} holds another run: {'; '.join(different)}.",
-            "Repeat its options to resume it, or name another --output-dir.",
-        )
+    raise UsageError(
+        f"{path} holds another run: {'; '.join(different)}.",
+        "Repeat its options to resume it, or name another --output-dir.",
+    )

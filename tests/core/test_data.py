@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from bopkit.data import evaluation_batches, get_preprocessing, list_datasets, open_dataset, training_batches
+from bopkit.data import (
+    Dataset,
+    DatasetFacts,
+    evaluation_batches,
+    get_preprocessing,
+    list_datasets,
+    open_dataset,
+    training_batches,
+)
 from bopkit.data.catalogue import facts_of_pictures
 from bopkit.data.preprocessing import preprocessing_names
 from bopkit.errors import BopkitError, UsageError
@@ -124,7 +132,80 @@ def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
             np.testing.assert_array_equal(images, expected_images)
             np.testing.assert_array_equal(labels, expected_labels)
     assert not np.array_equal(whole[0][1], whole[4][1])
+    next_seed = batches_of(digits, preprocessing, 0, 1, seed=4)
+    assert not np.array_equal(whole[4][1], next_seed[0][1])  # epoch 1 of a seed is not epoch 0 of the next
     assert not np.array_equal(whole[0][0], batches_of(digits, preprocessing, 0, 1, seed=4)[0][0])
+
+
+class Counting(Dataset):
+    """Counts the pictures that are read."""
+
+    def __init__(self, brightness):
+        super().__init__(DatasetFacts("counting", 2, (8, 8, 1), "resize", "", {"train": 8}), "ab")
+        self.brightness = brightness
+        self.reads = 0
+
+    @property
+    def identity(self):
+        return f"counting/{self.brightness}"
+
+    def count(self, split):
+        return 8
+
+    def read(self, split):
+        def pictures():
+            for _ in range(8):
+                self.reads += 1
+                yield np.full((8, 8, 1), self.brightness, np.uint8), 0
+
+        tf = import_tensorflow()
+        signature = (tf.TensorSpec((8, 8, 1), tf.uint8), tf.TensorSpec((), tf.int64))
+        return tf.data.Dataset.from_generator(pictures, output_signature=signature)
+
+
+def read_epochs(dataset, cache, epochs=3):
+    preprocessing = get_preprocessing("resize", (8, 8, 1))
+    options = {"batch_size": 4, "steps_per_epoch": 2, "seed": 0, "first_epoch": 0, "epochs": epochs, "cache": cache}
+    batches = training_batches(dataset, "train", preprocessing, **options)
+    return {float(image) for images, _ in batches for image in images.numpy().ravel()}
+
+
+@pytest.mark.parametrize("cache", ["memory", "folder"])
+def test_a_cache_reads_each_picture_once(tmp_path, cache):
+    dataset = Counting(255)
+    where = str(tmp_path / "cache") if cache == "folder" else cache
+    assert read_epochs(dataset, where) == {1.0}
+    assert dataset.reads == 8
+    assert read_epochs(Counting(255), None) == {1.0}
+
+
+def test_a_cache_folder_keeps_datasets_apart_and_is_whole_or_absent(tmp_path, monkeypatch):
+    assert read_epochs(Counting(255), str(tmp_path)) == {1.0}
+    assert read_epochs(Counting(0), str(tmp_path)) == {-1.0}
+    again = Counting(255)
+    assert read_epochs(again, str(tmp_path)) == {1.0}
+    assert again.reads == 0
+    broken = Counting(100)
+    monkeypatch.setattr(Counting, "read", lambda self, split: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read_epochs(broken, str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_split_without_labels_is_refused():
+    class Unlabelled(Counting):
+        def read(self, split):
+            return super().read(split).map(lambda image, label: (image, label - 1))
+
+    Counting(0).check_labels("train")
+    with pytest.raises(UsageError, match="no labels"):
+        Unlabelled(0).check_labels("train")
+
+
+def test_channels_that_a_preprocessing_cannot_make():
+    for name, channels in (("resize", 5), ("imagenet", 1)):
+        with pytest.raises(UsageError, match="channels"):
+            get_preprocessing(name, (32, 32, channels))
 
 
 def test_evaluation_batches_keep_order_and_the_last_pictures():
@@ -139,6 +220,9 @@ def test_unknown_names():
         open_dataset("cifar11")
     with pytest.raises(UsageError, match="resize_and_flip"):
         get_preprocessing("resize_flip", (32, 32, 3))
+    for name in ("", "/tmp", "cifar10/foo", "a b", "./cifar10", "no.such"):
+        with pytest.raises(UsageError, match=r"bopkit datasets"):
+            open_dataset(name)
     with pytest.raises(UsageError, match="no versions"):
         open_dataset("digits", version="1.0.0")
 

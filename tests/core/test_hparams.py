@@ -25,6 +25,22 @@ def test_all_faults_come_together_with_names_and_ranges(hparams):
         assert part in text
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"gamma": "nan"},
+        {"learning_rate": "inf"},
+        {"threshold": "-1"},
+        {"epochs": True},
+        {"epochs": 10**30},
+        {"epochs": ""},
+    ],
+)
+def test_values_out_of_range(hparams, values):
+    with pytest.raises(UsageError, match=next(iter(values))):
+        override(hparams, values)
+
+
 @pytest.mark.parametrize("text", ["epochs", "=3", "epochs=1,epochs=2"])
 def test_malformed_overrides(text):
     with pytest.raises(UsageError):

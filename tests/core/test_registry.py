@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.registry import MODELS, Registry
 
 
@@ -26,7 +28,19 @@ def test_dotted_name_of_the_users_own_module(tmp_path, monkeypatch):
     (tmp_path / "empty_nets.py").write_text("")
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "net.py").write_text("ARCHITECTURE = 'packaged'\n")
+    (tmp_path / "pkg" / "broken.py").write_text("import nosuchmodule\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [each for each in sys.path if each])
+    before = list(sys.path)
     assert MODELS.load("pkg.net") == "packaged"
     with pytest.raises(UsageError, match="No module"):
         MODELS.load("pkg.nosuch")
+    with pytest.raises(BopkitError, match=r"pkg.broken does not import: .*nosuchmodule"):
+        MODELS.load("pkg.broken")
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("name", ["./model.h5", "..", "a b.c", "models/binarynet", ""])
+def test_what_is_no_module_name_is_an_unknown_name(name):
+    with pytest.raises(UsageError, match="Unknown model"):
+        MODELS.load(name)

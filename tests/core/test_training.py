@@ -64,7 +64,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, monkeypat
 
 def test_what_a_run_leaves(tmp_path):
     said = []
-    result = train(tmp_path / "run", tensorboard=True, say=said.append)
+    result = train(tmp_path / "run", tensorboard=True, progress=said.append)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.json", "environment.json", "metrics.jsonl", "checkpoints", "tensorboard", "model.h5"}
     assert json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]["filters"] == 4
@@ -115,23 +115,46 @@ def test_finished_and_foreign_directories(tmp_path):
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "remove_state", "garble_state", "empty_state"])
 def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path, monkeypatch, damage):
     with monkeypatch.context() as patch:
-        stop_after(1, patch)
+        stop_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "run")
-    (data,) = (tmp_path / "run" / "checkpoints").glob("*.data-*")
+    data = next((tmp_path / "run" / "checkpoints").glob("ckpt-2.data-*"))
+    state = tmp_path / "run" / "checkpoints" / "checkpoint"
     content = bytearray(data.read_bytes())
     if damage == "truncate":
         data.write_bytes(content[: len(content) // 2])
     elif damage == "flip":
         content[len(content) // 2] ^= 1
         data.write_bytes(content)
-    else:
+    elif damage == "remove":
         data.unlink()
-    with pytest.raises(BopkitError, match=r"Checkpoint .*ckpt-1 is damaged"):
+    elif damage == "remove_state":
+        state.unlink()
+    else:
+        state.write_text("garbage" if damage == "garble_state" else "")
+    name = "checkpoint" if "state" in damage else "ckpt-2"
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
+    with pytest.raises(BopkitError, match=rf"checkpoints/{name} is damaged"):
         train(tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == rows
+
+
+def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
+    from bopkit.training.callbacks import EpochRecord
+
+    def crash(self, epoch, logs=None):
+        self._run.append_metrics({"epoch": 1})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochRecord, "on_epoch_end", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "run")
+    assert train(tmp_path / "run").resumed_after_epochs == 0
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_dry_run_keeps_nothing(tmp_path, monkeypatch):
@@ -146,11 +169,62 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     with pytest.raises(BopkitError, match=r"loss is (nan|inf) at step \d of epoch 1"):
         train(tmp_path / "run", hparams={"learning_rate": 1e38, "learning_rate_end": "none"})
     assert not (tmp_path / "run" / "model.h5").exists()
+    train(tmp_path / "run", hparams={"learning_rate": 1e-3})  # what the hint says, in the same folder
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_one_that_can(tmp_path, monkeypatch):
+    import types
+
+    import psutil
+
+    free = types.SimpleNamespace(available=3_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(BopkitError, match=r"batch of 400 needs at least .* GB.*batch_size=\d+") as caught:
+        train(tmp_path / "run", hparams={"batch_size": 400})
+    fitting = int(caught.value.hint.rstrip(".").split("=")[1])
+    assert fitting < 400
+    train(tmp_path / "run", hparams={"batch_size": fitting})
+
+
+def test_silence(tmp_path, capfd):
+    train(tmp_path / "run")
+    captured = capfd.readouterr()
+    assert "epoch" not in captured.out + captured.err
+
+
+def test_a_card_says_how_many_pictures_its_accuracy_is_of(tmp_path):
+    result = train(tmp_path / "run", validationset=False, limit_steps=1)
+    _, card = load_model(result.model_file)
+    assert (card.evaluated_on, card.evaluated_pictures, result.validation_pictures) == ("test", 100, 100)
+
+
+@pytest.mark.parametrize("content", ['{"name": "x"}', "[1]", "", "{"])
+def test_a_config_of_something_else_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match="no run of bopkit"):
+        train(tmp_path)
+    assert (tmp_path / "config.json").read_text() == content
+
+
+def test_a_finished_run_without_its_metrics(tmp_path):
+    train(tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    with pytest.raises(BopkitError, match=r"metrics.jsonl is missing"):
+        train(tmp_path / "run")
+
+
+def test_two_new_runs_never_share_a_folder(tmp_path):
+    from bopkit.training.run_directory import new_run_path
+
+    assert len({new_run_path(tmp_path, "digits", "binarynet") for _ in range(5)}) == 5
 
 
 def test_usage_errors(tmp_path):
     with pytest.raises(UsageError, match=r"fewer than one batch of 5000.*batch_size="):
         train(tmp_path / "run", hparams={"batch_size": 5000})
+    for wrong in ({"seed": -1}, {"seed": 2**31}, {"limit_steps": 0}):
+        with pytest.raises(UsageError, match="Use a number from"):
+            train(tmp_path / "run", **wrong)
     with pytest.raises(UsageError, match="auto, cpu, gpu"):
         train(tmp_path / "run", device="tpu")
     with pytest.raises(UsageError, match="217 x 217"):
@@ -159,5 +233,5 @@ def test_usage_errors(tmp_path):
 
 def test_figures_seen_during_training_are_called_so(tmp_path):
     said = []
-    assert train(tmp_path / "run", validationset=False, say=said.append).validation_split == "test"
+    assert train(tmp_path / "run", validationset=False, progress=said.append).validation_split == "test"
     assert any("seen during training" in line for line in said)
