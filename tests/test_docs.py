@@ -34,20 +34,13 @@ def test_readme_commands_parse(command):
     assert result.exit_code == 0, result.output
 
 
-def sections(text):
-    """Options by command, from a reference in Typer's Markdown."""
-    parts = re.split(r"^## `bopkit ([\w-]+)`$", text, flags=re.MULTILINE)
-    return {
-        name: set(re.findall(r"(?<![\w-])--[\w-]+", body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
-
-
-def test_the_cli_reference_is_up_to_date(tmp_path):
+def test_the_cli_reference_is_up_to_date():
     command = [sys.executable, "-m", "typer", "bopkit.cli.main", "utils", "docs", "--name", "bopkit"]
-    generated = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    committed = (ROOT / "docs" / "cli.md").read_text()
-    assert len(sections(generated)) == 11
-    assert sections(committed) == sections(generated), "run `make docs`"
+    generated = subprocess.run(
+        [*command, "--title", "bopkit command line"], check=True, capture_output=True, text=True
+    ).stdout
+    assert generated.count("## `bopkit ") >= 11
+    assert (ROOT / "docs" / "cli.md").read_text().strip() == generated.strip(), "run `make docs`"
 
 
 @pytest.mark.integration
