@@ -17,7 +17,9 @@ from bopkit.errors import BopkitError
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
 
-_TFLITE_IDENTIFIER = b"TFL3"
+TFLITE_IDENTIFIER = b"TFL3"
+"""Bytes 4 to 7 of every `.tflite` file."""
+
 _SCHEMA_VERSION = 3
 _MODEL_FIELDS = 8
 # Fields of the tables in TensorFlow Lite's schema (schema.fbs), by position.
@@ -122,7 +124,7 @@ def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
     builder.PrependUint32Slot(_VERSION, model.version, 0)
     for field, offset in parts.items():
         builder.PrependUOffsetTRelativeSlot(field, offset, 0)
-    builder.Finish(builder.EndObject(), file_identifier=_TFLITE_IDENTIFIER)
+    builder.Finish(builder.EndObject(), file_identifier=TFLITE_IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -151,7 +153,7 @@ def _version_directory(path: Path) -> Path:
 def _is_tflite(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
-            return file.read(8)[4:] == _TFLITE_IDENTIFIER
+            return file.read(8)[4:] == TFLITE_IDENTIFIER
     except OSError:
         return False  # the reader of Keras files says what is wrong with the path
 
@@ -169,7 +171,7 @@ class _Flatbuffer:
     def __init__(self, data: bytes, path: Path):
         self._data = data
         try:
-            if data[4:8] != _TFLITE_IDENTIFIER:
+            if data[4:8] != TFLITE_IDENTIFIER:
                 raise ValueError("it does not begin like one")
             self._read_model(self._target(0))
         except ValueError as error:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import re
 from typing import Any
 
 CARD_ATTRIBUTE = "bopkit_card"
@@ -49,6 +50,15 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as one JSON object."""
         return json.dumps(dataclasses.asdict(self))
+
+    @property
+    def names_stock_dataset(self) -> bool:
+        """Whether opening `dataset` runs code of bopkit and of the installed TFDS only.
+
+        A dotted name imports a module, and a name with a namespace is code that TFDS fetches. A user may type
+        such a name; a file from a stranger must not choose what is run.
+        """
+        return re.fullmatch(r"[a-z]\w*(/\w+)?", self.dataset, re.ASCII) is not None
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

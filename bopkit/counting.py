@@ -5,19 +5,50 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from bopkit.architecture import Counts
+from bopkit.keras2 import import_tensorflow
 from bopkit.optim import binary_layers
+
+
+def count_weights(network: Any) -> tuple[int, int]:
+    """Count the weights of a network, and those of them that take one bit.
+
+    A kernel counts as binary by what it holds after its quantizer, not by what the quantizer declares: convolutions,
+    depthwise and separable ones, dense layers, wrapped or not.
+
+    Args:
+        network: A built `tf.keras.Model`, or one layer of it.
+
+    Returns:
+        All weights, batch-norm statistics included, and the binary ones.
+    """
+    import_tensorflow()
+    from larq.quantized_variable import QuantizedVariable
+
+    quantized = [variable for variable in network.weights if isinstance(variable, QuantizedVariable)]
+    binary = sum(math.prod(variable.shape) for variable in quantized if is_binary(_quantize(variable)))
+    return int(network.count_params()), binary
+
+
+def is_binary(kernel: np.ndarray) -> bool:
+    """Whether all weights of each output channel (last axis) are +-scale with one finite scale above zero."""
+    magnitude = np.abs(kernel).reshape(-1, kernel.shape[-1])
+    scale = magnitude[0]
+    return bool(np.all(scale > 0) and np.all(np.isfinite(scale)) and np.all(magnitude == scale))
 
 
 def count_network(model: Any) -> Counts:
     """Count the weights and the multiply-accumulates of one picture.
 
-    Convolutions and dense layers count; batch norm, pooling and additions do not, as in larq's own summary.
+    Layers with one `kernel` multiply: convolutions and dense layers. Batch norm, pooling and additions do not
+    count, as in larq's own summary.
 
     Args:
         model: A built `tf.keras.Model` with a fixed input shape.
     """
-    binary = {id(layer): layer for layer in binary_layers(model)}
+    binary = {id(layer) for layer in binary_layers(model)}
     macs = {"binary": 0, "mixed": 0, "float": 0}
     for layer in model._flatten_layers(include_self=False, recursive=True):
         kernel = getattr(layer, "kernel", None)
@@ -31,10 +62,17 @@ def count_network(model: Any) -> Counts:
             precision = "mixed"
         positions = math.prod(layer.output_shape[1:-1])  # 1 for a dense layer on vectors
         macs[precision] += positions * math.prod(kernel.shape)
+    params, binary_params = count_weights(model)
     return Counts(
-        params=int(model.count_params()),
-        binary_params=sum(math.prod(layer.kernel.shape) for layer in binary.values()),
+        params=params,
+        binary_params=binary_params,
         binary_macs=macs["binary"],
         mixed_macs=macs["mixed"],
         float_macs=macs["float"],
     )
+
+
+def _quantize(variable: Any) -> np.ndarray:
+    """What a layer computes with, float32; larq's own reading of the variable fails in mixed precision."""
+    latent = variable.latent_variable.numpy()
+    return latent if variable.quantizer is None else variable.quantizer(latent).numpy().astype(np.float32)

@@ -19,7 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     with scratch_directory(path.parent) as folder:
         scratch = folder / path.name
         yield scratch
-        with open(scratch, "rb") as written:  # a crash of the machine must not leave a renamed, empty file
+        # A crash of the machine must not leave a renamed, empty file. Windows syncs only what is open for writing.
+        with open(scratch, "r+b") as written:
             os.fsync(written.fileno())
         os.replace(scratch, path)
 

@@ -1,13 +1,16 @@
 """Keras model files (.h5 and .keras): load without running code of theirs, save whole or not at all.
 
 A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.model_config`),
-its tensors must lie inside the file and be of a bounded size, and its training config is never used.
+its tensors must lie inside the file and be of a bounded size, and its training config is never used. The bound
+is on what the file holds: a config of a few lines can still make Keras allocate a layer larger than memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bopkit import files
 from bopkit.card import CARD_ATTRIBUTE, ModelCard
-from bopkit.errors import BopkitError, UsageError
+from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_config import check_config
 
@@ -41,6 +44,8 @@ _DAMAGED = "The file is damaged, cut short or not a whole model: copy it again, 
 def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
     """Load a Keras model after checking that the file can run no code.
 
+    The size of the file's tensors is bounded (`MAX_TENSOR_BYTES`), not what its config makes Keras allocate.
+
     Args:
         path: A whole model in HDF5 (`.h5`) or in Keras' zip format (`.keras`).
 
@@ -48,13 +53,18 @@ def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
         The `tf.keras.Model`, not compiled, and the model card; None where the file carries none.
 
     Raises:
-        BopkitError: The file is missing, damaged or no model, or it names something outside the allow-list.
+        BopkitError: The file is missing, damaged or no model, it names something outside the allow-list, or
+            TensorFlow does not import.
+        MemoryError: The model does not fit into memory.
     """
     path = Path(path)
-    with _reading(path):
-        if container(path) == "hdf5":
+    kind = container(path)
+    import_tensorflow()  # what is wrong with it is not wrong with the file
+    if kind == "hdf5":
+        with _reading(path):
             return _load_hdf5(path)
-        return _load_zip(path), None
+    with _private_copy(path) as copy, _reading(path):
+        return _load_zip(copy, path), None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
                 model.save(file, save_format="h5", include_optimizer=False)
         except NotImplementedError as error:
             hint = "Build it with Keras' functional or sequential API."
-            raise BopkitError(f"{path} cannot hold this model: {_first_line(error)}", hint) from error
+            raise BopkitError(f"{path} cannot hold this model: {first_line(error)}", hint) from error
         file.attrs[CARD_ATTRIBUTE] = card.to_json()
         file.flush()
         image = file.id.get_file_image()
@@ -135,7 +145,7 @@ def parse_card(text: object, path: Path) -> ModelCard:
             raise ValueError(f"it is no JSON text of at most {MAX_CONFIG_BYTES} bytes")
         return ModelCard.from_json(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise BopkitError(f"The model card in {path} is damaged: {_first_line(error)}", _DAMAGED) from error
+        raise BopkitError(f"The model card in {path} is damaged: {first_line(error)}", _DAMAGED) from error
 
 
 def container(path: Path) -> str:
@@ -169,17 +179,25 @@ def _load_hdf5(path: Path) -> tuple[Any, ModelCard | None]:
         return import_tensorflow().keras.models.load_model(file, compile=False), card
 
 
-def _load_zip(path: Path) -> Any:
+@contextlib.contextmanager
+def _private_copy(path: Path) -> Iterator[Path]:
+    """Yield a copy in a folder of this user alone: Keras opens zip files by name, and must load what was checked."""
+    with tempfile.TemporaryDirectory(prefix="bopkit-") as folder:
+        copy = Path(folder, "model.keras")  # Keras chooses its reader by the ending
+        shutil.copyfile(path, copy)
+        yield copy
+
+
+def _load_zip(copy: Path, path: Path) -> Any:
+    """Check and load `copy`; errors speak of `path`."""
     import h5py
 
-    if path.suffix != ".keras":  # Keras chooses its reader by the name
-        raise BopkitError(f"{path} is a Keras zip file with another ending.", "Rename it so that it ends in .keras.")
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(copy) as archive:
         _check_members(archive, path)
         check_config(_zip_config(archive, path), path)
         with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
             _check_tensors(file, path)
-    return import_tensorflow().keras.models.load_model(str(path), compile=False, safe_mode=True)
+    return import_tensorflow().keras.models.load_model(str(copy), compile=False, safe_mode=True)
 
 
 @contextlib.contextmanager
@@ -187,15 +205,13 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes h5py, zipfile, json or Keras raise into one clear error."""
     try:
         yield
-    except BopkitError:
+    except (BopkitError, MemoryError):
         raise
     except Exception as error:  # a damaged file can make Keras raise anything
-        raise BopkitError(f"{path} does not load: {_first_line(error)}", _DAMAGED) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
+            raise
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise BopkitError(f"{path} does not load: {reason}", _DAMAGED) from error
 
 
 def _open_hdf5(path: Path) -> h5py.File:

@@ -11,7 +11,7 @@ from bopkit.cli.arguments import DataDir, Dataset, Json
 from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
 
 if TYPE_CHECKING:
-    from bopkit.export.report import Agreement, ArtifactReport
+    from bopkit.export.report import Agreement, ArtifactReport, Disagreement
 
 
 def export(
@@ -48,7 +48,6 @@ def export(
 
 
 def _print_artifact(artifact: ArtifactReport) -> None:
-    over = artifact.size_bytes / artifact.floor_bytes - 1
     print_table(
         ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", ""],
         [
@@ -67,12 +66,15 @@ def _print_artifact(artifact: ArtifactReport) -> None:
         title=f"{artifact.format}: {artifact.path}",
         right=["input bits", "kernel bits", "size"],
     )
+    over = f" ({artifact.size_bytes / artifact.floor_bytes - 1:+.1%})" if artifact.floor_bytes else ""
     typer.echo(
-        f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes ({over:+.1%}), "
+        f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes{over}, "
         f"written in {artifact.conversion_s:.1f} s"
     )
     for agreement in artifact.agreements:
         _print_agreement(agreement)
+    if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):
+        typer.echo("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
     typer.echo("")
 
 
@@ -83,16 +85,18 @@ def _print_agreement(agreement: Agreement) -> None:
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
     for each in agreement.disagreements:
-        verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not traced"}[each.near_tie]
-        where = (
-            f": {each.signs_changed} of {each.signs} signs differ into {each.first_layer}" if each.first_layer else ""
-        )
-        size = (
-            f", the largest {each.largest_relative_magnitude:.1e} of that input's root mean square"
-            if each.largest_relative_magnitude is not None
-            else ""
-        )
+        verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not shown to be a near-tie"}[each.near_tie]
         typer.echo(
             f"  picture {each.picture}: class {each.keras_class} in Keras, {each.artifact_class} here, "
-            f"{verdict}{where}{size}"
+            f"{verdict}: {_evidence(each)}"
         )
+
+
+def _evidence(disagreement: Disagreement) -> str:
+    if disagreement.first_layer:
+        return (
+            f"{disagreement.signs_changed} of {disagreement.signs} signs differ into {disagreement.first_layer}, the "
+            f"largest {disagreement.largest_relative_magnitude:.1e} of that input's root mean square"
+        )
+    signs = "no sign differs" if disagreement.traced else "signs not traced"
+    return f"{signs}; their scores are at most {disagreement.score_margin:.1e} apart"

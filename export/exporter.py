@@ -8,16 +8,17 @@ from pathlib import Path
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
 from bopkit.export.flatbuffer import parse
-from bopkit.export.layers import LayerFacts, floor_bytes
+from bopkit.export.layers import LayerFacts
 from bopkit.export.packing import pack
 from bopkit.export.publish import existing_ancestor, publish
-from bopkit.export.reference import BATCH_SIZE, Progress, Reference, compute_reference
+from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.rewrites import is_packed
 from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
 from bopkit.export.tflite import import_lce, predict_flatbuffer, write_flatbuffer
 from bopkit.files import scratch_directory, size_bytes
 from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress, silent
 
 
 def export_model(
@@ -53,7 +54,7 @@ def export_model(
     """
     model_path = Path(model_path)
     output = Path(output) if output is not None else model_path.parent
-    progress = progress or (lambda line: None)
+    progress = progress or silent
     if not (tflite or savedmodel):
         raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
     if pictures < 1:
@@ -130,10 +131,7 @@ def _layer_report_of_saved_model(facts: LayerFacts) -> LayerReport:
     if is_packed(facts, SAVED_MODEL):
         kernel = facts.kernel()
         return _layer_report(facts, pack(kernel).size_bytes + 4 * (facts.weights - kernel.size), "")
-    binary = facts.kernel_bits == 1
-    return _layer_report(
-        facts, None, "only 2-D convolutions and dense layers are packed" if binary else facts.float_reason
-    )
+    return _layer_report(facts, None, facts.float_reason)
 
 
 def _layer_report(facts: LayerFacts, packed_bytes: int | None, float_reason: str) -> LayerReport:
@@ -163,7 +161,7 @@ def _artifact_report(
         format=target.name,
         path=str(path),
         size_bytes=size_bytes(path),
-        floor_bytes=floor_bytes(reference.facts),
+        floor_bytes=reference.floor_bytes,
         layers=tuple(layers),
         agreements=tuple(agreements),
         conversion_s=conversion_s,

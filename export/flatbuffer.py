@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-FILE_IDENTIFIER = b"TFL3"
+from bopkit.artifact import TFLITE_IDENTIFIER
+
 THRESHOLD_INPUT = 4
 """Index of the thresholds among the inputs of LceBconv2d: present where it writes bits instead of floats."""
 
@@ -55,7 +56,7 @@ def with_outputs(model: Any, tensors: list[int]) -> bytes:
     graph.outputs = tensors
     model.signatureDefs = []
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    builder.Finish(model.Pack(builder), file_identifier=TFLITE_IDENTIFIER)
     return bytes(builder.Output())
 
 

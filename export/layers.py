@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.packing import LCE_WORD_BITS, is_binary
+from bopkit.counting import is_binary
+from bopkit.export.packing import LCE_WORD_BITS
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -32,7 +33,6 @@ class LayerFacts:
         kernel_bits: Bits of a kernel value.
         takes_sign: Whether the values that meet the kernel are -1 or +1.
         weights: Number of weights, all of them.
-        binary_weights: Number of weights of one bit.
         float_reason: Why LCE cannot pack the layer; empty if it can.
     """
 
@@ -42,7 +42,6 @@ class LayerFacts:
     kernel_bits: int
     takes_sign: bool
     weights: int
-    binary_weights: int
     float_reason: str
 
     @property
@@ -69,13 +68,6 @@ class LayerFacts:
 def inspect_layers(model: Model) -> list[LayerFacts]:
     """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
     return [_facts(layer, name) for name, layer in named_leaves(model) if layer.weights]
-
-
-def floor_bytes(facts: list[LayerFacts]) -> int:
-    """One bit a binary weight and 32 bits any other weight, in bytes."""
-    binary = sum(each.binary_weights for each in facts)
-    real = sum(each.weights for each in facts) - binary
-    return -(-binary // 8) + 4 * real
 
 
 def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:
@@ -122,17 +114,16 @@ def materialised_weights(layer: Layer) -> list[np.ndarray]:
 
 def _facts(layer: Layer, name: str) -> LayerFacts:
     kernels = _quantized_kernels(layer)
-    binary = [kernel for kernel, _ in kernels if is_binary(kernel)]
+    binary = bool(kernels) and all(is_binary(kernel) for kernel, _ in kernels)
     takes_sign = is_quantized(layer) and _takes_sign(layer)
     return LayerFacts(
         layer=layer,
         name=name,
         input_bits=1 if takes_sign else _input_bits(layer),
-        kernel_bits=1 if kernels and len(binary) == len(kernels) else _declared_bits(kernels),
+        kernel_bits=1 if binary else _declared_bits(kernels),
         takes_sign=takes_sign,
         weights=layer.count_params(),
-        binary_weights=sum(kernel.size for kernel in binary),
-        float_reason=_float_reason(layer, kernels, takes_sign),
+        float_reason=_float_reason(layer, bool(kernels), binary, takes_sign),
     )
 
 
@@ -160,17 +151,30 @@ def _input_bits(layer: Layer) -> int:
     return declared if declared and declared > 1 else REAL_BITS
 
 
-def _float_reason(layer: Layer, kernels: list[tuple[np.ndarray, int]], takes_sign: bool) -> str:
+def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, takes_sign: bool) -> str:
     """Why LCE cannot pack the layer; empty if it can."""
-    if not kernels:
+    if not has_quantizer:
         return "real weights"
     if not is_quantized(layer):
-        return "LCE packs 2-D convolutions and dense layers only"
-    if not all(is_binary(kernel) for kernel, _ in kernels):
+        return _unsupported_kind(layer)
+    if not binary:
         return "kernel is not binary"
     if not takes_sign:
         return "real input" if getattr(layer, "input_quantizer", None) is None else "input is no plain sign"
     return _unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
+
+
+def _unsupported_kind(layer: Layer) -> str:
+    """Why neither format packs such a layer."""
+    import larq
+
+    wrapped = getattr(layer, "layer", None)
+    if wrapped is None:
+        return "only 2-D convolutions and dense layers are packed"
+    reason = f"a layer inside {type(layer).__name__} is not packed"
+    if isinstance(wrapped, larq.layers.QuantDense):
+        reason += "; QuantDense takes [n, t, c] without it"
+    return reason
 
 
 def _unsupported_convolution(layer: Layer) -> str:

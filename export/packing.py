@@ -38,15 +38,8 @@ class PackedBits:
         return bool(np.all(self.scale == 1.0))
 
 
-def is_binary(kernel: np.ndarray) -> bool:
-    """Whether all weights of each output channel (last axis) are +-scale with one finite scale above zero."""
-    magnitude = np.abs(kernel).reshape(-1, kernel.shape[-1])
-    scale = magnitude[0]
-    return bool(np.all(scale > 0) and np.all(np.isfinite(scale)) and np.all(magnitude == scale))
-
-
 def pack(kernel: np.ndarray) -> PackedBits:
-    """Pack a float32 kernel for which `is_binary` holds."""
+    """Pack a float32 kernel for which `bopkit.counting.is_binary` holds."""
     scale = np.abs(kernel.reshape(-1, kernel.shape[-1])[0]).astype(np.float32)
     return PackedBits(np.packbits(kernel > 0), scale, kernel.shape)
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from bopkit.card import ModelCard
 from bopkit.data import Dataset, evaluation_batches, get_preprocessing, open_dataset
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+LAST_TENTH = "train[90%:]"
 SEED = 0
 UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
 """Range of the pictures for a network without a card: what most networks of larq are trained on."""
@@ -27,11 +28,13 @@ class Pictures:
         source: What they are, for the report.
         real: False for noise.
         images: float32 [n, H, W, C].
+        note: Why they are these, where that is not what one would expect.
     """
 
     source: str
     real: bool
     images: np.ndarray
+    note: str = ""
 
 
 def real_pictures(
@@ -51,18 +54,20 @@ def real_pictures(
         count: Largest number of pictures.
 
     Raises:
+        UsageError: `dataset` is given, and there is none of that name or it has no pictures to test with.
         BopkitError: `dataset` is given and cannot be opened.
     """
     if dataset is not None:
         return _of_dataset(open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
+    note = ""
     if card is not None and card.dataset:
         try:
-            return _of_dataset(open_dataset(card.dataset, data_dir=data_dir), input_shape, card, count)
-        except BopkitError:
-            pass  # not prepared on this machine: photographs serve too, and the report says so
+            return _of_dataset(_open_dataset_of_card(card, data_dir), input_shape, card, count)
+        except BopkitError as error:  # photographs serve too
+            note = f"The card's dataset was not used: {error}"
     value_range = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
     images = photograph_crops(input_shape, value_range, count)
-    return Pictures("crops of scikit-learn's two bundled photographs", real=True, images=images)
+    return Pictures("crops of scikit-learn's two bundled photographs", real=True, images=images, note=note)
 
 
 def random_pictures(input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
@@ -95,6 +100,13 @@ def photograph_crops(input_shape: tuple[int, int, int], value_range: tuple[float
     return (low + resized / 255.0 * (high - low)).astype(np.float32)
 
 
+def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Dataset:
+    """Open the dataset that a card names, unless that would run code of the card's choice."""
+    if not card.names_stock_dataset:
+        raise UsageError(f"The card names the dataset {card.dataset!r}.", "Name it with --dataset to use it.")
+    return open_dataset(card.dataset, data_dir=data_dir)
+
+
 def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     short_side = min(photograph.shape[:2])
     side = int(generator.integers(short_side // 4, short_side + 1))
@@ -106,6 +118,10 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
 def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
     name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
     preprocessing = get_preprocessing(name, input_shape)
-    batches = evaluation_batches(dataset, dataset.test_split, preprocessing, batch_size=32, limit=count)
+    split = dataset.test_split or LAST_TENTH
+    if not dataset.count(split):
+        raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
+    batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)
     images = np.concatenate([images for images, _ in batches.as_numpy_iterator()])
-    return Pictures(f"{dataset.name} {dataset.test_split} split", real=True, images=images)
+    note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
+    return Pictures(f"{dataset.name} {split} split", True, images, note="" if dataset.test_split else note)

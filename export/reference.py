@@ -6,13 +6,14 @@ Needs TensorFlow; imports it inside the functions.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bopkit.architecture import floor_bytes
 from bopkit.card import ModelCard
+from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
 from bopkit.export.layers import LayerFacts, inspect_layers
 from bopkit.export.pictures import Pictures, random_pictures, real_pictures
@@ -20,9 +21,9 @@ from bopkit.export.rewrites import to_float32
 from bopkit.export.spec import RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import load_model
+from bopkit.progress import Progress
 
 Model = Any  # TensorFlow is imported inside the functions
-Progress = Callable[[str], None]
 
 BATCH_SIZE = 32
 """Pictures at a time while checking: the activations of 32 pictures of 224 px fit into 2 GB."""
@@ -38,6 +39,7 @@ class Reference:
         facts: Its layers.
         comparisons: Pictures with Keras' scores, float32 [n, classes]: real ones, then noise.
         output_name: Name of the scores in the artifacts.
+        floor_bytes: One bit a binary weight and 32 bits any other.
     """
 
     model: Model
@@ -45,6 +47,7 @@ class Reference:
     facts: list[LayerFacts]
     comparisons: list[tuple[Pictures, np.ndarray]]
     output_name: str
+    floor_bytes: int
 
     @property
     def trained(self) -> bool:
@@ -68,7 +71,8 @@ def compute_reference(
     comparisons = [(pictures, predict_keras(model, pictures.images, BATCH_SIZE)) for pictures in (real, noise)]
     scores = np.concatenate([scores for _, scores in comparisons])
     output_name = "probabilities" if _are_probabilities(scores) else "outputs"
-    reference = Reference(model, card, facts, comparisons, output_name)
+    floor = floor_bytes(*count_weights(model))
+    reference = Reference(model, card, facts, comparisons, output_name, floor)
     return reference, _notes(reference, retyped=model is not loaded)
 
 
@@ -94,6 +98,8 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     """What the reader of the report should know."""
     real = reference.comparisons[0][0]
     notes = [f"Checked on {len(real.images)} real pictures: {real.source}."]
+    if real.note:
+        notes.append(real.note)
     if reference.card is None:
         notes.append(
             "The model has no card: photographs and noise were scaled to -1 to 1, predict_bytes is left out, "

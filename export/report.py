@@ -39,18 +39,25 @@ class Disagreement:
         picture: Its index among the pictures.
         keras_class: Class that Keras names.
         artifact_class: Class that the artifact names.
-        first_layer: First layer whose binarized input differs; empty where that cannot be traced.
+        score_margin: The larger of two leads: of Keras' class over the artifact's in Keras' scores, and of the
+            artifact's class over Keras' in the artifact's scores.
+        traced: Whether the signs on the way into the binary layers were compared. Those of a SavedModel are not:
+            it computes with float kernels and keeps no packed input that could be read.
+        first_layer: First layer whose binarized input differs; empty where none does or none was traced.
         signs_changed: Number of values whose sign differs on the way into that layer.
         signs: Number of values on the way into that layer.
         largest_relative_magnitude: Largest magnitude in Keras of a value whose sign differs, relative to the
             root mean square of that layer's input; None where no difference was traced.
-        near_tie: Whether every sign that differs there belongs to a value within `spec.NEAR_TIE` of zero;
-            None where it cannot be traced.
+        near_tie: Where a sign differs, whether every one that differs in `first_layer` belongs to a value within
+            `spec.NEAR_TIE` of zero. Else whether both scores are as near to each other as the tolerance lets two
+            scores move; None where they are not and the signs were not traced.
     """
 
     picture: int
     keras_class: int
     artifact_class: int
+    score_margin: float
+    traced: bool = False
     first_layer: str = ""
     signs_changed: int = 0
     signs: int = 0

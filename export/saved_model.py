@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from bopkit import artifact
+from bopkit.benchmark.metrics import TOP_K
 from bopkit.card import ModelCard
 from bopkit.data import get_preprocessing
 from bopkit.export.layers import LayerFacts
 from bopkit.export.packing import pack
 from bopkit.export.rewrites import rewrite
-from bopkit.export.spec import SAVED_MODEL, TOP_K
+from bopkit.export.spec import SAVED_MODEL
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions

@@ -30,9 +30,6 @@ RANDOM_PICTURES = 64
 TRACED_PICTURES = 16
 """Disagreements of one comparison that are traced: each costs a run that records what enters every layer."""
 
-TOP_K = 5
-"""Classes in the answer of the signature for encoded pictures."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Target:

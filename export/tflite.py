@@ -9,7 +9,7 @@ import numpy as np
 
 from bopkit import artifact
 from bopkit.card import ModelCard
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, first_line
 from bopkit.export.layers import LayerFacts
 from bopkit.export.rewrites import rewrite
 from bopkit.export.spec import TFLITE
@@ -70,9 +70,8 @@ def write_flatbuffer(
     try:
         flatbuffer = lce.convert_saved_model(scratch)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise BopkitError(
-            f"LCE's converter refused the network: {reason}",
+            f"LCE's converter refused the network: {first_line(error)}",
             "Type --savedmodel to export the other format alone.",
         ) from error
     path.write_bytes(artifact.embed_card(flatbuffer, card) if card is not None else flatbuffer)

@@ -84,7 +84,7 @@ def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedC
             continue
         closest, bits = min(candidates, key=lambda candidate: candidate[1])
         if bits:
-            of_bits = f"{bits} of {closest.binary_weights} packed bits"
+            of_bits = f"{bits} of {closest.kernel().size} packed bits"
             failures.append(f"{closest.name}: {of_bits} differ from Keras in the flatbuffer")
         matches.append(MatchedConvolution(closest, convolution))
         if closest in missing:
@@ -150,7 +150,7 @@ def compare(pictures: Pictures, reference: np.ndarray, scores: np.ndarray) -> Ag
     tolerance = TOLERANCE * max(1.0, float(np.abs(reference).max()))
     keras_classes, classes = reference.argmax(axis=1), scores.argmax(axis=1)
     disagreements = tuple(
-        Disagreement(int(index), int(keras_classes[index]), int(classes[index]))
+        _disagreement(int(index), reference[index], scores[index], tolerance)
         for index in np.flatnonzero(keras_classes != classes)
     )
     return Agreement(
@@ -164,6 +164,15 @@ def compare(pictures: Pictures, reference: np.ndarray, scores: np.ndarray) -> Ag
         mean_difference=float(difference.mean()),
         disagreements=disagreements,
     )
+
+
+def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, tolerance: float) -> Disagreement:
+    """What the scores alone, float32 [classes] of Keras and of the artifact, tell of a picture."""
+    keras_class, artifact_class = int(reference.argmax()), int(scores.argmax())
+    leads = reference[keras_class] - reference[artifact_class], scores[artifact_class] - scores[keras_class]
+    margin = float(max(leads))
+    near_tie = True if margin <= 2 * tolerance else None  # each of the two may have moved by the tolerance
+    return Disagreement(picture, keras_class, artifact_class, margin, near_tie=near_tie)
 
 
 def agreement_failures(agreement: Agreement, trained: bool) -> list[str]:
@@ -232,13 +241,14 @@ def _trace(
             magnitude = float(np.abs(activations[changed]).max()) / scale if scale else 0.0
             return dataclasses.replace(
                 disagreement,
+                traced=True,
                 first_layer=match.facts.name,
                 signs_changed=int(changed.sum()),
                 signs=activations.size,
                 largest_relative_magnitude=magnitude,
                 near_tie=magnitude <= NEAR_TIE,
             )
-    return disagreement
+    return dataclasses.replace(disagreement, traced=True, near_tie=disagreement.near_tie is True)
 
 
 def _negative(words: np.ndarray, channels: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,7 @@ from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, 
 from bopkit.card import ModelCard
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
-
-Progress = Callable[[str], None]
+from bopkit.progress import Progress, silent
 
 
 def benchmark_artifacts(
@@ -73,7 +72,7 @@ def benchmark_artifacts(
     )
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
-    progress = progress or (lambda line: None)
+    progress = progress or silent
     evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
     protocol = Protocol(threads, warmup_runs, runs, time_limit_s)
     jobs = [Job(str(path), threads, warmup_runs, runs, time_limit_s, evaluation) for path in artifacts]
@@ -186,14 +185,12 @@ def _share_floors(rows: Sequence[BenchmarkRow]) -> None:
         if card is None or row.floor_bytes is not None:
             continue
         for other, other_card in zip(rows, cards, strict=True):
-            if other_card is not None and other.floor_bytes is not None and _same_network(card, other_card):
+            if other.floor_bytes is not None and other_card is not None and _same_network(row, card, other, other_card):
                 row.floor_bytes = other.floor_bytes
                 break
 
 
-def _same_network(card: ModelCard, other: ModelCard) -> bool:
-    """Whether two networks have the same layers, as far as their cards tell."""
-    return all(
-        getattr(card, fact) == getattr(other, fact)
-        for fact in ("architecture", "hparams", "input_shape", "class_names")
-    )
+def _same_network(row: BenchmarkRow, card: ModelCard, other: BenchmarkRow, other_card: ModelCard) -> bool:
+    """Whether two networks have the same layers, as far as their cards and what was measured tell."""
+    same_ends = (row.input_shape, row.classes) == (other.input_shape, other.classes)
+    return same_ends and (card.architecture, card.hparams) == (other_card.architecture, other_card.hparams)

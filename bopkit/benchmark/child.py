@@ -7,14 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.errors import BopkitError
+from bopkit.progress import Progress
 
-_WORKER = (sys.executable, "-m", "bopkit.benchmark.worker")
+# Python puts the working directory first on the path, where a user's h5py.py or queue.py would hide the real one.
+_START = """
+import os, sys
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
+from bopkit.benchmark.worker import main
+main(sys.argv[1])
+"""
+_WORKER = (sys.executable, "-c", _START)
 _STDERR_FILE = "stderr.txt"
 
 _ENVIRONMENT = {
@@ -23,7 +30,7 @@ _ENVIRONMENT = {
 }
 
 
-def measure_in_child(job: Job, folder: Path, progress: Callable[[str], None]) -> BenchmarkRow:
+def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
     """Measure an artifact in a process of its own, which ends with this call whatever happens.
 
     Args:
@@ -53,7 +60,7 @@ def measure_in_child(job: Job, folder: Path, progress: Callable[[str], None]) ->
 _HINT = "The file is damaged, or memory ran out: export it again, or measure it on a host with more memory."
 
 
-def _run(command: list[str], folder: Path, progress: Callable[[str], None]) -> int:
+def _run(command: list[str], folder: Path, progress: Progress) -> int:
     with (
         open(folder / _STDERR_FILE, "wb") as stderr,
         subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from bopkit.benchmark.runtime import Runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError
+from bopkit.progress import Progress
 
 PROGRESS_EVERY_S = 5.0
 
@@ -43,6 +43,9 @@ def choose_preprocessing(
 ) -> PreprocessingChoice:
     """The preprocessing that the user names, else that of the card, else the dataset's default.
 
+    A training run starts from the dataset's default, as it decides what the network sees; an artifact must be
+    shown what its card says that it was trained on.
+
     Args:
         evaluation: The dataset, and the user's choice.
         card: The artifact's card, if it carries one.
@@ -69,7 +72,7 @@ def evaluate(
     evaluation: Evaluation,
     preprocessing: str,
     folder: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> int:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
@@ -84,7 +87,8 @@ def evaluate(
         Number of pictures.
 
     Raises:
-        BopkitError: A score is no finite number, or the dataset holds fewer pictures than it says.
+        BopkitError: A score is no finite number, a picture has no label, or the dataset holds fewer pictures than
+            it says.
     """
     dataset = open_dataset(evaluation.dataset, evaluation.data_dir)
     batches = evaluation_batches(
@@ -101,7 +105,7 @@ def evaluate(
     for images, batch_labels in batches.as_numpy_iterator():
         end = done + len(images)
         scores[done:end] = _finite(runtime.predict(images), done)
-        labels[done:end] = batch_labels
+        labels[done:end] = _checked(batch_labels, evaluation)
         done = end
         if time.monotonic() > next_line_s:
             progress(f"{done} of {evaluation.pictures} pictures")
@@ -114,6 +118,15 @@ def evaluate(
     scores.flush()
     np.save(folder / LABELS_FILE, labels)
     return done
+
+
+def _checked(labels: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+    """The labels of a batch; TFDS gives the pictures of a split without labels the label -1."""
+    if labels.min() < 0 or labels.max() >= evaluation.classes:
+        raise BopkitError(
+            f"Split {evaluation.split} of dataset {evaluation.dataset} has no labels.", "Name another with --split."
+        )
+    return labels
 
 
 def _finite(scores: np.ndarray, first_picture: int) -> np.ndarray:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bopkit.architecture import floor_bytes
 from bopkit.benchmark.runtime import Runtime, picture_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
+from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
 from bopkit.model_file import load_model
-from bopkit.optim import binary_layers
 
 
 class KerasRuntime(Runtime):
@@ -33,7 +32,7 @@ class KerasRuntime(Runtime):
                 "Save the classifier alone: one picture in, one vector of scores out.",
             )
         self.input_shape = picture_shape(tuple(model.input_shape), path)
-        self.floor_bytes = _floor_bytes(model)
+        self._model = model
         self.settings["compute_dtype"] = " and ".join(sorted({layer.compute_dtype for layer in model.layers}))
         self._predict = self._tf.function(
             lambda pictures: self._tf.cast(model(pictures, training=False), self._tf.float32),
@@ -44,7 +43,6 @@ class KerasRuntime(Runtime):
         """Scores of float32 [n, H, W, C]: float32 [n, classes]."""
         return self._predict(pictures).numpy()
 
-
-def _floor_bytes(model: Any) -> int:
-    binary_weights = sum(int(np.prod(layer.kernel.shape)) for layer in binary_layers(model))
-    return floor_bytes(int(model.count_params()), binary_weights)
+    def floor_bytes(self) -> int:
+        """One bit a binary weight and four bytes any other."""
+        return floor_bytes(*count_weights(self._model))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 TOP_K = 5
+"""Classes that count for top-5 accuracy, and that a served network answers for an encoded picture."""
 
 SCORE_TOLERANCE = 1e-4
 """Largest absolute difference of scores that count as equal: float kernels sum in different orders."""

@@ -105,7 +105,7 @@ class Protocol:
     runs: int
     time_limit_s: float
     date: str = dataclasses.field(
-        default_factory=lambda: datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
     latency_input: str = "one uniformly random picture over the card's value range (-1 to 1 without a card)"
     score_tolerance: float = SCORE_TOLERANCE

@@ -31,7 +31,6 @@ class Runtime(abc.ABC):
         name: As the report prints it.
         input_shape: Height, width, channels of one picture; known after `load`.
         settings: What else decides speed and results, by name; complete after `load`.
-        floor_bytes: One bit a binary weight and four bytes any other, where the artifact tells; after `load`.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Runtime(abc.ABC):
 
     def __init__(self, threads: int):
         self.settings: dict[str, str | int | bool] = {"threads": threads}
-        self.floor_bytes: int | None = None
 
     @abc.abstractmethod
     def load(self, path: Path) -> None:
@@ -48,6 +46,10 @@ class Runtime(abc.ABC):
         Raises:
             BopkitError: It is damaged, or does not map one picture to one vector of scores.
         """
+
+    def floor_bytes(self) -> int | None:
+        """One bit a binary weight and four bytes any other, after `load`; None where the artifact does not tell."""
+        return None
 
     @abc.abstractmethod
     def predict(self, pictures: np.ndarray) -> np.ndarray:

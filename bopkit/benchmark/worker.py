@@ -1,4 +1,4 @@
-"""The measuring process: `python -m bopkit.benchmark.worker FOLDER` reads a job there and leaves a row there.
+"""The measuring process: `main` reads a job in a folder and leaves a row there.
 
 A crash of a runtime ends this process only, and its peak memory is the artifact's. Latency and memory come
 first, so that the dataset's memory is not counted.
@@ -7,7 +7,6 @@ first, so that the dataset's memory is not counted.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -24,13 +23,14 @@ from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.card import ModelCard
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, first_line
 
 T = TypeVar("T")
 
 
-def main(folder: Path) -> None:
+def main(folder: str | Path) -> None:
     """Measure the artifact of the job in `folder`."""
+    folder = Path(folder)
     job = Job.from_json((folder / JOB_FILE).read_text())
     row = BenchmarkRow(artifact=job.artifact)
     try:
@@ -39,8 +39,7 @@ def main(folder: Path) -> None:
         row.error, row.hint = error.message, error.hint
     except Exception as error:  # a runtime can raise anything; the row carries it
         traceback.print_exc()
-        lines = str(error).strip().splitlines()
-        row.error = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        row.error = f"{type(error).__name__}: {first_line(error)}"
     files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
 
 
@@ -66,6 +65,7 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     _time(runtime, picture, job, row)
     row.peak_memory_bytes = peak_memory_bytes()
     row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
+    row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
     if job.evaluation is not None and row.preprocessing is not None:
         row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
 
@@ -75,7 +75,6 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
     row.load_ms, _ = _timed(lambda: runtime.load(path))
     row.settings = runtime.settings
     row.input_shape = runtime.input_shape
-    row.floor_bytes = runtime.floor_bytes
     picture = random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0))
     row.first_inference_ms, scores = _timed(lambda: runtime.predict(picture))
     if scores.ndim != 2 or len(scores) != 1:
@@ -91,7 +90,7 @@ def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: 
     """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
     trained_on = card.dataset if card else ""
     if evaluation is None:
-        if trained_on:
+        if card is not None and card.names_stock_dataset:
             row.notes.append(f"Add --dataset {trained_on} for its accuracy.")
         return
     assert row.classes is not None and row.input_shape is not None
@@ -123,7 +122,3 @@ def _timed(call: Callable[[], T]) -> tuple[float, T]:
 
 def _print_progress(line: str) -> None:
     print(f"{PROGRESS_PREFIX}{line}", flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -7,7 +7,6 @@ and the picture's index: a resumed run sees what the uninterrupted one would hav
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,11 @@ def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -
             (scratch / "copy").mkdir()
             for _ in dataset.read(split).cache(str(scratch / "copy" / "pictures")):
                 pass
-            with contextlib.suppress(FileExistsError):  # another run was faster
+            try:
                 (scratch / "copy").rename(target)
+            except OSError:
+                if not target.exists():  # it does where another run was faster
+                    raise
     return dataset.read(split).cache(str(target / "pictures"))
 
 

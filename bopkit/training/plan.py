@@ -17,8 +17,6 @@ from bopkit.registry import MODELS
 from bopkit.training.devices import select_device
 
 EVALUATION_BATCH_SIZE = 100
-TOP_K = 5
-"""Guesses that top-5 accuracy counts."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bopkit.benchmark.metrics import TOP_K
 from bopkit.data import evaluation_batches, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
@@ -25,7 +26,7 @@ from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
 from bopkit.training.devices import describe_environment
 from bopkit.training.memory import check_memory
-from bopkit.training.plan import EVALUATION_BATCH_SIZE, TOP_K, Plan, plan_run
+from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan, plan_run
 from bopkit.training.run_directory import RunDirectory, new_run_path
 
 CHECKPOINTS_KEPT = 2

@@ -15,9 +15,18 @@ import psutil
 import pytest
 
 from bopkit import artifact
-from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts, child, timing
-from bopkit.benchmark.evaluation import choose_preprocessing
-from bopkit.benchmark.job import PROGRESS_PREFIX, Evaluation
+from bopkit.benchmark import (
+    BenchmarkReport,
+    BenchmarkRow,
+    benchmark,
+    benchmark_artifacts,
+    child,
+    evaluation,
+    timing,
+    worker,
+)
+from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
@@ -138,6 +147,75 @@ def test_an_interrupt_ends_the_measuring_process(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         benchmark_artifacts(["model.tflite"], progress=interrupt)
     assert len(pids) == 1 and not psutil.pid_exists(pids[0])
+
+
+def test_modules_in_the_working_directory_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("queue", "h5py", "bopkit", "numpy"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path; Path('hostile.txt').touch()")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (row,) = benchmark_artifacts(["model.h5"]).rows
+    assert "does not load" in str(row.error)  # by the true h5py
+    assert not (tmp_path / "hostile.txt").exists()
+
+
+def test_the_measuring_process_starts_in_the_repository() -> None:
+    code = child._START.replace("main(sys.argv[1])", "import bopkit.models, bopkit.export; print('started')")
+    root = Path(__file__).parents[2]
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout == b"started\n"
+    )
+
+
+def test_an_error_without_text_is_named_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr(worker, "measure", fail)
+    (tmp_path / JOB_FILE).write_text(Job("model.h5", 1, 1, 1, 1.0, None).to_json())
+    worker.main(tmp_path)
+    assert "StopIteration" in json.loads((tmp_path / ROW_FILE).read_text())["error"]
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_split_without_labels_has_no_accuracy(label: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Uniform:
+        input_shape = SHAPE
+
+        def predict(self, pictures: np.ndarray) -> np.ndarray:
+            return np.full((len(pictures), 10), 0.1, np.float32)
+
+    def batches(*arguments: object) -> Any:
+        pictures, labels = np.zeros((PICTURES, *SHAPE), np.float32), np.zeros(PICTURES, np.int64)
+        labels[40] = label
+        return import_tensorflow().data.Dataset.from_tensor_slices((pictures, labels)).batch(32)
+
+    monkeypatch.setattr(evaluation, "evaluation_batches", batches)
+    with pytest.raises(BopkitError, match="Split test of dataset digits has no labels.*--split"):
+        evaluate(Uniform(), EVALUATION, "resize", tmp_path, print)  # type: ignore[arg-type]
+
+
+def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards of untrained networks hold no class names: the rows tell how many classes there are."""
+    rows = {
+        "model.h5": BenchmarkRow("model.h5", input_shape=SHAPE, classes=10, floor_bytes=1000),
+        "same.tflite": BenchmarkRow("same.tflite", input_shape=SHAPE, classes=10),
+        "classes.tflite": BenchmarkRow("classes.tflite", input_shape=SHAPE, classes=5),
+        "shape.tflite": BenchmarkRow("shape.tflite", input_shape=(16, 16, 1), classes=10),
+        "failed.tflite": BenchmarkRow("failed.tflite", error="it is damaged"),
+    }
+    card = dataclasses.replace(CARD, class_names=())
+    monkeypatch.setattr(benchmark, "measure_in_child", lambda job, folder, progress: rows[job.artifact])
+    monkeypatch.setattr(artifact, "read_card", lambda path: card)
+    report = benchmark_artifacts(list(rows))
+    assert [row.floor_bytes for row in report.rows] == [1000, 1000, None, None, None]
+
+
+def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
+    for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", [])):
+        row = BenchmarkRow("model.h5")
+        worker._fit_to_dataset(None, dataclasses.replace(CARD, dataset=name), row)
+        assert row.notes == notes
 
 
 def test_peak_memory_is_not_the_parents() -> None:

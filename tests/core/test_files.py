@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from bopkit import files
@@ -11,6 +13,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert target.read_text() == '{\n  "a": 1\n}\n'
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_only_what_is_open_for_writing_is_synced(tmp_path, monkeypatch):
+    """On Windows a file that was opened to read cannot be synced."""
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+    files.write_bytes(tmp_path / "data", b"123")
+    assert modes == [os.O_RDWR] and (tmp_path / "data").read_bytes() == b"123"
 
 
 def test_sizes(tmp_path):

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bopkit import model_config
+from bopkit import model_config, model_file
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -435,6 +435,51 @@ def test_zip_behind_an_hdf5_signature_is_not_read(zipped: Path, model: Any, tmp_
     both.write_bytes(harmless.read_bytes() + hostile.read_bytes())
     assert zipfile.is_zipfile(both)
     assert load_model(both)[1] == CARD
+
+
+def test_what_was_checked_is_what_is_loaded(zipped: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody replaces the file between the check and the load."""
+
+    def check_then_replace(*arguments: Any) -> None:
+        check(*arguments)
+        tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)]).save(zipped)
+
+    tf = import_tensorflow()
+    check = model_file.check_config
+    monkeypatch.setattr(model_file, "check_config", check_then_replace)
+    loaded, _ = load_model(zipped)
+    assert loaded.input_shape == model.input_shape
+
+
+def test_a_zip_file_loads_under_any_name(zipped: Path, model: Any) -> None:
+    loaded, _ = load_model(zipped.rename(zipped.with_suffix(".h5")))
+    assert loaded.input_shape == model.input_shape
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TypeError("Descriptors cannot be created directly.")])
+def test_what_is_wrong_with_the_machine_is_not_blamed_on_the_file(
+    error: Exception, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(model_file, "check_config" if isinstance(error, MemoryError) else "import_tensorflow", fail)
+    with pytest.raises(type(error)) as raised:
+        load_model(saved)
+    assert raised.value is error
+
+
+def test_a_layer_beyond_memory_is_not_blamed_on_the_file(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(import_tensorflow().errors.ResourceExhaustedError):
+        load_model(with_config(saved, tmp_path, set_in("top", units=1 << 44)))
+
+
+def test_an_error_without_text_is_named_by_its_class(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(model_file, "check_config", fail)
+    assert "LookupError" in refusal(saved)
 
 
 def test_damaged_card(model: Any, tmp_path: Path) -> None:

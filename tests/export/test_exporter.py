@@ -226,8 +226,38 @@ def test_a_trained_network_that_disagrees_is_refused(
     report = export_model(tmp_path / "untrained.h5", savedmodel=False, pictures=8)
     (real, noise) = report.artifacts[0].agreements
     assert real.top1 == noise.top1 == 0.0
-    # No sign differs, so no disagreement is shown to be a near-tie.
-    assert all(each.near_tie is None for each in real.disagreements) and len(real.disagreements) == 8
+    assert [(each.traced, each.first_layer, each.near_tie) for each in real.disagreements] == 8 * [(True, "", False)]
+
+
+def test_benchmark_and_export_show_the_same_floor(
+    randomise: Callable[..., Any], make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of kernels that are not called `kernel`, or lie inside a wrapper."""
+    import larq
+
+    from bopkit.benchmark import keras_runtime
+
+    tf = import_tensorflow()
+    depthwise = {"depthwise_quantizer": "ste_sign", "depthwise_constraint": "weight_clip"}
+    pointwise = {"pointwise_quantizer": "ste_sign", "pointwise_constraint": "weight_clip"}
+    kernel = {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+    layers = [
+        tf.keras.Input((12, 12, 3)),
+        larq.layers.QuantDepthwiseConv2D(3, use_bias=False, **depthwise),
+        larq.layers.QuantSeparableConv2D(8, 3, use_bias=False, **depthwise, **pointwise),
+        larq.layers.QuantConv2D(8, 1, use_bias=False, **kernel),
+        tf.keras.layers.Reshape((64, 8)),
+        tf.keras.layers.TimeDistributed(larq.layers.QuantDense(8, use_bias=False, **kernel)),
+        tf.keras.layers.GlobalAveragePooling1D(),
+        tf.keras.layers.Dense(10),
+    ]
+    save_model(randomise(tf.keras.Sequential(layers)), make_card(), tmp_path / "net.h5")
+    report = export_model(tmp_path / "net.h5", tflite=False, pictures=2)
+    monkeypatch.setattr(keras_runtime, "start_tensorflow", lambda threads: tf)
+    runtime = keras_runtime.KerasRuntime(threads=1)
+    runtime.load(tmp_path / "net.h5")
+    binary = 3 * 3 * 3 + (3 * 3 * 3 + 3 * 8) + 8 * 8 + 8 * 8
+    assert runtime.floor_bytes() == report.artifacts[0].floor_bytes == -(-binary // 8) + 4 * (8 * 10 + 10)
 
 
 def test_versions_count_up(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:

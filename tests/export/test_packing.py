@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bopkit.export.packing import count_different_bits, flip_channels, is_binary, lce_words, pack
+from bopkit.counting import is_binary
+from bopkit.export.packing import count_different_bits, flip_channels, lce_words, pack
 
 
 def random_signs(*shape: int) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bopkit.export.layers import floor_bytes, inspect_layers
+from bopkit.counting import count_weights
+from bopkit.export.layers import inspect_layers
 from bopkit.export.rewrites import is_packed, rewrite, to_float32
 from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
 from bopkit.keras2 import import_tensorflow
@@ -61,7 +61,7 @@ def test_each_float_layer_has_its_reason(randomise: Callable[..., Any]) -> None:
         "kernel is not binary": larq.layers.QuantConv2D(8, 1, **{**sign, "kernel_quantizer": "ste_tern"}),
         "LCE pads with 0 or 1 only": larq.layers.QuantConv2D(8, 3, padding="same", pad_values=-1, **sign),
         "LCE packs groups of a multiple of 32 channels only": larq.layers.QuantConv2D(8, 1, groups=2, **sign),
-        "LCE packs 2-D convolutions and dense layers only": larq.layers.QuantDepthwiseConv2D(
+        "only 2-D convolutions and dense layers are packed": larq.layers.QuantDepthwiseConv2D(
             3,
             input_quantizer="ste_sign",
             depthwise_quantizer="ste_sign",
@@ -94,13 +94,28 @@ def test_each_float_layer_has_its_reason(randomise: Callable[..., Any]) -> None:
     )
 
 
-def test_the_floor_counts_one_bit_a_binary_weight(network: Any) -> None:
+def test_the_reason_of_a_wrapped_layer_names_the_wrapper() -> None:
+    import larq
+
+    tf = import_tensorflow()
+    sign = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+    wrapped = tf.keras.layers.TimeDistributed(larq.layers.QuantDense(8, **sign))
+    facts = inspect_layers(tf.keras.Sequential([tf.keras.Input((4, 8)), wrapped]))
+    assert [each.float_reason for each in facts] == [
+        "a layer inside TimeDistributed is not packed; QuantDense takes [n, t, c] without it"
+    ]
+
+
+def test_binary_weights_are_counted_by_what_they_hold(network: Any) -> None:
     binary = 3 * 3 * (3 * 40 + 40 * 64 + 64 * 64 + 32 * 64 + 64 * 32) + 2 * 2 * 32 * 48 + 48 * (48 + 40) + 40 * 10
-    real = network.count_params() - binary
-    assert floor_bytes(inspect_layers(network)) == binary / 8 + 4 * real
-    facts = inspect_layers(network)[0]
-    for weights, expected in ((1, 1), (8, 1), (9, 2)):
-        assert floor_bytes([dataclasses.replace(facts, weights=weights, binary_weights=weights)]) == expected
+    assert count_weights(network) == (network.count_params(), binary)
+    kernel = network.get_layer("dense").kernel
+    copy = import_tensorflow().keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    copy.get_layer("dense").kernel.assign(kernel * 0.5)  # +-scale
+    assert count_weights(copy) == (network.count_params(), binary)
+    copy.get_layer("dense").kernel.assign_add(np.eye(*kernel.shape) * 0.1)
+    assert count_weights(copy) == (network.count_params(), binary - int(np.prod(kernel.shape)))
 
 
 def test_a_mixed_precision_network_is_exported_in_float32(randomise: Callable[..., Any]) -> None:
@@ -118,4 +133,6 @@ def test_a_mixed_precision_network_is_exported_in_float32(randomise: Callable[..
     inputs = np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
     plain = build("float32")
     assert to_float32(plain) is plain
-    np.testing.assert_array_equal(to_float32(build("mixed_bfloat16"))(inputs), plain(inputs))
+    mixed = build("mixed_bfloat16")
+    np.testing.assert_array_equal(to_float32(mixed)(inputs), plain(inputs))
+    assert count_weights(mixed) == count_weights(plain) == (9 * 6 + 4 * 6, 9 * 6)

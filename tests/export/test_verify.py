@@ -42,11 +42,12 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     scores = reference.copy()
     scores[picture] = scores[picture, ::-1]
     agreement = verify.compare(pictures, reference, scores)
-    assert agreement.disagreements == (Disagreement(int(picture), 0, 9),)
+    assert agreement.disagreements == (Disagreement(int(picture), 0, 9, score_margin=1.0),)
 
     traced = verify.trace_disagreements(agreement, pictures.images, copy, flatbuffer, _of(copy, matches))
     (disagreement,) = traced.disagreements
     scale = np.sqrt(np.mean(np.square(before[picture])))
+    assert disagreement.traced
     assert disagreement.first_layer == "ones"
     assert disagreement.signs == before[picture].size
     assert disagreement.signs_changed >= 1
@@ -55,6 +56,31 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     if near:
         assert disagreement.signs_changed == 1
         assert disagreement.largest_relative_magnitude == pytest.approx(abs(moved) / scale, rel=0.1)
+
+
+def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, tmp_path: Path) -> None:
+    facts = inspect_layers(network)
+    write_flatbuffer(network, facts, None, "probabilities", tmp_path / "net.tflite")
+    flatbuffer = (tmp_path / "net.tflite").read_bytes()
+    matches, _ = verify.flatbuffer_bits(parse(flatbuffer), facts)
+    pictures = random_pictures((12, 12, 3), None, 3)
+    reference = np.full((3, 10), 0.1, np.float32)
+    scores = reference.copy()
+    reference[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
+    scores[:, 9] += (1e-6, 1e-2, 1e-6)
+    agreement = verify.compare(pictures, reference, scores)
+    assert [(each.traced, each.near_tie) for each in agreement.disagreements] == [
+        (False, True),
+        (False, None),
+        (False, None),
+    ]
+    traced = verify.trace_disagreements(agreement, pictures.images, network, flatbuffer, matches)
+    assert [(each.traced, each.near_tie) for each in traced.disagreements] == [
+        (True, True),
+        (True, False),
+        (True, False),
+    ]
+    assert [each.score_margin for each in traced.disagreements] == pytest.approx([1e-6, 1e-2, 1e-2], rel=0.1)
 
 
 def _of(copy: Any, matches: list[verify.MatchedConvolution]) -> list[verify.MatchedConvolution]:
