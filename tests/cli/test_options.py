@@ -1,0 +1,57 @@
+"""The options of the archived command line (`bnno`), by the names that its users know."""
+
+import pytest
+import typer
+
+from bopkit.cli.main import app
+
+COMMANDS = typer.main.get_command(app).commands
+
+ARCHIVED = {
+    "train": {
+        "--dataset",
+        "--hparams-set",
+        "--hparams",
+        "--preprocess-fn",
+        "--data-dir",
+        "--data-cache",
+        "--dataset-version",
+        "--output-prefix",
+        "--output-dir",
+        "--logdir",
+        "--validationset",
+        "--tensorboard",
+        "--no-tensorboard",
+    },
+    "prepare": {"--data-dir"},
+    "tensorboard": {"--output-prefix"},
+    "install-completion": set(),
+}
+
+
+def options(command):
+    return {name for parameter in COMMANDS[command].params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+@pytest.mark.parametrize("command", ARCHIVED)
+def test_every_option_of_the_archived_command_line_exists(command):
+    assert ARCHIVED[command] - options(command) == set()
+
+
+def test_json_wherever_a_command_answers_with_figures():
+    assert {name for name in COMMANDS if "--json" in options(name)} == {
+        "train",
+        "export",
+        "benchmark",
+        "models",
+        "hparams",
+        "datasets",
+        "doctor",
+    }
+
+
+def test_every_option_says_what_it_does():
+    for name, command in COMMANDS.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert parameter.help, f"{name} {parameter.name}"

@@ -1,0 +1,120 @@
+"""The commands that users come for, from the data's own file formats to figures of the exported files."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from command_line import bopkit, succeeded
+
+from bopkit import artifact, load_model, open_dataset
+from bopkit.benchmark.child import measure_in_child
+from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job
+from bopkit.keras2 import import_tensorflow
+
+pytestmark = pytest.mark.integration
+
+COMMANDS = {
+    "birealnet": "train birealnet --dataset imagenet2012 --hparams batch_size=8,epochs=2 --limit-steps 4",
+    "binarynet": "train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set bop_sec52 "
+    "--hparams epochs=2,filters=16,dense_units=64",
+}
+
+
+@dataclasses.dataclass
+class Road:
+    """What train, export and benchmark left and said."""
+
+    folder: object
+    trained: dict
+    exported: dict
+    measured: dict
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def road(request, data_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    data = ["--data-dir", data_dir, "--json"]
+    command = COMMANDS[request.param].split()
+    dataset = command[command.index("--dataset") : command.index("--dataset") + 2]
+    trained = json.loads(succeeded(bopkit(*command, "--output-dir", folder, *data)))
+    exported = json.loads(succeeded(bopkit("export", folder / "model.h5", *data)))
+    artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
+    measured = json.loads(succeeded(bopkit("benchmark", *artifacts, *dataset, "--runs", 5, *data)))
+    return Road(folder, trained, exported, measured)
+
+
+def test_the_whole_road(road):
+    model, card = load_model(road.trained["model_file"])
+    assert card.trained
+    assert card.accuracy["val_top1"] == road.trained["metrics"]["val_top1"]
+
+    flatbuffer, saved_model = road.exported["artifacts"]
+    assert (flatbuffer["format"], saved_model["format"]) == ("tflite", "savedmodel")
+    binary = {layer.name for layer in model.layers if hasattr(layer, "kernel_quantizer")}
+    assert len(binary) >= 9
+    # BinaryNet's first layer sees real pixels: LCE has no binary convolution for those, TensorFlow stores its bits.
+    assert {layer["name"] for layer in flatbuffer["layers"] if layer["packed"]} == binary - {"conv1"}
+    assert {layer["name"] for layer in saved_model["layers"] if layer["packed"]} == binary
+    for exported in (flatbuffer, saved_model):
+        real, noise = exported["agreements"]
+        assert (real["real"], noise["real"]) == (True, False)
+        assert real["source"].startswith(card.dataset)
+        assert real["top1"] >= 0.995
+
+    rows = road.measured["rows"]
+    assert [row["kind"] for row in rows] == ["keras", "savedmodel", "tflite"]
+    for row in rows:
+        assert row["error"] is None
+        assert row["preprocessing"] == card.preprocessing
+        # The validation of the last epoch saw the same pictures through the same preprocessing.
+        assert row["top1"] == pytest.approx(road.trained["metrics"]["val_top1"])
+    assert [row["top1_agreement"] for row in rows] == [None, 1.0, 1.0]
+
+
+def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
+    """The pictures' own bytes through `predict_bytes`, and through what `bopkit benchmark` does with a SavedModel."""
+    card = artifact.read_card(road.folder / "model")
+    dataset = open_dataset(card.dataset, data_dir)
+    encoded = [image for image, _ in dataset.read(dataset.test_split).take(12).as_numpy_iterator()]
+    evaluation = Evaluation(
+        dataset=dataset.name,
+        data_dir=str(data_dir),
+        split=dataset.test_split,
+        pictures=len(encoded),
+        batch_size=4,
+        classes=len(dataset.class_names),
+        input_shape=dataset.input_shape,
+        default_preprocessing=dataset.default_preprocessing,
+        preprocess_fn=None,
+    )
+    job = Job(str(road.folder / "model"), 1, 0, 1, 1.0, evaluation)
+    assert measure_in_child(job, tmp_path, lambda line: None).error is None
+    benchmarked = np.load(tmp_path / SCORES_FILE)
+
+    tf = import_tensorflow()
+    loaded = tf.saved_model.load(str(road.folder / "model" / "1"))
+    answer = loaded.signatures["predict_bytes"](image_bytes=tf.constant(encoded))
+    served = answer["probabilities"].numpy()
+    np.testing.assert_allclose(served, benchmarked, rtol=0, atol=1e-6)
+    top1 = [dataset.class_names[index] for index in benchmarked.argmax(axis=1)]
+    assert [names[0].decode() for names in answer["classes"].numpy()] == top1
+
+
+@pytest.mark.parametrize("command", ["train binarynet --dataset cifar10", "train alexnet --dataset imagenet2012"])
+def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_path):
+    """Its README's own: no `default` preprocessing for cifar10, and no name `alexnet`."""
+    options = ["--dry-run", "--hparams", "batch_size=4", "--data-dir", data_dir]
+    result = bopkit(*command.split(), *options, cwd=tmp_path)
+    assert succeeded(result) == ""
+    assert "dry run: everything builds and two steps ran" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_folder_of_its_own(data_dir, tmp_path):
+    options = "--hparams batch_size=50,epochs=1,filters=8,dense_units=16 --limit-steps 1".split()
+    result = bopkit("train", "binarynet", "--dataset", "cifar10", *options, "--data-dir", data_dir, cwd=tmp_path)
+    (model_file,) = succeeded(result).split()
+    (found,) = tmp_path.glob("runs/cifar10/binarynet/*/model.h5")
+    assert tmp_path / model_file == found
+    assert json.loads((found.parent / "config.json").read_text())["preprocessing"] == "resize_and_flip"
