@@ -1,7 +1,7 @@
 """Errors that bopkit expects: one clear line each, ending with what to type next.
 
 The command line turns every `BopkitError` into that line on stderr and its `exit_code`; `--debug` shows the
-traceback. Any other exception is a bug, or is translated in `bopkit.cli.errors`.
+traceback. Any other exception is a bug, or gets its clear line in `bopkit.failures`.
 """
 
 

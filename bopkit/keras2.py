@@ -69,7 +69,7 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(swallowed.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             swallowed.seek(0)
             os.write(stderr, swallowed.read())
             raise

@@ -1,13 +1,11 @@
-"""The one place where exceptions become one clear line and an exit code.
+"""How a command ends: one clear line on stderr and an exit code, whatever was raised.
 
 Exit codes: 1 for failures, 2 for usage, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
 
-import errno
 import functools
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from typing import Any
 import typer
 
 from bopkit.cli.output import say
-from bopkit.errors import BopkitError
+from bopkit.failures import translate
 
 debug = False
 """Whether `--debug` was given."""
@@ -44,57 +42,3 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(known.exit_code) from error
 
     return wrapper
-
-
-def translate(error: Exception) -> BopkitError:
-    """The clear form of any exception."""
-    if isinstance(error, BopkitError):
-        return error
-    text = _reason(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return _full_disk(error.filename)
-    if isinstance(error, PermissionError):
-        return BopkitError(f"No permission for {error.filename}.", "Choose another folder, or mend its permissions.")
-    if isinstance(error, OSError) and error.filename is not None:
-        return BopkitError(f"{error.filename}: {error.strerror}.", "Check the path.")
-    if isinstance(error, MemoryError):
-        return _out_of_memory()
-    # TensorFlow's own errors are told apart by name: importing it here would cost seconds.
-    if "No space left on device" in text or "File too large" in text:
-        return _full_disk(None)
-    if type(error).__name__ == "ResourceExhaustedError" or any(sign in text for sign in _SIGNS_OF_NO_MEMORY):
-        return _out_of_memory()
-    if type(error).__name__ in ("DataLossError", "NotFoundError"):
-        return BopkitError(
-            f"A file is damaged or missing: {text[:300]}.",
-            "If it belongs to a dataset, remove its folder and run `bopkit prepare DATASET`, or copy it again.",
-        )
-    return BopkitError(
-        f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."
-    )
-
-
-_SIGNS_OF_NO_MEMORY = ("OOM when allocating", "exception:Status: 1,")  # TensorFlow's, and oneDNN's out_of_memory
-
-
-def _reason(error: Exception) -> str:
-    """The error's own words in one line, without the places in the graph that TensorFlow and Keras add."""
-    lines = [line for line in _PLACE_IN_GRAPH.sub("", str(error)).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Graph execution error"):  # a listing of source lines, then the reason
-        lines = lines[-1:]
-    return " ".join(" ".join(lines).split())
-
-
-_PLACE_IN_GRAPH = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]( name:)?")
-
-
-def _full_disk(path: str | None) -> BopkitError:
-    where = f" while writing {path}" if path else ""
-    return BopkitError(f"The disk is full{where}.", "Free some space and run the command again.")
-
-
-def _out_of_memory() -> BopkitError:
-    return BopkitError(
-        "Out of memory.",
-        "To train, add `--hparams batch_size=` with half the size; else use smaller pictures, or a larger machine.",
-    )

@@ -23,7 +23,8 @@ from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.card import ModelCard
-from bopkit.errors import BopkitError, first_line
+from bopkit.errors import BopkitError
+from bopkit.failures import translate
 
 T = TypeVar("T")
 
@@ -35,11 +36,11 @@ def main(folder: str | Path) -> None:
     row = BenchmarkRow(artifact=job.artifact)
     try:
         measure(job, row, folder)
-    except BopkitError as error:
-        row.error, row.hint = error.message, error.hint
     except Exception as error:  # a runtime can raise anything; the row carries it
-        traceback.print_exc()
-        row.error = f"{type(error).__name__}: {first_line(error)}"
+        if not isinstance(error, BopkitError):
+            traceback.print_exc()
+        known = translate(error)
+        row.error, row.hint = known.message, known.hint
     files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
 
 

@@ -108,7 +108,7 @@ def open_dataset(
         UsageError: There is no such dataset.
         BopkitError: It is not prepared, or cannot be.
     """
-    if name in MODULES.names() or ("." in name and ":" not in name):
+    if name in MODULES.names() or ("." in name and not {"/", ":"} & set(name)):
         if version is not None:
             raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
         return MODULES.load(name)(data_dir)

@@ -7,9 +7,9 @@ import pytest
 from command_line import bopkit, failed
 from typer.testing import CliRunner
 
-from bopkit.cli.errors import translate
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
+from bopkit.failures import translate
 from bopkit.keras2 import import_tensorflow
 
 TRAIN = "train binarynet --dataset digits"
