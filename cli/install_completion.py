@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Annotated
 
 import typer
+import typer.completion
+
+from bopkit.errors import UsageError
 
 
 def install_completion(
     shell: Annotated[str | None, typer.Argument(help="bash, zsh, fish or powershell; default: this shell.")] = None,
 ) -> None:
-    """Install completion for a shell; the same as `bopkit --install-completion`."""
-    program = "from bopkit.cli import main; main()"
-    option = ["--install-completion", *([shell] if shell else [])]
-    raise typer.Exit(subprocess.run([sys.executable, "-c", program, *option], check=False).returncode)
+    """Install completion for a shell; `bopkit --install-completion` does it for this one."""
+    try:
+        installed, path = typer.completion.install(shell=shell, prog_name="bopkit", complete_var="_BOPKIT_COMPLETE")
+    except typer.Exit as error:
+        hint = "Name one: `bopkit install-completion bash`, zsh, fish or powershell."
+        raise UsageError(f"There is no completion for {shell or 'this shell'}.", hint) from error
+    typer.echo(f"{installed} completion installed in {path}; it takes effect in a new terminal")

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/packed_sizes.py [NETWORK ...] [--runs 30]
 
-Both files run in LCE's interpreter on one thread with its fastest settings (indirect BGEMM, XNNPACK), taking turns.
+Both files run in LCE's interpreter on one thread with indirect BGEMM, its fastest setting that changes no score, taking
+turns.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def interleaved_latencies_ms(flatbuffers, runs):
     """Milliseconds of one picture, `runs` times each, taking turns; one list a flatbuffer."""
     from larq_compute_engine.tflite.python.interpreter import Interpreter
 
-    interpreters = [Interpreter(each, 1, use_indirect_bgemm=True, use_xnnpack=True) for each in flatbuffers]
+    interpreters = [Interpreter(each, 1, use_indirect_bgemm=True) for each in flatbuffers]
     pictures = [
         np.random.default_rng(0).uniform(-1, 1, each.input_shapes[0]).astype(np.float32) for each in interpreters
     ]
