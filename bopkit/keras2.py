@@ -7,6 +7,7 @@ first touched. `select()` runs when bopkit is imported; `import_tensorflow()` wh
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def import_tensorflow() -> Any:
         raise BopkitError(f"TensorFlow does not import: {error}.", "Run `bopkit doctor`.") from error
     if quiet:
         tf.get_logger().setLevel("ERROR")
+        logging.getLogger("larq").setLevel(logging.ERROR)  # its advice on training meets every export
     return tf
 
 

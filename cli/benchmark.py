@@ -51,7 +51,8 @@ def benchmark(
     else:
         _print_report(report)
     for row in report.failed:
-        say(f"Error: {row.artifact}: {row.error} {row.hint or ''}".rstrip())
+        where = "" if row.artifact in (row.error or "") else f"{row.artifact}: "
+        say(f"Error: {where}{row.error} {row.hint or ''}".rstrip())
     if report.failed:
         raise typer.Exit(1)
 
@@ -90,7 +91,7 @@ def _print_report(report: BenchmarkReport) -> None:
 
 def _cells(row: BenchmarkRow) -> list[str]:
     if row.error is not None:
-        return [row.artifact, row.runtime, f"failed: {row.error}", *[""] * 8]
+        return [row.artifact, row.runtime, "failed", *[""] * 8]
     over_floor = f"{row.size_bytes / row.floor_bytes:.2f}" if row.size_bytes and row.floor_bytes else "-"
     return [
         row.artifact,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Annotated
 
 import typer
@@ -15,7 +17,8 @@ def install_completion(
 ) -> None:
     """Install completion for a shell; `bopkit --install-completion` does it for this one."""
     try:
-        installed, path = typer.completion.install(shell=shell, prog_name="bopkit", complete_var="_BOPKIT_COMPLETE")
+        with contextlib.redirect_stdout(io.StringIO()):  # Typer's own complaint; ours says what to type
+            installed, path = typer.completion.install(shell=shell, prog_name="bopkit", complete_var="_BOPKIT_COMPLETE")
     except typer.Exit as error:
         hint = "Name one: `bopkit install-completion bash`, zsh, fish or powershell."
         raise UsageError(f"There is no completion for {shell or 'this shell'}.", hint) from error

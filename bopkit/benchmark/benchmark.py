@@ -113,7 +113,7 @@ def _plan_evaluation(
     if name is None:
         for option, value in {"split": split, "preprocess_fn": preprocess_fn, "limit": limit}.items():
             if value is not None:
-                raise UsageError(f"{option} needs a dataset.", "Name one with --dataset.")
+                raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
         return None
     dataset = open_dataset(name, data_dir)
     split = split or dataset.test_split

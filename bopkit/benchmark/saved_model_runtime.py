@@ -9,7 +9,7 @@ import numpy as np
 
 from bopkit.benchmark.runtime import Runtime, picture_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, first_line
 
 SIGNATURE = "serving_default"
 
@@ -25,7 +25,12 @@ class SavedModelRuntime(Runtime):
 
     def load(self, path: Path) -> None:
         """Load a version directory."""
-        loaded = self._tf.saved_model.load(str(path))
+        try:
+            loaded = self._tf.saved_model.load(str(path))
+        except (OSError, self._tf.errors.OpError) as error:
+            raise BopkitError(
+                f"{path} is no whole SavedModel: {first_line(error).rstrip('.')}.", "Copy it again, or export it again."
+            ) from error
         if SIGNATURE not in loaded.signatures:
             raise BopkitError(
                 f"{path} has no signature {SIGNATURE!r}.", "Export it again, or add one to the SavedModel."
