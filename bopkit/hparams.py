@@ -14,9 +14,6 @@ H = TypeVar("H", bound="HParams")
 MAX_COUNT = 1_000_000
 """Largest number of epochs, pictures or filters: beyond it a typing error is likelier than a wish."""
 
-MAX_SEED = 2**31 - 2
-"""Largest seed: TensorFlow and NumPy take 32 bits, and 0 is moved up by one."""
-
 
 class HParams(BaseModel):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.

@@ -12,10 +12,11 @@ from bopkit.architecture import Architecture
 from bopkit.card import ModelCard, package_versions
 from bopkit.data.preprocessing import SMALL_PICTURE_PX, get_preprocessing
 from bopkit.errors import UsageError
-from bopkit.hparams import MAX_SEED, override
+from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 from bopkit.registry import MODELS
+from bopkit.seeds import check_seed
 
 CALIBRATION_PICTURES = 16
 """Pictures whose statistics batch norm starts from: enough for a standard deviation, few enough for a laptop."""
@@ -62,8 +63,7 @@ def init_model(
         raise UsageError(f"{path} does not end in .h5.", f"Write `-o {path.stem or 'model'}.h5`.")
     if min(*shape, classes) < 1:
         raise UsageError("Sizes and class count must be at least 1.", "Write for instance `--input-shape 32,32,3`.")
-    if not 0 <= seed <= MAX_SEED:
-        raise UsageError(f"Seed {seed} is out of range.", f"Use a number from 0 to {MAX_SEED}.")
+    check_seed(seed)
     architecture.check_input_shape(shape, "Leave out --input-shape for the network's own.")
     small = max(shape[:2]) <= SMALL_PICTURE_PX or shape[2] != 3
     preprocessing = get_preprocessing("resize" if small else "imagenet", shape)

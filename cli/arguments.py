@@ -10,6 +10,7 @@ import typer
 from bopkit.data.catalogue import DATASETS
 from bopkit.errors import UsageError
 from bopkit.registry import MODELS
+from bopkit.seeds import MAX_SEED
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -43,7 +44,7 @@ HparamsSet = Annotated[
 Hparams = Annotated[
     list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 2, help="Seeds everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seeds everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

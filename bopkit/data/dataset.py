@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bopkit.data.catalogue import DATASETS, DatasetFacts
+from bopkit.data.catalogue import DatasetFacts
 from bopkit.errors import UsageError
 from bopkit.progress import Progress, silent
 from bopkit.registry import Registry
@@ -137,8 +137,3 @@ def prepare_datasets(
         BopkitError: A dataset cannot be downloaded, or files that only its owner hands out are missing.
     """
     return [open_dataset(name, data_dir, prepare=True, progress=progress) for name in names]
-
-
-def known_names() -> list[str]:
-    """Names in the catalogue."""
-    return list(DATASETS)

@@ -17,7 +17,7 @@ from typing import Any
 
 from bopkit import keras2
 from bopkit.data.catalogue import DATASETS, DatasetFacts, facts_of_pictures
-from bopkit.data.dataset import Dataset, known_names
+from bopkit.data.dataset import Dataset
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
@@ -92,10 +92,10 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     try:
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise unknown_name("dataset", name, known_names(), "bopkit datasets") from error
+        raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
     except (AssertionError, ValueError) as error:
         if version is None:
-            raise unknown_name("dataset", name, known_names(), "bopkit datasets") from error
+            raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 

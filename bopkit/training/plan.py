@@ -11,9 +11,10 @@ from bopkit.architecture import Architecture
 from bopkit.card import ModelCard, package_versions
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.errors import UsageError
-from bopkit.hparams import MAX_SEED, HParams, override
+from bopkit.hparams import HParams, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
+from bopkit.seeds import check_seed
 from bopkit.training.devices import select_device
 
 EVALUATION_BATCH_SIZE = 100
@@ -122,8 +123,7 @@ def plan_run(
         UsageError: A name or value is wrong.
         BopkitError: The dataset is not prepared and cannot be.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise UsageError(f"Seed {seed} is out of range.", f"Use a number from 0 to {MAX_SEED}.")
+    check_seed(seed)
     if limit_steps is not None and limit_steps < 1:
         raise UsageError(f"limit_steps is {limit_steps}.", "Use a number from 1.")
     architecture: Architecture = MODELS.load(model)
