@@ -13,6 +13,10 @@ from bopkit import keras2
 
 _FUNCTIONS = {
     "train_model": "bopkit.training",
+    "run_sweep": "bopkit.sweep",
+    "evaluate_model": "bopkit.evaluate",
+    "list_runs": "bopkit.runs",
+    "plot_runs": "bopkit.plot",
     "export_model": "bopkit.export",
     "benchmark_artifacts": "bopkit.benchmark",
     "init_model": "bopkit.initialise",
@@ -23,6 +27,7 @@ _FUNCTIONS = {
     "prepare_datasets": "bopkit.data",
     "load_model": "bopkit.model_file",
     "diagnose": "bopkit.doctor",
+    "measure_throughput": "bopkit.throughput",
     "serve_tensorboard": "bopkit.tensorboard",
 }
 """Public functions and the modules that define them: a module is imported when its function is asked for."""

@@ -19,9 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with scratch_directory(path.parent) as folder:
         scratch = folder / path.name
         yield scratch
-        # A crash of the machine must not leave a renamed, empty file. Windows syncs only what is open for writing.
-        with open(scratch, "r+b") as written:
-            os.fsync(written.fileno())
+        sync(folder)
         os.replace(scratch, path)
 
 
@@ -34,6 +32,13 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync(folder: Path) -> None:
+    """Make sure that the files of a folder are on the disk: a crash of the machine must not leave them empty."""
+    for path in folder.iterdir():
+        with open(path, "r+b") as written:  # Windows syncs only what is open for writing
+            os.fsync(written.fileno())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -18,23 +18,34 @@ MAX_COUNT = 1_000_000
 class HParams(BaseModel):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.
 
-    Schedules run over the steps of the whole run: `*_end` decays linearly to that value at their end;
+    Schedules run over the steps of the whole run: `*_end` goes linearly to that value at their end;
     `gamma_decay_rate` multiplies gamma every `gamma_decay_epochs` epochs (staircase). Without either, constant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    optimizer: Literal["bop", "latent"] = Field(
-        "bop", description="bop flips binary kernels; latent trains latent weights with Adam"
+    optimizer: Literal["bop", "latent", "bop2nd", "cema"] = Field(
+        "bop", description="bop, bop2nd and cema flip binary kernels; latent trains latent weights with Adam"
     )
     epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
     batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures a step")
-    threshold: float = Field(1e-8, ge=0, description="Bop's tau: |m| above it flips a weight")
-    gamma: float = Field(1e-4, gt=0, le=1, description="Bop's rate of the moving average of gradients")
+    threshold: float = Field(1e-8, ge=0, description="tau of bop and bop2nd: a signal above it flips a weight")
+    threshold_end: float | None = Field(None, ge=0, description="tau at the end of the run, linear")
+    at_zero: Literal["keep", "original"] = Field(
+        "keep", description="tau 0, signal 0: keep the weight, or make it +1 as the paper's code (bop, bop2nd)"
+    )
+    gamma: float = Field(1e-4, gt=0, le=1, description="rate of the moving average of gradients; cema: of its first")
     gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the end of the run, linear decay")
     gamma_decay_rate: float | None = Field(None, gt=0, le=1, description="factor of a staircase decay of gamma")
     gamma_decay_epochs: int | None = Field(None, ge=1, le=MAX_COUNT, description="epochs a stair")
-    learning_rate: float = Field(gt=0, description="Adam's, for all variables that are not binary")
+    sigma: float = Field(1e-3, gt=0, le=1, description="bop2nd's rate of the moving average of squared gradients")
+    sigma_end: float | None = Field(None, gt=0, le=1, description="sigma at the end of the run, linear")
+    moments: Literal["biased", "unbiased"] = Field(
+        "biased", description="bop2nd's moving averages as they are, or corrected for their start from zero"
+    )
+    alpha: float = Field(1e-3, gt=0, le=1, description="rate of cema's second moving average")
+    alpha_end: float | None = Field(None, gt=0, le=1, description="alpha at the end of the run, linear")
+    learning_rate: float = Field(gt=0, description="Adam's, for all variables that are not flipped")
     learning_rate_end: float | None = Field(None, gt=0, description="Adam's at the end of the run, linear decay")
 
     @field_validator("*", mode="before")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -13,15 +14,20 @@ from bopkit import keras2
 from bopkit.card import package_versions
 from bopkit.cli import (
     benchmark,
+    data,
     datasets,
     doctor,
     errors,
+    evaluate,
     export,
     hparams,
     init,
     install_completion,
     models,
+    plot,
     prepare,
+    runs,
+    sweep,
     tensorboard,
     train,
 )
@@ -32,20 +38,30 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for name, function in (
-    ("train", train.train),
-    ("export", export.export),
-    ("benchmark", benchmark.benchmark),
-    ("init", init.init),
-    ("models", models.models),
-    ("hparams", hparams.hparams),
-    ("datasets", datasets.datasets),
-    ("prepare", prepare.prepare),
-    ("tensorboard", tensorboard.tensorboard),
-    ("doctor", doctor.doctor),
-    ("install-completion", install_completion.install_completion),
-):
-    app.command(name)(errors.reported(function))
+data_app = typer.Typer(help="List, prepare and preview datasets.", no_args_is_help=True)
+_COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
+    (app, "train", train.train),
+    (app, "sweep", sweep.sweep),
+    (app, "evaluate", evaluate.evaluate),
+    (app, "runs", runs.runs),
+    (app, "plot", plot.plot),
+    (app, "export", export.export),
+    (app, "benchmark", benchmark.benchmark),
+    (app, "init", init.init),
+    (app, "models", models.models),
+    (app, "hparams", hparams.hparams),
+    (app, "datasets", datasets.datasets),
+    (app, "prepare", prepare.prepare),
+    (data_app, "list", data.list_),
+    (data_app, "prepare", data.prepare),
+    (data_app, "preview", data.preview),
+    (app, "tensorboard", tensorboard.tensorboard),
+    (app, "doctor", doctor.doctor),
+    (app, "install-completion", install_completion.install_completion),
+)
+for group, name, function in _COMMANDS:
+    group.command(name)(errors.reported(function))
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

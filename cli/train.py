@@ -39,8 +39,44 @@ def train(
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs.")] = True,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="auto|cpu|gpu[:N]|cpu*N", help="Where to compute; cpu*N: N virtual devices."),
+    ] = "auto",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy", metavar="auto|one|mirrored|multiworker|tpu", help="auto: every GPU and every worker there is."
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device multiplies it."
+        ),
+    ] = None,
+    jit: Annotated[bool, typer.Option("--jit", help="Compile forward and backward pass with XLA.")] = False,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Compute a batch in N parts; Bop steps once a batch.")
+    ] = 1,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="Batch norm over the batches of all replicas together.")
+    ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Kernels that repeat bit for bit; slower on a GPU.")
+    ] = False,
     seed: Seed = 0,
+    checkpoint_every: Annotated[
+        float, typer.Option("--checkpoint-every", metavar="MINUTES", help="Also inside an epoch; 0.1 is six seconds.")
+    ] = 10.0,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Checkpoints to keep.")] = 2,
+    early_stop: Annotated[
+        int | None,
+        typer.Option("--early-stop", min=1, help="End after N epochs without a better validation top-1."),
+    ] = None,
+    log_every: Annotated[
+        int, typer.Option("--log-every", min=1, help="Steps between two rows with the flips of each layer.")
+    ] = 50,
     limit_steps: Annotated[
         int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
     ] = None,
@@ -67,7 +103,17 @@ def train(
         validationset=validationset,
         tensorboard=tensorboard,
         device=device,
+        strategy=strategy,
+        precision=precision,
+        jit=jit,
+        accumulate=accumulate,
+        sync_batch_norm=sync_batch_norm,
+        deterministic=deterministic,
         seed=seed,
+        checkpoint_every_minutes=checkpoint_every,
+        keep=keep,
+        early_stop=early_stop,
+        log_every=log_every,
         limit_steps=limit_steps,
         dry_run=dry_run,
         progress=say,

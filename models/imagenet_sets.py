@@ -1,8 +1,15 @@
-"""Hyper-parameter sets that the paper's three ImageNet networks share (arXiv 1906.02107)."""
+"""Hyper-parameter sets that the three ImageNet networks share.
+
+`bop` is that of Helwegen et al. 2019 (arXiv 1906.02107), `bop2nd` that of Suarez-Ramirez et al. 2021 (arXiv
+2104.05124, the set `bop2ndOrder_ImageNet` of its code). For `cema` and `latent` we know of no published settings for
+these networks: our choice.
+"""
 
 from __future__ import annotations
 
 from bopkit.hparams import HParams
+
+_ADAM = {"learning_rate": 2.5e-3, "learning_rate_end": 5e-6}
 
 
 def bop(epochs: int) -> HParams:
@@ -11,12 +18,42 @@ def bop(epochs: int) -> HParams:
     Args:
         epochs: The only setting that differs between the networks.
     """
+    return HParams(epochs=epochs, batch_size=1024, threshold=1e-8, gamma=1e-4, gamma_end=1e-6, **_ADAM)
+
+
+def bop2nd(epochs: int) -> HParams:
+    """Second-order Bop, biased: gamma and the learning rate fall, sigma and tau rise, all linearly.
+
+    Args:
+        epochs: The only setting that differs between the networks.
+    """
     return HParams(
+        optimizer="bop2nd",
         epochs=epochs,
         batch_size=1024,
         threshold=1e-8,
+        threshold_end=1e-5,
         gamma=1e-4,
-        gamma_end=1e-6,
-        learning_rate=2.5e-3,
-        learning_rate_end=5e-6,
+        gamma_end=1e-9,
+        sigma=1e-5,
+        sigma_end=1e-2,
+        **_ADAM,
     )
+
+
+def cema(epochs: int) -> HParams:
+    """Cascaded moving averages with the linear decay of its paper's ImageNet runs (arXiv 2303.02452).
+
+    Args:
+        epochs: The only setting that differs between the networks.
+    """
+    return HParams(optimizer="cema", epochs=epochs, batch_size=1024, gamma=0.1, alpha=1e-3, alpha_end=1e-6, **_ADAM)
+
+
+def latent(epochs: int) -> HParams:
+    """Latent weights: Adam on all variables, at the learning rates that Bop's set gives the real ones.
+
+    Args:
+        epochs: The only setting that differs between the networks.
+    """
+    return HParams(optimizer="latent", epochs=epochs, batch_size=1024, **_ADAM)

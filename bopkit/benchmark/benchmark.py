@@ -10,11 +10,11 @@ import numpy as np
 
 from bopkit import artifact
 from bopkit.benchmark.child import measure_in_child
+from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job
 from bopkit.benchmark.metrics import TOP_K, share_within_tolerance, top1_agreement, top_k_accuracy
 from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.card import ModelCard
-from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
 
@@ -115,28 +115,7 @@ def _plan_evaluation(
             if value is not None:
                 raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
         return None
-    dataset = open_dataset(name, data_dir)
-    split = split or dataset.test_split
-    if not split:
-        raise UsageError(f"Dataset {name} has no test split.", "Name a split, for instance `train[90%:]`.")
-    if preprocess_fn == "default":
-        preprocess_fn = dataset.default_preprocessing
-    if preprocess_fn is not None:
-        get_preprocessing(preprocess_fn, dataset.input_shape)
-    pictures = dataset.count(split)
-    if pictures == 0:
-        raise UsageError(f"Split {split} of dataset {name} is empty.", "Name another split.")
-    return Evaluation(
-        dataset=name,
-        data_dir=str(data_dir) if data_dir else None,
-        split=split,
-        pictures=min(pictures, limit or pictures),
-        batch_size=batch_size,
-        classes=len(dataset.class_names),
-        input_shape=dataset.input_shape,
-        default_preprocessing=dataset.default_preprocessing,
-        preprocess_fn=preprocess_fn,
-    )
+    return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size)
 
 
 def _measure_all(jobs: Sequence[Job], progress: Progress) -> tuple[list[BenchmarkRow], str | None]:

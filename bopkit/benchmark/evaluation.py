@@ -12,7 +12,7 @@ from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
 from bopkit.benchmark.runtime import Runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
 PROGRESS_EVERY_S = 5.0
@@ -23,6 +23,66 @@ class PreprocessingChoice(NamedTuple):
 
     name: str
     source: str
+
+
+def plan_evaluation(
+    name: str,
+    data_dir: str | Path | None,
+    split: str | None,
+    preprocess_fn: str | None,
+    limit: int | None,
+    batch_size: int,
+) -> Evaluation:
+    """Open a dataset and check what is asked of it, before any artifact is loaded.
+
+    Args:
+        name: Name of a prepared dataset.
+        data_dir: Where TFDS keeps prepared datasets; None for its default.
+        split: Split of the dataset; None for its test split.
+        preprocess_fn: Name of a preprocessing, `default` for the dataset's; None for each artifact's own.
+        limit: Measure on that many pictures; None for all.
+        batch_size: Pictures at a time.
+
+    Raises:
+        UsageError: An unknown name, or a split without pictures.
+        BopkitError: The dataset is not prepared.
+    """
+    dataset = open_dataset(name, data_dir)
+    split = split or dataset.test_split
+    if not split:
+        raise UsageError(f"Dataset {name} has no test split.", "Name a split, for instance `train[90%:]`.")
+    if preprocess_fn == "default":
+        preprocess_fn = dataset.default_preprocessing
+    if preprocess_fn is not None:
+        get_preprocessing(preprocess_fn, dataset.input_shape)
+    pictures = dataset.count(split)
+    if pictures == 0:
+        raise UsageError(f"Split {split} of dataset {name} is empty.", "Name another split.")
+    return Evaluation(
+        dataset=name,
+        data_dir=str(data_dir) if data_dir else None,
+        split=split,
+        pictures=min(pictures, limit or pictures),
+        batch_size=batch_size,
+        classes=len(dataset.class_names),
+        input_shape=dataset.input_shape,
+        default_preprocessing=dataset.default_preprocessing,
+        preprocess_fn=preprocess_fn,
+    )
+
+
+def count_classes(scores: np.ndarray, path: Path) -> int:
+    """The number of classes of an artifact, by its scores of one picture.
+
+    Raises:
+        BopkitError: It is no classifier.
+    """
+    if scores.ndim != 2 or len(scores) != 1:
+        raise BopkitError(
+            f"{path} answers one picture with an array of shape {list(scores.shape)}, not [1, classes].",
+            "bopkit measures classifiers: one vector of scores a picture.",
+        )
+    return scores.shape[1]
 
 
 def check_classes(evaluation: Evaluation, classes: int) -> None:

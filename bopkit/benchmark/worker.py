@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from bopkit import artifact, files
-from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, evaluate
+from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate
 from bopkit.benchmark.host import peak_memory_bytes
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
 from bopkit.benchmark.report import BenchmarkRow
@@ -78,12 +78,7 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
     row.input_shape = runtime.input_shape
     picture = random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0))
     row.first_inference_ms, scores = _timed(lambda: runtime.predict(picture))
-    if scores.ndim != 2 or len(scores) != 1:
-        raise BopkitError(
-            f"{path} answers one picture with an array of shape {list(scores.shape)}, not [1, classes].",
-            "bopkit measures classifiers: one vector of scores a picture.",
-        )
-    row.classes = scores.shape[1]
+    row.classes = count_classes(scores, path)
     return picture
 
 

@@ -7,15 +7,17 @@ Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, 
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bopkit.data.catalogue import DatasetFacts
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
 from bopkit.registry import Registry
 
+T = TypeVar("T")
 MODULES = Registry("dataset", "open_dataset", "bopkit datasets")
 MODULES.register("digits", "bopkit.data.digits")
 
@@ -53,6 +55,11 @@ class Dataset(abc.ABC):
         return self.facts.default_preprocessing
 
     @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width in pixels that all pictures have as stored; None where they differ or are not known."""
+        return None
+
+    @property
     def test_split(self) -> str:
         """The split that training should not see; empty if there is none."""
         return self.facts.test_split
@@ -76,13 +83,20 @@ class Dataset(abc.ABC):
             UsageError: There is no such split.
         """
 
+    def explain_unreadable(self, split: str) -> BopkitError:
+        """What to tell a user when a split cannot be read; subclasses name the file."""
+        return BopkitError(
+            f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.", "Prepare it again."
+        )
+
     def check_labels(self, split: str) -> None:
         """Make sure that a split has labels; TFDS gives the pictures of some test splits the label -1.
 
         Raises:
             UsageError: It has none, or there is no such split.
+            BopkitError: It cannot be read.
         """
-        for _, label in self.read(split).take(1):
+        for _, label in readable(self.read(split).take(1), self, split):
             if int(label) < 0:
                 raise UsageError(f"Split {split} of dataset {self.name} has no labels.", "Name or keep another split.")
 
@@ -118,6 +132,36 @@ def open_dataset(
     if prepare:
         tfds_dataset.prepare(builder, progress or silent)
     return tfds_dataset.TfdsDataset(builder)
+
+
+def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
+    """Iterate over batches of a dataset; only what goes wrong in reading them is explained, not what is done with them.
+
+    Raises:
+        BopkitError: A file of the split is damaged or missing, or one of its pictures cannot be decoded.
+    """
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:  # TensorFlow's are told apart by name and text: they carry no file name
+            kind, text = type(error).__name__, str(error)
+            if kind == "InvalidArgumentError" and _DECODING.search(text):
+                raise BopkitError(
+                    f"Dataset {dataset.name} cannot be read: split {split} holds a picture that is no JPEG or PNG, or "
+                    "is damaged.",
+                    "Mend or remove that picture, then prepare the dataset again.",
+                ) from error
+            if kind in ("DataLossError", "NotFoundError") or _RECORDS_MISSING in text:
+                raise dataset.explain_unreadable(split) from error
+            raise
+        yield batch
+
+
+_DECODING = re.compile("Decode(Image|AndCropJpeg|Jpeg|Png)|ExtractJpegShape")
+_RECORDS_MISSING = "Input dataset was expected to contain"  # tf.data's assert_cardinality, which TFDS adds
 
 
 def prepare_datasets(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.data.dataset import Dataset
-from bopkit.data.preprocessing import Preprocessing
+from bopkit.data.dataset import Dataset, readable
+from bopkit.data.preprocessing import SMALL_PICTURE_PX, Preprocessing
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -31,25 +31,36 @@ def training_batches(
     seed: int,
     first_epoch: int,
     epochs: int,
+    first_step: int = 0,
+    replicas: int = 1,
+    worker: int = 0,
+    workers: int = 1,
     cache: str | None = None,
     progress: Progress = silent,
 ) -> Any:
     """Batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
+    A step takes `replicas / workers` elements from each worker's pipeline. Order and augmentation depend on neither
+    number: what all workers together take in a step is what a single one would take.
+
     Args:
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
-        preprocessing: Its `train` makes the network's input.
-        batch_size: Pictures a batch; an incomplete last batch of an epoch is left out.
-        steps_per_epoch: Batches an epoch.
+        preprocessing: Its `augment` and `finish` make the network's input.
+        batch_size: Pictures a step, over all replicas and workers; an incomplete last batch of an epoch is left out.
+        steps_per_epoch: Steps an epoch.
         seed: Seeds order and augmentation.
         first_epoch: Epochs that are already trained.
         epochs: Epochs of the whole run.
+        first_step: Steps of `first_epoch` that are already trained.
+        replicas: Replicas of the model over all workers; divides `batch_size`.
+        worker: Number of this worker, from 0: of the order it takes every picture at `worker` modulo `workers`.
+        workers: Processes that train together; divides `replicas`.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
 
     Returns:
-        A `tf.data.Dataset` of (float32 [batch_size, H, W, C], int64 [batch_size]).
+        A `tf.data.Dataset` of (float32 [batch_size / replicas, H, W, C], int64 [batch_size / replicas]).
     """
     tf = import_tensorflow()
     pictures = dataset.read(split)
@@ -59,19 +70,47 @@ def training_batches(
         pictures = _cached_in(Path(cache), dataset, split, progress)
     pictures = pictures.enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
+    pictures_a_step = batch_size // workers  # of this worker
 
-    def one_epoch(epoch: Any) -> Any:
-        def augment(index: Any, picture: tuple[Any, Any]) -> tuple[Any, Any]:
-            image, label = picture
-            return preprocessing.train(image, tf.random.fold_in(tf.stack([seed, epoch]), index)), label
-
+    def shuffled(epoch: Any) -> Any:
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
-        shuffled = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False)
-        batches = shuffled.map(augment, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
-        return batches.take(steps_per_epoch)
+        mine = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False).shard(workers, worker)
+        trained = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
+        rest = mine.take(steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
-    return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+    # A large picture is finished at once, while a core's cache holds it; of small ones a whole batch together.
+    large = max(preprocessing.input_shape[:2]) > SMALL_PICTURE_PX
+
+    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
+        index, (image, label) = numbered
+        pixels = preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size)
+        return preprocessing.finish(pixels) if large else pixels, label
+
+    def finish(pixels: Any, labels: Any) -> tuple[Any, Any]:
+        return preprocessing.finish(pixels), labels
+
+    # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
+    inputs = tf.data.Dataset.range(first_epoch, epochs).flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
+    batches = inputs.batch(batch_size // replicas, drop_remainder=True)
+    if not large:
+        batches = batches.map(finish, tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
+    """The seed with which training augments a picture: int64 [2].
+
+    Args:
+        seed: The run's seed.
+        epoch: int64 []; the epoch, from 0.
+        index: int64 []; the picture's place in its split, from 0.
+    """
+    tf = import_tensorflow()
+    return tf.random.fold_in(tf.stack([seed, epoch]), index)
 
 
 def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -> Any:
@@ -85,7 +124,7 @@ def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -
         progress(f"filling the cache {target} with {identity}")
         with files.scratch_directory(folder) as scratch:
             (scratch / "copy").mkdir()
-            for _ in dataset.read(split).cache(str(scratch / "copy" / "pictures")):
+            for _ in readable(dataset.read(split).cache(str(scratch / "copy" / "pictures")), dataset, split):
                 pass
             try:
                 (scratch / "copy").rename(target)
@@ -96,7 +135,13 @@ def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -
 
 
 def evaluation_batches(
-    dataset: Dataset, split: str, preprocessing: Preprocessing, batch_size: int, limit: int | None = None
+    dataset: Dataset,
+    split: str,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    limit: int | None = None,
+    worker: int = 0,
+    workers: int = 1,
 ) -> Any:
     """Batches of a split in its own order, the incomplete last one included.
 
@@ -105,7 +150,9 @@ def evaluation_batches(
         split: For instance `test`.
         preprocessing: Its `evaluate` makes the network's input.
         batch_size: Pictures a batch.
-        limit: Stop after that many pictures.
+        limit: Stop after that many pictures, over all workers.
+        worker: Number of this worker, from 0: it takes every picture at `worker` modulo `workers`.
+        workers: Processes that evaluate together.
 
     Returns:
         A `tf.data.Dataset` of (float32 [n, H, W, C], int64 [n]).
@@ -114,6 +161,7 @@ def evaluation_batches(
     pictures = dataset.read(split)
     if limit is not None:
         pictures = pictures.take(limit)
+    pictures = pictures.shard(workers, worker)
     inputs = pictures.map(
         lambda image, label: (preprocessing.evaluate(image), label), num_parallel_calls=tf.data.AUTOTUNE
     )

@@ -11,6 +11,7 @@ import logging
 import shutil
 import sys
 import tarfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from bopkit.progress import Progress
 
 REACHABLE_WITHIN_S = 5.0
 """Patience with a server before a download: TFDS itself retries for minutes without a network."""
+
+FIND_DAMAGE_WITHIN_S = 20.0
+"""Patience with the search for a damaged file, of which TensorFlow tells the offset but not the name."""
 
 
 class TfdsDataset(Dataset):
@@ -52,20 +56,81 @@ class TfdsDataset(Dataset):
         """`name/config/version`."""
         return self._builder.info.full_name
 
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width of all pictures, where the builder's features state them."""
+        height, width, _ = self._builder.info.features["image"].shape
+        return (height, width) if height and width else None
+
     def count(self, split: str) -> int:
         """Number of pictures of a split."""
         return int(self._checked(split).num_examples)
 
     def read(self, split: str) -> Any:
-        """A `tf.data.Dataset` of (scalar string, int64 [])."""
+        """A `tf.data.Dataset` of (scalar string, int64 []).
+
+        Raises:
+            UsageError: There is no such split.
+            BopkitError: A file is missing or has lost its end: known here, not after hours of an epoch.
+        """
         import tensorflow_datasets as tfds
 
         self._checked(split)
+        self._check_files(split)
         examples = self._builder.as_dataset(
             split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()}
         )
         tf = import_tensorflow()
         return examples.map(lambda example: (example["image"], example["label"]), num_parallel_calls=tf.data.AUTOTUNE)
+
+    def explain_unreadable(self, split: str) -> BopkitError:
+        """The error that names the damaged file, if it is found within `FIND_DAMAGE_WITHIN_S`."""
+        try:
+            self._check_files(split)
+        except BopkitError as error:
+            return error
+        return self._unreadable(self._corrupt_file(split))
+
+    def _unreadable(self, path: str | None) -> BopkitError:
+        exists = import_tensorflow().io.gfile.exists
+        state = "a file is damaged" if path is None else f"{path} is {'damaged' if exists(path) else 'missing'}"
+        return BopkitError(
+            f"Dataset {self.name} cannot be read: {state}.",
+            f"Remove {self._builder.data_path} and run `{_prepare_command(self._builder)}`, or copy it again.",
+        )
+
+    def _files(self, split: str) -> list[str]:
+        return list(dict.fromkeys(str(each.filename) for each in self._checked(split).file_instructions))
+
+    def _check_files(self, split: str) -> None:
+        """Raise a BopkitError if a file is missing or empty, or a whole split is shorter than its pictures."""
+        gfile = import_tensorflow().io.gfile
+        files = self._files(split)
+        sizes = [gfile.stat(path).length if gfile.exists(path) else 0 for path in files]
+        if 0 in sizes:
+            raise self._unreadable(files[sizes.index(0)])
+        # TFRecord files are longer than their records; those of other formats may be compressed.
+        splits = self._builder.info.splits
+        if split in list(splits) and self._is_tfrecord() and sum(sizes) < int(splits[split].num_bytes):
+            raise self._unreadable(self._corrupt_file(split))
+
+    def _is_tfrecord(self) -> bool:
+        return bool(self._builder.info.file_format.value == "tfrecord")
+
+    def _corrupt_file(self, split: str) -> str | None:
+        """The first file of a split that does not read to its end with sound checksums; None if none is found soon."""
+        if not self._is_tfrecord():
+            return None
+        tf = import_tensorflow()
+        give_up = time.monotonic() + FIND_DAMAGE_WITHIN_S
+        for path in self._files(split):
+            try:
+                for _ in tf.data.TFRecordDataset(path).batch(64):
+                    if time.monotonic() > give_up:
+                        return None
+            except tf.errors.OpError:
+                return path
+        return None
 
     def _checked(self, split: str) -> Any:
         try:
@@ -82,9 +147,11 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
 
     Raises:
         UsageError: TFDS has no such builder or version.
+        BopkitError: The dataset's own description is damaged.
     """
     import_tensorflow()
     import tensorflow_datasets as tfds
+    from google.protobuf import json_format  # type: ignore[import-untyped]
 
     if keras2.quiet:  # TFDS warns of a folder without a dataset; what to do about it is in our own errors
         logging.getLogger("absl").setLevel(logging.ERROR)
@@ -93,6 +160,11 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
+    except json_format.ParseError as error:
+        raise BopkitError(
+            f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
+            f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
+        ) from error
     except (AssertionError, ValueError) as error:
         if version is None:
             raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error

@@ -1,7 +1,7 @@
-"""Optimizers: Bop on the binary kernels, Adam on the rest, every variable claimed exactly once.
+"""Optimizers: one that flips the binary kernels, Adam on the rest, every variable claimed exactly once.
 
-`from bopkit.optim import Bop, CaseOptimizer` gives larq's classes; they are loaded when they are first asked for, so
-that importing this package imports no TensorFlow.
+`Bop`, `Bop2nd`, `CEMA` and larq's `CaseOptimizer` are loaded when they are first asked for, so that importing this
+package imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,22 +11,30 @@ from typing import Any
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim.claims import Claim, make_optimizer
 from bopkit.optim.kernels import binary_kernel, binary_layers, set_binary_kernels_to_signs
+from bopkit.optim.schedules import hyper_values
 
 __all__ = [
+    "CEMA",
     "Bop",
+    "Bop2nd",
     "CaseOptimizer",
     "Claim",
     "binary_kernel",
     "binary_layers",
+    "hyper_values",
     "make_optimizer",
     "set_binary_kernels_to_signs",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Bop", "CaseOptimizer"):
+    if name in ("Bop", "Bop2nd", "CEMA"):
+        from bopkit.optim import flipping
+
+        return getattr(flipping, name)
+    if name == "CaseOptimizer":
         import_tensorflow()
         import larq.optimizers
 
-        return getattr(larq.optimizers, name)
+        return larq.optimizers.CaseOptimizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 from bopkit.errors import BopkitError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
+from bopkit.optim.schedules import gamma_schedule, linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Claim:
     Attributes:
         variable: Name of the variable.
         shape: Its shape.
-        optimizer: `Bop` or `Adam`.
+        optimizer: `Bop`, `Bop2nd`, `CEMA` or `Adam`.
     """
 
     variable: str
@@ -26,7 +27,9 @@ class Claim:
 
 
 def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[Any, list[Claim]]:
-    """Make the optimizer of a network, with its schedules, and say what it trains with what.
+    """Make the optimizer of a network, with its schedules and all its variables, and say what it trains with what.
+
+    The variables are there before the first step, so that a checkpoint is whole whenever it is written.
 
     Args:
         model: A built `tf.keras.Model`.
@@ -34,43 +37,50 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
         steps_per_epoch: Steps an epoch; schedules count steps.
 
     Returns:
-        A legacy Keras optimizer (larq's `CaseOptimizer` for Bop), and one claim a trainable variable.
+        A legacy Keras optimizer (larq's `CaseOptimizer`, or Adam alone for latent weights), and one claim a trainable
+        variable.
 
     Raises:
-        BopkitError: Bop would get no variable.
+        BopkitError: No variable is marked for an optimizer that flips.
     """
     tf = import_tensorflow()
-    from larq.optimizers import Bop, CaseOptimizer
+    from larq.optimizers import CaseOptimizer
 
     steps = steps_per_epoch * hparams.epochs
-    adam = tf.keras.optimizers.legacy.Adam(_linear(hparams.learning_rate, hparams.learning_rate_end, steps))
+    adam = tf.keras.optimizers.legacy.Adam(linear(hparams.learning_rate, hparams.learning_rate_end, steps))
     if hparams.optimizer == "latent":
-        return adam, [_claim(variable, "Adam") for variable in model.trainable_variables]
-    if hparams.gamma_decay_rate is not None and hparams.gamma_decay_epochs is not None:
-        gamma = tf.keras.optimizers.schedules.ExponentialDecay(
-            hparams.gamma, hparams.gamma_decay_epochs * steps_per_epoch, hparams.gamma_decay_rate, staircase=True
-        )
-    else:
-        gamma = _linear(hparams.gamma, hparams.gamma_end, steps)
-    bop = Bop(threshold=hparams.threshold, gamma=gamma)
-    claims = [
-        _claim(variable, "Bop" if Bop.is_binary_variable(variable) else "Adam")
-        for variable in model.trainable_variables
-    ]
-    if not any(claim.optimizer == "Bop" for claim in claims):
+        adam._create_all_weights(model.trainable_variables)
+        return adam, [_claim(variable, adam) for variable in model.trainable_variables]
+    flipping = _flipping_optimizer(hparams, steps_per_epoch)
+    owners = [flipping if flipping.is_binary_variable(variable) else adam for variable in model.trainable_variables]
+    name = type(flipping).__name__
+    if flipping not in owners:
         raise BopkitError(
-            "No kernel of this network is marked for Bop.",
+            f"No kernel of this network is marked for {name}.",
             "Give its layers `**bopkit.optim.binary_kernel(hparams.optimizer)`.",
         )
-    return CaseOptimizer((Bop.is_binary_variable, bop), default_optimizer=adam), claims
+    both = CaseOptimizer((flipping.is_binary_variable, flipping), default_optimizer=adam)
+    owned = list(zip(owners, model.trainable_variables, strict=True))
+    for inner in both.optimizers:
+        inner._create_all_weights([variable for owner, variable in owned if owner is inner])
+    _ = both.iterations  # stays 0, and is part of a checkpoint
+    return both, [_claim(variable, owner) for owner, variable in owned]
 
 
-def _linear(start: float, end: float | None, steps: int) -> Any:
-    """A constant, or a linear decay that reaches `end` after `steps`."""
-    if end is None:
-        return start
-    return import_tensorflow().keras.optimizers.schedules.PolynomialDecay(start, steps, end)
+def _flipping_optimizer(hparams: HParams, steps_per_epoch: int) -> Any:
+    """The optimizer of the binary kernels."""
+    from bopkit.optim.flipping import CEMA, Bop, Bop2nd
+
+    steps = steps_per_epoch * hparams.epochs
+    gamma = gamma_schedule(hparams, steps_per_epoch)
+    if hparams.optimizer == "cema":
+        return CEMA(gamma, linear(hparams.alpha, hparams.alpha_end, steps))
+    threshold = linear(hparams.threshold, hparams.threshold_end, steps)
+    if hparams.optimizer == "bop":
+        return Bop(threshold, gamma, hparams.at_zero)
+    sigma = linear(hparams.sigma, hparams.sigma_end, steps)
+    return Bop2nd(threshold, gamma, sigma, hparams.moments, hparams.at_zero)
 
 
-def _claim(variable: Any, optimizer: str) -> Claim:
-    return Claim(variable.name, tuple(variable.shape), optimizer)
+def _claim(variable: Any, optimizer: Any) -> Claim:
+    return Claim(variable.name, tuple(variable.shape), type(optimizer).__name__)

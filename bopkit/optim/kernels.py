@@ -12,15 +12,15 @@ def binary_kernel(optimizer: str) -> dict[str, Any]:
     """Keyword arguments that make the kernel of a larq layer binary.
 
     Args:
-        optimizer: `bop` for a kernel that holds -1 and +1 and is flipped by Bop (marked for it by
+        optimizer: `bop`, `bop2nd` or `cema` for a kernel that holds -1 and +1 and is flipped (marked for it by
             `NoOp(precision=1)`); `latent` for a real kernel, clipped to -1..1, whose sign the layer uses.
     """
     import_tensorflow()
     import larq as lq
 
-    if optimizer == "bop":
-        return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
-    return {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+    if optimizer == "latent":
+        return {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+    return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
 
 
 def binary_layers(model: Any) -> Iterator[Any]:
@@ -32,7 +32,7 @@ def binary_layers(model: Any) -> Iterator[Any]:
 
 
 def set_binary_kernels_to_signs(model: Any) -> None:
-    """Replace each kernel that Bop flips by its signs, -1 or +1 (0 counts as +1)."""
+    """Replace each kernel that is flipped by its signs, -1 or +1 (0 counts as +1)."""
     tf = import_tensorflow()
     import larq as lq
 

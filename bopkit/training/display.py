@@ -24,20 +24,21 @@ class TrainingDisplay:
         epochs: Epochs of the whole run.
         steps_per_epoch: Steps an epoch.
         batch_size: Pictures a step.
-        first_epoch: Epochs that are already trained.
+        trained_steps: Steps that are already trained.
         say: Takes the plain lines.
         bar: Draw a live bar on stderr, and the lines above it.
     """
 
     def __init__(
-        self, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int, say: progress.Progress, bar: bool
+        self, epochs: int, steps_per_epoch: int, batch_size: int, trained_steps: int, say: progress.Progress, bar: bool
     ):
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
-        self._first_epoch = first_epoch
+        self._trained_steps = trained_steps
         self._say = say
-        self._started = self._epoch_started = self._shown = time.perf_counter()
+        self._started = self._shown = self._rate_since = time.perf_counter()
+        self._rate_steps = 0
         self._bar: Progress | None = None
         if bar:
             self._bar = Progress(
@@ -49,24 +50,28 @@ class TrainingDisplay:
                 console=Console(stderr=True),
             )
             self._task = self._bar.add_task("", total=epochs * steps_per_epoch, figures="")
-            self._bar.update(self._task, completed=first_epoch * steps_per_epoch)
+            self._bar.update(self._task, completed=trained_steps)
             self._bar.start()
 
-    def epoch_begin(self) -> None:
-        """Start the epoch's clock."""
-        self._epoch_started = time.perf_counter()
-
     def step(self, epoch: int, step: int, figures: Mapping[str, Any], flip_ratio: float | None) -> None:
-        """Show one step, not more often than a person reads; epoch and step count from 0."""
+        """Show one step, not more often than a person reads.
+
+        Args:
+            epoch: From 0.
+            step: Steps of it that are done.
+            figures: Mean `loss` and `top1` of the epoch so far.
+            flip_ratio: Of the last measured step; None before the first.
+        """
         now = time.perf_counter()
+        self._rate_steps += 1
         if now - self._shown < (LINE_EVERY_S if self._bar is None else BAR_EVERY_S):
             return
         self._shown = now
-        where = f"epoch {epoch + 1}/{self._epochs} step {step + 1}/{self._steps_per_epoch}"
-        rate = (step + 1) * self._batch_size / max(now - self._epoch_started, 1e-9)
+        where = f"epoch {epoch + 1}/{self._epochs} step {step}/{self._steps_per_epoch}"
+        rate = self._rate_steps * self._batch_size / max(now - self._rate_since, 1e-9)
         flips = "" if flip_ratio is None else f"  flips {flip_ratio:.2e}"
         text = f"{rate:,.0f} images/s  loss {figures['loss']:.4f}  top-1 {figures['top1']:.2%}{flips}"
-        completed = epoch * self._steps_per_epoch + step + 1
+        completed = epoch * self._steps_per_epoch + step
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, description=where, figures=text)
         else:
@@ -74,6 +79,7 @@ class TrainingDisplay:
 
     def epoch_end(self, row: Mapping[str, Any]) -> None:
         """Print the row of a finished epoch; its `epoch` counts from 1."""
+        self._rate_since, self._rate_steps = time.perf_counter(), 0
         validation = f"  validation top-1 {row['val_top1']:.2%}" if "val_top1" in row else ""
         line = (
             f"epoch {row['epoch']}/{self._epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2%}{validation}  "
@@ -92,6 +98,6 @@ class TrainingDisplay:
 
     def _eta(self, completed: int, now: float) -> datetime.timedelta:
         """Time that the rest of the run takes at the pace so far, validation included."""
-        here = completed - self._first_epoch * self._steps_per_epoch
+        here = max(completed - self._trained_steps, 1)
         left = self._epochs * self._steps_per_epoch - completed
         return datetime.timedelta(seconds=round((now - self._started) * left / here))

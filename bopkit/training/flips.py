@@ -1,18 +1,48 @@
-"""How many binary weights flip, measured on the weights themselves, for any optimizer."""
+"""How many binary weights flip, layer by layer, measured on the weights themselves, for any optimizer."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import binary_layers
 
-MEASURE_EVERY_STEPS = 50
-"""Steps between two measurements: comparing all kernels costs about as much as a small layer."""
+
+@dataclasses.dataclass(frozen=True)
+class LayerFlips:
+    """What one step changed in one binary kernel.
+
+    Attributes:
+        name: Name of the layer.
+        flips: Weights whose sign changed.
+        weights: Weights of the kernel.
+    """
+
+    name: str
+    flips: int
+    weights: int
+
+    @property
+    def flip_ratio(self) -> float:
+        """Share of the weights that flipped, 0 to 1."""
+        return self.flips / self.weights
+
+    @property
+    def pi_t(self) -> float:
+        """ln(flip ratio + e^-9), -9 to about 0: equation 7 of the Bop paper (arXiv 1906.02107)."""
+        return math.log(self.flip_ratio + math.exp(-9))
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as plain JSON values."""
+        return {"flips": self.flips, "flip_ratio": self.flip_ratio, "pi_t": self.pi_t}
 
 
 class FlipMeter:
     """Compares the signs of binary kernels before and after a step.
+
+    Comparing costs about as much as a small layer: measure one step in many.
 
     Args:
         model: A built network.
@@ -20,35 +50,30 @@ class FlipMeter:
 
     def __init__(self, model: Any):
         tf = import_tensorflow()
-        self._kernels = [layer.kernel for layer in binary_layers(model)]
-        self._before: list[Any] | None = None
-        self._weights = sum(int(tf.size(kernel)) for kernel in self._kernels)
-        self._ratios: list[float] = []
+        layers = list(binary_layers(model))
+        self._names = [layer.name for layer in layers]
+        self._weights = [math.prod(layer.kernel.shape) for layer in layers]
+        self._before: list[Any] = []
 
-    def before_step(self, step: int) -> None:
-        """Remember the signs, at every `MEASURE_EVERY_STEPS`th step of an epoch."""
-        tf = import_tensorflow()
-        if step % MEASURE_EVERY_STEPS == 0:
-            self._before = [tf.convert_to_tensor(kernel >= 0) for kernel in self._kernels]
+        def signs() -> list[Any]:
+            return [layer.kernel >= 0 for layer in layers]
 
-    def after_step(self) -> None:
-        """Count the signs that the step changed."""
-        tf = import_tensorflow()
-        if self._before is None:
-            return
-        flips = sum(
-            int(tf.math.count_nonzero(tf.not_equal(before, kernel >= 0)))
-            for before, kernel in zip(self._before, self._kernels, strict=True)
-        )
-        self._ratios.append(flips / max(self._weights, 1))
-        self._before = None
+        def flips(before: list[Any]) -> list[Any]:
+            return [tf.math.count_nonzero(old != new) for old, new in zip(before, signs(), strict=True)]
 
-    @property
-    def latest(self) -> float | None:
-        """Share of the binary weights that flipped in the step measured last, 0 to 1."""
-        return self._ratios[-1] if self._ratios else None
+        self._signs, self._flips = tf.function(signs), tf.function(flips)
 
-    def epoch_mean(self) -> float:
-        """Mean share of the epoch's measured steps, 0 to 1; forgets them."""
-        ratios, self._ratios = self._ratios, []
-        return sum(ratios) / max(len(ratios), 1)
+    def before_step(self) -> None:
+        """Remember the signs."""
+        self._before = self._signs()
+
+    def after_step(self) -> list[LayerFlips]:
+        """What has changed since `before_step`, in the network's order."""
+        flips = (int(count) for count in self._flips(self._before))
+        self._before = []
+        return [LayerFlips(*each) for each in zip(self._names, flips, self._weights, strict=True)]
+
+
+def flip_ratio(layers: list[LayerFlips]) -> float:
+    """Share of all binary weights that flipped, 0 to 1."""
+    return sum(layer.flips for layer in layers) / max(sum(layer.weights for layer in layers), 1)

@@ -15,7 +15,7 @@ from bopkit.hparams import HParams, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.seeds import check_seed
-from bopkit.training.devices import select_device
+from bopkit.training.devices import Placement, choose_precision, place
 
 EVALUATION_BATCH_SIZE = 100
 
@@ -35,6 +35,11 @@ class Plan:
         steps_per_epoch: Steps an epoch.
         validation_pictures: Pictures a validation.
         seed: Seeds weights, order and augmentation.
+        precision: `float32` or `bfloat16`.
+        accumulate: Parts that a replica's batch is split into.
+        sync_batch_norm: Batch norm over the global batch.
+        early_stop: Epochs without a better validation top-1 after which the run ends; None for never.
+        placement: Where it computes; decides nothing of the outcome but rounding, and batch norm's batch.
     """
 
     architecture: Architecture
@@ -47,6 +52,11 @@ class Plan:
     steps_per_epoch: int
     validation_pictures: int
     seed: int
+    precision: str
+    accumulate: int
+    sync_batch_norm: bool
+    early_stop: int | None
+    placement: Placement
 
     @property
     def classes(self) -> int:
@@ -54,9 +64,9 @@ class Plan:
         return len(self.data.class_names)
 
     @property
-    def validates_on_test_pictures(self) -> bool:
-        """Whether the run looks at the split that its accuracy is later measured on."""
-        return self.validation_split == self.data.test_split
+    def has_validation_pictures(self) -> bool:
+        """Whether validation is on pictures of its own, not on those that the accuracy is later measured on."""
+        return self.validation_split != self.data.test_split
 
     def config(self) -> dict[str, Any]:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
@@ -72,10 +82,14 @@ class Plan:
             "steps_per_epoch": self.steps_per_epoch,
             "validation_pictures": self.validation_pictures,
             "seed": self.seed,
+            "precision": self.precision,
+            "accumulate": self.accumulate,
+            "sync_batch_norm": self.sync_batch_norm,
+            "early_stop": self.early_stop,
         }
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
-        """The model card of the trained network, with the figures of its last epoch."""
+        """The model card of the trained network, with the figures of the epoch that it is of."""
         return ModelCard(
             architecture=self.architecture.name,
             input_shape=self.preprocessing.input_shape,
@@ -113,6 +127,11 @@ def plan_run(
     dataset_version: str | None,
     validationset: bool,
     device: str,
+    strategy: str,
+    precision: str | None,
+    accumulate: int,
+    sync_batch_norm: bool,
+    early_stop: int | None,
     limit_steps: int | None,
     seed: int,
     progress: Progress,
@@ -124,14 +143,22 @@ def plan_run(
         BopkitError: The dataset is not prepared and cannot be.
     """
     check_seed(seed)
-    if limit_steps is not None and limit_steps < 1:
-        raise UsageError(f"limit_steps is {limit_steps}.", "Use a number from 1.")
+    for name, count in (("limit_steps", limit_steps), ("accumulate", accumulate), ("early_stop", early_stop)):
+        if count is not None and count < 1:
+            raise UsageError(f"{name} is {count}.", "Use a number from 1.")
+    if early_stop is not None and not validationset:
+        raise UsageError(
+            "early_stop would choose the epoch by the pictures that the accuracy is measured on.",
+            "Add --validationset to keep a tenth of the training split for that.",
+        )
     architecture: Architecture = MODELS.load(model)
     set_name = hparams_set or architecture.default_set
     settings = override(architecture.hparams(set_name), hparams)
     if preprocess_fn != "default":
         get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
-    select_device(device)
+    placement = place(strategy, device)
+    precision = choose_precision(precision, placement)
+    _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm)
     data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
     preprocessing = choose_preprocessing(data, preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
@@ -149,7 +176,28 @@ def plan_run(
         steps_per_epoch=_count_steps(data, train_split, settings, limit_steps),
         validation_pictures=min(count, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else count,
         seed=seed,
+        precision=precision,
+        accumulate=accumulate,
+        sync_batch_norm=sync_batch_norm,
+        early_stop=early_stop,
+        placement=placement,
     )
+
+
+def _check_parts(batch_size: int, placement: Placement, accumulate: int, sync_batch_norm: bool) -> None:
+    """Refuse a global batch that does not fall into equal parts."""
+    parts = placement.replicas * accumulate
+    if batch_size % parts:
+        fitting = max(batch_size // parts, 1) * parts
+        raise UsageError(
+            f"A batch of {batch_size} is not divisible by {placement.replicas} replica(s) x {accumulate} part(s).",
+            f"Add for instance --hparams batch_size={fitting}.",
+        )
+    if sync_batch_norm and accumulate > 1 and placement.replicas > 1:
+        raise UsageError(
+            "--sync-batch-norm and --accumulate exclude each other on several replicas.",
+            "Leave out one of the two.",
+        )
 
 
 def choose_preprocessing(data: Dataset, name: str) -> Preprocessing:

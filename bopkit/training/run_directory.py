@@ -2,10 +2,12 @@
 
 config.json        what was asked for, resolved; a run is resumed only with the same config
 environment.json   versions, machine and devices of the last start
-metrics.jsonl      one JSON object an epoch
-checkpoints/       network, optimizer and epoch, written after every epoch
+metrics.jsonl      one JSON object a line: "kind": "step" every N steps, "kind": "epoch" at the end of each epoch
+checkpoints/       network, optimizer and position, after every epoch and every few minutes
 tensorboard/       logs
-model.h5           the trained network with its model card, written at the end
+lock               held by the process that is training
+model.h5           the best network by validation top-1 where pictures are kept for that, else the last
+model_last.h5      the network at the end; written last: it says that the run is finished
 """
 
 from __future__ import annotations
@@ -14,11 +16,19 @@ import contextlib
 import datetime
 import itertools
 import json
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 from bopkit import files
 from bopkit.errors import BopkitError, UsageError
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+MODEL_FILE = "model.h5"
+LAST_MODEL_FILE = "model_last.h5"
+_LOCK_FILE = "lock"
 
 
 class RunDirectory:
@@ -27,79 +37,114 @@ class RunDirectory:
     Args:
         path: The folder; made if it is not there.
         config: The resolved request, as plain JSON values.
+        writes: False for a worker that is not the chief: it reads only.
 
     Raises:
-        UsageError: The folder holds another run, or something that is no run.
+        UsageError: The folder holds another run, or something that is no run, or another process trains in it.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]):
+    def __init__(self, path: Path, config: dict[str, Any], writes: bool = True):
         self.path = path
-        self.config_file = path / "config.json"
-        self.metrics_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
-        self.model_file = path / "model.h5"
+        self.model_file = path / MODEL_FILE
+        self.last_model_file = path / LAST_MODEL_FILE
+        self._metrics_file = path / METRICS_FILE
+        self._config_file = path / CONFIG_FILE
+        self._lock: IO[str] | None = None
         config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
-        if self.config_file.exists():
-            self._continue_with(config)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if self._config_file.exists():
+            if writes:
+                self._hold_lock()
+            self._continue_with(config, writes)
+        elif path.exists() and (not path.is_dir() or any(each.name != _LOCK_FILE for each in path.iterdir())):
             raise UsageError(f"{path} is not empty and holds no run of bopkit.", "Name another --output-dir.")
-        else:
+        elif writes:
             path.mkdir(parents=True, exist_ok=True)
-            files.write_json(self.config_file, config)
+            self._hold_lock()
+            files.write_json(self._config_file, config)
 
-    def _continue_with(self, config: dict[str, Any]) -> None:
+    def _hold_lock(self) -> None:
+        """Refuse to train where another process trains; the lock ends with the process, however it ends."""
+        import fcntl
+
+        self._lock = open(self.path / _LOCK_FILE, "w")  # held until `close` or the end of the process
+        deadline = time.monotonic() + 1
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:  # `run_state` holds it for a moment
+                    raise UsageError(
+                        f"Another process is training in {self.path}.", "Wait for it, or name another --output-dir."
+                    ) from error
+                time.sleep(0.05)
+            except OSError:
+                return  # a file system without locks
+
+    def close(self) -> None:
+        """Let another process train here."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _continue_with(self, config: dict[str, Any], writes: bool) -> None:
         """Refuse to mix two runs; only a run that left nothing to resume takes new settings."""
-        before = _read_config(self.config_file)
+        before = read_config(self.path)
         if before == config:
             return
-        if not (self.is_finished or self.metrics() or any(self.checkpoints.glob("*"))):
-            files.write_json(self.config_file, config)
-        else:
+        if self.is_finished or self.metrics() or any(self.checkpoints.glob("[0-9]*")):
             _refuse_other_run(self.path, before, config)
+        if writes:
+            files.write_json(self._config_file, config)
 
     @property
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
-        return self.model_file.exists()
+        return self.last_model_file.exists()
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keep versions, machine and devices beside the results."""
         files.write_json(self.path / "environment.json", environment)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add the row of one epoch."""
-        with open(self.metrics_file, "a") as out:
+        """Add a row."""
+        with open(self._metrics_file, "a") as out:
             out.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of all finished epochs.
+        """All rows.
 
         Raises:
             BopkitError: The file is damaged.
         """
-        if not self.metrics_file.exists():
-            return []
-        try:
-            return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
-        except ValueError as error:
-            raise BopkitError(f"{self.metrics_file} is damaged.", "Repair or remove it, then resume.") from error
+        return read_metrics(self.path)
 
-    def last_metrics(self) -> dict[str, Any]:
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of all finished epochs."""
+        return [row for row in self.metrics() if row["kind"] == "epoch"]
+
+    def last_epoch(self) -> dict[str, Any]:
         """The row of the last epoch.
 
         Raises:
             BopkitError: There is none, or the file is damaged.
         """
-        rows = self.metrics()
+        rows = self.epochs()
         if not rows:
-            raise BopkitError(f"{self.metrics_file} is missing or empty.", "Restore it from a copy.")
+            raise BopkitError(f"{self._metrics_file} is missing or empty.", "Restore it from a copy.")
         return rows[-1]
 
-    def keep_metrics_before(self, epoch: int) -> None:
-        """Drop rows of epochs that will be trained again; a crash may have come between row and checkpoint."""
-        lines = self.metrics_file.read_text().splitlines()[:epoch] if self.metrics_file.exists() else []
-        files.write_bytes(self.metrics_file, "".join(line + "\n" for line in lines).encode())
+    def keep_metrics_until(self, epoch: int, step: int) -> None:
+        """Drop what is going to be trained again; a crash may have come between a row and its checkpoint.
+
+        Args:
+            epoch: Epochs that are finished.
+            step: Steps that are trained.
+        """
+        last = {"epoch": epoch, "step": step}
+        kept = [row for row in self.metrics() if row[row["kind"]] <= last[row["kind"]]]
+        files.write_bytes(self._metrics_file, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 def new_run_path(prefix: Path, dataset: str, model: str) -> Path:
@@ -115,19 +160,68 @@ def new_run_path(prefix: Path, dataset: str, model: str) -> Path:
     raise AssertionError("unreachable")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    """The config of the run that is there.
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run directory."""
+    return (path / CONFIG_FILE).is_file()
+
+
+def run_state(path: Path) -> Literal["finished", "running", "stopped"]:
+    """Whether a run came to its end, is being trained by a process of this machine, or waits to be resumed."""
+    if (path / LAST_MODEL_FILE).exists():
+        return "finished"
+    import fcntl
+
+    with contextlib.suppress(FileNotFoundError), open(path / _LOCK_FILE) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "running"
+        except OSError:
+            return "stopped"
+    return "stopped"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config of the run in a folder.
 
     Raises:
-        UsageError: The file is something else's.
+        UsageError: The file is missing, damaged or something else's.
     """
+    file = path / CONFIG_FILE
     try:
-        config = json.loads(path.read_text())
-    except (ValueError, IsADirectoryError):
+        config = json.loads(file.read_text())
+    except (ValueError, FileNotFoundError, IsADirectoryError):
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("hparams"), dict):
-        raise UsageError(f"{path} is damaged, or of no run of bopkit.", "Repair it, or name another --output-dir.")
+        raise UsageError(f"{file} is damaged, or of no run of bopkit.", "Repair it, or name another --output-dir.")
     return config
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All rows of the run in a folder; a last line that is still being written is left out.
+
+    Raises:
+        BopkitError: The file is damaged.
+    """
+    file = path / METRICS_FILE
+    if not file.exists():
+        return []
+    try:
+        *lines, rest = file.read_text().split("\n")
+        rows = [json.loads(line) for line in _with_complete(lines, rest)]
+        if not all(isinstance(row[row["kind"]], int) for row in rows):
+            raise ValueError("a row is none")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BopkitError(f"{file} is damaged.", "Repair or remove it, then resume.") from error
+    return rows
+
+
+def _with_complete(lines: list[str], rest: str) -> Iterable[str]:
+    """The lines, and what follows the last line end if it is whole."""
+    with contextlib.suppress(ValueError):
+        json.loads(rest)
+        return [*lines, rest]
+    return lines
 
 
 def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

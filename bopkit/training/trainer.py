@@ -3,33 +3,38 @@
 Resume rules, for the same command with the same --output-dir:
 1. The folder must hold the same config; another run in it is an error.
 2. A finished run is left as it is.
-3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and epoch.
-4. A damaged checkpoint is an error that names the file, never a silent start from epoch 0.
+3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and position.
+4. A damaged checkpoint is skipped for the one before, with a warning. If all are damaged, or rows tell of epochs and
+   there is no checkpoint, that is an error, never a silent start from epoch 0.
    A run that broke off before its first checkpoint has nothing to lose: it may start with other settings.
-5. Order and augmentation depend on seed and epoch, so that the rest is what it would have been without the break.
+5. Order and augmentation depend on seed and position, so that the rest is what it would have been without the break.
+6. Each of several workers restores the same checkpoint; only the chief writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bopkit.benchmark.metrics import TOP_K
-from bopkit.data import evaluation_batches, training_batches
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
+from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.cluster import WorkerLost
 from bopkit.training.devices import describe_environment
 from bopkit.training.memory import check_memory
-from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan, plan_run
-from bopkit.training.run_directory import RunDirectory, new_run_path
+from bopkit.training.network import build_training_network
+from bopkit.training.plan import Plan, plan_run
+from bopkit.training.run_directory import RunDirectory, is_run, new_run_path, read_config
 
-CHECKPOINTS_KEPT = 2
+if TYPE_CHECKING:
+    from bopkit.training.loop import LoopOptions
+
 DRY_RUN_STEPS = 2
 
 
@@ -39,8 +44,9 @@ class TrainResult:
 
     Attributes:
         output_dir: The run directory; None for a dry run.
-        model_file: The trained network; None for a dry run.
-        metrics: The row of the last epoch, as in metrics.jsonl.
+        model_file: The trained network: the best by validation top-1 where pictures are kept for that, else the
+            last; None for a dry run.
+        metrics: The row of the epoch that it is of, as in metrics.jsonl.
         validation_split: The split that its validation figures are of.
         validation_pictures: Number of its pictures that they are of.
         resumed_after_epochs: Epochs that were trained before this call.
@@ -69,9 +75,20 @@ def train_model(
     validationset: bool = False,
     tensorboard: bool = True,
     device: str = "auto",
+    strategy: str = "auto",
+    precision: str | None = None,
+    jit: bool = False,
+    accumulate: int = 1,
+    sync_batch_norm: bool = False,
+    deterministic: bool = False,
     seed: int = 0,
+    checkpoint_every_minutes: float = 10.0,
+    keep: int = 2,
+    early_stop: int | None = None,
+    log_every: int = 50,
     limit_steps: int | None = None,
     dry_run: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: Progress | None = None,
     live_bar: bool = False,
 ) -> TrainResult:
@@ -90,10 +107,22 @@ def train_model(
         output_dir: The run's own folder; an unfinished run in it is resumed.
         validationset: Validate on a tenth of the training split, not on the test split.
         tensorboard: Write TensorBoard logs.
-        device: `auto`, `cpu`, `gpu` or `gpu:N`.
+        device: `auto` (GPUs if there are any), `cpu`, `gpu`, `gpu:N`, or `cpu*N` for N virtual CPU devices.
+        strategy: `auto` (every GPU, every worker), `one`, `mirrored`, `multiworker` or `tpu`.
+        precision: `float32`, or `bfloat16` for layers that compute in it; None for what the run began with, else
+            bfloat16 where the device multiplies it.
+        jit: Compile forward and backward pass with XLA.
+        accumulate: Parts that a batch is split into, for batches that do not fit into memory; Bop steps once a batch.
+        sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
+        deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower.
         seed: Seeds weights, order and augmentation.
+        checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
+        keep: Checkpoints to keep.
+        early_stop: End after that many epochs without a better validation top-1; needs `validationset`.
+        log_every: Steps between two rows with flips in metrics.jsonl.
         limit_steps: At most so many steps an epoch, and batches a validation.
         dry_run: Build everything, run two steps, keep nothing.
+        on_epoch: Called with each epoch's row when row and checkpoint are on the disk; what it raises ends the run.
         progress: Called with each line that a person should read; None for silence.
         live_bar: Draw a progress bar on stderr.
 
@@ -105,6 +134,10 @@ def train_model(
         BopkitError: Missing data, a damaged checkpoint, a loss that is not finite.
     """
     progress = progress or silent
+    if checkpoint_every_minutes <= 0 or keep < 1 or log_every < 1:
+        raise UsageError("Minutes between checkpoints, checkpoints to keep and steps between rows are positive.")
+    if precision is None and output_dir and is_run(Path(output_dir)):
+        precision = read_config(Path(output_dir)).get("precision")
     plan = plan_run(
         model,
         dataset,
@@ -115,171 +148,208 @@ def train_model(
         dataset_version=dataset_version,
         validationset=validationset,
         device=device,
+        strategy=strategy,
+        precision=precision,
+        accumulate=accumulate,
+        sync_batch_norm=sync_batch_norm,
+        early_stop=early_stop,
         limit_steps=limit_steps,
         seed=seed,
         progress=progress,
     )
-    fit_options = _FitOptions(data_cache, tensorboard, live_bar)
+    from bopkit.training.loop import LoopOptions
+
+    options = LoopOptions(
+        data_cache=data_cache,
+        tensorboard=tensorboard,
+        checkpoint_every_s=60 * checkpoint_every_minutes,
+        keep=keep,
+        log_every=log_every,
+        jit=jit,
+        deterministic=deterministic,
+        on_epoch=on_epoch,
+        live_bar=live_bar,
+    )
     if dry_run:
         plan = plan.shortened(DRY_RUN_STEPS)
         with tempfile.TemporaryDirectory() as scratch:
-            result = _run(plan, RunDirectory(Path(scratch) / "run", plan.config()), fit_options, progress)
+            result = _run(plan, RunDirectory(Path(scratch) / "run", plan.config()), options, progress)
         return dataclasses.replace(result, output_dir=None, model_file=None)
-    path = Path(output_dir) if output_dir else new_run_path(Path(output_prefix), plan.data.name, plan.architecture.name)
-    run = RunDirectory(path, plan.config())
-    progress(f"run directory {path}")
-    return _run(plan, run, fit_options, progress)
+    run = RunDirectory(_choose_path(plan, output_prefix, output_dir), plan.config(), writes=plan.placement.is_chief)
+    progress(f"run directory {run.path}")
+    try:
+        return _run(plan, run, options, progress)
+    finally:
+        run.close()
 
 
-@dataclasses.dataclass(frozen=True)
-class _FitOptions:
-    """What changes how a run is fed and shown, not what comes out of it."""
+def _choose_path(plan: Plan, output_prefix: str | Path, output_dir: str | Path | None) -> Path:
+    """The run's folder."""
+    if output_dir:
+        return Path(output_dir)
+    if plan.placement.workers > 1:
+        raise UsageError("Several workers share one folder.", "Name it with --output-dir, the same for each of them.")
+    return new_run_path(Path(output_prefix), plan.data.name, plan.architecture.name)
 
-    data_cache: str | None
-    tensorboard: bool
-    live_bar: bool
 
-
-def _run(plan: Plan, run: RunDirectory, options: _FitOptions, progress: Progress) -> TrainResult:
+def _run(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
     """Start or resume a run, and bring it to its end."""
     if run.is_finished:
         progress(f"{run.path} is finished: {run.model_file}")
-        return _result(plan, run, resumed_after_epochs=plan.hparams.epochs)
+        return _result(plan, run, resumed_after_epochs=len(run.epochs()))
     tf = import_tensorflow()
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
     # Not 0: TensorFlow's shuffle compares a global seed of 0 with the epoch's seed, a tensor, and fails.
     tf.keras.utils.set_random_seed(plan.seed + 1)
-    network, claims = _compile(plan)
-    check_memory(network, plan.hparams.batch_size)
-    checkpoint = tf.train.Checkpoint(network=network, optimizer=network.optimizer, epoch=tf.Variable(0, dtype=tf.int64))
-    manager = _restore(checkpoint, run)
-    first_epoch = int(checkpoint.epoch)
-    run.keep_metrics_before(first_epoch)
-    run.write_environment(describe_environment())
-    for line in _opening_lines(plan, claims, first_epoch):
-        progress(line)
-    _fit(plan, run, network, manager, first_epoch, options, progress)
-    save_model(network, plan.card(run.last_metrics()), run.model_file)
+    try:
+        return _train(plan, run, options, progress)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if plan.placement.workers == 1:
+            raise
+        raise WorkerLost(f"Worker {plan.placement.worker} has lost another worker.") from error
+
+
+def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
+    """Build, restore, train, save."""
+    tf = import_tensorflow()
+    from bopkit.training.loop import Loop, Position
+
+    placement = plan.placement
+    with placement.strategy.scope():
+        network = _build(plan)
+        optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
+    position = Position()
+    check_memory(network, plan.hparams.batch_size // placement.workers, plan.accumulate)
+    state = tf.train.Checkpoint(
+        network=network, optimizer=optimizer, epoch=position.epoch, step=position.step, sums=position.sums
+    )
+    checkpoints = Checkpoints(run.checkpoints, state, options.keep, writes=placement.is_chief)
+    _restore(run, checkpoints, plan, progress)
+    first_epoch, first_step, _ = position.read()
+    if placement.is_chief:
+        run.keep_metrics_until(first_epoch, first_epoch * plan.steps_per_epoch + first_step)
+        run.write_environment(describe_environment(placement))
+        for line in _opening_lines(plan, options, claims, first_epoch, first_step):
+            progress(line)
+
+    save = _Saver(plan, network)
+    loop = Loop(
+        plan,
+        run,
+        network,
+        optimizer,
+        position,
+        checkpoints,
+        options,
+        save_best=lambda row: save(row, run.model_file),
+        progress=progress,
+    )
+    loop.run()
+    save.finish(run)
+    placement.gather(0)  # no worker ends well before the run is finished
     return _result(plan, run, resumed_after_epochs=first_epoch)
 
 
-def _compile(plan: Plan) -> tuple[Any, list[Claim]]:
-    """Build the network and give it its optimizer, loss and metrics."""
-    metrics = import_tensorflow().keras.metrics
-    network = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
-    optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
-    shown = [metrics.SparseCategoricalAccuracy(name="top1")]
-    if plan.classes > TOP_K:
-        shown.append(metrics.SparseTopKCategoricalAccuracy(TOP_K, name="top5"))
-    network.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=shown)
-    return network, claims
+def _build(plan: Plan) -> Any:
+    """The network to train."""
+    return build_training_network(
+        plan.architecture,
+        plan.hparams,
+        plan.preprocessing.input_shape,
+        plan.classes,
+        precision=plan.precision,
+        sync_batch_norm=plan.sync_batch_norm and plan.placement.replicas > 1,
+    )
 
 
-def _restore(checkpoint: Any, run: RunDirectory) -> Any:
-    """Restore the newest checkpoint, if there is one, after reading all of it: damage must not surface later.
+class _Saver:
+    """Writes model files: float32 networks of one device, however they were trained."""
 
-    Returns:
-        The `tf.train.CheckpointManager` that keeps the next ones.
+    def __init__(self, plan: Plan, network: Any):
+        self._plan = plan
+        self._network = self._plain = network
+        if plan.placement.replicas > 1 or plan.precision != "float32":
+            self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
+
+    def __call__(self, row: Mapping[str, Any], *paths: Path) -> None:
+        """Save the network as it is now, with the figures of an epoch."""
+        weights = self._network.get_weights()  # every worker takes part: batch-norm statistics are spread over them
+        if not self._plan.placement.is_chief:
+            return
+        if self._plain is not self._network:
+            self._plain.set_weights(weights)
+        for path in paths:
+            save_model(self._plain, self._plan.card(row), path)
+
+    def finish(self, run: RunDirectory) -> None:
+        """Save the network at the end of a run; the last file says that the run is finished."""
+        if self._plan.has_validation_pictures and run.model_file.exists():
+            self(run.last_epoch(), run.last_model_file)
+        else:
+            self(run.last_epoch(), run.model_file, run.last_model_file)
+
+
+def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: Progress) -> None:
+    """Go back to the newest checkpoint that is whole, on every worker to the same one.
+
+    Raises:
+        BopkitError: All are damaged or gone, or the workers do not see the same ones.
     """
-    tf = import_tensorflow()
-    state_file = run.checkpoints / "checkpoint"
-    newest: Any = state_file
-    try:
-        manager = tf.train.CheckpointManager(checkpoint, str(run.checkpoints), max_to_keep=CHECKPOINTS_KEPT)
-        latest = manager.latest_checkpoint
-        # A crash while the first checkpoint is written leaves no state file, and at most one row.
-        if latest is None and (state_file.exists() or len(run.metrics()) > 1):
-            raise ValueError("no state")
-        if latest is not None:
-            newest = latest
-            reader = tf.train.load_checkpoint(latest)
-            for name in reader.get_variable_to_shape_map():
-                reader.get_tensor(name)
-            checkpoint.restore(latest).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, IndexError, ValueError, RuntimeError) as error:
+    step = checkpoints.restore(progress)
+    # A crash while the first checkpoint is written leaves none, and at most one row.
+    if step == 0 and not checkpoints.steps() and len(run.epochs()) > 1:
         raise BopkitError(
-            f"Checkpoint {newest} is damaged.",
-            "Name another --output-dir to start anew, or restore its files from a copy.",
-        ) from error
-    return manager
-
-
-def _fit(
-    plan: Plan,
-    run: RunDirectory,
-    network: Any,
-    manager: Any,
-    first_epoch: int,
-    options: _FitOptions,
-    progress: Progress,
-) -> None:
-    """Train the epochs that are left; each ends with a row of metrics and a checkpoint."""
-    tf = import_tensorflow()
-    from bopkit.training.callbacks import EpochRecord, StepWatch
-    from bopkit.training.display import TrainingDisplay
-    from bopkit.training.flips import FlipMeter
-
-    batch_size, epochs = plan.hparams.batch_size, plan.hparams.epochs
-    training = training_batches(
-        plan.data,
-        plan.train_split,
-        plan.preprocessing,
-        batch_size=batch_size,
-        steps_per_epoch=plan.steps_per_epoch,
-        seed=plan.seed,
-        first_epoch=first_epoch,
-        epochs=epochs,
-        cache=options.data_cache,
-        progress=progress,
-    )
-    validation = evaluation_batches(
-        plan.data, plan.validation_split, plan.preprocessing, EVALUATION_BATCH_SIZE, limit=plan.validation_pictures
-    )
-    flips = FlipMeter(network)
-    display = TrainingDisplay(epochs, plan.steps_per_epoch, batch_size, first_epoch, progress, options.live_bar)
-    callbacks = [
-        StepWatch(flips, display),
-        EpochRecord(run, flips, display, manager, plan.steps_per_epoch * batch_size),
-    ]
-    if options.tensorboard:
-        callbacks.append(tf.keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False))
-    try:
-        network.fit(
-            training,
-            initial_epoch=first_epoch,
-            epochs=epochs,
-            steps_per_epoch=plan.steps_per_epoch,
-            validation_data=validation,
-            callbacks=callbacks,
-            verbose=0,
+            f"{run.path} has rows of {len(run.epochs())} epochs and no checkpoint.",
+            "Restore its checkpoints from a copy, or name another --output-dir to start anew.",
         )
-    finally:
-        display.stop()
+    steps = plan.placement.gather(step)
+    if min(steps) != max(steps):
+        raise BopkitError(
+            f"The workers see different checkpoints in {run.path}: after {min(steps)} and after {max(steps)} steps.",
+            "Put --output-dir on a file system that all of them share.",
+        )
 
 
 def _result(plan: Plan, run: RunDirectory, resumed_after_epochs: int) -> TrainResult:
+    rows = run.epochs()
+    if not rows:
+        run.last_epoch()  # says what is wrong
+    best = max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]
     return TrainResult(
         output_dir=run.path,
         model_file=run.model_file,
-        metrics=run.last_metrics(),
+        metrics=best,
         validation_split=plan.validation_split,
         validation_pictures=plan.validation_pictures,
         resumed_after_epochs=resumed_after_epochs,
     )
 
 
-def _opening_lines(plan: Plan, claims: list[Claim], first_epoch: int) -> list[str]:
+def _opening_lines(
+    plan: Plan, options: LoopOptions, claims: list[Claim], first_epoch: int, first_step: int
+) -> list[str]:
     """What a person should know before the first step."""
+    placement = plan.placement
+    parts = f", each replica's in {plan.accumulate} parts" if plan.accumulate > 1 else ""
     lines = [
         f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {plan.preprocessing.name}, "
         f"input {' x '.join(map(str, plan.preprocessing.input_shape))}, {plan.classes} classes, "
         f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
-        *(f"  {claim.optimizer:4}  {claim.variable}  {list(claim.shape)}" for claim in claims),
+        f"on {placement.describe()}, {plan.precision}{', XLA' if options.jit else ''}, "
+        f"batches of {plan.hparams.batch_size}{parts}; seed {plan.seed}",
+        *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
     ]
-    if plan.validates_on_test_pictures:
+    if placement.on_gpu and not options.deterministic:
+        lines.append("GPU kernels add up in any order: this run will not repeat bit for bit; --deterministic makes it")
+    if placement.replicas > 1 and not plan.sync_batch_norm:
+        lines.append("batch norm is over each replica's part of a batch; --sync-batch-norm makes it over the whole")
+    if not plan.has_validation_pictures:
         lines.append(
             f"validation is on the {plan.validation_split} split: its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
-    if first_epoch:
-        lines.append(f"resuming after epoch {first_epoch} of {plan.hparams.epochs}")
+    if first_epoch or first_step:
+        within = f", step {first_step} of the next" if first_step else ""
+        lines.append(f"resuming after epoch {first_epoch} of {plan.hparams.epochs}{within}")
     return lines

@@ -1,4 +1,4 @@
-"""One Bop step against NumPy, written from the paper; 20 steps bit for bit."""
+"""Bop against NumPy, written from the paper, and against larq's, bit for bit."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,20 @@ def numpy_bop(weights, averages, gradients):
     return np.where(flips, -weights, weights), averages
 
 
-def larq_bop(weights, steps):
+def run(optimizer, weights, steps):
+    """Kernel and moving average after some steps."""
     tf = import_tensorflow()
     kernel = tf.Variable(weights)
-    optimizer = Bop(threshold=float(THRESHOLD), gamma=float(GAMMA))
     for gradients in steps:
         optimizer.apply_gradients([(tf.constant(gradients), kernel)])
     return kernel.numpy(), optimizer.get_slot(kernel, "m").numpy()
+
+
+@pytest.fixture
+def weights_and_steps():
+    rng = np.random.default_rng(0)
+    weights = np.where(rng.random(1000) < 0.5, -1, 1).astype(np.float32)
+    return weights, rng.normal(size=(20, 1000)).astype(np.float32)
 
 
 @pytest.mark.parametrize("weight", [-1.0, 1.0])
@@ -32,27 +39,43 @@ def larq_bop(weights, steps):
 def test_one_step_with_boundaries(weight, gradient):
     weights, gradients = np.float32([weight]), np.float32([gradient])
     expected, average = numpy_bop(weights, np.float32([0]), gradients)
-    actual, slot = larq_bop(weights, [gradients])
+    actual, slot = run(Bop(float(THRESHOLD), float(GAMMA)), weights, [gradients])
     assert actual == expected
     assert slot == average
 
 
 def test_at_exactly_the_threshold_only_minus_one_flips():
-    kernel, _ = larq_bop(np.float32([-1, 1]), [np.float32([-0.5, 0.5])])
+    kernel, _ = run(Bop(float(THRESHOLD), float(GAMMA)), np.float32([-1, 1]), [np.float32([-0.5, 0.5])])
     np.testing.assert_array_equal(kernel, [1, 1])
 
 
-def test_twenty_steps_bit_for_bit():
-    rng = np.random.default_rng(0)
-    weights = np.where(rng.random(1000) < 0.5, -1, 1).astype(np.float32)
-    steps = rng.normal(size=(20, 1000)).astype(np.float32)
+def test_twenty_steps_bit_for_bit(weights_and_steps):
+    weights, steps = weights_and_steps
     expected, averages = weights, np.zeros(1000, np.float32)
     flips = 0
     for gradients in steps:
         before = expected
         expected, averages = numpy_bop(expected, averages, gradients)
         flips += np.count_nonzero(before != expected)
-    kernel, slot = larq_bop(weights, steps)
+    kernel, slot = run(Bop(float(THRESHOLD), float(GAMMA)), weights, steps)
     assert flips > 1000  # otherwise this test would show nothing
     np.testing.assert_array_equal(kernel, expected)
     np.testing.assert_array_equal(slot, averages)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-8, 0.125])
+@pytest.mark.parametrize("at_zero", ["keep", "original"])
+def test_the_bits_of_larq_but_for_a_zero_at_threshold_zero(weights_and_steps, threshold, at_zero):
+    from larq.optimizers import Bop as LarqBop
+
+    weights, steps = weights_and_steps
+    steps[:, ::3] = 0  # weights without a gradient
+    kernel, slot = run(Bop(threshold, float(GAMMA), at_zero), weights, steps)
+    larq_kernel, larq_slot = run(LarqBop(threshold, float(GAMMA)), weights, steps)
+    np.testing.assert_array_equal(slot, larq_slot)
+    differ = np.flatnonzero(kernel != larq_kernel)
+    if threshold == 0 and at_zero == "keep":
+        np.testing.assert_array_equal(kernel[::3], weights[::3])
+        np.testing.assert_array_equal(differ, [index for index in range(0, 1000, 3) if weights[index] < 0])
+    else:
+        assert not differ.size

@@ -87,8 +87,40 @@ def test_the_smallest_picture(name):
 def test_sets_and_published_results(name):
     architecture = MODELS.load(name)
     assert architecture.default_set == "bop"
+    for optimizer in ("bop", "bop2nd", "cema", "latent"):
+        assert architecture.hparams(optimizer).optimizer == optimizer
     assert architecture.published
     for published in architecture.published:
         assert not published.hparams_set or published.hparams_set in architecture.sets
+
+
+def test_settings_of_published_second_order_figures():
+    """As in the code of arXiv 2104.05124: start and end of four linear schedules, batch, epochs."""
+    names = ("threshold", "threshold_end", "gamma", "gamma_end", "sigma", "sigma_end")
+    names += ("learning_rate", "learning_rate_end", "batch_size", "epochs")
+    imagenet = (1e-8, 1e-5, 1e-4, 1e-9, 1e-5, 1e-2, 2.5e-3, 5e-6, 1024)
+    expected = {
+        "binarynet": (1e-5, 1e-8, 1e-2, 1e-5, 1e-7, 1e-2, 1e-2, 1e-3, 50, 500),
+        "xnornet": (*imagenet, 100),
+        "birealnet": (*imagenet, 150),
+    }
+    for name, values in expected.items():
+        architecture = MODELS.load(name)
+        hparams = architecture.hparams("bop2nd")
+        assert tuple(getattr(hparams, each) for each in names) == values
+        assert hparams.moments == "biased"
+        assert any(published.hparams_set == "bop2nd" for published in architecture.published)
+
+
+def test_digits_sets_differ_in_the_optimizer_alone():
+    architecture = MODELS.load("binarynet")
+    sets = [architecture.hparams(f"{optimizer}_digits") for optimizer in ("bop", "bop2nd", "cema", "latent")]
+    shared = ("epochs", "batch_size", "learning_rate", "learning_rate_end", "filters", "dense_units")
+    assert len({tuple(getattr(hparams, name) for name in shared) for hparams in sets}) == 1
+
+
+@pytest.mark.parametrize("name", PAPER_PARAMS)
+def test_unknown_sets(name):
+    architecture = MODELS.load(name)
     with pytest.raises(UsageError, match=f"bopkit hparams {name}"):
         architecture.hparams("nosuch")

@@ -1,4 +1,4 @@
-"""Every trainable variable is claimed once, and the network's optimizer is larq's Bop bit for bit."""
+"""Every trainable variable is claimed once, and the network's kernels flip as under larq's Bop, bit for bit."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from bopkit.errors import BopkitError
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
-from bopkit.optim import binary_layers, make_optimizer
+from bopkit.optim import Bop, binary_layers, make_optimizer
 from bopkit.registry import MODELS
 
 
@@ -17,13 +17,24 @@ def network_and_hparams():
     return architecture.build_network(hparams, (16, 16, 1), 10), hparams
 
 
-def test_each_variable_is_claimed_once(network_and_hparams):
+@pytest.mark.parametrize("optimizer", ["Bop", "Bop2nd", "CEMA"])
+def test_each_variable_is_claimed_once(network_and_hparams, optimizer):
     network, hparams = network_and_hparams
+    hparams = override(hparams, {"optimizer": optimizer.lower()})
     _, claims = make_optimizer(network, hparams, steps_per_epoch=3)
     assert [claim.variable for claim in claims] == [variable.name for variable in network.trainable_variables]
-    assert {claim.variable for claim in claims if claim.optimizer == "Bop"} == {
+    assert {claim.variable for claim in claims if claim.optimizer == optimizer} == {
         layer.kernel.name for layer in binary_layers(network)
     }
+    assert {claim.optimizer for claim in claims} == {optimizer, "Adam"}
+
+
+def test_at_zero_reaches_the_optimizer(network_and_hparams):
+    network, hparams = network_and_hparams
+    for value in ("keep", "original"):
+        for optimizer in ("bop", "bop2nd"):
+            changed = override(hparams, {"optimizer": optimizer, "at_zero": value})
+            assert make_optimizer(network, changed, 1)[0].optimizers[0].at_zero == value
 
 
 def test_twenty_steps_of_the_network_equal_larq(network_and_hparams):
@@ -52,8 +63,6 @@ def test_twenty_steps_of_the_network_equal_larq(network_and_hparams):
 
 
 def test_staircase_of_gamma():
-    from larq.optimizers import Bop
-
     architecture = MODELS.load("binarynet")
     hparams = override(architecture.hparams("bop_sec52"), {"filters": 4, "dense_units": 16})
     network = architecture.build_network(hparams, (16, 16, 1), 10)

@@ -1,5 +1,9 @@
 """Digits, preprocessing and input pipelines."""
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +14,7 @@ from bopkit.data import (
     get_preprocessing,
     list_datasets,
     open_dataset,
+    readable,
     training_batches,
 )
 from bopkit.data.catalogue import facts_of_pictures
@@ -106,7 +111,7 @@ def test_jpeg_window_decoding_equals_cropping_the_pixels():
         assert np.mean(np.abs(from_jpeg - from_pixels)) < 0.02
 
 
-def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, cache=None):
+def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, **options):
     batches = training_batches(
         dataset,
         "train",
@@ -116,7 +121,7 @@ def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, cache=None):
         seed=seed,
         first_epoch=first_epoch,
         epochs=epochs,
-        cache=cache,
+        **options,
     )
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
@@ -135,6 +140,65 @@ def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
     next_seed = batches_of(digits, preprocessing, 0, 1, seed=4)
     assert not np.array_equal(whole[4][1], next_seed[0][1])  # epoch 1 of a seed is not epoch 0 of the next
     assert not np.array_equal(whole[0][0], batches_of(digits, preprocessing, 0, 1, seed=4)[0][0])
+
+
+def test_the_order_of_a_seed_is_the_same_in_every_version():
+    """A run that an older version began goes on in the order that it began with."""
+    digits = open_dataset("digits")
+    labels = [labels[:8].tolist() for _, labels in batches_of(digits, get_preprocessing("shift", (32, 32, 1)), 1, 2)]
+    assert labels == DIGITS_ORDER
+
+
+DIGITS_ORDER = [[2, 1, 6, 5, 1, 8, 2, 0], [7, 2, 4, 9, 5, 0, 0, 5], [1, 6, 4, 6, 6, 4, 2, 4], [8, 6, 9, 3, 3, 7, 2, 7]]
+
+
+def assert_equal_batches(found, expected):
+    assert len(found) == len(expected)
+    for (images, labels), (expected_images, expected_labels) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(images, expected_images)
+        np.testing.assert_array_equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("first_step", [1, 3])
+def test_a_run_resumes_inside_an_epoch(first_step):
+    digits = open_dataset("digits")
+    preprocessing = get_preprocessing("resize_and_flip", digits.input_shape)
+    whole = batches_of(digits, preprocessing, 1, 3)
+    assert_equal_batches(batches_of(digits, preprocessing, 1, 3, first_step=first_step), whole[first_step:])
+
+
+def test_all_workers_and_replicas_together_see_the_pictures_of_one():
+    digits = open_dataset("digits")
+    preprocessing = get_preprocessing("resize_and_flip", digits.input_shape)
+    alone = batches_of(digits, preprocessing, 0, 2, first_step=1)
+    replicas, workers = 4, 2
+    parts = [
+        batches_of(digits, preprocessing, 0, 2, first_step=1, replicas=replicas, workers=workers, worker=worker)
+        for worker in range(workers)
+    ]
+    elements = replicas // workers  # a step of a worker
+    assert [len(part) for part in parts] == [elements * len(alone)] * workers
+    for step, (images, labels) in enumerate(alone):
+        for worker, part in enumerate(parts):
+            mine = part[step * elements : (step + 1) * elements]
+            assert all(len(each) == 32 // replicas for _, each in mine)
+            assert_equal_batches(
+                [tuple(np.concatenate(each) for each in zip(*mine, strict=True))],
+                [(images[worker::workers], labels[worker::workers])],
+            )
+
+
+@pytest.mark.parametrize("name", ["resize", "shift", "resize_and_flip"])
+def test_a_picture_of_the_inputs_size_stays_uint8_and_gives_the_same_input(name):
+    tf = import_tensorflow()
+    png = tf.io.encode_png(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    preprocessing = get_preprocessing(name, (32, 32, 3))
+    for seed in range(5):
+        pixels = preprocessing.augment(png, [seed, 1], picture_size=(32, 32))
+        assert pixels.dtype == tf.uint8
+        np.testing.assert_array_equal(preprocessing.finish(pixels[None])[0], preprocessing.train(png, [seed, 1]))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        preprocessing.augment(png, [0, 1], picture_size=(32, 30))
 
 
 class Counting(Dataset):
@@ -190,6 +254,72 @@ def test_a_cache_folder_keeps_datasets_apart_and_is_whole_or_absent(tmp_path, mo
     with pytest.raises(ZeroDivisionError):
         read_epochs(broken, str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.fixture
+def damaged_cifar10(data_dir, tmp_path):
+    """A copy of the CIFAR-10 stand-in, and the file of its training split."""
+    shutil.copytree(data_dir / "cifar10", tmp_path / "cifar10")
+    (path,) = tmp_path.rglob("cifar10-train.tfrecord*")
+    return tmp_path, path
+
+
+def cut_off(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def turn_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut_off, empty, Path.unlink])
+def test_a_dataset_whose_files_lost_something_is_refused_before_training(damaged_cifar10, damage):
+    folder, path = damaged_cifar10
+    cifar10 = open_dataset("cifar10", folder)
+    cifar10.read("train")
+    damage(path)
+    with pytest.raises(BopkitError, match=rf"{path} is (damaged|missing)\. .*bopkit prepare cifar10 --data-dir"):
+        cifar10.read("train")
+    cifar10.read("test")
+
+
+def test_a_damaged_record_is_an_error_that_names_its_file(damaged_cifar10):
+    folder, path = damaged_cifar10
+    cifar10 = open_dataset("cifar10", folder)
+    turn_a_bit(path)
+    preprocessing = get_preprocessing("resize_and_flip", (32, 32, 3))
+    batches = evaluation_batches(cifar10, "train", preprocessing, 10)
+    with pytest.raises(BopkitError, match=f"{path} is damaged"):
+        for _ in readable(batches, cifar10, "train"):
+            pass
+    with pytest.raises(KeyError):  # what happens to a batch is not its reader's business
+        for _ in readable([1], cifar10, "train"):
+            raise KeyError
+
+
+def test_a_damaged_description_of_a_dataset(damaged_cifar10):
+    folder, _ = damaged_cifar10
+    (description,) = folder.rglob("dataset_info.json")
+    description.write_text("{")
+    with pytest.raises(BopkitError, match="dataset_info.json"):
+        open_dataset("cifar10", folder)
+
+
+def test_a_picture_that_cannot_be_decoded():
+    class NoPictures(Counting):
+        def read(self, split):
+            return import_tensorflow().data.Dataset.from_tensors((b"GIF of a JPEG", 0))
+
+    dataset = NoPictures(0)
+    batches = evaluation_batches(dataset, "train", get_preprocessing("resize", (8, 8, 1)), 1)
+    with pytest.raises(BopkitError, match="no JPEG or PNG"):
+        list(readable(batches, dataset, "train"))
 
 
 def test_a_split_without_labels_is_refused():

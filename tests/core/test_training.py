@@ -1,6 +1,11 @@
 """Runs: resume equals uninterrupted, and what may go wrong."""
 
 import json
+import os
+import random
+import re
+import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -25,39 +30,35 @@ def weights_of(run):
     return load_model(run / "model.h5")[0].get_weights()
 
 
-def stop_after(epochs, monkeypatch):
-    """Make the next run end as if it were killed right after the checkpoint of an epoch."""
-    from bopkit.training.callbacks import EpochRecord
+def rows_of(run, kind="epoch"):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == kind]
 
-    original = EpochRecord.on_epoch_end
 
-    def on_epoch_end(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch + 1 == epochs:
+def stop_after(epochs):
+    """Arguments that make a run end as if it were killed right after the checkpoint of an epoch."""
+
+    def on_epoch(row):
+        if row["epoch"] == epochs:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(EpochRecord, "on_epoch_end", on_epoch_end)
+    return {"on_epoch": on_epoch}
 
 
 @pytest.mark.parametrize("hparams_set", ["bop_digits", "default"])
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch, hparams_set):
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, hparams_set):
     train(tmp_path / "whole", hparams_set)
-    with monkeypatch.context() as patch:
-        stop_after(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "broken", hparams_set)
-    assert not (tmp_path / "broken" / "model.h5").exists()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", hparams_set, **stop_after(2))
+    assert not (tmp_path / "broken" / "model_last.h5").exists()
     # A crash between row and checkpoint leaves a row too many.
     with open(tmp_path / "broken" / "metrics.jsonl", "a") as out:
-        out.write('{"epoch": 3}\n')
+        out.write('{"kind": "epoch", "epoch": 3, "step": 12}\n')
     result = train(tmp_path / "broken", hparams_set)
     assert result.resumed_after_epochs == 2
     for resumed, whole in zip(weights_of(tmp_path / "broken"), weights_of(tmp_path / "whole"), strict=True):
         np.testing.assert_array_equal(resumed, whole)
-    losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("whole", "broken")
-    ]
+    losses = [[row["loss"] for row in rows_of(tmp_path / name)] for name in ("whole", "broken")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 3
 
@@ -66,10 +67,13 @@ def test_what_a_run_leaves(tmp_path):
     said = []
     result = train(tmp_path / "run", tensorboard=True, progress=said.append)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"config.json", "environment.json", "metrics.jsonl", "checkpoints", "tensorboard", "model.h5"}
+    assert names == {
+        *("config.json", "environment.json", "metrics.jsonl", "checkpoints", "tensorboard", "lock"),
+        *("model.h5", "model_last.h5"),
+    }
     assert json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]["filters"] == 4
     assert list((tmp_path / "run" / "tensorboard" / "train").iterdir())
-    assert sum("Bop   conv1/kernel" in line for line in said) == 1
+    assert sum("Bop     conv1/kernel" in line for line in said) == 1
     model, card = load_model(result.model_file)
     assert card.trained
     assert (card.architecture, card.dataset, card.preprocessing) == ("binarynet", "digits", "shift")
@@ -81,24 +85,25 @@ def test_what_a_run_leaves(tmp_path):
             assert set(np.unique(layer.kernel.numpy())) == {-1.0, 1.0}
 
 
-def test_the_flip_ratio_is_what_the_kernels_show(tmp_path, monkeypatch):
+def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
     """One step an epoch, so that the measured step is the whole difference between two checkpoints."""
-    from bopkit.training import trainer
-
-    monkeypatch.setattr(trainer, "CHECKPOINTS_KEPT", 10)
-    train(tmp_path / "run", limit_steps=1)
+    train(tmp_path / "run", limit_steps=1, keep=10)
     tf = import_tensorflow()
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
 
-    def kernels(epoch):
-        reader = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints" / f"ckpt-{epoch}"))
+    def kernels(step):
+        reader = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints" / f"{step:08d}" / "state"))
         names = [n for n in reader.get_variable_to_shape_map() if "/kernel/" in n and "SLOT" not in n]
-        return np.concatenate([reader.get_tensor(name).ravel() for name in sorted(names)])
+        return [reader.get_tensor(name) for name in sorted(names)]
 
-    for epoch in (2, 3):
-        flips = np.mean(kernels(epoch) != kernels(epoch - 1))
-        assert rows[epoch - 1]["flip_ratio"] == pytest.approx(flips, rel=1e-6)
-    assert rows[0]["flip_ratio"] > 0
+    for step in (2, 3):
+        flips = [np.sum(a != b) for a, b in zip(kernels(step), kernels(step - 1), strict=True)]
+        weights = [kernel.size for kernel in kernels(step)]
+        row, epoch = (rows_of(tmp_path / "run", kind)[step - 1] for kind in ("step", "epoch"))
+        assert sorted(layer["flips"] for layer in row["layers"].values()) == sorted(flips)
+        assert row["flip_ratio"] == epoch["flip_ratio"] == pytest.approx(sum(flips) / sum(weights), rel=1e-12)
+        pi_t = sorted(np.log(np.array(flips) / weights + np.exp(-9)))
+        assert sorted(layer["pi_t"] for layer in row["layers"].values()) == pytest.approx(pi_t, rel=1e-12)
+    assert list(row["layers"]) == [*(f"conv{i}" for i in range(1, 7)), "dense1", "dense2", "dense3"]
 
 
 def test_finished_and_foreign_directories(tmp_path):
@@ -115,46 +120,105 @@ def test_finished_and_foreign_directories(tmp_path):
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "remove_state", "garble_state", "empty_state"])
-def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path, monkeypatch, damage):
-    with monkeypatch.context() as patch:
-        stop_after(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "run")
-    data = next((tmp_path / "run" / "checkpoints").glob("ckpt-2.data-*"))
-    state = tmp_path / "run" / "checkpoints" / "checkpoint"
+def damage(checkpoint, how):
+    data = next(checkpoint.glob("state.data-*"))
     content = bytearray(data.read_bytes())
-    if damage == "truncate":
+    if how == "truncate":
         data.write_bytes(content[: len(content) // 2])
-    elif damage == "flip":
+    elif how == "flip":
         content[len(content) // 2] ^= 1
         data.write_bytes(content)
-    elif damage == "remove":
+    elif how == "remove":
         data.unlink()
-    elif damage == "remove_state":
-        state.unlink()
-    else:
-        state.write_text("garbage" if damage == "garble_state" else "")
-    name = "checkpoint" if "state" in damage else "ckpt-2"
-    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
-    with pytest.raises(BopkitError, match=rf"checkpoints/{name} is damaged"):
-        train(tmp_path / "run")
-    assert (tmp_path / "run" / "metrics.jsonl").read_text() == rows
+    elif how == "remove_index":
+        (checkpoint / "state.index").unlink()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that ended after two of three epochs, and one that nothing ended."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(KeyboardInterrupt):
+        train(folder / "run", **stop_after(2))
+    train(folder / "whole")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["truncate", "flip", "remove", "remove_index"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, stopped, how):
+    run = shutil.copytree(stopped / "run", tmp_path / "run")
+    damage(run / "checkpoints" / "00000008", how)
+    said = []
+    result = train(run, progress=said.append)
+    assert result.resumed_after_epochs == 1
+    (warning,) = [line for line in said if line.startswith("warning")]
+    assert "checkpoints/00000008 is damaged" in warning
+    assert [row["epoch"] for row in rows_of(run)] == [1, 2, 3]
+    for resumed, whole in zip(weights_of(run), weights_of(stopped / "whole"), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+
+
+def test_damage_of_all_checkpoints_is_never_a_silent_start(tmp_path, stopped):
+    run = shutil.copytree(stopped / "run", tmp_path / "run")
+    rows = (run / "metrics.jsonl").read_text()
+    for checkpoint in (run / "checkpoints").iterdir():
+        damage(checkpoint, "flip")
+    with pytest.raises(BopkitError, match="Every checkpoint in .* is damaged"):
+        train(run)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(BopkitError, match="rows of 2 epochs and no checkpoint"):
+        train(run)
+    assert (run / "metrics.jsonl").read_text() == rows
 
 
 def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
-    from bopkit.training.callbacks import EpochRecord
+    from bopkit.training.checkpoints import Checkpoints
 
-    def crash(self, epoch, logs=None):
-        self._run.append_metrics({"epoch": 1})
+    def crash(self, step):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(EpochRecord, "on_epoch_end", crash)
+        patch.setattr(Checkpoints, "save", crash)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "run")
+    assert len(rows_of(tmp_path / "run")) == 1
     assert train(tmp_path / "run").resumed_after_epochs == 0
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, stopped, monkeypatch):
+    """Stopped at every step in turn, also in validations: rows and weights are those of one piece."""
+    from bopkit.training.step import TrainStep
+
+    train_once, evaluate = TrainStep.train, TrainStep.evaluate
+
+    def train_and_stop(self, *arguments):
+        os.kill(os.getpid(), rng.choice([signal.SIGTERM, signal.SIGINT]))
+        return train_once(self, *arguments)
+
+    def stop_in_every_other(self, batches, stop):
+        if rng.random() < 0.5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self, batches, stop)
+
+    rng = random.Random(0)
+    monkeypatch.setattr(TrainStep, "train", train_and_stop)
+    monkeypatch.setattr(TrainStep, "evaluate", stop_in_every_other)
+    stops = 0
+    while not (tmp_path / "run" / "model_last.h5").exists():
+        try:
+            train(tmp_path / "run")
+        except (KeyboardInterrupt, SystemExit):
+            stops += 1
+        assert stops < 30
+    assert stops > 12
+    for resumed, whole in zip(weights_of(tmp_path / "run"), weights_of(stopped / "whole"), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+    timed = {"images_per_second", "epoch_seconds"}
+    for kind in ("step", "epoch"):
+        both = [rows_of(folder, kind) for folder in (tmp_path / "run", stopped / "whole")]
+        here, there = ([{k: v for k, v in row.items() if k not in timed} for row in rows] for rows in both)
+        assert here == there
 
 
 def test_a_dry_run_keeps_nothing(tmp_path, monkeypatch):
@@ -179,10 +243,13 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_can(tmp_path, monkeypa
 
     free = types.SimpleNamespace(available=3_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    with pytest.raises(BopkitError, match=r"batch of 400 needs at least .* GB.*batch_size=\d+") as caught:
+    with pytest.raises(BopkitError, match=r"batch of 400 needs at least .* GB") as caught:
         train(tmp_path / "run", hparams={"batch_size": 400})
-    fitting = int(caught.value.hint.rstrip(".").split("=")[1])
-    assert fitting < 400
+    parts, fitting = map(
+        int, re.search(r"--accumulate (\d+), or --hparams batch_size=(\d+)", str(caught.value)).groups()
+    )
+    assert parts > 1 and fitting < 400
+    train(tmp_path / "accumulated", hparams={"batch_size": 400}, accumulate=parts)
     train(tmp_path / "run", hparams={"batch_size": fitting})
 
 
@@ -227,6 +294,16 @@ def test_usage_errors(tmp_path):
             train(tmp_path / "run", **wrong)
     with pytest.raises(UsageError, match="auto, cpu, gpu"):
         train(tmp_path / "run", device="tpu")
+    for wrong, message in (
+        ({"strategy": "horovod"}, "Unknown strategy 'horovod'.*mirrored"),
+        ({"strategy": "multiworker"}, "No cluster.*docs/distributed.md"),
+        ({"precision": "float16"}, "Unknown precision 'float16'.*averages.*float32, bfloat16"),
+        ({"accumulate": 5}, "batch of 32 is not divisible by 1 replica.* x 5 part.*batch_size=30"),
+        ({"early_stop": 2, "validationset": False}, "Add --validationset"),
+        ({"keep": 0}, "are positive"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train(tmp_path / "run", **wrong)
     with pytest.raises(UsageError, match="217 x 217"):
         train_model("xnornet", "digits", output_dir=tmp_path / "run")
 

@@ -1,0 +1,110 @@
+"""A contact sheet of what networks see: pictures as evaluation and as training make them, side by side."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from bopkit import files
+from bopkit.data.dataset import Dataset, open_dataset, readable
+from bopkit.data.pipeline import augmentation_seed
+from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing
+from bopkit.errors import UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.seeds import check_seed
+
+MAX_PICTURES = 100
+EPOCHS = 3
+"""Training epochs that a sheet shows of each picture."""
+PICTURES_A_ROW = 2
+CAPTION_LETTERS = 24
+
+
+def preview(
+    dataset: str,
+    output: Path,
+    *,
+    preprocess_fn: str = "default",
+    data_dir: str | Path | None = None,
+    split: str = "train",
+    count: int = 8,
+    seed: int = 0,
+) -> Path:
+    """Draw the first pictures of a split as a network sees them, as a PNG file.
+
+    Each picture is shown under its class name, as evaluation makes it and as a training run with that seed sees it in
+    its first `EPOCHS` epochs. The network's values are turned back into pixels from 0 to 255 for showing.
+
+    Args:
+        dataset: A name as for `open_dataset`.
+        output: Where the PNG file goes; it appears whole or not at all.
+        preprocess_fn: Name of a preprocessing; `default` is the dataset's own.
+        data_dir: Where TFDS keeps prepared datasets; None for its default.
+        split: For instance `train` or `test`.
+        count: Pictures, 1 to `MAX_PICTURES`.
+        seed: The training run's seed.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UsageError: An unknown name, a count out of range, or a file name that is not a PNG's.
+        BopkitError: The dataset is not prepared or cannot be read.
+    """
+    check_seed(seed)
+    if not 1 <= count <= MAX_PICTURES:
+        raise UsageError(f"{count} pictures do not fit on a sheet.", f"Use --count 1 to {MAX_PICTURES}.")
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"{output} is not the name of a PNG file.", "End --output in .png.")
+    if preprocess_fn != "default":
+        get_preprocessing(preprocess_fn, IMAGENET_INPUT)  # a wrong name is told before a dataset is opened
+    opened = open_dataset(dataset, data_dir)
+    opened.check_labels(split)
+    name = opened.default_preprocessing if preprocess_fn == "default" else preprocess_fn
+    preprocessing = get_preprocessing(name, IMAGENET_INPUT if name == "imagenet" else opened.input_shape)
+    files.write_bytes(output, _draw(opened, split, preprocessing, count, seed))
+    return output
+
+
+def _draw(dataset: Dataset, split: str, preprocessing: Preprocessing, count: int, seed: int) -> bytes:
+    """The sheet as a PNG file."""
+    from matplotlib.figure import Figure  # no pyplot: it would look for a display
+
+    seen = [
+        (dataset.class_names[label][:CAPTION_LETTERS], _versions(image, index, preprocessing, seed))
+        for index, (image, label) in enumerate(readable(dataset.read(split).take(count), dataset, split))
+    ]
+    headings = ["evaluation", *(f"training, epoch {epoch + 1}" for epoch in range(EPOCHS))]
+    across = min(PICTURES_A_ROW, len(seen))
+    down = -(-len(seen) // across)
+    figure = Figure(figsize=(1.5 * len(headings) * across, 1.5 * down + 0.8), dpi=120, layout="constrained")
+    low, high = preprocessing.value_range
+    figure.suptitle(
+        f"{dataset.name}, split {split}, preprocessing {preprocessing.name}: "
+        f"{'x'.join(map(str, preprocessing.input_shape))}, {low:.3g} to {high:.3g} shown as 0 to 255, seed {seed}",
+        fontsize=9,
+    )
+    axes = figure.subplots(down, across * len(headings), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (class_name, versions) in enumerate(seen):
+        row, first = number // across, number % across * len(headings)
+        for column, pixels in enumerate(versions):
+            axes[row, first + column].imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            if row == 0:
+                axes[row, first + column].set_title(headings[column], fontsize=7, color="gray")
+        # Beside the picture, and not above it: the first row has its headings there.
+        place = {"rotation": 90, "ha": "right", "va": "center", "transform": axes[row, first].transAxes}
+        axes[row, first].text(-0.04, 0.5, class_name, fontsize=8, **place)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _versions(image: Any, index: int, preprocessing: Preprocessing, seed: int) -> list[Any]:
+    """A picture as evaluation makes it, then as each epoch of training does: NumPy uint8 [H, W, C]."""
+    tf = import_tensorflow()
+    epochs = tf.range(EPOCHS, dtype=tf.int64)
+    trained = [preprocessing.train(image, augmentation_seed(seed, epoch, index)) for epoch in epochs]
+    return [preprocessing.to_pixels(version.numpy()) for version in (preprocessing.evaluate(image), *trained)]

@@ -1,0 +1,181 @@
+"""Accuracy of a trained network, by Keras: in this process, on any device, without timing single pictures.
+
+`bopkit benchmark` measures exported files too, and their latency; both share pictures, checks and formulas.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bopkit import artifact
+from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate, plan_evaluation
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
+from bopkit.benchmark.keras_runtime import KerasRuntime
+from bopkit.benchmark.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
+from bopkit.benchmark.runtime import Runtime
+from bopkit.benchmark.worker import random_picture
+from bopkit.card import ModelCard
+from bopkit.errors import BopkitError, UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress, silent
+from bopkit.training import run_directory
+from bopkit.training.devices import place
+
+BATCH_SIZE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_model` found; plain JSON values.
+
+    Attributes:
+        model: Path of the model file.
+        architecture: Name of the network; empty without a model card.
+        dataset: Name of the dataset.
+        split: Its split.
+        pictures: Number of pictures that all figures are of.
+        preprocessing: Name of the preprocessing that made the network's input.
+        preprocessing_source: `preprocess_fn`, `model card` or `dataset default`.
+        top1: Share of them whose class has the highest score, 0 to 1.
+        top1_interval: Ends of the 95 % Wilson interval of `top1`, 0 to 1: what other pictures of the same kind
+            might have given.
+        top5: Share of them whose class is among the five highest scores; None with fewer than six classes.
+        loss: Mean cross-entropy (natural logarithm); None where the scores are no probabilities.
+        images_per_second: Reading and preprocessing included, loading and tracing not.
+        device: `CPU`, or the name of the GPU.
+        batch_size: Pictures at a time.
+    """
+
+    model: str
+    architecture: str
+    dataset: str
+    split: str
+    pictures: int
+    preprocessing: str
+    preprocessing_source: str
+    top1: float
+    top1_interval: tuple[float, float]
+    top5: float | None
+    loss: float | None
+    images_per_second: float
+    device: str
+    batch_size: int
+
+
+def evaluate_model(
+    model: str | Path,
+    dataset: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    split: str | None = None,
+    preprocess_fn: str | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a trained network's accuracy.
+
+    Args:
+        model: A run directory, whose `model.h5` is meant, or a `.h5` or `.keras` file.
+        dataset: Name of a prepared dataset; None for the one that the model card names.
+        data_dir: Where TFDS keeps prepared datasets; None for its default.
+        split: Split of the dataset; None for its test split.
+        preprocess_fn: Name of the preprocessing, `default` for the dataset's; None for what the card names, else
+            the dataset's default.
+        limit: Measure on that many pictures; None for all.
+        device: `auto`, `cpu`, `gpu` or `gpu:N`.
+        batch_size: Pictures at a time.
+        progress: Called with one line now and then.
+
+    Returns:
+        The figures.
+
+    Raises:
+        UsageError: A name or number cannot be right, or no dataset is known.
+        BopkitError: The run has no model yet, the file cannot be read, or it does not fit the dataset.
+    """
+    for name, value in (("limit", limit), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}.", "Use a number above 0.")
+    path = find_model(Path(model))
+    card = artifact.read_card(path)
+    plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
+    on_gpu = place("one", device).on_gpu
+    runtime = _KerasHere()
+    runtime.load(path)
+    # Traced here, so that the speed is that of the pictures.
+    scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
+    check_classes(plan, count_classes(scores, path))
+    preprocessing = choose_preprocessing(plan, card, runtime.input_shape)
+    with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
+        began_s = time.perf_counter()
+        pictures = evaluate(runtime, plan, preprocessing.name, Path(folder), progress or silent)
+        seconds = time.perf_counter() - began_s
+        scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
+    top1 = top_k_accuracy(scores, labels, 1)
+    return Evaluation(
+        model=str(path),
+        architecture=card.architecture if card else "",
+        dataset=plan.dataset,
+        split=plan.split,
+        pictures=pictures,
+        preprocessing=preprocessing.name,
+        preprocessing_source=preprocessing.source,
+        top1=top1,
+        top1_interval=wilson_interval(top1, pictures),
+        top5=top_k_accuracy(scores, labels, TOP_K) if plan.classes > TOP_K else None,
+        loss=cross_entropy(scores, labels),
+        images_per_second=pictures / seconds,
+        device=_gpu_name() if on_gpu else "CPU",
+        batch_size=batch_size,
+    )
+
+
+def find_model(path: Path) -> Path:
+    """The model file that a path means: a run's `model.h5`, or the file itself.
+
+    Raises:
+        BopkitError: A run without a model, or no Keras file.
+    """
+    if path.is_dir() and run_directory.is_run(path):
+        model = path / run_directory.MODEL_FILE
+        if not model.is_file():
+            is_running = run_directory.run_state(path) == "running"
+            hint = "Wait for its end." if is_running else "Resume it with the same train command."
+            raise BopkitError(f"{path} has no {model.name} yet.", hint)
+        return model
+    if path.is_dir() or artifact.kind(path) != "keras":
+        raise UsageError(
+            f"{path} is neither a run directory nor a Keras file.",
+            "Give a run or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
+        )
+    return path
+
+
+class _KerasHere(KerasRuntime):
+    """`KerasRuntime` on the devices and threads that this process has."""
+
+    def __init__(self) -> None:
+        Runtime.__init__(self, threads=0)
+        self._tf = import_tensorflow()
+
+
+def _dataset_of(card: ModelCard | None, path: Path) -> str:
+    """The dataset that the card names, unless opening it would run code of the card's choice."""
+    if card is None or not card.dataset:
+        raise UsageError(f"{path} does not say what it was trained on.", "Name a dataset with --dataset.")
+    if not card.names_stock_dataset:
+        raise UsageError(f"The card names the dataset {card.dataset!r}.", "Name it with --dataset to use it.")
+    return card.dataset
+
+
+def _gpu_name() -> str:
+    tf = import_tensorflow()
+    (gpu,) = tf.config.get_visible_devices("GPU")
+    return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))

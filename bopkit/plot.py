@@ -1,0 +1,324 @@
+"""Curves of runs as in Fig. 1 of the Bop paper (arXiv 1906.02107): accuracy above, pi_t of a binary layer below.
+
+pi_t = ln(flips at step t / weights of the layer + e^-9) (eq. 7), from -9 (none flips) to 0 (all flip). Figures are
+read from metrics.jsonl. Matplotlib is imported inside functions, without pyplot: nothing global is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bopkit import files
+from bopkit.errors import BopkitError, UsageError
+from bopkit.runs import RunSummary, differing_settings, setting_text, summarise_run
+from bopkit.training import run_directory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg", ".pdf")
+DEFAULT_FORMATS = (".png", ".svg")
+"""What is written where the output names no format."""
+
+SMOOTH_ABOVE_POINTS = 300
+"""Measurements of pi_t above which single ones can no longer be told apart in a column."""
+SMOOTHING_SHARE = 0.01
+"""Width of the moving average that is then drawn before them, as a share of the curve."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for a line."""
+
+COLUMN_WIDTH_IN, HEIGHT_IN, LEGEND_LINE_IN, MARGIN_IN = 4.6, 5.4, 0.17, 0.08
+LABEL_CHARACTERS = 60
+"""Longest line of the legend; longer labels are folded."""
+PNG_DOTS_PER_INCH = 200
+GREY = "#888888"
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """What one run is drawn from.
+
+    Attributes:
+        layer: Name of the binary layer whose pi_t it is.
+        epochs: float [n], finished epochs, from 1.
+        top1: float [n], training top-1 in percent; NaN where an epoch has none.
+        val_top1: float [n], validation top-1 in percent; NaN where an epoch has none.
+        flip_epochs: float [m], when pi_t was measured, in epochs from the start of the run.
+        pi_t: float [m], natural logarithm.
+    """
+
+    layer: str
+    epochs: np.ndarray
+    top1: np.ndarray
+    val_top1: np.ndarray
+    flip_epochs: np.ndarray
+    pi_t: np.ndarray
+
+
+def plot_runs(
+    paths: Sequence[str | Path],
+    output: str | Path = "curves",
+    labels: Sequence[str] | None = None,
+    layer: str | None = None,
+) -> list[Path]:
+    """Draw the curves of runs into one column: accuracy above, pi_t below, a colour a run.
+
+    Args:
+        paths: Run directories, finished or not.
+        output: File to write; `.png`, `.svg` and `.pdf` choose the format, and a name without any of them gets
+            `.png` and `.svg`.
+        labels: One name a run for the legend; None for what differs between the runs.
+        layer: Name of the binary layer whose pi_t is drawn; None for the last one of each run.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: A path is no run, the labels do not fit, or the output has another ending.
+        BopkitError: A run has no finished epoch or no measurement of pi_t, or is damaged.
+    """
+    if not paths:
+        raise UsageError("No run was named.", "Give run directories; `bopkit runs` lists them.")
+    if labels is not None and len(labels) != len(paths):
+        raise UsageError(f"There are {len(labels)} labels for {len(paths)} runs.", "Give one --label a run, or none.")
+    if labels is not None and len(set(labels)) < len(labels):
+        raise UsageError("Two runs have the same label.", "Give each run a --label of its own.")
+    unique = list(dict.fromkeys(map(Path, paths)))
+    for path in unique:
+        _check_run(path)
+    runs = [summarise_run(path) for path in unique]
+    named = dict(zip(labels, map(Path, paths), strict=True) if labels else zip(_labels(runs), unique, strict=True))
+    return plot_columns([(_title(runs), named)], Path(output), layer)
+
+
+def plot_columns(
+    columns: Sequence[tuple[str, Mapping[str, Path]]], output: Path, layer: str | None = None
+) -> list[Path]:
+    """Draw runs side by side in columns that share their scales, as the four panels of Fig. 1.
+
+    Args:
+        columns: For each its title and its runs: label in the legend and run directory.
+        output: As for `plot_runs`.
+        layer: As for `plot_runs`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: A path is no run, it has no such layer, or the output has another ending.
+        BopkitError: A run has no finished epoch or no measurement of pi_t, or is damaged.
+    """
+    targets = _targets(output)
+    read = [
+        (title, {label: read_curves(path, layer) for label, path in labelled.items()}) for title, labelled in columns
+    ]
+    from matplotlib.figure import Figure
+
+    lines = max(sum(_folded(label).count("\n") + 1 for label in curves) for _, curves in read)
+    figure = Figure((COLUMN_WIDTH_IN * len(read) + 0.4, HEIGHT_IN + LEGEND_LINE_IN * lines))
+    figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=MARGIN_IN)
+    panels = figure.subplots(2, len(read), sharex="col", sharey="row", squeeze=False)
+    for column, (title, curves) in enumerate(read):
+        accuracy, flips = panels[:, column]
+        accuracy.set_title(_printable(title), fontsize=10, loc="left", parse_math=False)
+        draw_column(accuracy, flips, curves)
+        if column:
+            accuracy.set_ylabel("")
+            flips.set_ylabel("")
+    _write(figure, targets)
+    return targets
+
+
+def draw_column(accuracy: Axes, flips: Axes, curves: Mapping[str, Curves]) -> None:
+    """Draw runs into two axes with one time axis; the legend goes below the lower one.
+
+    Args:
+        accuracy: Gets validation top-1 (solid) and training top-1 (dashed), in percent.
+        flips: Gets pi_t.
+        curves: What to draw, by its label in the legend.
+    """
+    colours = _colours(len(curves))
+    for colour, run in zip(colours, curves.values(), strict=True):
+        marker = "o" if len(run.epochs) == 1 else None  # a line of one point cannot be seen
+        dashed: Any = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "alpha": 0.8}
+        accuracy.plot(run.epochs, run.top1, color=colour, marker=marker, markersize=3, **dashed)
+        accuracy.plot(run.epochs, run.val_top1, color=colour, marker=marker, markersize=4, linewidth=1.6)
+        _draw_pi_t(flips, run, colour)
+    _style(accuracy, "top-1 (%)")
+    _style(flips, rf"$\pi_t$ of {_common_layer(curves.values())}, ln")
+    flips.set_xlabel("epoch", fontsize=9)
+    flips.set_xlim(0, max(max(run.epochs[-1], run.flip_epochs[-1]) for run in curves.values()))
+    _add_legends(accuracy, flips, list(curves), colours)
+
+
+def read_curves(path: str | Path, layer: str | None = None) -> Curves:
+    """Read what is drawn of one run.
+
+    Args:
+        path: A run directory.
+        layer: Name of a binary layer; None for the last one.
+
+    Raises:
+        UsageError: It is no run, or has no such layer.
+        BopkitError: It has no finished epoch or no measurement of pi_t, or its metrics are damaged.
+    """
+    path = Path(path)
+    _check_run(path)
+    try:
+        return _curves(path, run_directory.read_metrics(path), layer)
+    except (KeyError, TypeError, ValueError) as error:
+        hint = "Restore it from a copy, or leave the run out."
+        raise BopkitError(f"The metrics.jsonl of {path} is damaged.", hint) from error
+
+
+def moving_average(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of the `width` (odd) values around each, of as many as there are near both ends; float [n]."""
+    window = np.ones(width)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _curves(path: Path, rows: Sequence[dict[str, Any]], layer: str | None) -> Curves:
+    """The curves in the rows of a run's metrics; of rows for the same step the last one counts."""
+    epochs = {row["epoch"]: row for row in rows if row["kind"] == "epoch"}
+    steps = {row["step"]: row["layers"] for row in rows if row["kind"] == "step" and row.get("layers")}
+    if not epochs:
+        raise BopkitError(f"{path} has no finished epoch.", "Resume it with the same `bopkit train` command.")
+    if not steps:
+        hint = "Train it with a smaller --log-every."
+        raise BopkitError(f"{path} has no step in its metrics.jsonl, where pi_t would be.", hint)
+    known = list(steps[max(steps)])
+    if layer is not None and layer not in known:
+        raise UsageError(f"{path} has no binary layer {layer!r}.", f"Known: {', '.join(known)}.")
+    name = layer or known[-1]
+    ordered = [epochs[epoch] for epoch in sorted(epochs)]
+    measured = [step for step in sorted(steps) if name in steps[step]]
+    return Curves(
+        layer=name,
+        epochs=np.array([row["epoch"] for row in ordered], float),
+        top1=100 * np.array([row.get("top1", np.nan) for row in ordered], float),
+        val_top1=100 * np.array([row.get("val_top1", np.nan) for row in ordered], float),
+        flip_epochs=np.array(measured) * ordered[-1]["epoch"] / ordered[-1]["step"],
+        pi_t=np.array([steps[step][name]["pi_t"] for step in measured], float),
+    )
+
+
+def _draw_pi_t(axes: Axes, run: Curves, colour: str) -> None:
+    """One run's pi_t: as measured, or where there are many points their moving average before them."""
+    values = run.pi_t
+    if len(values) > SMOOTH_ABOVE_POINTS:
+        axes.plot(run.flip_epochs, values, color=colour, linewidth=0.4, alpha=0.25)
+        values = moving_average(values, 2 * round(len(values) * SMOOTHING_SHARE / 2) + 1)
+    marker = "o" if len(values) == 1 else None
+    axes.plot(run.flip_epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=4)
+
+
+def _style(axes: Axes, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylabel(label, fontsize=9)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=8, color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _add_legends(accuracy: Axes, flips: Axes, labels: Sequence[str], colours: Sequence[str]) -> None:
+    """What a line's kind means beside the accuracies; what a colour means below the column."""
+    from matplotlib.lines import Line2D
+
+    kinds = [
+        Line2D([], [], color=GREY, linewidth=1.6, label="validation"),
+        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), label="training"),
+    ]
+    accuracy.legend(handles=kinds, loc="lower right", fontsize=8, framealpha=0.8, edgecolor="none")
+    runs = [Line2D([], [], color=colour, linewidth=1.6, label="run") for colour in colours]
+    legend = flips.legend(
+        handles=runs, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0, fontsize=8, frameon=False
+    )
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)  # a name is no formula
+        text.set_text(_folded(label))  # not above: matplotlib leaves out labels that begin with an underscore
+
+
+def _folded(label: str) -> str:
+    return textwrap.fill(_printable(label), LABEL_CHARACTERS)
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which no XML can hold, and without half of a surrogate pair."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _common_layer(curves: Iterable[Curves]) -> str:
+    names = {run.layer for run in curves}
+    return _printable(names.pop()).replace("$", r"\$") if len(names) == 1 else "the last binary layer"
+
+
+def _colours(count: int) -> list[str]:
+    """One colour a run; beyond the palette, steps of a scale that colour-blind readers see as one."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    scale = matplotlib.colormaps["viridis"]
+    return [to_hex(scale(position)) for position in np.linspace(0, 0.92, count)]
+
+
+def _labels(runs: Sequence[RunSummary]) -> list[str]:
+    """A name for each run, all different: what differs between them, and where it is not enough the folder."""
+    settings = [
+        ", ".join(setting_text(name, value) for name, value in each.items()) for each in differing_settings(runs)
+    ]
+    names, paths = [Path(run.path).name for run in runs], [run.path for run in runs]
+    for labels in (settings, _both(settings, names)):
+        if all(labels) and len(set(labels)) == len(labels):
+            return labels
+    return _both(settings, paths)
+
+
+def _both(settings: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [f"{text} ({name})" if text else name for text, name in zip(settings, names, strict=True)]
+
+
+def _title(runs: Sequence[RunSummary]) -> str:
+    """Network and dataset, where they are the same for all."""
+    titles = {f"{run.model} on {run.dataset}" for run in runs}
+    return titles.pop() if len(titles) == 1 else ""
+
+
+def _check_run(path: Path) -> None:
+    if not run_directory.is_run(path):
+        raise UsageError(f"{path} is no run directory.", "`bopkit runs` lists those below a folder.")
+
+
+def _targets(output: Path) -> list[Path]:
+    if output.suffix in FORMATS:
+        return [output]
+    if output.suffix:
+        raise UsageError(f"{output} ends in {output.suffix}.", f"Use one of {', '.join(FORMATS)}, or no ending.")
+    return [output.with_suffix(suffix) for suffix in DEFAULT_FORMATS]
+
+
+def _write(figure: Figure, targets: Sequence[Path]) -> None:
+    """Write the figure in all formats; none of the files changes unless all can be drawn."""
+    import matplotlib
+
+    with contextlib.ExitStack() as stack:
+        for target in targets:
+            scratch = stack.enter_context(files.replacing(target))
+            # Without dates and random ids, the same curves make the same file.
+            metadata: Any = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[target.suffix]
+            with matplotlib.rc_context({"svg.hashsalt": "bopkit"}):
+                figure.savefig(scratch, dpi=PNG_DOTS_PER_INCH, metadata=metadata)

@@ -1,0 +1,247 @@
+"""Runs side by side: what each was asked for, how far it came, and in what they differ.
+
+Read from the run directories alone, without TensorFlow; a run that is being written is read as it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+from bopkit.training import run_directory
+
+T = TypeVar("T")
+
+LARGEST_FIRST = frozenset(
+    {"epochs_done", "best_val_top1", "val_top1", "top1", "images_per_second", "started", "updated"}
+)
+"""Columns that `list_runs` sorts from the best, the fastest or the newest down."""
+
+SMALL = 0.1
+"""Numbers below are written with an exponent, as hyper-parameters are in papers."""
+
+COUNTS = frozenset({"train_pictures", "validation_pictures", "steps_per_epoch"})
+"""Settings that follow from others: dataset, split, batch size, limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """One run directory in short; plain JSON values. A figure that its files do not tell is None.
+
+    Attributes:
+        path: The run directory, as it was reached: relative where the folder searched was.
+        state: `finished`, `running` or `stopped`.
+        problem: What is damaged or missing in it, in one line; empty where nothing is.
+        model: Name of the network.
+        hparams_set: Name of its hyper-parameter set.
+        dataset: The dataset, with its configuration and version where it has them.
+        seed: The seed.
+        precision: `float32` or `bfloat16`.
+        epochs: Epochs of the whole run.
+        epochs_done: Epochs that are trained and validated.
+        best_val_top1: Highest validation top-1 of an epoch, 0 to 1.
+        best_epoch: The first epoch that reached it, from 1.
+        val_top1: Validation top-1 of the last epoch, 0 to 1.
+        top1: Training top-1 of the last epoch, 0 to 1; of the steps so far while the first epoch runs.
+        loss: Training loss, of the same steps.
+        images_per_second: Training speed, of the same steps.
+        started: When its config was written, ISO 8601 in UTC.
+        updated: When its newest file was written, ISO 8601 in UTC.
+        settings: Everything that it was asked for by name, hyper-parameters included.
+    """
+
+    path: str
+    state: str
+    problem: str
+    model: str | None
+    hparams_set: str | None
+    dataset: str | None
+    seed: int | None
+    precision: str | None
+    epochs: int | None
+    epochs_done: int
+    best_val_top1: float | None
+    best_epoch: int | None
+    val_top1: float | None
+    top1: float | None
+    loss: float | None
+    images_per_second: float | None
+    started: str | None
+    updated: str | None
+    settings: dict[str, Any]
+
+
+def list_runs(folder: str | Path = "runs", sort: str = "path") -> list[RunSummary]:
+    """All runs in and below a folder: finished, running, stopped and damaged ones.
+
+    Args:
+        folder: Searched to any depth, links included; may itself be a run.
+        sort: An attribute of `RunSummary` or the name of a setting. Accuracies, speeds and times sort from the
+            largest down (`LARGEST_FIRST`), all else from the smallest up; runs without a value come last.
+
+    Raises:
+        UsageError: There is no such folder, or nothing of that name to sort by.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", "Name the folder that runs were written below.")
+    runs = sorted((summarise_run(path) for path in find_runs(folder)), key=lambda run: run.path)
+    columns = {field.name for field in dataclasses.fields(RunSummary)} - {"settings"}
+    known = columns.union(*(run.settings for run in runs))
+    if sort not in known:
+        raise unknown_name("sort key", sort, known, "bopkit runs --json")
+
+    def value(run: RunSummary) -> Any:
+        return getattr(run, sort) if sort in columns else run.settings.get(sort)
+
+    def order(run: RunSummary) -> tuple[bool, Any]:
+        found = value(run)
+        return (True, found) if isinstance(found, int | float) else (False, str(found))
+
+    given = [run for run in runs if value(run) is not None]
+    missing = [run for run in runs if value(run) is None]
+    return sorted(given, key=order, reverse=sort in LARGEST_FIRST) + missing
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """The run directories in and below a folder, sorted at each level; nothing is looked for inside a run."""
+    seen: set[str] = set()
+    for name, folders, _ in os.walk(folder, followlinks=True):
+        real = os.path.realpath(name)
+        if real in seen or _is_run(Path(name)):
+            folders.clear()
+            if real not in seen:
+                yield Path(name)
+        folders.sort()
+        seen.add(real)  # a link may lead back up
+
+
+def summarise_run(path: str | Path) -> RunSummary:
+    """Read one run directory; whatever is damaged in it becomes its `problem`."""
+    path = Path(path)
+    problems: list[str] = []
+    nothing: dict[str, Any] = {}
+    no_rows: list[dict[str, Any]] = []
+    state: str = _attempt(run_directory.run_state, path, "stopped", problems)
+    config = _attempt(run_directory.read_config, path, nothing, problems)
+    rows = _attempt(run_directory.read_metrics, path, no_rows, problems)
+    if not rows and not problems and state != "running":
+        problems.append("metrics.jsonl is missing or empty.")
+    settings = _flat(config)
+    epochs = {row["epoch"]: row for row in rows if row["kind"] == "epoch"}
+    last = epochs[max(epochs)] if epochs else {}
+    latest = last or (rows[-1] if rows else {})
+    validated = {epoch: top1 for epoch, row in epochs.items() if (top1 := _number(row, "val_top1")) is not None}
+    best_epoch = min(validated, key=lambda epoch: (-validated[epoch], epoch), default=None)
+    started, updated = _times(path)
+    return RunSummary(
+        path=str(path),
+        state=state,
+        problem=" ".join(problems).replace(f"{path}{os.sep}", ""),
+        model=settings.get("model"),
+        hparams_set=settings.get("hparams_set"),
+        dataset=settings.get("dataset"),
+        seed=settings.get("seed"),
+        precision=settings.get("precision"),
+        epochs=settings.get("epochs"),
+        epochs_done=max(epochs, default=0),
+        best_val_top1=None if best_epoch is None else validated[best_epoch],
+        best_epoch=best_epoch,
+        val_top1=_number(last, "val_top1"),
+        top1=_number(latest, "top1"),
+        loss=_number(latest, "loss"),
+        images_per_second=_number(latest, "images_per_second"),
+        started=started,
+        updated=updated,
+        settings=settings,
+    )
+
+
+def differing_settings(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
+    """The settings in which runs differ.
+
+    Args:
+        runs: As from `list_runs`; one whose config is damaged is left out of the comparison.
+
+    Returns:
+        One dictionary a run, all with the same names: those of the settings that are not the same for all runs.
+        None where a run has no such setting. Counts that follow from other settings are told only where nothing
+        else differs.
+    """
+    known = [run.settings for run in runs if run.settings]
+    names = list(dict.fromkeys(name for settings in known for name in settings))
+    differing = [name for name in names if any(each.get(name) != known[0].get(name) for each in known)]
+    chosen = [name for name in differing if name not in COUNTS] or differing
+    return [{name: run.settings.get(name) for name in chosen} for run in runs]
+
+
+def setting_text(name: str, value: Any) -> str:
+    """A setting as it is typed after `--hparams`: `gamma=1e-3`."""
+    return f"{name}={value_text(value)}"
+
+
+def value_text(value: Any) -> str:
+    """The value of a setting, as short as it can be typed: `1e-3`, `none`."""
+    if value is None:
+        return "none"
+    if not isinstance(value, float):
+        return str(value)
+    if 0 < abs(value) < SMALL:
+        return format(decimal.Decimal(repr(value)).normalize(), "e")
+    return format(value, "g") if float(format(value, "g")) == value else repr(value)
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return run_directory.is_run(path)
+    except PermissionError:  # a folder that may be listed and not entered
+        return False
+
+
+def _attempt(read: Callable[[Path], T], path: Path, otherwise: T, problems: list[str]) -> T:
+    """What `read` returns; where what it reads is damaged, `otherwise` and one more problem."""
+    try:
+        return read(path)
+    except BopkitError as error:
+        problems.append(error.message)
+    except (OSError, ValueError) as error:
+        problems.append(f"{read.__name__.removeprefix('read_')} cannot be read: {first_line(error)}.")
+    return otherwise
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a config in one level."""
+    hparams = config.get("hparams", {})
+    return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
+
+
+def _number(row: dict[str, Any], name: str) -> float | None:
+    """A finite figure of a row; None where it has none."""
+    value = row.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _times(path: Path) -> tuple[str | None, str | None]:
+    """When the config and the newest of a run's files were written."""
+    names = ("config.json", "metrics.jsonl", "checkpoints", run_directory.MODEL_FILE, run_directory.LAST_MODEL_FILE)
+    written_s = {}
+    for name in names:
+        try:
+            written_s[name] = (path / name).stat().st_mtime
+        except OSError:  # not there yet, or being replaced
+            continue
+    return _iso(written_s.get("config.json")), _iso(max(written_s.values(), default=None))
+
+
+def _iso(time_s: float | None) -> str | None:
+    if time_s is None:
+        return None
+    return datetime.datetime.fromtimestamp(time_s, datetime.UTC).isoformat(timespec="seconds")

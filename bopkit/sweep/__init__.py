@@ -1,0 +1,6 @@
+"""Sweeps: many runs over a grid or a search space, in one study. Importing this package imports no Optuna."""
+
+from bopkit.sweep.result import SweepResult, TrialRow
+from bopkit.sweep.sweep import run_sweep
+
+__all__ = ["SweepResult", "TrialRow", "run_sweep"]

@@ -1,0 +1,95 @@
+"""Sweeps of the paper, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from bopkit.errors import unknown_name
+from bopkit.sweep.result import TrialRow
+from bopkit.sweep.space import Point
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A sweep with a picture at its end.
+
+    Attributes:
+        name: As users type it.
+        model: The network.
+        dataset: The dataset that is used when none is named.
+        hparams_set: The set that the points are laid over.
+        points: What is trained, one run each.
+        columns: Columns of the picture: title, and the numbers of the points by label.
+        figure: The picture's name in the sweep's folder, without ending: PNG and SVG are written.
+    """
+
+    name: str
+    model: str
+    dataset: str
+    hparams_set: str
+    points: tuple[Point, ...]
+    columns: tuple[tuple[str, Mapping[str, int]], ...]
+    figure: str
+
+
+PRESETS = {
+    # Helwegen et al. 2019, arXiv 1906.02107, section 5.1 and figure 1. The point of both columns is trained once.
+    "paper-5.1": Preset(
+        name="paper-5.1",
+        model="binarynet",
+        dataset="cifar10",
+        hparams_set="bop",
+        points=(
+            {"gamma": 1e-2, "threshold": 1e-6},
+            {"gamma": 1e-3, "threshold": 1e-6},
+            {"gamma": 1e-4, "threshold": 1e-6},
+            {"gamma": 1e-3, "threshold": 0.0},
+            {"gamma": 1e-3, "threshold": 1e-5},
+        ),
+        columns=(
+            ("threshold 1e-6", {"gamma 1e-2": 0, "gamma 1e-3": 1, "gamma 1e-4": 2}),
+            ("gamma 1e-3", {"threshold 0": 3, "threshold 1e-6": 1, "threshold 1e-5": 4}),
+        ),
+        figure="figure1",
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS, "bopkit sweep --help")
+    return PRESETS[name]
+
+
+def draw(preset: Preset, rows: Mapping[int, TrialRow], output_dir: Path) -> list[Path]:
+    """Draw the preset's picture from the runs that are on this host, failed ones as far as they came.
+
+    Args:
+        preset: What was swept.
+        rows: Its trials by number.
+        output_dir: Where the picture goes.
+
+    Returns:
+        The files, PNG and SVG; none if no run can be drawn.
+    """
+    from bopkit.plot import plot_columns
+    from bopkit.training.run_directory import read_metrics
+
+    columns = []
+    for title, points in preset.columns:
+        runs = {label: Path(rows[number].run_dir or "") for label, number in points.items() if number in rows}
+        runs = {
+            label: run
+            for label, run in runs.items()
+            if run.is_dir() and any(row["kind"] == "epoch" for row in read_metrics(run))
+        }
+        if runs:
+            columns.append((title, runs))
+    return plot_columns(columns, output_dir / preset.figure) if columns else []

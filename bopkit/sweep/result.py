@@ -1,0 +1,91 @@
+"""What a sweep found, as plain values: `to_dict` is ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        trial: Its number from 0, the one in the name of its run directory.
+        state: `finished`, `pruned`, `failed`, `stopped` (it will be taken up again), `running` or `waiting`.
+        hparams: The hyper-parameters that the sweep chose.
+        val_top1: Best validation top-1 of its epochs, 0 to 1; None before the first.
+        epochs: Epochs that it reached.
+        run_dir: Its run directory, as named where it ran; None before it starts.
+        host: The host that it ran on.
+        error: Why it failed, in one line.
+    """
+
+    trial: int
+    state: str
+    hparams: dict[str, Any]
+    val_top1: float | None = None
+    epochs: int = 0
+    run_dir: str | None = None
+    host: str | None = None
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """What `run_sweep` leaves.
+
+    Attributes:
+        study: Name of the Optuna study.
+        storage: Its URL, without the password.
+        output_dir: The folder of the runs.
+        trials: One row a trial, in order.
+        best: Number of the finished trial with the best validation top-1; None if none finished.
+        command: The command line that trains it once more; empty if none finished.
+        figures: Pictures that a preset drew.
+    """
+
+    study: str
+    storage: str
+    output_dir: Path
+    trials: tuple[TrialRow, ...]
+    best: int | None
+    command: str
+    figures: tuple[Path, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as dictionaries, lists, strings and numbers."""
+        values = dataclasses.asdict(self)
+        return {**values, "output_dir": str(self.output_dir), "figures": [str(path) for path in self.figures]}
+
+
+def best_trial(rows: Iterable[TrialRow]) -> TrialRow | None:
+    """The finished trial with the best validation top-1, the earliest of equals."""
+    finished = [row for row in rows if row.state == "finished" and row.val_top1 is not None]
+    return max(finished, key=lambda row: (row.val_top1, -row.trial), default=None)
+
+
+def train_command(model: str, dataset: str, hparams: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """The `bopkit train` command line of one trial.
+
+    Args:
+        model: As typed.
+        dataset: As typed.
+        hparams: Everything that differs from the set.
+        options: Options of `train_model` by name; those that are None or False are left out.
+    """
+    words = ["bopkit", "train", model, "--dataset", dataset]
+    for name, value in options.items():
+        if value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    if hparams:
+        words += ["--hparams", hparams_text(hparams, ",")]
+    return shlex.join(words)
+
+
+def hparams_text(hparams: Mapping[str, Any], separator: str = " ") -> str:
+    """Hyper-parameters as a person types them: `gamma=0.001,gamma_end=none`."""
+    return separator.join(f"{name}={'none' if value is None else value}" for name, value in hparams.items())

@@ -1,0 +1,126 @@
+"""The workers of a distributed run, from TF_CONFIG or SLURM's variables. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bopkit.errors import BopkitError, UsageError
+
+SLURM_BASE_PORT = 12_000
+SLURM_PORTS = 8_000
+"""A SLURM job's workers listen on SLURM_BASE_PORT + job id % SLURM_PORTS: two jobs on one host rarely meet."""
+
+
+class WorkerLost(BopkitError):
+    """Another worker died, or could not be reached. TensorFlow lets no worker join again: all have to start anew."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+
+    def __init__(self, message: str):
+        super().__init__(message, "Start the same command on every host again: the run goes on from its checkpoint.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The workers of a run and which of them this process is.
+
+    Attributes:
+        workers: host:port of each.
+        index: Position of this process, from 0.
+    """
+
+    workers: tuple[str, ...]
+    index: int
+
+    def tf_config(self) -> dict[str, Any]:
+        """What TensorFlow reads from TF_CONFIG."""
+        return {"cluster": {"worker": list(self.workers)}, "task": {"type": "worker", "index": self.index}}
+
+
+def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
+    """The cluster that the environment describes; None if it describes none.
+
+    Raises:
+        UsageError: It describes one that cannot be.
+    """
+    if environment.get("TF_CONFIG", "").strip():
+        return _from_tf_config(environment["TF_CONFIG"])
+    # Only steps that `srun` starts have this one: a batch script itself runs once, whatever its job asked for.
+    if environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        return _from_slurm(environment)
+    return None
+
+
+def _from_tf_config(text: str) -> Cluster | None:
+    hint = 'Write for instance {"cluster": {"worker": ["a:12345", "b:12345"]}, "task": {"type": "worker", "index": 0}}.'
+    try:
+        config = json.loads(text)
+        groups = config.get("cluster", {})
+        workers = tuple(str(worker) for kind in ("chief", "worker") for worker in groups.get(kind, []))
+        task = config.get("task", {})
+        index = int(task.get("index", 0)) + (len(groups.get("chief", [])) if task.get("type") == "worker" else 0)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UsageError("TF_CONFIG is no JSON object with `cluster` and `task`.", hint) from error
+    if not workers:
+        return None
+    others = set(groups) - {"chief", "worker"}
+    if others or task.get("type", "worker") not in ("chief", "worker"):
+        raise UsageError(f"TF_CONFIG names {', '.join(sorted(others)) or task['type']}; bopkit has workers only.", hint)
+    if not 0 <= index < len(workers):
+        raise UsageError(f"TF_CONFIG's task index is {index}, with {len(workers)} workers.", hint)
+    return Cluster(workers, index)
+
+
+def _from_slurm(environment: Mapping[str, str]) -> Cluster:
+    """One worker a task; tasks of one host listen on neighbouring ports."""
+    try:
+        tasks, index = int(environment["SLURM_STEP_NUM_TASKS"]), int(environment["SLURM_PROCID"])
+        hosts = expand_hosts(environment["SLURM_STEP_NODELIST"])
+        per_host = _expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
+        port = SLURM_BASE_PORT + int(environment.get("SLURM_JOB_ID", "0")) % SLURM_PORTS
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            f"SLURM's variables name no workers: {error}.", "Start it with `srun`, or set TF_CONFIG."
+        ) from error
+    workers = tuple(f"{host}:{port + i}" for host, count in zip(hosts, per_host, strict=False) for i in range(count))
+    if len(workers) != tasks or index >= tasks:
+        raise UsageError(
+            f"SLURM tells of {tasks} tasks and of {len(workers)} places for them.", "Start one task a node with `srun`."
+        )
+    return Cluster(workers, index)
+
+
+def expand_hosts(text: str) -> list[str]:
+    """`n[01-03,7],login` as SLURM writes node lists: n01 n02 n03 n7 login.
+
+    Raises:
+        ValueError: It is no node list.
+    """
+    hosts: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        match = re.fullmatch(r"([^\[\]]*)(?:\[([^\]]*)\](.*))?", part)
+        if match is None:
+            raise ValueError(f"{text!r} is no node list")
+        if match[2] is None:
+            hosts.append(part)
+            continue
+        for numbers in match[2].split(","):
+            first, _, last = numbers.partition("-")
+            for number in range(int(first), int(last or first) + 1):
+                hosts += expand_hosts(f"{match[1]}{number:0{len(first)}d}{match[3]}")
+    return hosts
+
+
+def _expand_counts(text: str) -> list[int]:
+    """`2(x3),1` as SLURM writes tasks per node: 2 2 2 1."""
+    counts: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if match is None:
+            raise ValueError(f"{text!r} are no task counts")
+        counts += [int(match[1])] * int(match[2] or 1)
+    return counts

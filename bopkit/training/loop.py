@@ -1,0 +1,302 @@
+"""The loop of a run: steps, validations, rows, checkpoints, and the reasons to stop.
+
+Where a run is, is its position: epochs that are finished and steps of the next one that are trained. A checkpoint
+holds it with the epoch's sums so far, so that a run that goes on in the middle of an epoch writes the same rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bopkit.data import evaluation_batches, training_batches
+from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow
+from bopkit.optim import hyper_values
+from bopkit.progress import Progress
+from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.display import TrainingDisplay
+from bopkit.training.flips import FlipMeter, flip_ratio
+from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan
+from bopkit.training.record import Recorder
+from bopkit.training.run_directory import RunDirectory
+from bopkit.training.step import StepResult, Sums, TrainStep
+from bopkit.training.stop import StopRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopOptions:
+    """What changes how a run is fed, kept and shown, not what comes out of it.
+
+    Attributes:
+        data_cache: `memory`, or a folder, to keep the encoded pictures in.
+        tensorboard: Write TensorBoard logs.
+        checkpoint_every_s: Seconds between two checkpoints inside an epoch.
+        keep: Checkpoints to keep.
+        log_every: Steps between two rows with flips.
+        jit: Compile with XLA.
+        deterministic: Ask for kernels that repeat bit for bit.
+        on_epoch: Called with each epoch's row when it is on the disk.
+        live_bar: Draw a progress bar on stderr.
+    """
+
+    data_cache: str | None
+    tensorboard: bool
+    checkpoint_every_s: float
+    keep: int
+    log_every: int
+    jit: bool
+    deterministic: bool
+    on_epoch: Callable[[dict[str, Any]], None] | None
+    live_bar: bool
+
+
+class Position:
+    """Where a run is, as variables that a checkpoint holds."""
+
+    def __init__(self) -> None:
+        tf = import_tensorflow()
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.sums = tf.Variable([0.0] * 4, dtype=tf.float64, trainable=False)
+
+    def set(self, epoch: int, step: int, sums: Sums) -> None:
+        """Remember a place: epochs that are finished, steps of the next, their sums."""
+        self.epoch.assign(epoch)
+        self.step.assign(step)
+        self.sums.assign(dataclasses.astuple(sums))
+
+    def read(self) -> tuple[int, int, Sums]:
+        """Epochs that are finished, steps of the next, their sums."""
+        return int(self.epoch), int(self.step), Sums(*self.sums.numpy().tolist())
+
+
+class Loop:
+    """Trains what is left of a run.
+
+    Args:
+        plan: The run.
+        run: Its directory.
+        network: The network, built in the scope of the plan's strategy.
+        optimizer: Its optimizer.
+        position: Where the run is.
+        checkpoints: Where its state goes.
+        options: How it is fed, kept and shown.
+        save_best: Called with the row of an epoch whose validation top-1 is the best so far.
+        progress: Takes lines for a person.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        run: RunDirectory,
+        network: Any,
+        optimizer: Any,
+        position: Position,
+        checkpoints: Checkpoints,
+        options: LoopOptions,
+        save_best: Callable[[dict[str, Any]], None],
+        progress: Progress,
+    ):
+        self._plan = plan
+        self._run = run
+        self._optimizer = optimizer
+        self._position = position
+        self._checkpoints = checkpoints
+        self._options = options
+        self._save_best = save_best
+        self._progress = progress
+        strategy = plan.placement.strategy
+        self._step = TrainStep(network, optimizer, strategy, accumulate=plan.accumulate, jit=options.jit)
+        self._flips = FlipMeter(network)
+        self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
+        self._stop = StopRequest()
+        self._saved_at = time.monotonic()
+        epoch, step, self._sums = position.read()
+        rows = [row for row in run.metrics() if row["epoch"] <= epoch + 1]
+        self._history = [row["val_top1"] for row in rows if row["kind"] == "epoch" and row["epoch"] <= epoch]
+        self._flip_ratios = [row["flip_ratio"] for row in rows if row["kind"] == "step" and row["epoch"] == epoch + 1]
+        self._training = self._distributed(
+            training_batches(
+                plan.data,
+                plan.train_split,
+                plan.preprocessing,
+                batch_size=plan.hparams.batch_size,
+                steps_per_epoch=plan.steps_per_epoch,
+                seed=plan.seed,
+                first_epoch=epoch,
+                first_step=step,
+                epochs=plan.hparams.epochs,
+                replicas=plan.placement.replicas,
+                worker=plan.placement.worker,
+                workers=plan.placement.workers,
+                cache=options.data_cache,
+                progress=progress,
+            )
+        )
+        self._validation = self._distributed(
+            evaluation_batches(
+                plan.data,
+                plan.validation_split,
+                plan.preprocessing,
+                EVALUATION_BATCH_SIZE,
+                limit=plan.validation_pictures,
+                worker=plan.placement.worker,
+                workers=plan.placement.workers,
+            )
+        )
+        is_chief = plan.placement.is_chief
+        self._recorder = Recorder(run, options.tensorboard) if is_chief else None
+        self._display = TrainingDisplay(
+            plan.hparams.epochs,
+            plan.steps_per_epoch,
+            plan.hparams.batch_size,
+            epoch * plan.steps_per_epoch + step,
+            progress if is_chief else lambda line: None,
+            options.live_bar and is_chief,
+        )
+
+    def run(self) -> None:
+        """Train until the last epoch, or until early stopping, Ctrl-C or SIGTERM.
+
+        Raises:
+            BopkitError: The loss is not finite.
+            KeyboardInterrupt, SystemExit: After a checkpoint.
+        """
+        epoch, step, _ = self._position.read()
+        batches = iter(self._training)
+        try:
+            with self._stop:
+                while epoch < self._plan.hparams.epochs and not self._is_exhausted():
+                    self._one_epoch(epoch, step, batches)
+                    epoch, step = epoch + 1, 0
+        finally:
+            self._display.stop()
+            if self._recorder:
+                self._recorder.close()
+
+    def _one_epoch(self, epoch: int, first_step: int, batches: Iterator[Any]) -> None:
+        """Train what is left of an epoch, validate, write its row, then its checkpoint."""
+        plan = self._plan
+        began = time.perf_counter()
+        self._train_epoch(epoch, first_step, batches)
+        trained_s = time.perf_counter() - began
+        validation = self._step.evaluate(self._validation, stop=self._may_break_off)
+        if self._may_break_off():
+            self._leave(epoch, plan.steps_per_epoch)
+        row: dict[str, Any] = {
+            "step": (epoch + 1) * plan.steps_per_epoch,
+            "epoch": epoch + 1,
+            **self._sums.means(plan.classes),
+            **validation.means(plan.classes, "val_"),
+            "flip_ratio": sum(self._flip_ratios) / max(len(self._flip_ratios), 1),
+            "images_per_second": (plan.steps_per_epoch - first_step) * plan.hparams.batch_size / trained_s,
+            "epoch_seconds": time.perf_counter() - began,
+            **hyper_values(self._optimizer),
+        }
+        if plan.has_validation_pictures and row["val_top1"] > max(self._history, default=-1.0):
+            self._save_best(row)
+        self._history.append(row["val_top1"])
+        if self._recorder:
+            row = self._recorder.epoch(row)
+        self._sums, self._flip_ratios = Sums(), []
+        self._save(epoch + 1, 0)
+        self._display.epoch_end(row)
+        if self._options.on_epoch:
+            self._options.on_epoch(row)
+
+    def _train_epoch(self, epoch: int, first_step: int, batches: Iterator[Any]) -> None:
+        """Train the steps that are left of an epoch; the figures of a step are read while the next one is computed."""
+        steps = self._plan.steps_per_epoch
+        unread: StepResult | None = None
+        rate_since, rate_steps = time.perf_counter(), 0
+        for step in range(first_step + 1, steps + 1):
+            is_measured = (epoch * steps + step) % self._log_every == 0
+            if is_measured:
+                self._flips.before_step()
+            signals = (float(self._checkpoint_is_due()), float(bool(self._stop)))
+            result = self._step.train(next(batches), signals)
+            rate_steps += 1
+            save, stop = self._read(unread, epoch, step - 1)
+            unread = result
+            stop = stop or self._may_break_off()
+            if is_measured or save or stop or step == steps:
+                wanted = self._read(unread, epoch, step)
+                save, stop, unread = save or wanted[0], stop or wanted[1], None
+            if is_measured:
+                seconds = time.perf_counter() - rate_since
+                self._measure(epoch, step, rate_steps * self._plan.hparams.batch_size / seconds)
+                rate_since, rate_steps = time.perf_counter(), 0
+            if self._sums.pictures:
+                figures = self._sums.means(self._plan.classes)
+                self._display.step(epoch, step, figures, self._flip_ratios[-1] if self._flip_ratios else None)
+            if stop:
+                self._leave(epoch, step)
+            if save:
+                self._save(epoch, step)
+
+    def _read(self, result: StepResult | None, epoch: int, step: int) -> tuple[bool, bool]:
+        """Add up a step's figures; says whether any worker wants a checkpoint, and whether any has to stop.
+
+        Raises:
+            BopkitError: The loss is not finite.
+        """
+        if result is None:
+            return False, False
+        sums, (save, stop) = result.read()
+        if not math.isfinite(sums.loss):
+            raise BopkitError(
+                f"The loss is {sums.loss / sums.pictures} at step {step} of epoch {epoch + 1}.",
+                "Lower it with `--hparams learning_rate=`, or start anew from another --seed.",
+            )
+        self._sums += sums
+        return save, stop
+
+    def _measure(self, epoch: int, step: int, images_per_second: float) -> None:
+        """Write the row of a measured step."""
+        layers = self._flips.after_step()
+        self._flip_ratios.append(flip_ratio(layers))
+        if self._recorder:
+            row = {
+                "step": epoch * self._plan.steps_per_epoch + step,
+                "epoch": epoch + 1,
+                **self._sums.means(self._plan.classes),
+                "images_per_second": images_per_second,
+                **hyper_values(self._optimizer),
+            }
+            self._recorder.step(row, layers)
+
+    def _save(self, epoch: int, step: int) -> None:
+        """Write a checkpoint; every worker takes part."""
+        self._position.set(epoch, step, self._sums)
+        self._checkpoints.save(epoch * self._plan.steps_per_epoch + step)
+        self._saved_at = time.monotonic()
+
+    def _leave(self, epoch: int, step: int) -> None:
+        """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
+        self._save(epoch, step)
+        self._progress(f"stopping after step {step} of epoch {epoch + 1}; the same command goes on from there")
+        self._stop.leave()
+
+    def _checkpoint_is_due(self) -> bool:
+        """Whether the last one is old; the chief's clock decides, since all workers must agree."""
+        age_s = time.monotonic() - self._saved_at
+        return self._plan.placement.is_chief and age_s >= self._options.checkpoint_every_s
+
+    def _may_break_off(self) -> bool:
+        """Whether to stop right now: several workers first have to tell each other."""
+        return self._plan.placement.workers == 1 and bool(self._stop)
+
+    def _is_exhausted(self) -> bool:
+        """Whether the last epochs brought no better validation top-1."""
+        if self._plan.early_stop is None or not self._history:
+            return False
+        since_best = len(self._history) - 1 - self._history.index(max(self._history))
+        return since_best >= self._plan.early_stop
+
+    def _distributed(self, batches: Any) -> Any:
+        """Batches of this worker, one for each of its replicas at a time, prefetched to their devices."""
+        return self._plan.placement.strategy.distribute_datasets_from_function(lambda context: batches)

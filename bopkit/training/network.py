@@ -1,0 +1,70 @@
+"""The network that is trained: the architecture's own, in the precision and with the batch norm of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bopkit.architecture import Architecture
+from bopkit.hparams import HParams
+from bopkit.keras2 import import_tensorflow
+
+
+def build_training_network(
+    architecture: Architecture,
+    hparams: HParams,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    precision: str = "float32",
+    sync_batch_norm: bool = False,
+) -> Any:
+    """Build a network for training; its weights, and their initial values, are those of the plain network.
+
+    Args:
+        architecture: The network.
+        hparams: A set of it.
+        input_shape: Height, width, channels.
+        classes: Number of outputs.
+        precision: `float32`, or `bfloat16` for layers that compute in bfloat16 with float32 variables. -1 and +1
+            are exact in bfloat16. Batch norm's statistics, probabilities and loss stay float32.
+        sync_batch_norm: Batch norm over the global batch, not over each replica's part.
+
+    Returns:
+        A built `tf.keras.Model`: float32 [n, *input_shape] to float32 [n, classes].
+    """
+    network = architecture.build_network(hparams, input_shape, classes)
+    if precision == "float32" and not sync_batch_norm:
+        return network
+    twin = _twin(network, precision, sync_batch_norm)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _twin(network: Any, precision: str, sync_batch_norm: bool) -> Any:
+    """The same layers with another precision and batch norm; weights are drawn anew."""
+    tf = import_tensorflow()
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    outputs = {tensor.node.layer for tensor in tf.nest.flatten(network.outputs)}
+
+    def remake(layer: Any) -> Any:
+        config = _without_dtypes(layer.get_config())
+        if layer in outputs:
+            config["dtype"] = "float32"
+        if sync_batch_norm and isinstance(layer, tf.keras.layers.BatchNormalization):
+            config["synchronized"] = True
+        return type(layer).from_config(config)
+
+    # Quantizers are layers too, inside of layers: only the global policy reaches them.
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        return tf.keras.models.clone_model(network, clone_function=remake)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _without_dtypes(config: Any) -> Any:
+    """A layer's config without the dtypes of the layer and of its quantizers."""
+    if isinstance(config, dict):
+        return {key: _without_dtypes(value) for key, value in config.items() if key != "dtype"}
+    return config

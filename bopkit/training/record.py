@@ -1,0 +1,66 @@
+"""The rows of a run: into metrics.jsonl, and into TensorBoard under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bopkit.keras2 import import_tensorflow
+from bopkit.training.flips import LayerFlips, flip_ratio
+from bopkit.training.run_directory import RunDirectory
+
+
+class Recorder:
+    """Writes rows; only the chief of several workers has one.
+
+    Args:
+        run: The run directory.
+        tensorboard: Write TensorBoard logs too: `train/` and `validation/`.
+    """
+
+    def __init__(self, run: RunDirectory, tensorboard: bool):
+        self._run = run
+        self._writers: dict[str, Any] = {}
+        if tensorboard:
+            create = import_tensorflow().summary.create_file_writer
+            self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
+
+    def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> dict[str, Any]:
+        """Write the row of a measured step, with the flips of each layer; returns it."""
+        whole = {
+            "kind": "step",
+            **row,
+            "flip_ratio": flip_ratio(layers),
+            "layers": {layer.name: layer.to_dict() for layer in layers},
+        }
+        self._run.append_metrics(whole)
+        scalars = {name: value for name, value in whole.items() if isinstance(value, float)}
+        for layer in layers:
+            scalars.update({f"{name}/{layer.name}": value for name, value in layer.to_dict().items()})
+        self._write("train", scalars, whole["step"])
+        return whole
+
+    def epoch(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of a finished epoch; returns it."""
+        whole = {"kind": "epoch", **row}
+        self._run.append_metrics(whole)
+        figures = {name: value for name, value in row.items() if isinstance(value, float)}
+        for prefix, writer in (("", "train"), ("val_", "validation")):
+            names = ("loss", "top1", "top5")
+            scalars = {f"epoch_{name}": figures[prefix + name] for name in names if prefix + name in figures}
+            self._write(writer, scalars, whole["epoch"])
+        return whole
+
+    def close(self) -> None:
+        """Write out what is still held back."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _write(self, name: str, scalars: Mapping[str, float], step: int) -> None:
+        if name not in self._writers:
+            return
+        tf = import_tensorflow()
+        with self._writers[name].as_default():
+            for tag, value in scalars.items():
+                tf.summary.scalar(tag, value, step=step)
+        self._writers[name].flush()

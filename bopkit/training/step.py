@@ -1,0 +1,190 @@
+"""One training step and one evaluation pass, on one device or on many.
+
+Pictures are float32 [n, H, W, C], labels int64 [n], as the input pipeline gives them. Figures come back as sums, so
+that replicas, steps and resumed parts of an epoch add up exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from bopkit.benchmark.metrics import TOP_K
+from bopkit.keras2 import import_tensorflow
+
+
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """Figures added up over pictures.
+
+    Attributes:
+        pictures: Number of pictures.
+        loss: Sum of their losses.
+        top1: How many of them were classified right.
+        top5: For how many the class was among the five highest scores.
+    """
+
+    pictures: float = 0.0
+    loss: float = 0.0
+    top1: float = 0.0
+    top5: float = 0.0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+    def means(self, classes: int, prefix: str = "") -> dict[str, float]:
+        """Mean loss, and top-1 and top-5 accuracy from 0 to 1; top-5 only where there are more than five classes."""
+        means = {"loss": self.loss / self.pictures, "top1": self.top1 / self.pictures}
+        if classes > TOP_K:
+            means["top5"] = self.top5 / self.pictures
+        return {prefix + name: value for name, value in means.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What a step leaves, still on the device: reading it waits for the step.
+
+    Attributes:
+        vector: float32 [4 + signals]: pictures, loss, top-1, top-5 of the global batch as in `Sums`, then the signals
+            of all workers, added up.
+    """
+
+    vector: Any
+
+    def read(self) -> tuple[Sums, list[bool]]:
+        """The figures, and for each signal whether any worker gave it."""
+        values = np.asarray(self.vector, np.float64)
+        return Sums(*values[:4].tolist()), [value > 0 for value in values[4:].tolist()]
+
+
+class TrainStep:
+    """Trains and evaluates a network under a distribution strategy.
+
+    Args:
+        network: A built `tf.keras.Model` from pictures to float32 probabilities.
+        optimizer: A legacy Keras optimizer, made in the scope of `strategy`.
+        strategy: A `tf.distribute.Strategy`; the global batch is the union of its replicas' batches.
+        accumulate: Parts that a replica's batch is split into: their gradients are added up, and the optimizer
+            steps once. Memory is that of one part; batch norm sees one part at a time.
+        jit: Compile forward and backward pass with XLA.
+    """
+
+    def __init__(self, network: Any, optimizer: Any, strategy: Any, *, accumulate: int = 1, jit: bool = False):
+        tf = import_tensorflow()
+        self._network = network
+        self._optimizer = optimizer
+        self._strategy = strategy
+        self._accumulate = accumulate
+        self._gradients = tf.function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
+        self._train = tf.function(self._train_replicas, reduce_retracing=True)
+        self._evaluate = tf.function(self._evaluate_replicas, reduce_retracing=True)
+
+    def train(self, batch: tuple[Any, Any], signals: Iterable[float] = ()) -> StepResult:
+        """Run one step.
+
+        Args:
+            batch: Pictures and labels, or their per-replica values.
+            signals: Numbers from 0 that this worker tells all workers, e.g. that it has to stop.
+        """
+        return StepResult(self._train(batch, import_tensorflow().constant([0.0, *signals])[1:]))
+
+    def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
+        """Evaluate this worker's batches, then add up those of all workers.
+
+        Args:
+            batches: Pictures and labels, or their per-replica values.
+            stop: Asked before each batch whether to leave it at that.
+        """
+        self._share_statistics()
+        sums = Sums()
+        for batch in batches:
+            if stop():
+                break
+            sums += StepResult(self._evaluate(batch)).read()[0]
+        return self._over_workers(sums)
+
+    def _over_workers(self, sums: Sums) -> Sums:
+        """Add up what each worker has; every worker must ask."""
+        tf = import_tensorflow()
+        if not hasattr(self._strategy, "cluster_resolver") or not self._strategy.extended._in_multi_worker_mode():
+            return sums
+        # Each replica hands in its part of the worker's sums.
+        replicas_here = len(self._strategy.extended.worker_devices)
+        own = tf.constant(dataclasses.astuple(sums), tf.float64) / replicas_here
+
+        @tf.function
+        def add_up() -> Any:
+            return self._strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", own))
+
+        return Sums(*np.asarray(self._strategy.experimental_local_results(add_up())[0]).tolist())
+
+    def _train_replicas(self, batch: tuple[Any, Any], signals: Any) -> Any:
+        results = self._strategy.run(self._train_one_replica, (*batch, signals))
+        return self._strategy.reduce("sum", results, axis=None)
+
+    def _train_one_replica(self, pictures: Any, labels: Any, signals: Any) -> Any:
+        tf = import_tensorflow()
+        variables = self._network.trainable_variables
+        replicas = self._strategy.num_replicas_in_sync
+        if self._accumulate == 1:
+            gradients, sums = self._gradients(pictures, labels, replicas)
+        else:
+            gradients, sums = self._accumulated(pictures, labels, replicas * self._accumulate)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return tf.concat([sums, signals], 0)
+
+    def _accumulated(self, pictures: Any, labels: Any, parts_in_all: int) -> tuple[list[Any], Any]:
+        """Gradients and sums of the parts, one part after the other: that is what saves memory."""
+        tf = import_tensorflow()
+
+        def split(values: Any) -> Any:
+            return tf.reshape(values, [self._accumulate, -1, *values.shape[1:]])
+
+        pictures, labels = split(pictures), split(labels)
+
+        def add(part: Any, so_far: list[Any]) -> tuple[Any, list[Any]]:
+            gradients, sums = self._gradients(pictures[part], labels[part], parts_in_all)
+            return part + 1, [a + b for a, b in zip(so_far, [*gradients, sums], strict=True)]
+
+        zeros = [tf.zeros(variable.shape) for variable in self._network.trainable_variables] + [tf.zeros(4)]
+        _, (*gradients, sums) = tf.while_loop(
+            lambda part, so_far: part < self._accumulate, add, (0, zeros), parallel_iterations=1
+        )
+        return gradients, sums
+
+    def _gradients_of_part(self, pictures: Any, labels: Any, parts_in_all: int) -> tuple[list[Any], Any]:
+        """Gradients of this part's share of the global mean loss, and its sums."""
+        tf = import_tensorflow()
+        with tf.GradientTape() as tape:
+            probabilities = self._network(pictures, training=True)
+            losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            share = (tf.reduce_mean(losses) + tf.add_n([*self._network.losses, 0.0])) / parts_in_all
+        return tape.gradient(share, self._network.trainable_variables), _sums(probabilities, labels, losses)
+
+    def _evaluate_replicas(self, batch: tuple[Any, Any]) -> Any:
+        def one_replica(pictures: Any, labels: Any) -> Any:
+            probabilities = self._network(pictures, training=False)
+            losses = import_tensorflow().keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            return _sums(probabilities, labels, losses)
+
+        # No collective: workers may have different numbers of batches.
+        results = self._strategy.experimental_local_results(self._strategy.run(one_replica, batch))
+        return import_tensorflow().add_n(results)
+
+    def _share_statistics(self) -> None:
+        """Give every replica the mean of all replicas' batch-norm statistics: what a saved network has."""
+        if self._strategy.num_replicas_in_sync > 1:
+            for variable in self._network.non_trainable_variables:
+                variable.assign(variable.read_value())
+
+
+def _sums(probabilities: Any, labels: Any, losses: Any) -> Any:
+    """float32 [4]: number of pictures, sum of losses, how many are right, how many are among the highest five."""
+    tf = import_tensorflow()
+    top1 = tf.equal(tf.argmax(probabilities, axis=-1), labels)
+    top5 = tf.math.in_top_k(labels, probabilities, TOP_K) if probabilities.shape[-1] > TOP_K else top1
+    counts = [tf.reduce_sum(tf.cast(hit, tf.float32)) for hit in (top1, top5)]
+    return tf.stack([tf.cast(tf.size(labels), tf.float32), tf.reduce_sum(losses), *counts])

@@ -1,0 +1,50 @@
+"""`bopkit data`: list, prepare and preview datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Seed, complete_dataset
+from bopkit.cli.datasets import datasets as list_
+from bopkit.cli.output import say
+from bopkit.cli.prepare import prepare
+
+__all__ = ["list_", "prepare", "preview"]
+
+
+def preview(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Name of a dataset.", autocompletion=complete_dataset, show_default=False
+        ),
+    ],
+    preprocess_fn: Annotated[
+        str, typer.Option("--preprocess-fn", metavar="NAME", help="Preprocessing; default: the dataset's own.")
+    ] = "default",
+    data_dir: DataDir = None,
+    split: Annotated[str, typer.Option("--split", help="Split, as train or test[:10%].")] = "train",
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures.")] = 8,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG file; default: DATASET_preview.png.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw what a network sees: pictures as evaluation and as three epochs of training make them, side by side."""
+    from bopkit.data.preview import preview as draw
+
+    usual = Path(dataset.replace("/", "_").replace(":", "_") + "_preview.png")
+    path = draw(
+        dataset,
+        output or usual,
+        preprocess_fn=preprocess_fn,
+        data_dir=data_dir,
+        split=split,
+        count=count,
+        seed=seed,
+    )
+    typer.echo(path)
+    say("Network values are shown as pixels from 0 to 255. Epochs are those of a training run with the same --seed.")

@@ -1,0 +1,65 @@
+"""`bopkit evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.output import percent_text, print_json, print_table, say
+
+
+def evaluate(
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN|model.h5", help="A run directory or a Keras file.", show_default=False)
+    ],
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    split: Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")] = None,
+    preprocess_fn: Annotated[
+        str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")] = 100,
+    json: Json = False,
+) -> None:
+    """Measure loss, top-1 and top-5 of a trained network; the dataset defaults to the one it was trained on."""
+    from bopkit.evaluate import evaluate_model
+
+    found = evaluate_model(
+        model,
+        dataset,
+        data_dir=data_dir,
+        split=split,
+        preprocess_fn=preprocess_fn,
+        limit=limit,
+        device=device,
+        batch_size=batch_size,
+        progress=say,
+    )
+    if json:
+        print_json(dataclasses.asdict(found))
+        return
+    low, high = found.top1_interval
+    print_table(
+        ["top-1", "95 % interval", "top-5", "loss", "pictures", "dataset", "split", "preprocessing", "images/s"],
+        [
+            [
+                percent_text(found.top1),
+                f"{100 * low:.2f} to {percent_text(high)}",
+                percent_text(found.top5),
+                "-" if found.loss is None else f"{found.loss:.4f}",
+                str(found.pictures),
+                found.dataset,
+                found.split,
+                found.preprocessing,
+                f"{found.images_per_second:,.0f}",
+            ]
+        ],
+        right=["top-1", "top-5", "loss", "pictures", "images/s"],
+    )
+    say(f"{found.model} on {found.device}, preprocessing from the {found.preprocessing_source.replace('_', '-')}")

@@ -1,0 +1,134 @@
+"""`bopkit sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, Seed, complete_model
+from bopkit.cli.output import percent_text, print_json, print_table, say
+
+
+def sweep(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a network (`bopkit models`); a preset brings its own.", autocompletion=complete_model
+        ),
+    ] = None,
+    dataset: Dataset = None,
+    hparams_set: HparamsSet = None,
+    hparams: Hparams = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="'a=1|2'", help="Train all combinations of these values; repeatable."),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option("--search", metavar="a=[log:]LOW..HIGH", help="Search this range, or values 'a=x|y'; repeatable."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, help="Trials of a search, over all processes and starts; default: 20."),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", metavar="grid|tpe", help="Default: tpe with --search, else grid.")
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        typer.Option(
+            "--pruner", metavar="median|none", help="Stop bad trials early; default: median with tpe, else none."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="paper-5.1", help="A sweep of the paper, with its figure.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="Database of the study; default: SQLite beside the runs."),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="Name of the study in it.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", help="Folder of the runs; default: runs/DATASET/MODEL/sweep.")
+    ] = None,
+    preprocess_fn: Annotated[
+        str, typer.Option("--preprocess-fn", metavar="NAME", help="As for `bopkit train`.")
+    ] = "default",
+    data_dir: DataDir = None,
+    data_cache: Annotated[
+        str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
+    ] = None,
+    validationset: Annotated[
+        bool | None,
+        typer.Option(
+            "--validationset/--no-validationset",
+            help="Compare on a tenth of the training split, not on the test split; default: yes with tpe.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="float32|bfloat16", help="As for `bopkit train`.")
+    ] = None,
+    limit_steps: Annotated[
+        int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
+    ] = None,
+    seed: Seed = 0,
+    strategy: Annotated[str | None, typer.Option("--strategy", help="As for `bopkit train`.")] = None,
+    json: Json = False,
+) -> None:
+    """Train with many hyper-parameters, by grid or search; the same command resumes, also on more hosts."""
+    from bopkit.hparams import parse_overrides
+    from bopkit.sweep import run_sweep
+    from bopkit.sweep.result import hparams_text
+    from bopkit.sweep.space import split_options
+
+    result = run_sweep(
+        model,
+        dataset,
+        hparams_set=hparams_set,
+        hparams=parse_overrides(hparams or []),
+        grid=split_options(grid or [], "--grid"),
+        search=split_options(search or [], "--search"),
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        preset=preset,
+        storage=storage,
+        study=study,
+        output_dir=output_dir,
+        preprocess_fn=preprocess_fn,
+        data_dir=data_dir,
+        data_cache=data_cache,
+        validationset=validationset,
+        device=device,
+        precision=precision,
+        limit_steps=limit_steps,
+        seed=seed,
+        strategy=strategy,
+        progress=say,
+    )
+    if json:
+        print_json(result.to_dict())
+        return
+    print_table(
+        ["trial", "hyper-parameters", "best val top-1", "epochs", "state", "run directory or error"],
+        [
+            [
+                str(row.trial),
+                hparams_text(row.hparams),
+                percent_text(row.val_top1),
+                str(row.epochs),
+                row.state,
+                row.error or row.run_dir or "-",
+            ]
+            for row in result.trials
+        ],
+        right=["trial", "best val top-1", "epochs"],
+    )
+    for figure in result.figures:
+        say(f"figure {figure}")
+    if result.best is not None:
+        say(f"best: trial {result.best}; train it once more with")
+        say(result.command)

@@ -1,0 +1,71 @@
+"""`bopkit runs`, `bopkit plot` and `bopkit evaluate` as a shell runs them."""
+
+import json
+
+import pytest
+from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from written_runs import write_run
+
+from bopkit.initialise import init_model
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs below tmp_path/runs, two of which can be drawn."""
+    for name, settings in (("a", {"gamma": 1e-3}), ("b", {"gamma": 1e-4, "done": 2})):
+        write_run(tmp_path / "runs" / "digits" / name, **settings)
+    (write_run(tmp_path / "runs" / "digits" / "c") / "metrics.jsonl").write_text("no\nJSON\n")
+    return tmp_path
+
+
+def test_runs_in_one_table_with_what_differs(runs):
+    result = bopkit("runs", cwd=runs, program=NO_TENSORFLOW)
+    heading, *rows, same = succeeded(result).splitlines()
+    assert result.stderr == ""
+    assert heading.split()[:2] == ["run", "state"]
+    assert [row.split()[0] for row in rows] == ["runs/digits/a", "runs/digits/b", "runs/digits/c"]
+    assert "stopped" in rows[1] and "2/3" in rows[1] and "52.00 %" in rows[1] and "1e-4" in rows[1]
+    assert "metrics.jsonl is damaged" in rows[2]
+    assert same == "all: model binarynet, set bop, dataset digits, seed 0, precision float32"
+
+
+def test_runs_as_json_sorted(runs):
+    result = bopkit("runs", "runs/digits", "--sort", "val_top1", "--json", cwd=runs, program=NO_TENSORFLOW)
+    rows = json.loads(succeeded(result))
+    assert [row["path"][-1] for row in rows] == ["a", "b", "c"]
+    assert [row["differs_in"] for row in rows] == [{"gamma": 1e-3}, {"gamma": 1e-4}, {"gamma": 1e-3}]
+    assert rows[0]["val_top1"] == 0.53 and rows[2]["val_top1"] is None
+    assert "Unknown sort key" in failed(bopkit("runs", "--sort", "speed", cwd=runs), exit_code=2)
+
+
+def test_no_runs_are_no_error(tmp_path):
+    result = bopkit("runs", tmp_path)
+    assert succeeded(result) == "" and "no runs below" in result.stderr
+    assert json.loads(succeeded(bopkit("runs", tmp_path, "--json"))) == []
+    assert "no folder" in failed(bopkit("runs", cwd=tmp_path), exit_code=2)
+
+
+def test_plot_prints_the_files_it_wrote(runs):
+    command = ["plot", "runs/digits/a", "runs/digits/b", "--layer", "conv"]
+    result = bopkit(*command, "-o", "figures/conv", cwd=runs, program=NO_TENSORFLOW)
+    assert succeeded(result).splitlines() == ["figures/conv.png", "figures/conv.svg"]
+    assert "gamma=1e-4" in (runs / "figures" / "conv.svg").read_text()
+    named = bopkit(*command, "--label", "slow", "--label", "slower", "-o", "named.svg", "--json", cwd=runs)
+    assert json.loads(succeeded(named)) == ["named.svg"]
+    assert "<!-- slower -->" in (runs / "named.svg").read_text()
+    assert "metrics.jsonl is damaged" in failed(bopkit("plot", "runs/digits/c", cwd=runs))
+    assert not (runs / "curves.png").exists()
+
+
+def test_evaluate_prints_figures_of_the_pictures_asked_for(tmp_path):
+    model = tmp_path / "model.h5"
+    init_model("binarynet", model, hparams={"filters": 4, "dense_units": 8})
+    assert "--dataset" in failed(bopkit("evaluate", model), exit_code=2)  # an untrained network was trained on nothing
+    result = bopkit("evaluate", model, "--dataset", "digits", "--limit", 50, "--json")
+    found = json.loads(succeeded(result))
+    low, high = found["top1_interval"]
+    assert (found["pictures"], found["split"]) == (50, "test") and low <= found["top1"] <= high
+
+
+def test_evaluate_a_run_without_a_model(runs):
+    assert "has no model.h5 yet" in failed(bopkit("evaluate", "runs/digits/a", cwd=runs))

@@ -1,0 +1,75 @@
+"""The contact sheet of `bopkit data preview`."""
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bopkit.cli import data
+from bopkit.data import Dataset, DatasetFacts, get_preprocessing, training_batches
+from bopkit.data.preprocessing import preprocessing_names
+from bopkit.data.preview import EPOCHS, _versions, preview
+from bopkit.errors import UsageError
+from bopkit.keras2 import import_tensorflow
+
+
+class Numbered(Dataset):
+    """Six random pictures of 40x48; the label is the picture's place."""
+
+    def __init__(self):
+        super().__init__(DatasetFacts("numbered", 6, (32, 32, 3), "shift", "", {"train": 6}), "abcdef")
+        self.pictures = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), dtype=np.uint8)
+
+    def count(self, split):
+        return 6
+
+    def read(self, split):
+        return import_tensorflow().data.Dataset.from_tensor_slices((self.pictures, np.arange(6)))
+
+
+@pytest.mark.parametrize("name", preprocessing_names())
+def test_the_sheet_shows_what_a_training_run_sees(name):
+    dataset, preprocessing, seed = Numbered(), get_preprocessing(name, (32, 32, 3)), 5
+    options = {"batch_size": 6, "steps_per_epoch": 1, "seed": seed, "first_epoch": 0, "epochs": EPOCHS}
+    batches = training_batches(dataset, "train", preprocessing, **options)
+    for epoch, (images, labels) in enumerate(batches):
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            shown = _versions(dataset.pictures[label], label, preprocessing, seed)
+            np.testing.assert_array_equal(shown[1 + epoch], preprocessing.to_pixels(image))
+
+
+@pytest.mark.parametrize("name", preprocessing_names())
+def test_pixels_survive_the_way_through_the_networks_values(name):
+    pixels = np.arange(256 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    preprocessing = get_preprocessing(name, (16, 16, 3))
+    np.testing.assert_array_equal(preprocessing.to_pixels(preprocessing.finish(np.float32(pixels)).numpy()), pixels)
+
+
+def test_the_command_writes_a_png_and_prints_its_name(tmp_path):
+    app = typer.Typer()
+    app.command()(data.preview)
+    path = tmp_path / "new" / "sheet.png"
+    result = CliRunner().invoke(app, ["digits", "--count", "3", "--split", "test", "--output", str(path)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}\n"
+    sheet = import_tensorflow().io.decode_png(path.read_bytes()).numpy()
+    assert 300 < sheet.shape[0] < sheet.shape[1]
+    assert sheet.std() > 20  # neither blank nor black
+    assert [each.name for each in path.parent.iterdir()] == ["sheet.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "--count"),
+        ({"preprocess_fn": "flip"}, "Unknown preprocessing"),
+        ({"split": "val"}, "no split"),
+        ({"seed": -1}, "Seed"),
+    ],
+)
+def test_bad_requests_write_nothing(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        preview("digits", tmp_path / "sheet.png", **options)
+    with pytest.raises(UsageError, match="PNG"):
+        preview("digits", tmp_path / "sheet.jpg")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,424 @@
+"""Sweeps with a stand-in for the trainer: every trial once, whatever ends a process; search, pruning, bad input."""
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+from bopkit.errors import BopkitError, UsageError
+from bopkit.sweep import child, run_sweep, slots, storage
+from bopkit.sweep.preset import PRESETS
+from bopkit.sweep.space import split_options
+
+
+@pytest.fixture(autouse=True)
+def fast_databases():
+    """SQLite that does not wait for the disk."""
+    import sqlalchemy
+
+    def relax(connection, record):
+        with contextlib.suppress(sqlite3.DatabaseError):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", relax)
+
+
+class Trainer:
+    """Writes the rows of a run without training; top-1 is `quality(hparams)`, one thousandth more every epoch.
+
+    Args:
+        quality: From hyper-parameters to top-1; it may raise.
+        at: Called with run name and epoch after each row, to raise what ends a run.
+    """
+
+    def __init__(self, quality=lambda hparams: 0.5, at=lambda run, epoch: None):
+        self.quality = quality
+        self.at = at
+        self.calls = []
+        self.trained = []
+
+    def __call__(self, model, dataset, *, output_dir, hparams, on_epoch, progress, **options):
+        self.calls.append((output_dir.name, hparams, options))
+        output_dir.mkdir(parents=True, exist_ok=True)
+        metrics = output_dir / "metrics.jsonl"
+        done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+        for epoch in range(done + 1, hparams["epochs"] + 1):
+            row = {"kind": "epoch", "epoch": epoch, "val_top1": self.quality(hparams) + epoch / 1000}
+            with open(metrics, "a") as out:
+                out.write(json.dumps(row) + "\n")
+            self.trained.append((output_dir.name, epoch))
+            on_epoch(row)
+            self.at(output_dir.name, epoch)
+
+    @property
+    def runs(self):
+        return [name for name, _, _ in self.calls]
+
+
+GRID = {"gamma": "1e-2|1e-3", "threshold": "0|1e-6"}
+EVERY_POINT = [(1e-2, 0), (1e-2, 1e-6), (1e-3, 0), (1e-3, 1e-6)]
+SEARCH = {"threshold": "log:1e-8..1e-5", "filters": "16..128", "optimizer": "bop|latent"}
+
+
+def sweep(folder, trainer, **kwargs):
+    """A sweep of runs with three epochs."""
+    options = {"hparams": {"epochs": "3"}, "output_dir": folder, "train": trainer, **kwargs}
+    return run_sweep("binarynet", "digits", **options)
+
+
+def raise_at(wanted_run, wanted_epoch, error):
+    def at(run, epoch):
+        if (run, epoch) == (wanted_run, wanted_epoch):
+            raise error
+
+    return at
+
+
+def test_a_grid_trains_every_point_once_and_names_the_best(tmp_path):
+    trainer = Trainer(lambda hparams: 0.9 if (hparams["gamma"], hparams["threshold"]) == (1e-3, 0) else 0.5)
+    said = []
+    result = sweep(tmp_path, trainer, grid=GRID, progress=said.append)
+    assert [(hparams["gamma"], hparams["threshold"]) for _, hparams, _ in trainer.calls] == EVERY_POINT
+    assert [(row.trial, row.state, row.epochs) for row in result.trials] == [(n, "finished", 3) for n in range(4)]
+    assert result.trials[2].run_dir == str(tmp_path / "trial-0002")
+    assert (result.best, result.trials[2].val_top1) == (2, pytest.approx(0.903))
+    assert result.command == "bopkit train binarynet --dataset digits --hparams epochs=3,gamma=0.001,threshold=0.0"
+    assert any("test split" in line for line in said)
+    assert sweep(tmp_path, trainer, grid=GRID) == result
+    assert len(trainer.calls) == 4
+    json.dumps(result.to_dict())
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), OSError("the disk went away")])
+def test_a_stopped_trial_resumes_in_its_run_directory(tmp_path, stop):
+    trainer = Trainer(at=raise_at("trial-0001", 2, stop))
+    said = []
+    with pytest.raises(type(stop)):
+        sweep(tmp_path, trainer, grid=GRID, progress=said.append)
+    assert ("1 of 4 trials are done" in said[-1]) == (not isinstance(stop, OSError))
+    trainer.at = lambda run, epoch: None
+    result = sweep(tmp_path, trainer, grid=GRID)
+    assert [row.state for row in result.trials] == ["finished"] * 4
+    assert trainer.trained == [(f"trial-{trial:04d}", epoch) for trial in range(4) for epoch in (1, 2, 3)]
+    assert trainer.runs == ["trial-0000", "trial-0001", "trial-0001", "trial-0002", "trial-0003"]
+
+
+PROCESS = """
+import os, sys, time
+from pathlib import Path
+from bopkit.sweep import run_sweep
+
+def train(model, dataset, *, output_dir, hparams, on_epoch, progress, **options):
+    with open(output_dir.parent / "log.txt", "a") as log:
+        log.write(output_dir.name + "\\n")
+    time.sleep({seconds})
+    output_dir.mkdir(exist_ok=True)
+    row = '{{"kind": "epoch", "epoch": 1, "val_top1": 0.5}}'
+    (output_dir / "metrics.jsonl").write_text(row + "\\n")
+    if {die}:
+        os.kill(os.getpid(), 9)
+
+run_sweep(
+    "binarynet", "digits", hparams={{"epochs": 1}}, output_dir=Path(sys.argv[1]), storage="sqlite:///" + sys.argv[2],
+    grid={grid}, train=train,
+)
+"""
+
+
+def start(folder, storage_file, grid, die=False, seconds=0.0):
+    program = PROCESS.format(grid=grid, die=die, seconds=seconds)
+    return subprocess.Popen([sys.executable, "-c", program, folder, storage_file], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_process_loses_no_trial(tmp_path):
+    """Its trial is still marked as running; it is taken up at once, without waiting for a heartbeat to be missed."""
+    process = start(tmp_path, tmp_path / "study.db", GRID, die=True)
+    process.communicate()
+    assert process.returncode == -9
+    trainer = Trainer()
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    began = time.perf_counter()
+    result = run_sweep(
+        "binarynet", "digits", hparams={"epochs": 1}, output_dir=tmp_path, storage=url, grid=GRID, train=trainer
+    )
+    assert time.perf_counter() - began < storage.GRACE_S / 2
+    assert trainer.runs == [f"trial-{number:04d}" for number in range(4)]
+    assert ("trial-0000", 1) not in trainer.trained
+    assert [row.state for row in result.trials] == ["finished"] * 4
+
+
+@pytest.mark.integration
+def test_processes_that_share_a_study_train_every_point_once(tmp_path):
+    """Both begin at the same moment, with no database yet, and the trials are as short as can be."""
+    grid = {"gamma": "|".join(f"{n / 100}" for n in range(1, 13))}
+    processes = [start(tmp_path, tmp_path / "study.db", grid, seconds=0.02) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    trained = (tmp_path / "log.txt").read_text().splitlines()
+    assert sorted(trained) == [f"trial-{number:04d}" for number in range(12)]
+
+
+def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
+    """A process that lost its database trains on: its run is not touched, and then taken as it is."""
+    from bopkit.training import run_directory
+
+    states = iter(["running", "running", "finished"])
+    monkeypatch.setattr(run_directory, "run_state", lambda path: next(states))
+    monkeypatch.setattr("bopkit.sweep.sweep.POLL_S", 0.01)
+    said = []
+    assert sweep(tmp_path, Trainer(), grid={"gamma": "1e-2"}, progress=said.append).best == 0
+    assert sum("still trains it" in line for line in said) == 1
+    assert next(states, None) is None
+
+
+def open_empty_study(folder):
+    return storage.open_study(f"sqlite:///{folder / 'study.db'}", "study", None, None)
+
+
+def test_of_two_attempts_at_a_slot_the_first_counts(tmp_path):
+    """As if two processes had queued the same slot at the same moment, and then each popped one of the two."""
+    study = open_empty_study(tmp_path)
+    for _ in range(2):
+        study.enqueue_trial({"gamma": 0.1}, user_attrs={"slot": 0, "attempt": 0, "params": {"gamma": 0.1}})
+    first, second, own = study.ask(), study.ask(), study.ask()
+    assert [slots.counts(study, trial) for trial in (first, second, own)] == [True, False, False]
+    slots.queue_next(study, 1, lambda slot: {})
+    assert len(study.trials) == 3
+
+
+def test_a_trial_elsewhere_is_taken_only_after_its_heartbeat_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(storage, "GRACE_S", 1)
+    study = open_empty_study(tmp_path)
+    slots.queue_next(study, 1, lambda slot: {"gamma": 0.1})
+    trial = study.ask()
+    trial.set_user_attr("owner", {"host": "another", "pid": 1, "created": 0.0})
+    study._storage.record_heartbeat(trial._trial_id)
+    slots.fail_dead(study)
+    assert study.trials[0].state.name == "RUNNING"
+    time.sleep(2.2)
+    slots.fail_dead(study)
+    slots.queue_next(study, 1, lambda slot: {})
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
+    assert study.trials[1].user_attrs == {"slot": 0, "attempt": 1, "params": {"gamma": 0.1}}
+
+
+def test_a_failed_trial_is_a_result(tmp_path):
+    def quality(hparams):
+        if hparams["threshold"] == 0:
+            raise BopkitError("The loss is nan at step 3 of epoch 1.", "Lower it.")
+        return 0.5
+
+    trainer = Trainer(quality)
+    result = sweep(tmp_path, trainer, grid=GRID)
+    assert [row.state for row in result.trials] == ["failed", "finished"] * 2
+    assert result.trials[0].error == "The loss is nan at step 3 of epoch 1. Lower it."
+    assert result.best == 1
+    sweep(tmp_path, trainer, grid=GRID)
+    assert len(trainer.calls) == 4
+
+
+def test_a_usage_error_stops_the_sweep_only_before_anything_was_trained(tmp_path):
+    def refuse(hparams):
+        raise UsageError("There is no device gpu:7.", "Use --device cpu.")
+
+    trainer = Trainer(refuse)
+    with pytest.raises(UsageError, match="gpu:7"):
+        sweep(tmp_path, trainer, grid=GRID)
+    assert len(trainer.calls) == 1
+    trainer.quality = lambda hparams: refuse(hparams) if hparams["threshold"] else 0.5
+    result = sweep(tmp_path, trainer, grid=GRID)
+    assert [row.state for row in result.trials] == ["finished", "failed"] * 2
+
+
+def searched(folder, trainer, **kwargs):
+    """The hyper-parameters of a search's trials, in order."""
+    hparams = {"epochs": "1"}
+    result = sweep(folder, trainer, hparams=hparams, search=SEARCH, trials=13, pruner="none", **kwargs)
+    return [row.hparams for row in result.trials]
+
+
+def test_a_search_is_repeated_by_its_seed_also_when_it_was_stopped(tmp_path):
+    """13 trials: TPE draws the first ten at random and the others from what it has learnt."""
+    trainer = Trainer(lambda hparams: 0.4 * (hparams["optimizer"] == "bop") + hparams["filters"] / 1000)
+    whole = searched(tmp_path / "whole", trainer)
+    assert {options["validationset"] for _, _, options in trainer.calls} == {True}
+    assert all(1e-8 <= point["threshold"] <= 1e-5 and 16 <= point["filters"] <= 128 for point in whole)
+    assert len({point["threshold"] for point in whole}) == 13
+    stopped = Trainer(trainer.quality, raise_at("trial-0011", 1, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path / "stopped", stopped)
+    assert searched(tmp_path / "stopped", trainer) == whole
+    assert searched(tmp_path / "other", trainer, seed=1) != whole
+
+
+def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
+    trainer = Trainer(lambda hparams: 0.1 if hparams["gamma"] == 0.06 else 0.5 + hparams["gamma"])
+    grid = {"gamma": "0.01|0.02|0.03|0.04|0.05|0.06|0.07"}
+    result = sweep(tmp_path, trainer, grid=grid, pruner="median")
+    assert [row.state for row in result.trials] == ["finished"] * 5 + ["pruned", "finished"]
+    assert [epoch for run, epoch in trainer.trained if run == "trial-0005"] == [1]
+    assert (result.trials[5].val_top1, result.best) == (pytest.approx(0.101), 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": {"gama": "1|2"}}, "Unknown hyper-parameter 'gama'.*gamma"),
+        ({"search": {"gama": "1..2"}}, "Unknown hyper-parameter 'gama'.*gamma"),
+        ({"grid": {"gamma": "1e-3|2"}}, "gamma=2 must be less than or equal to 1"),
+        ({"grid": {"gamma": "1e-3|0.001"}}, "names a value twice"),
+        ({"grid": {"gamma": "1e-3||1e-2"}}, "empty value"),
+        ({"grid": {"gamma": "1e-4..1e-2"}}, "gamma is a range"),
+        ({"grid": {"gamma": "1e-3|1e-2"}, "hparams": {"gamma": "0.1"}}, "'gamma' is both fixed and varied"),
+        ({"grid": {"gamma_decay_rate": "0.1|0.5"}}, "belong together"),
+        ({"search": {"threshold": "log:0..1"}}, "logarithmic range begins above 0"),
+        ({"search": {"threshold": "1e-5..1e-8"}}, "1e-05 is not below 1e-08"),
+        ({"search": {"filters": "16..1.5"}}, "filters=1.5"),
+        ({"search": {"optimizer": "bop..latent"}}, "optimizer is no number"),
+        ({"search": {"learning_rate": "0..1"}}, "learning_rate=0"),
+        ({"search": {"gamma": "1..x"}}, "gamma=x"),
+        ({"grid": GRID, "trials": 3}, "has 4 points"),
+        ({"search": SEARCH, "trials": 0}, "trials is 0"),
+        ({"grid": GRID, "sampler": "random"}, "Known: grid, tpe"),
+        ({"grid": GRID, "pruner": "mean"}, "Known: median, none"),
+        ({"grid": GRID, "search": {"gamma": "1|2"}}, "'gamma' is in --grid and in --search"),
+        ({}, "Nothing is varied"),
+        ({"preset": "paper-5.2"}, "paper-5.1"),
+        ({"preset": "paper-5.1", "grid": GRID}, "brings its own"),
+        ({"grid": GRID, "storage": "nonsense"}, "no database URL"),
+        ({"grid": GRID, "storage": "oracle9://host/x"}, "no database that SQLAlchemy knows"),
+        ({"grid": GRID, "seed": -1}, "Seed -1"),
+    ],
+)
+def test_usage_errors_come_before_anything_is_trained(tmp_path, options, message):
+    trainer = Trainer()
+    with pytest.raises(UsageError, match=message) as caught:
+        sweep(tmp_path / "sweep", trainer, **options)
+    assert "\n" not in str(caught.value) and caught.value.hint
+    assert not trainer.calls
+    assert not list(tmp_path.glob("sweep/*"))
+
+
+def test_options_that_are_no_options():
+    assert split_options(["a=1|2,b=log:1..2", "c=x|y"], "--grid") == {"a": "1|2", "b": "log:1..2", "c": "x|y"}
+    for wrong in (["a"], ["a="], ["=1"], ["a=1", "a=2"]):
+        with pytest.raises(UsageError, match="--grid"):
+            split_options(wrong, "--grid")
+
+
+def test_storages_that_cannot_be_used(tmp_path):
+    (tmp_path / "photo.db").write_bytes(b"a picture, not a database" * 100)
+    for url, message in (
+        (f"sqlite:///{tmp_path / 'no' / 'folder.db'}", "unable to open database file"),
+        (f"sqlite:///{tmp_path / 'photo.db'}", "not a database"),
+        ("postgresql+psycopg2://me:secret@localhost:1/x", "pip install psycopg2-binary"),
+        ("mysql+pymysql://me:secret@localhost:1/x", "pip install pymysql"),
+    ):
+        with pytest.raises(BopkitError, match=message) as caught:
+            sweep(tmp_path / "sweep", Trainer(), grid=GRID, storage=url)
+        assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
+    sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2)
+    with pytest.raises(UsageError, match=r"limit_steps is 2 there and 3 here\.") as caught:
+        sweep(tmp_path, Trainer(), grid=GRID, limit_steps=3)
+    assert "--output-dir" in caught.value.hint
+    with pytest.raises(UsageError, match="points is"):
+        sweep(tmp_path, Trainer(), grid={"gamma": "1e-2|1e-3"}, limit_steps=2)
+    sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2, device="cpu")  # hosts may differ in that
+
+
+def test_more_trials_go_on_with_a_search(tmp_path):
+    trainer = Trainer()
+    assert len(sweep(tmp_path, trainer, search=SEARCH, trials=2).trials) == 2
+    assert len(sweep(tmp_path, trainer, search=SEARCH, trials=5).trials) == 5
+    assert trainer.runs == [f"trial-{number:04d}" for number in range(5)]
+
+
+def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):
+    drawn = []
+    plot = types.ModuleType("bopkit.plot")
+    plot.plot_columns = lambda columns, output: drawn.append((columns, output)) or [output]
+    monkeypatch.setitem(sys.modules, "bopkit.plot", plot)
+    trainer = Trainer()
+    hparams = {"epochs": "1", "filters": "32"}
+    result = run_sweep(preset="paper-5.1", dataset="digits", hparams=hparams, output_dir=tmp_path, train=trainer)
+    points = [(hparams["gamma"], hparams["threshold"]) for _, hparams, _ in trainer.calls]
+    assert points == [(1e-2, 1e-6), (1e-3, 1e-6), (1e-4, 1e-6), (1e-3, 0), (1e-3, 1e-5)]
+    assert all(hparams["filters"] == 32 and options["hparams_set"] == "bop" for _, hparams, options in trainer.calls)
+    [(columns, output)] = drawn
+    assert output == tmp_path / "figure1" and result.figures == (output,)
+    shown = [[points[int(run.name[-4:])] for run in runs.values()] for _, runs in columns]
+    assert shown == [
+        [(1e-2, 1e-6), (1e-3, 1e-6), (1e-4, 1e-6)],
+        [(1e-3, 0), (1e-3, 1e-6), (1e-3, 1e-5)],
+    ]
+    assert PRESETS["paper-5.1"].dataset == "cifar10"
+
+
+def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
+    """`train_in_child` with a child that runs a script; what it said."""
+    monkeypatch.setattr(child, "_START", "import os, sys\ntell = lambda text: print('bopkit-sweep', text)\n" + script)
+    said = []
+    child.train_in_child(
+        "binarynet", "digits", output_dir=tmp_path, hparams={}, on_epoch=on_epoch, progress=said.append
+    )
+    return said
+
+
+def test_the_child_tells_of_its_trial(monkeypatch, tmp_path):
+    script = """
+print("a library says so")
+tell('{"say": "hello"}')
+sys.stdin.readline()
+tell('{"row": {"epoch": 1}}')
+sys.stdout.flush()
+tell('{"say": "%s"}' % sys.stdin.readline().strip())
+tell('{"end": "finished"}')
+"""
+    rows = []
+    assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go"]
+    assert rows == [{"epoch": 1}]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        ("os.kill(os.getpid(), 9)", BopkitError, "ended by SIGKILL"),
+        ("sys.exit('no such library')", BopkitError, "ended with code 1: no such library"),
+        ('tell(\'{"end": "failed", "message": "m", "hint": "h", "exit_code": 2}\')', UsageError, "m h"),
+        ('tell(\'{"end": "stop", "message": "m", "hint": "h", "exit_code": 2}\')', child.SweepStopped, "m h"),
+        ('tell(\'{"end": "interrupted"}\')', KeyboardInterrupt, ""),
+    ],
+)
+def test_the_end_of_a_child_is_an_error(monkeypatch, tmp_path, script, kind, message):
+    with pytest.raises(kind, match=message):
+        run_child(monkeypatch, tmp_path, script)
+
+
+def test_a_child_ends_with_what_its_parent_raises(monkeypatch, tmp_path):
+    script = f"""
+tell('{{"row": {{"epoch": 1}}}}')
+sys.stdout.flush()
+import time
+time.sleep(20)
+open({str(tmp_path / "alive")!r}, "w")
+"""
+
+    def prune(row):
+        raise RuntimeError("pruned")
+
+    began = time.perf_counter()
+    with pytest.raises(RuntimeError, match="pruned"):
+        run_child(monkeypatch, tmp_path, script, prune)
+    assert time.perf_counter() - began < 15
