@@ -23,7 +23,8 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         UsageError: There is no such network, or there are no logs.
         BopkitError: TensorBoard does not start.
     """
-    runs = ",".join(f"{run.name}:{run / 'tensorboard'}" for run in find_logs(model, Path(output_prefix)))
+    prefix = Path(output_prefix)
+    runs = ",".join(f"{_label(run, prefix)}:{run / 'tensorboard'}" for run in find_logs(model, prefix))
     command = [sys.executable, "-m", "tensorboard.main", "--logdir_spec", runs, "--port", str(port)]
     try:
         status = subprocess.run(command, check=False).returncode
@@ -31,6 +32,11 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         return
     if status:
         raise BopkitError(f"TensorBoard ended with status {status}.", "Is the port taken? Try --port 0.")
+
+
+def _label(run: Path, prefix: Path) -> str:
+    """What tells a run from others below the prefix."""
+    return run.name if run == prefix else str(run.relative_to(prefix))
 
 
 def find_logs(model: str | None, prefix: Path) -> list[Path]:

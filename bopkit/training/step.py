@@ -89,7 +89,8 @@ class TrainStep:
             batch: Pictures and labels, or their per-replica values.
             signals: Numbers from 0 that this worker tells all workers, e.g. that it has to stop.
         """
-        return StepResult(self._train(batch, import_tensorflow().constant([0.0, *signals])[1:]))
+        tf = import_tensorflow()
+        return StepResult(self._train(batch, tf.constant(list(signals), tf.float32)))
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches, then add up those of all workers.

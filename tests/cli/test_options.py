@@ -41,6 +41,10 @@ def test_every_option_of_the_archived_command_line_exists(command):
 def test_json_wherever_a_command_answers_with_figures():
     assert {name for name in COMMANDS if "--json" in options(name)} == {
         "train",
+        "sweep",
+        "evaluate",
+        "runs",
+        "plot",
         "export",
         "benchmark",
         "models",

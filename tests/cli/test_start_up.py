@@ -18,6 +18,9 @@ AT_ONCE = [
     "models --json",
     "datasets",
     "datasets --json",
+    "data list",
+    "sweep --help",
+    "runs --help",
     "hparams binarynet",
     "hparams binarynet bop_sec52 --json",
 ]

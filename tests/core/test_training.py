@@ -45,17 +45,18 @@ def stop_after(epochs):
     return {"on_epoch": on_epoch}
 
 
-@pytest.mark.parametrize("hparams_set", ["bop_digits", "default"])
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, hparams_set):
-    train(tmp_path / "whole", hparams_set)
+@pytest.mark.parametrize("hparams_set, precision", [("bop_digits", "bfloat16"), ("latent_digits", "float32")])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, hparams_set, precision):
+    train(tmp_path / "whole", hparams_set, precision=precision)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken", hparams_set, **stop_after(2))
+        train(tmp_path / "broken", hparams_set, precision=precision, **stop_after(2))
     assert not (tmp_path / "broken" / "model_last.h5").exists()
     # A crash between row and checkpoint leaves a row too many.
     with open(tmp_path / "broken" / "metrics.jsonl", "a") as out:
         out.write('{"kind": "epoch", "epoch": 3, "step": 12}\n')
-    result = train(tmp_path / "broken", hparams_set)
+    result = train(tmp_path / "broken", hparams_set)  # in the precision that it began with
     assert result.resumed_after_epochs == 2
+    assert {layer.compute_dtype for layer in load_model(result.model_file)[0].layers} == {"float32"}
     for resumed, whole in zip(weights_of(tmp_path / "broken"), weights_of(tmp_path / "whole"), strict=True):
         np.testing.assert_array_equal(resumed, whole)
     losses = [[row["loss"] for row in rows_of(tmp_path / name)] for name in ("whole", "broken")]
@@ -219,6 +220,37 @@ def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, 
         both = [rows_of(folder, kind) for folder in (tmp_path / "run", stopped / "whole")]
         here, there = ([{k: v for k, v in row.items() if k not in timed} for row in rows] for rows in both)
         assert here == there
+
+
+def test_the_best_and_the_last_network_are_kept_and_early_stopping_waits(tmp_path, monkeypatch):
+    """Validation figures are made up, so that the best epoch is not the last."""
+    from bopkit.training.step import Sums, TrainStep
+
+    right = iter([10, 30, 20, 30, 5])
+    monkeypatch.setattr(TrainStep, "evaluate", lambda self, batches, stop: Sums(100, 50, next(right), 100))
+    weights = []
+
+    def keep_weights(row):
+        weights.append(load_model(tmp_path / "run" / "model.h5")[0].get_weights())
+
+    result = train(tmp_path / "run", hparams={"epochs": 9}, early_stop=2, on_epoch=keep_weights)
+    assert [row["val_top1"] for row in rows_of(tmp_path / "run")] == [0.1, 0.3, 0.2, 0.3]  # then it is enough
+    assert result.metrics["epoch"] == 2
+    best, card = load_model(tmp_path / "run" / "model.h5")
+    assert card.accuracy["val_top1"] == 0.3
+    for kept, then in zip(best.get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(kept, then)
+    last, _ = load_model(tmp_path / "run" / "model_last.h5")
+    assert any(np.any(a != b) for a, b in zip(last.get_weights(), best.get_weights(), strict=True))
+
+
+def test_without_validation_pictures_the_last_network_is_the_model(tmp_path):
+    train(tmp_path / "run", validationset=False)
+    last, _ = load_model(tmp_path / "run" / "model_last.h5")
+    for ours, theirs in zip(
+        load_model(tmp_path / "run" / "model.h5")[0].get_weights(), last.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_dry_run_keeps_nothing(tmp_path, monkeypatch):

@@ -1,0 +1,41 @@
+"""The peer of the training benchmarks: what a researcher writes with Keras' own `compile` and `fit`, and a clock for it.
+
+Imported by the benchmarks beside it.
+"""
+
+import time
+
+from bopkit.keras2 import import_tensorflow
+from bopkit.optim.schedules import gamma_schedule, linear
+
+tf = import_tensorflow()
+
+
+def larq_optimizer(hparams, steps_per_epoch):
+    """larq's own Bop on the binary kernels and Adam on the rest, with the settings of a `bop` set."""
+    import larq
+
+    steps = hparams.epochs * steps_per_epoch
+    bop = larq.optimizers.Bop(
+        linear(hparams.threshold, hparams.threshold_end, steps), gamma_schedule(hparams, steps_per_epoch)
+    )
+    adam = tf.keras.optimizers.legacy.Adam(linear(hparams.learning_rate, hparams.learning_rate_end, steps))
+    return larq.optimizers.CaseOptimizer((bop.is_binary_variable, bop), default_optimizer=adam)
+
+
+class EpochClock(tf.keras.callbacks.Callback):
+    """Times the steps of each epoch, in seconds.
+
+    `fit` makes its iterator before an epoch begins and reads the loss before it ends, so that the clock sees the steps
+    and nothing of what `fit` does once a call. There is no hook for single steps, which would slow them down.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._began)

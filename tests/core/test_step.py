@@ -1,0 +1,110 @@
+"""The training step: the same as Keras' own, in parts, in bfloat16, and with XLA."""
+
+import numpy as np
+import pytest
+
+from bopkit.hparams import override
+from bopkit.keras2 import import_tensorflow
+from bopkit.optim import make_optimizer
+from bopkit.registry import MODELS
+from bopkit.training.network import build_training_network
+from bopkit.training.step import TrainStep
+
+ARCHITECTURE = MODELS.load("binarynet")
+HPARAMS = override(ARCHITECTURE.hparams("bop_digits"), {"filters": 4, "dense_units": 16})
+STEPS_PER_EPOCH = 5
+
+
+def batches(steps, batch_size=16):
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        yield rng.uniform(-1, 1, (batch_size, 16, 16, 1)).astype(np.float32), rng.integers(0, 10, batch_size)
+
+
+def small_network(**options):
+    import_tensorflow().keras.utils.set_random_seed(1)
+    return build_training_network(ARCHITECTURE, HPARAMS, (16, 16, 1), 10, **options)
+
+
+def network_without_batch_norm():
+    """Binary convolutions only: batch norm would see parts of a batch."""
+    tf = import_tensorflow()
+    import larq as lq
+
+    tf.keras.utils.set_random_seed(1)
+    kernel = {"kernel_quantizer": lq.quantizers.NoOp(precision=1), "use_bias": False}
+    network = tf.keras.Sequential(
+        [
+            lq.layers.QuantConv2D(8, 3, strides=2, input_shape=(16, 16, 1), **kernel),
+            lq.layers.QuantConv2D(8, 3, input_quantizer="ste_sign", **kernel),
+            tf.keras.layers.GlobalAvgPool2D(),
+            tf.keras.layers.Dense(10, activation="softmax", kernel_regularizer="l2"),
+        ]
+    )
+    from bopkit.optim import set_binary_kernels_to_signs
+
+    set_binary_kernels_to_signs(network)
+    return network
+
+
+def trained(network, steps=4, **options):
+    """Losses of some steps, and the weights after them."""
+    strategy = import_tensorflow().distribute.get_strategy()
+    optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+    step = TrainStep(network, optimizer, strategy, **options)
+    sums = [step.train(batch).read()[0] for batch in batches(steps)]
+    return [each.loss / each.pictures for each in sums], network.get_weights()
+
+
+def test_steps_equal_those_of_keras_bit_for_bit():
+    losses, weights = trained(small_network())
+    network = small_network()
+    optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+    network.compile(optimizer, "sparse_categorical_crossentropy")
+    expected = [network.train_on_batch(*batch) for batch in batches(4)]
+    assert losses == pytest.approx(expected, rel=1e-6)  # sums of another order
+    for ours, theirs in zip(weights, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("parts", [2, 8])
+def test_a_batch_in_parts_steps_as_the_whole_does(parts):
+    losses, weights = trained(network_without_batch_norm())
+    in_parts, weights_in_parts = trained(network_without_batch_norm(), accumulate=parts)
+    assert in_parts == pytest.approx(losses, rel=1e-5)
+    for whole, other in zip(weights, weights_in_parts, strict=True):
+        np.testing.assert_allclose(other, whole, atol=1e-5)
+    start = network_without_batch_norm().get_weights()
+    assert any(np.any(before != after) for before, after in zip(start[:2], weights[:2], strict=True))
+
+
+def test_xla_computes_the_same():
+    losses, _ = trained(network_without_batch_norm())
+    assert trained(network_without_batch_norm(), jit=True)[0] == pytest.approx(losses, rel=1e-4)
+
+
+def test_bfloat16_keeps_variables_batch_norm_and_loss_in_float32():
+    tf = import_tensorflow()
+    plain, mixed = small_network(), small_network(precision="bfloat16")
+    for ours, theirs in zip(mixed.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    optimizer, _ = make_optimizer(mixed, HPARAMS, STEPS_PER_EPOCH)
+    assert {variable.dtype for variable in [*mixed.variables, *optimizer.weights]} == {tf.float32, tf.int64}
+    assert mixed.output.dtype == tf.float32
+    assert mixed.get_layer("conv2").compute_dtype == "bfloat16"
+    (images, _) = next(batches(1))
+    assert np.any(mixed(images).numpy() != plain(images).numpy())
+
+
+def test_evaluation_does_not_depend_on_the_batches():
+    network = small_network()
+    optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+    step = TrainStep(network, optimizer, import_tensorflow().distribute.get_strategy())
+    images, labels = next(batches(1, batch_size=30))
+    whole = step.evaluate([(images, labels)])
+    parts = step.evaluate([(images[a:b], labels[a:b]) for a, b in ((0, 13), (13, 26), (26, 30))])
+    assert (parts.pictures, parts.top1, parts.top5) == (whole.pictures, whole.top1, whole.top5)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    scores = network.predict(images, verbose=0)
+    assert whole.top1 == np.sum(scores.argmax(axis=1) == labels)
+    assert whole.top5 == sum(label in np.argsort(-row)[:5] for row, label in zip(scores, labels, strict=True))
