@@ -26,7 +26,7 @@ def translate(error: Exception) -> BopkitError:
         return _full_disk(None)
     if type(error).__name__ == "ResourceExhaustedError" or any(sign in text for sign in _SIGNS_OF_NO_MEMORY):
         return _out_of_memory()
-    if type(error).__name__ in ("DataLossError", "NotFoundError"):
+    if type(error).__name__ in ("DataLossError", "NotFoundError") or "Input dataset was expected to contain" in text:
         return BopkitError(
             f"A file is damaged or missing: {text[:300]}.",
             "If it belongs to a dataset, remove its folder and run `bopkit prepare DATASET`, or copy it again.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bopkit.card import ModelCard
-from bopkit.data import Dataset, evaluation_batches, get_preprocessing, open_dataset
+from bopkit.data import Dataset, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -122,6 +122,6 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)
-    images = np.concatenate([images for images, _ in batches.as_numpy_iterator()])
+    images = np.concatenate([images for images, _ in readable(batches.as_numpy_iterator(), dataset, split)])
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
     return Pictures(f"{dataset.name} {split} split", True, images, note="" if dataset.test_split else note)

@@ -11,7 +11,7 @@ import numpy as np
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
 from bopkit.benchmark.runtime import Runtime
 from bopkit.card import ModelCard
-from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
+from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
@@ -162,7 +162,7 @@ def evaluate(
     scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
     labels = np.empty(evaluation.pictures, np.int64)
     done, next_line_s = 0, time.monotonic() + PROGRESS_EVERY_S
-    for images, batch_labels in batches.as_numpy_iterator():
+    for images, batch_labels in readable(batches.as_numpy_iterator(), dataset, evaluation.split):
         end = done + len(images)
         scores[done:end] = _finite(runtime.predict(images), done)
         labels[done:end] = _checked(batch_labels, evaluation)

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +57,22 @@ class Placement:
         """Replicas of this process."""
         return self.replicas // self.workers
 
-    def gather(self, value: int) -> list[int]:
-        """The values that all workers give; returns when the last one has given its."""
+    def gather(self, values: Sequence[float] = ()) -> list[list[float]]:
+        """The values of each worker, in their order; returns when the last worker has given its own."""
         if self.workers == 1:
-            return [value]
+            return [list(values)]
         tf = import_tensorflow()
 
         @tf.function
         def of_all_replicas() -> Any:
             return self.strategy.run(
-                lambda: tf.distribute.get_replica_context().all_gather(tf.constant([value], tf.int64), axis=0)
+                lambda: tf.distribute.get_replica_context().all_gather(
+                    tf.constant([[0.0, *values]], tf.float64), axis=0
+                )
             )
 
-        return self.strategy.experimental_local_results(of_all_replicas())[0].numpy().tolist()
+        rows = self.strategy.experimental_local_results(of_all_replicas())[0].numpy()
+        return rows[:: self.replicas_here, 1:].tolist()
 
     def describe(self) -> str:
         """In words."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bopkit.data import evaluation_batches, training_batches
+from bopkit.data import evaluation_batches, readable, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
@@ -167,7 +167,7 @@ class Loop:
             KeyboardInterrupt, SystemExit: After a checkpoint.
         """
         epoch, step, _ = self._position.read()
-        batches = iter(self._training)
+        batches = readable(self._training, self._plan.data, self._plan.train_split)
         try:
             with self._stop:
                 while epoch < self._plan.hparams.epochs and not self._is_exhausted():
@@ -184,7 +184,9 @@ class Loop:
         began = time.perf_counter()
         self._train_epoch(epoch, first_step, batches)
         trained_s = time.perf_counter() - began
-        validation = self._step.evaluate(self._validation, stop=self._may_break_off)
+        batches_here = readable(self._validation, plan.data, plan.validation_split)
+        here = self._step.evaluate(batches_here, stop=self._may_break_off)
+        validation = sum((Sums(*values) for values in plan.placement.gather(dataclasses.astuple(here))), Sums())
         if self._may_break_off():
             self._leave(epoch, plan.steps_per_epoch)
         row: dict[str, Any] = {

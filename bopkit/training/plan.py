@@ -129,6 +129,7 @@ def plan_run(
     device: str,
     strategy: str,
     precision: str | None,
+    jit: bool,
     accumulate: int,
     sync_batch_norm: bool,
     early_stop: int | None,
@@ -158,7 +159,7 @@ def plan_run(
         get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
     placement = place(strategy, device)
     precision = choose_precision(precision, placement)
-    _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm)
+    _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm, jit)
     data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
     preprocessing = choose_preprocessing(data, preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
@@ -184,8 +185,8 @@ def plan_run(
     )
 
 
-def _check_parts(batch_size: int, placement: Placement, accumulate: int, sync_batch_norm: bool) -> None:
-    """Refuse a global batch that does not fall into equal parts."""
+def _check_parts(batch_size: int, placement: Placement, accumulate: int, sync_batch_norm: bool, jit: bool) -> None:
+    """Refuse a global batch that does not fall into equal parts, and parts that cannot wait for each other."""
     parts = placement.replicas * accumulate
     if batch_size % parts:
         fitting = max(batch_size // parts, 1) * parts
@@ -193,9 +194,9 @@ def _check_parts(batch_size: int, placement: Placement, accumulate: int, sync_ba
             f"A batch of {batch_size} is not divisible by {placement.replicas} replica(s) x {accumulate} part(s).",
             f"Add for instance --hparams batch_size={fitting}.",
         )
-    if sync_batch_norm and accumulate > 1 and placement.replicas > 1:
+    if sync_batch_norm and placement.replicas > 1 and (accumulate > 1 or jit):
         raise UsageError(
-            "--sync-batch-norm and --accumulate exclude each other on several replicas.",
+            f"--sync-batch-norm and {'--jit' if jit else '--accumulate'} exclude each other on several replicas.",
             "Leave out one of the two.",
         )
 

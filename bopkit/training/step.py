@@ -93,7 +93,7 @@ class TrainStep:
         return StepResult(self._train(batch, tf.constant(list(signals), tf.float32)))
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
-        """Evaluate this worker's batches, then add up those of all workers.
+        """Evaluate this worker's batches.
 
         Args:
             batches: Pictures and labels, or their per-replica values.
@@ -105,22 +105,7 @@ class TrainStep:
             if stop():
                 break
             sums += StepResult(self._evaluate(batch)).read()[0]
-        return self._over_workers(sums)
-
-    def _over_workers(self, sums: Sums) -> Sums:
-        """Add up what each worker has; every worker must ask."""
-        tf = import_tensorflow()
-        if not hasattr(self._strategy, "cluster_resolver") or not self._strategy.extended._in_multi_worker_mode():
-            return sums
-        # Each replica hands in its part of the worker's sums.
-        replicas_here = len(self._strategy.extended.worker_devices)
-        own = tf.constant(dataclasses.astuple(sums), tf.float64) / replicas_here
-
-        @tf.function
-        def add_up() -> Any:
-            return self._strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", own))
-
-        return Sums(*np.asarray(self._strategy.experimental_local_results(add_up())[0]).tolist())
+        return sums
 
     def _train_replicas(self, batch: tuple[Any, Any], signals: Any) -> Any:
         results = self._strategy.run(self._train_one_replica, (*batch, signals))

@@ -150,6 +150,7 @@ def train_model(
         device=device,
         strategy=strategy,
         precision=precision,
+        jit=jit,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
         early_stop=early_stop,
@@ -247,7 +248,7 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
     )
     loop.run()
     save.finish(run)
-    placement.gather(0)  # no worker ends well before the run is finished
+    placement.gather()  # no worker ends well before the run is finished
     return _result(plan, run, resumed_after_epochs=first_epoch)
 
 
@@ -303,7 +304,7 @@ def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: 
             f"{run.path} has rows of {len(run.epochs())} epochs and no checkpoint.",
             "Restore its checkpoints from a copy, or name another --output-dir to start anew.",
         )
-    steps = plan.placement.gather(step)
+    steps = [int(of_worker) for (of_worker,) in plan.placement.gather([step])]
     if min(steps) != max(steps):
         raise BopkitError(
             f"The workers see different checkpoints in {run.path}: after {min(steps)} and after {max(steps)} steps.",

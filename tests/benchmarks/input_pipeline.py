@@ -106,7 +106,7 @@ def straightforward(dataset, batch_size, batches, one_picture):
 
 
 def paper_imagenet(image):
-    """ImageNet's training preprocessing of PAPER's section 5.2, operation by operation; float32 [224, 224, 3]."""
+    """The paper's training preprocessing for ImageNet, operation by operation; float32 [224, 224, 3]."""
     tf = import_tensorflow()
     pixels = tf.io.decode_jpeg(image, channels=3)
     begin, size, _ = tf.image.sample_distorted_bounding_box(
@@ -127,7 +127,7 @@ def paper_imagenet(image):
 
 
 def paper_cifar10(image):
-    """CIFAR-10's training preprocessing; float32 [32, 32, 3]."""
+    """The paper's training preprocessing for CIFAR-10; float32 [32, 32, 3]."""
     tf = import_tensorflow()
     pixels = tf.cast(tf.io.decode_png(image, channels=3), tf.float32)
     pixels = tf.image.resize_with_crop_or_pad(pixels, 40, 40)

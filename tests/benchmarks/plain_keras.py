@@ -1,14 +1,12 @@
-"""The peer of the training benchmarks: what a researcher writes with Keras' own `compile` and `fit`, and a clock for it.
-
-Imported by the benchmarks beside it.
-"""
+"""The plain Keras loop that the training benchmarks compare with, and a clock for it. Imported by those beside it."""
 
 import time
 
-from bopkit.keras2 import import_tensorflow
+from bopkit import keras2
 from bopkit.optim.schedules import gamma_schedule, linear
 
-tf = import_tensorflow()
+keras2.quiet = True
+tf = keras2.import_tensorflow()
 
 
 def larq_optimizer(hparams, steps_per_epoch):

@@ -8,9 +8,10 @@ Ours is `TrainStep` with the same network, set, seed and batch; `float32` has id
 layers in bfloat16, `_jit` compiles with XLA. BinaryNet trains on 32x32 in batches of 100, the others on 224x224 in
 batches of 32; one batch of random pictures lies in memory and is trained on again and again.
 
-Each variant lives in a process of its own, since peak memory is of a process, and waits there for its turn. Three steps
-warm it up; their losses must be the peer's where settings are identical. The variants take turns, in another order every
-round. Peak memory is the largest resident set, TensorFlow included, or on a GPU what TensorFlow took of its memory.
+Each variant lives in a process of its own, since peak memory is of a process, and waits there for its turn. Three
+steps warm it up; their losses must be the peer's where settings are identical. The variants take turns, in another
+order every round. Peak memory is the largest resident set, TensorFlow included; on a GPU, the most that TensorFlow took
+of its memory.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit import keras2
 from bopkit.benchmark.host import cpu_name, logical_cores, peak_memory_bytes
 from bopkit.hparams import override
-from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
 
 PEER = "keras"
@@ -37,7 +38,7 @@ DEFAULT_BATCH_SIZE = 32
 STEPS_PER_EPOCH = 500  # of the schedules: BinaryNet's on CIFAR-10
 WARM_UP_STEPS = 3
 LOSS_TOLERANCE = 1e-4
-"""Largest relative difference of a warm-up loss from the peer's with identical settings; float32 sums in another order."""
+"""Largest relative difference of a warm-up loss from the peer's, with identical settings."""
 
 
 def peer_run(network, optimizer, batches):
@@ -81,7 +82,8 @@ def serve(name, variant, batch_size, device):
     from bopkit.training.devices import place
     from bopkit.training.network import build_training_network
 
-    tf = import_tensorflow()
+    keras2.quiet = True
+    tf = keras2.import_tensorflow()
     placement = place("one", device)
     architecture = MODELS.load(name)
     shape, classes = architecture.input_shape, architecture.classes
@@ -161,13 +163,13 @@ def compare(name, variants, rounds, steps, batch_size, device):
     children = {variant: Child(name, variant, batch_size, device) for variant in variants}
     try:
         warm_up(children)
-        rates = {variant: [] for variant in variants}
+        rates, peaks = {variant: [] for variant in variants}, {}
         for number in range(rounds):
             start = number % len(variants)
             for variant in variants[start:] + variants[:start]:
                 answer = children[variant].run(steps)
                 rates[variant].append(steps * batch_size / answer["seconds"])
-        peaks = {variant: child.run(1)["peak_bytes"] for variant, child in children.items()}
+                peaks[variant] = answer["peak_bytes"]
     finally:
         for child in children.values():
             child.end()

@@ -1,0 +1,146 @@
+"""Mirrored and multi-worker runs: the same losses as on one device; and the death of a worker."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from command_line import ForkedBopkit, failed, start_bopkit, succeeded
+
+pytestmark = pytest.mark.integration
+
+EPOCHS, STEPS = 24, 3
+"""Few steps an epoch: rounding decides some day whether an activation is -1 or 1, and then two runs part."""
+
+TRAIN = [
+    *"train binarynet --dataset digits --hparams-set bop_digits --validationset --no-tensorboard".split(),
+    *["--hparams", f"epochs={EPOCHS},filters=8,dense_units=32,batch_size=32", "--limit-steps", STEPS],
+    *"--precision float32 --log-every 1 --checkpoint-every 0.01 --sync-batch-norm".split(),
+]
+ENDS_WITHIN_S = 60
+"""A worker notices within that time that another one has died."""
+
+
+def rows_of(run, kind):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == kind]
+
+
+def assert_equal_first_epochs(run, reference):
+    """Training steps and a validation on other devices: equal but for rounding, flips included."""
+    both = [[*rows_of(folder, "step")[:STEPS], rows_of(folder, "epoch")[0]] for folder in (run, reference)]
+    for here, there in zip(*both, strict=True):
+        assert here.keys() == there.keys()
+        for name in here.keys() - {"kind", "images_per_second", "epoch_seconds", "layers"}:
+            assert here[name] == pytest.approx(there[name], abs=1e-4), (here["step"], name)
+    assert (run / "config.json").read_bytes() == (reference / "config.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The run on one device."""
+    folder = tmp_path_factory.mktemp("one")
+    command = [*TRAIN, "--strategy", "one", "--device", "cpu", "--output-dir", folder / "run"]
+    succeeded(ForkedBopkit(*command, output=folder / "said").finished())
+    return folder / "run"
+
+
+def test_two_mirrored_devices_train_as_one(reference, tmp_path):
+    command = [*TRAIN, "--strategy", "mirrored", "--device", "cpu*2", "--output-dir", tmp_path / "run"]
+    result = ForkedBopkit(*command, output=tmp_path / "said").finished()
+    assert succeeded(result) == f"{tmp_path / 'run' / 'model.h5'}\n"
+    assert "on mirrored, 2 CPU replicas" in result.stderr
+    assert_equal_first_epochs(tmp_path / "run", reference)
+
+
+class Workers:
+    """Two real processes of `bopkit train` on this machine; each knows of both through TF_CONFIG.
+
+    Args:
+        run: The run directory; what the workers print goes into files beside it.
+    """
+
+    def __init__(self, run):
+        self._run = run
+        self._processes = []
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            workers = ["{}:{}".format(*each.getsockname()) for each in sockets]
+        for index in range(2):
+            task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+            command = [*TRAIN, "--device", "cpu", "--output-dir", run]
+            with contextlib.ExitStack() as stack:
+                stdout, stderr = (stack.enter_context(open(path, "w")) for path in self._printed(index))
+                self._processes.append(start_bopkit(*command, env=environment, stdout=stdout, stderr=stderr))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def _printed(self, index):
+        return [self._run.parent / f"{name}{index}" for name in ("stdout", "stderr")]
+
+    def signal_after(self, epoch, index, number):
+        """Send one worker a signal in the middle of the epoch after `epoch`."""
+        sign = f'"step": {epoch * STEPS + 1},'
+        metrics_file = self._run / "metrics.jsonl"
+        while not (metrics_file.exists() and sign in metrics_file.read_text()):
+            assert all(process.poll() is None for process in self._processes), self._printed(0)[1].read_text()
+            time.sleep(0.02)
+        self._processes[index].send_signal(number)
+
+    def finished(self, index, timeout_s=120):
+        """The finished process of a worker, as `subprocess.run` returns it."""
+        code = self._processes[index].wait(timeout_s)
+        return subprocess.CompletedProcess([], code, *(path.read_text() for path in self._printed(index)))
+
+
+def last_checkpoint(run):
+    return max(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
+
+
+def test_two_workers_train_as_one_device_and_survive_the_death_of_either(reference, tmp_path):
+    """SIGTERM for worker 1, kill -9 for worker 1, kill -9 for worker 0; each time both are started again."""
+    run = tmp_path / "run"
+    with Workers(run) as workers:
+        workers.signal_after(3, index=1, number=signal.SIGTERM)
+        results = [workers.finished(index) for index in range(2)]
+    places = set()
+    for result in results:
+        assert result.returncode == 143, result.stderr
+        places |= {line for line in result.stderr.splitlines() if line.startswith("stopping after ")}
+    assert len(places) == 1, places
+    step, epoch = (int(word) for word in places.pop().partition(";")[0].split() if word.isdigit())
+    assert last_checkpoint(run) == (epoch - 1) * STEPS + step
+    assert_equal_first_epochs(run, reference)
+    assert "epoch 1/" in results[0].stderr
+    assert "epoch 1/" not in results[1].stderr
+
+    for last_epoch, victim in ((9, 1), (15, 0)):
+        with Workers(run) as workers:
+            workers.signal_after(last_epoch, victim, signal.SIGKILL)
+            line = failed(workers.finished(1 - victim, timeout_s=ENDS_WITHIN_S), exit_code=75)
+        assert f"Worker {1 - victim} has lost another worker" in line
+        assert "Start the same command on every host again" in line
+        assert not (run / "model_last.h5").exists()
+
+    with Workers(run) as workers:
+        results = [workers.finished(index) for index in range(2)]
+    for result in results:
+        assert succeeded(result) == f"{run / 'model.h5'}\n"
+    assert "resuming after epoch 15" in results[0].stderr
+    assert (run / "model_last.h5").exists()
+    assert [row["epoch"] for row in rows_of(run, "epoch")] == list(range(1, EPOCHS + 1))
+    assert [row["step"] for row in rows_of(run, "step")] == list(range(1, EPOCHS * STEPS + 1))
+    assert_equal_first_epochs(run, reference)
