@@ -7,6 +7,7 @@ Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, 
 from __future__ import annotations
 
 import abc
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -142,22 +143,34 @@ def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
     """
     iterator = iter(batches)
     while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        except Exception as error:  # TensorFlow's are told apart by name and text: they carry no file name
-            kind, text = type(error).__name__, str(error)
-            if kind == "InvalidArgumentError" and _DECODING.search(text):
-                raise BopkitError(
-                    f"Dataset {dataset.name} cannot be read: split {split} holds a picture that is no JPEG or PNG, or "
-                    "is damaged.",
-                    "Mend or remove that picture, then prepare the dataset again.",
-                ) from error
-            if kind in ("DataLossError", "NotFoundError") or _RECORDS_MISSING in text:
-                raise dataset.explain_unreadable(split) from error
-            raise
+        with reading(dataset, split):
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
         yield batch
+
+
+@contextlib.contextmanager
+def reading(dataset: Dataset, split: str) -> Iterator[None]:
+    """Explain what goes wrong in reading a split.
+
+    Raises:
+        BopkitError: A file of the split is damaged or missing, or one of its pictures cannot be decoded.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorFlow's are told apart by name and text: they carry no file name
+        kind, text = type(error).__name__, str(error)
+        if kind == "InvalidArgumentError" and _DECODING.search(text):
+            raise BopkitError(
+                f"Dataset {dataset.name} cannot be read: split {split} holds a picture that is no JPEG or PNG, or "
+                "is damaged.",
+                "Mend or remove that picture, then prepare the dataset again.",
+            ) from error
+        if kind in ("DataLossError", "NotFoundError") or _RECORDS_MISSING in text:
+            raise dataset.explain_unreadable(split) from error
+        raise
 
 
 _DECODING = re.compile("Decode(Image|AndCropJpeg|Jpeg|Png)|ExtractJpegShape")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from bopkit.data import evaluation_batches, readable, training_batches
+from bopkit.data import evaluation_batches, readable, reading, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
@@ -167,7 +167,7 @@ class Loop:
             KeyboardInterrupt, SystemExit: After a checkpoint.
         """
         epoch, step, _ = self._position.read()
-        batches = readable(self._training, self._plan.data, self._plan.train_split)
+        batches = iter(self._training)
         try:
             with self._stop:
                 while epoch < self._plan.hparams.epochs and not self._is_exhausted():
@@ -178,7 +178,7 @@ class Loop:
             if self._recorder:
                 self._recorder.close()
 
-    def _one_epoch(self, epoch: int, first_step: int, batches: Iterator[Any]) -> None:
+    def _one_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train what is left of an epoch, validate, write its row, then its checkpoint."""
         plan = self._plan
         began = time.perf_counter()
@@ -210,7 +210,7 @@ class Loop:
         if self._options.on_epoch:
             self._options.on_epoch(row)
 
-    def _train_epoch(self, epoch: int, first_step: int, batches: Iterator[Any]) -> None:
+    def _train_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train the steps that are left of an epoch; the figures of a step are read while the next one is computed."""
         steps = self._plan.steps_per_epoch
         unread: StepResult | None = None
@@ -220,7 +220,8 @@ class Loop:
             if is_measured:
                 self._flips.before_step()
             signals = (float(self._checkpoint_is_due()), float(bool(self._stop)))
-            result = self._step.train(next(batches), signals)
+            with reading(self._plan.data, self._plan.train_split):
+                result = self._step.train_next(batches, signals)
             rate_steps += 1
             save, stop = self._read(unread, epoch, step - 1)
             unread = result

@@ -80,6 +80,7 @@ class TrainStep:
         self._accumulate = accumulate
         self._gradients = tf.function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
         self._train = tf.function(self._train_replicas, reduce_retracing=True)
+        self._train_next = tf.function(lambda batches, signals: self._train_replicas(next(batches), signals))
         self._evaluate = tf.function(self._evaluate_replicas, reduce_retracing=True)
 
     def train(self, batch: tuple[Any, Any], signals: Iterable[float] = ()) -> StepResult:
@@ -91,6 +92,16 @@ class TrainStep:
         """
         tf = import_tensorflow()
         return StepResult(self._train(batch, tf.constant(list(signals), tf.float32)))
+
+    def train_next(self, batches: Any, signals: Iterable[float] = ()) -> StepResult:
+        """Run one step on the next batch of a `tf.data` iterator, distributed or not: fetched within the step's graph.
+
+        Args:
+            batches: The iterator.
+            signals: As for `train`.
+        """
+        tf = import_tensorflow()
+        return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches.

@@ -1,4 +1,4 @@
-"""The four optimizers on digits: top-1 on the validation pictures after the last epoch, over some seeds.
+"""The four optimizers on digits: top-1 on the test pictures after the last epoch, over some seeds.
 
     python tests/benchmarks/optimizers.py [--seeds 3] [--epochs N]
     python tests/benchmarks/optimizers.py --speed [--size 4096] [--runs 20]
@@ -32,7 +32,6 @@ def accuracies(hparams_set, seeds, hparams):
                 hparams_set=hparams_set,
                 hparams=hparams,
                 output_dir=Path(folder, str(seed)),
-                validationset=True,
                 tensorboard=False,
                 seed=seed,
             ).metrics["val_top1"]

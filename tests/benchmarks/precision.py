@@ -1,12 +1,12 @@
 """What bfloat16 does to the accuracy: test top-1 of runs in float32 and in bfloat16, over some seeds.
 
-    python tests/benchmarks/precision.py [--dataset digits|cifar10] [--seeds 5] [--epochs N] [--noise 60]
+    python tests/benchmarks/precision.py [--dataset digits|cifar10] [--seeds 5] [--epochs N] [--noise 150]
         [--data-dir DIR] [--hparams-set bop_digits] [--filters 32]
 
 Trains a BinaryNet of a quarter of the width, alternating between the two, and prints top-1 on the whole test split
 after the last epoch, the difference of the means and its 95 % interval by Welch's t test. `cifar10` are drawn pictures
 of CIFAR-10's format, striped, with noise on top, made in a temporary folder; with --data-dir, what is prepared there.
-Where both means exceed 99 % the task says nothing: it is made harder, by half more noise or half the epochs, and
+Where both means exceed 99 % the task says nothing: it is made harder, by a quarter more noise or half the epochs, and
 repeated.
 """
 
@@ -104,7 +104,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
     parser.add_argument(
-        "--noise", type=float, default=60.0, help="its standard deviation in drawn pictures of 0 to 255"
+        "--noise", type=float, default=150.0, help="its standard deviation in drawn pictures of 0 to 255"
     )
     parser.add_argument("--data-dir", type=Path, help="with a prepared cifar10; default: drawn pictures")
     parser.add_argument("--hparams-set", default="bop_digits")
@@ -125,7 +125,7 @@ def main():
             return
         print(f"both above {SATURATED:g} %: repeated with a harder task", flush=True)
         if is_drawn:
-            noise *= 1.5
+            noise *= 1.25
         else:
             epochs //= 2
 

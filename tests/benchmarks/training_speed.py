@@ -66,7 +66,7 @@ def our_run(network, optimizer, batches, strategy, jit):
         began = time.perf_counter()
         sums, unread = Sums(), None
         for _ in range(steps):
-            result = step.train(next(iterator))
+            result = step.train_next(iterator)
             if unread is not None:
                 sums += unread.read()[0]
             unread = result

@@ -35,6 +35,14 @@ def rows_of(run, kind="epoch"):
     return [row for row in rows if row["kind"] == kind]
 
 
+def shown(run, tag):
+    """What TensorBoard shows of a run's training, by step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard" / "train")).Reload().Tensors(tag)
+    return {event.step: event.tensor_proto.float_val[0] for event in events}
+
+
 def stop_after(epochs):
     """Arguments that make a run end as if it were killed right after the checkpoint of an epoch."""
 
@@ -73,7 +81,12 @@ def test_what_a_run_leaves(tmp_path):
         *("model.h5", "model_last.h5"),
     }
     assert json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]["filters"] == 4
-    assert list((tmp_path / "run" / "tensorboard" / "train").iterdir())
+    for name in ("loss", "learning_rate", "gamma", "threshold", "images_per_second", "flip_ratio"):
+        assert shown(tmp_path / "run", name) == pytest.approx(
+            {row["step"]: row[name] for row in rows_of(tmp_path / "run", "step")}
+        )
+    pi_t = {row["step"]: row["layers"]["dense3"]["pi_t"] for row in rows_of(tmp_path / "run", "step")}
+    assert shown(tmp_path / "run", "pi_t/dense3") == pytest.approx(pi_t)
     assert sum("Bop     conv1/kernel" in line for line in said) == 1
     model, card = load_model(result.model_file)
     assert card.trained
@@ -191,7 +204,7 @@ def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, 
     """Stopped at every step in turn, also in validations: rows and weights are those of one piece."""
     from bopkit.training.step import TrainStep
 
-    train_once, evaluate = TrainStep.train, TrainStep.evaluate
+    train_once, evaluate = TrainStep.train_next, TrainStep.evaluate
 
     def train_and_stop(self, *arguments):
         os.kill(os.getpid(), rng.choice([signal.SIGTERM, signal.SIGINT]))
@@ -203,7 +216,7 @@ def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, 
         return evaluate(self, batches, stop)
 
     rng = random.Random(0)
-    monkeypatch.setattr(TrainStep, "train", train_and_stop)
+    monkeypatch.setattr(TrainStep, "train_next", train_and_stop)
     monkeypatch.setattr(TrainStep, "evaluate", stop_in_every_other)
     stops = 0
     while not (tmp_path / "run" / "model_last.h5").exists():

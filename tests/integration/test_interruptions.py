@@ -64,7 +64,7 @@ def rows_of(run):
 
 
 def assert_equal_runs(run, whole_run):
-    """The same rows, and bit for bit the same networks."""
+    """The same rows, bit for bit the same networks, and nothing half-written among the checkpoints."""
     assert rows_of(run) == rows_of(whole_run)
     for name in ("model.h5", "model_last.h5"):
         here, there = contents(run / name), contents(whole_run / name)
@@ -72,7 +72,7 @@ def assert_equal_runs(run, whole_run):
         assert any(path.startswith("model_weights/conv6/") for path in here)
         for path in here:
             np.testing.assert_array_equal(here[path], there[path], err_msg=path)
-    assert_no_scratch(run)
+    assert_no_scratch(run / "checkpoints")
 
 
 def last_checkpoint(run):
@@ -84,12 +84,19 @@ def bytes_of(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def wait_for_new_checkpoint(run, process):
-    """Return when the process has trained and saved some steps, or has ended; says whether it still runs."""
-    before = last_checkpoint(run)
-    while process.is_running() and last_checkpoint(run) == before:
+def wait_for_new_checkpoint(run, process, step=0):
+    """Return when the process has saved, at `step` or later, or has ended; says whether it still runs."""
+    step = max(step, last_checkpoint(run) + 1)
+    while process.is_running() and last_checkpoint(run) < step:
         time.sleep(0.005)
     return process.is_running()
+
+
+def wait_for_a_half_written_file(run, process):
+    """Return when the process has begun to write a checkpoint or a row's file, or has ended."""
+    before = set(run.rglob(".bopkit-*"))
+    while process.is_running() and set(run.rglob(".bopkit-*")) <= before:
+        pass
 
 
 def assert_left_after_a_checkpoint(run, said):
@@ -128,7 +135,7 @@ def test_an_interrupted_run_resumes_also_after_a_full_disk(whole_run, start, tmp
 
 
 def test_a_run_killed_at_any_moment_resumes(whole_run, start, tmp_path):
-    """SIGTERM once, then kill -9 at random times, often while a checkpoint or a row is being written."""
+    """SIGTERM once, then kill -9 at random times, every other time while a checkpoint is being written."""
     run, kills, resumed = tmp_path / "run", 0, []
     process = start(*TRAIN, run)
     assert wait_for_new_checkpoint(run, process)
@@ -138,10 +145,12 @@ def test_a_run_killed_at_any_moment_resumes(whole_run, start, tmp_path):
     assert_left_after_a_checkpoint(run, result.stderr)
 
     rng = random.Random(SEED)
-    for _ in range(6):
+    for number, step in enumerate(sorted(rng.sample(range(EPOCHS * STEPS - STEPS), 6))):
         process = start(*TRAIN, run)
-        if wait_for_new_checkpoint(run, process):
-            time.sleep(rng.uniform(0, 0.12))
+        if wait_for_new_checkpoint(run, process, step):
+            time.sleep(rng.uniform(0, 0.05))
+            if number % 2:
+                wait_for_a_half_written_file(run, process)
             process.send_signal(signal.SIGKILL)
         result = process.finished()
         kills += result.returncode == -signal.SIGKILL

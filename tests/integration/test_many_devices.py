@@ -13,8 +13,8 @@ from command_line import ForkedBopkit, failed, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
-EPOCHS, STEPS = 24, 3
-"""Few steps an epoch: rounding decides some day whether an activation is -1 or 1, and then two runs part."""
+EPOCHS, STEPS = 10, 3
+"""Few steps before the first comparison: sooner or later rounding decides whether an activation is -1 or 1."""
 
 TRAIN = [
     *"train binarynet --dataset digits --hparams-set bop_digits --validationset --no-tensorboard".split(),
@@ -114,7 +114,7 @@ def test_two_workers_train_as_one_device_and_survive_the_death_of_either(referen
     """SIGTERM for worker 1, kill -9 for worker 1, kill -9 for worker 0; each time both are started again."""
     run = tmp_path / "run"
     with Workers(run) as workers:
-        workers.signal_after(3, index=1, number=signal.SIGTERM)
+        workers.signal_after(2, index=1, number=signal.SIGTERM)
         results = [workers.finished(index) for index in range(2)]
     places = set()
     for result in results:
@@ -127,7 +127,7 @@ def test_two_workers_train_as_one_device_and_survive_the_death_of_either(referen
     assert "epoch 1/" in results[0].stderr
     assert "epoch 1/" not in results[1].stderr
 
-    for last_epoch, victim in ((9, 1), (15, 0)):
+    for last_epoch, victim in ((4, 1), (6, 0)):
         with Workers(run) as workers:
             workers.signal_after(last_epoch, victim, signal.SIGKILL)
             line = failed(workers.finished(1 - victim, timeout_s=ENDS_WITHIN_S), exit_code=75)
@@ -139,7 +139,7 @@ def test_two_workers_train_as_one_device_and_survive_the_death_of_either(referen
         results = [workers.finished(index) for index in range(2)]
     for result in results:
         assert succeeded(result) == f"{run / 'model.h5'}\n"
-    assert "resuming after epoch 15" in results[0].stderr
+    assert "resuming after epoch 6" in results[0].stderr
     assert (run / "model_last.h5").exists()
     assert [row["epoch"] for row in rows_of(run, "epoch")] == list(range(1, EPOCHS + 1))
     assert [row["step"] for row in rows_of(run, "step")] == list(range(1, EPOCHS * STEPS + 1))
