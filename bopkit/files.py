@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+SCRATCH_PREFIX = ".bopkit-"
+"""How names of scratch folders begin; a process that was killed leaves them behind."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -27,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def scratch_directory(parent: Path) -> Iterator[Path]:
     """Yield a new hidden folder in `parent`, on the same file system; it is removed at the end."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".bopkit-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))
     try:
         yield folder
     finally:

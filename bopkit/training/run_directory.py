@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,9 +58,11 @@ class RunDirectory:
             if writes:
                 self._hold_lock()
             self._continue_with(config, writes)
-        elif path.exists() and (not path.is_dir() or any(each.name != _LOCK_FILE for each in path.iterdir())):
+        elif not writes:
+            pass  # the chief may be making the folder at this moment
+        elif path.exists() and (not path.is_dir() or not all(map(_is_ours, path.iterdir()))):
             raise UsageError(f"{path} is not empty and holds no run of bopkit.", "Name another --output-dir.")
-        elif writes:
+        else:
             path.mkdir(parents=True, exist_ok=True)
             self._hold_lock()
             files.write_json(self._config_file, config)
@@ -72,7 +75,8 @@ class RunDirectory:
         deadline = time.monotonic() + 1
         while True:
             try:
-                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self._remove_scratch()
             except BlockingIOError as error:
                 if time.monotonic() > deadline:  # `run_state` holds it for a moment
                     raise UsageError(
@@ -81,6 +85,11 @@ class RunDirectory:
                 time.sleep(0.05)
             except OSError:
                 return  # a file system without locks
+
+    def _remove_scratch(self) -> None:
+        """Remove the half-written checkpoints of killed processes; nobody else writes there while we hold the lock."""
+        for folder in self.checkpoints.glob(f"{files.SCRATCH_PREFIX}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Let another process train here."""
@@ -145,6 +154,11 @@ class RunDirectory:
         last = {"epoch": epoch, "step": step}
         kept = [row for row in self.metrics() if row[row["kind"]] <= last[row["kind"]]]
         files.write_bytes(self._metrics_file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a process that was killed before it wrote the config may have left that."""
+    return path.name == _LOCK_FILE or path.name.startswith(files.SCRATCH_PREFIX)
 
 
 def new_run_path(prefix: Path, dataset: str, model: str) -> Path:

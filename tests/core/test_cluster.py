@@ -6,6 +6,7 @@ import pytest
 
 from bopkit.errors import UsageError
 from bopkit.training.cluster import SLURM_BASE_PORT, SLURM_PORTS, Cluster, WorkerLost, expand_hosts, find_cluster
+from bopkit.training.run_directory import RunDirectory, read_config
 
 STEP = {
     "SLURM_JOB_ID": "17",
@@ -129,3 +130,12 @@ def test_a_lost_worker_is_a_failure_that_starting_again_may_mend():
     error = WorkerLost("Worker 0 has lost another worker.")
     assert error.exit_code == 75
     assert "again" in error.hint
+
+
+def test_a_worker_may_come_while_the_chief_makes_the_folder(tmp_path):
+    """It then sees a lock and a half-written file, of the chief or of one that was killed: neither is in the way."""
+    (tmp_path / "lock").touch()
+    (tmp_path / ".bopkit-1").mkdir()
+    RunDirectory(tmp_path, {"hparams": {}}, writes=False)
+    RunDirectory(tmp_path, {"hparams": {}}).close()
+    assert read_config(tmp_path) == {"hparams": {}}
