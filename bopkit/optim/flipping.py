@@ -5,7 +5,8 @@ A kernel holds -1 and +1. Each optimizer filters the gradient of a weight into o
     w <- +1 where s <= w tau, else -1
 
 A weight of +1 flips where s > tau, one of -1 where s <= -tau. So at exactly tau a -1 weight flips and a +1 weight does
-not, as by w <- sign(-sign(w s - tau) w) with sign(0) = +1, the formula of Helwegen et al.'s code and of larq.
+not, as by w <- sign(-sign(w s - tau) w), where the inner sign(0) is 0 and the outer one +1: the formula of Helwegen et
+al.'s code and of larq.
 
 All state is float32 and lies in slots, so that `tf.train.Checkpoint` and distribution strategies find it.
 """

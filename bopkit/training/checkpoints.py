@@ -50,8 +50,11 @@ class Checkpoints:
             if target.exists():  # the same state: a run that stopped in a validation, twice
                 target.rename(scratch / "old")
             (scratch / "new").rename(target)
-        for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self.folder / f"{old:08d}", ignore_errors=True)
+        # Newer ones are damaged, a resumed run fell back from them: they must not push out what is whole.
+        newer = [other for other in self.steps() if other > step]
+        older = [other for other in self.steps() if other <= step]
+        for dropped in (*newer, *older[: -self._keep]):
+            shutil.rmtree(self.folder / f"{dropped:08d}", ignore_errors=True)
 
     def steps(self) -> list[int]:
         """Steps after which there is a checkpoint, in order."""

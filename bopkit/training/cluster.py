@@ -101,6 +101,8 @@ def expand_hosts(text: str) -> list[str]:
         ValueError: It is no node list.
     """
     hosts: list[str] = []
+    if text.count("[") != text.count("]"):
+        raise ValueError(f"{text!r} is no node list")
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         match = re.fullmatch(r"([^\[\]]*)(?:\[([^\]]*)\](.*))?", part)
         if match is None:

@@ -57,7 +57,11 @@ class RunDirectory:
         if self._config_file.exists():
             if writes:
                 self._hold_lock()
-            self._continue_with(config, writes)
+            try:
+                self._continue_with(config, writes)
+            except BaseException:
+                self.close()
+                raise
         elif not writes:
             pass  # the chief may be making the folder at this moment
         elif path.exists() and (not path.is_dir() or not all(map(_is_ours, path.iterdir()))):
