@@ -37,6 +37,10 @@ Dataset = Annotated[
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]
+Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
+CardPreprocessFn = Annotated[
+    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+]
 HparamsSet = Annotated[
     str | None,
     typer.Option("--hparams-set", metavar="SET", help="Hyper-parameter set (`bopkit hparams MODEL`); default: bop."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ def benchmark(
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    split: Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")] = None,
-    preprocess_fn: Annotated[
-        str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
-    ] = None,
+    split: Split = None,
+    preprocess_fn: CardPreprocessFn = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,

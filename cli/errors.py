@@ -1,6 +1,6 @@
 """How a command ends: one clear line on stderr and an exit code, whatever was raised.
 
-Exit codes: 1 for failures, 2 for usage, 130 for Ctrl-C.
+Exit codes: 1 for failures, 2 for usage, 75 for a lost worker, 130 for Ctrl-C, 143 for SIGTERM.
 """
 
 from __future__ import annotations

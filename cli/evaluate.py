@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.output import percent_text, print_json, print_table, say
 
 
@@ -18,10 +18,8 @@ def evaluate(
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    split: Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")] = None,
-    preprocess_fn: Annotated[
-        str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
-    ] = None,
+    split: Split = None,
+    preprocess_fn: CardPreprocessFn = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")] = 100,

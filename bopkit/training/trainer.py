@@ -17,7 +17,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -27,13 +27,11 @@ from bopkit.progress import Progress, silent
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.cluster import WorkerLost
 from bopkit.training.devices import describe_environment
+from bopkit.training.loop import Loop, LoopOptions, Position
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.plan import Plan, plan_run
 from bopkit.training.run_directory import RunDirectory, is_run, new_run_path, read_config
-
-if TYPE_CHECKING:
-    from bopkit.training.loop import LoopOptions
 
 DRY_RUN_STEPS = 2
 
@@ -158,8 +156,6 @@ def train_model(
         seed=seed,
         progress=progress,
     )
-    from bopkit.training.loop import LoopOptions
-
     options = LoopOptions(
         data_cache=data_cache,
         tensorboard=tensorboard,
@@ -214,8 +210,6 @@ def _run(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress
 def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
     """Build, restore, train, save."""
     tf = import_tensorflow()
-    from bopkit.training.loop import Loop, Position
-
     placement = plan.placement
     with placement.strategy.scope():
         network = _build(plan)
