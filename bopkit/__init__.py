@@ -11,12 +11,13 @@ from typing import Any
 
 from bopkit import keras2
 
-_FUNCTIONS = {
+_PUBLIC = {
     "train_model": "bopkit.training",
     "run_sweep": "bopkit.sweep",
     "evaluate_model": "bopkit.evaluate",
     "list_runs": "bopkit.runs",
     "plot_runs": "bopkit.plot",
+    "ExportOptions": "bopkit.export",
     "export_model": "bopkit.export",
     "benchmark_artifacts": "bopkit.benchmark",
     "init_model": "bopkit.initialise",
@@ -30,19 +31,19 @@ _FUNCTIONS = {
     "measure_throughput": "bopkit.throughput",
     "serve_tensorboard": "bopkit.tensorboard",
 }
-"""Public functions and the modules that define them: a module is imported when its function is asked for."""
+"""Public names and the modules that define them: a module is imported when its name is asked for."""
 
-__all__ = list(_FUNCTIONS)
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FUNCTIONS:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'bopkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_FUNCTIONS])
+    return sorted([*globals(), *_PUBLIC])
 
 
 keras2.select()

@@ -25,19 +25,13 @@ def export(
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
-    from bopkit.export import export_model
+    from bopkit.export import ExportOptions, export_model
 
     both = not (tflite or savedmodel)
-    report = export_model(
-        model,
-        output,
-        tflite=tflite or both,
-        savedmodel=savedmodel or both,
-        dataset=dataset,
-        data_dir=data_dir,
-        pictures=pictures,
-        progress=say,
+    options = ExportOptions(
+        tflite=tflite or both, savedmodel=savedmodel or both, dataset=dataset, data_dir=data_dir, pictures=pictures
     )
+    report = export_model(model, output, options, progress=say)
     if json:
         print_json(report.to_dict())
         return

@@ -4,6 +4,15 @@ Importing this package imports neither TensorFlow nor LCE.
 """
 
 from bopkit.export.exporter import export_model
+from bopkit.export.options import ExportOptions
 from bopkit.export.report import Agreement, ArtifactReport, Disagreement, ExportReport, LayerReport
 
-__all__ = ["Agreement", "ArtifactReport", "Disagreement", "ExportReport", "LayerReport", "export_model"]
+__all__ = [
+    "Agreement",
+    "ArtifactReport",
+    "Disagreement",
+    "ExportOptions",
+    "ExportReport",
+    "LayerReport",
+    "export_model",
+]

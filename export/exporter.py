@@ -9,6 +9,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
 from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import LayerFacts
+from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
 from bopkit.export.publish import existing_ancestor, publish
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
@@ -24,11 +25,7 @@ from bopkit.progress import Progress, silent
 def export_model(
     model_path: str | Path,
     output: str | Path | None = None,
-    tflite: bool = True,
-    savedmodel: bool = True,
-    dataset: str | None = None,
-    data_dir: str | Path | None = None,
-    pictures: int = 256,
+    options: ExportOptions | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Export a larq Keras model bit-packed, and check the written files against it.
@@ -38,39 +35,32 @@ def export_model(
     Args:
         model_path: `.h5` or `.keras` file of a functional or sequential model: one picture in, scores out.
         output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model.
-        tflite: Write the LCE flatbuffer.
-        savedmodel: Write the TensorFlow Serving directory, as the next free version.
-        dataset: Dataset whose test pictures are used for the checks; None for the card's, else photographs.
-        data_dir: Where prepared datasets lie.
-        pictures: Largest number of real pictures.
+        options: What to write, and what to check it on; None for the defaults.
         progress: Called with one line before each slow step.
 
     Returns:
         Files, layers, sizes and agreement with Keras.
 
     Raises:
-        UsageError: No format is asked for, or no pictures, or a file is where a folder must be.
+        UsageError: A file is where a folder must be.
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     model_path = Path(model_path)
     output = Path(output) if output is not None else model_path.parent
+    options = options or ExportOptions()
     progress = progress or silent
-    if not (tflite or savedmodel):
-        raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
-    if pictures < 1:
-        raise UsageError(f"{pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
-    for folder in (output, output / model_path.stem) if savedmodel else (output,):
+    for folder in (output, output / model_path.stem) if options.savedmodel else (output,):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file where a folder must be.", "Name another --output.")
-    if tflite:
+    if options.tflite:
         import_lce()  # before anything slow
 
-    reference, notes = compute_reference(model_path, dataset, data_dir, pictures, progress)
+    reference, notes = compute_reference(model_path, options, progress)
     with scratch_directory(existing_ancestor(output)) as scratch:
         attempts = []
-        if tflite:
+        if options.tflite:
             attempts.append(_make_flatbuffer(reference, scratch / f"{model_path.stem}.tflite", progress))
-        if savedmodel:
+        if options.savedmodel:
             attempts.append(_make_saved_model(reference, scratch / model_path.stem, progress))
         failures = [failure for _, failed in attempts for failure in failed]
         if failures:

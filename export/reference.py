@@ -16,6 +16,7 @@ from bopkit.card import ModelCard
 from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
 from bopkit.export.layers import LayerFacts, inspect_layers
+from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, random_pictures, real_pictures
 from bopkit.export.rewrites import to_float32
 from bopkit.export.spec import RANDOM_PICTURES
@@ -55,9 +56,7 @@ class Reference:
         return self.card is not None and self.card.trained
 
 
-def compute_reference(
-    model_path: Path, dataset: str | None, data_dir: str | Path | None, count: int, progress: Progress
-) -> tuple[Reference, list[str]]:
+def compute_reference(model_path: Path, options: ExportOptions, progress: Progress) -> tuple[Reference, list[str]]:
     """Load the model and compute what its artifacts are checked against; notes for the report beside it."""
     progress(f"Loading {model_path}")
     loaded, card = load_model(model_path)
@@ -66,7 +65,7 @@ def compute_reference(
     facts = inspect_layers(model)
     input_shape = model.input_shape[1:]
     progress("Computing the scores of Keras")
-    real = real_pictures(input_shape, card, dataset, data_dir, count)
+    real = real_pictures(input_shape, card, options.dataset, options.data_dir, options.pictures)
     noise = random_pictures(input_shape, card, RANDOM_PICTURES)
     comparisons = [(pictures, predict_keras(model, pictures.images, BATCH_SIZE)) for pictures in (real, noise)]
     scores = np.concatenate([scores for _, scores in comparisons])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import export_model, init_model, list_models, load_model
+from bopkit import ExportOptions, export_model, init_model, list_models, load_model
 
 
 def stock_flatbuffer(model_file):
@@ -52,7 +52,9 @@ def main():
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
             model_file = init_model(name, Path(folder) / "model.h5")
-            artifact = export_model(model_file, tflite=True, savedmodel=False, pictures=8).artifacts[0]
+            artifact = export_model(
+                model_file, options=ExportOptions(tflite=True, savedmodel=False, pictures=8)
+            ).artifacts[0]
             flatbuffers = [stock_flatbuffer(model_file), Path(artifact.path).read_bytes()]
             stock_ms, ours_ms = map(statistics.median, interleaved_latencies_ms(flatbuffers, arguments.runs))
         stock_mb, ours_mb = (len(each) / 1e6 for each in flatbuffers)

@@ -15,7 +15,7 @@ import pytest
 
 from bopkit import artifact
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import export_model, exporter, flatbuffer, saved_model
+from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model
 from bopkit.export.layers import inspect_layers
 from bopkit.export.packing import pack
 from bopkit.export.tflite import predict_flatbuffer
@@ -39,7 +39,7 @@ BINARY_LAYERS = [
 def exported(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The folder of both artifacts, and the report."""
     folder = tmp_path_factory.mktemp("exported")
-    return folder, export_model(model_file, folder, pictures=16)
+    return folder, export_model(model_file, folder, ExportOptions(pictures=16))
 
 
 def load(version: Path) -> Any:
@@ -136,7 +136,7 @@ def test_a_sign_before_a_nested_network_is_packed_too(randomise: Callable[..., A
     x = larq.quantizers.SteSign()(tf.keras.layers.Conv2D(32, 1)(inputs))
     x = tf.keras.layers.GlobalAveragePooling2D()(nested(x))
     randomise(tf.keras.Model(inputs, x)).save(tmp_path / "net.keras")
-    report = export_model(tmp_path / "net.keras", savedmodel=False, pictures=4)
+    report = export_model(tmp_path / "net.keras", options=ExportOptions(savedmodel=False, pictures=4))
     assert {layer.name: layer.packed for layer in report.artifacts[0].layers} == {
         "conv2d": False,
         "nested/conv": True,
@@ -178,7 +178,7 @@ def test_one_wrong_bit_in_the_flatbuffer_is_refused(
     save_model(network, make_card(), tmp_path / "net.h5")
     (tmp_path / "net.tflite").write_bytes(b"the old one")
     with pytest.raises(BopkitError, match="nested/grouped: 1 of 18432 packed bits differ"):
-        export_model(tmp_path / "net.h5", pictures=8)
+        export_model(tmp_path / "net.h5", options=ExportOptions(pictures=8))
     assert (tmp_path / "net.tflite").read_bytes() == b"the old one"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["net.h5", "net.tflite"]
 
@@ -194,7 +194,7 @@ def test_one_wrong_bit_in_the_saved_model_is_refused(
     write_saved_model = saved_model.write_saved_model
     monkeypatch.setattr(saved_model, "write_saved_model", write_then_damage)
     with pytest.raises(BopkitError, match="dense: packed bits differ from Keras in the SavedModel"):
-        export_model(model_file, tmp_path / "new", tflite=False, pictures=8)
+        export_model(model_file, tmp_path / "new", ExportOptions(tflite=False, pictures=8))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,7 +206,7 @@ def test_a_binary_layer_left_float_is_refused(
     stock = dataclasses.replace(spec.TFLITE, dense_as_convolution=False)
     monkeypatch.setattr(tflite, "TFLITE", stock)
     with pytest.raises(BopkitError, match="dense: stayed float.*called_twice: stayed float") as error:
-        export_model(model_file, tmp_path, savedmodel=False, pictures=8)
+        export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=8))
     assert str(error.value).count("stayed float") == 4
     assert list(tmp_path.iterdir()) == []
 
@@ -221,9 +221,9 @@ def test_a_trained_network_that_disagrees_is_refused(
     monkeypatch.setattr(exporter, "predict_flatbuffer", rolled)
     save_model(network, make_card(trained=True), tmp_path / "trained.h5")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
-        export_model(tmp_path / "trained.h5", savedmodel=False, pictures=8)
+        export_model(tmp_path / "trained.h5", options=ExportOptions(savedmodel=False, pictures=8))
     save_model(network, make_card(), tmp_path / "untrained.h5")
-    report = export_model(tmp_path / "untrained.h5", savedmodel=False, pictures=8)
+    report = export_model(tmp_path / "untrained.h5", options=ExportOptions(savedmodel=False, pictures=8))
     (real, noise) = report.artifacts[0].agreements
     assert real.top1 == noise.top1 == 0.0
     assert [(each.traced, each.first_layer, each.near_tie) for each in real.disagreements] == 8 * [(True, "", False)]
@@ -252,7 +252,7 @@ def test_benchmark_and_export_show_the_same_floor(
         tf.keras.layers.Dense(10),
     ]
     save_model(randomise(tf.keras.Sequential(layers)), make_card(), tmp_path / "net.h5")
-    report = export_model(tmp_path / "net.h5", tflite=False, pictures=2)
+    report = export_model(tmp_path / "net.h5", options=ExportOptions(tflite=False, pictures=2))
     monkeypatch.setattr(keras_runtime, "start_tensorflow", lambda threads: tf)
     runtime = keras_runtime.KerasRuntime(threads=1)
     runtime.load(tmp_path / "net.h5")
@@ -262,28 +262,28 @@ def test_benchmark_and_export_show_the_same_floor(
 
 def test_versions_count_up(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "net" / "7").mkdir(parents=True)
-    report = export_model(model_file, tmp_path, tflite=False, pictures=4)
+    report = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=4))
     assert [each.path for each in report.artifacts] == [str(tmp_path / "net" / "8")]
 
 
 def test_a_model_without_a_card(network: Any, tmp_path: Path) -> None:
     network.save(tmp_path / "foreign.keras")
-    report = export_model(tmp_path / "foreign.keras", tmp_path / "new", pictures=4)
+    report = export_model(tmp_path / "foreign.keras", tmp_path / "new", ExportOptions(pictures=4))
     assert list(load(tmp_path / "new" / "foreign" / "1").signatures) == ["serving_default"]
     assert any("no card" in note for note in report.notes)
 
 
 def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No format"):
-        export_model(model_file, tflite=False, savedmodel=False)
+        export_model(model_file, options=ExportOptions(tflite=False, savedmodel=False))
     with pytest.raises(UsageError, match="0 pictures"):
-        export_model(model_file, pictures=0)
+        export_model(model_file, options=ExportOptions(pictures=0))
     with pytest.raises(UsageError, match="is a file"):
         export_model(model_file, output=model_file)
     with pytest.raises(BopkitError):
         export_model(tmp_path / "missing.h5")
     with pytest.raises(UsageError, match="unheard_of"):
-        export_model(model_file, tmp_path, dataset="unheard_of")
+        export_model(model_file, tmp_path, ExportOptions(dataset="unheard_of"))
 
 
 @pytest.mark.parametrize(
@@ -298,4 +298,4 @@ def test_networks_of_another_form_are_refused(outputs: str, message: str, tmp_pa
     model = tf.keras.Model(inputs, {"two": [row, row], "map": x, "any": row}[outputs])
     model.save(tmp_path / "net.keras")
     with pytest.raises(BopkitError, match=message):
-        export_model(tmp_path / "net.keras", savedmodel=False)
+        export_model(tmp_path / "net.keras", options=ExportOptions(savedmodel=False))

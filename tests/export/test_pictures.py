@@ -14,7 +14,7 @@ import pytest
 from bopkit.card import ModelCard
 from bopkit.data import open_dataset
 from bopkit.errors import UsageError
-from bopkit.export import export_model, pictures
+from bopkit.export import ExportOptions, export_model, pictures
 from bopkit.model_file import save_model
 
 CARD = ModelCard("test", (8, 8, 1), (-1.0, 1.0), "resize")
@@ -57,7 +57,9 @@ def test_the_report_says_why_a_dataset_was_not_used(
     network: Any, make_card: Callable[..., Any], tmp_path: Path
 ) -> None:
     save_model(network, make_card(dataset="cifar10"), tmp_path / "net.h5")
-    report = export_model(tmp_path / "net.h5", tflite=False, data_dir=tmp_path / "empty", pictures=2)
+    report = export_model(
+        tmp_path / "net.h5", options=ExportOptions(tflite=False, data_dir=tmp_path / "empty", pictures=2)
+    )
     (why,) = [note for note in report.notes if "cifar10" in note]
     assert "was not used" in why and "is not prepared" in why
 
