@@ -215,7 +215,7 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
         network = _build(plan)
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     position = Position()
-    check_memory(network, plan.hparams.batch_size // placement.workers, plan.accumulate)
+    check_memory(network, plan.hparams.batch_size, plan.accumulate, placement.replicas, placement.workers)
     state = tf.train.Checkpoint(
         network=network, optimizer=optimizer, epoch=position.epoch, step=position.step, sums=position.sums
     )
