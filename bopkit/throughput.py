@@ -310,15 +310,15 @@ class _Meter:
         step = build_step(self._architecture, self._preprocessing.input_shape, row, self._placement.strategy)
         steps = max(1, min(self._steps, PICTURES // row.batch_size - WARMUP_STEPS))
 
-        batch = next(self._batches(row.batch_size, steps))
-        compute = images_per_second(lambda: step(batch), row.batch_size, steps)
+        same = _SameBatch(next(self._batches(row.batch_size, steps)))
+        compute = images_per_second(lambda: step(same), row.batch_size, steps)
         if row.batch_size not in self._input_rates:
             # Fresh, so that no batch is waiting when the clock starts.
             input_steps = max(steps, INPUT_PICTURES // row.batch_size)
             batches = self._batches(row.batch_size, input_steps)
             self._input_rates[row.batch_size] = images_per_second(lambda: next(batches), row.batch_size, input_steps)
         fed = self._batches(row.batch_size, steps)
-        together = images_per_second(lambda: step(next(fed)), row.batch_size, steps)
+        together = images_per_second(lambda: step(fed), row.batch_size, steps)
         memory = tf.config.experimental.get_memory_info("GPU:0") if self._placement.on_gpu else None
         alone = self._input_rates[row.batch_size]
         return dataclasses.replace(
@@ -346,9 +346,19 @@ class _Meter:
         return iter(self._placement.strategy.distribute_datasets_from_function(lambda context: batches))
 
 
+class _SameBatch:
+    """An iterator over one batch for ever. Traced into a step, the batch stays on the device."""
+
+    def __init__(self, batch: tuple[Any, Any]):
+        self._batch = batch
+
+    def __next__(self) -> tuple[Any, Any]:
+        return self._batch
+
+
 def build_step(
     architecture: Architecture, input_shape: tuple[int, int, int], row: ThroughputRow, strategy: Any
-) -> Callable[[tuple[Any, Any]], Any]:
+) -> Callable[[Iterator[tuple[Any, Any]] | _SameBatch], Any]:
     """A training step as `bopkit train` runs it, with the network's default hyper-parameters.
 
     Args:
@@ -358,8 +368,8 @@ def build_step(
         strategy: A `tf.distribute.Strategy` with one replica.
 
     Returns:
-        Takes float32 [n, *input_shape] and int64 [n], runs the step, and returns a tensor: reading it waits for the
-        step.
+        Takes an iterator over float32 [n, *input_shape] with int64 [n], runs a step on its next batch, and returns a
+        tensor: reading it waits for the step.
     """
     hparams = architecture.hparams()
     with strategy.scope():
@@ -369,7 +379,7 @@ def build_step(
         check_memory(network, row.batch_size)
         optimizer, _ = make_optimizer(network, hparams, steps_per_epoch=STEPS)
     step = TrainStep(network, optimizer, strategy, jit=row.jit)
-    return lambda batch: step.train(batch).vector
+    return lambda batches: step.train_next(batches).vector
 
 
 def images_per_second(run: Callable[[], Any], batch_size: int, steps: int) -> float:

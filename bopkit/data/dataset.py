@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import hashlib
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,7 +31,10 @@ class Dataset(abc.ABC):
     Attributes:
         facts: Its name, default preprocessing and so on.
         class_names: One name a class, in the order of the labels.
+        data_dir: The folder that `open_dataset` was given; None for the default.
     """
+
+    data_dir: Path | None = None
 
     def __init__(self, facts: DatasetFacts, class_names: Iterable[str]):
         self.facts = facts
@@ -42,8 +47,24 @@ class Dataset(abc.ABC):
 
     @property
     def identity(self) -> str:
-        """What tells its pictures from those of any other dataset: name, configuration, version."""
+        """What tells its pictures from those of any other dataset: name, configuration, version.
+
+        A run is resumed only with the same identity. Override it where pictures change and the name does not.
+        """
         return self.name
+
+    @property
+    def cache_identity(self) -> str:
+        """What a cached copy of its pictures is valid for: identity, folder, and the source of its class' module."""
+        source = b""
+        with contextlib.suppress(OSError, TypeError):  # a class of an interactive session has no file
+            source = Path(inspect.getfile(type(self))).read_bytes()
+        return f"{self.identity}|{self.data_dir}|{hashlib.sha256(source).hexdigest()}"
+
+    def cache_folder(self, cache: str | Path, split: str) -> Path:
+        """The folder within `cache` for the encoded pictures of a split."""
+        key = f"{self.cache_identity}|{split}|{self.count(split)}"
+        return Path(cache).expanduser() / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -91,12 +112,17 @@ class Dataset(abc.ABC):
         )
 
     def check_labels(self, split: str) -> None:
-        """Make sure that a split has labels; TFDS gives the pictures of some test splits the label -1.
+        """Make sure that a split has pictures with labels; TFDS gives those of some test splits the label -1.
 
         Raises:
             UsageError: It has none, or there is no such split.
             BopkitError: It cannot be read.
         """
+        if self.count(split) == 0:
+            raise UsageError(
+                f"Split {split} of dataset {self.name} has no pictures.",
+                "Name another split, or to train add or leave out --validationset.",
+            )
         for _, label in readable(self.read(split).take(1), self, split):
             if int(label) < 0:
                 raise UsageError(f"Split {split} of dataset {self.name} has no labels.", "Name or keep another split.")
@@ -126,7 +152,9 @@ def open_dataset(
     if name in MODULES.names() or ("." in name and not {"/", ":"} & set(name)):
         if version is not None:
             raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
-        return MODULES.load(name)(data_dir)
+        opened = MODULES.load(name)(data_dir)
+        opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
+        return opened
     from bopkit.data import tfds_dataset
 
     builder = tfds_dataset.find_builder(name, data_dir, version)
@@ -136,7 +164,9 @@ def open_dataset(
 
 
 def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
-    """Iterate over batches of a dataset; only what goes wrong in reading them is explained, not what is done with them.
+    """Iterate over batches of a dataset, and explain what goes wrong in reading them, as `reading` does.
+
+    What is done with a batch runs outside of that: its errors pass as they are.
 
     Raises:
         BopkitError: A file of the split is damaged or missing, or one of its pictures cannot be decoded.
@@ -152,11 +182,16 @@ def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
 
 
 @contextlib.contextmanager
-def reading(dataset: Dataset, split: str) -> Iterator[None]:
-    """Explain what goes wrong in reading a split.
+def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[None]:
+    """Explain what goes wrong in reading a split; errors of other work, as a training step's kernels, pass as they are.
+
+    Args:
+        dataset: An opened dataset.
+        split: Its split.
+        cache: `memory`, or the folder that the pictures are cached in.
 
     Raises:
-        BopkitError: A file of the split is damaged or missing, or one of its pictures cannot be decoded.
+        BopkitError: A file of the split or of its cache is damaged or missing, or a picture cannot be decoded.
     """
     try:
         yield
@@ -168,6 +203,10 @@ def reading(dataset: Dataset, split: str) -> Iterator[None]:
                 "is damaged.",
                 "Mend or remove that picture, then prepare the dataset again.",
             ) from error
+        if not _is_of_input_pipeline(text):
+            raise
+        if cache and _CACHE.search(text):
+            raise damaged_cache(dataset.cache_folder(cache, split)) from error
         if kind in ("DataLossError", "NotFoundError") or _RECORDS_MISSING in text:
             raise dataset.explain_unreadable(split) from error
         raise
@@ -175,6 +214,23 @@ def reading(dataset: Dataset, split: str) -> Iterator[None]:
 
 _DECODING = re.compile("Decode(Image|AndCropJpeg|Jpeg|Png)|ExtractJpegShape")
 _RECORDS_MISSING = "Input dataset was expected to contain"  # tf.data's assert_cardinality, which TFDS adds
+_CACHE = re.compile(r"FileCacheImpl|TensorBundle at|sstable|pictures\.(index|data-)")
+
+
+def _is_of_input_pipeline(text: str) -> bool:
+    """Whether TensorFlow's text names a node of the input pipeline as the one that failed.
+
+    The first node of a graph's error is that one; those that waited for it follow. Eager errors name a function only.
+    """
+    failed = re.search(r"{{node ([^}]*)}}", text)
+    return "Iterator::" in text or "IteratorGetNext" in (failed[1] if failed else text)
+
+
+def damaged_cache(folder: Path) -> BopkitError:
+    """What to tell a user when a cached copy of a split cannot be read."""
+    return BopkitError(
+        f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled anew."
+    )
 
 
 def prepare_datasets(

@@ -7,12 +7,10 @@ and the picture's index: a resumed run sees what the uninterrupted one would hav
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
-from bopkit import files
-from bopkit.data.dataset import Dataset, readable
+from bopkit.data.cache import cached_in
+from bopkit.data.dataset import Dataset
 from bopkit.data.preprocessing import SMALL_PICTURE_PX, Preprocessing
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
@@ -67,7 +65,7 @@ def training_batches(
     if cache == "memory":
         pictures = pictures.cache()
     elif cache:
-        pictures = _cached_in(Path(cache), dataset, split, progress)
+        pictures = cached_in(cache, dataset, split, progress)
     pictures = pictures.enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = batch_size // workers  # of this worker
@@ -111,27 +109,6 @@ def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
     """
     tf = import_tensorflow()
     return tf.random.fold_in(tf.stack([seed, epoch]), index)
-
-
-def _cached_in(folder: Path, dataset: Dataset, split: str, progress: Progress) -> Any:
-    """The pictures of a split from a copy in `folder`, which is made first if it is not there.
-
-    The copy appears whole, by a rename: an interrupted run leaves none, and two runs may share the folder.
-    """
-    identity = f"{dataset.identity}|{split}|{dataset.count(split)}"
-    target = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    if not target.exists():
-        progress(f"filling the cache {target} with {identity}")
-        with files.scratch_directory(folder) as scratch:
-            (scratch / "copy").mkdir()
-            for _ in readable(dataset.read(split).cache(str(scratch / "copy" / "pictures")), dataset, split):
-                pass
-            try:
-                (scratch / "copy").rename(target)
-            except OSError:
-                if not target.exists():  # it does where another run was faster
-                    raise
-    return dataset.read(split).cache(str(target / "pictures"))
 
 
 def evaluation_batches(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.data.dataset import Dataset, open_dataset, readable
+from bopkit.data.dataset import Dataset, open_dataset, reading
 from bopkit.data.pipeline import augmentation_seed
 from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing
 from bopkit.errors import UsageError
@@ -49,7 +49,7 @@ def preview(
         `output`.
 
     Raises:
-        UsageError: An unknown name, a count out of range, or a file name that is not a PNG's.
+        UsageError: An unknown name, a split without pictures, a count out of range, or a file name that is no PNG's.
         BopkitError: The dataset is not prepared or cannot be read.
     """
     check_seed(seed)
@@ -71,10 +71,11 @@ def _draw(dataset: Dataset, split: str, preprocessing: Preprocessing, count: int
     """The sheet as a PNG file."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
-    seen = [
-        (dataset.class_names[label][:CAPTION_LETTERS], _versions(image, index, preprocessing, seed))
-        for index, (image, label) in enumerate(readable(dataset.read(split).take(count), dataset, split))
-    ]
+    with reading(dataset, split):  # pictures are decoded here
+        seen = [
+            (dataset.class_names[label][:CAPTION_LETTERS], _versions(image, index, preprocessing, seed))
+            for index, (image, label) in enumerate(dataset.read(split).take(count))
+        ]
     headings = ["evaluation", *(f"training, epoch {epoch + 1}" for epoch in range(EPOCHS))]
     across = min(PICTURES_A_ROW, len(seen))
     down = -(-len(seen) // across)

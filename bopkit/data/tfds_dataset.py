@@ -57,6 +57,11 @@ class TfdsDataset(Dataset):
         return self._builder.info.full_name
 
     @property
+    def cache_identity(self) -> str:
+        """Identity and folder."""
+        return f"{self.identity}|{Path(self._builder.data_path).absolute()}"
+
+    @property
     def picture_size(self) -> tuple[int, int] | None:
         """Height and width of all pictures, where the builder's features state them."""
         height, width, _ = self._builder.info.features["image"].shape

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bopkit.card import package_versions
 from bopkit.errors import BopkitError, UsageError
@@ -61,18 +62,20 @@ class Placement:
         """The values of each worker, in their order; returns when the last worker has given its own."""
         if self.workers == 1:
             return [list(values)]
+        row = import_tensorflow().constant([[0.0, *values]], "float64")  # never empty: that cannot be gathered
+        rows = self.strategy.experimental_local_results(self._gather_rows(row))[0].numpy()
+        return rows[:: self.replicas_here, 1:].tolist()
+
+    @functools.cached_property
+    def _gather_rows(self) -> Any:
+        """A function from float64 [1, n] to those of all replicas, float64 [replicas, n]; traced once for each n."""
         tf = import_tensorflow()
 
-        @tf.function
-        def of_all_replicas() -> Any:
-            return self.strategy.run(
-                lambda: tf.distribute.get_replica_context().all_gather(
-                    tf.constant([[0.0, *values]], tf.float64), axis=0
-                )
-            )
+        def of_replica(row: Any) -> Any:
+            # An argument is on no device, and an exchange between workers has to know one.
+            return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
 
-        rows = self.strategy.experimental_local_results(of_all_replicas())[0].numpy()
-        return rows[:: self.replicas_here, 1:].tolist()
+        return tf.function(lambda row: self.strategy.run(of_replica, (row,)))
 
     def describe(self) -> str:
         """In words."""
@@ -195,7 +198,14 @@ def _on_tpu(environment: Mapping[str, str]) -> Placement:
     return Placement(strategy, "tpu", replicas=strategy.num_replicas_in_sync)
 
 
-def choose_precision(wanted: str | None, placement: Placement) -> str:
+class PrecisionChoice(NamedTuple):
+    """One of `PRECISIONS`, and why it was chosen, in words."""
+
+    name: str
+    reason: str
+
+
+def choose_precision(wanted: str | None, placement: Placement) -> PrecisionChoice:
     """The precision of a run: the wanted one, or bfloat16 where the device has units for it.
 
     Raises:
@@ -205,16 +215,18 @@ def choose_precision(wanted: str | None, placement: Placement) -> str:
         if wanted not in PRECISIONS:
             hint = " Bop's averages are near 1e-8, below what float16 can hold." if wanted == "float16" else ""
             raise UsageError(f"Unknown precision {wanted!r}.{hint}", f"Known: {', '.join(PRECISIONS)}.")
-        return wanted
+        return PrecisionChoice(wanted, "as set")
     if placement.name == "tpu":
-        return "bfloat16"
+        return PrecisionChoice("bfloat16", "default: TPUs multiply it")
     if placement.on_gpu:
         tf = import_tensorflow()
         details = (tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU"))
-        capable = all(each.get("compute_capability", (0, 0)) >= _AMPERE for each in details)
+        kind, capable = "GPU", all(each.get("compute_capability", (0, 0)) >= _AMPERE for each in details)
     else:
-        capable = _cpu_multiplies_bfloat16()
-    return "bfloat16" if capable else "float32"
+        kind, capable = "CPU", _cpu_multiplies_bfloat16()
+    if capable:
+        return PrecisionChoice("bfloat16", f"default: this {kind} multiplies it")
+    return PrecisionChoice("float32", f"default: this {kind} does not multiply bfloat16, as far as is known")
 
 
 def _cpu_multiplies_bfloat16() -> bool:
@@ -225,8 +237,8 @@ def _cpu_multiplies_bfloat16() -> bool:
     return False
 
 
-def describe_environment(placement: Placement) -> dict[str, Any]:
-    """Versions, machine and devices, as plain JSON values."""
+def describe_environment(placement: Placement, jit: bool) -> dict[str, Any]:
+    """Versions, machine, devices, and whether XLA compiles steps, as plain JSON values."""
     tf = import_tensorflow()
     return {
         "versions": package_versions(),
@@ -236,4 +248,5 @@ def describe_environment(placement: Placement) -> dict[str, Any]:
         "strategy": placement.name,
         "replicas": placement.replicas,
         "workers": placement.workers,
+        "jit": jit,
     }

@@ -220,7 +220,7 @@ class Loop:
             if is_measured:
                 self._flips.before_step()
             signals = (float(self._checkpoint_is_due()), float(bool(self._stop)))
-            with reading(self._plan.data, self._plan.train_split):
+            with reading(self._plan.data, self._plan.train_split, self._options.data_cache):
                 result = self._step.train_next(batches, signals)
             rate_steps += 1
             save, stop = self._read(unread, epoch, step - 1)

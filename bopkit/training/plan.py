@@ -36,6 +36,7 @@ class Plan:
         validation_pictures: Pictures a validation.
         seed: Seeds weights, order and augmentation.
         precision: `float32` or `bfloat16`.
+        precision_reason: Why that one, in words.
         accumulate: Parts that a replica's batch is split into.
         sync_batch_norm: Batch norm over the global batch.
         early_stop: Epochs without a better validation top-1 after which the run ends; None for never.
@@ -53,6 +54,7 @@ class Plan:
     validation_pictures: int
     seed: int
     precision: str
+    precision_reason: str
     accumulate: int
     sync_batch_norm: bool
     early_stop: int | None
@@ -158,7 +160,7 @@ def plan_run(
     if preprocess_fn != "default":
         get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
     placement = place(strategy, device)
-    precision = choose_precision(precision, placement)
+    chosen = choose_precision(precision, placement)
     _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm, jit)
     data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
     preprocessing = choose_preprocessing(data, preprocess_fn)
@@ -177,7 +179,8 @@ def plan_run(
         steps_per_epoch=_count_steps(data, train_split, settings, limit_steps),
         validation_pictures=min(count, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else count,
         seed=seed,
-        precision=precision,
+        precision=chosen.name,
+        precision_reason=chosen.reason,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
         early_stop=early_stop,

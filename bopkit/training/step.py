@@ -79,26 +79,15 @@ class TrainStep:
         self._strategy = strategy
         self._accumulate = accumulate
         self._gradients = tf.function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
-        self._train = tf.function(self._train_replicas, reduce_retracing=True)
         self._train_next = tf.function(lambda batches, signals: self._train_replicas(next(batches), signals))
         self._evaluate = tf.function(self._evaluate_replicas, reduce_retracing=True)
-
-    def train(self, batch: tuple[Any, Any], signals: Iterable[float] = ()) -> StepResult:
-        """Run one step.
-
-        Args:
-            batch: Pictures and labels, or their per-replica values.
-            signals: Numbers from 0 that this worker tells all workers, e.g. that it has to stop.
-        """
-        tf = import_tensorflow()
-        return StepResult(self._train(batch, tf.constant(list(signals), tf.float32)))
 
     def train_next(self, batches: Any, signals: Iterable[float] = ()) -> StepResult:
         """Run one step on the next batch of a `tf.data` iterator, distributed or not: fetched within the step's graph.
 
         Args:
-            batches: The iterator.
-            signals: As for `train`.
+            batches: The iterator over pictures and labels.
+            signals: Numbers from 0 that this worker tells all workers, e.g. that it has to stop.
         """
         tf = import_tensorflow()
         return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
@@ -159,7 +148,9 @@ class TrainStep:
             probabilities = self._network(pictures, training=True)
             losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
             share = (tf.reduce_mean(losses) + tf.add_n([*self._network.losses, 0.0])) / parts_in_all
-        return tape.gradient(share, self._network.trainable_variables), _sums(probabilities, labels, losses)
+        # Zero, not None, where the loss does not depend on a variable: parts of a batch are added up.
+        gradients = tape.gradient(share, self._network.trainable_variables, unconnected_gradients="zero")
+        return gradients, _sums(probabilities, labels, losses)
 
     def _evaluate_replicas(self, batch: tuple[Any, Any]) -> Any:
         tf = import_tensorflow()
@@ -189,7 +180,20 @@ class TrainStep:
 def _sums(probabilities: Any, labels: Any, losses: Any) -> Any:
     """float32 [4]: number of pictures, sum of losses, how many are right, how many are among the highest five."""
     tf = import_tensorflow()
-    top1 = tf.equal(tf.argmax(probabilities, axis=-1), labels)
-    top5 = tf.math.in_top_k(labels, probabilities, TOP_K) if probabilities.shape[-1] > TOP_K else top1
-    counts = [tf.reduce_sum(tf.cast(hit, tf.float32)) for hit in (top1, top5)]
+    ahead = _classes_ahead(probabilities, labels)
+    counts = [tf.reduce_sum(tf.cast(ahead < k, tf.float32)) for k in (1, TOP_K)]
     return tf.stack([tf.cast(tf.size(labels), tf.float32), tf.reduce_sum(losses), *counts])
+
+
+def _classes_ahead(scores: Any, labels: Any) -> Any:
+    """int32 [n]: how many classes come before a picture's own, by the rule of `bopkit.benchmark.metrics`.
+
+    Of equal scores the first class wins, so that a network that answers all classes alike is no better than chance.
+    Scores that are no numbers are behind none: such a picture is a miss.
+    """
+    tf = import_tensorflow()
+    classes = scores.shape[-1]
+    of_label = tf.gather(scores, labels, batch_dims=1)[:, None]
+    is_own_or_later = tf.range(classes, dtype=labels.dtype) >= labels[:, None]
+    behind = (scores < of_label) | ((scores == of_label) & is_own_or_later)
+    return classes - tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)

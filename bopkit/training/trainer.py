@@ -215,7 +215,7 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
         network = _build(plan)
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     position = Position()
-    check_memory(network, plan.hparams.batch_size // placement.workers, plan.accumulate)
+    check_memory(network, plan.hparams.batch_size, plan.accumulate, placement.replicas, placement.workers)
     state = tf.train.Checkpoint(
         network=network, optimizer=optimizer, epoch=position.epoch, step=position.step, sums=position.sums
     )
@@ -224,7 +224,7 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
     first_epoch, first_step, _ = position.read()
     if placement.is_chief:
         run.keep_metrics_until(first_epoch, first_epoch * plan.steps_per_epoch + first_step)
-        run.write_environment(describe_environment(placement))
+        run.write_environment(describe_environment(placement, options.jit))
         for line in _opening_lines(plan, options, claims, first_epoch, first_step):
             progress(line)
 
@@ -331,7 +331,8 @@ def _opening_lines(
         f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {plan.preprocessing.name}, "
         f"input {' x '.join(map(str, plan.preprocessing.input_shape))}, {plan.classes} classes, "
         f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
-        f"on {placement.describe()}, {plan.precision}{', XLA' if options.jit else ''}, "
+        f"on {placement.describe()}, {plan.precision} ({plan.precision_reason}), "
+        f"{'with XLA' if options.jit else 'without XLA (default: not faster everywhere; bopkit doctor --gpu shows)'}, "
         f"batches of {plan.hparams.batch_size}{parts}; seed {plan.seed}",
         *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
     ]

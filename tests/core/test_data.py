@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from bopkit.data import (
     list_datasets,
     open_dataset,
     readable,
+    reading,
     training_batches,
 )
 from bopkit.data.catalogue import facts_of_pictures
@@ -144,6 +148,7 @@ def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
 
 def test_the_order_of_a_seed_is_the_same_in_every_version():
     """A run that an older version began goes on in the order that it began with."""
+    import_tensorflow().random.set_seed(None)  # another test's would change the order
     digits = open_dataset("digits")
     labels = [labels[:8].tolist() for _, labels in batches_of(digits, get_preprocessing("shift", (32, 32, 1)), 1, 2)]
     assert labels == DIGITS_ORDER
@@ -204,8 +209,8 @@ def test_a_picture_of_the_inputs_size_stays_uint8_and_gives_the_same_input(name)
 class Counting(Dataset):
     """Counts the pictures that are read."""
 
-    def __init__(self, brightness):
-        super().__init__(DatasetFacts("counting", 2, (8, 8, 1), "resize", "", {"train": 8}), "ab")
+    def __init__(self, brightness, pictures=8):
+        super().__init__(DatasetFacts("counting", 2, (8, 8, 1), "resize", "", {"train": pictures}), "ab")
         self.brightness = brightness
         self.reads = 0
 
@@ -214,11 +219,11 @@ class Counting(Dataset):
         return f"counting/{self.brightness}"
 
     def count(self, split):
-        return 8
+        return self.facts.pictures["train"]
 
     def read(self, split):
         def pictures():
-            for _ in range(8):
+            for _ in range(self.count(split)):
                 self.reads += 1
                 yield np.full((8, 8, 1), self.brightness, np.uint8), 0
 
@@ -253,15 +258,8 @@ def test_a_cache_folder_keeps_datasets_apart_and_is_whole_or_absent(tmp_path, mo
     monkeypatch.setattr(Counting, "read", lambda self, split: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         read_epochs(broken, str(tmp_path))
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-@pytest.fixture
-def damaged_cifar10(data_dir, tmp_path):
-    """A copy of the CIFAR-10 stand-in, and the file of its training split."""
-    shutil.copytree(data_dir / "cifar10", tmp_path / "cifar10")
-    (path,) = tmp_path.rglob("cifar10-train.tfrecord*")
-    return tmp_path, path
+    assert len(list(tmp_path.rglob("copy"))) == 2
+    assert not list(tmp_path.rglob(".bopkit-*"))
 
 
 def cut_off(path):
@@ -276,6 +274,90 @@ def turn_a_bit(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [empty, cut_off, turn_a_bit, Path.unlink])
+@pytest.mark.parametrize("name", ["pictures.index", "pictures.data-00000-of-00001"])
+def test_a_damaged_cache_is_not_blamed_on_the_dataset(tmp_path, name, damage):
+    dataset = Counting(255, pictures=100)
+    assert read_epochs(dataset, str(tmp_path)) == {1.0}
+    (file,) = tmp_path.rglob(name)
+    damage(file)
+    folder = dataset.cache_folder(tmp_path, "train")
+    message = f"^The data cache {folder} is damaged. Remove that folder"
+    with pytest.raises(BopkitError, match=message), reading(dataset, "train", str(tmp_path)):
+        read_epochs(dataset, str(tmp_path))
+    shutil.rmtree(folder)  # what the hint says
+    assert read_epochs(dataset, str(tmp_path)) == {1.0}
+
+
+FILL = """
+    import sys, time
+    from bopkit.data import open_dataset
+    from bopkit.data.cache import cached_in
+
+    digits = open_dataset("digits")
+    if sys.argv[2] == "slowly":
+        read = digits.read
+        digits.read = lambda split: read(split).map(lambda *each: tf.py_function(slow, each, (tf.uint8, tf.int64)))
+        import tensorflow as tf
+
+        def slow(*each):
+            print("reading", flush=True)
+            time.sleep(0.2)
+            return each
+    print(sum(1 for _ in cached_in(sys.argv[1], digits, "test", lambda line: print(line, flush=True))))
+"""
+
+
+def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wait_for_one_in_the_making(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(FILL), str(tmp_path)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([*command, "slowly"], **options) as filling:
+        while filling.stdout.readline() != "reading\n":
+            assert filling.poll() is None
+        with subprocess.Popen([*command, "fast"], **options) as waiting:
+            assert waiting.stdout.readline().startswith("waiting for another process that fills")
+            (half_made,) = tmp_path.rglob(".bopkit-*")
+            filling.kill()
+            assert waiting.stdout.readline().startswith("filling the cache")
+            assert waiting.stdout.read() == "364\n"
+    assert not half_made.exists()
+    assert not list(tmp_path.rglob(".bopkit-*"))
+    assert subprocess.run([*command, "fast"], check=True, **options).stdout == "364\n"  # without filling it again
+
+
+def test_a_cache_is_of_one_folder_and_one_source(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = """
+        from bopkit.data import Dataset, DatasetFacts
+
+        class Own(Dataset):
+            def count(self, split): return 1
+            def read(self, split): raise NotImplementedError
+
+        def open_dataset(data_dir):
+            return Own(DatasetFacts("own", 2, (8, 8, 1), "resize", ""), "ab")
+    """
+    (tmp_path / "ownpkg").mkdir()
+    module = tmp_path / "ownpkg" / "pictures.py"
+
+    def folder(data_dir=None, version=""):
+        module.write_text(textwrap.dedent(source) + version)
+        opened = open_dataset("ownpkg.pictures", data_dir)
+        assert opened.identity == "own"
+        return opened.cache_folder("cache", "train")
+
+    assert folder() == folder()
+    assert len({folder(), folder("a"), folder("b"), folder(version="# 2")}) == 4
+
+
+@pytest.fixture
+def damaged_cifar10(data_dir, tmp_path):
+    """A copy of the CIFAR-10 stand-in, and the file of its training split."""
+    shutil.copytree(data_dir / "cifar10", tmp_path / "cifar10")
+    (path,) = tmp_path.rglob("cifar10-train.tfrecord*")
+    return tmp_path, path
 
 
 @pytest.mark.parametrize("damage", [cut_off, empty, Path.unlink])
@@ -301,6 +383,32 @@ def test_a_damaged_record_is_an_error_that_names_its_file(damaged_cifar10):
     with pytest.raises(KeyError):  # what happens to a batch is not its reader's business
         for _ in readable([1], cifar10, "train"):
             raise KeyError
+    tf = import_tensorflow()
+    step = tf.function(lambda batches: next(batches)[1])
+    batches = iter(batches)
+    with pytest.raises(BopkitError, match=f"{path} is damaged"), reading(cifar10, "train"):
+        for _ in range(300):
+            step(batches)
+
+
+def test_a_kernel_that_misses_something_is_not_blamed_on_the_dataset(data_dir):
+    cifar10 = open_dataset("cifar10", data_dir)
+    tf = import_tensorflow()
+
+    @tf.function
+    def step(batches):
+        images, _ = next(batches)
+        with tf.control_dependencies([images]):
+            return tf.io.read_file("/no/such/kernel")
+
+    batches = evaluation_batches(cifar10, "train", get_preprocessing("resize", (32, 32, 3)), 10)
+    with pytest.raises(tf.errors.NotFoundError, match="/no/such/kernel"), reading(cifar10, "train"):
+        step(iter(batches))
+    waited_for_input = (
+        "No algorithm worked!\n\t [[{{node conv1/Conv2D}}]]\n\t [[IteratorGetNext/_2]] [Op:__inference_1]"
+    )
+    with pytest.raises(tf.errors.NotFoundError, match="No algorithm"), reading(cifar10, "train"):
+        raise tf.errors.NotFoundError(None, None, waited_for_input)
 
 
 def test_a_damaged_description_of_a_dataset(damaged_cifar10):
@@ -328,6 +436,8 @@ def test_a_split_without_labels_is_refused():
             return super().read(split).map(lambda image, label: (image, label - 1))
 
     Counting(0).check_labels("train")
+    with pytest.raises(UsageError, match="Split train of dataset counting has no pictures"):
+        Counting(0, pictures=0).check_labels("train")
     with pytest.raises(UsageError, match="no labels"):
         Unlabelled(0).check_labels("train")
 

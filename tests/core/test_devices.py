@@ -121,9 +121,11 @@ def test_the_precision_of_a_cpu(cpuinfo, precision, monkeypatch):
         return cpuinfo
 
     monkeypatch.setattr(Path, "read_text", read_text)
-    assert choose_precision(None, Placement(None, "one")) == precision
+    name, reason = choose_precision(None, Placement(None, "one"))
+    assert name == precision
+    assert reason.startswith("default: this CPU " + ("multiplies" if precision == "bfloat16" else "does not"))
     for wanted in devices.PRECISIONS:
-        assert choose_precision(wanted, Placement(None, "one")) == wanted
+        assert choose_precision(wanted, Placement(None, "one")) == (wanted, "as set")
 
 
 @pytest.mark.parametrize(
@@ -135,15 +137,24 @@ def test_the_precision_of_gpus_is_one_that_all_of_them_have(capabilities, precis
     monkeypatch.setattr(config, "get_visible_devices", lambda kind: capabilities)
     details = lambda gpu: {"compute_capability": gpu}  # noqa: E731
     monkeypatch.setattr(config.experimental, "get_device_details", details)
-    assert choose_precision(None, Placement(None, "mirrored", replicas=len(capabilities), on_gpu=True)) == precision
+    placement = Placement(None, "mirrored", replicas=len(capabilities), on_gpu=True)
+    assert choose_precision(None, placement).name == precision
 
 
 def test_the_precision_of_an_unknown_gpu_and_of_a_tpu(monkeypatch):
     config = import_tensorflow().config
     monkeypatch.setattr(config, "get_visible_devices", lambda kind: ["no such detail"])
     monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu: {})
-    assert choose_precision(None, Placement(None, "one", on_gpu=True)) == "float32"
-    assert choose_precision(None, Placement(None, "tpu", replicas=8)) == "bfloat16"
+    assert choose_precision(None, Placement(None, "one", on_gpu=True)).name == "float32"
+    assert choose_precision(None, Placement(None, "tpu", replicas=8)).name == "bfloat16"
+
+
+def test_gathering_is_traced_once_for_each_number_of_values():
+    alone = Placement(import_tensorflow().distribute.get_strategy(), "multiworker", replicas=2, workers=2)
+    for value in range(5):
+        assert alone.gather([float(value)]) == [[value]]
+        assert alone.gather() == [[]]
+    assert alone._gather_rows.experimental_get_tracing_count() == 2
 
 
 def test_a_worker_in_words():

@@ -64,6 +64,7 @@ def test_the_command_writes_a_png_and_prints_its_name(tmp_path):
         ({"count": 0}, "--count"),
         ({"preprocess_fn": "flip"}, "Unknown preprocessing"),
         ({"split": "val"}, "no split"),
+        ({"split": "train[:0%]"}, r"Split train\[:0%\] of dataset digits has no pictures\. Name another"),
         ({"seed": -1}, "Seed"),
     ],
 )

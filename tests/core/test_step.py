@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bopkit.benchmark.metrics import top_k_accuracy
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
@@ -19,6 +20,11 @@ def batches(steps, batch_size=16):
     rng = np.random.default_rng(0)
     for _ in range(steps):
         yield rng.uniform(-1, 1, (batch_size, 16, 16, 1)).astype(np.float32), rng.integers(0, 10, batch_size)
+
+
+def iterator_over(pairs):
+    images, labels = map(np.stack, zip(*pairs, strict=True))
+    return iter(import_tensorflow().data.Dataset.from_tensor_slices((images, labels)))
 
 
 def small_network(**options):
@@ -52,7 +58,8 @@ def trained(network, steps=4, **options):
     strategy = import_tensorflow().distribute.get_strategy()
     optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
     step = TrainStep(network, optimizer, strategy, **options)
-    sums = [step.train(batch).read()[0] for batch in batches(steps)]
+    iterator = iterator_over(batches(steps))
+    sums = [step.train_next(iterator).read()[0] for _ in range(steps)]
     return [each.loss / each.pictures for each in sums], network.get_weights()
 
 
@@ -76,6 +83,24 @@ def test_a_batch_in_parts_steps_as_the_whole_does(parts):
         np.testing.assert_allclose(other, whole, atol=1e-5)
     start = network_without_batch_norm().get_weights()
     assert any(np.any(before != after) for before, after in zip(start[:2], weights[:2], strict=True))
+
+
+def test_weights_without_a_gradient_do_not_keep_a_batch_from_coming_in_parts():
+    tf = import_tensorflow()
+
+    def network():
+        plain = network_without_batch_norm()
+        unused = tf.keras.layers.Dense(10, name="unused", kernel_initializer="ones")(plain.layers[-2].output)
+        return tf.keras.Model(plain.input, plain.output + 0 * tf.stop_gradient(unused))
+
+    whole, in_parts = network(), network()
+    losses, weights = trained(whole)
+    losses_in_parts, weights_in_parts = trained(in_parts, accumulate=4)
+    assert losses_in_parts == pytest.approx(losses, rel=1e-5)
+    for ours, theirs in zip(weights_in_parts, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    kernel, bias = in_parts.get_layer("unused").get_weights()
+    assert np.all(kernel == 1) and np.all(bias == 0)
 
 
 def test_xla_computes_the_same():
@@ -107,4 +132,22 @@ def test_evaluation_does_not_depend_on_the_batches():
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     scores = network.predict(images, verbose=0)
     assert whole.top1 == np.sum(scores.argmax(axis=1) == labels)
-    assert whole.top5 == sum(label in np.argsort(-row)[:5] for row, label in zip(scores, labels, strict=True))
+    assert whole.top5 == sum(
+        label in np.argsort(-row, kind="stable")[:5] for row, label in zip(scores, labels, strict=True)
+    )
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 1000])
+def test_equal_scores_count_as_in_the_benchmark(levels):
+    """With one level the network has collapsed: it answers all classes alike, and must not be right every time."""
+    tf = import_tensorflow()
+    rng = np.random.default_rng(0)
+    scores = (rng.integers(1, levels + 1, (200, 10)) / levels).astype(np.float32)
+    labels = rng.integers(0, 10, 200)
+    inputs = tf.keras.Input(10)
+    step = TrainStep(tf.keras.Model(inputs, inputs), None, tf.distribute.get_strategy())
+    sums = step.evaluate([(scores, labels)])
+    assert (sums.top1 / 200, sums.top5 / 200) == tuple(top_k_accuracy(scores, labels, k) for k in (1, 5))
+    if levels == 1:
+        assert (sums.top1, sums.top5) == (np.sum(labels == 0), np.sum(labels < 5))
+    assert step.evaluate([(scores * np.nan, labels)]).top1 == 0
