@@ -126,5 +126,6 @@ def storage_errors(url: str) -> Iterator[None]:
 def _unreachable(shown: str, error: Exception) -> BopkitError:
     reason = first_line(error.__cause__ or error)
     return BopkitError(
-        f"The storage {shown} cannot be used: {reason}", "Mend it, or name another --storage; the same command goes on."
+        f"The storage {shown} cannot be used: {reason.rstrip('.')}.",
+        "Mend it, or name another --storage; the same command goes on.",
     )
