@@ -17,6 +17,8 @@ def translate(error: Exception) -> BopkitError:
         return _full_disk(error.filename)
     if isinstance(error, PermissionError):
         return BopkitError(f"No permission for {error.filename}.", "Choose another folder, or mend its permissions.")
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
+        return BopkitError(f"{error.filename} cannot be a folder: a file is in its place.", "Name another folder.")
     if isinstance(error, OSError) and error.filename is not None:
         return BopkitError(f"{error.filename}: {error.strerror}.", "Check the path.")
     if isinstance(error, MemoryError):
@@ -41,12 +43,17 @@ _SIGNS_OF_NO_MEMORY = ("OOM when allocating", "exception:Status: 1,")  # TensorF
 
 def _reason(error: Exception) -> str:
     """The error's own words in one line, without the places in the graph that TensorFlow and Keras add."""
-    lines = [line for line in _PLACE_IN_GRAPH.sub("", str(error)).splitlines() if line.strip()]
+    text = _PLACE_IN_GRAPH.sub("", str(error))
+    first_of_several = _FIRST_ROOT_ERROR.search(text)
+    if first_of_several:
+        return " ".join(first_of_several[1].split())
+    lines = [line for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):  # a listing of source lines, then the reason
         lines = lines[-1:]
     return " ".join(" ".join(lines).split())
 
 
+_FIRST_ROOT_ERROR = re.compile(r"root error\(s\) found\.\s*\(0\) (?:[A-Z_]+: )?(.*)")
 _PLACE_IN_GRAPH = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]( name:)?")
 
 
