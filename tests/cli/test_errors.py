@@ -119,6 +119,12 @@ def test_an_interrupt_is_one_line(monkeypatch):
     assert line.startswith("Interrupted.")
 
 
+def test_an_interrupt_before_the_first_command_is_known(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    result = bopkit("models", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stderr) == (130, "Interrupted.\n")
+
+
 def os_error(number, path=None):
     return OSError(number, os.strerror(number), *([str(path)] if path else []))
 
