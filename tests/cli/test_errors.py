@@ -147,6 +147,7 @@ def keras_error(error, reason):
         (os_error(errno.EFBIG, "a"), "The disk is full while writing a.", "Free some space"),
         (os_error(errno.EDQUOT, "a"), "The disk is full while writing a.", "Free some space"),
         (os_error(errno.EACCES, "/locked"), "No permission for /locked.", "Choose another folder"),
+        (os_error(errno.EROFS, "out/.bopkit-x1/a.png"), "No permission for out/a.png.", "Choose another folder"),
         (os_error(errno.EISDIR, "folder"), "folder: Is a directory.", "Check the path"),
         (os_error(errno.ENOTDIR, "a.h5/x"), "a.h5/x cannot be a folder: a file is in its place.", "another folder"),
         (os_error(errno.EEXIST, "a.h5"), "a.h5 cannot be a folder: a file is in its place.", "another folder"),
