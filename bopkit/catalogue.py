@@ -51,7 +51,8 @@ def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
         set_name: One set; None for all of them.
 
     Returns:
-        `model`; `fields`: name, type, range and description of each hyper-parameter; `sets`: values by set name.
+        `model`; `fields`: name, type, range, default and description of each hyper-parameter; `default_set`; `sets`:
+        values by set name.
 
     Raises:
         UsageError: There is no such network or set.
@@ -63,5 +64,6 @@ def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
     return {
         "model": architecture.name,
         "fields": [describe_field(field, kind) for field in kind.model_fields],
+        "default_set": architecture.default_set,
         "sets": {name: hparams.model_dump() for name, hparams in sets.items()},
     }

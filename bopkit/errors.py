@@ -38,6 +38,6 @@ def unknown_name(kind: str, name: str, known: object, command: str) -> UsageErro
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or the name of its class where it has none."""
+    """The first line of an error's text without its full stop, or the name of its class where it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -17,7 +17,6 @@ from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, cou
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.keras_runtime import KerasRuntime
 from bopkit.benchmark.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
-from bopkit.benchmark.runtime import Runtime
 from bopkit.benchmark.worker import random_picture
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
@@ -107,7 +106,7 @@ def evaluate_model(
     card = artifact.read_card(path)
     plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
     on_gpu = place("one", device).on_gpu
-    runtime = _KerasHere()
+    runtime = KerasRuntime(threads=None)
     runtime.load(path)
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
@@ -156,14 +155,6 @@ def find_model(path: Path) -> Path:
             "Give a run or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
         )
     return path
-
-
-class _KerasHere(KerasRuntime):
-    """`KerasRuntime` on the devices and threads that this process has."""
-
-    def __init__(self) -> None:
-        Runtime.__init__(self, threads=0)
-        self._tf = import_tensorflow()
 
 
 def _dataset_of(card: ModelCard | None, path: Path) -> str:

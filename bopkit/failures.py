@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+from pathlib import Path
 
 from bopkit.errors import BopkitError
+from bopkit.files import SCRATCH_PREFIX
 
 
 def translate(error: Exception) -> BopkitError:
@@ -13,12 +15,16 @@ def translate(error: Exception) -> BopkitError:
     if isinstance(error, BopkitError):
         return error
     text = _reason(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return _full_disk(error.filename)
-    if isinstance(error, PermissionError):
-        return BopkitError(f"No permission for {error.filename}.", "Choose another folder, or mend its permissions.")
-    if isinstance(error, OSError) and error.filename is not None:
-        return BopkitError(f"{error.filename}: {error.strerror}.", "Check the path.")
+    if isinstance(error, OSError):
+        path = None if error.filename is None else _shown(error.filename)
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            return _full_disk(path)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return BopkitError(f"No permission for {path}.", "Choose another folder, or mend its permissions.")
+        if path is not None and isinstance(error, (FileExistsError, NotADirectoryError)):
+            return BopkitError(f"{path} cannot be a folder: a file is in its place.", "Name another folder.")
+        if path is not None:
+            return BopkitError(f"{path}: {error.strerror}.", "Check the path.")
     if isinstance(error, MemoryError):
         return _out_of_memory()
     # TensorFlow's own errors are told apart by name: importing it here would cost seconds.
@@ -41,13 +47,23 @@ _SIGNS_OF_NO_MEMORY = ("OOM when allocating", "exception:Status: 1,")  # TensorF
 
 def _reason(error: Exception) -> str:
     """The error's own words in one line, without the places in the graph that TensorFlow and Keras add."""
-    lines = [line for line in _PLACE_IN_GRAPH.sub("", str(error)).splitlines() if line.strip()]
+    text = _PLACE_IN_GRAPH.sub("", str(error))
+    first_of_several = _FIRST_ROOT_ERROR.search(text)
+    if first_of_several:
+        return " ".join(first_of_several[1].split())
+    lines = [line for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):  # a listing of source lines, then the reason
         lines = lines[-1:]
     return " ".join(" ".join(lines).split())
 
 
+_FIRST_ROOT_ERROR = re.compile(r"root error\(s\) found\.\s*\(0\) (?:[A-Z_]+: )?(.*)")
 _PLACE_IN_GRAPH = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]( name:)?")
+
+
+def _shown(path: object) -> str:
+    """A path as the user knows it: without scratch folders, from which files are renamed to where they belong."""
+    return str(Path(*(part for part in Path(str(path)).parts if not part.startswith(SCRATCH_PREFIX))))
 
 
 def _full_disk(path: str | None) -> BopkitError:

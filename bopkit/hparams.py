@@ -130,8 +130,8 @@ def _hint(kind: type[HParams]) -> str:
     return f"Known: {', '.join(kind.model_fields)}. `bopkit hparams MODEL` lists them with their ranges."
 
 
-def describe_field(name: str, kind: type[HParams]) -> dict[str, str]:
-    """Name, type, range and description of one hyper-parameter, in words."""
+def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
+    """Name, type, range, default and description of one hyper-parameter; None where every set has to give a value."""
     field = kind.model_fields[name]
     annotation: Any = field.annotation
     choices = get_args(annotation)
@@ -144,4 +144,10 @@ def describe_field(name: str, kind: type[HParams]) -> dict[str, str]:
         for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
             if hasattr(limit, attribute):
                 limits.append(f"{sign} {getattr(limit, attribute)}")
-    return {"name": name, "type": kind_name, "range": ", ".join(limits), "description": field.description or ""}
+    return {
+        "name": name,
+        "type": kind_name,
+        "range": ", ".join(limits),
+        "default": None if field.is_required() else field.default,
+        "description": field.description or "",
+    }

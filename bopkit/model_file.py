@@ -121,7 +121,7 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
                 model.save(file, save_format="h5", include_optimizer=False)
         except NotImplementedError as error:
             hint = "Build it with Keras' functional or sequential API."
-            raise BopkitError(f"{path} cannot hold this model: {first_line(error)}", hint) from error
+            raise BopkitError(f"{path} cannot hold this model: {first_line(error)}.", hint) from error
         file.attrs[CARD_ATTRIBUTE] = card.to_json()
         file.flush()
         image = file.id.get_file_image()
@@ -145,7 +145,7 @@ def parse_card(text: object, path: Path) -> ModelCard:
             raise ValueError(f"it is no JSON text of at most {MAX_CONFIG_BYTES} bytes")
         return ModelCard.from_json(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise BopkitError(f"The model card in {path} is damaged: {first_line(error)}", _DAMAGED) from error
+        raise BopkitError(f"The model card in {path} is damaged: {first_line(error)}.", _DAMAGED) from error
 
 
 def container(path: Path) -> str:
@@ -211,7 +211,7 @@ def _reading(path: Path) -> Iterator[None]:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
             raise
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise BopkitError(f"{path} does not load: {reason}", _DAMAGED) from error
+        raise BopkitError(f"{path} does not load: {reason}.", _DAMAGED) from error
 
 
 def _open_hdf5(path: Path) -> h5py.File:

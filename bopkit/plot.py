@@ -41,6 +41,8 @@ LABEL_CHARACTERS = 60
 """Longest line of the legend; longer labels are folded."""
 PNG_DOTS_PER_INCH = 200
 GREY = "#888888"
+DASHES = (0, (4, 2))
+"""Of training accuracy, in line widths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,7 @@ def plot_columns(
         if column:
             accuracy.set_ylabel("")
             flips.set_ylabel("")
+    _explain_kinds(figure)
     _write(figure, targets)
     return targets
 
@@ -149,7 +152,7 @@ def draw_column(accuracy: Axes, flips: Axes, curves: Mapping[str, Curves]) -> No
     colours = _colours(len(curves))
     for colour, run in zip(colours, curves.values(), strict=True):
         marker = "o" if len(run.epochs) == 1 else None  # a line of one point cannot be seen
-        dashed: Any = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "alpha": 0.8}
+        dashed: Any = {"linewidth": 0.9, "linestyle": DASHES, "alpha": 0.8}
         accuracy.plot(run.epochs, run.top1, color=colour, marker=marker, markersize=3, **dashed)
         accuracy.plot(run.epochs, run.val_top1, color=colour, marker=marker, markersize=4, linewidth=1.6)
         _draw_pi_t(flips, run, colour)
@@ -157,7 +160,7 @@ def draw_column(accuracy: Axes, flips: Axes, curves: Mapping[str, Curves]) -> No
     _style(flips, rf"$\pi_t$ of {_common_layer(curves.values())}, ln")
     flips.set_xlabel("epoch", fontsize=9)
     flips.set_xlim(0, max(max(run.epochs[-1], run.flip_epochs[-1]) for run in curves.values()))
-    _add_legends(accuracy, flips, list(curves), colours)
+    _explain_colours(flips, list(curves), colours)
 
 
 def read_curves(path: str | Path, layer: str | None = None) -> Curves:
@@ -233,15 +236,21 @@ def _style(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _add_legends(accuracy: Axes, flips: Axes, labels: Sequence[str], colours: Sequence[str]) -> None:
-    """What a line's kind means beside the accuracies; what a colour means below the column."""
+def _explain_kinds(figure: Figure) -> None:
+    """What solid and dashed lines are, above all columns, where no curve can be covered."""
     from matplotlib.lines import Line2D
 
     kinds = [
         Line2D([], [], color=GREY, linewidth=1.6, label="validation"),
-        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), label="training"),
+        Line2D([], [], color=GREY, linewidth=0.9, linestyle=DASHES, label="training"),
     ]
-    accuracy.legend(handles=kinds, loc="lower right", fontsize=8, framealpha=0.8, edgecolor="none")
+    figure.legend(handles=kinds, loc="outside upper right", ncols=len(kinds), fontsize=8, frameon=False)
+
+
+def _explain_colours(flips: Axes, labels: Sequence[str], colours: Sequence[str]) -> None:
+    """What a colour means, below the column."""
+    from matplotlib.lines import Line2D
+
     runs = [Line2D([], [], color=colour, linewidth=1.6, label="run") for colour in colours]
     legend = flips.legend(
         handles=runs, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0, fontsize=8, frameon=False

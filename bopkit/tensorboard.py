@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.registry import MODELS
+from bopkit.runs import summarise_run
 
 
 def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "runs", port: int = 6006) -> None:
@@ -48,7 +48,7 @@ def find_logs(model: str | None, prefix: Path) -> list[Path]:
     name = MODELS.load(model).name if model else None
     runs = [log.parent for log in sorted(prefix.glob("**/tensorboard")) if (log.parent / "config.json").is_file()]
     if name is not None:
-        runs = [run for run in runs if json.loads((run / "config.json").read_text()).get("model") == name]
+        runs = [run for run in runs if summarise_run(run).model == name]
     if not runs:
         raise UsageError(f"No TensorBoard logs below {prefix}.", "Train first, or name a folder with --output-prefix.")
     return runs

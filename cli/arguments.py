@@ -37,9 +37,15 @@ Dataset = Annotated[
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]
+DataCache = Annotated[
+    str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
+]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
 CardPreprocessFn = Annotated[
     str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+]
+PreprocessFn = Annotated[
+    str, typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet.")
 ]
 HparamsSet = Annotated[
     str | None,
@@ -47,6 +53,16 @@ HparamsSet = Annotated[
 ]
 Hparams = Annotated[
     list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|gpu[:N]|cpu*N", help="Where to compute; cpu*N: N virtual devices.")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device multiplies it."),
+]
+LimitSteps = Annotated[
+    int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seeds everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bopkit.cli.arguments import Json, Model
-from bopkit.cli.output import print_json, print_table
+from bopkit.cli.output import print_json, print_table, say
 
 
 def hparams(
@@ -21,21 +21,45 @@ def hparams(
     found = list_hparams(model, set_name)
     if json:
         print_json(found)
-        return
+    elif set_name:
+        _print_fields(found["fields"], "value", found["sets"][set_name])
+    else:
+        _print_fields(found["fields"], "default", {field["name"]: field["default"] for field in found["fields"]})
+        typer.echo()
+        _print_sets(found)
+
+
+def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, Any]) -> None:
+    from bopkit.runs import value_text
+
     print_table(
-        ["hyper-parameter", "type", "range", *found["sets"], "meaning"],
+        ["hyper-parameter", heading, "range", "meaning"],
         [
             [
                 field["name"],
-                field["type"],
-                field["range"],
-                *(
-                    "-" if values[field["name"]] is None else str(values[field["name"]])
-                    for values in found["sets"].values()
-                ),
+                "-" if values[field["name"]] is None else value_text(values[field["name"]]),
+                ", ".join(filter(None, [field["type"], field["range"]])),
                 field["description"],
             ]
-            for field in found["fields"]
+            for field in fields
         ],
-        right=found["sets"],
+        right=[heading],
     )
+
+
+def _print_sets(found: dict[str, Any]) -> None:
+    """One row a set, with what differs from the defaults."""
+    from bopkit.runs import setting_text
+
+    defaults = {field["name"]: field["default"] for field in found["fields"]}
+    print_table(
+        ["set", "values that are not the default"],
+        [
+            [
+                name,
+                " ".join(setting_text(each, value) for each, value in values.items() if value != defaults[each]),
+            ]
+            for name, values in found["sets"].items()
+        ],
+    )
+    say(f"Set {found['default_set']} is used unless --hparams-set names another.")

@@ -19,7 +19,7 @@ SHARED = {"model": "model", "hparams_set": "set", "dataset": "dataset", "seed": 
 """Headings of the settings that have a column where runs differ in them, and a place in the last line elsewhere."""
 
 MAX_SETTINGS = 4
-"""Columns for other settings in which runs differ; more of them share one column."""
+"""Columns for other settings in which runs differ; more of them are only named below the table."""
 
 
 def runs(
@@ -47,6 +47,7 @@ def runs(
 
 def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> None:
     same = {name for name in SHARED if len(found) > 1 and name not in differing[0]}
+    further = [name for name in differing[0] if name not in SHARED and name != "epochs"]
     columns = {
         "run": [run.path for run in found],
         **{SHARED[name]: [_text(getattr(run, name)) for run in found] for name in SHARED if name not in same},
@@ -59,7 +60,7 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
         "images/s": [_text(run.images_per_second, ",.0f") for run in found],
         "started": [_local_time(run.started) for run in found],
         "updated": [_local_time(run.updated) for run in found],
-        **_settings(found, differing),
+        **_columns_of(further if len(further) <= MAX_SETTINGS else [], found, differing),
         "problem": [run.problem for run in found],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
@@ -69,18 +70,16 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
     if same and first is not None:
         values = ((heading, getattr(first, name)) for name, heading in SHARED.items() if name in same)
         typer.echo("all: " + ", ".join(f"{heading} {value}" for heading, value in values if value is not None))
+    if len(further) > MAX_SETTINGS:
+        say(f"They also differ in {', '.join(further)}; --json has the values.")
 
 
-def _settings(found: list[RunSummary], differing: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Cells of the differing settings that have no column yet, by heading."""
-    from bopkit.runs import setting_text, value_text
+def _columns_of(names: list[str], found: list[RunSummary], differing: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Cells of differing settings, by heading."""
+    from bopkit.runs import value_text
 
-    names = [name for name in differing[0] if name not in SHARED and name != "epochs"]
     rows = list(zip(found, differing, strict=True))
-    if len(names) <= MAX_SETTINGS:
-        return {name: [value_text(each[name]) if run.settings else "-" for run, each in rows] for name in names}
-    texts = [" ".join(setting_text(name, each[name]) for name in names) if run.settings else "-" for run, each in rows]
-    return {"differs in": texts}
+    return {name: [value_text(each[name]) if run.settings else "-" for run, each in rows] for name in names}
 
 
 def _text(value: Any, layout: str = "") -> str:

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, Seed, complete_model
+from bopkit.cli.arguments import (
+    DataCache,
+    DataDir,
+    Dataset,
+    Device,
+    Hparams,
+    HparamsSet,
+    Json,
+    LimitSteps,
+    Precision,
+    PreprocessFn,
+    Seed,
+    complete_model,
+)
 from bopkit.cli.output import percent_text, print_json, print_table, say
 
 
@@ -53,13 +66,9 @@ def sweep(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Folder of the runs; default: runs/DATASET/MODEL/sweep.")
     ] = None,
-    preprocess_fn: Annotated[
-        str, typer.Option("--preprocess-fn", metavar="NAME", help="As for `bopkit train`.")
-    ] = "default",
+    preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
-    data_cache: Annotated[
-        str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
-    ] = None,
+    data_cache: DataCache = None,
     validationset: Annotated[
         bool | None,
         typer.Option(
@@ -67,15 +76,14 @@ def sweep(
             help="Compare on a tenth of the training split, not on the test split; default: yes with tpe.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="float32|bfloat16", help="As for `bopkit train`.")
-    ] = None,
-    limit_steps: Annotated[
-        int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
-    ] = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    limit_steps: LimitSteps = None,
     seed: Seed = 0,
-    strategy: Annotated[str | None, typer.Option("--strategy", help="As for `bopkit train`.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", metavar="auto|one|mirrored|tpu", help="Of each trial, within this machine."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train with many hyper-parameters, by grid or search; the same command resumes, also on more hosts."""

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, Model, Seed
+from bopkit.cli.arguments import (
+    DataCache,
+    DataDir,
+    Dataset,
+    Device,
+    Hparams,
+    HparamsSet,
+    Json,
+    LimitSteps,
+    Model,
+    Precision,
+    PreprocessFn,
+    Seed,
+)
 from bopkit.cli.output import percent_text, print_json, say
 from bopkit.errors import UsageError
 
@@ -18,14 +31,9 @@ def train(
     dataset: Dataset = None,
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,
-    preprocess_fn: Annotated[
-        str,
-        typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet."),
-    ] = "default",
+    preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
-    data_cache: Annotated[
-        str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
-    ] = None,
+    data_cache: DataCache = None,
     dataset_version: Annotated[
         str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")
     ] = None,
@@ -39,22 +47,14 @@ def train(
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs.")] = True,
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="auto|cpu|gpu[:N]|cpu*N", help="Where to compute; cpu*N: N virtual devices."),
-    ] = "auto",
+    device: Device = "auto",
     strategy: Annotated[
         str,
         typer.Option(
             "--strategy", metavar="auto|one|mirrored|multiworker|tpu", help="auto: every GPU and every worker there is."
         ),
     ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            "--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device multiplies it."
-        ),
-    ] = None,
+    precision: Precision = None,
     jit: Annotated[bool, typer.Option("--jit", help="Compile forward and backward pass with XLA.")] = False,
     accumulate: Annotated[
         int, typer.Option("--accumulate", min=1, help="Compute a batch in N parts; Bop steps once a batch.")
@@ -77,9 +77,7 @@ def train(
     log_every: Annotated[
         int, typer.Option("--log-every", min=1, help="Steps between two rows with the flips of each layer.")
     ] = 50,
-    limit_steps: Annotated[
-        int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
-    ] = None,
+    limit_steps: LimitSteps = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
     json: Json = False,
 ) -> None:

@@ -71,7 +71,7 @@ def write_flatbuffer(
         flatbuffer = lce.convert_saved_model(scratch)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
         raise BopkitError(
-            f"LCE's converter refused the network: {first_line(error)}",
+            f"LCE's converter refused the network: {first_line(error)}.",
             "Type --savedmodel to export the other format alone.",
         ) from error
     path.write_bytes(artifact.embed_card(flatbuffer, card) if card is not None else flatbuffer)

@@ -11,17 +11,22 @@ from bopkit.benchmark.runtime import Runtime, picture_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
 from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import load_model
 
 
 class KerasRuntime(Runtime):
-    """`tf.function` of the model in inference mode."""
+    """`tf.function` of the model in inference mode.
+
+    Args:
+        threads: Threads for one picture; None leaves TensorFlow as this process has set it up.
+    """
 
     name = "Keras"
 
-    def __init__(self, threads: int):
-        super().__init__(threads)
-        self._tf = start_tensorflow(threads)
+    def __init__(self, threads: int | None):
+        super().__init__(threads or 0)
+        self._tf = import_tensorflow() if threads is None else start_tensorflow(threads)
 
     def load(self, path: Path) -> None:
         """Load and check the file; it is refused if it could run code."""

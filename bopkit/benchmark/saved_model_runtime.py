@@ -29,7 +29,7 @@ class SavedModelRuntime(Runtime):
             loaded = self._tf.saved_model.load(str(path))
         except (OSError, self._tf.errors.OpError) as error:
             raise BopkitError(
-                f"{path} is no whole SavedModel: {first_line(error).rstrip('.')}.", "Copy it again, or export it again."
+                f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
             ) from error
         if SIGNATURE not in loaded.signatures:
             raise BopkitError(

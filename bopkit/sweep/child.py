@@ -79,7 +79,7 @@ def train_in_child(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **_without_cluster(os.environ)},
             encoding="utf-8",
             errors="replace",
             start_new_session=True,  # Ctrl-C on the terminal comes to it through this process only
@@ -100,6 +100,14 @@ def train_in_child(
         if printed and not keras2.quiet:  # --debug: its traceback is there
             print(printed, file=sys.stderr)
         _raise_for(outcome, process.returncode, printed)
+
+
+def _without_cluster(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what names other workers: sweeps side by side share a study, and each trains a trial of its own."""
+    return {name: value for name, value in environment.items() if not name.startswith(_CLUSTER_VARIABLES)}
+
+
+_CLUSTER_VARIABLES = ("TF_CONFIG", "SLURM_STEP_", "SLURM_PROCID")
 
 
 def _talk(

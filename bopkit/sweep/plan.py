@@ -98,6 +98,11 @@ def plan_sweep(
                 "--hparams changes what it does not vary.",
             )
         model, dataset, hparams_set = preset.model, dataset or preset.dataset, preset.hparams_set
+    if options["strategy"] == "multiworker":
+        raise UsageError(
+            "A sweep trains no trial on several machines: each of them takes the next trial.",
+            "Leave --strategy out; docs/sweep.md shows sweeps on many hosts.",
+        )
     if model is None:
         raise UsageError("No model is named.", "Write `bopkit sweep MODEL --dataset NAME`, or --preset paper-5.1.")
     if dataset is None:

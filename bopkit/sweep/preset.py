@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bopkit.errors import unknown_name
-from bopkit.sweep.result import TrialRow
+from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Point
 
 
@@ -68,13 +68,12 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def draw(preset: Preset, rows: Mapping[int, TrialRow], output_dir: Path) -> list[Path]:
-    """Draw the preset's picture from the runs that are on this host, failed ones as far as they came.
+def draw(preset: Preset, output_dir: Path) -> list[Path]:
+    """Draw the preset's picture from the runs that are in its folder, failed ones as far as they came.
 
     Args:
         preset: What was swept.
-        rows: Its trials by number.
-        output_dir: Where the picture goes.
+        output_dir: The sweep's folder.
 
     Returns:
         The files, PNG and SVG; none if no run can be drawn.
@@ -84,7 +83,7 @@ def draw(preset: Preset, rows: Mapping[int, TrialRow], output_dir: Path) -> list
 
     columns = []
     for title, points in preset.columns:
-        runs = {label: Path(rows[number].run_dir or "") for label, number in points.items() if number in rows}
+        runs = {label: trial_dir(output_dir, number) for label, number in points.items()}
         runs = {
             label: run
             for label, run in runs.items()

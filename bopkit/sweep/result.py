@@ -62,6 +62,11 @@ class SweepResult:
         return {**values, "output_dir": str(self.output_dir), "figures": [str(path) for path in self.figures]}
 
 
+def trial_dir(output_dir: Path, trial: int) -> Path:
+    """The run directory of a trial in its sweep's folder."""
+    return output_dir / f"trial-{trial:04d}"
+
+
 def best_trial(rows: Iterable[TrialRow]) -> TrialRow | None:
     """The finished trial with the best validation top-1, the earliest of equals."""
     finished = [row for row in rows if row.state == "finished" and row.val_top1 is not None]

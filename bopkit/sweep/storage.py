@@ -103,7 +103,7 @@ def open_study(url: str, name: str, sampler: Any, pruner: Any) -> Any:
                 raise _unreachable(shown, error) from error
             time.sleep(0.5)
         except RuntimeError as error:  # tables of another Optuna
-            raise BopkitError(f"The storage {shown}: {first_line(error)}", "Name another --storage.") from error
+            raise BopkitError(f"The storage {shown}: {first_line(error)}.", "Name another --storage.") from error
     raise AssertionError("unreachable")
 
 
@@ -126,5 +126,6 @@ def storage_errors(url: str) -> Iterator[None]:
 def _unreachable(shown: str, error: Exception) -> BopkitError:
     reason = first_line(error.__cause__ or error)
     return BopkitError(
-        f"The storage {shown} cannot be used: {reason}", "Mend it, or name another --storage; the same command goes on."
+        f"The storage {shown} cannot be used: {reason}.",
+        "Mend it, or name another --storage; the same command goes on.",
     )

@@ -23,7 +23,7 @@ from bopkit.sweep import preset as presets
 from bopkit.sweep import slots
 from bopkit.sweep.child import SweepStopped, train_in_child
 from bopkit.sweep.plan import Plan, plan_sweep
-from bopkit.sweep.result import SweepResult, TrialRow, best_trial, hparams_text, train_command
+from bopkit.sweep.result import SweepResult, TrialRow, best_trial, hparams_text, train_command, trial_dir
 from bopkit.sweep.space import Choices, Point
 from bopkit.sweep.storage import default_storage, open_study, shown_url, storage_errors
 
@@ -88,7 +88,7 @@ def run_sweep(
         precision: `float32` or `bfloat16`; None for the device's default.
         limit_steps: At most so many steps an epoch, and batches a validation.
         seed: Seeds the search, and every run in the same way.
-        strategy: Distribution strategy; None for the default.
+        strategy: Distribution strategy of each trial, within this machine; None for the default.
         progress: Called with each line that a person should read.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
 
@@ -132,7 +132,7 @@ def run_sweep(
         result = _Sweep(plan, url, study or plan.study_name, progress, train).run()
     if chosen is None:
         return result
-    figures = presets.draw(chosen, {row.trial: row for row in result.trials}, plan.output_dir)
+    figures = presets.draw(chosen, plan.output_dir)
     return dataclasses.replace(result, figures=tuple(figures))
 
 
@@ -235,7 +235,7 @@ class _Sweep:
         if not slots.counts(self._study, trial):
             raise _NotOurs
         slot = trial.user_attrs[slots.SLOT]
-        run_dir = self._plan.output_dir / f"trial-{slot:04d}"
+        run_dir = trial_dir(self._plan.output_dir, slot)
         trial.set_user_attr(slots.OWNER, slots.this_process())
         trial.set_user_attr(slots.HOST, socket.gethostname())
         trial.set_user_attr(slots.RUN_DIR, str(run_dir))

@@ -119,6 +119,12 @@ def test_an_interrupt_is_one_line(monkeypatch):
     assert line.startswith("Interrupted.")
 
 
+def test_an_interrupt_before_the_first_command_is_known(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    result = bopkit("models", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stderr) == (130, "Interrupted.\n")
+
+
 def os_error(number, path=None):
     return OSError(number, os.strerror(number), *([str(path)] if path else []))
 
@@ -141,7 +147,10 @@ def keras_error(error, reason):
         (os_error(errno.EFBIG, "a"), "The disk is full while writing a.", "Free some space"),
         (os_error(errno.EDQUOT, "a"), "The disk is full while writing a.", "Free some space"),
         (os_error(errno.EACCES, "/locked"), "No permission for /locked.", "Choose another folder"),
+        (os_error(errno.EROFS, "out/.bopkit-x1/a.png"), "No permission for out/a.png.", "Choose another folder"),
         (os_error(errno.EISDIR, "folder"), "folder: Is a directory.", "Check the path"),
+        (os_error(errno.ENOTDIR, "a.h5/x"), "a.h5/x cannot be a folder: a file is in its place.", "another folder"),
+        (os_error(errno.EEXIST, "a.h5"), "a.h5 cannot be a folder: a file is in its place.", "another folder"),
         (MemoryError(), "Out of memory.", "--hparams batch_size="),
         (
             RuntimeError("two\nlines"),
@@ -155,6 +164,18 @@ def test_translation(error, message, hint):
     assert known.message == message
     assert hint in known.hint
     assert known.exit_code == 1
+
+
+def test_the_first_of_several_errors_of_a_step():
+    """As TensorFlow 2.21 worded it for two replicas."""
+    place = "\n\t [[{{node assert_less/Assert/AssertGuard/Assert}}]]"
+    listing = 'Detected at node Assert defined at (most recent call last):\n  File "train.py", line 8, in one\n\n'
+    reason = "INVALID_ARGUMENT:  assertion failed: [loss is high] [x (x:0) = ] [1]"
+    error = RuntimeError(
+        f"Graph execution error:\n\n{listing}{listing}2 root error(s) found.\n  (0) {reason}{place}\n\t [[branch/_9]]\n"
+        f"  (1) {reason}{place}\n0 successful operations.\n0 derived errors ignored. [Op:__inference_step_78]"
+    )
+    assert translate(error).message == "RuntimeError: assertion failed: [loss is high] [x (x:0) = ] [1]"
 
 
 def test_usage_errors_keep_their_exit_code():

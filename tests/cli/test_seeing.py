@@ -29,6 +29,14 @@ def test_runs_in_one_table_with_what_differs(runs):
     assert same == "all: model binarynet, set bop, dataset digits, seed 0, precision float32"
 
 
+def test_runs_that_differ_in_much_fit_a_terminal(runs):
+    write_run(runs / "runs" / "other", threshold=1e-5, filters=8, dense_units=16, batch_size=64)
+    result = bopkit("runs", cwd=runs, program=NO_TENSORFLOW)
+    heading = succeeded(result).splitlines()[0]
+    assert "gamma" not in heading and len(heading.rstrip()) < 160
+    assert "differ in batch_size, threshold, gamma, filters, dense_units; --json has the values" in result.stderr
+
+
 def test_runs_as_json_sorted(runs):
     result = bopkit("runs", "runs/digits", "--sort", "val_top1", "--json", cwd=runs, program=NO_TENSORFLOW)
     rows = json.loads(succeeded(result))

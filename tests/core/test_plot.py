@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from written_runs import STEPS_PER_EPOCH, append, step_row, write_run
+from written_runs import STEPS_PER_EPOCH, append, epoch_row, step_row, write_run
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.plot import SMOOTH_ABOVE_POINTS, draw_column, moving_average, plot_columns, plot_runs, read_curves
@@ -81,6 +81,27 @@ def test_columns_share_scales_and_have_legends_of_their_own(tmp_path):
     text = svg.read_text()
     assert all(text.count(f"<!-- {label} -->") >= 1 for label in (*paths, "one", "left", "right"))
     assert text.count("<!-- top-1 (%) -->") == 1
+
+
+def test_legends_cover_no_curve(tmp_path, monkeypatch):
+    """With a label that is folded and a curve along each edge of both panels."""
+    figures = []
+    monkeypatch.setattr("bopkit.plot._write", lambda figure, targets: figures.append(figure))
+    for kind in ("a", "b"):
+        path = write_run(tmp_path / kind)
+        append(path, epoch_row(4, val_top1=1.0, top1=0.0))
+        append(path, epoch_row(5, val_top1=0.0, top1=1.0))
+    runs = {"one": tmp_path / "a", "a label that is folded " * 5: tmp_path / "b"}
+    plot_columns([("left " * 12, runs), ("right", runs)], tmp_path / "figure.svg")
+    (figure,) = figures
+    figure.draw_without_rendering()
+    panels = [axes.get_tightbbox() for axes in figure.axes]
+    legends = [legend.get_window_extent() for legend in figure.legends]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["validation", "training"]
+    assert not any(legend.overlaps(panel) for legend in legends for panel in panels)
+    below = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
+    assert len(below) == 2
+    assert not any(legend.overlaps(axes.get_window_extent()) for legend in below for axes in figure.axes)
 
 
 def test_one_format_that_fails_leaves_the_old_files(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.sweep import child, run_sweep, slots, storage
 from bopkit.sweep.preset import PRESETS
 from bopkit.sweep.space import split_options
+from bopkit.training.cluster import find_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -297,6 +299,7 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"grid": GRID, "storage": "nonsense"}, "no database URL"),
         ({"grid": GRID, "storage": "oracle9://host/x"}, "no database that SQLAlchemy knows"),
         ({"grid": GRID, "seed": -1}, "Seed -1"),
+        ({"grid": GRID, "strategy": "multiworker"}, "each of them takes the next trial"),
     ],
 )
 def test_usage_errors_come_before_anything_is_trained(tmp_path, options, message):
@@ -389,6 +392,23 @@ tell('{"end": "finished"}')
     rows = []
     assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go"]
     assert rows == [{"epoch": 1}]
+
+
+def test_a_child_joins_no_cluster(monkeypatch, tmp_path):
+    """Two sweeps under one `srun` share a study; their trials must not wait for each other."""
+    config = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    step = {"NUM_TASKS": "2", "NODELIST": "a,b", "TASKS_PER_NODE": "1(x2)"}
+    told = {"TF_CONFIG": json.dumps(config), "SLURM_PROCID": "1", "SLURM_JOB_ID": "7"}
+    for name, value in {**told, **{f"SLURM_STEP_{name}": value for name, value in step.items()}}.items():
+        monkeypatch.setenv(name, value)
+    script = """
+import json
+tell(json.dumps({"say": json.dumps(dict(os.environ))}))
+tell('{"end": "finished"}')
+"""
+    environment = json.loads(*run_child(monkeypatch, tmp_path, script))
+    assert find_cluster(os.environ) is not None and find_cluster(environment) is None
+    assert environment["SLURM_JOB_ID"] == "7"
 
 
 @pytest.mark.parametrize(

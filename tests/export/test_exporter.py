@@ -230,12 +230,12 @@ def test_a_trained_network_that_disagrees_is_refused(
 
 
 def test_benchmark_and_export_show_the_same_floor(
-    randomise: Callable[..., Any], make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    randomise: Callable[..., Any], make_card: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Also of kernels that are not called `kernel`, or lie inside a wrapper."""
     import larq
 
-    from bopkit.benchmark import keras_runtime
+    from bopkit.benchmark.keras_runtime import KerasRuntime
 
     tf = import_tensorflow()
     depthwise = {"depthwise_quantizer": "ste_sign", "depthwise_constraint": "weight_clip"}
@@ -253,8 +253,7 @@ def test_benchmark_and_export_show_the_same_floor(
     ]
     save_model(randomise(tf.keras.Sequential(layers)), make_card(), tmp_path / "net.h5")
     report = export_model(tmp_path / "net.h5", options=ExportOptions(tflite=False, pictures=2))
-    monkeypatch.setattr(keras_runtime, "start_tensorflow", lambda threads: tf)
-    runtime = keras_runtime.KerasRuntime(threads=1)
+    runtime = KerasRuntime(threads=None)
     runtime.load(tmp_path / "net.h5")
     binary = 3 * 3 * 3 + (3 * 3 * 3 + 3 * 8) + 8 * 8 + 8 * 8
     assert runtime.floor_bytes() == report.artifacts[0].floor_bytes == -(-binary // 8) + 4 * (8 * 10 + 10)

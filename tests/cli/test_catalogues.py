@@ -1,0 +1,51 @@
+"""The listing commands, as a person reads them in a terminal."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from command_line import PROGRAM, bopkit, succeeded
+
+from bopkit.hparams import override
+from bopkit.registry import MODELS
+
+
+def in_terminal(columns, *arguments):
+    """The lines that a command prints on a terminal of that width."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=child, env=environment)
+    os.close(child)
+    text = b""
+    try:
+        while chunk := os.read(parent, 65_536):
+            text += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(parent)
+    assert process.wait() == 0
+    return text.decode().splitlines()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_name_and_no_value_is_folded(columns):
+    architecture = MODELS.load("binarynet")
+    lines = in_terminal(columns, "hparams", "binarynet")
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.split()}
+    assert words >= {*type(architecture.hparams()).model_fields, *architecture.sets, "gamma_decay_epochs=100"}
+
+
+def test_defaults_and_what_is_shown_of_a_set_give_the_set():
+    architecture = MODELS.load("binarynet")
+    shown = succeeded(bopkit("hparams", "binarynet")).partition("values that are not the default")[2]
+    rows = dict(line.split(maxsplit=1) for line in shown.strip().splitlines())
+    fields = json.loads(succeeded(bopkit("hparams", "binarynet", "--json")))["fields"]
+    defaults = {field["name"]: field["default"] for field in fields}
+    base = type(architecture.hparams())(**{**defaults, "epochs": 1, "batch_size": 1, "learning_rate": 1.0})
+    assert list(rows) == list(architecture.sets)
+    for name, values in rows.items():
+        assert override(base, dict(value.split("=") for value in values.split())) == architecture.hparams(name)
