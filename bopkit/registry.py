@@ -11,9 +11,13 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+
+FILE_ENDINGS = (".h5", ".keras", ".tflite", ".py")
+"""Endings of files that users name by mistake: `good.h5` would read as a dotted name."""
 
 
 class Registry:
@@ -57,6 +61,10 @@ class Registry:
         """
         module_name = self._modules.get(self._aliases.get(name, name))
         if module_name is None:
+            if Path(name).suffix in FILE_ENDINGS:
+                raise UsageError(
+                    f"{name} is a file; this takes the name of a {self.kind}.", f"List the names with `{self.command}`."
+                )
             if "." not in name or not all(part.isidentifier() for part in name.split(".")):
                 raise unknown_name(self.kind, name, [*self._modules, *self._aliases], self.command)
             module_name = name

@@ -205,7 +205,7 @@ def prepare(builder: Any, progress: Progress) -> None:
         _remove(set(family.glob("incomplete.*")) - others)
         source = f"the files in {manual_dir}" if manual_dir else "the network"
         raise BopkitError(
-            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}",
+            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.",
             f"Check {source} and the free space of {root}, then run `{_prepare_command(builder)}` again.",
         ) from error
     except KeyboardInterrupt:

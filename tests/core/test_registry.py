@@ -40,7 +40,12 @@ def test_dotted_name_of_the_users_own_module(tmp_path, monkeypatch):
     assert sys.path == before
 
 
-@pytest.mark.parametrize("name", ["./model.h5", "..", "a b.c", "models/binarynet", ""])
+@pytest.mark.parametrize("name", ["..", "a b.c", "models/binarynet", ""])
 def test_what_is_no_module_name_is_an_unknown_name(name):
     with pytest.raises(UsageError, match="Unknown model"):
         MODELS.load(name)
+
+
+def test_a_file_in_place_of_a_name_is_said_to_be_one():
+    with pytest.raises(UsageError, match=r"runs/good\.h5 is a file; this takes the name of a model"):
+        MODELS.load("runs/good.h5")
