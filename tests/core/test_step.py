@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bopkit.data import get_preprocessing
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
@@ -76,6 +77,23 @@ def test_a_batch_in_parts_steps_as_the_whole_does(parts):
         np.testing.assert_allclose(other, whole, atol=1e-5)
     start = network_without_batch_norm().get_weights()
     assert any(np.any(before != after) for before, after in zip(start[:2], weights[:2], strict=True))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_pixels_finished_within_a_step_are_as_if_finished_before(parts):
+    tf = import_tensorflow()
+    finish = get_preprocessing("resize", (16, 16, 1)).finish
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8)
+    labels = np.arange(8, dtype=np.int64)
+    weights = []
+    for pictures, options in ((pixels, {"finish": finish}), (finish(pixels).numpy(), {})):
+        network = small_network()
+        optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+        step = TrainStep(network, optimizer, tf.distribute.get_strategy(), accumulate=parts, **options)
+        step.train((tf.constant(pictures), tf.constant(labels)))
+        weights.append(network.get_weights())
+    for within, before in zip(*weights, strict=True):
+        np.testing.assert_allclose(within, before, rtol=1e-4, atol=1e-6)  # a graph divides by multiplying
 
 
 def test_xla_computes_the_same():
