@@ -307,7 +307,7 @@ class _Meter:
         tf = import_tensorflow()
         if self._placement.on_gpu:
             tf.config.experimental.reset_memory_stats("GPU:0")
-        step = build_step(self._architecture, self._preprocessing.input_shape, row, self._placement.strategy)
+        step = build_step(self._architecture, self._preprocessing, row, self._placement.strategy)
         steps = max(1, min(self._steps, PICTURES // row.batch_size - WARMUP_STEPS))
 
         same = _SameBatch(next(self._batches(row.batch_size, steps)))
@@ -357,28 +357,28 @@ class _SameBatch:
 
 
 def build_step(
-    architecture: Architecture, input_shape: tuple[int, int, int], row: ThroughputRow, strategy: Any
+    architecture: Architecture, preprocessing: Preprocessing, row: ThroughputRow, strategy: Any
 ) -> Callable[[Iterator[tuple[Any, Any]] | _SameBatch], Any]:
     """A training step as `bopkit train` runs it, with the network's default hyper-parameters.
 
     Args:
         architecture: The network.
-        input_shape: Height, width, channels.
+        preprocessing: Its `finish` makes pictures the network's input.
         row: Precision, XLA and batch size.
         strategy: A `tf.distribute.Strategy` with one replica.
 
     Returns:
-        Takes an iterator over float32 [n, *input_shape] with int64 [n], runs a step on its next batch, and returns a
+        Takes an iterator over batches as `training_batches` makes them, runs a step on its next batch, and returns a
         tensor: reading it waits for the step.
     """
     hparams = architecture.hparams()
     with strategy.scope():
         network = build_training_network(
-            architecture, hparams, input_shape, architecture.classes, precision=row.precision
+            architecture, hparams, preprocessing.input_shape, architecture.classes, precision=row.precision
         )
         check_memory(network, row.batch_size)
         optimizer, _ = make_optimizer(network, hparams, steps_per_epoch=STEPS)
-    step = TrainStep(network, optimizer, strategy, jit=row.jit)
+    step = TrainStep(network, optimizer, strategy, jit=row.jit, finish=preprocessing.finish)
     return lambda batches: step.train_next(batches).vector
 
 

@@ -1,8 +1,9 @@
 """Batches for training and evaluation, as `tf.data` pipelines.
 
-In: scalar strings or uint8 [h, w, c] with int64 labels. Out: float32 [batch, H, W, C] in the preprocessing's value
-range, int64 [batch]. The order of a training epoch depends on seed and epoch only, an augmentation on seed, epoch
-and the picture's index: a resumed run sees what the uninterrupted one would have seen.
+In: scalar strings or uint8 [h, w, c] with int64 labels. Out: for training pixels [batch, H, W, C], 0 to 255, which the
+training step finishes; for evaluation float32 [batch, H, W, C] in the preprocessing's value range; int64 [batch]. The
+order of a training epoch depends on seed and epoch only, an augmentation on seed, epoch and the picture's index: a
+resumed run sees what the uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
-from bopkit.data.preprocessing import SMALL_PICTURE_PX, Preprocessing
+from bopkit.data.preprocessing import Preprocessing
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -44,7 +45,7 @@ def training_batches(
     Args:
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
-        preprocessing: Its `augment` and `finish` make the network's input.
+        preprocessing: Its `augment` makes the pixels; its `finish` makes them the network's input.
         batch_size: Pictures a step, over all replicas and workers; an incomplete last batch of an epoch is left out.
         steps_per_epoch: Steps an epoch.
         seed: Seeds order and augmentation.
@@ -58,7 +59,8 @@ def training_batches(
         progress: Called with one line before a folder is filled.
 
     Returns:
-        A `tf.data.Dataset` of (float32 [batch_size / replicas, H, W, C], int64 [batch_size / replicas]).
+        A `tf.data.Dataset` of (uint8 or float32 [batch_size / replicas, H, W, C], 0 to 255, as `augment` says;
+        int64 [batch_size / replicas]).
     """
     tf = import_tensorflow()
     pictures = dataset.read(split)
@@ -78,22 +80,13 @@ def training_batches(
         rest = mine.take(steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
-    # A large picture is finished at once, while a core's cache holds it; of small ones a whole batch together.
-    large = max(preprocessing.input_shape[:2]) > SMALL_PICTURE_PX
-
     def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
         index, (image, label) = numbered
-        pixels = preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size)
-        return preprocessing.finish(pixels) if large else pixels, label
-
-    def finish(pixels: Any, labels: Any) -> tuple[Any, Any]:
-        return preprocessing.finish(pixels), labels
+        return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
 
     # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
     inputs = tf.data.Dataset.range(first_epoch, epochs).flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
     batches = inputs.batch(batch_size // replicas, drop_remainder=True)
-    if not large:
-        batches = batches.map(finish, tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

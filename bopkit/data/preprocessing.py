@@ -33,8 +33,8 @@ IMAGENET_CROP = 224 / 256
 class Preprocessing:
     """A named preprocessing for one input shape.
 
-    Training runs in two stages, so that a pipeline can batch small pictures as uint8 and scale a whole batch at once:
-    `augment` for one picture, `finish` for one or a batch. `train` is both for one.
+    Training runs in two stages, so that pictures wait and travel to the device as uint8, a quarter of float32's bytes:
+    `augment` for one picture in the input pipeline, `finish` for a batch in the training step. `train` is both for one.
 
     Attributes:
         name: As users type it.
@@ -60,7 +60,7 @@ class Preprocessing:
                 has the input's size then stays uint8. None where they differ or are not known.
 
         Returns:
-            uint8 or float32 [H, W, C], about 0 to 255.
+            uint8 [H, W, C]; float32, 0 to 255, where bilinear interpolation brought it to its size.
         """
         pixels = self._augment(image, self.input_shape, seed, picture_size)
         pixels.set_shape(self.input_shape)
@@ -200,12 +200,12 @@ def _shift_and_flip(
 
 
 def _normalise(pixels: Tensor) -> Tensor:
-    """Subtract ImageNet's mean and divide by its standard deviation; float32 [..., H, W, 3], 0 to 255, in."""
+    """Subtract ImageNet's mean and divide by its standard deviation; [..., H, W, 3], 0 to 255, in."""
     tf = import_tensorflow()
     width = pixels.shape[-2]
     mean, std = (tf.tile(tf.constant(values) * 255.0, [width]) for values in (IMAGENET_MEAN, IMAGENET_STD))
     # A row at a time: broadcasting over a last dimension of 3 takes several times longer, for the same bits.
-    rows = tf.reshape(pixels, [-1, width * 3])
+    rows = tf.reshape(tf.cast(pixels, tf.float32), [-1, width * 3])
     normalised = tf.reshape((rows - mean) * (1.0 / std), tf.shape(pixels))
     normalised.set_shape(pixels.shape)
     return normalised
@@ -219,6 +219,12 @@ def _bicubic(pixels: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
     tf = import_tensorflow()
     # The operation takes uint8 too and gives the same bits, but then converts each pixel every time that it reads it.
     return tf.image.resize(tf.cast(pixels, tf.float32), input_shape[:2], method=tf.image.ResizeMethod.BICUBIC)
+
+
+def _rounded(pixels: Tensor) -> Tensor:
+    """float32 to the nearest uint8; what bicubic interpolation overshot is cut off."""
+    tf = import_tensorflow()
+    return tf.cast(tf.clip_by_value(pixels, 0.0, 255.0) + 0.5, tf.uint8)
 
 
 def _centre_window(shape: Tensor) -> Tensor:
@@ -283,7 +289,7 @@ def _imagenet_augment(
         pixels = tf.cond(tf.io.is_jpeg(image), decode_window_of_jpeg, decode_then_crop)
     else:
         pixels = decode_then_crop()
-    return tf.image.stateless_random_flip_left_right(_bicubic(pixels, input_shape), flip_seed)
+    return tf.image.stateless_random_flip_left_right(_rounded(_bicubic(pixels, input_shape)), flip_seed)
 
 
 _UNIT_RANGE = (-1.0, 1.0)

@@ -110,7 +110,14 @@ class Loop:
         self._save_best = save_best
         self._progress = progress
         strategy = plan.placement.strategy
-        self._step = TrainStep(network, optimizer, strategy, accumulate=plan.accumulate, jit=options.jit)
+        self._step = TrainStep(
+            network,
+            optimizer,
+            strategy,
+            accumulate=plan.accumulate,
+            jit=options.jit,
+            finish=plan.preprocessing.finish,
+        )
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         self._stop = StopRequest()

@@ -1,6 +1,7 @@
 """One training step and one evaluation pass, on one device or on many.
 
-Pictures are float32 [n, H, W, C], labels int64 [n], as the input pipeline gives them. Figures come back as sums, so
+Pictures are [n, H, W, C] as the input pipeline gives them: float32 for evaluation, and for training what `finish` makes
+float32 on the device, such as uint8. Labels are int64 [n]. Figures come back as sums, so
 that replicas, steps and resumed parts of an epoch add up exactly.
 """
 
@@ -33,7 +34,10 @@ class Sums:
     top5: float = 0.0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+        # Written out: it runs every step, and `dataclasses.astuple` takes several times longer.
+        return Sums(
+            self.pictures + other.pictures, self.loss + other.loss, self.top1 + other.top1, self.top5 + other.top5
+        )
 
     def means(self, classes: int, prefix: str = "") -> dict[str, float]:
         """Mean loss, and top-1 and top-5 accuracy from 0 to 1; top-5 only where there are more than five classes."""
@@ -70,14 +74,25 @@ class TrainStep:
         accumulate: Parts that a replica's batch is split into: their gradients are added up, and the optimizer
             steps once. Memory is that of one part; batch norm sees one part at a time.
         jit: Compile forward and backward pass with XLA.
+        finish: Makes a batch of training pictures the network's input; None where they are that already.
     """
 
-    def __init__(self, network: Any, optimizer: Any, strategy: Any, *, accumulate: int = 1, jit: bool = False):
+    def __init__(
+        self,
+        network: Any,
+        optimizer: Any,
+        strategy: Any,
+        *,
+        accumulate: int = 1,
+        jit: bool = False,
+        finish: Callable[[Any], Any] | None = None,
+    ):
         tf = import_tensorflow()
         self._network = network
         self._optimizer = optimizer
         self._strategy = strategy
         self._accumulate = accumulate
+        self._finish = finish or (lambda pictures: pictures)
         self._gradients = tf.function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
         self._train_next = tf.function(lambda batches, signals: self._train_replicas(next(batches), signals))
         self._evaluate = tf.function(self._evaluate_replicas, reduce_retracing=True)
@@ -145,7 +160,7 @@ class TrainStep:
         """Gradients of this part's share of the global mean loss, and its sums."""
         tf = import_tensorflow()
         with tf.GradientTape() as tape:
-            probabilities = self._network(pictures, training=True)
+            probabilities = self._network(self._finish(pictures), training=True)
             losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
             share = (tf.reduce_mean(losses) + tf.add_n([*self._network.losses, 0.0])) / parts_in_all
         # Zero, not None, where the loss does not depend on a variable: parts of a batch are added up.

@@ -21,6 +21,7 @@ from bopkit.data import (
     reading,
     training_batches,
 )
+from bopkit.data import preprocessing as preprocessing_module
 from bopkit.data.catalogue import facts_of_pictures
 from bopkit.data.preprocessing import preprocessing_names
 from bopkit.errors import BopkitError, UsageError
@@ -113,6 +114,18 @@ def test_jpeg_window_decoding_equals_cropping_the_pixels():
         from_jpeg = preprocessing.train(jpeg, [seed, 7]).numpy()
         from_pixels = preprocessing.train(decoded, [seed, 7]).numpy()
         assert np.mean(np.abs(from_jpeg - from_pixels)) < 0.02
+
+
+def test_imagenet_training_pixels_are_the_nearest_uint8(monkeypatch):
+    tf = import_tensorflow()
+    pixels = tf.constant(np.random.default_rng(0).choice([0, 255], (48, 64, 3)).astype(np.uint8))
+    augment = get_preprocessing("imagenet", (32, 32, 3)).augment
+    found = augment(pixels, [0, 1])
+    monkeypatch.setattr(preprocessing_module, "_rounded", lambda pixels: pixels)
+    unrounded = augment(pixels, [0, 1]).numpy()
+    assert found.dtype == tf.uint8
+    assert unrounded.min() < 0 and unrounded.max() > 255  # bicubic interpolation overshoots
+    np.testing.assert_allclose(np.float64(found), unrounded.clip(0, 255), atol=0.5001)
 
 
 def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, **options):
@@ -236,7 +249,7 @@ def read_epochs(dataset, cache, epochs=3):
     preprocessing = get_preprocessing("resize", (8, 8, 1))
     options = {"batch_size": 4, "steps_per_epoch": 2, "seed": 0, "first_epoch": 0, "epochs": epochs, "cache": cache}
     batches = training_batches(dataset, "train", preprocessing, **options)
-    return {float(image) for images, _ in batches for image in images.numpy().ravel()}
+    return {float(value) for images, _ in batches for value in preprocessing.finish(images).numpy().ravel()}
 
 
 @pytest.mark.parametrize("cache", ["memory", "folder"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bopkit.benchmark.metrics import top_k_accuracy
+from bopkit.data import get_preprocessing
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
@@ -101,6 +102,23 @@ def test_weights_without_a_gradient_do_not_keep_a_batch_from_coming_in_parts():
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     kernel, bias = in_parts.get_layer("unused").get_weights()
     assert np.all(kernel == 1) and np.all(bias == 0)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_pixels_finished_within_a_step_are_as_if_finished_before(parts):
+    tf = import_tensorflow()
+    finish = get_preprocessing("resize", (16, 16, 1)).finish
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8)
+    labels = np.arange(8, dtype=np.int64)
+    weights = []
+    for pictures, options in ((pixels, {"finish": finish}), (finish(pixels).numpy(), {})):
+        network = small_network()
+        optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+        step = TrainStep(network, optimizer, tf.distribute.get_strategy(), accumulate=parts, **options)
+        step.train_next(iterator_over([(pictures, labels)]))
+        weights.append(network.get_weights())
+    for within, before in zip(*weights, strict=True):
+        np.testing.assert_allclose(within, before, rtol=1e-4, atol=1e-6)  # a graph divides by multiplying
 
 
 def test_xla_computes_the_same():
