@@ -1,7 +1,8 @@
 """Small stand-ins for CIFAR-10 and ImageNet, written in the originals' own file formats and prepared by TFDS's own
 builders, so that tests read them exactly as a user's real data is read, without a network.
 
-A picture of class k shows stripes at an angle and a colour of its own, under noise: learnable, not at a glance.
+A picture of class k shows stripes at an angle of its own, under noise: learnable, not at a glance. They have a colour
+of their own too, or, where a task has to tell two good networks apart, none, and another class's stripes over them.
 """
 
 import io
@@ -15,18 +16,42 @@ import numpy as np
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
+def _stripes(angle, height, width, rng, density=20):
+    """float [height, width, 1], -1 to 1: stripes at any phase, `density` in radians across the picture."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    phase = (rows * np.sin(angle) + columns * np.cos(angle)) * density / max(height, width) + rng.uniform(0, 6)
+    return np.sin(phase)[..., None]
+
+
+def _colour(hue):
+    """float [3], 0 to 1, for a hue from 0 to 1."""
+    return 0.5 + 0.5 * np.cos(2 * np.pi * (hue + np.array([0, 1 / 3, 2 / 3])))
+
+
 def striped_picture(label, classes, height, width, rng):
     """uint8 [height, width, 3] of class `label`."""
-    angle = np.pi * label / classes
-    rows, columns = np.mgrid[0:height, 0:width]
-    phase = (rows * np.sin(angle) + columns * np.cos(angle)) * 20 / max(height, width) + rng.uniform(0, 6)
-    colour = 0.5 + 0.5 * np.cos(2 * np.pi * (label / classes + np.array([0, 1 / 3, 2 / 3])))
-    picture = 128 + 70 * np.sin(phase)[..., None] * colour + rng.normal(0, 30, (height, width, 3))
+    stripes = _stripes(np.pi * label / classes, height, width, rng)
+    picture = 128 + 70 * stripes * _colour(label / classes) + rng.normal(0, 30, (height, width, 3))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def prepare_cifar10(data_dir, train, test, seed=0):
-    """Write CIFAR-10's binary batches and let the builder `cifar10` prepare them in `data_dir`."""
+def crossed_picture(label, classes, height, width, rng, noise=70.0):
+    """uint8 [height, width, 3] of class `label`, whose stripes are the stronger of two, neither quite at its angle.
+
+    Each class has a density of its own too: neighbouring angles alone are hard to tell apart in 32 pixels. Colours are
+    random. `noise` is the noise's standard deviation.
+    """
+    other = label + rng.integers(1, classes)
+    picture = 128 + rng.normal(0, noise, (height, width, 3))
+    for shown, contrast in ((label, 70), (other, rng.uniform(20, 70))):
+        angle = np.pi * shown / classes + rng.normal(0, 0.05)
+        density = 12 + 3 * (7 * shown % classes)
+        picture += contrast * _stripes(angle, height, width, rng, density) * _colour(rng.uniform())
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def prepare_cifar10(data_dir, train, test, seed=0, draw=striped_picture):
+    """Write CIFAR-10's binary batches, pictures by `draw`, and let the builder `cifar10` prepare them in `data_dir`."""
     import tensorflow_datasets as tfds
 
     rng = np.random.default_rng(seed)
@@ -38,8 +63,7 @@ def prepare_cifar10(data_dir, train, test, seed=0):
         for name, count in {**counts, "test_batch.bin": test}.items():
             labels = np.arange(count) % 10
             records = (
-                bytes([label]) + striped_picture(label, 10, 32, 32, rng).transpose(2, 0, 1).tobytes()
-                for label in labels.tolist()
+                bytes([label]) + draw(label, 10, 32, 32, rng).transpose(2, 0, 1).tobytes() for label in labels.tolist()
             )
             (folder / name).write_bytes(b"".join(records))
         builder = tfds.builder("cifar10", data_dir=data_dir)
