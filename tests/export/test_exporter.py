@@ -169,7 +169,7 @@ def test_one_wrong_bit_in_the_flatbuffer_is_refused(
 ) -> None:
     def write_then_damage(*arguments: Any) -> None:
         write_flatbuffer(*arguments)
-        path = arguments[-1]
+        path = arguments[4]
         convolutions = flatbuffer.binary_convolutions(flatbuffer.parse(path.read_bytes()))
         flip_a_bit(path, convolutions[2].words.tobytes())
 
@@ -189,7 +189,7 @@ def test_one_wrong_bit_in_the_saved_model_is_refused(
     def write_then_damage(*arguments: Any) -> None:
         write_saved_model(*arguments)
         kernel = next(each for each in inspect_layers(network) if each.name == "dense").kernel()
-        flip_a_bit(arguments[-1] / "saved_model.pb", pack(kernel).bits.tobytes())
+        flip_a_bit(arguments[4] / "saved_model.pb", pack(kernel).bits.tobytes())
 
     write_saved_model = saved_model.write_saved_model
     monkeypatch.setattr(saved_model, "write_saved_model", write_then_damage)
