@@ -29,17 +29,20 @@ CHECKPOINT_FUNCTIONS = ("__inference__traced_save", "__inference__traced_restore
 def finish_graph(path: Path) -> None:
     """Rewrite the `saved_model.pb` of a version directory in place.
 
-    What a loader does not need goes: inferred shapes, names of gradients, attributes of resources on their way into
-    functions, and long names in the functions that read and write `variables/`. The outputs of a signature become
-    `NAME:0`, `NAME:1`...: TensorFlow numbers them by the order in which it met the signatures. The classify signature
-    gets the method name without which the server's classify API refuses it.
+    What a loader does not need goes: default values, inferred shapes, names of gradients, attributes of resources on
+    their way into functions, and long names in the functions that read and write `variables/`. The outputs of a
+    signature become `NAME:0`, `NAME:1`...: TensorFlow numbers them by the order in which it met the signatures. The
+    classify signature gets the method name without which the server's classify API refuses it.
     """
     tf = import_tensorflow()
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import meta_graph as meta_graphs
 
     file = path / tf.saved_model.SAVED_MODEL_FILENAME_PB
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     (meta_graph,) = saved.meta_graphs
+    # A server of an older TensorFlow takes an attribute that it does not know only where it is left out.
+    meta_graphs.strip_graph_default_valued_attrs(meta_graph)
     _drop_attributes(meta_graph)
     for function in meta_graph.graph_def.library.function:
         _drop_resource_attributes(function)
