@@ -14,9 +14,6 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 from google.protobuf import text_format
-from model_server import ModelServer
-from tensorflow_serving.apis import prediction_service_pb2_grpc
-from tensorflow_serving.config import model_server_config_pb2
 
 from bopkit import ExportOptions, export_model
 from bopkit.card import ModelCard
@@ -56,6 +53,8 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(exported):
+    from model_server import ModelServer  # imports TensorFlow: after bopkit
+
     return ModelServer(exported / "1", "birealnet")
 
 
@@ -124,6 +123,8 @@ def test_commands_of_the_guide_are_answered(command, server, cat, expected, tmp_
 
 
 def test_the_grpc_client_of_the_guide(server, cat, expected, tmp_path, capsys, monkeypatch):
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
     class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         def Predict(self, request, context):
             assert request.model_spec.name == "birealnet"
@@ -210,6 +211,8 @@ def test_warm_up_requests_replay_without_larq_and_bopkit(exported):
 
 
 def test_settings_of_the_server(exported):
+    from tensorflow_serving.config import model_server_config_pb2
+
     config = model_server_config_pb2.ModelServerConfig()
     text_format.Parse((exported / "models.config").read_text(), config)
     (model,) = config.model_config_list.config
