@@ -22,6 +22,13 @@ def export(
     dataset: Dataset = None,
     data_dir: DataDir = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    no_pack: Annotated[
+        bool, typer.Option("--no-pack", help="Keep the SavedModel's binary kernels as float32, not as bits.")
+    ] = False,
+    version: Annotated[
+        int | None,
+        typer.Option("--version", help="Number of the version directory; default: the next free.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
@@ -29,7 +36,13 @@ def export(
 
     both = not (tflite or savedmodel)
     options = ExportOptions(
-        tflite=tflite or both, savedmodel=savedmodel or both, dataset=dataset, data_dir=data_dir, pictures=pictures
+        tflite=tflite or both,
+        savedmodel=savedmodel or both,
+        dataset=dataset,
+        data_dir=data_dir,
+        pictures=pictures,
+        pack=not no_pack,
+        version=version,
     )
     report = export_model(model, output, options, progress=say)
     if json:
@@ -65,6 +78,11 @@ def _print_artifact(artifact: ArtifactReport) -> None:
         f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes{over}, "
         f"written in {artifact.conversion_s:.1f} s"
     )
+    if artifact.load_s is not None and artifact.first_request_s is not None:
+        typer.echo(
+            f"a new process loads it in {artifact.load_s:.2f} s and answers its first picture in "
+            f"{artifact.first_request_s:.2f} s"
+        )
     for agreement in artifact.agreements:
         _print_agreement(agreement)
     if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
-from bopkit.export.publish import existing_ancestor, publish
+from bopkit.export.publish import existing_ancestor, publish, require_free
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.rewrites import is_packed
+from bopkit.export.serving_start import measure_start
 from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
 from bopkit.export.tflite import import_lce, predict_flatbuffer, write_flatbuffer
 from bopkit.files import scratch_directory, size_bytes
@@ -42,7 +44,7 @@ def export_model(
         Files, layers, sizes and agreement with Keras.
 
     Raises:
-        UsageError: A file is where a folder must be.
+        UsageError: A file is where a folder must be, or there is a version of that number.
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     model_path = Path(model_path)
@@ -52,6 +54,8 @@ def export_model(
     for folder in (output, output / model_path.stem) if options.savedmodel else (output,):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file where a folder must be.", "Name another --output.")
+    if options.version is not None:
+        require_free(output / model_path.stem, options.version)
     if options.tflite:
         import_lce()  # before anything slow
 
@@ -61,14 +65,14 @@ def export_model(
         if options.tflite:
             attempts.append(_make_flatbuffer(reference, scratch / f"{model_path.stem}.tflite", progress))
         if options.savedmodel:
-            attempts.append(_make_saved_model(reference, scratch / model_path.stem, progress))
+            attempts.append(_make_saved_model(reference, scratch / model_path.stem, options.pack, progress))
         failures = [failure for _, failed in attempts for failure in failed]
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
                 "Nothing was written. Train on and export again, or report this with the model file.",
             )
-        artifacts = publish([artifact for artifact, _ in attempts], output)
+        artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes))
 
 
@@ -94,11 +98,13 @@ def _make_flatbuffer(reference: Reference, path: Path, progress: Progress) -> tu
     return report, wrong_structure + wrong_bits + _agreement_failures(reference, agreements)
 
 
-def _make_saved_model(reference: Reference, path: Path, progress: Progress) -> tuple[ArtifactReport, list[str]]:
+def _make_saved_model(
+    reference: Reference, path: Path, packed: bool, progress: Progress
+) -> tuple[ArtifactReport, list[str]]:
     """Write the version directory to a scratch path and check it; the report, and the failures."""
     progress("Writing a TensorFlow Serving directory")
     started = time.perf_counter()
-    saved_model.write_saved_model(reference.model, reference.facts, reference.card, reference.output_name, path)
+    saved_model.write_saved_model(reference.model, reference.facts, reference.card, reference.output_name, path, packed)
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
     loaded = import_tensorflow().saved_model.load(str(path))
@@ -108,8 +114,11 @@ def _make_saved_model(reference: Reference, path: Path, progress: Progress) -> t
     for pictures, expected in reference.comparisons if not wrong_structure else []:
         scores = saved_model.predict(loaded, pictures.images, BATCH_SIZE)
         agreements.append(verify.compare(pictures, expected, scores))
-    layers = [_layer_report_of_saved_model(each) for each in reference.facts]
+    layers = [_layer_report_of_saved_model(each, packed) for each in reference.facts]
     report = _artifact_report(SAVED_MODEL, path, reference, layers, agreements, conversion_s)
+    progress("Loading it in a new process")
+    start = measure_start(path)
+    report = dataclasses.replace(report, load_s=start.load_s, first_request_s=start.first_request_s)
     return report, wrong_structure + wrong_bits + _agreement_failures(reference, agreements)
 
 
@@ -117,8 +126,10 @@ def _agreement_failures(reference: Reference, agreements: list[Agreement]) -> li
     return [line for each in agreements for line in verify.agreement_failures(each, reference.trained)]
 
 
-def _layer_report_of_saved_model(facts: LayerFacts) -> LayerReport:
+def _layer_report_of_saved_model(facts: LayerFacts, packed: bool) -> LayerReport:
     if is_packed(facts, SAVED_MODEL):
+        if not packed:
+            return _layer_report(facts, None, "--no-pack was asked for")
         kernel = facts.kernel()
         return _layer_report(facts, pack(kernel).size_bytes + 4 * (facts.weights - kernel.size), "")
     return _layer_report(facts, None, facts.float_reason)

@@ -6,7 +6,9 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from bopkit.errors import UsageError
 from bopkit.export.report import ArtifactReport
+from bopkit.export.serving_files import write_server_files
 from bopkit.export.spec import SAVED_MODEL, TFLITE
 
 
@@ -16,8 +18,23 @@ def existing_ancestor(path: Path) -> Path:
     return path if path.is_dir() else existing_ancestor(path.parent)
 
 
-def publish(artifacts: list[ArtifactReport], output: Path) -> list[ArtifactReport]:
-    """Move checked artifacts from their scratch paths into `output`, each by one rename."""
+def require_free(folder: Path, version: int) -> None:
+    """Raise UsageError if `folder` holds that version."""
+    if version in _versions(folder):
+        raise UsageError(f"{folder / str(version)} exists already.", f"The next free one: --version {_next(folder)}.")
+
+
+def publish(artifacts: list[ArtifactReport], output: Path, version: int | None) -> list[ArtifactReport]:
+    """Move checked artifacts from their scratch paths into `output`, each by one rename.
+
+    Args:
+        artifacts: As they were written.
+        output: Gets `<stem>.tflite`, and `<stem>/<version>/` beside the settings of the server.
+        version: Number of the version directory; None for the next free one.
+
+    Raises:
+        UsageError: There is a version of that number by now.
+    """
     output.mkdir(parents=True, exist_ok=True)
     placed: dict[str, Path] = {}
     try:
@@ -25,7 +42,7 @@ def publish(artifacts: list[ArtifactReport], output: Path) -> list[ArtifactRepor
         for artifact in sorted(artifacts, key=lambda each: each.format == TFLITE.name):
             scratch = Path(artifact.path)
             if artifact.format == SAVED_MODEL.name:
-                placed[artifact.format] = _rename_to_next_version(scratch, output / scratch.name)
+                placed[artifact.format] = _place_version(scratch, output / scratch.name, version)
             else:
                 placed[artifact.format] = scratch.replace(output / scratch.name)
     except OSError:
@@ -35,14 +52,24 @@ def publish(artifacts: list[ArtifactReport], output: Path) -> list[ArtifactRepor
     return [dataclasses.replace(artifact, path=str(placed[artifact.format])) for artifact in artifacts]
 
 
-def _rename_to_next_version(scratch: Path, folder: Path) -> Path:
-    """Rename a version directory to the next free integer in `folder`, also while others do the same."""
+def _place_version(scratch: Path, folder: Path, version: int | None) -> Path:
+    """Rename a version directory to its number in `folder`, also while others do the same."""
     folder.mkdir(exist_ok=True)
+    write_server_files(folder)
     while True:
-        taken = [int(each.name) for each in folder.iterdir() if each.name.isdecimal()]
-        path = folder / str(max(taken, default=0) + 1)
+        if version is not None:
+            require_free(folder, version)
+        path = folder / str(version or _next(folder))
         try:
             return scratch.rename(path)
         except OSError:
             if not path.exists():
                 raise
+
+
+def _next(folder: Path) -> int:
+    return max(_versions(folder), default=0) + 1
+
+
+def _versions(folder: Path) -> list[int]:
+    return [int(each.name) for each in folder.iterdir() if each.name.isdecimal()] if folder.is_dir() else []

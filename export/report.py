@@ -104,6 +104,8 @@ class ArtifactReport:
         layers: Every layer with weights, in the order of the network.
         agreements: On real pictures, then on random input.
         conversion_s: Seconds it took to write, without the checks.
+        load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
+        first_request_s: Seconds of that process' first picture; None for other formats.
     """
 
     format: str
@@ -113,6 +115,8 @@ class ArtifactReport:
     layers: tuple[LayerReport, ...]
     agreements: tuple[Agreement, ...]
     conversion_s: float
+    load_s: float | None = None
+    first_request_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

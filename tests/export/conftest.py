@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from bopkit.card import ModelCard
+from bopkit.export import exporter
+from bopkit.export.serving_start import Start
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 
@@ -139,3 +141,10 @@ def model_file(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "net.h5"
     save_model(network, make_card(), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _no_start_is_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new process takes seconds an export: only tests marked `integration` start one."""
+    if not request.node.get_closest_marker("integration"):
+        monkeypatch.setattr(exporter, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))

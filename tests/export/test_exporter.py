@@ -18,6 +18,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model
 from bopkit.export.layers import inspect_layers
 from bopkit.export.packing import pack
+from bopkit.export.publish import publish
 from bopkit.export.tflite import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
@@ -80,8 +81,8 @@ def test_saved_model_packs_every_binary_kernel_and_agrees(exported: tuple[Path, 
             assert content.count(pack(facts.kernel()).bits.tobytes()) == 1  # and no float copy beside it
 
 
+WITHOUT_BOPKIT = "import sys; sys.modules['larq'] = sys.modules['bopkit'] = None  # importing them raises\n"
 CLIENT = """
-import sys
 import numpy as np
 import tensorflow as tf
 
@@ -92,20 +93,55 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
     signature = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def["serving_default"]
     feed = {signature.inputs["images"].name: pictures}
     graph = session.run(signature.outputs["probabilities"].name, feed)
-assert not {"larq", "bopkit", "larq_compute_engine"} & set(sys.modules)
 np.savez(sys.argv[3], eager=eager, graph=graph)
+"""
+SAVED_MODEL_CLI = """
+from tensorflow.python.tools.saved_model_cli import main
+sys.argv[0] = "saved_model_cli"
+main()
 """
 
 
+def run_without_bopkit(program: str, *arguments: object, cwd: Path) -> str:
+    """stdout of a Python program in a new process in which larq and bopkit cannot be imported."""
+    command = [sys.executable, "-c", WITHOUT_BOPKIT + program, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.mark.integration
-def test_stock_tensorflow_loads_the_saved_model(exported: tuple[Path, Any], network: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pack", [True, False])
+def test_stock_tensorflow_loads_the_saved_model(model_file: Path, network: Any, tmp_path: Path, pack: bool) -> None:
+    (artifact,) = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=2, pack=pack)).artifacts
+    assert artifact.load_s and artifact.first_request_s
     np.save(tmp_path / "pictures.npy", PICTURES)
-    command = [sys.executable, "-c", CLIENT, exported[0] / "net" / "1", "pictures.npy", "scores.npz"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    run_without_bopkit(CLIENT, artifact.path, "pictures.npy", "scores.npz", cwd=tmp_path)
     scores = np.load(tmp_path / "scores.npz")
-    expected = import_tensorflow().function(network)(PICTURES, training=False)
+    expected = import_tensorflow().function(network)(PICTURES, training=False).numpy()
     np.testing.assert_array_equal(scores["eager"], expected)
     np.testing.assert_array_equal(scores["graph"], expected)
+
+
+@pytest.mark.integration
+def test_saved_model_cli_runs_the_signatures(exported: tuple[Path, Any], network: Any, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    version = exported[0] / "net" / "1"
+    np.save(tmp_path / "pictures.npy", PICTURES)
+    pixels = np.full((20, 15, 3), (200, 100, 0), np.uint8)
+    picture = tf.io.encode_png(pixels).numpy()
+    assert b";" not in picture  # the program splits its argument there
+    np.save(tmp_path / "pixels.npy", pixels[np.newaxis])
+
+    def run(signature: str, *inputs: str) -> None:
+        arguments = ["--dir", version, "--tag_set", "serve", "--signature_def", signature, *inputs]
+        run_without_bopkit(SAVED_MODEL_CLI, "run", *arguments, "--outdir", signature, cwd=tmp_path)
+
+    run("serving_default", "--inputs", "images=pictures.npy")
+    expected = tf.function(network)(PICTURES, training=False)
+    np.testing.assert_array_equal(np.load(tmp_path / "serving_default" / "probabilities.npy"), expected)
+    run("predict_uint8", "--inputs", "images=pixels.npy")
+    run("classify", "--input_examples", f"inputs=[{{'image/encoded': [{picture!r}]}}]")
+    answers = [np.load(tmp_path / name / "scores.npy") for name in ("predict_uint8", "classify")]
+    np.testing.assert_array_equal(*answers)
 
 
 def test_encoded_pictures_meet_the_evaluation_preprocessing(exported: tuple[Path, Any]) -> None:
@@ -169,7 +205,7 @@ def test_one_wrong_bit_in_the_flatbuffer_is_refused(
 ) -> None:
     def write_then_damage(*arguments: Any) -> None:
         write_flatbuffer(*arguments)
-        path = arguments[-1]
+        path = arguments[4]
         convolutions = flatbuffer.binary_convolutions(flatbuffer.parse(path.read_bytes()))
         flip_a_bit(path, convolutions[2].words.tobytes())
 
@@ -189,7 +225,7 @@ def test_one_wrong_bit_in_the_saved_model_is_refused(
     def write_then_damage(*arguments: Any) -> None:
         write_saved_model(*arguments)
         kernel = next(each for each in inspect_layers(network) if each.name == "dense").kernel()
-        flip_a_bit(arguments[-1] / "saved_model.pb", pack(kernel).bits.tobytes())
+        flip_a_bit(arguments[4] / "saved_model.pb", pack(kernel).bits.tobytes())
 
     write_saved_model = saved_model.write_saved_model
     monkeypatch.setattr(saved_model, "write_saved_model", write_then_damage)
@@ -259,6 +295,30 @@ def test_benchmark_and_export_show_the_same_floor(
     assert runtime.floor_bytes() == report.artifacts[0].floor_bytes == -(-binary // 8) + 4 * (8 * 10 + 10)
 
 
+def test_unpacked_and_packed_answer_the_same(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
+    report = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=4, pack=False))
+    (unpacked,) = report.artifacts
+    assert not any(layer.packed for layer in unpacked.layers)
+    assert unpacked.size_bytes > 2 * unpacked.floor_bytes
+    answers = [saved_model.predict(load(path), PICTURES, 3) for path in (exported[0] / "net" / "1", unpacked.path)]
+    np.testing.assert_array_equal(*answers)
+
+
+def test_a_version_of_ones_own(model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "net" / "7").mkdir(parents=True)
+    options = ExportOptions(tflite=False, pictures=2, version=3)
+    (artifact,) = export_model(model_file, tmp_path, options).artifacts
+    assert artifact.path == str(tmp_path / "net" / "3")
+    content = (tmp_path / "net" / "3" / "saved_model.pb").read_bytes()
+    with pytest.raises(UsageError, match=r"net/3 exists already. The next free one: --version 8"):
+        export_model(model_file, tmp_path, options)
+    scratch = tmp_path / "scratch" / "net"
+    scratch.mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"net/7 exists already"):
+        publish([dataclasses.replace(artifact, path=str(scratch))], tmp_path, 7)  # it appeared during the export
+    assert (tmp_path / "net" / "3" / "saved_model.pb").read_bytes() == content
+
+
 def test_versions_count_up(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "net" / "7").mkdir(parents=True)
     report = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=4))
@@ -277,6 +337,13 @@ def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
         export_model(model_file, options=ExportOptions(tflite=False, savedmodel=False))
     with pytest.raises(UsageError, match="0 pictures"):
         export_model(model_file, options=ExportOptions(pictures=0))
+    with pytest.raises(UsageError, match="--no-pack concerns the SavedModel"):
+        ExportOptions(savedmodel=False, pack=False)
+    with pytest.raises(UsageError, match="--version concerns the SavedModel"):
+        ExportOptions(savedmodel=False, version=1)
+    for version in (0, -1, 2**63):
+        with pytest.raises(UsageError, match="from 1 to 9223372036854775807"):
+            ExportOptions(version=version)
     with pytest.raises(UsageError, match="is a file"):
         export_model(model_file, output=model_file)
     with pytest.raises(BopkitError):

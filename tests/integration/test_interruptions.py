@@ -198,3 +198,16 @@ def test_a_full_disk_while_exporting(option, whole_run, start, tmp_path):
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
     assert not list((tmp_path / "model" / "1").iterdir())
     assert_no_scratch(tmp_path)
+
+
+def test_a_kill_while_exporting_shows_no_half_version(whole_run, start, tmp_path):
+    shutil.copy(whole_run / "model.h5", tmp_path)
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    export = start("export", tmp_path / "model.h5", "--savedmodel")
+    while not list(tmp_path.glob(".bopkit-*/model/saved_model.pb")):
+        assert export.is_running()
+        time.sleep(0.01)
+    export.send_signal(signal.SIGKILL)
+    export.finished()
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
+    assert not list((tmp_path / "model" / "1").iterdir())

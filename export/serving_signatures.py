@@ -1,0 +1,123 @@
+"""What a TensorFlow Serving directory answers: the signatures around a network.
+
+Needs TensorFlow; imports it inside the functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bopkit.benchmark.metrics import TOP_K
+from bopkit.card import ModelCard
+from bopkit.data import get_preprocessing
+from bopkit.keras2 import import_tensorflow
+
+Tensor = Any  # TensorFlow is imported inside the functions
+Function = Any
+
+EXAMPLE_FEATURE = "image/encoded"
+"""Feature of a tf.Example that holds the encoded picture, as in TensorFlow's own ImageNet records."""
+
+CLASSIFY = "classify"
+"""The signature that the server's classify API calls: it must take `inputs`, and answer these two keys and no other."""
+
+UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
+"""What is wrong with a picture that cannot be prepared, by the input that brings it."""
+
+
+def make_signatures(predict_scores: Function, output_name: str, card: ModelCard | None) -> dict[str, Function]:
+    """The signatures of a network, by name; each takes any number N of pictures.
+
+    - `serving_default`: `images`, float32 [N, H, W, C], to `output_name`, float32 [N, classes].
+
+    And with a card that names the preprocessing:
+
+    - `predict_bytes`: `image_bytes`, string [N] of JPEG or PNG, to the same, and to the best `classes`, string [N, k],
+      with their `scores`, float32 [N, k].
+    - `predict_uint8`: `images`, uint8 [N, h, w, C] of any size, to what `predict_bytes` answers.
+    - `classify`: `inputs`, string [N] of tf.Example with the picture in `EXAMPLE_FEATURE`, to `classes` and `scores`.
+
+    A picture that cannot be read is an InvalidArgumentError that tells its place in the batch.
+
+    Args:
+        predict_scores: tf.function of `images` with an input signature.
+        output_name: Key of the scores, e.g. `probabilities`.
+        card: Names the preprocessing and the classes.
+    """
+    tf = import_tensorflow()
+
+    @tf.function(input_signature=predict_scores.input_signature)
+    def serving_default(images: Tensor) -> dict[str, Tensor]:
+        return {output_name: predict_scores(images)}
+
+    if card is None or not card.preprocessing:
+        return {"serving_default": serving_default}
+
+    (pictures,) = predict_scores.input_signature
+    input_shape = tuple(pictures.shape[1:])
+    # Each of these functions is stored once, however many signatures call it.
+    prepare_bytes = _prepare(card, input_shape, tf.TensorSpec([None], tf.string, name="image_bytes"))
+    prepare_uint8 = _prepare(card, input_shape, tf.TensorSpec([None, None, None, input_shape[2]], tf.uint8, "images"))
+    rank = _rank(card, predict_scores.get_concrete_function().structured_outputs)
+
+    @tf.function(input_signature=prepare_bytes.input_signature)
+    def predict_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
+        outputs = predict_scores(prepare_bytes(image_bytes))
+        return {output_name: outputs, **rank(outputs)}
+
+    @tf.function(input_signature=prepare_uint8.input_signature)
+    def predict_uint8(images: Tensor) -> dict[str, Tensor]:
+        outputs = predict_scores(prepare_uint8(images))
+        return {output_name: outputs, **rank(outputs)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classify(inputs: Tensor) -> dict[str, Tensor]:
+        example = tf.io.parse_example(inputs, {EXAMPLE_FEATURE: tf.io.FixedLenFeature([], tf.string)})
+        return rank(predict_scores(prepare_bytes(example[EXAMPLE_FEATURE])))
+
+    return {
+        "serving_default": serving_default,
+        "predict_bytes": predict_bytes,
+        "predict_uint8": predict_uint8,
+        CLASSIFY: classify,
+    }
+
+
+def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) -> Function:
+    """The tf.function from pictures as they are sent to the network's input, float32 [N, H, W, C]."""
+    tf = import_tensorflow()
+    evaluate = get_preprocessing(card.preprocessing, input_shape).evaluate  # type: ignore[arg-type]
+
+    @tf.function(input_signature=[pictures_spec])
+    def prepare(pictures: Tensor) -> Tensor:
+        # A decoder's error does not tell which picture it met. A dataset can leave out what fails, so that the places
+        # of the others show the gaps; it decodes on several threads too.
+        dataset = tf.data.Dataset.from_tensor_slices(pictures).enumerate()
+        dataset = dataset.map(
+            lambda place, picture: (place, evaluate(picture)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        ).ignore_errors()
+        # In front goes an empty picture: of a dataset without elements no batch can be had.
+        first = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(input_shape)))
+        count = tf.shape(pictures, tf.int64)[0]
+        places, images = first.concatenate(dataset).batch(count + 1).get_single_element()
+        wanted = tf.range(count)
+        unreadable = tf.sets.difference([wanted], [places[1:]]).values
+        listed = tf.strings.reduce_join(tf.strings.as_string(unreadable), separator=", ")
+        problem = tf.strings.join([f"{UNREADABLE[pictures_spec.name]} in picture ", listed, ", counted from 0"])
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(unreadable) == 0, [problem])]):
+            return tf.identity(images[1:])
+
+    return prepare
+
+
+def _rank(card: ModelCard, scores_spec: Any) -> Function:
+    """The tf.function from scores, float32 [N, classes], to the best `classes` and their `scores`."""
+    tf = import_tensorflow()
+
+    @tf.function(input_signature=[tf.TensorSpec(scores_spec.shape, tf.float32)])
+    def rank(outputs: Tensor) -> dict[str, Tensor]:
+        scores, indices = tf.math.top_k(outputs, min(TOP_K, outputs.shape[-1]))
+        classes = tf.gather(card.class_names, indices) if card.class_names else tf.strings.as_string(indices)
+        return {"classes": classes, "scores": scores}
+
+    return rank
