@@ -36,10 +36,13 @@ class Plan:
         validation_pictures: Pictures a validation.
         seed: Seeds weights, order and augmentation.
         precision: `float32` or `bfloat16`.
+        jit: Compile forward and backward pass with XLA.
+        deterministic: Ask for kernels that repeat bit for bit.
         accumulate: Parts that a replica's batch is split into.
         sync_batch_norm: Batch norm over the global batch.
         early_stop: Epochs without a better validation top-1 after which the run ends; None for never.
-        placement: Where it computes; decides nothing of the outcome but rounding, and batch norm's batch.
+        placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
+            are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
 
     architecture: Architecture
@@ -53,6 +56,8 @@ class Plan:
     validation_pictures: int
     seed: int
     precision: str
+    jit: bool
+    deterministic: bool
     accumulate: int
     sync_batch_norm: bool
     early_stop: int | None
@@ -83,6 +88,8 @@ class Plan:
             "validation_pictures": self.validation_pictures,
             "seed": self.seed,
             "precision": self.precision,
+            "jit": self.jit,
+            "deterministic": self.deterministic,
             "accumulate": self.accumulate,
             "sync_batch_norm": self.sync_batch_norm,
             "early_stop": self.early_stop,
@@ -130,14 +137,18 @@ def plan_run(
     strategy: str,
     precision: str | None,
     jit: bool,
+    deterministic: bool,
     accumulate: int,
     sync_batch_norm: bool,
     early_stop: int | None,
     limit_steps: int | None,
     seed: int,
+    computes: bool,
     progress: Progress,
 ) -> Plan:
     """Resolve the names of a request; arguments as for `train_model`. Names that need no TensorFlow come first.
+
+    With `computes=False` no device is chosen and no other worker is waited for: enough to look a finished run up.
 
     Raises:
         UsageError: A name or value is wrong.
@@ -157,7 +168,7 @@ def plan_run(
     settings = override(architecture.hparams(set_name), hparams)
     if preprocess_fn != "default":
         get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
-    placement = place(strategy, device)
+    placement = place(strategy, device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(precision, placement)
     _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm, jit)
     data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
@@ -178,6 +189,8 @@ def plan_run(
         validation_pictures=min(count, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else count,
         seed=seed,
         precision=precision,
+        jit=jit,
+        deterministic=deterministic,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
         early_stop=early_stop,
