@@ -43,7 +43,7 @@ def rows_of(run, kind="epoch"):
 
 def shown(run, tag, part="train"):
     """What TensorBoard shows of a run: steps and values."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
     everything = {"tensors": 0}
     events = EventAccumulator(str(run / "tensorboard" / part), everything).Reload().Tensors(tag)

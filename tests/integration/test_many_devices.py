@@ -65,13 +65,13 @@ def reference(tmp_path_factory):
     """The run on one device."""
     folder = tmp_path_factory.mktemp("one")
     command = [*TRAIN, "--strategy", "one", "--device", "cpu", "--output-dir", folder / "run"]
-    succeeded(ForkedBopkit(*command, output=folder / "said").finished())
+    succeeded(ForkedBopkit(*command, output=folder / "said").finished(timeout_s=180))
     return folder / "run"
 
 
 def test_two_mirrored_devices_train_as_one(reference, tmp_path):
     command = [*TRAIN, "--strategy", "mirrored", "--device", "cpu*2", "--output-dir", tmp_path / "run"]
-    result = ForkedBopkit(*command, output=tmp_path / "said").finished()
+    result = ForkedBopkit(*command, output=tmp_path / "said").finished(timeout_s=180)
     assert succeeded(result) == f"{tmp_path / 'run' / 'model.h5'}\n"
     assert "on mirrored, 2 CPU replicas" in result.stderr
     assert_equal_first_epochs(tmp_path / "run", reference)
