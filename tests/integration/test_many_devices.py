@@ -125,7 +125,7 @@ class Workers:
         """Kill one worker."""
         self._processes[index].kill()
 
-    def finished(self, index, timeout_s=120):
+    def finished(self, index, timeout_s=300):
         """The finished process of a worker, as `subprocess.run` returns it."""
         code = self._processes[index].wait(timeout_s)
         return subprocess.CompletedProcess([], code, *(path.read_text() for path in self._printed(index)))
