@@ -27,11 +27,12 @@ def gamma_schedule(hparams: HParams, steps_per_epoch: int) -> Any:
     )
 
 
-def hyper_values(optimizer: Any) -> dict[str, float]:
+def hyper_values(optimizer: Any, steps_back: int = 0) -> dict[str, float]:
     """The values of an optimizer's schedules at the step that comes next.
 
     Args:
         optimizer: What `make_optimizer` returned, or one of the optimizers in it.
+        steps_back: Of which step instead: 1 for the last one that was trained.
 
     Returns:
         `gamma`, `threshold`, `sigma`, `alpha` and `learning_rate`, as far as the optimizer has them.
@@ -42,6 +43,6 @@ def hyper_values(optimizer: Any) -> dict[str, float]:
         for name in HYPER_NAMES:
             if name in inner._hyper:
                 hyper = inner._get_hyper(name)
-                value = hyper(inner.iterations) if isinstance(hyper, schedule) else hyper
+                value = hyper(inner.iterations - steps_back) if isinstance(hyper, schedule) else hyper
                 values[name] = float(value if isinstance(value, (int, float)) else value.numpy())  # mirrored ones too
     return values

@@ -1,20 +1,43 @@
 """Checkpoints of a run: each a folder that appears whole, by a rename, and is read whole before it is trusted.
 
-checkpoints/00000150/state.index, state.data-00000-of-00001: the state after 150 steps.
+checkpoints/epoch0003-step000150/state.index, state.data-00000-of-00001: three epochs are finished, and 150 steps of
+the fourth are trained.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bopkit import files
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
+
+
+class Place(NamedTuple):
+    """Where a run is. The end of an epoch before its validation is another place than the start of the next one.
+
+    Attributes:
+        epoch: Epochs that are finished: trained, validated, and with a row.
+        step: Steps of the next one that are trained.
+    """
+
+    epoch: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"epoch{self.epoch:04d}-step{self.step:06d}"
+
+
+def list_places(folder: Path) -> list[Place]:
+    """The places that a folder has checkpoints of, in order; none where there is no such folder."""
+    names = (re.fullmatch(r"epoch(\d+)-step(\d+)", path.name) for path in folder.glob("epoch*") if path.is_dir())
+    return sorted(Place(int(name[1]), int(name[2])) for name in names if name)
 
 
 class Checkpoints:
@@ -33,9 +56,12 @@ class Checkpoints:
         self._state = state
         self._keep = keep
         self._writes = writes
+        self._newest_whole: Place | None = None
 
-    def save(self, step: int) -> None:
-        """Write the state after `step` steps, then drop the oldest ones; on a failure all old ones are still there."""
+    def save(self, place: Place) -> None:
+        """Write the state at a place, then drop the oldest ones; on a failure all old ones are still there."""
+        if place == self._newest_whole:  # a run that was stopped in a validation, twice: nothing has changed
+            return
         with contextlib.ExitStack() as stack:
             if self._writes:
                 scratch = stack.enter_context(files.scratch_directory(self.folder))
@@ -43,52 +69,54 @@ class Checkpoints:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             (scratch / "new").mkdir()
             self._state.write(str(scratch / "new" / "state"))
-            if not self._writes:
-                return
-            files.sync(scratch / "new")
-            target = self.folder / f"{step:08d}"
-            if target.exists():  # the same state: a run that stopped in a validation, twice
-                target.rename(scratch / "old")
-            (scratch / "new").rename(target)
-        # Newer ones are damaged, a resumed run fell back from them: they must not push out what is whole.
-        newer = [other for other in self.steps() if other > step]
-        older = [other for other in self.steps() if other <= step]
-        for dropped in (*newer, *older[: -self._keep]):
-            shutil.rmtree(self.folder / f"{dropped:08d}", ignore_errors=True)
+            if self._writes:
+                files.sync(scratch / "new")
+                target = self.folder / str(place)
+                if target.exists():  # damaged: what is whole is restored, and a run that goes on from it is past it
+                    target.rename(scratch / "damaged")
+                (scratch / "new").rename(target)
+                self._drop_others(place)
+        self._newest_whole = place
 
-    def steps(self) -> list[int]:
-        """Steps after which there is a checkpoint, in order."""
-        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit() and path.is_dir())
+    def _drop_others(self, newest: Place) -> None:
+        """Remove all but the newest ones."""
+        places = list_places(self.folder)
+        # Later ones are damaged, a resumed run fell back from them: they must not push out what is whole.
+        later = [place for place in places if place > newest]
+        earlier = [place for place in places if place <= newest]
+        for dropped in (*later, *earlier[: -self._keep]):
+            shutil.rmtree(self.folder / str(dropped), ignore_errors=True)
 
-    def restore(self, say: Progress) -> int:
+    def restore(self, say: Progress) -> Place | None:
         """Restore the newest checkpoint that is whole.
 
         Args:
             say: Called with a warning for each damaged one.
 
         Returns:
-            The steps that were trained; 0 if there is no checkpoint.
+            Its place; None if there is no checkpoint.
 
         Raises:
             BopkitError: There are some, and all are damaged.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            reason = self._restore(step)
+        places = list_places(self.folder)
+        for place in reversed(places):
+            reason = self._restore(place)
             if reason is None:
-                return step
-            say(f"warning: checkpoint {self.folder / f'{step:08d}'} is damaged ({reason}); trying the one before")
-        if steps:
+                self._newest_whole = place
+                return place
+            say(f"warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
+        if places:
             raise BopkitError(
                 f"Every checkpoint in {self.folder} is damaged.",
                 "Restore them from a copy, or name another --output-dir to start anew.",
             )
-        return 0
+        return None
 
-    def _restore(self, step: int) -> str | None:
+    def _restore(self, place: Place) -> str | None:
         """Restore one checkpoint after reading all of it, so that damage surfaces now; says what is wrong with it."""
         tf = import_tensorflow()
-        path = str(self.folder / f"{step:08d}" / "state")
+        path = str(self.folder / str(place) / "state")
         try:
             reader = tf.train.load_checkpoint(path)
             for name in reader.get_variable_to_shape_map():

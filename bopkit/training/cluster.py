@@ -56,23 +56,46 @@ def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
 
 
 def _from_tf_config(text: str) -> Cluster | None:
-    hint = 'Write for instance {"cluster": {"worker": ["a:12345", "b:12345"]}, "task": {"type": "worker", "index": 0}}.'
     try:
         config = json.loads(text)
-        groups = config.get("cluster", {})
-        workers = tuple(str(worker) for kind in ("chief", "worker") for worker in groups.get(kind, []))
-        task = config.get("task", {})
-        index = int(task.get("index", 0)) + (len(groups.get("chief", [])) if task.get("type") == "worker" else 0)
+        groups, task = dict(config.get("cluster", {})), dict(config.get("task", {}))
     except (ValueError, AttributeError, TypeError) as error:
-        raise UsageError("TF_CONFIG is no JSON object with `cluster` and `task`.", hint) from error
+        raise _wrong_tf_config("is no JSON object with `cluster` and `task`") from error
+    kind = str(task.get("type", "worker"))
+    others = {*groups, kind} - {"chief", "worker"}
+    if others:
+        raise _wrong_tf_config(f"names {', '.join(sorted(others))}; bopkit has workers only")
+    tasks = {each: _addresses(groups, each) for each in ("chief", "worker")}
+    workers = (*tasks["chief"], *tasks["worker"])  # the chief is worker 0, wherever it is written
     if not workers:
         return None
-    others = set(groups) - {"chief", "worker"}
-    if others or task.get("type", "worker") not in ("chief", "worker"):
-        raise UsageError(f"TF_CONFIG names {', '.join(sorted(others)) or task['type']}; bopkit has workers only.", hint)
-    if not 0 <= index < len(workers):
-        raise UsageError(f"TF_CONFIG's task index is {index}, with {len(workers)} workers.", hint)
-    return Cluster(workers, index)
+    if len(set(workers)) < len(workers):
+        raise _wrong_tf_config(f"names {max(workers, key=workers.count)} twice")
+    if len(workers) > 1 and ("index" not in task or (tasks["chief"] and "type" not in task)):
+        raise _wrong_tf_config(f"does not say which of {len(workers)} workers this is")
+    group = tasks[kind]
+    index = str(task.get("index", 0))
+    if not index.isdecimal() or int(index) >= len(group):
+        raise _wrong_tf_config(f"gives {kind} the task index {index}, with {len(group)} of that type")
+    return Cluster(workers, workers.index(group[int(index)]))
+
+
+def _addresses(groups: dict[str, Any], kind: str) -> list[str]:
+    """The host:port of each task of one type."""
+    addresses = groups.get(kind, [])
+    if not isinstance(addresses, list):
+        raise _wrong_tf_config(f"has {json.dumps(addresses)} for {kind}, which is no list of host:port")
+    for address in addresses:
+        if not isinstance(address, str) or not re.fullmatch(r"\S+:\d{1,5}", address):
+            raise _wrong_tf_config(f"has {json.dumps(address)} for a {kind}, which is no host:port")
+    return addresses
+
+
+def _wrong_tf_config(what: str) -> UsageError:
+    return UsageError(
+        f"TF_CONFIG {what}.",
+        'Write for instance {"cluster": {"worker": ["a:12345", "b:12345"]}, "task": {"type": "worker", "index": 0}}.',
+    )
 
 
 def _from_slurm(environment: Mapping[str, str]) -> Cluster:

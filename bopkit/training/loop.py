@@ -1,7 +1,7 @@
 """The loop of a run: steps, validations, rows, checkpoints, and the reasons to stop.
 
-Where a run is, is its position: epochs that are finished and steps of the next one that are trained. A checkpoint
-holds it with the epoch's sums so far, so that a run that goes on in the middle of an epoch writes the same rows.
+A checkpoint holds the run's place and the epoch's sums so far, so that a run that goes on in the middle of an epoch
+writes the same rows.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from bopkit.data import evaluation_batches, readable, reading, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
 from bopkit.progress import Progress
-from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.checkpoints import Checkpoints, Place
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan
@@ -25,6 +25,11 @@ from bopkit.training.record import Recorder
 from bopkit.training.run_directory import RunDirectory
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop import StopRequest
+
+T = TypeVar("T")
+
+VALIDATION_ROUND_S = 10.0
+"""Seconds between two times in a validation that several workers tell each other whether to stop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +42,6 @@ class LoopOptions:
         checkpoint_every_s: Seconds between two checkpoints inside an epoch.
         keep: Checkpoints to keep.
         log_every: Steps between two rows with flips.
-        jit: Compile with XLA.
-        deterministic: Ask for kernels that repeat bit for bit.
         on_epoch: Called with each epoch's row when it is on the disk.
         live_bar: Draw a progress bar on stderr.
     """
@@ -48,8 +51,6 @@ class LoopOptions:
     checkpoint_every_s: float
     keep: int
     log_every: int
-    jit: bool
-    deterministic: bool
     on_epoch: Callable[[dict[str, Any]], None] | None
     live_bar: bool
 
@@ -63,15 +64,15 @@ class Position:
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.sums = tf.Variable([0.0] * 4, dtype=tf.float64, trainable=False)
 
-    def set(self, epoch: int, step: int, sums: Sums) -> None:
-        """Remember a place: epochs that are finished, steps of the next, their sums."""
-        self.epoch.assign(epoch)
-        self.step.assign(step)
+    def set(self, place: Place, sums: Sums) -> None:
+        """Remember a place, and the sums of the steps that are trained of its unfinished epoch."""
+        self.epoch.assign(place.epoch)
+        self.step.assign(place.step)
         self.sums.assign(dataclasses.astuple(sums))
 
-    def read(self) -> tuple[int, int, Sums]:
-        """Epochs that are finished, steps of the next, their sums."""
-        return int(self.epoch), int(self.step), Sums(*self.sums.numpy().tolist())
+    def read(self) -> tuple[Place, Sums]:
+        """What was remembered."""
+        return Place(int(self.epoch), int(self.step)), Sums(*self.sums.numpy().tolist())
 
 
 class Loop:
@@ -115,17 +116,23 @@ class Loop:
             optimizer,
             strategy,
             accumulate=plan.accumulate,
-            jit=options.jit,
+            jit=plan.jit,
             finish=plan.preprocessing.finish,
         )
+        weights = network.trainable_variables
+        self._weights_are_finite = import_tensorflow().function(lambda: _all_finite(weights))
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         self._stop = StopRequest()
         self._saved_at = time.monotonic()
-        epoch, step, self._sums = position.read()
-        rows = [row for row in run.metrics() if row["epoch"] <= epoch + 1]
-        self._history = [row["val_top1"] for row in rows if row["kind"] == "epoch" and row["epoch"] <= epoch]
-        self._flip_ratios = [row["flip_ratio"] for row in rows if row["kind"] == "step" and row["epoch"] == epoch + 1]
+        (epoch, step), self._sums = position.read()
+        trained_steps = epoch * plan.steps_per_epoch + step
+        rows = run.metrics()
+        self._epochs = [row for row in rows if row["kind"] == "epoch" and row["epoch"] <= epoch]
+        measured = [row for row in rows if row["kind"] == "step" and row["epoch"] == epoch + 1]
+        measured = [row for row in measured if row["step"] <= trained_steps]
+        self._flip_ratios = [row["flip_ratio"] for row in measured]
+        self._images_per_second = measured[-1]["images_per_second"] if measured else 0.0
         self._training = self._distributed(
             training_batches(
                 plan.data,
@@ -156,24 +163,27 @@ class Loop:
             )
         )
         is_chief = plan.placement.is_chief
-        self._recorder = Recorder(run, options.tensorboard) if is_chief else None
+        self._recorder = Recorder(run, options.tensorboard, trained_steps) if is_chief else None
         self._display = TrainingDisplay(
             plan.hparams.epochs,
             plan.steps_per_epoch,
             plan.hparams.batch_size,
-            epoch * plan.steps_per_epoch + step,
+            trained_steps,
             progress if is_chief else lambda line: None,
             options.live_bar and is_chief,
         )
 
-    def run(self) -> None:
+    def run(self) -> list[dict[str, Any]]:
         """Train until the last epoch, or until early stopping, Ctrl-C or SIGTERM.
 
+        Returns:
+            The rows of all epochs, those before a resume included: also on a worker that writes none.
+
         Raises:
-            BopkitError: The loss is not finite.
+            BopkitError: A loss or a weight is not finite.
             KeyboardInterrupt, SystemExit: After a checkpoint.
         """
-        epoch, step, _ = self._position.read()
+        (epoch, step), _ = self._position.read()
         batches = iter(self._training)
         try:
             with self._stop:
@@ -184,6 +194,7 @@ class Loop:
             self._display.stop()
             if self._recorder:
                 self._recorder.close()
+        return self._epochs
 
     def _one_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train what is left of an epoch, validate, write its row, then its checkpoint."""
@@ -191,31 +202,55 @@ class Loop:
         began = time.perf_counter()
         self._train_epoch(epoch, first_step, batches)
         trained_s = time.perf_counter() - began
-        batches_here = readable(self._validation, plan.data, plan.validation_split)
-        here = self._step.evaluate(batches_here, stop=self._may_break_off)
-        validation = sum((Sums(*values) for values in plan.placement.gather(dataclasses.astuple(here))), Sums())
-        if self._may_break_off():
-            self._leave(epoch, plan.steps_per_epoch)
+        validation = self._validate(epoch)
+        self._check_weights(epoch, plan.steps_per_epoch)
+        if first_step < plan.steps_per_epoch:  # else the last measured step's has to do
+            trained = plan.steps_per_epoch - first_step
+            self._images_per_second = trained * plan.hparams.batch_size / trained_s
         row: dict[str, Any] = {
+            "kind": "epoch",
             "step": (epoch + 1) * plan.steps_per_epoch,
             "epoch": epoch + 1,
             **self._sums.means(plan.classes),
             **validation.means(plan.classes, "val_"),
             "flip_ratio": sum(self._flip_ratios) / max(len(self._flip_ratios), 1),
-            "images_per_second": (plan.steps_per_epoch - first_step) * plan.hparams.batch_size / trained_s,
+            "images_per_second": self._images_per_second,
             "epoch_seconds": time.perf_counter() - began,
-            **hyper_values(self._optimizer),
+            **hyper_values(self._optimizer, steps_back=1),
         }
-        if plan.has_validation_pictures and row["val_top1"] > max(self._history, default=-1.0):
+        if plan.has_validation_pictures and row["val_top1"] > max(self._history(), default=-1.0):
             self._save_best(row)
-        self._history.append(row["val_top1"])
+        self._epochs.append(row)
         if self._recorder:
-            row = self._recorder.epoch(row)
+            self._recorder.epoch(row)
         self._sums, self._flip_ratios = Sums(), []
-        self._save(epoch + 1, 0)
+        self._save(Place(epoch + 1, 0))
+        if self._recorder:
+            self._recorder.show_epoch(row)
         self._display.epoch_end(row)
         if self._options.on_epoch:
             self._options.on_epoch(row)
+
+    def _validate(self, epoch: int) -> Sums:
+        """Validate on all workers; they have different numbers of batches, and know of no other's end or signal.
+
+        Raises:
+            BopkitError: The loss is not finite.
+        """
+        batches = readable(self._validation, self._plan.data, self._plan.validation_split)
+        sums, is_over = Sums(), False
+        while not is_over:
+            here = self._step.evaluate(_for_a_while(batches, VALIDATION_ROUND_S), stop=lambda: bool(self._stop))
+            told = self._plan.placement.gather([*dataclasses.astuple(here), float(bool(self._stop))])
+            if any(stop for *_, stop in told):
+                self._leave(epoch, self._plan.steps_per_epoch)
+            of_all = sum((Sums(*values) for *values, _ in told), Sums())
+            sums += of_all
+            is_over = of_all.pictures == 0
+        if not math.isfinite(sums.loss):
+            after = f"after step {self._plan.steps_per_epoch} of epoch {epoch + 1}"
+            raise _diverged(f"The validation loss is {sums.loss / sums.pictures} {after}.")
+        return sums
 
     def _train_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train the steps that are left of an epoch; the figures of a step are read while the next one is computed."""
@@ -246,7 +281,8 @@ class Loop:
             if stop:
                 self._leave(epoch, step)
             if save:
-                self._save(epoch, step)
+                self._check_weights(epoch, step)
+                self._save(Place(epoch, step))
 
     def _read(self, result: StepResult | None, epoch: int, step: int) -> tuple[bool, bool]:
         """Add up a step's figures; says whether any worker wants a checkpoint, and whether any has to stop.
@@ -258,36 +294,46 @@ class Loop:
             return False, False
         sums, (save, stop) = result.read()
         if not math.isfinite(sums.loss):
-            raise BopkitError(
-                f"The loss is {sums.loss / sums.pictures} at step {step} of epoch {epoch + 1}.",
-                "Lower it with `--hparams learning_rate=`, or start anew from another --seed.",
-            )
+            raise _diverged(f"The loss is {sums.loss / sums.pictures} at step {step} of epoch {epoch + 1}.")
         self._sums += sums
         return save, stop
+
+    def _check_weights(self, epoch: int, step: int) -> None:
+        """Never keep weights that are no numbers: the sign of one hides it from all later layers, and from the loss.
+
+        Raises:
+            BopkitError: A weight is not finite.
+        """
+        if not self._weights_are_finite():
+            raise _diverged(f"A weight is not finite after step {step} of epoch {epoch + 1}.")
 
     def _measure(self, epoch: int, step: int, images_per_second: float) -> None:
         """Write the row of a measured step."""
         layers = self._flips.after_step()
         self._flip_ratios.append(flip_ratio(layers))
+        self._images_per_second = images_per_second
         if self._recorder:
             row = {
                 "step": epoch * self._plan.steps_per_epoch + step,
                 "epoch": epoch + 1,
                 **self._sums.means(self._plan.classes),
                 "images_per_second": images_per_second,
-                **hyper_values(self._optimizer),
+                **hyper_values(self._optimizer, steps_back=1),
             }
             self._recorder.step(row, layers)
 
-    def _save(self, epoch: int, step: int) -> None:
-        """Write a checkpoint; every worker takes part."""
-        self._position.set(epoch, step, self._sums)
-        self._checkpoints.save(epoch * self._plan.steps_per_epoch + step)
+    def _save(self, place: Place) -> None:
+        """Write a checkpoint, after the rows that it has behind it; every worker takes part."""
+        if self._recorder:
+            self._run.sync_metrics()
+        self._position.set(place, self._sums)
+        self._checkpoints.save(place)
         self._saved_at = time.monotonic()
 
     def _leave(self, epoch: int, step: int) -> None:
         """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
-        self._save(epoch, step)
+        self._check_weights(epoch, step)
+        self._save(Place(epoch, step))
         self._progress(f"stopping after step {step} of epoch {epoch + 1}; the same command goes on from there")
         self._stop.leave()
 
@@ -302,11 +348,36 @@ class Loop:
 
     def _is_exhausted(self) -> bool:
         """Whether the last epochs brought no better validation top-1."""
-        if self._plan.early_stop is None or not self._history:
+        history = self._history()
+        if self._plan.early_stop is None or not history:
             return False
-        since_best = len(self._history) - 1 - self._history.index(max(self._history))
-        return since_best >= self._plan.early_stop
+        return len(history) - 1 - history.index(max(history)) >= self._plan.early_stop
+
+    def _history(self) -> list[float]:
+        """Validation top-1 of each epoch."""
+        return [row["val_top1"] for row in self._epochs]
 
     def _distributed(self, batches: Any) -> Any:
         """Batches of this worker, one for each of its replicas at a time, prefetched to their devices."""
         return self._plan.placement.strategy.distribute_datasets_from_function(lambda context: batches)
+
+
+def _for_a_while(items: Iterator[T], seconds: float) -> Iterator[T]:
+    """Items until the time is over, at least one; the others stay in the iterator."""
+    deadline_s = time.monotonic() + seconds
+    for item in items:
+        yield item
+        if time.monotonic() >= deadline_s:
+            return
+
+
+def _diverged(what: str) -> BopkitError:
+    """The error for a run that training has ruined: other settings make it another run."""
+    return BopkitError(
+        what, "Start anew with another --output-dir, and a lower `--hparams learning_rate=` or another --seed."
+    )
+
+
+def _all_finite(variables: list[Any]) -> Any:
+    tf = import_tensorflow()
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])

@@ -37,10 +37,13 @@ class Plan:
         seed: Seeds weights, order and augmentation.
         precision: `float32` or `bfloat16`.
         precision_reason: Why that one, in words.
+        jit: Compile forward and backward pass with XLA.
+        deterministic: Ask for kernels that repeat bit for bit.
         accumulate: Parts that a replica's batch is split into.
         sync_batch_norm: Batch norm over the global batch.
         early_stop: Epochs without a better validation top-1 after which the run ends; None for never.
-        placement: Where it computes; decides nothing of the outcome but rounding, and batch norm's batch.
+        placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
+            are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
 
     architecture: Architecture
@@ -55,6 +58,8 @@ class Plan:
     seed: int
     precision: str
     precision_reason: str
+    jit: bool
+    deterministic: bool
     accumulate: int
     sync_batch_norm: bool
     early_stop: int | None
@@ -85,6 +90,8 @@ class Plan:
             "validation_pictures": self.validation_pictures,
             "seed": self.seed,
             "precision": self.precision,
+            "jit": self.jit,
+            "deterministic": self.deterministic,
             "accumulate": self.accumulate,
             "sync_batch_norm": self.sync_batch_norm,
             "early_stop": self.early_stop,
@@ -132,14 +139,18 @@ def plan_run(
     strategy: str,
     precision: str | None,
     jit: bool,
+    deterministic: bool,
     accumulate: int,
     sync_batch_norm: bool,
     early_stop: int | None,
     limit_steps: int | None,
     seed: int,
+    computes: bool,
     progress: Progress,
 ) -> Plan:
     """Resolve the names of a request; arguments as for `train_model`. Names that need no TensorFlow come first.
+
+    With `computes=False` no device is chosen and no other worker is waited for: enough to look a finished run up.
 
     Raises:
         UsageError: A name or value is wrong.
@@ -159,7 +170,7 @@ def plan_run(
     settings = override(architecture.hparams(set_name), hparams)
     if preprocess_fn != "default":
         get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
-    placement = place(strategy, device)
+    placement = place(strategy, device) if computes else Placement(strategy=None, name="one")
     chosen = choose_precision(precision, placement)
     _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm, jit)
     data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
@@ -181,6 +192,8 @@ def plan_run(
         seed=seed,
         precision=chosen.name,
         precision_reason=chosen.reason,
+        jit=jit,
+        deterministic=deterministic,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
         early_stop=early_stop,

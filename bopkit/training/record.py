@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,14 +17,16 @@ class Recorder:
     Args:
         run: The run directory.
         tensorboard: Write TensorBoard logs too: `train/` and `validation/`.
+        trained_steps: Steps that are already trained: what TensorBoard shows of later ones is going to be replaced.
     """
 
-    def __init__(self, run: RunDirectory, tensorboard: bool):
+    def __init__(self, run: RunDirectory, tensorboard: bool, trained_steps: int):
         self._run = run
         self._writers: dict[str, Any] = {}
         if tensorboard:
             create = import_tensorflow().summary.create_file_writer
             self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
+            self._drop_from(trained_steps + 1)
 
     def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> dict[str, Any]:
         """Write the row of a measured step, with the flips of each layer; returns it."""
@@ -40,23 +43,34 @@ class Recorder:
         self._write("train", scalars, whole["step"])
         return whole
 
-    def epoch(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the row of a finished epoch; returns it."""
-        whole = {"kind": "epoch", **row}
-        self._run.append_metrics(whole)
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Write the row of a finished epoch."""
+        self._run.append_metrics(row)
+
+    def show_epoch(self, row: Mapping[str, Any]) -> None:
+        """Show an epoch in TensorBoard, which cannot take it back: call it when the epoch's checkpoint is written."""
         figures = {name: value for name, value in row.items() if isinstance(value, float)}
         for prefix, writer in (("", "train"), ("val_", "validation")):
             names = ("loss", "top1", "top5")
             scalars = {f"epoch_{name}": figures[prefix + name] for name in names if prefix + name in figures}
-            self._write(writer, scalars, whole["epoch"])
+            self._write(writer, scalars, row["epoch"])
         for each in self._writers.values():
             each.flush()
-        return whole
 
     def close(self) -> None:
         """Write out what is still held back."""
         for writer in self._writers.values():
             writer.close()
+
+    def _drop_from(self, step: int) -> None:
+        """Tell TensorBoard to forget the steps from `step` on: a killed process may have trained them before us."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        start = Event(step=step, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START))
+        # The only way to write an event that is no summary leads through the writer's handle.
+        import_tensorflow().raw_ops.ImportEvent(
+            writer=self._writers["train"]._resource, event=start.SerializeToString()
+        )
 
     def _write(self, name: str, scalars: Mapping[str, float], step: int) -> None:
         if name not in self._writers:

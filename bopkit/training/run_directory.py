@@ -3,7 +3,7 @@
 config.json        what was asked for, resolved; a run is resumed only with the same config
 environment.json   versions, machine and devices of the last start
 metrics.jsonl      one JSON object a line: "kind": "step" every N steps, "kind": "epoch" at the end of each epoch
-checkpoints/       network, optimizer and position, after every epoch and every few minutes
+checkpoints/       network, optimizer and place, after every epoch and every few minutes
 tensorboard/       logs
 lock               held by the process that is training
 model.h5           the best network by validation top-1 where pictures are kept for that, else the last
@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from typing import IO, Any, Literal
 
 from bopkit import files
 from bopkit.errors import BopkitError, UsageError
+from bopkit.training.checkpoints import Place, list_places
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -55,7 +57,7 @@ class RunDirectory:
         self._lock: IO[str] | None = None
         config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
         if self._config_file.exists():
-            if writes:
+            if writes and not self.is_finished:  # a finished run may be in a folder that is read-only
                 self._hold_lock()
             try:
                 self._continue_with(config, writes)
@@ -106,7 +108,7 @@ class RunDirectory:
         before = read_config(self.path)
         if before == config:
             return
-        if self.is_finished or self.metrics() or any(self.checkpoints.glob("[0-9]*")):
+        if self.is_finished or self.metrics() or list_places(self.checkpoints):
             _refuse_other_run(self.path, before, config)
         if writes:
             files.write_json(self._config_file, config)
@@ -114,7 +116,7 @@ class RunDirectory:
     @property
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
-        return self.last_model_file.exists()
+        return is_finished(self.path)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keep versions, machine and devices beside the results."""
@@ -124,6 +126,12 @@ class RunDirectory:
         """Add a row."""
         with open(self._metrics_file, "a") as out:
             out.write(json.dumps(row) + "\n")
+
+    def sync_metrics(self) -> None:
+        """Make sure that the rows are on the disk, also if the machine crashes."""
+        if self._metrics_file.exists():
+            with open(self._metrics_file, "r+b") as written:
+                os.fsync(written.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows.
@@ -137,25 +145,24 @@ class RunDirectory:
         """The rows of all finished epochs."""
         return [row for row in self.metrics() if row["kind"] == "epoch"]
 
-    def last_epoch(self) -> dict[str, Any]:
-        """The row of the last epoch.
+    def check_epochs(self, epochs: int) -> None:
+        """Make sure that there is one row for each of the first epochs.
 
         Raises:
-            BopkitError: There is none, or the file is damaged.
+            BopkitError: There is not, or the file is damaged.
         """
-        rows = self.epochs()
-        if not rows:
-            raise BopkitError(f"{self._metrics_file} is missing or empty.", "Restore it from a copy.")
-        return rows[-1]
+        found = [row["epoch"] for row in self.epochs() if row["epoch"] <= epochs]
+        if found != list(range(1, epochs + 1)):
+            raise BopkitError(
+                f"{self._metrics_file} has rows of the epochs {found}, and {epochs} are trained."
+                if found
+                else f"{self._metrics_file} is missing or empty, and {epochs} epochs are trained.",
+                "Restore it from a copy, or name another --output-dir to start anew.",
+            )
 
-    def keep_metrics_until(self, epoch: int, step: int) -> None:
-        """Drop what is going to be trained again; a crash may have come between a row and its checkpoint.
-
-        Args:
-            epoch: Epochs that are finished.
-            step: Steps that are trained.
-        """
-        last = {"epoch": epoch, "step": step}
+    def keep_metrics_until(self, place: Place, steps_per_epoch: int) -> None:
+        """Drop what is going to be trained again; a crash may have come between a row and its checkpoint."""
+        last = {"epoch": place.epoch, "step": place.epoch * steps_per_epoch + place.step}
         kept = [row for row in self.metrics() if row[row["kind"]] <= last[row["kind"]]]
         files.write_bytes(self._metrics_file, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
@@ -183,9 +190,14 @@ def is_run(path: Path) -> bool:
     return (path / CONFIG_FILE).is_file()
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the run in a folder came to its end."""
+    return (path / LAST_MODEL_FILE).exists()
+
+
 def run_state(path: Path) -> Literal["finished", "running", "stopped"]:
     """Whether a run came to its end, is being trained by a process of this machine, or waits to be resumed."""
-    if (path / LAST_MODEL_FILE).exists():
+    if is_finished(path):
         return "finished"
     import fcntl
 

@@ -2,36 +2,42 @@
 
 Resume rules, for the same command with the same --output-dir:
 1. The folder must hold the same config; another run in it is an error.
-2. A finished run is left as it is.
+2. A finished run is left as it is: it is only looked up, without a lock, a device or another worker.
 3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and position.
 4. A damaged checkpoint is skipped for the one before, with a warning. If all are damaged, or rows tell of epochs and
-   there is no checkpoint, that is an error, never a silent start from epoch 0.
+   there is no checkpoint, or a checkpoint of epochs without rows, that is an error, never a silent start from epoch 0.
    A run that broke off before its first checkpoint has nothing to lose: it may start with other settings.
 5. Order and augmentation depend on seed and position, so that the rest is what it would have been without the break.
-6. Each of several workers restores the same checkpoint; only the chief writes.
+6. Each of several workers has the same settings and restores the same checkpoint; only the chief writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import tempfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bopkit.artifact import read_card
+from bopkit.data import evaluation_batches, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
-from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.checkpoints import Checkpoints, Place
 from bopkit.training.cluster import WorkerLost
-from bopkit.training.devices import describe_environment
+from bopkit.training.devices import Placement, describe_environment
 from bopkit.training.loop import Loop, LoopOptions, Position
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
-from bopkit.training.plan import Plan, plan_run
-from bopkit.training.run_directory import RunDirectory, is_run, new_run_path, read_config
+from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan, plan_run
+from bopkit.training.run_directory import RunDirectory, is_finished, is_run, new_run_path, read_config
+from bopkit.training.step import TrainStep
 
 DRY_RUN_STEPS = 2
 
@@ -44,7 +50,8 @@ class TrainResult:
         output_dir: The run directory; None for a dry run.
         model_file: The trained network: the best by validation top-1 where pictures are kept for that, else the
             last; None for a dry run.
-        metrics: The row of the epoch that it is of, as in metrics.jsonl.
+        metrics: The row of the epoch that it is of, as in metrics.jsonl, but with the validation accuracy of the
+            model file, as its card has it: that of the float32 network, also where bfloat16 was trained.
         validation_split: The split that its validation figures are of.
         validation_pictures: Number of its pictures that they are of.
         resumed_after_epochs: Epochs that were trained before this call.
@@ -109,10 +116,11 @@ def train_model(
         strategy: `auto` (every GPU, every worker), `one`, `mirrored`, `multiworker` or `tpu`.
         precision: `float32`, or `bfloat16` for layers that compute in it; None for what the run began with, else
             bfloat16 where the device multiplies it.
-        jit: Compile forward and backward pass with XLA.
+        jit: Compile forward and backward pass with XLA; a run is resumed only with the same value.
         accumulate: Parts that a batch is split into, for batches that do not fit into memory; Bop steps once a batch.
         sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
-        deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower.
+        deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower. A
+            run is resumed only with the same value.
         seed: Seeds weights, order and augmentation.
         checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
         keep: Checkpoints to keep.
@@ -129,13 +137,17 @@ def train_model(
 
     Raises:
         UsageError: A name or value is wrong.
-        BopkitError: Missing data, a damaged checkpoint, a loss that is not finite.
+        BopkitError: Missing data, a damaged checkpoint, a loss or a weight that is not finite.
     """
     progress = progress or silent
-    if checkpoint_every_minutes <= 0 or keep < 1 or log_every < 1:
-        raise UsageError("Minutes between checkpoints, checkpoints to keep and steps between rows are positive.")
-    if precision is None and output_dir and is_run(Path(output_dir)):
-        precision = read_config(Path(output_dir)).get("precision")
+    if not checkpoint_every_minutes > 0:  # also NaN
+        raise UsageError(f"checkpoint_every_minutes is {checkpoint_every_minutes}.", "Use a number above 0.")
+    for name, count in (("keep", keep), ("log_every", log_every)):
+        if count < 1:
+            raise UsageError(f"{name} is {count}.", "Use a number from 1.")
+    before = Path(output_dir) if output_dir and is_run(Path(output_dir)) else None
+    if precision is None and before:
+        precision = read_config(before).get("precision")
     plan = plan_run(
         model,
         dataset,
@@ -149,11 +161,13 @@ def train_model(
         strategy=strategy,
         precision=precision,
         jit=jit,
+        deterministic=deterministic,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
         early_stop=early_stop,
         limit_steps=limit_steps,
         seed=seed,
+        computes=dry_run or before is None or not is_finished(before),
         progress=progress,
     )
     options = LoopOptions(
@@ -162,22 +176,50 @@ def train_model(
         checkpoint_every_s=60 * checkpoint_every_minutes,
         keep=keep,
         log_every=log_every,
-        jit=jit,
-        deterministic=deterministic,
         on_epoch=on_epoch,
         live_bar=live_bar,
     )
-    if dry_run:
-        plan = plan.shortened(DRY_RUN_STEPS)
-        with tempfile.TemporaryDirectory() as scratch:
-            result = _run(plan, RunDirectory(Path(scratch) / "run", plan.config()), options, progress)
-        return dataclasses.replace(result, output_dir=None, model_file=None)
-    run = RunDirectory(_choose_path(plan, output_prefix, output_dir), plan.config(), writes=plan.placement.is_chief)
-    progress(f"run directory {run.path}")
+    with _noticing_lost_workers(plan.placement):
+        _check_same_settings(plan)
+        if dry_run:
+            plan = plan.shortened(DRY_RUN_STEPS)
+            with tempfile.TemporaryDirectory() as scratch:  # each worker has its own
+                result = _run(plan, RunDirectory(Path(scratch) / "run", plan.config()), options, progress)
+            return dataclasses.replace(result, output_dir=None, model_file=None)
+        path = _choose_path(plan, output_prefix, output_dir)
+        with contextlib.closing(RunDirectory(path, plan.config(), writes=plan.placement.is_chief)) as run:
+            progress(f"run directory {run.path}")
+            return _run(plan, run, options, progress)
+
+
+@contextlib.contextmanager
+def _noticing_lost_workers(placement: Placement) -> Iterator[None]:
+    """Tell of TensorFlow's errors that mean that another worker is gone."""
+    if placement.workers == 1:
+        yield
+        return
+    errors = import_tensorflow().errors
     try:
-        return _run(plan, run, options, progress)
-    finally:
-        run.close()
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError) as error:
+        raise WorkerLost(f"Worker {placement.worker} has lost another worker.") from error
+
+
+def _check_same_settings(plan: Plan) -> None:
+    """Refuse workers that would train different networks together.
+
+    Raises:
+        UsageError: A worker's settings are not those of worker 0.
+    """
+    config = plan.config()
+    checksums = plan.placement.gather([zlib.crc32(json.dumps(value).encode()) for value in config.values()])
+    for worker, theirs in enumerate(checksums):
+        different = [name for name, one, other in zip(config, checksums[0], theirs, strict=True) if one != other]
+        if different:
+            raise UsageError(
+                f"Worker {worker} was started with another {', '.join(different)} than worker 0.",
+                "Start the same command on every host.",
+            )
 
 
 def _choose_path(plan: Plan, output_prefix: str | Path, output_dir: str | Path | None) -> Path:
@@ -193,18 +235,13 @@ def _run(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress
     """Start or resume a run, and bring it to its end."""
     if run.is_finished:
         progress(f"{run.path} is finished: {run.model_file}")
-        return _result(plan, run, resumed_after_epochs=len(run.epochs()))
+        return _look_up(plan, run)
     tf = import_tensorflow()
-    if options.deterministic:
+    if plan.deterministic:
         tf.config.experimental.enable_op_determinism()
     # Not 0: TensorFlow's shuffle compares a global seed of 0 with the epoch's seed, a tensor, and fails.
     tf.keras.utils.set_random_seed(plan.seed + 1)
-    try:
-        return _train(plan, run, options, progress)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        if plan.placement.workers == 1:
-            raise
-        raise WorkerLost(f"Worker {plan.placement.worker} has lost another worker.") from error
+    return _train(plan, run, options, progress)
 
 
 def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
@@ -221,14 +258,14 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
     )
     checkpoints = Checkpoints(run.checkpoints, state, options.keep, writes=placement.is_chief)
     _restore(run, checkpoints, plan, progress)
-    first_epoch, first_step, _ = position.read()
+    first, _ = position.read()
     if placement.is_chief:
-        run.keep_metrics_until(first_epoch, first_epoch * plan.steps_per_epoch + first_step)
-        run.write_environment(describe_environment(placement, options.jit))
-        for line in _opening_lines(plan, options, claims, first_epoch, first_step):
+        run.keep_metrics_until(first, plan.steps_per_epoch)
+        run.write_environment(describe_environment(placement, plan.jit))
+        for line in _opening_lines(plan, claims, first):
             progress(line)
 
-    save = _Saver(plan, network)
+    save = _Saver(plan, network, progress)
     loop = Loop(
         plan,
         run,
@@ -240,10 +277,11 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
         save_best=lambda row: save(row, run.model_file),
         progress=progress,
     )
-    loop.run()
-    save.finish(run)
-    placement.gather()  # no worker ends well before the run is finished
-    return _result(plan, run, resumed_after_epochs=first_epoch)
+    row = save.finish(run, loop.run())
+    # The chief's figures, which only it has measured; and no worker ends well before the run is finished.
+    names = [name for name in row if name.startswith("val_")]
+    (figures, *_) = placement.gather([row[name] for name in names])
+    return _result(plan, run, {**row, **dict(zip(names, figures, strict=True))}, resumed_after_epochs=first.epoch)
 
 
 def _build(plan: Plan) -> Any:
@@ -261,28 +299,68 @@ def _build(plan: Plan) -> Any:
 class _Saver:
     """Writes model files: float32 networks of one device, however they were trained."""
 
-    def __init__(self, plan: Plan, network: Any):
+    def __init__(self, plan: Plan, network: Any, progress: Progress):
         self._plan = plan
+        self._progress = progress
         self._network = self._plain = network
         if plan.placement.replicas > 1 or plan.precision != "float32":
             self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
 
-    def __call__(self, row: Mapping[str, Any], *paths: Path) -> None:
+    def __call__(self, row: Mapping[str, Any], path: Path) -> None:
         """Save the network as it is now, with the figures of an epoch."""
-        weights = self._network.get_weights()  # every worker takes part: batch-norm statistics are spread over them
-        if not self._plan.placement.is_chief:
-            return
-        if self._plain is not self._network:
-            self._plain.set_weights(weights)
-        for path in paths:
-            save_model(self._plain, self._plan.card(row), path)
+        if self._take_weights():
+            self._write(row, path)
 
-    def finish(self, run: RunDirectory) -> None:
-        """Save the network at the end of a run; the last file says that the run is finished."""
-        if self._plan.has_validation_pictures and run.model_file.exists():
-            self(run.last_epoch(), run.last_model_file)
-        else:
-            self(run.last_epoch(), run.model_file, run.last_model_file)
+    def finish(self, run: RunDirectory, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Save the network at the end of a run; the last file says that the run is finished.
+
+        Args:
+            run: Its directory.
+            rows: Those of all epochs.
+
+        Returns:
+            The row of the network in `model.h5`; on the chief with that file's own accuracy.
+        """
+        row, last = _row_of_model(self._plan, rows), rows[-1]
+        if not self._take_weights():
+            return row
+        if self._plan.has_validation_pictures and not run.model_file.exists():
+            self._progress(f"warning: the best network is gone with {run.model_file}: the last one takes its place")
+            row = last
+        last = self._measured(last)
+        if row["epoch"] == last["epoch"]:
+            row = last
+            self._write(row, run.model_file)
+        elif self._plan.precision != "float32":
+            weights = self._plain.get_weights()
+            self._plain.load_weights(str(run.model_file))
+            row = self._measured(row)
+            self._write(row, run.model_file)
+            self._plain.set_weights(weights)
+        self._write(last, run.last_model_file)
+        return row
+
+    def _take_weights(self) -> bool:
+        """Give the plain network the weights as they are now; says whether this worker writes."""
+        weights = self._network.get_weights()  # every worker takes part: batch-norm statistics are spread over them
+        if self._plain is not self._network and self._plan.placement.is_chief:
+            self._plain.set_weights(weights)
+        return self._plan.placement.is_chief
+
+    def _write(self, row: Mapping[str, Any], path: Path) -> None:
+        save_model(self._plain, self._plan.card(row), path)
+
+    def _measured(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row with the validation of the float32 network, where training has validated its bfloat16 twin."""
+        plan = self._plan
+        if plan.precision == "float32":
+            return row
+        batches = evaluation_batches(
+            plan.data, plan.validation_split, plan.preprocessing, EVALUATION_BATCH_SIZE, plan.validation_pictures
+        )
+        here = TrainStep(self._plain, None, import_tensorflow().distribute.get_strategy())
+        sums = here.evaluate(readable(batches, plan.data, plan.validation_split))
+        return {**row, **sums.means(plan.classes, "val_")}
 
 
 def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: Progress) -> None:
@@ -291,39 +369,49 @@ def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: 
     Raises:
         BopkitError: All are damaged or gone, or the workers do not see the same ones.
     """
-    step = checkpoints.restore(progress)
+    place = checkpoints.restore(progress)
     # A crash while the first checkpoint is written leaves none, and at most one row.
-    if step == 0 and not checkpoints.steps() and len(run.epochs()) > 1:
+    if place is None and len(run.epochs()) > 1:
         raise BopkitError(
             f"{run.path} has rows of {len(run.epochs())} epochs and no checkpoint.",
             "Restore its checkpoints from a copy, or name another --output-dir to start anew.",
         )
-    steps = [int(of_worker) for (of_worker,) in plan.placement.gather([step])]
-    if min(steps) != max(steps):
+    here = place or Place(0, 0)
+    seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(here)}
+    if len(seen) > 1:
         raise BopkitError(
-            f"The workers see different checkpoints in {run.path}: after {min(steps)} and after {max(steps)} steps.",
+            f"The workers see different checkpoints in {run.path}: {', '.join(map(str, sorted(seen)))}.",
             "Put --output-dir on a file system that all of them share.",
         )
+    run.check_epochs(here.epoch)
 
 
-def _result(plan: Plan, run: RunDirectory, resumed_after_epochs: int) -> TrainResult:
+def _look_up(plan: Plan, run: RunDirectory) -> TrainResult:
+    """The result of a finished run."""
     rows = run.epochs()
-    if not rows:
-        run.last_epoch()  # says what is wrong
-    best = max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]
+    run.check_epochs(max(len(rows), 1))
+    card = read_card(run.model_file) if run.model_file.exists() else None
+    row = {**_row_of_model(plan, rows), **(card.accuracy if card else {})}
+    return _result(plan, run, row, resumed_after_epochs=len(rows))
+
+
+def _row_of_model(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the rows of all epochs that of the network in `model.h5`."""
+    return max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]
+
+
+def _result(plan: Plan, run: RunDirectory, metrics: dict[str, Any], resumed_after_epochs: int) -> TrainResult:
     return TrainResult(
         output_dir=run.path,
         model_file=run.model_file,
-        metrics=best,
+        metrics=metrics,
         validation_split=plan.validation_split,
         validation_pictures=plan.validation_pictures,
         resumed_after_epochs=resumed_after_epochs,
     )
 
 
-def _opening_lines(
-    plan: Plan, options: LoopOptions, claims: list[Claim], first_epoch: int, first_step: int
-) -> list[str]:
+def _opening_lines(plan: Plan, claims: list[Claim], first: Place) -> list[str]:
     """What a person should know before the first step."""
     placement = plan.placement
     parts = f", each replica's in {plan.accumulate} parts" if plan.accumulate > 1 else ""
@@ -332,11 +420,11 @@ def _opening_lines(
         f"input {' x '.join(map(str, plan.preprocessing.input_shape))}, {plan.classes} classes, "
         f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
         f"on {placement.describe()}, {plan.precision} ({plan.precision_reason}), "
-        f"{'with XLA' if options.jit else 'without XLA (default: not faster everywhere; bopkit doctor --gpu shows)'}, "
+        f"{'with XLA' if plan.jit else 'without XLA (default: not faster everywhere; bopkit doctor --gpu shows)'}, "
         f"batches of {plan.hparams.batch_size}{parts}; seed {plan.seed}",
         *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
     ]
-    if placement.on_gpu and not options.deterministic:
+    if placement.on_gpu and not plan.deterministic:
         lines.append("GPU kernels add up in any order: this run will not repeat bit for bit; --deterministic makes it")
     if placement.replicas > 1 and not plan.sync_batch_norm:
         lines.append("batch norm is over each replica's part of a batch; --sync-batch-norm makes it over the whole")
@@ -345,7 +433,7 @@ def _opening_lines(
             f"validation is on the {plan.validation_split} split: its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
-    if first_epoch or first_step:
-        within = f", step {first_step} of the next" if first_step else ""
-        lines.append(f"resuming after epoch {first_epoch} of {plan.hparams.epochs}{within}")
+    if first > Place(0, 0):
+        within = f", step {first.step} of the next" if first.step else ""
+        lines.append(f"resuming after epoch {first.epoch} of {plan.hparams.epochs}{within}")
     return lines

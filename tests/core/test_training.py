@@ -6,13 +6,19 @@ import random
 import re
 import shutil
 import signal
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bopkit import load_model, train_model
 from bopkit.errors import BopkitError, UsageError
+from bopkit.evaluate import evaluate_model
 from bopkit.keras2 import import_tensorflow
+from bopkit.training.checkpoints import Checkpoints, Place, list_places
+from bopkit.training.step import Sums, TrainStep
+from bopkit.training.stop import StopRequest
 
 TINY = {"filters": 4, "dense_units": 16, "epochs": 3, "batch_size": 32}
 
@@ -35,12 +41,23 @@ def rows_of(run, kind="epoch"):
     return [row for row in rows if row["kind"] == kind]
 
 
-def shown(run, tag):
-    """What TensorBoard shows of a run's training, by step."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def shown(run, tag, part="train"):
+    """What TensorBoard shows of a run: steps and values."""
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run / "tensorboard" / "train")).Reload().Tensors(tag)
-    return {event.step: event.tensor_proto.float_val[0] for event in events}
+    everything = {"tensors": 0}
+    events = EventAccumulator(str(run / "tensorboard" / part), everything).Reload().Tensors(tag)
+    return [(event.step, event.tensor_proto.float_val[0]) for event in events]
+
+
+def figures(rows, name, step="step"):
+    """The same of rows, as float32 as TensorBoard has them."""
+    return [(row[step], np.float32(row[name])) for row in rows]
+
+
+def validate_as(monkeypatch, sums):
+    """Make validations come to what `sums` returns, each time it is called."""
+    monkeypatch.setattr(TrainStep, "evaluate", lambda self, batches, stop: sums() if list(batches) else Sums())
 
 
 def stop_after(epochs):
@@ -82,11 +99,12 @@ def test_what_a_run_leaves(tmp_path):
     }
     assert json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]["filters"] == 4
     for name in ("loss", "learning_rate", "gamma", "threshold", "images_per_second", "flip_ratio"):
-        assert shown(tmp_path / "run", name) == pytest.approx(
-            {row["step"]: row[name] for row in rows_of(tmp_path / "run", "step")}
-        )
-    pi_t = {row["step"]: row["layers"]["dense3"]["pi_t"] for row in rows_of(tmp_path / "run", "step")}
-    assert shown(tmp_path / "run", "pi_t/dense3") == pytest.approx(pi_t)
+        assert shown(tmp_path / "run", name) == figures(rows_of(tmp_path / "run", "step"), name)
+    pi_t = [(row["step"], np.float32(row["layers"]["dense3"]["pi_t"])) for row in rows_of(tmp_path / "run", "step")]
+    assert shown(tmp_path / "run", "pi_t/dense3") == pi_t
+    epochs = rows_of(tmp_path / "run")
+    assert shown(tmp_path / "run", "epoch_loss") == figures(epochs, "loss", "epoch")
+    assert shown(tmp_path / "run", "epoch_loss", "validation") == figures(epochs, "val_loss", "epoch")
     assert sum("Bop     conv1/kernel" in line for line in said) == 1
     model, card = load_model(result.model_file)
     assert card.trained
@@ -105,7 +123,7 @@ def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
     tf = import_tensorflow()
 
     def kernels(step):
-        reader = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints" / f"{step:08d}" / "state"))
+        reader = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints" / str(Place(step, 0)) / "state"))
         names = [n for n in reader.get_variable_to_shape_map() if "/kernel/" in n and "SLOT" not in n]
         return [reader.get_tensor(name) for name in sorted(names)]
 
@@ -127,6 +145,10 @@ def test_finished_and_foreign_directories(tmp_path):
     assert (tmp_path / "run" / "model.h5").read_bytes() == before
     with pytest.raises(UsageError, match=r"another run: epochs is 3 there and 4 here\."):
         train(tmp_path / "run", hparams={"epochs": 4})
+    with pytest.raises(UsageError, match=r"another run: jit is False there and True here\. Repeat its options"):
+        train(tmp_path / "run", jit=True)
+    with pytest.raises(UsageError, match=r"another run: deterministic is False there and True here\."):
+        train(tmp_path / "run", deterministic=True)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").touch()
     with pytest.raises(UsageError, match="holds no run"):
@@ -161,12 +183,12 @@ def stopped(tmp_path_factory):
 @pytest.mark.parametrize("how", ["truncate", "flip", "remove", "remove_index"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, stopped, how):
     run = shutil.copytree(stopped / "run", tmp_path / "run")
-    damage(run / "checkpoints" / "00000008", how)
+    damage(run / "checkpoints" / "epoch0002-step000000", how)
     said = []
     result = train(run, progress=said.append)
     assert result.resumed_after_epochs == 1
     (warning,) = [line for line in said if line.startswith("warning")]
-    assert "checkpoints/00000008 is damaged" in warning
+    assert "checkpoints/epoch0002-step000000 is damaged" in warning
     assert [row["epoch"] for row in rows_of(run)] == [1, 2, 3]
     for resumed, whole in zip(weights_of(run), weights_of(stopped / "whole"), strict=True):
         np.testing.assert_array_equal(resumed, whole)
@@ -186,9 +208,7 @@ def test_damage_of_all_checkpoints_is_never_a_silent_start(tmp_path, stopped):
 
 
 def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
-    from bopkit.training.checkpoints import Checkpoints
-
-    def crash(self, step):
+    def crash(self, place):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -202,18 +222,16 @@ def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
 
 def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, stopped, monkeypatch):
     """Stopped at every step in turn, also in validations: rows and weights are those of one piece."""
-    from bopkit.training.step import TrainStep
-
     train_once, evaluate = TrainStep.train_next, TrainStep.evaluate
 
     def train_and_stop(self, *arguments):
         os.kill(os.getpid(), rng.choice([signal.SIGTERM, signal.SIGINT]))
         return train_once(self, *arguments)
 
-    def stop_in_every_other(self, batches, stop):
-        if rng.random() < 0.5:
+    def stop_in_every_other(self, batches, stop=None):  # it has one but where the finished network is measured
+        if stop is not None and rng.random() < 0.5:
             os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(self, batches, stop)
+        return evaluate(self, batches, stop or (lambda: False))
 
     rng = random.Random(0)
     monkeypatch.setattr(TrainStep, "train_next", train_and_stop)
@@ -237,16 +255,14 @@ def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, 
 
 def test_the_best_and_the_last_network_are_kept_and_early_stopping_waits(tmp_path, monkeypatch):
     """Validation figures are made up, so that the best epoch is not the last."""
-    from bopkit.training.step import Sums, TrainStep
-
     right = iter([10, 30, 20, 30, 5])
-    monkeypatch.setattr(TrainStep, "evaluate", lambda self, batches, stop: Sums(100, 50, next(right), 100))
+    validate_as(monkeypatch, lambda: Sums(100, 50, next(right), 100))
     weights = []
 
     def keep_weights(row):
         weights.append(load_model(tmp_path / "run" / "model.h5")[0].get_weights())
 
-    result = train(tmp_path / "run", hparams={"epochs": 9}, early_stop=2, on_epoch=keep_weights)
+    result = train(tmp_path / "run", hparams={"epochs": 9}, early_stop=2, precision="float32", on_epoch=keep_weights)
     assert [row["val_top1"] for row in rows_of(tmp_path / "run")] == [0.1, 0.3, 0.2, 0.3]  # then it is enough
     assert result.metrics["epoch"] == 2
     best, card = load_model(tmp_path / "run" / "model.h5")
@@ -255,6 +271,36 @@ def test_the_best_and_the_last_network_are_kept_and_early_stopping_waits(tmp_pat
         np.testing.assert_array_equal(kept, then)
     last, _ = load_model(tmp_path / "run" / "model_last.h5")
     assert any(np.any(a != b) for a, b in zip(last.get_weights(), best.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_card_has_the_accuracy_that_its_own_float32_network_is_evaluated_to(tmp_path, monkeypatch, is_deleted):
+    """The bfloat16 twin's is made up: best after epoch 1. A user may have deleted `model.h5` before the end."""
+    evaluate, run, said = TrainStep.evaluate, tmp_path / "run", []
+    right = iter([90, 20, 30])
+
+    def of_twin(self, batches, stop=None):
+        sums = evaluate(self, batches)
+        return sums if stop is None or not sums.pictures else Sums(100, 50, next(right), 100)
+
+    def delete(row):
+        if is_deleted:
+            (run / "model.h5").unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "evaluate", of_twin)
+        results = [train(run, precision="bfloat16", on_epoch=delete, progress=said.append)]
+    results.append(train(run, progress=said.append))  # a finished one is looked up
+    assert sum(line.startswith("warning: the best network is gone") for line in said) == is_deleted
+    for name in ("model.h5", "model_last.h5"):
+        measured = evaluate_model(run / name, split="train[90%:]")
+        _, card = load_model(run / name)
+        assert card.accuracy["val_top1"] == pytest.approx(measured.top1, abs=1e-12)
+        assert card.accuracy["val_top5"] == pytest.approx(measured.top5, abs=1e-12)
+    accuracy = load_model(run / "model.h5")[1].accuracy
+    for result in results:
+        assert result.metrics["val_top1"] == accuracy["val_top1"]
+    assert results[0].metrics["epoch"] == (3 if is_deleted else 1)
 
 
 def test_without_validation_pictures_the_last_network_is_the_model(tmp_path):
@@ -275,15 +321,35 @@ def test_a_dry_run_keeps_nothing(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
-    with pytest.raises(BopkitError, match=r"loss is (nan|inf) at step \d of epoch 1"):
+    with pytest.raises(BopkitError, match=r"loss is (nan|inf) at step 2 of epoch 1.*another --output-dir"):
         train(tmp_path / "run", hparams={"learning_rate": 1e38, "learning_rate_end": "none"})
     assert not (tmp_path / "run" / "model.h5").exists()
-    train(tmp_path / "run", hparams={"learning_rate": 1e-3})  # what the hint says, in the same folder
+
+
+@pytest.mark.parametrize("what", ["weight", "validation loss"])
+def test_what_the_last_step_of_an_epoch_ruined_is_not_kept(tmp_path, monkeypatch, what):
+    """The loss of that step is still finite: only its update is not."""
+    train_once, steps = TrainStep.train_next, iter(range(1, 13))
+
+    def ruin(self, *arguments):
+        result = train_once(self, *arguments)
+        if next(steps) == 8:
+            first = self._network.trainable_variables[0]  # the sign behind it hides the NaN from the loss
+            first.assign(first * np.nan)
+        return result
+
+    if what == "weight":
+        monkeypatch.setattr(TrainStep, "train_next", ruin)
+    else:
+        losses = iter([50, np.nan])
+        validate_as(monkeypatch, lambda: Sums(100, next(losses), 10, 100))
+    with pytest.raises(BopkitError, match=rf"{what} is (not finite|nan) after step 4 of epoch 2.*another --output-dir"):
+        train(tmp_path / "run")
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == [1]
+    assert list_places(tmp_path / "run" / "checkpoints") == [Place(1, 0)]
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_one_that_can(tmp_path, monkeypatch):
-    import types
-
     import psutil
 
     free = types.SimpleNamespace(available=3_000_000)
@@ -325,6 +391,97 @@ def test_a_finished_run_without_its_metrics(tmp_path):
         train(tmp_path / "run")
 
 
+def test_rows_that_disagree_with_the_checkpoint_are_an_error(tmp_path, stopped):
+    run = shutil.copytree(stopped / "run", tmp_path / "run")
+    rows = [row for row in rows_of(run, "step") + rows_of(run) if (row["kind"], row["epoch"]) != ("epoch", 1)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BopkitError, match=r"metrics.jsonl has rows of the epochs \[2\], and 2 are trained"):
+        train(run)
+
+
+def test_a_finished_run_needs_no_lock_and_no_device(tmp_path, monkeypatch):
+    """It may be in a read-only folder, and the other workers may be gone."""
+    train(tmp_path / "run")
+    (tmp_path / "run" / "lock").unlink()
+    workers = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    assert train(tmp_path / "run").resumed_after_epochs == 3
+    assert not (tmp_path / "run" / "lock").exists()
+
+
+def test_a_kill_between_two_renames_loses_no_checkpoint(tmp_path, stopped, monkeypatch):
+    """A checkpoint on the last step of an epoch, then the epoch's own: killed right after the first rename of each."""
+    run = shutil.copytree(stopped / "run", tmp_path / "run")
+    rename = Path.rename
+
+    def rename_and_die(self, target):
+        rename(self, target)
+        if list_places(run / "checkpoints")[-1] >= Place(2, 4):
+            raise KeyboardInterrupt
+
+    deaths = []
+    while not (run / "model_last.h5").exists():
+        with monkeypatch.context() as patch:
+            if len(deaths) < 2:
+                patch.setattr(Path, "rename", rename_and_die)
+            try:
+                train(run, checkpoint_every_minutes=1e-9, keep=1)
+            except KeyboardInterrupt:
+                deaths.append(list_places(run / "checkpoints")[-1])
+    assert deaths == [Place(2, 4), Place(3, 0)]
+    for resumed, whole in zip(weights_of(run), weights_of(stopped / "whole"), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+
+
+def test_an_epoch_that_is_resumed_after_its_last_step_has_a_speed(tmp_path, monkeypatch):
+    def stop(self, batches, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Sums()
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(TrainStep, "evaluate", stop)
+        train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert rows_of(tmp_path / "run")[0]["images_per_second"] > 0
+    assert rows_of(tmp_path / "run")[0]["learning_rate"] == rows_of(tmp_path / "run", "step")[0]["learning_rate"]
+
+
+def test_rows_have_the_hyper_parameters_of_their_own_step(tmp_path):
+    train(tmp_path / "run", hparams={"learning_rate": 1e-2, "learning_rate_end": 1e-4}, log_every=1)
+    rates = [row["learning_rate"] for row in rows_of(tmp_path / "run", "step")]
+    assert rates == pytest.approx([1e-2 - (1e-2 - 1e-4) * step / 12 for step in range(12)], rel=1e-5)
+    assert [row["learning_rate"] for row in rows_of(tmp_path / "run")] == rates[3::4]
+
+
+def test_tensorboard_shows_no_step_twice(tmp_path, monkeypatch):
+    """Killed after rows that no checkpoint has behind it: they are trained and shown again."""
+    train_once, steps = TrainStep.train_next, iter(range(1, 13))
+
+    def train_and_die(self, *arguments):
+        if next(steps) == 8:
+            raise KeyboardInterrupt
+        return train_once(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainStep, "train_next", train_and_die)
+        train(tmp_path / "run", tensorboard=True, log_every=1)
+    assert [step for step, _ in shown(tmp_path / "run", "loss")] == [1, 2, 3, 4, 5, 6, 7]
+    train(tmp_path / "run", tensorboard=True, log_every=1)
+    assert shown(tmp_path / "run", "loss") == figures(rows_of(tmp_path / "run", "step"), "loss")
+    assert shown(tmp_path / "run", "epoch_top1") == figures(rows_of(tmp_path / "run"), "top1", "epoch")
+
+
+def test_a_signal_handler_that_python_did_not_set():
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopRequest()
+    try:
+        with stop:
+            stop._before[signal.SIGTERM] = None  # what `signal.signal` answers for one that C code has set
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_two_new_runs_never_share_a_folder(tmp_path):
     from bopkit.training.run_directory import new_run_path
 
@@ -345,7 +502,10 @@ def test_usage_errors(tmp_path):
         ({"precision": "float16"}, "Unknown precision 'float16'.*averages.*float32, bfloat16"),
         ({"accumulate": 5}, "batch of 32 is not divisible by 1 replica.* x 5 part.*batch_size=30"),
         ({"early_stop": 2, "validationset": False}, "Add --validationset"),
-        ({"keep": 0}, "are positive"),
+        ({"keep": 0}, r"keep is 0\. Use a number from 1"),
+        ({"log_every": -1}, r"log_every is -1\. Use a number from 1"),
+        ({"checkpoint_every_minutes": 0}, r"checkpoint_every_minutes is 0\. Use a number above 0"),
+        ({"checkpoint_every_minutes": float("nan")}, r"checkpoint_every_minutes is nan\."),
     ):
         with pytest.raises(UsageError, match=message):
             train(tmp_path / "run", **wrong)

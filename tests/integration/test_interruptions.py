@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from command_line import ForkedBopkit, bopkit, failed, start_bopkit, succeeded
 
+from bopkit.training.checkpoints import list_places
+
 pytestmark = pytest.mark.integration
 
 EPOCHS, STEPS = 8, 20
@@ -77,7 +79,7 @@ def assert_equal_runs(run, whole_run):
 
 def last_checkpoint(run):
     """Steps after which the run's newest checkpoint is."""
-    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*")), default=0)
+    return max((epoch * STEPS + step for epoch, step in list_places(run / "checkpoints")), default=0)
 
 
 def bytes_of(folder):
