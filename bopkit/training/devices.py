@@ -237,8 +237,8 @@ def _cpu_multiplies_bfloat16() -> bool:
     return False
 
 
-def describe_environment(placement: Placement, jit: bool) -> dict[str, Any]:
-    """Versions, machine, devices, and whether XLA compiles steps, as plain JSON values."""
+def describe_environment(placement: Placement) -> dict[str, Any]:
+    """Versions, machine and devices, as plain JSON values."""
     tf = import_tensorflow()
     return {
         "versions": package_versions(),
@@ -248,5 +248,4 @@ def describe_environment(placement: Placement, jit: bool) -> dict[str, Any]:
         "strategy": placement.name,
         "replicas": placement.replicas,
         "workers": placement.workers,
-        "jit": jit,
     }

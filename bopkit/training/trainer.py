@@ -261,7 +261,7 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
     first, _ = position.read()
     if placement.is_chief:
         run.keep_metrics_until(first, plan.steps_per_epoch)
-        run.write_environment(describe_environment(placement, plan.jit))
+        run.write_environment(describe_environment(placement))
         for line in _opening_lines(plan, claims, first):
             progress(line)
 
