@@ -7,6 +7,11 @@ from pathlib import Path
 
 from bopkit.errors import UsageError
 
+FLOAT_WEIGHTS = ("float32", "float16", "int8")
+INPUT_TYPES = ("float32", "uint8")
+OUTPUTS = ("probabilities", "logits")
+TARGETS = ("arm", "xcore")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -18,9 +23,16 @@ class ExportOptions:
         dataset: Dataset whose test pictures are used for the checks; None for the card's, else photographs.
         data_dir: Where prepared datasets lie.
         pictures: Largest number of real pictures.
+        float_weights: How the flatbuffer stores full-precision kernels: `float32`, `float16` or `int8`.
+        calibrate: Dataset whose training pictures give the ranges for int8 activations in the flatbuffer's
+            full-precision layers; None to keep those activations float32.
+        max_drop: Largest loss of top-1 accuracy, in points of a percent, that fewer bits may cost.
+        input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
+        output: What the flatbuffer answers: `probabilities`, or `logits` before the softmax.
+        target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
 
     Raises:
-        UsageError: No format is asked for, or no pictures.
+        UsageError: No format is asked for, no pictures, or a value that is none of those above.
     """
 
     tflite: bool = True
@@ -28,6 +40,12 @@ class ExportOptions:
     dataset: str | None = None
     data_dir: str | Path | None = None
     pictures: int = 256
+    float_weights: str = "float32"
+    calibrate: str | None = None
+    max_drop: float = 0.5
+    input_type: str = "float32"
+    output: str = "probabilities"
+    target: str = "arm"
 
     def __post_init__(self) -> None:
         """Refuse values that no export can have."""
@@ -35,3 +53,25 @@ class ExportOptions:
             raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
         if self.pictures < 1:
             raise UsageError(f"{self.pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+        for option, value, known in (
+            ("--float-weights", self.float_weights, FLOAT_WEIGHTS),
+            ("--input", self.input_type, INPUT_TYPES),
+            ("--output", self.output, OUTPUTS),
+            ("--target", self.target, TARGETS),
+        ):
+            if value not in known:
+                raise UsageError(f"{option} cannot be {value!r}.", f"Type {option} {' or '.join(known)}.")
+        if self.calibrate is not None and self.float_weights != "int8":
+            raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
+        if not 0 <= self.max_drop <= 100:
+            raise UsageError(f"--max-drop {self.max_drop} is no number of points.", "Use a number from 0 to 100.")
+        if not self.tflite and self._concerns_flatbuffer():
+            raise UsageError(
+                "--float-weights, --calibrate, --input, --output and --target concern the flatbuffer.", "Add --tflite."
+            )
+
+    def _concerns_flatbuffer(self) -> bool:
+        """Whether a choice is made that only a flatbuffer can follow."""
+        names = ("float_weights", "calibrate", "input_type", "output", "target")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return any(getattr(self, name) != defaults[name] for name in names)

@@ -12,6 +12,7 @@ from bopkit.export.passes.graph import Model, flatten
 from bopkit.export.passes.identities import remove_identities
 from bopkit.export.passes.pooling import normalise_before_pooling
 from bopkit.export.passes.thresholds import norms_to_thresholds
+from bopkit.export.report import PassReport
 
 PASSES: dict[str, Callable[[Model], tuple[Model, list[str]]]] = {
     "identity removal": remove_identities,
@@ -21,11 +22,11 @@ PASSES: dict[str, Callable[[Model], tuple[Model, list[str]]]] = {
 """Every pass by its name in the report, in the order in which they run."""
 
 
-def run_passes(network: Model) -> tuple[Model, dict[str, tuple[str, ...]]]:
-    """Run all passes; the new network, which shares its layers with the old one, and the layers that each changed."""
+def run_passes(network: Model) -> tuple[Model, list[PassReport]]:
+    """Run all passes; the new network, which shares its layers with the old one, and what each pass did."""
     network = flatten(network)
-    changed = {}
+    reports = []
     for name, run in PASSES.items():
         network, layers = run(network)
-        changed[name] = tuple(layers)
-    return network, changed
+        reports.append(PassReport(name, tuple(layers), None))
+    return network, reports
