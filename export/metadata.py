@@ -1,7 +1,7 @@
 """Standard metadata of a `.tflite` file: what Android's task libraries and viewers read of input, output and labels.
 
 Written field by field, as TensorFlow Lite Support's `metadata_schema.fbs` numbers them: its own writer needs a protobuf
-that TensorFlow 2.21 cannot live with. The labels are a file in a zip archive behind the flatbuffer, as the schema wants.
+that TensorFlow 2.21 cannot live with. Labels are a file in a zip archive behind the flatbuffer, as the schema wants.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def trace_disagreements(
     model: Model,
     flatbuffer: bytes,
     matches: list[MatchedConvolution],
-    feed: Feed,
+    feed: Feed = lambda images: images,
 ) -> Agreement:
     """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
 
