@@ -55,12 +55,15 @@ def flatbuffer_structure(parsed: Any, model: Model, input_type: str = "float32")
     return failures
 
 
-def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedConvolution], list[str]]:
+def flatbuffer_bits(
+    parsed: Any, facts: list[LayerFacts], may_stay_float: bool = False
+) -> tuple[list[MatchedConvolution], list[str]]:
     """Find the Keras layer of each binary convolution by its bits, and what did not match.
 
     Args:
         parsed: `flatbuffer.parse` of the written file.
         facts: Layers of the Keras model.
+        may_stay_float: Whether the target's converter may leave layers float that LCE can pack elsewhere.
 
     Returns:
         The matches in the order in which they run, and one sentence for each binary convolution whose bits
@@ -91,6 +94,8 @@ def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedC
         if closest in missing:
             missing.remove(closest)
             found.append(closest)
+    if may_stay_float:
+        return matches, failures
     failures += [f"{each.name}: stayed float, though its kernel is binary and its input binarized" for each in missing]
     return matches, failures
 
