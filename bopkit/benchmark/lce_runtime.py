@@ -35,7 +35,7 @@ class LceRuntime(Runtime):
 
     def load(self, path: Path) -> None:
         """Load a flatbuffer. A damaged one can end the process."""
-        self._to_input = np.asarray
+        self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
         flatbuffer = path.read_bytes()
         is_binary = any(operator in flatbuffer for operator in _BINARY_OPERATORS)
         self.settings.update(indirect_bgemm=True, xnnpack=not is_binary)
