@@ -54,6 +54,14 @@ def test_rounding_moves_a_weight_by_half_a_step_and_a_binary_one_not_at_all(axis
     assert values.min() >= -127 and restored.dtype == np.float32
 
 
+def test_binary_kernels_of_any_scale_lose_nothing() -> None:
+    generator = np.random.default_rng(0)
+    signs = np.where(generator.normal(size=(1000, 9)) < 0, -1, 1)
+    kernel = (signs * generator.uniform(0, 1, (1000, 1))).astype(np.float32)
+    values, scales = quantize.quantize_kernel(kernel, 0)
+    np.testing.assert_array_equal(values * scales[:, np.newaxis], kernel)
+
+
 @pytest.mark.parametrize(("float_weights", "largest"), [("float16", 2e-3), ("int8", 2e-2)])
 def test_the_interpreter_expands_what_was_stored(
     float_weights: str, largest: float, float_network: Any, tmp_path: Path
