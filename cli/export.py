@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, Dataset, Json
-from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
+from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, size_text
+from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from bopkit.export.report import Agreement, ArtifactReport, Disagreement
+    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, PassReport
 
 
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL_FILE", help="A .h5 or .keras file.", show_default=False)],
     tflite: Annotated[bool, typer.Option("--tflite", help="Write the LCE flatbuffer.")] = False,
     savedmodel: Annotated[bool, typer.Option("--savedmodel", help="Write the TensorFlow Serving directory.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside the model.")] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|probabilities|logits",
+            help="Folder (default: beside the model), or what the flatbuffer answers (default: probabilities). "
+            "May be given twice.",
+        ),
+    ] = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
@@ -29,12 +39,26 @@ def export(
         int | None,
         typer.Option("--version", help="Number of the version directory; default: the next free.", show_default=False),
     ] = None,
+    float_weights: Annotated[
+        str,
+        typer.Option("--float-weights", help="Full-precision kernels of the flatbuffer: float32, float16 or int8."),
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option("--calibrate", metavar="DATASET", help="With int8: run those layers in int8 too, after this."),
+    ] = None,
+    max_drop: Annotated[float, typer.Option("--max-drop", help="Most points of top-1 that fewer bits may cost.")] = 0.5,
+    input_type: Annotated[
+        str, typer.Option("--input", help="Flatbuffer's input: float32, or uint8 pixels, normalised inside.")
+    ] = "float32",
+    target: Annotated[str, typer.Option("--target", help="Devices that LCE converts for: arm or xcore.")] = "arm",
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
     from bopkit.export import ExportOptions, export_model
 
     both = not (tflite or savedmodel)
+    folder, scores = _folder_and_scores(output or [])
     options = ExportOptions(
         tflite=tflite or both,
         savedmodel=savedmodel or both,
@@ -43,8 +67,14 @@ def export(
         pictures=pictures,
         pack=not no_pack,
         version=version,
+        float_weights=float_weights,
+        calibrate=calibrate,
+        max_drop=max_drop,
+        input_type=input_type,
+        output=scores,
+        target=target,
     )
-    report = export_model(model, output, options, progress=say)
+    report = export_model(model, folder, options, progress=say_with_time())
     if json:
         print_json(report.to_dict())
         return
@@ -52,6 +82,18 @@ def export(
         _print_artifact(artifact)
     for note in report.notes:
         say(note)
+    say(f"Done in {report.duration_s:.1f} s with at most {size_text(report.peak_memory_bytes)} of memory.")
+
+
+def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:
+    """The folder, None where it is not named, and what the flatbuffer answers."""
+    from bopkit.export.options import OUTPUTS
+
+    scores = [each for each in output if each in OUTPUTS]
+    folders = [each for each in output if each not in OUTPUTS]
+    if len(scores) > 1 or len(folders) > 1:
+        raise UsageError("--output names two folders or two kinds of scores.", "Name one folder and one kind at most.")
+    return Path(folders[0]) if folders else None, scores[0] if scores else OUTPUTS[0]
 
 
 def _print_artifact(artifact: ArtifactReport) -> None:
@@ -83,11 +125,28 @@ def _print_artifact(artifact: ArtifactReport) -> None:
             f"a new process loads it in {artifact.load_s:.2f} s and answers its first picture in "
             f"{artifact.first_request_s:.2f} s"
         )
+    for each in artifact.passes:
+        _print_pass(each)
+    if artifact.accuracy is not None:
+        _print_accuracy(artifact.accuracy)
     for agreement in artifact.agreements:
         _print_agreement(agreement)
     if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):
         typer.echo("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
     typer.echo("")
+
+
+def _print_pass(each: PassReport) -> None:
+    saved = f", {each.saved_bytes:,} bytes saved" if each.layers and each.saved_bytes is not None else ""
+    layers = f"{len(each.layers)} layer{'s' if len(each.layers) != 1 else ''}"
+    typer.echo(f"  {each.name}: {layers}{saved}")
+
+
+def _print_accuracy(accuracy: Accuracy) -> None:
+    typer.echo(
+        f"top-1 accuracy {percent_text(accuracy.before)} in Keras, {percent_text(accuracy.after)} here "
+        f"({-accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
+    )
 
 
 def _print_agreement(agreement: Agreement) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import typer
@@ -18,6 +19,12 @@ WIDE = 200
 def say(text: str) -> None:
     """Print a line for a person on stderr."""
     typer.echo(text, err=True)
+
+
+def say_with_time() -> Callable[[str], None]:
+    """`say` with the seconds that have passed since now, for the steps of something slow."""
+    started = time.perf_counter()
+    return lambda text: say(f"[{time.perf_counter() - started:3.0f} s] {text}")
 
 
 def print_json(value: Any) -> None:

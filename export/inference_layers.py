@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -65,3 +67,22 @@ class InferenceDenseConvolution(InferenceDense):
             outputs = tf.nn.bias_add(outputs, self.bias)
         outputs = tf.reshape(outputs, [-1, *inputs.shape[1:-1], self.units])
         return outputs if self.activation is None else self.activation(outputs)
+
+
+class Threshold(tf.keras.layers.Layer):
+    """Subtracts a constant of each channel: the sign of the result tells on which side of it the input lies.
+
+    In IEEE arithmetic with gradual underflow x - t is negative exactly where x < t.
+
+    Args:
+        thresholds: float32 [channels].
+        **config: As of any Keras layer.
+    """
+
+    def __init__(self, thresholds: np.ndarray, **config: Any):
+        super().__init__(**config)
+        self._thresholds = tf.constant(thresholds)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Map float32 [..., channels] to the same shape."""
+        return inputs - self._thresholds

@@ -9,6 +9,10 @@ from bopkit.errors import UsageError
 
 LARGEST_VERSION = 2**63 - 1
 """TensorFlow Serving keeps versions in 64 bits with a sign."""
+FLOAT_WEIGHTS = ("float32", "float16", "int8")
+INPUT_TYPES = ("float32", "uint8")
+OUTPUTS = ("probabilities", "logits")
+TARGETS = ("arm", "xcore")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,9 +27,17 @@ class ExportOptions:
         pictures: Largest number of real pictures.
         pack: Store the binary kernels of the TensorFlow Serving directory as bits; False for float32.
         version: Number of its version directory; None for the next free one.
+        float_weights: How the flatbuffer stores full-precision kernels: `float32`, `float16` or `int8`.
+        calibrate: Dataset whose training pictures give the ranges for int8 activations in the flatbuffer's
+            full-precision layers; None to keep those activations float32.
+        max_drop: Largest loss of top-1 accuracy, in points of a percent, that fewer bits may cost.
+        input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
+        output: What the flatbuffer answers: `probabilities`, or `logits` before the softmax.
+        target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
 
     Raises:
-        UsageError: No format is asked for, or no pictures; a setting concerns a format that is not asked for.
+        UsageError: No format is asked for, no pictures, a value that is none of those above, or a setting of a format
+            that is not asked for.
     """
 
     tflite: bool = True
@@ -35,6 +47,12 @@ class ExportOptions:
     pictures: int = 256
     pack: bool = True
     version: int | None = None
+    float_weights: str = "float32"
+    calibrate: str | None = None
+    max_drop: float = 0.5
+    input_type: str = "float32"
+    output: str = "probabilities"
+    target: str = "arm"
 
     def __post_init__(self) -> None:
         """Refuse values that no export can have."""
@@ -49,3 +67,25 @@ class ExportOptions:
             raise UsageError(
                 f"{self.version} is no version of a served model.", f"Use a number from 1 to {LARGEST_VERSION}."
             )
+        for option, value, known in (
+            ("--float-weights", self.float_weights, FLOAT_WEIGHTS),
+            ("--input", self.input_type, INPUT_TYPES),
+            ("--output", self.output, OUTPUTS),
+            ("--target", self.target, TARGETS),
+        ):
+            if value not in known:
+                raise UsageError(f"{option} cannot be {value!r}.", f"Type {option} {' or '.join(known)}.")
+        if self.calibrate is not None and self.float_weights != "int8":
+            raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
+        if not 0 <= self.max_drop <= 100:
+            raise UsageError(f"--max-drop {self.max_drop} is no number of points.", "Use a number from 0 to 100.")
+        if not self.tflite and self._concerns_flatbuffer():
+            raise UsageError(
+                "--float-weights, --calibrate, --input, --output and --target concern the flatbuffer.", "Add --tflite."
+            )
+
+    def _concerns_flatbuffer(self) -> bool:
+        """Whether a choice is made that only a flatbuffer can follow."""
+        names = ("float_weights", "calibrate", "input_type", "output", "target")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return any(getattr(self, name) != defaults[name] for name in names)

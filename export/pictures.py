@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from bopkit.card import ModelCard
-from bopkit.data import Dataset, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.spec import CALIBRATION_PICTURES
 from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+TRAINING_SPLIT = "train"
 LAST_TENTH = "train[90%:]"
 SEED = 0
 UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
@@ -29,12 +31,14 @@ class Pictures:
         real: False for noise.
         images: float32 [n, H, W, C].
         note: Why they are these, where that is not what one would expect.
+        labels: int64 [n], the class of each; None where that is not known.
     """
 
     source: str
     real: bool
     images: np.ndarray
     note: str = ""
+    labels: np.ndarray | None = None
 
 
 def real_pictures(
@@ -68,6 +72,26 @@ def real_pictures(
     value_range = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
     images = photograph_crops(input_shape, value_range, count)
     return Pictures("crops of scikit-learn's two bundled photographs", real=True, images=images, note=note)
+
+
+def calibration_pictures(
+    dataset: str, data_dir: str | Path | None, input_shape: tuple[int, int, int], card: ModelCard | None
+) -> np.ndarray:
+    """The first training pictures of a dataset, preprocessed as for evaluation: float32 [n, H, W, C].
+
+    Raises:
+        UsageError: There is no dataset of that name.
+        BopkitError: It cannot be opened.
+    """
+    opened = open_dataset(dataset, data_dir=data_dir)
+    return _read(opened, TRAINING_SPLIT, input_shape, card, CALIBRATION_PICTURES)[0]
+
+
+def on_pixel_grid(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
+    """The nearest pictures that uint8 pixels can stand for."""
+    tf = import_tensorflow()
+    pixels = preprocessing.to_pixels(pictures.images)
+    return dataclasses.replace(pictures, images=preprocessing.finish(tf.cast(pixels, tf.float32)).numpy())
 
 
 def random_pictures(input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
@@ -116,12 +140,20 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
 
 
 def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
-    name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
-    preprocessing = get_preprocessing(name, input_shape)
     split = dataset.test_split or LAST_TENTH
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
-    batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)
-    images = np.concatenate([images for images, _ in readable(batches.as_numpy_iterator(), dataset, split)])
+    images, labels = _read(dataset, split, input_shape, card, count)
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(f"{dataset.name} {split} split", True, images, note="" if dataset.test_split else note)
+    return Pictures(f"{dataset.name} {split} split", True, images, "" if dataset.test_split else note, labels)
+
+
+def _read(
+    dataset: Dataset, split: str, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first pictures of a split, float32 [n, H, W, C], and their labels, int64 [n]."""
+    name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
+    preprocessing = get_preprocessing(name, input_shape)
+    batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)
+    images, labels = zip(*readable(batches.as_numpy_iterator(), dataset, split), strict=True)
+    return np.concatenate(images), np.concatenate(labels)

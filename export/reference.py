@@ -14,10 +14,11 @@ import numpy as np
 from bopkit.architecture import floor_bytes
 from bopkit.card import ModelCard
 from bopkit.counting import count_weights
-from bopkit.errors import BopkitError
+from bopkit.data import Preprocessing, get_preprocessing
+from bopkit.errors import BopkitError, UsageError
 from bopkit.export.layers import LayerFacts, inspect_layers
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, random_pictures, real_pictures
+from bopkit.export.pictures import Pictures, on_pixel_grid, random_pictures, real_pictures
 from bopkit.export.rewrites import to_float32
 from bopkit.export.spec import RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
@@ -41,6 +42,8 @@ class Reference:
         comparisons: Pictures with Keras' scores, float32 [n, classes]: real ones, then noise.
         output_name: Name of the scores in the artifacts.
         floor_bytes: One bit a binary weight and 32 bits any other.
+        pixel_preprocessing: Turns the pixels that the flatbuffer takes into the network's input; None where the
+            flatbuffer takes that input itself.
     """
 
     model: Model
@@ -49,6 +52,7 @@ class Reference:
     comparisons: list[tuple[Pictures, np.ndarray]]
     output_name: str
     floor_bytes: int
+    pixel_preprocessing: Preprocessing | None = None
 
     @property
     def trained(self) -> bool:
@@ -67,11 +71,14 @@ def compute_reference(model_path: Path, options: ExportOptions, progress: Progre
     progress("Computing the scores of Keras")
     real = real_pictures(input_shape, card, options.dataset, options.data_dir, options.pictures)
     noise = random_pictures(input_shape, card, RANDOM_PICTURES)
+    preprocessing = _pixel_preprocessing(card, input_shape) if options.input_type == "uint8" else None
+    if preprocessing is not None:
+        real, noise = on_pixel_grid(real, preprocessing), on_pixel_grid(noise, preprocessing)
     comparisons = [(pictures, predict_keras(model, pictures.images, BATCH_SIZE)) for pictures in (real, noise)]
     scores = np.concatenate([scores for _, scores in comparisons])
     output_name = "probabilities" if _are_probabilities(scores) else "outputs"
     floor = floor_bytes(*count_weights(model))
-    reference = Reference(model, card, facts, comparisons, output_name, floor)
+    reference = Reference(model, card, facts, comparisons, output_name, floor, preprocessing)
     return reference, _notes(reference, retyped=model is not loaded)
 
 
@@ -91,6 +98,20 @@ def predict_keras(model: Model, images: np.ndarray, batch_size: int) -> np.ndarr
     scores = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     return np.concatenate([scores(batch).numpy() for batch in batches])
+
+
+def _pixel_preprocessing(card: ModelCard | None, input_shape: tuple[int, int, int]) -> Preprocessing:
+    """The preprocessing that a flatbuffer with uint8 input has inside.
+
+    Raises:
+        UsageError: The model does not name one.
+    """
+    if card is None or not card.preprocessing:
+        raise UsageError(
+            "--input uint8 needs the preprocessing that the model's card names, and there is none.",
+            "Leave out --input.",
+        )
+    return get_preprocessing(card.preprocessing, input_shape)
 
 
 def _notes(reference: Reference, retyped: bool) -> list[str]:

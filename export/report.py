@@ -93,6 +93,43 @@ class Agreement:
 
 
 @dataclasses.dataclass(frozen=True)
+class PassReport:
+    """One exact rewrite of the network for a flatbuffer.
+
+    Attributes:
+        name: What it does.
+        layers: Names of the layers that it changed; empty where it found none.
+        saved_bytes: Bytes of constants that the file does not hold because of it; None for a pass that is for speed.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    saved_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Top-1 accuracy of the Keras network and of an artifact on the same pictures.
+
+    Attributes:
+        source: What the pictures are.
+        pictures: Number of pictures.
+        before: Share of pictures whose class Keras names, 0 to 1.
+        after: Share of pictures whose class the artifact names, 0 to 1.
+    """
+
+    source: str
+    pictures: int
+    before: float
+    after: float
+
+    @property
+    def drop_points(self) -> float:
+        """Loss in points of a percent; negative for a gain."""
+        return 100 * (self.before - self.after)
+
+
+@dataclasses.dataclass(frozen=True)
 class ArtifactReport:
     """One exported artifact.
 
@@ -106,6 +143,8 @@ class ArtifactReport:
         conversion_s: Seconds it took to write, without the checks.
         load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
         first_request_s: Seconds of that process' first picture; None for other formats.
+        passes: The exact rewrites that ran; empty for a SavedModel.
+        accuracy: Of the network and the artifact on labelled pictures; None where there were none.
     """
 
     format: str
@@ -117,6 +156,8 @@ class ArtifactReport:
     conversion_s: float
     load_s: float | None = None
     first_request_s: float | None = None
+    passes: tuple[PassReport, ...] = ()
+    accuracy: Accuracy | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +168,15 @@ class ExportReport:
         model_path: The Keras model that was exported.
         artifacts: One entry a format, the flatbuffer first.
         notes: What the reader should know, one sentence each.
+        duration_s: Seconds that all of it took.
+        peak_memory_bytes: Most memory that the process has held so far.
     """
 
     model_path: str
     artifacts: tuple[ArtifactReport, ...]
     notes: tuple[str, ...]
+    duration_s: float
+    peak_memory_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers."""

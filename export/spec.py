@@ -27,6 +27,12 @@ changed lay within 4e-6. A sign that changed for another reason lies within 1e-4
 RANDOM_PICTURES = 64
 """Pictures of uniform noise: they reach values that photographs do not, and cost little."""
 
+CALIBRATION_PICTURES = 128
+"""Training pictures that give the ranges of int8 activations: a hundred or so is what LiteRT's guide asks for."""
+
+UNCHANGED_PICTURES = 8
+"""Pictures on which the finished file must answer as it did before metadata was added, bit for bit."""
+
 TRACED_PICTURES = 16
 """Disagreements of one comparison that are traced: each costs a run that records what enters every layer."""
 

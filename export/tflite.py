@@ -1,21 +1,54 @@
-"""The LCE flatbuffer: rewritten, converted, and with the model card inside."""
+"""The LCE flatbuffer: rewritten, converted, its float layers in fewer bits where asked for, with its description."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bopkit import artifact
-from bopkit.card import ModelCard
+from bopkit.card import package_versions
+from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.layers import LayerFacts
-from bopkit.export.rewrites import rewrite
+from bopkit.export import flatbuffer as fb
+from bopkit.export import metadata, quantize
+from bopkit.export.options import ExportOptions
+from bopkit.export.packing import LCE_WORD_BITS
+from bopkit.export.passes import run_passes
+from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
+from bopkit.export.quantize import StoredKernel
+from bopkit.export.reference import Reference
+from bopkit.export.report import Accuracy, PassReport
+from bopkit.export.rewrites import is_packed, rewrite
 from bopkit.export.spec import TFLITE
 from bopkit.keras2 import import_tensorflow
 
-Model = Any  # TensorFlow is imported inside the functions
+CALIBRATION_BATCH = 8
+"""Pictures at a time: every layer's activations of a batch are held at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flatbuffer:
+    """A converted network before its metadata.
+
+    Attributes:
+        model: As `flatbuffer.parse` gives it.
+        content: The same as bytes.
+        output_name: Name of its scores.
+        passes: The exact rewrites that ran.
+        kernels: Kernels stored in fewer than 32 bits.
+    """
+
+    model: Any
+    content: bytes
+    output_name: str
+    passes: tuple[PassReport, ...]
+    kernels: tuple[StoredKernel, ...]
 
 
 def import_lce() -> Any:
@@ -36,20 +69,105 @@ def import_lce() -> Any:
     return larq_compute_engine
 
 
-def write_flatbuffer(
-    model: Model, facts: list[LayerFacts], card: ModelCard | None, output_name: str, path: Path
-) -> None:
-    """Write an LCE flatbuffer for one picture at a time.
+def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path) -> Flatbuffer:
+    """Convert a network for one picture at a time.
 
-    Its input is `images`, float32 [1, H, W, C], and its output `output_name`, float32 [1, classes].
+    Its input is `images`, float32 or uint8 [1, H, W, C], and its output float32 [1, classes].
 
     Args:
-        model: A Keras model that computes in float32.
-        facts: `inspect_layers(model)`.
-        card: Is embedded as metadata.
-        output_name: Name of the scores, e.g. `probabilities`.
-        path: The file to write; its folder is used for scratch files.
+        reference: The network.
+        options: Precision, input, output and target.
+        scratch: A folder name that is free, for scratch files.
+
+    Raises:
+        BopkitError: LCE's converter refuses the network, or it has no softmax to leave out.
     """
+    converted, changed = _convert(reference, options.target, scratch)
+    model = fb.parse(converted)
+    output_name = reference.output_name
+    if options.output == "logits":
+        output_name = "logits"
+        if not fb.remove_softmax(model, output_name):
+            raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
+    if options.input_type == "uint8":
+        fb.take_pixels(model)
+    integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
+    kernels = quantize.store_kernels(model, options.float_weights)
+    exact_bytes = sum(each.saved_bytes for each in kernels if each.exact)
+    exact = tuple("x".join(map(str, each.shape)) for each in kernels if each.exact)
+    passes = (
+        _dense_as_convolutions(reference),
+        *changed,
+        PassReport("binary kernel at a real input as int8", exact, exact_bytes),
+    )
+    return Flatbuffer(model, fb.pack(model), output_name, passes, (*integers, *kernels))
+
+
+def describe_flatbuffer(
+    built: Flatbuffer, reference: Reference, options: ExportOptions, source: Path, accuracy: Accuracy | None
+) -> bytes:
+    """The content of the file to ship: with card, labels, standard metadata and the record of the export.
+
+    Args:
+        built: The checked network.
+        reference: Has the card.
+        options: For the record.
+        source: The Keras file, for the record.
+        accuracy: As measured on `built`.
+    """
+    contract = _contract(built, reference, options)
+    record = {
+        "input": {
+            "name": "images",
+            "dtype": options.input_type,
+            "shape": [1, *contract.input_shape],
+            "value_range": contract.value_range,
+            "preprocessing": reference.card.preprocessing if reference.card is not None else "",
+            "mean": contract.mean,
+            "std": contract.std,
+        },
+        "output": {"name": built.output_name, "dtype": "float32", "shape": [1, *reference.model.output_shape[1:]]},
+        "float_weights": options.float_weights,
+        "float_activations": "float32" if options.calibrate is None else "int8",
+        "calibrated_on": options.calibrate,
+        "target": options.target,
+        "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
+        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "versions": package_versions(),
+    }
+    fb.add_metadata(built.model, metadata.METADATA_NAME, metadata.standard_metadata(contract))
+    fb.add_metadata(built.model, metadata.EXPORT_RECORD, json.dumps(record).encode())
+    content = fb.pack(built.model)
+    if reference.card is not None:
+        content = artifact.embed_card(content, reference.card)
+    return metadata.with_labels(content, contract.labels)
+
+
+def pictures_for(reference: Reference, images: np.ndarray) -> np.ndarray:
+    """What the flatbuffer takes for preprocessed pictures, float32 [n, H, W, C]: these, or their pixels as uint8."""
+    return images if reference.pixel_preprocessing is None else reference.pixel_preprocessing.to_pixels(images)
+
+
+def predict_flatbuffer(flatbuffer: bytes, pictures: np.ndarray) -> list[np.ndarray]:
+    """Outputs of a flatbuffer that bopkit has just written (a damaged one can crash the process).
+
+    Args:
+        flatbuffer: The file's content.
+        pictures: float32 or uint8 [n, H, W, C], as the flatbuffer takes them.
+
+    Returns:
+        One array [n, ...] an output.
+    """
+    import_lce()
+    from larq_compute_engine.tflite.python.interpreter import Interpreter
+
+    # The indirect kernels are 2 to 6 times faster on x86-64 than the default ones, with the same results.
+    outputs = Interpreter(flatbuffer, os.cpu_count() or 1, use_indirect_bgemm=True).predict(pictures)
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, list[PassReport]]:
+    """Let LCE convert the network, after the exact rewrites; those too."""
     tf = import_tensorflow()
     lce = import_lce()
 
@@ -60,36 +178,88 @@ def write_flatbuffer(
         return variable.read_value
 
     kernels: list[Any] = []
-    network = rewrite(model, facts, TFLITE, kernel_source)
+    network, changed = run_passes(rewrite(reference.model, reference.facts, TFLITE, kernel_source))
     module = tf.Module()
     module.weights = [*network.variables, *kernels]
+    preprocessing = reference.pixel_preprocessing
     images = tf.TensorSpec([TFLITE.batch_size, *network.input_shape[1:]], tf.float32, name="images")
-    signature = tf.function(lambda images: {output_name: network(images, training=False)}, input_signature=[images])
-    scratch = path.with_suffix(".savedmodel")
+
+    @tf.function(input_signature=[images])
+    def signature(images: Any) -> dict[str, Any]:
+        inputs = images if preprocessing is None else preprocessing.finish(images)
+        return {reference.output_name: network(inputs, training=False)}
+
     tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
     try:
-        flatbuffer = lce.convert_saved_model(scratch)
+        flatbuffer = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
         raise BopkitError(
             f"LCE's converter refused the network: {first_line(error)}.",
             "Type --savedmodel to export the other format alone.",
         ) from error
-    path.write_bytes(artifact.embed_card(flatbuffer, card) if card is not None else flatbuffer)
+    return flatbuffer, changed
 
 
-def predict_flatbuffer(flatbuffer: bytes, pictures: np.ndarray) -> list[np.ndarray]:
-    """Outputs of a flatbuffer that bopkit has just written (a damaged one can crash the process).
+def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
+    """Let the float layers of a parsed model compute in int8, with ranges from the calibration pictures."""
+    assert options.calibrate is not None
+    input_shape = reference.model.input_shape[1:]
+    images = calibration_pictures(options.calibrate, options.data_dir, input_shape, reference.card)
+    pictures = pictures_for(reference, images)
+    tensors = quantize.activation_tensors(model)
+    if not tensors:
+        return []
+    tapped = fb.with_outputs(model, tensors)
+    batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
+    ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
+    return quantize.quantize_activations(model, ranges)
 
-    Args:
-        flatbuffer: The file's content.
-        pictures: float32 [n, H, W, C].
 
-    Returns:
-        One array [n, ...] an output.
-    """
-    import_lce()
-    from larq_compute_engine.tflite.python.interpreter import Interpreter
+def _dense_as_convolutions(reference: Reference) -> PassReport:
+    """What the rewrite of binary dense layers as 1x1 convolutions saves: LCE packs nothing else."""
+    dense = [each for each in reference.facts if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
+    saved = 0
+    for each in dense:
+        inputs, units = each.kernel_shape
+        saved += 4 * units * (inputs - -(-inputs // LCE_WORD_BITS))
+    return PassReport("binary dense layer as 1x1 convolution", tuple(each.name for each in dense), saved)
 
-    # The indirect kernels are 2 to 6 times faster on x86-64 than the default ones, with the same results.
-    outputs = Interpreter(flatbuffer, use_indirect_bgemm=True).predict(pictures)
-    return outputs if isinstance(outputs, list) else [outputs]
+
+def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:
+    """What the file takes and answers."""
+    card = reference.card
+    height, width, channels = reference.model.input_shape[1:]
+    mean, std = None, None
+    value_range = UNKNOWN_VALUE_RANGE if card is None else card.value_range
+    if reference.pixel_preprocessing is not None:  # pixels as they are
+        value_range, mean, std = (0.0, 255.0), (0.0,) * channels, (1.0,) * channels
+    elif card is not None and card.preprocessing:
+        mean, std = _normalisation(get_preprocessing(card.preprocessing, (height, width, channels)))
+    return metadata.Contract(
+        name=card.architecture if card is not None else reference.model.name,
+        description=_description(reference, options),
+        version=package_versions()["bopkit"],
+        input_shape=(height, width, channels),
+        value_range=value_range,
+        mean=mean,
+        std=std,
+        output_name=built.output_name,
+        labels=card.class_names if card is not None else (),
+    )
+
+
+def _normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in pixel values: `finish` is (pixel - mean) / std."""
+    tf = import_tensorflow()
+    black = tf.zeros(preprocessing.input_shape)
+    low, high = (preprocessing.finish(pixels).numpy()[0, 0].astype(np.float64) for pixels in (black, black + 255.0))
+    std = 255.0 / (high - low)
+    return tuple((-low * std).tolist()), tuple(std.tolist())
+
+
+def _description(reference: Reference, options: ExportOptions) -> str:
+    """One line for a person."""
+    card = reference.card
+    trained = f", trained on {card.dataset}" if card is not None and card.trained and card.dataset else ""
+    activations = ", int8 activations" if options.calibrate is not None else ""
+    return f"Binarized network{trained}; float layers in {options.float_weights}{activations}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,16 @@ from bopkit.export import saved_model
 from bopkit.export.layers import LayerFacts
 from bopkit.export.packing import count_different_bits, flip_channels, lce_words, pack
 from bopkit.export.pictures import Pictures
-from bopkit.export.report import Agreement, Disagreement
+from bopkit.export.report import Accuracy, Agreement, Disagreement
 from bopkit.export.rewrites import is_packed
 from bopkit.export.spec import NEAR_TIE, SAVED_MODEL, TFLITE, TOLERANCE, TOP1_AGREEMENT, TRACED_PICTURES
 from bopkit.export.tflite import predict_flatbuffer
 
 Model = Any  # TensorFlow is imported inside the functions
+Feed = Callable[[np.ndarray], np.ndarray]
 
-FLOAT32 = 0
-"""Code of the type in the TensorFlow Lite schema."""
+TYPES = {"float32": 0, "uint8": 3}
+"""Codes of the types in the TensorFlow Lite schema."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,29 +38,32 @@ class MatchedConvolution:
     convolution: fb.BinaryConvolution
 
 
-def flatbuffer_structure(parsed: Any, model: Model) -> list[str]:
-    """Check that a flatbuffer takes one float32 picture and answers one row of float32 scores."""
+def flatbuffer_structure(parsed: Any, model: Model, input_type: str = "float32") -> list[str]:
+    """Check that a flatbuffer takes one picture of that type and answers one row of float32 scores."""
     if len(parsed.subgraphs) != 1:
         return [f"the flatbuffer has {len(parsed.subgraphs)} graphs instead of one"]
     (graph,) = parsed.subgraphs
     failures = []
-    for kind, indices, expected in (
-        ("input", graph.inputs, (1, *model.input_shape[1:])),
-        ("output", graph.outputs, (1, *model.output_shape[1:])),
+    for kind, indices, dtype, expected in (
+        ("input", graph.inputs, input_type, (1, *model.input_shape[1:])),
+        ("output", graph.outputs, "float32", (1, *model.output_shape[1:])),
     ):
         tensors = [graph.tensors[index] for index in indices]
         found = [(tuple(int(size) for size in tensor.shape), tensor.type) for tensor in tensors]
-        if found != [(expected, FLOAT32)]:
-            failures.append(f"the flatbuffer's {kind} is {found} instead of one float32 {expected}")
+        if found != [(expected, TYPES[dtype])]:
+            failures.append(f"the flatbuffer's {kind} is {found} instead of one {dtype} {expected}")
     return failures
 
 
-def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedConvolution], list[str]]:
+def flatbuffer_bits(
+    parsed: Any, facts: list[LayerFacts], may_stay_float: bool = False
+) -> tuple[list[MatchedConvolution], list[str]]:
     """Find the Keras layer of each binary convolution by its bits, and what did not match.
 
     Args:
         parsed: `flatbuffer.parse` of the written file.
         facts: Layers of the Keras model.
+        may_stay_float: Whether the target's converter may leave layers float that LCE can pack elsewhere.
 
     Returns:
         The matches in the order in which they run, and one sentence for each binary convolution whose bits
@@ -90,6 +94,8 @@ def flatbuffer_bits(parsed: Any, facts: list[LayerFacts]) -> tuple[list[MatchedC
         if closest in missing:
             missing.remove(closest)
             found.append(closest)
+    if may_stay_float:
+        return matches, failures
     failures += [f"{each.name}: stayed float, though its kernel is binary and its input binarized" for each in missing]
     return matches, failures
 
@@ -186,12 +192,38 @@ def agreement_failures(agreement: Agreement, trained: bool) -> list[str]:
     ]
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of float32 [n, classes] logits."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def measure_accuracy(pictures: Pictures, reference: np.ndarray, scores: np.ndarray) -> Accuracy | None:
+    """Top-1 accuracy of Keras' scores and of an artifact's, float32 [n, classes]; None without labels."""
+    if pictures.labels is None:
+        return None
+    before, after = (float(np.mean(each.argmax(axis=1) == pictures.labels)) for each in (reference, scores))
+    return Accuracy(pictures.source, len(scores), before, after)
+
+
+def accuracy_failures(accuracy: Accuracy | None, max_drop: float) -> list[str]:
+    """Check that an artifact loses at most `max_drop` points of accuracy."""
+    # Shares are multiples of 1/n: the difference of two may miss a limit by rounding alone.
+    if accuracy is None or accuracy.drop_points <= max_drop + 1e-9:
+        return []
+    return [
+        f"top-1 accuracy falls from {accuracy.before:.2%} to {accuracy.after:.2%} on {accuracy.pictures} pictures "
+        f"({accuracy.source}), {accuracy.drop_points:.2f} points; --max-drop allows {max_drop:g}"
+    ]
+
+
 def trace_disagreements(
     agreement: Agreement,
     images: np.ndarray,
     model: Model,
     flatbuffer: bytes,
     matches: list[MatchedConvolution],
+    feed: Feed = lambda images: images,
 ) -> Agreement:
     """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
 
@@ -205,6 +237,7 @@ def trace_disagreements(
         model: The Keras model.
         flatbuffer: The written file.
         matches: Its binary convolutions.
+        feed: Turns `images` into what the flatbuffer takes.
 
     Returns:
         `agreement` with the first `TRACED_PICTURES` disagreements traced.
@@ -214,7 +247,7 @@ def trace_disagreements(
         return agreement
     tapped = fb.with_outputs(fb.parse(flatbuffer), [match.convolution.input_tensor for match in own_sign])
     traced = [
-        _trace(each, images[each.picture : each.picture + 1], model, tapped, own_sign)
+        _trace(each, images[each.picture : each.picture + 1], model, tapped, own_sign, feed)
         for each in agreement.disagreements[:TRACED_PICTURES]
     ]
     rest = agreement.disagreements[TRACED_PICTURES:]
@@ -227,11 +260,12 @@ def _trace(
     model: Model,
     tapped: bytes,
     matches: list[MatchedConvolution],
+    feed: Feed,
 ) -> Disagreement:
     with _recorded_inputs([match.facts.layer for match in matches]) as recorded:
         model(image, training=False)
     calls = {layer: iter(inputs) for layer, inputs in recorded.items()}
-    for match, words in zip(matches, predict_flatbuffer(tapped, image), strict=True):
+    for match, words in zip(matches, predict_flatbuffer(tapped, feed(image)), strict=True):
         activations = next(calls[id(match.facts.layer)])
         activations = activations.reshape(-1, activations.shape[-1])
         changed = _negative(words, activations.shape[-1]) != (activations < 0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from bopkit import artifact
 from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 
 _EXTENSION = "interpreter_wrapper_lite"
@@ -32,6 +35,7 @@ class LceRuntime(Runtime):
 
     def load(self, path: Path) -> None:
         """Load a flatbuffer. A damaged one can end the process."""
+        self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
         flatbuffer = path.read_bytes()
         is_binary = any(operator in flatbuffer for operator in _BINARY_OPERATORS)
         self.settings.update(indirect_bgemm=True, xnnpack=not is_binary)
@@ -48,16 +52,34 @@ class LceRuntime(Runtime):
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """Scores of float32 [n, H, W, C], one picture after the other: float32 [n, classes]."""
-        return np.concatenate([self._interpreter.predict([picture[None]])[0] for picture in pictures])
+        inputs = self._to_input(pictures)
+        return np.concatenate([self._interpreter.predict([picture[None]])[0] for picture in inputs])
 
     def _checked_input_shape(self, path: Path) -> tuple[int, int, int]:
         types = [np.dtype(each) for each in (*self._interpreter.input_types, *self._interpreter.output_types)]
-        if types != [np.float32, np.float32]:
+        if types not in ([np.float32, np.float32], [np.uint8, np.float32]):
             raise BopkitError(
                 f"{path} has inputs and outputs {', '.join(map(str, types))}, not one of float32 each.",
                 "Convert it with float32 input and output.",
             )
-        return picture_shape(tuple(self._interpreter.input_shapes[0]), path)
+        shape = picture_shape(tuple(self._interpreter.input_shapes[0]), path)
+        if types[0] == np.uint8:
+            self._to_input = _pixels_of(path, shape)
+        return shape
+
+
+def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns preprocessed pictures back into the pixels that a flatbuffer normalises itself.
+
+    Raises:
+        BopkitError: The flatbuffer does not say how it normalises them.
+    """
+    card = artifact.read_card(path)
+    if card is None or not card.preprocessing:
+        raise BopkitError(
+            f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
+        )
+    return get_preprocessing(card.preprocessing, shape).to_pixels
 
 
 def _import_extension() -> ModuleType:

@@ -1,6 +1,6 @@
 """Size and latency of bopkit's flatbuffers against stock LCE's of the same untrained networks, in one run.
 
-    python tests/benchmarks/packed_sizes.py [NETWORK ...] [--runs 30]
+    python tests/benchmarks/packed_sizes.py [NETWORK ...] [--runs 30] [--float-weights int8 [--calibrate DATASET]]
 
 Both files run in LCE's interpreter on one thread with indirect BGEMM, its fastest setting that changes no score, taking
 turns.
@@ -25,7 +25,7 @@ def stock_flatbuffer(model_file):
 
 
 def interleaved_latencies_ms(flatbuffers, runs):
-    """Milliseconds of one picture, `runs` times each, taking turns; one list a flatbuffer."""
+    """CPU milliseconds of one picture, `runs` times each, taking turns; one list a flatbuffer."""
     from larq_compute_engine.tflite.python.interpreter import Interpreter
 
     interpreters = [Interpreter(each, 1, use_indirect_bgemm=True) for each in flatbuffers]
@@ -35,10 +35,10 @@ def interleaved_latencies_ms(flatbuffers, runs):
     samples = [[] for _ in interpreters]
     for run in range(runs + 3):
         for interpreter, picture, sample in zip(interpreters, pictures, samples, strict=True):
-            start = time.perf_counter_ns()
+            start = time.thread_time_ns()  # this thread alone computes, and others may be busy
             interpreter.predict(picture)
             if run >= 3:  # the first ones warm up
-                sample.append((time.perf_counter_ns() - start) / 1e6)
+                sample.append((time.thread_time_ns() - start) / 1e6)
     return samples
 
 
@@ -46,14 +46,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=[model["name"] for model in list_models()])
     parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--float-weights", default="float32", help="float32, float16 or int8")
+    parser.add_argument("--calibrate", help="with int8: dataset for int8 activations")
+    parser.add_argument("--data-dir", help="where prepared datasets lie")
     arguments = parser.parse_args()
+    settings = {name: getattr(arguments, name) for name in ("float_weights", "calibrate", "data_dir")}
     print(f"{'network':16}{'floor MB':>10}{'LCE MB':>10}{'bopkit MB':>11}{'ratio':>8}", end="")
     print(f"{'LCE ms':>10}{'bopkit ms':>11}{'ratio':>8}")
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
             model_file = init_model(name, Path(folder) / "model.h5")
             artifact = export_model(
-                model_file, options=ExportOptions(tflite=True, savedmodel=False, pictures=8)
+                model_file, options=ExportOptions(savedmodel=False, pictures=8, **settings)
             ).artifacts[0]
             flatbuffers = [stock_flatbuffer(model_file), Path(artifact.path).read_bytes()]
             stock_ms, ours_ms = map(statistics.median, interleaved_latencies_ms(flatbuffers, arguments.runs))

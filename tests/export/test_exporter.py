@@ -203,14 +203,17 @@ def test_two_networks_in_one_process_keep_their_own_kernels(randomise: Callable[
 def test_one_wrong_bit_in_the_flatbuffer_is_refused(
     network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_then_damage(*arguments: Any) -> None:
-        write_flatbuffer(*arguments)
-        path = arguments[4]
+    def describe_then_damage(*arguments: Any) -> bytes:
+        path = tmp_path / "damaged"
+        path.write_bytes(describe_flatbuffer(*arguments))
         convolutions = flatbuffer.binary_convolutions(flatbuffer.parse(path.read_bytes()))
         flip_a_bit(path, convolutions[2].words.tobytes())
+        damaged = path.read_bytes()
+        path.unlink()
+        return damaged
 
-    write_flatbuffer = exporter.write_flatbuffer
-    monkeypatch.setattr(exporter, "write_flatbuffer", write_then_damage)
+    describe_flatbuffer = exporter.describe_flatbuffer
+    monkeypatch.setattr(exporter, "describe_flatbuffer", describe_then_damage)
     save_model(network, make_card(), tmp_path / "net.h5")
     (tmp_path / "net.tflite").write_bytes(b"the old one")
     with pytest.raises(BopkitError, match="nested/grouped: 1 of 18432 packed bits differ"):

@@ -11,9 +11,11 @@ import pytest
 from bopkit.export import verify
 from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import inspect_layers
+from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import random_pictures
+from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
-from bopkit.export.tflite import write_flatbuffer
+from bopkit.export.tflite import build_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 
@@ -21,8 +23,8 @@ from bopkit.keras2 import import_tensorflow
 def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     facts = inspect_layers(network)
-    write_flatbuffer(network, facts, None, "probabilities", tmp_path / "net.tflite")
-    flatbuffer = (tmp_path / "net.tflite").read_bytes()
+    reference = Reference(network, None, facts, [], "probabilities", 0)
+    flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, failures = verify.flatbuffer_bits(parse(flatbuffer), facts)
     assert not failures
 
@@ -38,10 +40,10 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     beta = copy.get_layer("ones").inbound_nodes[0].inbound_layers.beta
     beta.assign_sub(2 * moved * np.eye(beta.shape[0])[channel])
 
-    reference = np.eye(10, dtype=np.float32)[[0] * 16]
-    scores = reference.copy()
+    expected = np.eye(10, dtype=np.float32)[[0] * 16]
+    scores = expected.copy()
     scores[picture] = scores[picture, ::-1]
-    agreement = verify.compare(pictures, reference, scores)
+    agreement = verify.compare(pictures, expected, scores)
     assert agreement.disagreements == (Disagreement(int(picture), 0, 9, score_margin=1.0),)
 
     traced = verify.trace_disagreements(agreement, pictures.images, copy, flatbuffer, _of(copy, matches))
@@ -60,15 +62,15 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
 
 def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, tmp_path: Path) -> None:
     facts = inspect_layers(network)
-    write_flatbuffer(network, facts, None, "probabilities", tmp_path / "net.tflite")
-    flatbuffer = (tmp_path / "net.tflite").read_bytes()
+    reference = Reference(network, None, facts, [], "probabilities", 0)
+    flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, _ = verify.flatbuffer_bits(parse(flatbuffer), facts)
     pictures = random_pictures((12, 12, 3), None, 3)
-    reference = np.full((3, 10), 0.1, np.float32)
-    scores = reference.copy()
-    reference[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
+    expected = np.full((3, 10), 0.1, np.float32)
+    scores = expected.copy()
+    expected[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
     scores[:, 9] += (1e-6, 1e-2, 1e-6)
-    agreement = verify.compare(pictures, reference, scores)
+    agreement = verify.compare(pictures, expected, scores)
     assert [(each.traced, each.near_tie) for each in agreement.disagreements] == [
         (False, True),
         (False, None),

@@ -1,0 +1,103 @@
+"""Rewiring a graph of Keras layers: the layers stay, what they are called on changes.
+
+Needs TensorFlow; imports it inside the functions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bopkit.keras2 import import_tensorflow
+
+Model = Any  # TensorFlow is imported inside the functions
+Layer = Any
+Node = Any
+"""One call of a layer in a Keras graph."""
+KerasTensor = Any
+NewTensor = Callable[[KerasTensor], KerasTensor]
+"""Gives the tensor of the new graph that stands for a tensor of the old one."""
+Rewire = Callable[[Node, NewTensor], KerasTensor | None]
+"""Calls layers in place of a node and returns its only output in the new graph; None to repeat the call as it was."""
+
+
+def rebuild(network: Model, rewire: Rewire) -> Model:
+    """The same layers on the same inputs, called in another way; what no output needs any more falls away.
+
+    Networks inside the network are taken apart, so that the new graph is flat.
+
+    Args:
+        network: A functional or sequential model; its layers are shared with the new one.
+        rewire: Is asked for each call of a layer, in an order in which they can run.
+    """
+    tf = import_tensorflow()
+    new: dict[int, KerasTensor] = {}
+
+    def new_tensor(old: KerasTensor) -> KerasTensor:
+        return new.get(id(old), old)
+
+    def run(part: Model, inputs: Any) -> None:
+        new.update((id(old), tensor) for old, tensor in zip(part.inputs, tf.nest.flatten(inputs), strict=True))
+        for node in nodes(part):
+            args, kwargs = tf.nest.map_structure(new_tensor, (node.call_args, node.call_kwargs))
+            outputs: Any
+            if isinstance(node.layer, tf.keras.Model):
+                run(node.layer, args)
+                outputs = [new_tensor(each) for each in node.layer.outputs]
+            else:
+                outputs = rewire(node, new_tensor)
+                if outputs is None:
+                    outputs = node.layer(*args, **kwargs)
+            old_outputs = tf.nest.flatten(node.outputs)
+            new.update((id(old), tensor) for old, tensor in zip(old_outputs, tf.nest.flatten(outputs), strict=True))
+
+    run(network, network.inputs)
+    outputs = tf.nest.map_structure(new_tensor, network._nested_outputs)
+    return tf.keras.Model(network.inputs, outputs, name=network.name)
+
+
+def flatten(network: Model) -> Model:
+    """The same graph without networks inside it."""
+    return rebuild(network, lambda node, new_tensor: None)
+
+
+def nodes(network: Model) -> Iterator[Node]:
+    """Every call of a layer, in an order in which they can run."""
+    for depth in sorted(network._nodes_by_depth, reverse=True):
+        yield from (node for node in network._nodes_by_depth[depth] if not node.is_input)
+
+
+class Consumers:
+    """Who takes each tensor of a network."""
+
+    def __init__(self, network: Model):
+        self._by_tensor: dict[int, list[Node | None]] = defaultdict(list)
+        for node in nodes(network):
+            for tensor in node.keras_inputs:
+                self._by_tensor[id(tensor)].append(node)
+        for tensor in network.outputs:
+            self._by_tensor[id(tensor)].append(None)
+
+    def of(self, tensor: KerasTensor) -> list[Node | None]:
+        """The calls that take a tensor; None among them where it is an output of the network."""
+        return self._by_tensor[id(tensor)]
+
+    def is_single(self, tensor: KerasTensor) -> bool:
+        """Whether one call alone takes it."""
+        return len(self.of(tensor)) == 1
+
+
+def producer(tensor: KerasTensor) -> Node:
+    """The call that makes a tensor."""
+    history = tensor._keras_history
+    return history.layer.inbound_nodes[history.node_index]
+
+
+def takes_sign(node: Node | None) -> bool:
+    """Whether a call uses nothing of its input but the sign, taken by the layer's own quantizer."""
+    from larq.quantizers import ApproxSign, SteSign, SwishSign
+
+    return node is not None and isinstance(
+        getattr(node.layer, "input_quantizer", None), (SteSign, ApproxSign, SwishSign)
+    )

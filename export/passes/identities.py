@@ -1,0 +1,41 @@
+"""Layers that pass their input on where nothing is trained are taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bopkit.export.passes.graph import KerasTensor, Layer, Model, NewTensor, Node, rebuild
+from bopkit.keras2 import import_tensorflow
+
+
+def remove_identities(network: Model) -> tuple[Model, list[str]]:
+    """Take out dropout, noise and linear activations; the new network, and the names of those layers."""
+    removed: list[str] = []
+
+    def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
+        if not is_identity(node.layer) or node.call_kwargs.get("training"):  # dropout that is asked for drops
+            return None
+        removed.append(node.layer.name)
+        return new_tensor(node.keras_inputs[0])
+
+    rebuilt = rebuild(network, rewire)
+    return (rebuilt, removed) if removed else (network, [])
+
+
+def is_identity(layer: Layer) -> bool:
+    """Whether the output of a layer is its input, except while it is trained."""
+    tf = import_tensorflow()
+    keras: Any = tf.keras.layers
+    training_only = (
+        keras.Dropout,
+        keras.SpatialDropout1D,
+        keras.SpatialDropout2D,
+        keras.SpatialDropout3D,
+        keras.AlphaDropout,
+        keras.GaussianDropout,
+        keras.GaussianNoise,
+        keras.ActivityRegularization,
+    )
+    if isinstance(layer, training_only):
+        return True
+    return type(layer) is keras.Activation and layer.activation is tf.keras.activations.linear

@@ -1,0 +1,245 @@
+"""Full-precision kernels of a flatbuffer in fewer bits: float16, int8 weights, or int8 weights and activations.
+
+Written on the parsed schema. ai-edge-quantizer would do the first two, but it pins one release of a second TensorFlow
+Lite runtime, and that runtime cannot run LCE's operators, so that it cannot calibrate a binary network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bopkit.export import flatbuffer as fb
+
+KERNEL_INPUT, BIAS_INPUT = 1, 2
+"""Where an operator takes its kernel and its bias."""
+
+CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+"""Operators with a kernel, and the dimension of the kernel that holds the output channels."""
+
+INTEGER_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
+"""Operators that can run in int8, and the version of each that does."""
+
+LARGEST = 127
+"""Stored weights lie in -127 to 127: LiteRT's kernels need that symmetry."""
+
+OPERATOR_BYTES = 300
+"""About what one more operator and tensor cost in the file: smaller savings are none."""
+
+Ranges = dict[int, tuple[float, float]]
+"""Smallest and largest value of a tensor, by its index."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredKernel:
+    """A kernel that was stored in fewer than 32 bits.
+
+    Attributes:
+        shape: Of the kernel, as TensorFlow Lite lays it out.
+        bits: Of one stored value.
+        saved_bytes: What its content and its scales take less than float32.
+        exact: Whether every value is the same as before.
+    """
+
+    shape: tuple[int, ...]
+    bits: int
+    saved_bytes: int
+    exact: bool
+
+
+def store_kernels(model: Any, float_weights: str) -> list[StoredKernel]:
+    """Store the float kernels of a parsed model in fewer bits; the runtime expands each once, when it first runs.
+
+    With `float32` only those become int8 that lose nothing: +-scale for each output channel.
+
+    Args:
+        model: A parsed flatbuffer; altered.
+        float_weights: `float32`, `float16` or `int8`.
+    """
+    stored, operators = [], []
+    for tensor, axis in _kernels(model):
+        kernel = fb.constant(model, tensor)
+        assert kernel is not None
+        kept = _stored(kernel, axis, float_weights)
+        if kept is None:
+            continue
+        values, scales = kept
+        saved = kernel.nbytes - values.nbytes - (0 if scales is None else scales.nbytes)
+        if saved <= OPERATOR_BYTES:
+            continue
+        operators.append(_expansion(model, tensor, values, scales, axis))
+        restored = values.astype(np.float32) if scales is None else values * _along(scales, axis, kernel.ndim)
+        exact = np.array_equal(restored, kernel)
+        stored.append(StoredKernel(kernel.shape, 8 * values.itemsize, saved, exact))
+    (graph,) = model.subgraphs
+    graph.operators = operators + list(graph.operators)
+    return stored
+
+
+def quantize_kernel(kernel: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Round a kernel to int8, symmetrically for each output channel; +-scale is kept exactly.
+
+    Args:
+        kernel: float32 of any shape.
+        axis: The dimension of the output channels.
+
+    Returns:
+        int8 of the same shape, -127 to 127, and float32 [channels]: `values * scales` is near the kernel.
+    """
+    others = tuple(each for each in range(kernel.ndim) if each != axis)
+    largest = np.abs(kernel).max(axis=others)
+    smallest = np.abs(kernel).min(axis=others)
+    steps = np.where(largest == smallest, 1, LARGEST)
+    scales = np.where(largest > 0, largest / steps, 1).astype(np.float32)
+    values = np.rint(kernel / _along(scales, axis, kernel.ndim))
+    return np.clip(values, -LARGEST, LARGEST).astype(np.int8), scales
+
+
+def activation_tensors(model: Any) -> list[int]:
+    """The tensors whose ranges `quantize_activations` needs: what enters and leaves operators that can run in int8."""
+    return sorted({tensor for operator in _float_operators(model) for tensor in _ends(operator)})
+
+
+def measure_ranges(tensors: list[int], batches: Iterator[np.ndarray], run: Callable[[np.ndarray], list]) -> Ranges:
+    """Smallest and largest value of tensors over pictures, 0 included, as padding stores it.
+
+    Args:
+        tensors: Indices of tensors.
+        batches: Pictures as the flatbuffer takes them.
+        run: Answers the content of the tensors for a batch, one array each.
+    """
+    ranges: Ranges = dict.fromkeys(tensors, (0.0, 0.0))
+    for batch in batches:
+        for tensor, values in zip(tensors, run(batch), strict=True):
+            low, high = ranges[tensor]
+            ranges[tensor] = min(low, float(values.min())), max(high, float(values.max()))
+    return ranges
+
+
+def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
+    """Let convolutions and dense layers with float kernels compute in int8, between a quantisation and its reverse.
+
+    Args:
+        model: A parsed flatbuffer; altered.
+        ranges: Of every tensor in `activation_tensors(model)`.
+    """
+    (graph,) = model.subgraphs
+    changed = {id(operator) for operator in _float_operators(model)}
+    stored, operators = [], []
+    for operator in graph.operators:
+        if id(operator) not in changed:
+            operators.append(operator)
+            continue
+        before, after, kernel = _to_integers(model, operator, ranges)
+        operators += [before, operator, after]
+        stored.append(kernel)
+    graph.operators = operators
+    fb.clear_unused_constants(model)
+    return stored
+
+
+def _to_integers(model: Any, operator: Any, ranges: Ranges) -> tuple[Any, Any, StoredKernel]:
+    """Turn one operator into int8; what must run before and after it, and its kernel."""
+    (graph,) = model.subgraphs
+    name = fb.builtin_name(model, operator.opcodeIndex)
+    source, result = _ends(operator)
+    axis = CHANNEL_AXIS[name]
+    inputs = [int(each) for each in operator.inputs]
+    kernel = fb.constant(model, inputs[KERNEL_INPUT])
+    assert kernel is not None
+    values, scales = quantize_kernel(kernel, axis)
+    integers, input_scale = _integer_copy(model, source, ranges[source])
+    results, _ = _integer_copy(model, result, ranges[result])
+    kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
+    inputs[0] = integers
+    inputs[KERNEL_INPUT] = fb.add_tensor(model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values)
+    if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0:
+        bias = fb.constant(model, inputs[BIAS_INPUT])
+        assert bias is not None
+        bias_scales = (scales * input_scale).astype(np.float32)
+        bias_values = np.rint(bias / bias_scales.astype(np.float64)).clip(-(2**31), 2**31 - 1).astype(np.int32)
+        inputs[BIAS_INPUT] = fb.add_tensor(
+            model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
+        )
+    operator.inputs, operator.outputs = inputs, [results]
+    operator.opcodeIndex = fb.operator_code(model, name, INTEGER_VERSIONS[name])
+    before = fb.new_operator(model, "QUANTIZE", 1, [source], [integers])
+    after = fb.new_operator(model, "DEQUANTIZE", 2, [results], [result])
+    saved = kernel.nbytes - values.nbytes - scales.nbytes
+    return before, after, StoredKernel(kernel.shape, 8, saved, exact=False)
+
+
+def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> tuple[int, float]:
+    """A new int8 tensor for the values of a float one, and its scale."""
+    (graph,) = model.subgraphs
+    described = graph.tensors[tensor]
+    low, high = value_range
+    scale = np.float32((high - low) / 255 or 1.0)
+    zero_point = int(np.clip(round(-128 - low / float(scale)), -128, 127))
+    shape = tuple(int(size) for size in described.shape)
+    name = f"{described.name.decode()}_int8"
+    return fb.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
+
+
+def _float_operators(model: Any) -> list[Any]:
+    """Operators with a constant float kernel that can run in int8."""
+    (graph,) = model.subgraphs
+    return [
+        operator
+        for operator in graph.operators
+        if fb.builtin_name(model, operator.opcodeIndex) in INTEGER_VERSIONS
+        and all(
+            fb.constant(model, int(tensor)) is not None
+            for tensor in list(operator.inputs)[KERNEL_INPUT : BIAS_INPUT + 1]
+            if tensor >= 0
+        )
+        and fb.constant(model, int(operator.inputs[0])) is None
+    ]
+
+
+def _ends(operator: Any) -> tuple[int, int]:
+    """The tensors that enter and leave an operator."""
+    return int(operator.inputs[0]), int(operator.outputs[0])
+
+
+def _kernels(model: Any) -> Iterator[tuple[int, int]]:
+    """Each constant float kernel of the graph once, and its dimension of output channels."""
+    (graph,) = model.subgraphs
+    seen = set()
+    for operator in graph.operators:
+        axis = CHANNEL_AXIS.get(fb.builtin_name(model, operator.opcodeIndex))
+        if axis is None or int(operator.inputs[KERNEL_INPUT]) in seen:
+            continue
+        tensor = int(operator.inputs[KERNEL_INPUT])
+        seen.add(tensor)
+        if fb.constant(model, tensor) is not None:
+            yield tensor, axis
+
+
+def _stored(kernel: np.ndarray, axis: int, float_weights: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Values to store, with scales for int8; None where the kernel stays float32."""
+    values, scales = quantize_kernel(kernel, axis)
+    if float_weights == "int8" or np.array_equal(values * _along(scales, axis, kernel.ndim), kernel):
+        return values, scales
+    if float_weights == "float16" and np.abs(kernel).max() <= np.finfo(np.float16).max:
+        return kernel.astype(np.float16), None
+    return None
+
+
+def _expansion(model: Any, tensor: int, values: np.ndarray, scales: np.ndarray | None, axis: int) -> Any:
+    """Make a constant the result of a new operator that expands `values`; that operator."""
+    (graph,) = model.subgraphs
+    described = graph.tensors[tensor]
+    dtype, version = ("FLOAT16", 3) if scales is None else ("INT8", 5)
+    name = f"{described.name.decode()}_{dtype.lower()}"
+    stored = fb.add_tensor(model, name, values.shape, dtype, scales, axis, data=values)
+    fb.clear_constant(model, tensor)
+    return fb.new_operator(model, "DEQUANTIZE", version, [stored], [tensor])
+
+
+def _along(scales: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """Scales in a shape that multiplies a tensor along one of its dimensions."""
+    return scales.reshape([-1 if each == axis else 1 for each in range(rank)])

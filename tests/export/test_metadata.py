@@ -1,0 +1,109 @@
+"""Standard metadata, read back table by table with the field numbers of `metadata_schema.fbs`."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+import pytest
+
+from bopkit.export.metadata import Contract, standard_metadata, with_labels
+
+CONTRACT = Contract(
+    name="net",
+    description="A network.",
+    version="1.2",
+    input_shape=(24, 32, 3),
+    value_range=(-1.0, 2.0),
+    mean=(127.5, 1.0, 2.0),
+    std=(3.0, 4.0, 5.0),
+    output_name="probabilities",
+    labels=("äpfel", "birnen"),
+)
+
+
+class Table:
+    """One table of a flatbuffer; `table[n]` is the position of what field n holds."""
+
+    def __init__(self, data: bytes, position: int):
+        self.data, self.position = data, position
+        self.vtable = position - self.read("<i", position)
+
+    @staticmethod
+    def root(data: bytes) -> Table:
+        return Table(data, struct.unpack_from("<I", data, 0)[0])
+
+    def read(self, layout: str, position: int):  # noqa: ANN201
+        return struct.unpack_from(layout, self.data, position)[0]
+
+    def field(self, number: int) -> int:
+        assert 4 + 2 * number < self.read("<H", self.vtable), f"no field {number}"
+        offset = self.read("<H", self.vtable + 4 + 2 * number)
+        assert offset, f"field {number} is not set"
+        return self.position + offset
+
+    def byte(self, number: int) -> int:
+        return self.read("<B", self.field(number))
+
+    def uint(self, number: int) -> int:
+        return self.read("<I", self.field(number))
+
+    def target(self, number: int) -> int:
+        return self.field(number) + self.uint(number)
+
+    def table(self, number: int) -> Table:
+        return Table(self.data, self.target(number))
+
+    def text(self, number: int) -> str:
+        start = self.target(number)
+        return self.data[start + 4 : start + 4 + self.read("<I", start)].decode()
+
+    def floats(self, number: int) -> list[float]:
+        start = self.target(number)
+        return list(struct.unpack_from(f"<{self.read('<I', start)}f", self.data, start + 4))
+
+    def tables(self, number: int) -> list[Table]:
+        start = self.target(number)
+        places = [start + 4 + 4 * index for index in range(self.read("<I", start))]
+        return [Table(self.data, place + self.read("<I", place)) for place in places]
+
+
+def test_the_contract_can_be_read_back() -> None:
+    data = standard_metadata(CONTRACT)
+    assert data[4:8] == b"M001"
+    model = Table.root(data)
+    assert [model.text(number) for number in (0, 1, 2)] == ["net", "A network.", "1.2"]
+    (subgraph,) = model.tables(3)
+    (source,), (scores,) = subgraph.tables(2), subgraph.tables(3)
+    assert (source.text(0), scores.text(0)) == ("images", "probabilities")
+    image = source.table(3).table(1)
+    assert (source.table(3).byte(0), image.byte(0)) == (2, 1)  # image properties, RGB
+    assert (image.table(1).uint(0), image.table(1).uint(1)) == (32, 24)  # width, height
+    (unit,) = source.tables(4)
+    assert unit.byte(0) == 1  # normalisation
+    assert (unit.table(1).floats(0), unit.table(1).floats(1)) == ([127.5, 1.0, 2.0], [3.0, 4.0, 5.0])
+    assert (source.table(5).floats(0), source.table(5).floats(1)) == ([2.0] * 3, [-1.0] * 3)  # largest, smallest
+    assert scores.table(3).byte(0) == 1  # a feature
+    assert (scores.table(5).floats(0), scores.table(5).floats(1)) == ([1.0], [0.0])
+    (labels,) = scores.tables(6)
+    assert (labels.text(0), labels.byte(2)) == ("labels.txt", 2)  # labels of an axis
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    from dataclasses import replace
+
+    data = standard_metadata(replace(CONTRACT, mean=None, std=None, labels=(), output_name="logits"))
+    (subgraph,) = Table.root(data).tables(3)
+    for table, number in ((subgraph.tables(2)[0], 4), (subgraph.tables(3)[0], 5), (subgraph.tables(3)[0], 6)):
+        with pytest.raises(AssertionError, match="no field|not set"):
+            table.field(number)
+
+
+def test_labels_lie_in_a_zip_archive_behind_the_flatbuffer() -> None:
+    flatbuffer = bytes(range(256)) * 5
+    file = with_labels(flatbuffer, CONTRACT.labels)
+    assert file.startswith(flatbuffer) and file == with_labels(flatbuffer, CONTRACT.labels)
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        assert archive.read("labels.txt").decode() == "äpfel\nbirnen\n"
+    assert with_labels(flatbuffer, ()) == flatbuffer

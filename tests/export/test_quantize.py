@@ -1,0 +1,114 @@
+"""Kernels in fewer bits: how near they are, that binary ones lose nothing, and what LCE's interpreter makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bopkit.export import flatbuffer as fb
+from bopkit.export import quantize
+from bopkit.export.layers import inspect_layers
+from bopkit.export.options import ExportOptions
+from bopkit.export.reference import Reference
+from bopkit.export.tflite import build_flatbuffer, predict_flatbuffer
+from bopkit.keras2 import import_tensorflow
+
+PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
+
+
+def convert(model: Any, tmp_path: Path) -> bytes:
+    reference = Reference(model, None, inspect_layers(model), [], "outputs", 0)
+    return build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
+
+
+@pytest.fixture(name="float_network")
+def fixture_float_network(randomise: Callable[..., Any]) -> Any:
+    """Every operator whose kernel can be quantized; activations of a plausible size."""
+    tf = import_tensorflow()
+    keras = tf.keras.layers
+    layers = [
+        tf.keras.Input(PICTURES.shape[1:]),
+        keras.Conv2D(16, 3, padding="same", activation="relu"),
+        keras.DepthwiseConv2D(3, depth_multiplier=4, use_bias=False),
+        keras.Conv2DTranspose(8, 3, strides=2),
+        keras.GlobalAveragePooling2D(),
+        keras.Dense(40),
+    ]
+    return randomise(tf.keras.Sequential(layers))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_rounding_moves_a_weight_by_half_a_step_and_a_binary_one_not_at_all(axis: int) -> None:
+    kernel = np.random.default_rng(axis).normal(0, 3, (5, 4, 6, 7)).astype(np.float32)
+    channels = np.moveaxis(kernel, axis, 0)
+    channels[0] = 0
+    channels[1] = np.where(channels[1] < 0, -0.3, 0.3)
+    values, scales = quantize.quantize_kernel(kernel, axis)
+    restored = values * scales.reshape([-1 if each == axis else 1 for each in range(4)])
+    error = np.moveaxis(np.abs(restored - kernel), axis, 0).reshape(len(scales), -1).max(axis=1)
+    assert np.all(error <= scales / 2 * 1.001) and np.all(error[:2] == 0) and np.all(error[2:] > 0)
+    assert values.min() >= -127 and restored.dtype == np.float32
+
+
+def test_binary_kernels_of_any_scale_lose_nothing() -> None:
+    generator = np.random.default_rng(0)
+    signs = np.where(generator.normal(size=(1000, 9)) < 0, -1, 1)
+    kernel = (signs * generator.uniform(0, 1, (1000, 1))).astype(np.float32)
+    values, scales = quantize.quantize_kernel(kernel, 0)
+    np.testing.assert_array_equal(values * scales[:, np.newaxis], kernel)
+
+
+@pytest.mark.parametrize(("float_weights", "largest"), [("float16", 2e-3), ("int8", 2e-2)])
+def test_the_interpreter_expands_what_was_stored(
+    float_weights: str, largest: float, float_network: Any, tmp_path: Path
+) -> None:
+    flatbuffer = convert(float_network, tmp_path)
+    model = fb.parse(flatbuffer)
+    stored = quantize.store_kernels(model, float_weights)
+    assert len(stored) == 4 and not any(each.exact for each in stored)
+    smaller = fb.pack(model)
+    assert len(flatbuffer) - len(smaller) == pytest.approx(sum(each.saved_bytes for each in stored), abs=2500)
+    (scores,), expected = predict_flatbuffer(smaller, PICTURES), float_network(PICTURES).numpy()
+    difference = np.abs(scores - expected).max() / np.abs(expected).max()
+    assert 0 < difference <= largest
+
+
+def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> None:
+    model = fb.parse(convert(float_network, tmp_path))
+    tensors = quantize.activation_tensors(model)
+    tapped = fb.with_outputs(model, tensors)
+    ranges = quantize.measure_ranges(tensors, iter([PICTURES]), lambda batch: predict_flatbuffer(tapped, batch))
+    stored = quantize.quantize_activations(model, ranges)
+    assert len(stored) == 3  # LiteRT's transposed convolution takes another order of inputs
+    (scores,), expected = predict_flatbuffer(fb.pack(model), PICTURES), float_network(PICTURES).numpy()
+    difference = np.abs(scores - expected).max() / np.abs(expected).max()
+    assert 0 < difference <= 5e-2
+
+
+def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(network: Any, tmp_path: Path) -> None:
+    flatbuffer = convert(network, tmp_path)
+    model = fb.parse(flatbuffer)
+    exact = quantize.store_kernels(model, "int8")
+    assert not exact  # `build_flatbuffer` has stored the only float kernel already: it is binary
+    before, after = fb.binary_convolutions(fb.parse(flatbuffer)), fb.binary_convolutions(fb.parse(fb.pack(model)))
+    assert len(before) == len(after) == 9
+    for each, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(each.words, other.words)
+    np.testing.assert_array_equal(
+        predict_flatbuffer(flatbuffer, PICTURES), predict_flatbuffer(fb.pack(model), PICTURES)
+    )
+
+
+def test_constants_are_aligned(network: Any, tmp_path: Path) -> None:
+    content = np.frombuffer(convert(network, tmp_path), np.uint8)
+    start = content.__array_interface__["data"][0]
+    places = [
+        each.data.__array_interface__["data"][0] - start
+        for each in fb.parse(content).buffers
+        if each.data is not None and len(each.data)
+    ]
+    assert len(places) > 10 and all(place % fb.BUFFER_ALIGNMENT == 0 for place in places)
