@@ -128,7 +128,8 @@ CLASSES = (
     | REGULARIZERS
     | CONSTRAINTS
     | DATA_CLASSES
-    | {"Policy", "PolicyV1", "function"}
+    | {"Policy", "function"}
+    | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_config` replaces them
 )
 
 NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS
@@ -161,7 +162,8 @@ _COMPOSITE_CONSTANT = "_COMPOSITE_TYPE"  # marks a constant that Keras decodes f
 
 _HINT = (
     "A model file can run code while it loads, so bopkit loads stock Keras and larq layers only:"
-    " rebuild the model from those and save it again, or vouch for code of your own with `bopkit export --custom MODULE`."
+    " rebuild the model from those and save it again, or answer for code of your own with"
+    " `bopkit export --custom MODULE`."
 )
 _LAMBDA_HINT = (
     "The bytecode of a Lambda never runs, not even with --custom: write it as a layer class in a module of your own,"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
 from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
 
 if TYPE_CHECKING:
@@ -15,21 +15,58 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL_FILE", help="A .h5 or .keras file.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .h5 or .keras file, a run directory, or a SavedModel.",
+            show_default=False,
+        ),
+    ],
     tflite: Annotated[bool, typer.Option("--tflite", help="Write the LCE flatbuffer.")] = False,
     savedmodel: Annotated[bool, typer.Option("--savedmodel", help="Write the TensorFlow Serving directory.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside the model.")] = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            "--architecture",
+            metavar="NAME",
+            help="The file holds the weights of this network (`bopkit models`, or my_package.my_network).",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    hparams_set: HparamsSet = None,
+    hparams: Hparams = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the architecture's own.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
+    custom: Annotated[
+        list[str] | None,
+        typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
     from bopkit.export import ExportOptions, export_model
+    from bopkit.hparams import parse_overrides
 
     both = not (tflite or savedmodel)
     options = ExportOptions(
-        tflite=tflite or both, savedmodel=savedmodel or both, dataset=dataset, data_dir=data_dir, pictures=pictures
+        tflite=tflite or both,
+        savedmodel=savedmodel or both,
+        dataset=dataset,
+        data_dir=data_dir,
+        pictures=pictures,
+        architecture=architecture,
+        hparams_set=hparams_set,
+        hparams=parse_overrides(hparams or []),
+        input_shape=parse_shape(input_shape),
+        classes=classes,
+        custom=tuple(custom or ()),
     )
     report = export_model(model, output, options, progress=say)
     if json:
