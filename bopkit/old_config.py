@@ -42,21 +42,23 @@ def modernised(config: Config, vouched: Vouched = NOTHING) -> tuple[Config, list
         though it was switched on.
     """
     notes: list[str] = []
-    return _modernised(config, _CHECKED - vouched.objects.keys(), notes), notes
+    return _modernised(config, vouched, notes), notes
 
 
-def _modernised(value: Any, checked: frozenset[str], notes: list[str]) -> Any:
+def _modernised(value: Any, vouched: Vouched, notes: list[str]) -> Any:
     if isinstance(value, list):
-        return [_modernised(each, checked, notes) for each in value]
+        return [_modernised(each, vouched, notes) for each in value]
     if not isinstance(value, dict):
         return value
-    value = {key: _modernised(each, checked, notes) for key, each in value.items()}
+    value = {key: _modernised(each, vouched, notes) for key, each in value.items()}
     settings, class_name = value.get("config"), value.get("class_name")
+    if class_name == "function" and isinstance(settings, str) and settings in vouched.objects:
+        return settings  # Keras reads a function of the user's own by its name, and not what it writes into .h5
     if not isinstance(settings, dict) or not isinstance(class_name, str):
         return value
     if class_name == "PolicyV1":  # tf.keras.mixed_precision.experimental, up to TensorFlow 2.8
         return {**value, "class_name": "Policy", "config": {"name": settings.get("name")}}
-    known = _accepted_keys(class_name) if class_name in checked else None
+    known = _accepted_keys(class_name) if class_name in _CHECKED - vouched.objects.keys() else None
     if known is None:
         return value
     for key in sorted(settings.keys() - known):

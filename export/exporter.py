@@ -15,7 +15,7 @@ from bopkit.export.publish import existing_ancestor, publish
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.rewrites import is_packed
-from bopkit.export.sources import artifact_name, default_output, resolve_source, vouched_code
+from bopkit.export.sources import artifact_name, default_output, offered_formats, resolve_source, vouched_code
 from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
 from bopkit.export.tflite import import_lce, predict_flatbuffer, write_flatbuffer
 from bopkit.files import scratch_directory, size_bytes
@@ -60,6 +60,7 @@ def export_model(
 
     with vouched_code(options) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
         reference, notes = compute_reference(model_path, options, progress, vouched)
+        options = offered_formats(reference.model, options)
         attempts = []
         if options.tflite:
             attempts.append(_make_flatbuffer(reference, scratch / f"{name}.tflite", progress))

@@ -56,10 +56,27 @@ def rebuild(path: Path, vouched: Vouched) -> LoadedModel:
     return LoadedModel(model, artifact.read_card(path), (*notes, "Rebuilt from the SavedModel's Keras config."))
 
 
+def read_saved_model(path: Path) -> Any:
+    """The `SavedModel` message of a version directory, parsed and not loaded.
+
+    Raises:
+        BopkitError: It is damaged.
+    """
+    import_tensorflow()
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        return saved_model_pb2.SavedModel.FromString(_bytes(path / "saved_model.pb"))
+    except Exception as error:  # protobuf raises errors of its own
+        raise BopkitError(f"{path} is no whole SavedModel: {first_line(error)}", "Copy it again.") from error
+
+
 def _root_config(path: Path) -> dict[str, Any]:
     """The config of the whole network, as `{"class_name": ..., "config": ...}`."""
     try:
         metadata = _root_metadata(path)
+    except BopkitError:
+        raise
     except Exception as error:  # protobuf and json raise errors of their own
         raise BopkitError(f"{path} is no whole SavedModel: {first_line(error)}", "Copy it again.") from error
     config = metadata.get("config") if isinstance(metadata, dict) else None
@@ -73,15 +90,13 @@ def _root_config(path: Path) -> dict[str, Any]:
 
 def _root_metadata(path: Path) -> Any:
     """What Keras noted about the outermost network; an empty dict where it noted nothing."""
-    from tensorflow.core.protobuf import saved_model_pb2
     from tf_keras.protobuf import saved_metadata_pb2
 
     if (path / METADATA).is_file():
         nodes = saved_metadata_pb2.SavedMetadata.FromString(_bytes(path / METADATA)).nodes
         texts = [node.metadata for node in nodes if node.node_path == "root"]
     else:
-        saved = saved_model_pb2.SavedModel.FromString(_bytes(path / "saved_model.pb"))
-        graphs = [graph.object_graph_def.nodes for graph in saved.meta_graphs]
+        graphs = [graph.object_graph_def.nodes for graph in read_saved_model(path).meta_graphs]
         texts = [nodes[0].user_object.metadata for nodes in graphs if nodes]
     texts = [text for text in texts if text.lstrip().startswith("{")]
     return json.loads(texts[0]) if texts and len(texts[0]) <= model_file.MAX_CONFIG_BYTES else {}

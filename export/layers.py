@@ -67,7 +67,11 @@ class LayerFacts:
 
 def inspect_layers(model: Model) -> list[LayerFacts]:
     """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
-    return [_facts(layer, name) for name, layer in named_leaves(model) if layer.weights]
+    facts: list[LayerFacts] = []
+    for name, layer in named_leaves(model):
+        facts += getattr(layer, "graph_facts", [])  # of a graph that stands for many layers
+        facts += [_facts(layer, name)] if layer.weights else []
+    return facts
 
 
 def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:

@@ -9,12 +9,13 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bopkit import artifact
 from bopkit.architecture import Architecture
 from bopkit.custom import import_custom
-from bopkit.errors import BopkitError
-from bopkit.export.keras_saved_model import rebuild
+from bopkit.errors import BopkitError, UsageError
+from bopkit.export.keras_saved_model import NoConfigError, rebuild
 from bopkit.export.options import ExportOptions
 from bopkit.export.subclassed import as_graph
 from bopkit.hparams import override
@@ -22,6 +23,8 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.model_config import Vouched
 from bopkit.model_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.registry import MODELS
+
+Model = Any  # TensorFlow is imported inside the functions
 
 RUN_MODEL = "model.h5"
 """The network in a run directory."""
@@ -63,6 +66,19 @@ def vouched_code(options: ExportOptions) -> Iterator[Vouched]:
         yield vouched
 
 
+def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
+    """The options without the formats that a network has none of: a graph of code is a SavedModel already.
+
+    Raises:
+        UsageError: None is left.
+    """
+    if not any(hasattr(layer, "graph_facts") for layer in model.layers):
+        return options
+    if not options.tflite:
+        raise UsageError("This is a SavedModel of code already; it can become a flatbuffer only.", "Type --tflite.")
+    return dataclasses.replace(options, savedmodel=False)
+
+
 def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedModel:
     """Load what `resolve_source` has returned, as a graph of layers where that can be had.
 
@@ -76,9 +92,18 @@ def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedM
     """
     if options.architecture is not None:
         return _load_architecture(path, options.architecture, options)
-    loaded = rebuild(path, vouched) if path.is_dir() else open_model(path, vouched)
+    loaded = _load_saved_model(path, vouched) if path.is_dir() else open_model(path, vouched)
     model, note = as_graph(loaded.model, None)
     return dataclasses.replace(loaded, model=model, notes=(*loaded.notes, *note))
+
+
+def _load_saved_model(path: Path, vouched: Vouched) -> LoadedModel:
+    try:
+        return rebuild(path, vouched)
+    except NoConfigError:
+        from bopkit.export.graph_saved_model import load_graph
+
+        return load_graph(path)
 
 
 def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedModel:
@@ -88,8 +113,10 @@ def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedM
     shape = options.input_shape or (card.input_shape if card is not None else architecture.input_shape)
     classes = options.classes or (len(card.class_names) if card is not None else 0) or architecture.classes
     architecture.check_input_shape(shape, "Write for instance `--input-shape 224,224,3`.")
-    import_tensorflow()
+    tf = import_tensorflow()
     built = architecture.build(settings, shape, classes)
-    model, note = as_graph(built, shape)  # this makes the weights of a subclassed network
+    if not built.built:
+        built(tf.keras.Input(shape))  # a subclassed network makes its weights when it is called
     load_weights(built, path)
+    model, note = as_graph(built, shape)
     return LoadedModel(model, card, note)
