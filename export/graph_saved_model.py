@@ -120,7 +120,7 @@ def load_graph(path: Path) -> LoadedModel:
             "one output.",
             "Save it again with `signatures=` of such a function.",
         )
-    frozen, facts = _freeze(function)
+    frozen, facts = _freeze(function, path)
     shape = next(iter(inputs.values())).shape
     pictures = tf.keras.Input(shape[1:], name="images")
     model = tf.keras.Model(pictures, FrozenGraph(frozen, facts, name="graph")(pictures))
@@ -196,7 +196,7 @@ def _reachable(name: str, library: dict[str, Any]) -> Iterator[str]:
                 waiting += fresh
 
 
-def _freeze(function: Any) -> tuple[Any, list[LayerFacts]]:
+def _freeze(function: Any, path: Path) -> tuple[Any, list[LayerFacts]]:
     """The function with its variables as constants and its kernels after their quantizers; facts of the kernels."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -214,6 +214,7 @@ def _freeze(function: Any) -> tuple[Any, list[LayerFacts]]:
     wrapped = tf.compat.v1.wrap_function(imported, [])
     pruned = wrapped.prune(wrapped.graph.get_tensor_by_name(source), [wrapped.graph.get_tensor_by_name(target)])
     nodes = {node.name: node for node in definition.node}
+    _refuse_mistaken_signs(path, nodes)
     return pruned, [_facts(nodes[name], kernel, nodes) for name, kernel in kernels.items()]
 
 
@@ -267,16 +268,34 @@ def _facts(node: NodeDef, kernel: np.ndarray, nodes: dict[str, NodeDef]) -> Laye
 
 def _is_sign(name: str, nodes: dict[str, NodeDef]) -> bool:
     """Whether a tensor is what larq's signs compute: `sign(sign(x) + 0.1)`."""
-    chain = []
-    for operation in ("Sign", "AddV2", "Sign"):
-        node = nodes[_node_of(name)]
-        while node.op in ("Identity", "IdentityN"):
-            node = nodes[_node_of(node.input[0])]
-        chain.append(node.op == operation)
-        if not chain[-1]:
-            return False
-        name = node.input[0]
-    return True
+    outer = _producer(name, nodes)
+    if outer.op != "Sign":
+        return False
+    total = _producer(outer.input[0], nodes)
+    if total.op != "AddV2":
+        return False
+    terms = [_producer(each, nodes).op for each in total.input]
+    return terms == ["Sign", "Const"]
+
+
+def _refuse_mistaken_signs(path: Path, nodes: dict[str, NodeDef]) -> None:
+    """Refuse a sign of a sum of signs: LCE would take it for a binarisation (see `ternary`)."""
+    for node in nodes.values():
+        total = _producer(node.input[0], nodes) if node.op == "Sign" else node
+        if node.op == "Sign" and total.op == "AddV2":
+            terms = [_producer(each, nodes).op for each in total.input]
+            if "Sign" in terms and terms != ["Sign", "Const"]:
+                raise BopkitError(
+                    f"{path} holds a ternary quantizer ({node.name}), which LCE's converter takes for a sign.",
+                    "Give the network's weights with `--architecture my_package.my_network`.",
+                )
+
+
+def _producer(tensor: str, nodes: dict[str, NodeDef]) -> NodeDef:
+    node = nodes[_node_of(tensor)]
+    while node.op in ("Identity", "IdentityN"):
+        node = nodes[_node_of(node.input[0])]
+    return node
 
 
 def _node_of(tensor: str) -> str:

@@ -13,6 +13,7 @@ from bopkit.errors import BopkitError, first_line
 from bopkit.export.layers import LayerFacts
 from bopkit.export.rewrites import rewrite
 from bopkit.export.spec import TFLITE
+from bopkit.export.ternary import spelled_out_ternary
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -66,7 +67,8 @@ def write_flatbuffer(
     images = tf.TensorSpec([TFLITE.batch_size, *network.input_shape[1:]], tf.float32, name="images")
     signature = tf.function(lambda images: {output_name: network(images, training=False)}, input_signature=[images])
     scratch = path.with_suffix(".savedmodel")
-    tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
+    with spelled_out_ternary():
+        tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
     try:
         flatbuffer = lce.convert_saved_model(scratch)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes

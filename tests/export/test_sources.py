@@ -297,6 +297,22 @@ def test_a_saved_model_of_layers_is_rebuilt(network: Any, tmp_path: Path) -> Non
         export_model(tmp_path / "net", options=options())
 
 
+def test_a_graph_that_lce_would_mistake_for_a_binary_one_is_refused(tmp_path: Path) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    kernel = tf.constant(np.sign(np.random.default_rng(0).normal(size=(3, 3, 3, 8))).astype(np.float32))
+
+    def ternary(x: Any) -> Any:
+        return tf.reduce_mean(tf.nn.conv2d(larq.quantizers.ste_tern(x), kernel, 1, "SAME"), axis=[1, 2])
+
+    module = tf.Module()
+    module.serve = tf.function(ternary, input_signature=[tf.TensorSpec([None, 8, 8, 3])])
+    tf.saved_model.save(module, str(tmp_path / "net"), signatures=module.serve)
+    with pytest.raises(BopkitError, match="ternary"):
+        export_model(tmp_path / "net", options=options())
+
+
 def hostile_graphs() -> dict[str, Callable[[Any, str], Any]]:
     """What a graph could do besides computing, by the name of its operation."""
     tf = import_tensorflow()
