@@ -317,7 +317,7 @@ def _open_hdf5(path: Path) -> h5py.File:
 def _hdf5_config(file: h5py.File, path: Path) -> dict[str, Any]:
     text = file.attrs.get("model_config")
     if text is None:
-        hint = "Build the model, load these weights, and save the whole model with `model.save('model.h5')`."
+        hint = "Name the network that they belong to: `bopkit export FILE --architecture NAME`."
         raise BopkitError(f"{path} holds no model, at most its weights.", hint)
     _refuse_keras_3(file.attrs.get("keras_version"), path)
     return _decoded(text, path)

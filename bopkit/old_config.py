@@ -82,5 +82,5 @@ def _accepted_keys(class_name: str) -> frozenset[str] | None:
     keys = set(_UNSEEN_KEYS)
     for base in found.__mro__:
         if "__init__" in vars(base):
-            keys |= inspect.signature(base.__init__).parameters.keys()
+            keys |= inspect.signature(vars(base)["__init__"]).parameters.keys()
     return frozenset(keys - {"self", "args", "kwargs"})

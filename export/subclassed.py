@@ -32,10 +32,10 @@ def as_graph(model: Model, input_shape: tuple[int, int, int] | None) -> tuple[Mo
     tf = import_tensorflow()
     if getattr(model, "_is_graph_network", False):
         return model, ()
-    known = getattr(model, "_build_input_shape", None)
-    if input_shape is None and known is None:
+    shape = input_shape or tuple(getattr(model, "_build_input_shape", None) or ())[1:]
+    if not shape:
         return model, ()
-    inputs = tf.keras.Input(input_shape if input_shape is not None else tuple(known)[1:], name="images")
+    inputs = tf.keras.Input(shape, name="images")
     with _opened_blocks(tf.keras.layers.Layer):
         outputs = _call(model, inputs)
     note = (
