@@ -38,6 +38,7 @@ MAX_TENSOR_BYTES = 4 << 30
 """All tensors of one file together; Binary AlexNet with an optimizer state takes 0.7 GiB."""
 
 _ZIP_CONFIG, _ZIP_WEIGHTS = "config.json", "model.weights.h5"
+_KERAS_2_12_WEIGHTS = "_layer_checkpoint_dependencies"
 _ZIP_MEMBERS = frozenset({"metadata.json", _ZIP_CONFIG, _ZIP_WEIGHTS})
 
 _DAMAGED = "The file is damaged, cut short or not a whole model: copy it again, or save it again with `model.save`."
@@ -271,9 +272,12 @@ def _load_zip(copy: Path, path: Path, vouched: Vouched) -> LoadedModel:
     with zipfile.ZipFile(copy) as archive:
         _check_members(archive, path)
         saved = _zip_config(archive, path)
-        check_config(saved, path, vouched)
         with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
+            if _KERAS_2_12_WEIGHTS in file:
+                hint = "Save it there as `model.h5`, or as `model.keras` without `save_format`."
+                raise BopkitError(f"{path} has the layout of TensorFlow 2.12's trial of the format.", hint)
             _check_tensors(file, path)
+        check_config(saved, path, vouched)
         config, notes = modernised(saved, vouched)
         if config != saved:
             copy = _zip_with_config(archive, config, copy.with_name("today.keras"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -129,6 +131,18 @@ def test_files_of_old_versions_load_and_compute_the_same(name: str) -> None:
     expected = json.loads((OLD_MODELS / name).with_suffix(".json").read_text())
     np.testing.assert_allclose(loaded.model(PICTURES, training=False), expected, atol=1e-6)
     assert loaded.notes == ()
+
+
+def test_the_trial_format_of_tensorflow_2_12_is_named(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "net.keras")
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        file.create_group("_layer_checkpoint_dependencies")
+    with zipfile.ZipFile(tmp_path / "net.keras") as source, zipfile.ZipFile(tmp_path / "old.keras", "w") as target:
+        for name in ("metadata.json", "config.json"):
+            target.writestr(name, source.read(name))
+        target.write(tmp_path / "model.weights.h5", "model.weights.h5")
+    with pytest.raises(BopkitError, match=r"TensorFlow 2.12's trial.*model\.h5"):
+        load_model(tmp_path / "old.keras")
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])

@@ -101,8 +101,8 @@ def main(folder):
         randomise(model, np.random.RandomState(1))
         model.compile("adam", "mse")
         for suffix in FORMATS:
-            if suffix == "h5" or int(version.split(".")[1]) >= 12:
-                model.save(str(folder / f"{build.__name__}_{version}.{suffix}"), save_format=suffix)
+            if suffix == "h5" or int(version.split(".")[1]) >= 12:  # 2.12 writes HDF5 into .keras files
+                model.save(str(folder / f"{build.__name__}_{version}.{suffix}"))
         if build is binary:
             model.save(str(folder / f"{build.__name__}_{version}"), save_format="tf")
         scores = model(pictures, training=False).numpy().tolist()
