@@ -7,9 +7,11 @@ Building a Keras model from its config calls whatever the config names: a `Lambd
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from bopkit.errors import BopkitError
 
@@ -127,6 +129,7 @@ CLASSES = (
     | CONSTRAINTS
     | DATA_CLASSES
     | {"Policy", "function"}
+    | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_config` replaces them
 )
 
 NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS
@@ -159,66 +162,108 @@ _COMPOSITE_CONSTANT = "_COMPOSITE_TYPE"  # marks a constant that Keras decodes f
 
 _HINT = (
     "A model file can run code while it loads, so bopkit loads stock Keras and larq layers only:"
-    " rebuild the model from those and save it again."
+    " rebuild the model from those and save it again, or answer for code of your own with"
+    " `bopkit export --custom MODULE`."
+)
+_LAMBDA_HINT = (
+    "The bytecode of a Lambda never runs, not even with --custom: write it as a layer class in a module of your own,"
+    " or export the weights with `--architecture my_package.my_network`."
 )
 
 
-def check_config(config: object, path: Path) -> None:
-    """Refuse a model config that names anything outside the allow-list.
+@dataclasses.dataclass(frozen=True)
+class Vouched:
+    """Code that the user answers for, which a config may name besides the allow-list.
+
+    Attributes:
+        objects: Classes and functions by every name that a config may give them.
+        modules: Names of the modules that define them.
+    """
+
+    objects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
+
+
+NOTHING = Vouched()
+"""No code but that of Keras and larq."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """The file that is checked, and what it may name besides the allow-list."""
+
+    path: Path
+    vouched: Vouched
+
+    def refusal(self, what: str, hint: str = _HINT) -> BopkitError:
+        return BopkitError(f"{self.path} is refused: {what}.", hint)
+
+    def unsafe(self, layer: str, key: str, value: object) -> BopkitError:
+        kind = "function" if key == "config" else key
+        hint = _LAMBDA_HINT if value in ("Lambda", "__lambda__") else _HINT
+        return self.refusal(f"{kind} {_quoted(value)} in layer {_quoted(layer)} is not known to be safe", hint)
+
+
+def check_config(config: object, path: Path, vouched: Vouched = NOTHING) -> None:
+    """Refuse a model config that names anything outside the allow-list and what the user answers for.
 
     Args:
         config: The config of a whole model, as decoded from JSON.
         path: The file that it came from, for the message.
+        vouched: What the user answers for.
 
     Raises:
         BopkitError: The config names something else or is nested too deeply; the message names the layer.
     """
+    source = _Source(path, vouched)
     class_name = config.get("class_name") if isinstance(config, dict) else None
-    if not isinstance(class_name, str) or class_name not in MODELS:
-        what = _quoted(class_name)
-        raise BopkitError(f"{path} is refused: {what} is not a functional or sequential model.", _HINT)
-    _check(config, "model", "", False, 0, path)
+    if not isinstance(class_name, str) or class_name not in MODELS | vouched.objects.keys():
+        raise source.refusal(f"{_quoted(class_name)} is not a functional or sequential model")
+    _check(config, "model", "", False, 0, source)
 
 
-def _check(value: object, key: str, layer: str, is_text: bool, depth: int, path: Path) -> None:
+def _check(value: object, key: str, layer: str, is_text: bool, depth: int, source: _Source) -> None:
     """Check one value of the config and all below it; `layer` is the path of names that leads to it."""
     if depth > MAX_DEPTH:
-        raise BopkitError(f"{path} is refused: its config is nested more than {MAX_DEPTH} levels deep.", _HINT)
+        raise source.refusal(f"its config is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         is_object = "class_name" in value
         if is_object:
             layer = f"{layer}/{_label(value, key)}".lstrip("/")
-            _check_class(value, layer, path)
+            _check_class(value, layer, source)
             is_text = is_text and value["class_name"] in DATA_CLASSES
         for name, item in value.items():
             if not (is_object and name in ("class_name", "module", "registered_name")):
-                _check(item, name, layer, is_text or name in TEXT_KEYS, depth + 1, path)
+                _check(item, name, layer, is_text or name in TEXT_KEYS, depth + 1, source)
         if is_object and value["class_name"] in MODELS:
-            _check_edges(value.get("config"), layer, path)
+            _check_edges(value.get("config"), layer, source)
     elif isinstance(value, list):
         for item in value:
-            _check(item, key, layer, is_text, depth + 1, path)
-    elif isinstance(value, str) and (value == _COMPOSITE_CONSTANT or not is_text and value not in NAMES):
-        raise _refused(path, layer, key, value)
+            _check(item, key, layer, is_text, depth + 1, source)
+    elif isinstance(value, str):
+        known = value in NAMES or value in source.vouched.objects
+        if value == _COMPOSITE_CONSTANT or not (is_text or known):
+            raise source.unsafe(layer, key, value)
 
 
-def _check_class(value: dict[str, object], layer: str, path: Path) -> None:
+def _check_class(value: dict[str, object], layer: str, source: _Source) -> None:
     """Check the three keys by which Keras finds a class or a function."""
     class_name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
-    if not isinstance(class_name, str) or class_name not in CLASSES:
-        raise _refused(path, layer, "class", class_name)
-    if module is not None and not (isinstance(module, str) and module in MODULES):
-        raise _refused(path, layer, "module", module)
-    if registered is not None and not (isinstance(registered, str) and registered in NAMES):
-        raise _refused(path, layer, "registered name", registered)
+    own = source.vouched
+    if not isinstance(class_name, str) or class_name not in CLASSES | own.objects.keys():
+        raise source.unsafe(layer, "class", class_name)
+    if module is not None and not (isinstance(module, str) and module in MODULES | own.modules):
+        raise source.unsafe(layer, "module", module)
+    if registered is not None and not (isinstance(registered, str) and registered in NAMES | own.objects.keys()):
+        raise source.unsafe(layer, "registered name", registered)
     if class_name in OP_LAYERS:
         settings = value.get("config")
         function = settings.get("function") if isinstance(settings, dict) else None
         if not isinstance(function, str) or function not in OP_FUNCTIONS:
-            raise _refused(path, layer, "function", function)
+            raise source.unsafe(layer, "function", function)
 
 
-def _check_edges(settings: object, model: str, path: Path) -> None:
+def _check_edges(settings: object, model: str, source: _Source) -> None:
     """Refuse a graph with a cycle or an edge from nowhere: Keras would wait for its end for ever."""
     layers = settings.get("layers") if isinstance(settings, dict) else None
     layers = [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
@@ -227,8 +272,8 @@ def _check_edges(settings: object, model: str, path: Path) -> None:
 
     def is_ready(call: object) -> bool:
         return all(
-            source not in built or isinstance(index, int) and 0 <= index < built[source]
-            for source, index in _sources(call)
+            layer not in built or isinstance(index, int) and 0 <= index < built[layer]
+            for layer, index in _sources(call)
         )
 
     waiting = {name: list(each) for name, each in calls.items() if each}
@@ -240,8 +285,7 @@ def _check_edges(settings: object, model: str, path: Path) -> None:
                 built[name] += 1
                 progress = True
         if not progress:
-            what = f"model {_quoted(model)} has a layer without an input"
-            raise BopkitError(f"{path} is refused: {what}.", _HINT)
+            raise source.refusal(f"model {_quoted(model)} has a layer without an input")
         waiting = {name: each for name, each in waiting.items() if each}
 
 
@@ -270,14 +314,6 @@ def _label(value: dict[str, object], key: str) -> str:
     settings = value.get("config")
     name = settings.get("name") if isinstance(settings, dict) else None
     return name if isinstance(name, str) else key
-
-
-def _refused(path: Path, layer: str, key: str, value: object) -> BopkitError:
-    what = "function" if key == "config" else key
-    return BopkitError(
-        f"{path} is refused: {what} {_quoted(value)} in layer {_quoted(layer)} is not known to be safe.",
-        _HINT,
-    )
 
 
 def _quoted(value: object) -> str:

@@ -8,6 +8,7 @@ is on what the file holds: a config of a few lines can still make Keras allocate
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -21,7 +22,8 @@ from bopkit import files
 from bopkit.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import check_config
+from bopkit.model_config import NOTHING, Vouched, check_config
+from bopkit.old_config import modernised
 
 if TYPE_CHECKING:
     import h5py
@@ -36,21 +38,41 @@ MAX_TENSOR_BYTES = 4 << 30
 """All tensors of one file together; Binary AlexNet with an optimizer state takes 0.7 GiB."""
 
 _ZIP_CONFIG, _ZIP_WEIGHTS = "config.json", "model.weights.h5"
+_KERAS_2_12_WEIGHTS = "_layer_checkpoint_dependencies"
 _ZIP_MEMBERS = frozenset({"metadata.json", _ZIP_CONFIG, _ZIP_WEIGHTS})
 
 _DAMAGED = "The file is damaged, cut short or not a whole model: copy it again, or save it again with `model.save`."
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A network as it came out of its file.
+
+    Attributes:
+        model: The `tf.keras.Model`, not compiled.
+        card: Its model card; None where the file carries none.
+        notes: What the user should know about the loading, one sentence each.
+    """
+
+    model: Any
+    card: ModelCard | None
+    notes: tuple[str, ...] = ()
+
+
 def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
-    """Load a Keras model after checking that the file can run no code.
+    """The model and the card of `open_model`, for files that need no code of the user's own."""
+    loaded = open_model(path)
+    return loaded.model, loaded.card
+
+
+def open_model(path: str | Path, vouched: Vouched = NOTHING) -> LoadedModel:
+    """Load a Keras model after checking that the file can run no code but what the user answers for.
 
     The size of the file's tensors is bounded (`MAX_TENSOR_BYTES`), not what its config makes Keras allocate.
 
     Args:
         path: A whole model in HDF5 (`.h5`) or in Keras' zip format (`.keras`).
-
-    Returns:
-        The `tf.keras.Model`, not compiled, and the model card; None where the file carries none.
+        vouched: What it may name besides stock Keras and larq.
 
     Raises:
         BopkitError: The file is missing, damaged or no model, it names something outside the allow-list, or
@@ -62,9 +84,43 @@ def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
     import_tensorflow()  # what is wrong with it is not wrong with the file
     if kind == "hdf5":
         with _reading(path):
-            return _load_hdf5(path)
-    with _private_copy(path) as copy, _reading(path):
-        return _load_zip(copy, path), None
+            return _load_hdf5(path, vouched)
+    with _private_copy(path, "model.keras") as copy, _reading(path):
+        return _load_zip(copy, path, vouched)
+
+
+def load_weights(model: Any, path: str | Path) -> None:
+    """Fill a network that is built already with the weights of a file.
+
+    Args:
+        model: A `tf.keras.Model`.
+        path: HDF5 of `save_weights` or of `save`, old or new (`.weights.h5`), or `.keras`. A config is not read.
+
+    Raises:
+        BopkitError: The file is missing or damaged, or its weights are those of another network.
+    """
+    import h5py
+
+    path = Path(path)
+    is_zip = container(path) == "zip"
+    with contextlib.ExitStack() as stack:
+        copy = stack.enter_context(_private_copy(path, "model.keras" if is_zip else "model.h5"))
+        stack.enter_context(_reading(path))
+        if is_zip:
+            with zipfile.ZipFile(copy) as archive:
+                _check_members(archive, path)
+                copy = Path(archive.extract(_ZIP_WEIGHTS, copy.parent))
+        with h5py.File(copy, "r") as file:
+            _check_tensors(file, path)
+            is_old = "layer_names" in file.attrs or "model_weights" in file
+        if not is_old:  # Keras chooses its reader by the ending
+            copy = copy.rename(copy.parent / _ZIP_WEIGHTS)
+        try:
+            model.load_weights(str(copy))
+        except (ValueError, KeyError) as error:
+            hint = "Check --architecture, --hparams-set, --hparams, --input-shape and --classes."
+            what = f"{path} holds weights of another network: {first_line(error)[:200]}"
+            raise BopkitError(what, hint) from error
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -170,34 +226,76 @@ def container(path: Path) -> str:
     raise BopkitError(f"{path} is not a Keras model file.", "Give a whole model saved as .h5 or .keras.")
 
 
-def _load_hdf5(path: Path) -> tuple[Any, ModelCard | None]:
+def _load_hdf5(path: Path, vouched: Vouched) -> LoadedModel:
     with _open_hdf5(path) as file:
-        check_config(_hdf5_config(file, path), path)
+        saved = _hdf5_config(file, path)
+        check_config(saved, path, vouched)
         _check_tensors(file, path)
         card = _hdf5_card(file, path)
-        # The open file, not its path: what was checked is what is loaded.
-        return import_tensorflow().keras.models.load_model(file, compile=False), card
+        config, notes = modernised(saved, vouched)
+        with _with_config(file, config) if config != saved else contextlib.nullcontext(file) as current:
+            # The open file, not its path: what was checked is what is loaded.
+            keras = import_tensorflow().keras
+            model = keras.models.load_model(current, compile=False, custom_objects=dict(vouched.objects))
+    return LoadedModel(model, card, tuple(notes))
+
+
+def _with_config(file: h5py.File, config: dict[str, Any]) -> h5py.File:
+    """A copy in memory of a model's weights, with another config."""
+    import h5py
+
+    copy = h5py.File("model.h5", "w", driver="core", backing_store=False)
+    file.copy("model_weights", copy)
+    copy.attrs.update({key: file.attrs[key] for key in ("keras_version", "backend") if key in file.attrs})
+    copy.attrs["model_config"] = json.dumps(config)
+    return copy
 
 
 @contextlib.contextmanager
-def _private_copy(path: Path) -> Iterator[Path]:
-    """Yield a copy in a folder of this user alone: Keras opens zip files by name, and must load what was checked."""
+def _private_copy(path: Path, name: str) -> Iterator[Path]:
+    """Yield a copy in a folder of this user alone: Keras opens some files by name, and must load what was checked.
+
+    Args:
+        path: The file.
+        name: Name of the copy; Keras chooses its reader by the ending.
+    """
     with tempfile.TemporaryDirectory(prefix="bopkit-") as folder:
-        copy = Path(folder, "model.keras")  # Keras chooses its reader by the ending
+        copy = Path(folder, name)
         shutil.copyfile(path, copy)
         yield copy
 
 
-def _load_zip(copy: Path, path: Path) -> Any:
+def _load_zip(copy: Path, path: Path, vouched: Vouched) -> LoadedModel:
     """Check and load `copy`; errors speak of `path`."""
     import h5py
 
     with zipfile.ZipFile(copy) as archive:
         _check_members(archive, path)
-        check_config(_zip_config(archive, path), path)
+        saved = _zip_config(archive, path)
         with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
+            if _KERAS_2_12_WEIGHTS in file:
+                hint = "Save it there as `model.h5`, or as `model.keras` without `save_format`."
+                raise BopkitError(f"{path} has the layout of TensorFlow 2.12's trial of the format.", hint)
             _check_tensors(file, path)
-    return import_tensorflow().keras.models.load_model(str(copy), compile=False, safe_mode=True)
+        check_config(saved, path, vouched)
+        config, notes = modernised(saved, vouched)
+        if config != saved:
+            copy = _zip_with_config(archive, config, copy.with_name("today.keras"))
+    keras = import_tensorflow().keras
+    model = keras.models.load_model(str(copy), compile=False, safe_mode=True, custom_objects=dict(vouched.objects))
+    return LoadedModel(model, None, tuple(notes))
+
+
+def _zip_with_config(archive: zipfile.ZipFile, config: dict[str, Any], path: Path) -> Path:
+    """Write the archive to `path` with another config."""
+    with zipfile.ZipFile(path, "w") as target:
+        for name in archive.namelist():
+            with archive.open(name) as source, target.open(name, "w", force_zip64=True) as member:
+                if name == _ZIP_CONFIG:
+                    member.write(json.dumps(config).encode())
+                else:
+                    shutil.copyfileobj(source, member)
+    return path
 
 
 @contextlib.contextmanager
@@ -223,7 +321,7 @@ def _open_hdf5(path: Path) -> h5py.File:
 def _hdf5_config(file: h5py.File, path: Path) -> dict[str, Any]:
     text = file.attrs.get("model_config")
     if text is None:
-        hint = "Build the model, load these weights, and save the whole model with `model.save('model.h5')`."
+        hint = "Name the network that they belong to: `bopkit export FILE --architecture NAME`."
         raise BopkitError(f"{path} holds no model, at most its weights.", hint)
     _refuse_keras_3(file.attrs.get("keras_version"), path)
     return _decoded(text, path)

@@ -68,20 +68,35 @@ class Registry:
             if "." not in name or not all(part.isidentifier() for part in name.split(".")):
                 raise unknown_name(self.kind, name, [*self._modules, *self._aliases], self.command)
             module_name = name
-        try:
-            module = _import(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and module_name.startswith(error.name):
-                raise UsageError(
-                    f"No module {module_name!r} for {self.kind} {name!r}.",
-                    f"Run from the folder that holds it, or list the {self.kind}s with `{self.command}`.",
-                ) from error
-            raise _broken_module(module_name, error) from error
-        except Exception as error:  # the user's own module can raise anything
-            raise _broken_module(module_name, error) from error
+        hint = f"Run from the folder that holds it, or list the {self.kind}s with `{self.command}`."
+        module = import_module(module_name, f"{self.kind} {name!r}", hint)
         if not hasattr(module, self.attribute):
             raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", "The README shows an example.")
         return getattr(module, self.attribute)
+
+
+def import_module(
+    module_name: str, purpose: str, hint: str = "Run from the folder that holds it, or install it."
+) -> Any:
+    """Import a module that the user named.
+
+    Args:
+        module_name: Its dotted name.
+        purpose: What it is for, in the message.
+        hint: What to type if there is none.
+
+    Raises:
+        UsageError: There is no such module.
+        BopkitError: It does not import.
+    """
+    try:
+        return _import(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise UsageError(f"No module {module_name!r} for {purpose}.", hint) from error
+        raise _broken_module(module_name, error) from error
+    except Exception as error:  # the user's own module can raise anything
+        raise _broken_module(module_name, error) from error
 
 
 def _broken_module(module_name: str, error: Exception) -> BopkitError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Json
+from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, size_text
 from bopkit.errors import UsageError
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL_FILE", help="A .h5 or .keras file.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .h5 or .keras file, a run directory, or a SavedModel.",
+            show_default=False,
+        ),
+    ],
     tflite: Annotated[bool, typer.Option("--tflite", help="Write the LCE flatbuffer.")] = False,
     savedmodel: Annotated[bool, typer.Option("--savedmodel", help="Write the TensorFlow Serving directory.")] = False,
     output: Annotated[
@@ -52,10 +59,30 @@ def export(
         str, typer.Option("--input", help="Flatbuffer's input: float32, or uint8 pixels, normalised inside.")
     ] = "float32",
     target: Annotated[str, typer.Option("--target", help="Devices that LCE converts for: arm or xcore.")] = "arm",
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            "--architecture",
+            metavar="NAME",
+            help="The file holds the weights of this network (`bopkit models`, or my_package.my_network).",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    hparams_set: HparamsSet = None,
+    hparams: Hparams = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the architecture's own.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
+    custom: Annotated[
+        list[str] | None,
+        typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
     from bopkit.export import ExportOptions, export_model
+    from bopkit.hparams import parse_overrides
 
     both = not (tflite or savedmodel)
     folder, scores = _folder_and_scores(output or [])
@@ -73,6 +100,12 @@ def export(
         input_type=input_type,
         output=scores,
         target=target,
+        architecture=architecture,
+        hparams_set=hparams_set,
+        hparams=parse_overrides(hparams or []),
+        input_shape=parse_shape(input_shape),
+        classes=classes,
+        custom=tuple(custom or ()),
     )
     report = export_model(model, folder, options, progress=say_with_time())
     if json:

@@ -23,6 +23,7 @@ from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.rewrites import is_packed
 from bopkit.export.serving_start import measure_start
+from bopkit.export.sources import artifact_name, default_output, offered_formats, resolve_source, vouched_code
 from bopkit.export.spec import SAVED_MODEL, TFLITE, UNCHANGED_PICTURES, Target
 from bopkit.export.tflite import (
     Flatbuffer,
@@ -48,7 +49,8 @@ def export_model(
     Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were.
 
     Args:
-        model_path: `.h5` or `.keras` file of a functional or sequential model: one picture in, scores out.
+        model_path: What maps one picture to scores: a `.h5` or `.keras` file, whole or, with
+            `options.architecture`, of weights; a run directory; a SavedModel.
         output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model.
         options: What to write, and what to check it on; None for the defaults.
         progress: Called with one line before each slow step.
@@ -61,26 +63,28 @@ def export_model(
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     started = time.perf_counter()
-    model_path = Path(model_path)
-    output = Path(output) if output is not None else model_path.parent
+    model_path = resolve_source(Path(model_path))
+    name = artifact_name(model_path)
+    output = Path(output) if output is not None else default_output(model_path)
     options = options or ExportOptions()
     progress = progress or silent
-    for folder in (output, output / model_path.stem) if options.savedmodel else (output,):
+    for folder in (output, output / name) if options.savedmodel else (output,):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file where a folder must be.", "Name another --output.")
     if options.version is not None:
-        require_free(output / model_path.stem, options.version)
+        require_free(output / name, options.version)
     if options.tflite:
         import_lce()  # before anything slow
 
-    reference, notes = compute_reference(model_path, options, progress)
-    with scratch_directory(existing_ancestor(output)) as scratch:
+    with vouched_code(options) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
+        reference, notes = compute_reference(model_path, options, progress, vouched)
+        options = offered_formats(reference.model, options)
         attempts = []
         if options.tflite:
-            path = scratch / f"{model_path.stem}.tflite"
+            path = scratch / f"{name}.tflite"
             attempts.append(_make_flatbuffer(reference, path, model_path, options, progress))
         if options.savedmodel:
-            attempts.append(_make_saved_model(reference, scratch / model_path.stem, options.pack, progress))
+            attempts.append(_make_saved_model(reference, scratch / name, options.pack, progress))
         failures = [failure for _, failed in attempts for failure in failed]
         if failures:
             raise BopkitError(

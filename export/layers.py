@@ -21,6 +21,23 @@ KerasTensor = Any
 
 REAL_BITS = 32
 
+# Parts of the class names of larq's layers that neither format packs; the first that fits names the layer.
+_KINDS = {
+    "Depthwise": "depthwise: ",
+    "Separable": "separable: ",
+    "LocallyConnected": "locally connected: ",
+    "Transpose": "transposed: ",
+    "1D": "1-D: ",
+    "3D": "3-D: ",
+}
+
+# What quantizers that are no plain signs make of a value.
+_VALUES = {
+    "SteTern": "ternary, ",
+    "SteHeaviside": "0 or 1, ",
+    "MagnitudeAwareSign": "scaled by the mean over the batch, ",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerFacts:
@@ -67,7 +84,11 @@ class LayerFacts:
 
 def inspect_layers(model: Model) -> list[LayerFacts]:
     """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
-    return [_facts(layer, name) for name, layer in named_leaves(model) if layer.weights]
+    facts: list[LayerFacts] = []
+    for name, layer in named_leaves(model):
+        facts += getattr(layer, "graph_facts", [])  # of a graph that stands for many layers
+        facts += [_facts(layer, name)] if layer.weights else []
+    return facts
 
 
 def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:
@@ -158,10 +179,18 @@ def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, takes_sign: b
     if not is_quantized(layer):
         return _unsupported_kind(layer)
     if not binary:
-        return "kernel is not binary"
+        return f"kernel is not binary{_named(layer.kernel_quantizer)}"
     if not takes_sign:
-        return "real input" if getattr(layer, "input_quantizer", None) is None else "input is no plain sign"
+        return f"input is no plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
     return _unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
+
+
+def _named(quantizer: Any) -> str:
+    """What a quantizer makes of a value, for the reason why that is no sign; empty if it promises a sign."""
+    name = type(quantizer).__name__
+    if name == "DoReFa":
+        return f": DoReFa of {quantizer.precision} bits"
+    return "" if name == "NoOp" else f": {_VALUES.get(name, '')}{name}"
 
 
 def _unsupported_kind(layer: Layer) -> str:
@@ -170,7 +199,8 @@ def _unsupported_kind(layer: Layer) -> str:
 
     wrapped = getattr(layer, "layer", None)
     if wrapped is None:
-        return "only 2-D convolutions and dense layers are packed"
+        kind = next((text for part, text in _KINDS.items() if part in type(layer).__name__), "")
+        return f"{kind}only 2-D convolutions and dense layers are packed"
     reason = f"a layer inside {type(layer).__name__} is not packed"
     if isinstance(wrapped, larq.layers.QuantDense):
         reason += "; QuantDense takes [n, t, c] without it"

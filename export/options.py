@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bopkit.errors import UsageError
 
@@ -34,10 +36,16 @@ class ExportOptions:
         input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
         output: What the flatbuffer answers: `probabilities`, or `logits` before the softmax.
         target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
+        architecture: Name of the network whose weights the file holds; None for a file with a whole model.
+        hparams_set: Hyper-parameter set of `architecture`; None for its first.
+        hparams: Values that differ from the set.
+        input_shape: Height, width, channels that `architecture` is built for; None for its own.
+        classes: Outputs that `architecture` is built with; None for its own.
+        custom: Modules of the user's own, whose classes and functions the file may name.
 
     Raises:
-        UsageError: No format is asked for, no pictures, a value that is none of those above, or a setting of a format
-            that is not asked for.
+        UsageError: No format is asked for, no pictures, a value that is none of those above, a setting of a format
+            that is not asked for, or settings of an architecture that is not named.
     """
 
     tflite: bool = True
@@ -53,6 +61,12 @@ class ExportOptions:
     input_type: str = "float32"
     output: str = "probabilities"
     target: str = "arm"
+    architecture: str | None = None
+    hparams_set: str | None = None
+    hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    input_shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+    custom: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that no export can have."""
@@ -60,6 +74,11 @@ class ExportOptions:
             raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
         if self.pictures < 1:
             raise UsageError(f"{self.pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+        self._check_serving()
+        self._check_flatbuffer()
+        self._check_architecture()
+
+    def _check_serving(self) -> None:
         if not self.savedmodel and (not self.pack or self.version is not None):
             given = "--version" if self.pack else "--no-pack"
             raise UsageError(f"{given} concerns the SavedModel, which was not asked for.", "Type --savedmodel too.")
@@ -67,6 +86,8 @@ class ExportOptions:
             raise UsageError(
                 f"{self.version} is no version of a served model.", f"Use a number from 1 to {LARGEST_VERSION}."
             )
+
+    def _check_flatbuffer(self) -> None:
         for option, value, known in (
             ("--float-weights", self.float_weights, FLOAT_WEIGHTS),
             ("--input", self.input_type, INPUT_TYPES),
@@ -89,3 +110,13 @@ class ExportOptions:
         names = ("float_weights", "calibrate", "input_type", "output", "target")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return any(getattr(self, name) != defaults[name] for name in names)
+
+    def _check_architecture(self) -> None:
+        for_architecture = (self.hparams_set, self.hparams, self.input_shape, self.classes)
+        if any(for_architecture) and self.architecture is None:
+            raise UsageError(
+                "--hparams-set, --hparams, --input-shape and --classes describe a network that is not named.",
+                "Add `--architecture NAME`; a file with a whole model needs none of them.",
+            )
+        if self.input_shape is not None and min(self.input_shape) < 1 or self.classes is not None and self.classes < 1:
+            raise UsageError("Sizes and class count must be at least 1.", "Write for instance `--input-shape 32,32,3`.")

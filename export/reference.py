@@ -20,9 +20,10 @@ from bopkit.export.layers import LayerFacts, inspect_layers
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, on_pixel_grid, random_pictures, real_pictures
 from bopkit.export.rewrites import to_float32
+from bopkit.export.sources import load_source
 from bopkit.export.spec import RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import load_model
+from bopkit.model_config import NOTHING, Vouched
 from bopkit.progress import Progress
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -60,12 +61,15 @@ class Reference:
         return self.card is not None and self.card.trained
 
 
-def compute_reference(model_path: Path, options: ExportOptions, progress: Progress) -> tuple[Reference, list[str]]:
+def compute_reference(
+    model_path: Path, options: ExportOptions, progress: Progress, vouched: Vouched = NOTHING
+) -> tuple[Reference, list[str]]:
     """Load the model and compute what its artifacts are checked against; notes for the report beside it."""
     progress(f"Loading {model_path}")
-    loaded, card = load_model(model_path)
-    _require_exportable(loaded, card, model_path)
-    model = to_float32(loaded)
+    loaded = load_source(model_path, options, vouched)
+    card = loaded.card
+    _require_exportable(loaded.model, card, model_path)
+    model = to_float32(loaded.model)
     facts = inspect_layers(model)
     input_shape = model.input_shape[1:]
     progress("Computing the scores of Keras")
@@ -79,7 +83,7 @@ def compute_reference(model_path: Path, options: ExportOptions, progress: Progre
     output_name = "probabilities" if _are_probabilities(scores) else "outputs"
     floor = floor_bytes(*count_weights(model))
     reference = Reference(model, card, facts, comparisons, output_name, floor, preprocessing)
-    return reference, _notes(reference, retyped=model is not loaded)
+    return reference, [*loaded.notes, *_notes(reference, retyped=model is not loaded.model)]
 
 
 def predict_keras(model: Model, images: np.ndarray, batch_size: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
 from bopkit.export.rewrites import is_packed, rewrite
 from bopkit.export.spec import TFLITE
+from bopkit.export.ternary import spelled_out_ternary
 from bopkit.keras2 import import_tensorflow
 
 CALIBRATION_BATCH = 8
@@ -189,7 +190,8 @@ def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, l
         inputs = images if preprocessing is None else preprocessing.finish(images)
         return {reference.output_name: network(inputs, training=False)}
 
-    tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
+    with spelled_out_ternary():
+        tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
     try:
         flatbuffer = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes

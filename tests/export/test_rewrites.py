@@ -57,11 +57,15 @@ def test_each_float_layer_has_its_reason(randomise: Callable[..., Any]) -> None:
     inputs = tf.keras.Input((8, 8, 8))
     layers = {
         "real input": larq.layers.QuantConv2D(8, 3, **{**sign, "input_quantizer": None}),
-        "input is no plain sign": larq.layers.QuantConv2D(8, 1, **{**sign, "input_quantizer": "ste_heaviside"}),
-        "kernel is not binary": larq.layers.QuantConv2D(8, 1, **{**sign, "kernel_quantizer": "ste_tern"}),
+        "input is no plain sign: 0 or 1, SteHeaviside": larq.layers.QuantConv2D(
+            8, 1, **{**sign, "input_quantizer": "ste_heaviside"}
+        ),
+        "kernel is not binary: ternary, SteTern": larq.layers.QuantConv2D(
+            8, 1, **{**sign, "kernel_quantizer": "ste_tern"}
+        ),
         "LCE pads with 0 or 1 only": larq.layers.QuantConv2D(8, 3, padding="same", pad_values=-1, **sign),
         "LCE packs groups of a multiple of 32 channels only": larq.layers.QuantConv2D(8, 1, groups=2, **sign),
-        "only 2-D convolutions and dense layers are packed": larq.layers.QuantDepthwiseConv2D(
+        "depthwise: only 2-D convolutions and dense layers are packed": larq.layers.QuantDepthwiseConv2D(
             3,
             input_quantizer="ste_sign",
             depthwise_quantizer="ste_sign",

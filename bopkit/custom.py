@@ -1,0 +1,52 @@
+"""Code of the user's own that a model file needs: she names its modules, and thereby answers for them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from bopkit.errors import UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_config import Vouched
+from bopkit.registry import import_module
+
+
+def import_custom(modules: Iterable[str]) -> Vouched:
+    """Import modules and collect the public classes and functions that they, or their packages, define.
+
+    What a module merely imports (`from os import system`) stays out of a model file's reach.
+
+    Args:
+        modules: Dotted names; the working directory is searched too.
+
+    Returns:
+        The objects by their own names, and by those that they are registered under with Keras or larq.
+
+    Raises:
+        UsageError: There is no such module, or it defines no public class or function.
+        BopkitError: A module does not import.
+    """
+    objects: dict[str, Any] = {}
+    for name in modules:
+        import_tensorflow()  # the module may use tf.keras, which has to be Keras 2
+        public = _public_objects(import_module(name, "--custom"))
+        if not public:
+            raise UsageError(f"Module {name!r} defines no public class or function.", "Name the one that does.")
+        objects |= public
+    if objects:
+        ours = {id(each) for each in objects.values()}
+        registered = import_tensorflow().keras.utils.get_custom_objects()
+        objects |= {name: each for name, each in registered.items() if id(each) in ours}
+    return Vouched(objects, frozenset(each.__module__ for each in objects.values()))
+
+
+def _public_objects(module: Any) -> dict[str, Any]:
+    package = module.__name__.partition(".")[0]
+    return {
+        name: each
+        for name, each in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(each) or inspect.isfunction(each))
+        and each.__module__.partition(".")[0] == package
+    }

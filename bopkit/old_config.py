@@ -1,0 +1,86 @@
+"""Configs of TensorFlow 2.4 to 2.15: what today's Keras no longer takes is dropped, and named if it did anything.
+
+Keras refuses a config with a keyword that its class does not know. What the classes take today is read from their
+constructors, so that nothing here has to list what each version of Keras and larq once wrote.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_config import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS, NOTHING, Vouched
+
+Config = dict[str, Any]
+
+TRAINING_ONLY = frozenset({"experimental_autocast", "loss_scale", "metrics"})
+"""Keys without effect on a network that is not trained: casts that are the default now, larq's flip counts."""
+
+# What Keras takes out of **kwargs, where no signature shows it (tf_keras 2.21, layers/ and engine/base_layer.py).
+_UNSEEN_KEYS = frozenset(
+    """
+    activity_regularizer autocast batch_input_shape batch_size causal enable_caching_device implementation input_dim
+    input_length input_shape key_shape query_shape ragged return_runtime reverse_state_order sparse synchronized
+    time_major use_one_hot_matmul value_shape weights zero_output_for_mask
+    """.split()
+)
+
+_HAVE_OWN_READERS = {"Bidirectional", "InputLayer", "TimeDistributed"}
+_CHECKED = (KERAS_LAYERS - _HAVE_OWN_READERS - INITIALIZERS) | LARQ_LAYERS | LARQ_QUANTIZERS
+
+
+def modernised(config: Config, vouched: Vouched = NOTHING) -> tuple[Config, list[str]]:
+    """The config as today's Keras takes it.
+
+    Args:
+        config: A config that `model_config.check_config` has passed; it is not altered.
+        vouched: Classes of the user's own, which are left alone.
+
+    Returns:
+        The config, equal to `config` where nothing had to change, and a sentence for each key that was dropped
+        though it was switched on.
+    """
+    notes: list[str] = []
+    return _modernised(config, vouched, notes), notes
+
+
+def _modernised(value: Any, vouched: Vouched, notes: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_modernised(each, vouched, notes) for each in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _modernised(each, vouched, notes) for key, each in value.items()}
+    settings, class_name = value.get("config"), value.get("class_name")
+    if class_name == "function" and isinstance(settings, str) and settings in vouched.objects:
+        return settings  # Keras reads a function of the user's own by its name, and not what it writes into .h5
+    if not isinstance(settings, dict) or not isinstance(class_name, str):
+        return value
+    if class_name == "PolicyV1":  # tf.keras.mixed_precision.experimental, up to TensorFlow 2.8
+        return {**value, "class_name": "Policy", "config": {"name": settings.get("name")}}
+    known = _accepted_keys(class_name) if class_name in _CHECKED - vouched.objects.keys() else None
+    if known is None:
+        return value
+    for key in sorted(settings.keys() - known):
+        if settings[key] and key not in TRAINING_ONLY:
+            notes.append(
+                f"Layer {settings.get('name', class_name)}: {key}={settings[key]!r} is dropped, as {class_name} has no "
+                "such setting any more; compare the accuracy with the one that you know."
+            )
+    return {**value, "config": {key: each for key, each in settings.items() if key in known}}
+
+
+def _accepted_keys(class_name: str) -> frozenset[str] | None:
+    """Every key that a class takes; None for a class that is not found here or has a reader of its own."""
+    tf = import_tensorflow()
+    import larq
+
+    homes = (tf.keras.layers, tf.keras.layers.experimental, larq.layers, larq.quantizers)
+    found = next((getattr(home, class_name) for home in homes if hasattr(home, class_name)), None)
+    if not inspect.isclass(found):
+        return None
+    keys = set(_UNSEEN_KEYS)
+    for base in found.__mro__:
+        if "__init__" in vars(base):
+            keys |= inspect.signature(vars(base)["__init__"]).parameters.keys()
+    return frozenset(keys - {"self", "args", "kwargs"})

@@ -1,0 +1,122 @@
+"""Where a network comes from: a whole model, a run directory, weights with an architecture, a SavedModel.
+
+Needs TensorFlow; imports it inside the functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bopkit import artifact
+from bopkit.architecture import Architecture
+from bopkit.custom import import_custom
+from bopkit.errors import BopkitError, UsageError
+from bopkit.export.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.options import ExportOptions
+from bopkit.export.subclassed import as_graph
+from bopkit.hparams import override
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_config import Vouched
+from bopkit.model_file import LoadedModel, load_weights, open_model, read_card
+from bopkit.registry import MODELS
+
+Model = Any  # TensorFlow is imported inside the functions
+
+RUN_MODEL = "model.h5"
+"""The network in a run directory."""
+
+
+def resolve_source(path: Path) -> Path:
+    """The file or SavedModel version that is meant: a run directory stands for its `model.h5`.
+
+    Raises:
+        BopkitError: A directory that holds neither.
+    """
+    if not path.is_dir():
+        return path
+    if (path / RUN_MODEL).is_file():
+        return path / RUN_MODEL
+    if (path / "checkpoints").is_dir():
+        raise BopkitError(f"{path} holds no {RUN_MODEL}: its training has not ended.", "Resume it, then export it.")
+    return artifact.resolve(path)
+
+
+def artifact_name(source: Path) -> str:
+    """What the artifacts of a resolved source are called: a SavedModel's version is not its name."""
+    return source.resolve().parent.name if source.is_dir() and source.name.isdecimal() else source.stem
+
+
+def default_output(source: Path) -> Path:
+    """The folder beside a resolved source."""
+    return source.parent.parent if source.is_dir() and source.name.isdecimal() else source.parent
+
+
+@contextlib.contextmanager
+def vouched_code(options: ExportOptions) -> Iterator[Vouched]:
+    """Import the user's modules; within the context Keras finds their objects by name, as copies of layers need."""
+    vouched = import_custom(options.custom)
+    if not vouched.objects:
+        yield vouched
+        return
+    with import_tensorflow().keras.utils.custom_object_scope(dict(vouched.objects)):
+        yield vouched
+
+
+def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
+    """The options without the formats that a network has none of: a graph of code is a SavedModel already.
+
+    Raises:
+        UsageError: None is left.
+    """
+    if not any(hasattr(layer, "graph_facts") for layer in model.layers):
+        return options
+    if not options.tflite:
+        raise UsageError("This is a SavedModel of code already; it can become a flatbuffer only.", "Type --tflite.")
+    return dataclasses.replace(options, savedmodel=False)
+
+
+def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedModel:
+    """Load what `resolve_source` has returned, as a graph of layers where that can be had.
+
+    Args:
+        path: A `.h5` or `.keras` file, or a SavedModel's version directory.
+        options: Name the architecture where the file holds weights only.
+        vouched: What the file may name besides stock Keras and larq.
+
+    Raises:
+        BopkitError: It cannot be read, is not known to be safe, or holds weights of another network.
+    """
+    if options.architecture is not None:
+        return _load_architecture(path, options.architecture, options)
+    loaded = _load_saved_model(path, vouched) if path.is_dir() else open_model(path, vouched)
+    model, note = as_graph(loaded.model, None)
+    return dataclasses.replace(loaded, model=model, notes=(*loaded.notes, *note))
+
+
+def _load_saved_model(path: Path, vouched: Vouched) -> LoadedModel:
+    try:
+        return rebuild(path, vouched)
+    except NoConfigError:
+        from bopkit.export.graph_saved_model import load_graph
+
+        return load_graph(path)
+
+
+def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedModel:
+    architecture: Architecture = MODELS.load(name)
+    settings = override(architecture.hparams(options.hparams_set), options.hparams)
+    card = read_card(path)
+    shape = options.input_shape or (card.input_shape if card is not None else architecture.input_shape)
+    classes = options.classes or (len(card.class_names) if card is not None else 0) or architecture.classes
+    architecture.check_input_shape(shape, "Write for instance `--input-shape 224,224,3`.")
+    tf = import_tensorflow()
+    built = architecture.build(settings, shape, classes)
+    if not built.built:
+        built(tf.keras.Input(shape))  # a subclassed network makes its weights when it is called
+    load_weights(built, path)
+    model, note = as_graph(built, shape)
+    return LoadedModel(model, card, note)

@@ -1,0 +1,394 @@
+"""Where networks come from: old files, code that the user vouches for, weights alone, subclasses, SavedModels."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from bopkit.errors import BopkitError, UsageError
+from bopkit.export import ExportOptions, export_model
+from bopkit.export.reference import compute_reference
+from bopkit.initialise import init_model
+from bopkit.keras2 import import_tensorflow
+from bopkit.model_file import load_model, open_model
+from bopkit.progress import silent
+
+OLD_MODELS = Path(__file__).with_name("old_models")
+PICTURES = np.random.RandomState(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
+OWN_MODULE = "own_package.code"
+OWN_CODE = '''
+import larq as lq
+import tensorflow as tf
+from os import system
+
+from bopkit.architecture import Architecture
+from bopkit.hparams import HParams
+
+
+class Scale(tf.keras.layers.Layer):
+    """A layer with a weight of its own."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(name="factor", shape=[shape[-1]], initializer="random_normal")
+
+    def call(self, x):
+        return x * self.factor
+
+
+@tf.keras.utils.register_keras_serializable(package="own")
+class TwoSign(lq.quantizers.SteSign):
+    """A quantizer of the user's own."""
+
+
+def bend(x):
+    return tf.tanh(x) + x
+
+
+class Block(tf.keras.layers.Layer):
+    """A residual block, as most code outside Keras' own writes them."""
+
+    def __init__(self, filters):
+        super().__init__()
+        self.filters = filters
+
+    def build(self, shape):
+        self.convolution = lq.layers.QuantConv2D(
+            self.filters, 3, padding="same", use_bias=False, input_quantizer="ste_sign",
+            kernel_quantizer="magnitude_aware_sign", kernel_constraint="weight_clip",
+        )
+        self.norm = tf.keras.layers.BatchNormalization()
+
+    def call(self, x, training=None):
+        return self.norm(self.convolution(x), training=training) + x
+
+
+class Subclassed(tf.keras.Model):
+    def __init__(self, filters, classes):
+        super().__init__()
+        self.stem = tf.keras.layers.Conv2D(filters, 3, padding="same")
+        self.blocks = [Block(filters), Block(filters)]
+        self.scale = Scale()
+        self.dropout = tf.keras.layers.Dropout(0.5)
+        self.head = tf.keras.layers.Dense(classes, activation="softmax")
+
+    def call(self, x, training=None):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(self.dropout(tf.reduce_mean(self.scale(x), axis=[1, 2]), training=training))
+
+
+class Settings(HParams):
+    filters: int = 8
+
+
+ARCHITECTURE = Architecture(
+    name="subclassed",
+    title="Subclassed",
+    paper="",
+    input_shape=(8, 8, 3),
+    classes=5,
+    build=lambda hparams, input_shape, classes: Subclassed(hparams.filters, classes),
+    sets={"only": Settings(epochs=1, batch_size=1, learning_rate=0.1)},
+)
+'''
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of the user's own in the working directory, imported."""
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "code.py").write_text(OWN_CODE)
+    (tmp_path / "own_package" / "nothing.py").write_text("import os")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import_tensorflow()
+    yield importlib.import_module(OWN_MODULE)
+    for name in ("own_package", OWN_MODULE, "own_package.nothing"):
+        sys.modules.pop(name, None)
+
+
+def options(**settings: Any) -> ExportOptions:
+    return ExportOptions(**{"savedmodel": False, "pictures": 4, **settings})
+
+
+def packed(report: Any) -> dict[str, bool]:
+    return {each.name: each.packed for each in report.artifacts[0].layers if each.kernel_shape}
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in OLD_MODELS.iterdir() if each.suffix != ".json"))
+def test_files_of_old_versions_load_and_compute_the_same(name: str) -> None:
+    loaded = open_model(OLD_MODELS / name)
+    expected = json.loads((OLD_MODELS / name).with_suffix(".json").read_text())
+    np.testing.assert_allclose(loaded.model(PICTURES, training=False), expected, atol=1e-6)
+    assert loaded.notes == ()
+
+
+def test_the_trial_format_of_tensorflow_2_12_is_named(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "net.keras")
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        file.create_group("_layer_checkpoint_dependencies")
+    with zipfile.ZipFile(tmp_path / "net.keras") as source, zipfile.ZipFile(tmp_path / "old.keras", "w") as target:
+        for name in ("metadata.json", "config.json"):
+            target.writestr(name, source.read(name))
+        target.write(tmp_path / "model.weights.h5", "model.weights.h5")
+    with pytest.raises(BopkitError, match=r"TensorFlow 2.12's trial.*model\.h5"):
+        load_model(tmp_path / "old.keras")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_settings_of_the_past_are_dropped_and_named(
+    suffix: str, tmp_path: Path, edit_config: Callable[..., Path]
+) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    layers = [
+        tf.keras.Input((8, 8, 3)),
+        larq.layers.QuantConv2D(4, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="conv"),
+        tf.keras.layers.GlobalAveragePooling2D(),
+    ]
+    model = tf.keras.Sequential(layers)
+    model.save(tmp_path / f"net{suffix}")
+
+    def age(config: dict[str, Any]) -> None:
+        settings = next(each for each in config["config"]["layers"] if each["config"]["name"] == "conv")["config"]
+        settings |= {"metrics": [], "experimental_autocast": True, "tilt": None, "lean": 3}
+        settings["kernel_quantizer"]["config"]["bits"] = [2]
+
+    loaded = open_model(edit_config(tmp_path / f"net{suffix}", tmp_path, age))
+    dropped = [note[: note.index(" is dropped")] for note in loaded.notes]
+    assert "bits=[2]" in dropped[0] and dropped[1:] == ["Layer conv: lean=3"]
+    np.testing.assert_array_equal(loaded.model(PICTURES), model(PICTURES))
+
+
+def test_a_mixed_policy_of_tensorflow_2_4(tmp_path: Path, edit_config: Callable[..., Path]) -> None:
+    tf = import_tensorflow()
+    layers = [tf.keras.Input((8, 8, 3)), tf.keras.layers.Flatten(), tf.keras.layers.Dense(2, name="top")]
+    tf.keras.Sequential(layers).save(tmp_path / "net.h5")
+    scale = {"class_name": "DynamicLossScale", "config": {"initial_loss_scale": 32768.0}}
+
+    def age(config: dict[str, Any]) -> None:
+        policy = {"class_name": "PolicyV1", "config": {"name": "mixed_bfloat16", "loss_scale": scale}}
+        config["config"]["layers"][-1]["config"]["dtype"] = policy
+
+    loaded = open_model(edit_config(tmp_path / "net.h5", tmp_path, age))
+    assert loaded.model.get_layer("top").compute_dtype == "bfloat16" and loaded.notes == ()
+
+
+def save_own(own_code: Any, path: Path) -> Any:
+    """A network with a layer, a quantizer and a function of the user's own."""
+    import larq
+
+    tf = import_tensorflow()
+    inputs = tf.keras.Input((8, 8, 3))
+    x = own_code.Scale(name="scale")(inputs)
+    x = larq.layers.QuantConv2D(
+        8,
+        3,
+        kernel_quantizer=own_code.TwoSign(),
+        kernel_constraint="weight_clip",
+        activation=own_code.bend,
+        name="conv",
+    )(x)
+    model = tf.keras.Model(inputs, tf.keras.layers.GlobalAveragePooling2D()(x))
+    model.save(path)
+    return model
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_code_of_the_users_own_loads_when_she_vouches_for_it(suffix: str, own_code: Any, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    model = save_own(own_code, path)
+    with pytest.raises(
+        BopkitError, match=r"'Scale' in layer 'model\w*/scale' is not known to be safe.*--custom MODULE"
+    ):
+        export_model(path, options=options())
+    reference, _ = compute_reference(path, options(), silent, import_custom(OWN_MODULE))
+    np.testing.assert_array_equal(reference.model(PICTURES), model(PICTURES))
+    report = export_model(path, tmp_path / "out", options(savedmodel=True, custom=(OWN_MODULE,)))
+    assert [each.agreements[0].within_tolerance for each in report.artifacts] == [1.0, 1.0]
+    with pytest.raises(BopkitError, match="not known to be safe"):  # the next export starts with nothing
+        export_model(path, options=options())
+
+
+def import_custom(*modules: str) -> Any:
+    from bopkit.custom import import_custom as imported
+
+    return imported(modules)
+
+
+def test_only_what_her_module_defines_is_vouched_for(own_code: Any) -> None:
+    vouched = import_custom(OWN_MODULE)
+    assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= vouched.objects.keys()
+    assert not {"system", "Architecture", "tf", "lq"} & vouched.objects.keys()
+    with pytest.raises(UsageError, match="No module 'unheard_of'"):
+        import_custom("unheard_of")
+    with pytest.raises(UsageError, match="'own_package.nothing' defines no public class"):
+        import_custom("own_package.nothing")
+
+
+def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    inputs = tf.keras.Input((8, 8, 3))
+    outputs = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.Lambda(own_code.bend, name="bent")(inputs))
+    tf.keras.Model(inputs, outputs).save(tmp_path / "net.h5")
+    with pytest.raises(BopkitError, match="'Lambda' in layer '.*bent'.*never runs, not even with --custom"):
+        export_model(tmp_path / "net.h5", options=options(custom=(OWN_MODULE,)))
+
+
+@pytest.mark.parametrize(
+    "save", ["save:net.h5", "save_weights:net.h5", "save_weights:net.weights.h5", "save:net.keras"]
+)
+def test_weights_with_the_name_of_their_architecture(save: str, tmp_path: Path) -> None:
+    how, name = save.split(":")
+    init_model(
+        "binarynet", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8, "dense_units": 16}
+    )
+    model, _ = load_model(tmp_path / "init.h5")
+    getattr(model, how)(tmp_path / name)
+    of_binarynet = {"architecture": "binarynet", "input_shape": (16, 16, 3), "classes": 4}
+    chosen = options(**of_binarynet, hparams={"filters": 8, "dense_units": 16})
+    reference, _ = compute_reference(tmp_path / name, chosen, silent)
+    pictures = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_array_equal(reference.model(pictures), model(pictures))
+    with pytest.raises(BopkitError, match="weights of another network.*--hparams"):
+        compute_reference(tmp_path / name, options(**of_binarynet, hparams={"filters": 16}), silent)
+
+
+def test_settings_of_an_architecture_need_its_name() -> None:
+    for settings in ({"hparams": {"a": 1}}, {"classes": 3}, {"input_shape": (8, 8, 3)}, {"hparams_set": "bop"}):
+        with pytest.raises(UsageError, match="--architecture NAME"):
+            options(**settings)
+
+
+def test_a_subclassed_network_with_its_weights(own_code: Any, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    model = own_code.Subclassed(8, 5)
+    expected = model(PICTURES)
+    model.save_weights(tmp_path / "net.h5")
+    chosen = options(architecture=OWN_MODULE, savedmodel=True)
+    reference, notes = compute_reference(tmp_path / "net.h5", chosen, silent)
+    np.testing.assert_array_equal(tf.function(reference.model)(PICTURES), tf.function(model)(PICTURES))
+    np.testing.assert_allclose(reference.model(PICTURES), expected, atol=1e-6)
+    assert any("subclassed" in note for note in notes)
+    report = export_model(tmp_path / "net.h5", options=chosen)
+    binary = [each.name for each in report.artifacts[0].layers if each.type == "QuantConv2D"]
+    assert len(binary) == 2 and all(packed(report)[name] for name in binary)
+    assert [each.agreements[0].top1 for each in report.artifacts] == [1.0, 1.0]
+
+
+def test_a_saved_model_of_code_is_converted_as_a_graph(own_code: Any, tmp_path: Path) -> None:
+    model = own_code.Subclassed(32, 5)
+    model(PICTURES)
+    model.save(tmp_path / "net" / "3", save_format="tf")
+    report = export_model(tmp_path / "net" / "3", options=ExportOptions(pictures=4))
+    (tflite,) = report.artifacts
+    assert Path(tflite.path) == tmp_path / "net.tflite" and tflite.agreements[0].top1 == 1.0
+    assert [each.packed for each in tflite.layers] == [False, True, True, False]
+    with pytest.raises(UsageError, match="--tflite"):
+        export_model(tmp_path / "net", options=ExportOptions(tflite=False))
+
+
+def test_a_saved_model_of_layers_is_rebuilt(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "net", save_format="tf")
+    reference, notes = compute_reference(tmp_path / "net", options(), silent)
+    pictures = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype(np.float32)
+    np.testing.assert_array_equal(reference.model(pictures), network(pictures))
+    assert "Rebuilt from the SavedModel's Keras config." in notes
+    metadata = tmp_path / "net" / "keras_metadata.pb"
+    metadata.write_bytes(metadata.read_bytes()[:-50])
+    with pytest.raises(BopkitError, match="no whole SavedModel"):
+        export_model(tmp_path / "net", options=options())
+
+
+def test_a_graph_that_lce_would_mistake_for_a_binary_one_is_refused(tmp_path: Path) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    kernel = tf.constant(np.sign(np.random.default_rng(0).normal(size=(3, 3, 3, 8))).astype(np.float32))
+
+    def ternary(x: Any) -> Any:
+        return tf.reduce_mean(tf.nn.conv2d(larq.quantizers.ste_tern(x), kernel, 1, "SAME"), axis=[1, 2])
+
+    module = tf.Module()
+    module.serve = tf.function(ternary, input_signature=[tf.TensorSpec([None, 8, 8, 3])])
+    tf.saved_model.save(module, str(tmp_path / "net"), signatures=module.serve)
+    with pytest.raises(BopkitError, match="ternary"):
+        export_model(tmp_path / "net", options=options())
+
+
+def hostile_graphs() -> dict[str, Callable[[Any, str], Any]]:
+    """What a graph could do besides computing, by the name of its operation."""
+    tf = import_tensorflow()
+    return {
+        "WriteFile": lambda x, target: tf.io.write_file(target, "x"),
+        "ReadFile": lambda x, target: tf.io.read_file("/etc/passwd"),
+        "EagerPyFunc": lambda x, target: tf.py_function(print, [x], []),
+        "PrintV2": lambda x, target: tf.raw_ops.PrintV2(input="x", output_stream=f"file://{target}"),
+        "SaveV2": lambda x, target: tf.raw_ops.SaveV2(
+            prefix=target, tensor_names=["x"], shape_and_slices=[""], tensors=[x]
+        ),
+    }
+
+
+@pytest.mark.parametrize("operation", ["WriteFile", "ReadFile", "EagerPyFunc", "PrintV2", "SaveV2"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_graph_that_does_more_than_compute_is_refused(operation: str, nested: bool, tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    act = hostile_graphs()[operation]
+    target = str(tmp_path / "target")
+
+    def evil(x: Any) -> Any:
+        done = act(x, target)
+        with tf.control_dependencies([done] if done is not None else []):
+            return tf.reduce_mean(x, axis=[1, 2])
+
+    inner = tf.function(evil) if nested else evil
+    module = tf.Module()
+    module.serve = tf.function(lambda x: inner(x), input_signature=[tf.TensorSpec([None, 8, 8, 3])])
+    tf.saved_model.save(module, str(tmp_path / "net"), signatures=module.serve)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(BopkitError, match=f"operation '{operation}' is not known to be safe"):
+        export_model(tmp_path / "net", options=options())
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_set_up_of_a_saved_model_is_never_run(tmp_path: Path) -> None:
+    """TensorFlow would run the initializer of a table while it loads."""
+    tf = import_tensorflow()
+    (tmp_path / "words").write_text("a\nb\n")
+    module = tf.Module()
+    source = tf.lookup.TextFileInitializer(
+        str(tmp_path / "words"),
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+    )
+    module.table = tf.lookup.StaticHashTable(source, 0)
+    module.serve = tf.function(
+        lambda x: tf.reduce_mean(x, axis=[1, 2]), input_signature=[tf.TensorSpec([None, 8, 8, 3])]
+    )
+    tf.saved_model.save(module, str(tmp_path / "net"), signatures=module.serve)
+    with pytest.raises(BopkitError, match="is refused: its (resource|asset)"):
+        export_model(tmp_path / "net", options=options())
+
+
+def test_a_run_directory_stands_for_its_model(model_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoints").mkdir()
+    with pytest.raises(BopkitError, match="training has not ended"):
+        export_model(run, options=options())
+    (run / "model.h5").write_bytes(model_file.read_bytes())
+    assert export_model(run, options=options()).artifacts[0].path == str(run / "model.tflite")
