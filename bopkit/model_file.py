@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bopkit import files
+import numpy as np
+
+from bopkit import checksum, files, hdf5_probe
 from bopkit.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
@@ -123,8 +125,9 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
             hint = "Build it with Keras' functional or sequential API."
             raise BopkitError(f"{path} cannot hold this model: {first_line(error)}", hint) from error
         file.attrs[CARD_ATTRIBUTE] = card.to_json()
+        file.attrs[checksum.ENTRY] = np.bytes_(checksum.BLANK)
         file.flush()
-        image = file.id.get_file_image()
+        image = checksum.sealed(file.id.get_file_image())
     try:
         files.write_bytes(path, image)
     except OSError as error:
@@ -195,8 +198,11 @@ def _load_zip(copy: Path, path: Path) -> Any:
     with zipfile.ZipFile(copy) as archive:
         _check_members(archive, path)
         check_config(_zip_config(archive, path), path)
-        with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
-            _check_tensors(file, path)
+        weights = Path(archive.extract(_ZIP_WEIGHTS, copy.parent))  # also compares its CRC-32
+    hdf5_probe.probe(weights, path)
+    with h5py.File(weights, "r") as file:
+        _check_tensors(file, path)
+    weights.unlink()
     return import_tensorflow().keras.models.load_model(str(copy), compile=False, safe_mode=True)
 
 
@@ -215,8 +221,11 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _open_hdf5(path: Path) -> h5py.File:
+    """Open a file that its checksum, or a process that read it all, has shown to be safe to read."""
     import h5py
 
+    if not checksum.check(path):
+        hdf5_probe.probe(path)
     return h5py.File(path, "r")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from bopkit import checksum
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
 from bopkit.export.flatbuffer import parse
@@ -99,6 +100,7 @@ def _make_saved_model(reference: Reference, path: Path, progress: Progress) -> t
     progress("Writing a TensorFlow Serving directory")
     started = time.perf_counter()
     saved_model.write_saved_model(reference.model, reference.facts, reference.card, reference.output_name, path)
+    checksum.write_manifest(path)
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
     loaded = import_tensorflow().saved_model.load(str(path))
