@@ -420,7 +420,9 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
     if kernel.type != "int32" or len(kernel.shape) != 4 or not kernel.is_constant:
         raise ValueError("the kernel of an operator LceBconv2d is no packed constant")
     words = -(-options["channels_in"] // 32)
-    if not 0 < kernel.shape[3] <= words or words % kernel.shape[3]:
+    groups = words // kernel.shape[3] if kernel.shape[3] else 0
+    fits = groups and kernel.shape[3] * groups == words and kernel.shape[0] % groups == 0
+    if not fits or tensors[operator.inputs[0]].shape[-1:] != (words,):
         raise ValueError("the kernel of an operator LceBconv2d does not fit its channels")
     for index in operator.inputs[2:]:  # multiplier, bias, thresholds: one a channel
         if index >= 0 and tensors[index].elements != kernel.shape[0]:
