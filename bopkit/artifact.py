@@ -83,11 +83,11 @@ def read_flatbuffer(path: Path) -> TfliteFile:
 
 
 def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
-    """Put a card into a `.tflite` flatbuffer as metadata entry `CARD_ATTRIBUTE`, in place of an older one.
+    """Put a card and a checksum into a `.tflite` flatbuffer as metadata, in place of older ones.
 
     Args:
         flatbuffer: A TensorFlow Lite or LCE model.
-        card: The card; its JSON is the entry's buffer.
+        card: The card; its JSON is the buffer of the entry `CARD_ATTRIBUTE`.
 
     Returns:
         The new flatbuffer, longer by the card and the new tables.
@@ -95,11 +95,13 @@ def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
     Raises:
         BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
     """
-    return embed_metadata(flatbuffer, CARD_ATTRIBUTE, card.to_json().encode())
+    return seal_flatbuffer(embed_metadata(flatbuffer, CARD_ATTRIBUTE, card.to_json(sealed=True).encode()))
 
 
 def seal_flatbuffer(flatbuffer: bytes) -> bytes:
-    """Put the checksum of a `.tflite` flatbuffer into it; the last step before it is written.
+    """Put the checksum of a `.tflite` flatbuffer into it.
+
+    `embed_metadata` renews it; after any other change it has to be put in anew.
 
     Raises:
         BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.

@@ -2,8 +2,9 @@
 
 A flipped bit of a weight leaves a file whole in every other respect. A `.h5` and a `.tflite` file carry the text
 `bopkit_sha256=` and 64 hexadecimal digits: the SHA-256 of the whole file with those digits as zeros. It is found by
-looking for the text, so that a damaged file is refused before any library parses it. A SavedModel carries a list of
-files that `sha256sum -c` reads too. It tells damage, not malice: who alters a file on purpose can alter its checksum.
+looking for the text, so that a damaged file is refused before any library parses it; `bopkit_sha256` elsewhere in the
+file, e.g. in its card, shows that the text itself was damaged. A SavedModel carries a list of files that
+`sha256sum -c` reads too. It tells damage, not malice: who alters a file on purpose can alter its checksum.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def check(path: Path, data: bytes | None = None) -> bool:
     if path.is_dir():
         return _check_directory(path)
     data = path.read_bytes() if data is None else data
-    checksum = content_checksum(data)
-    if checksum is None:
+    if ENTRY.encode() not in data:
         return False
+    checksum = content_checksum(data) or ""
     start = data.find(_MARK) + len(_MARK)
     if data[start : start + _DIGITS] != checksum.encode():
         raise BopkitError(f"{path} is not what bopkit wrote: its checksum is wrong.", _HINT)

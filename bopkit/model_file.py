@@ -124,7 +124,7 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
         except NotImplementedError as error:
             hint = "Build it with Keras' functional or sequential API."
             raise BopkitError(f"{path} cannot hold this model: {first_line(error)}", hint) from error
-        file.attrs[CARD_ATTRIBUTE] = card.to_json()
+        file.attrs[CARD_ATTRIBUTE] = card.to_json(sealed=True)
         file.attrs[checksum.ENTRY] = np.bytes_(checksum.BLANK)
         file.flush()
         image = checksum.sealed(file.id.get_file_image())

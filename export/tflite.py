@@ -74,8 +74,9 @@ def write_flatbuffer(
             f"LCE's converter refused the network: {first_line(error)}",
             "Type --savedmodel to export the other format alone.",
         ) from error
-    carded = artifact.embed_card(flatbuffer, card) if card is not None else flatbuffer
-    path.write_bytes(artifact.seal_flatbuffer(carded))
+    path.write_bytes(
+        artifact.embed_card(flatbuffer, card) if card is not None else artifact.seal_flatbuffer(flatbuffer)
+    )
 
 
 def predict_flatbuffer(flatbuffer: bytes, pictures: np.ndarray) -> list[np.ndarray]:

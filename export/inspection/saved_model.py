@@ -22,7 +22,7 @@ LEAST_CONSTANT_BYTES = 64
 def read(path: Path) -> Contents:
     """Read a version directory."""
     import_tensorflow()
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
 
     proto = saved_model_pb2.SavedModel()
