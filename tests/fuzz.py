@@ -12,7 +12,7 @@ another. Counted are:
     harmless   no error, and the scores of the undamaged file to the last bit
     silent     no error, and other scores
     crashes    the user's process died, or raised what is no clear line
-    hangs      one of the two needed more than a minute
+    hangs      one of the two needed longer than `--timeout`
 
 Crashes and hangs must be zero, and silent successes too for artifacts that bopkit wrote, as they carry a checksum.
 `--foreign` damages the same network as other tools save it, without one: there a changed weight cannot be seen, and
@@ -37,7 +37,6 @@ from bopkit import artifact, checksum, isolation
 from bopkit.errors import BopkitError
 
 KINDS = ("tflite", "h5", "keras", "savedmodel")
-TIMEOUT_S = 60.0
 MEMORY_LIMIT_BYTES = 24 << 30
 """Of address space: a damaged size must be an error on a machine where other people work too."""
 
@@ -53,6 +52,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--foreign", action="store_true", help="Files without a checksum.")
+    parser.add_argument("--timeout", type=float, default=60.0, help="Seconds; more on a machine that is busy.")
     parser.add_argument("--keep", type=Path, help="Folder for the files of crashes, hangs and silent successes.")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -61,12 +61,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bopkit-fuzz-") as scratch, isolation.child() as user:
         with isolation.child() as runner:
             intact = Path(user.call("fuzz:make", options.kind, foreign, scratch, subject="the network"))
-            expected = run(user, runner, intact, options.kind)[1]
+            expected = run(user, runner, intact, options.timeout)[1]
             assert expected is not None, "the undamaged file does not run"
             for index in range(options.files):
                 generator = np.random.default_rng((options.seed, index))
                 damaged, what = damage_copy(intact, Path(scratch, "damaged"), generator)
-                outcome, scores = run(user, runner, damaged, options.kind)
+                outcome, scores = run(user, runner, damaged, options.timeout)
                 if scores is not None:
                     outcome = "harmless" if np.array_equal(scores, expected, equal_nan=True) else "silent"
                 counts[outcome.partition(":")[0]] += 1
@@ -91,17 +91,17 @@ def keep(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def run(user: isolation.Child, runner: isolation.Child, path: Path, kind: str) -> tuple[str, np.ndarray | None]:
+def run(user: isolation.Child, runner: isolation.Child, path: Path, timeout_s: float) -> tuple[str, np.ndarray | None]:
     """What bopkit makes of a file: an outcome, and its scores if there was no error."""
     try:
-        scores = user.call("fuzz:as_user", str(path), subject=USER, timeout_s=TIMEOUT_S)
+        scores = user.call("fuzz:as_user", str(path), subject=USER, timeout_s=timeout_s)
     except BopkitError as error:
         if USER in error.message:
             return ("hangs: " if "needed more than" in error.message else "crashes: ") + error.message, None
         return ("crashes: " + str(error) if "looks like a bug" in error.hint else "refused"), None
     if scores is None:
         try:
-            scores = runner.call("fuzz:as_runner", str(path), subject=str(path), timeout_s=TIMEOUT_S)
+            scores = runner.call("fuzz:as_runner", str(path), subject=str(path), timeout_s=timeout_s)
         except BopkitError as error:
             if "needed more than" in error.message:
                 return f"hangs: {error.message}", None
