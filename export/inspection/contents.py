@@ -148,14 +148,17 @@ def different_weights(kernel: BinaryKernel, other: BinaryKernel) -> int:
 def match_kernels(first: tuple[BinaryKernel, ...], second: tuple[BinaryKernel, ...]) -> list[KernelMatch]:
     """Find the partner of each kernel of `first`: the one of the same name and size, else the nearest of that size.
 
-    A kernel of `second` that has a partner is asked last: a layer that is called twice can lie in a file twice.
+    A kernel of `second` that has a partner gets another one only with the same bits: a layer that is called twice can
+    lie in a file twice.
     """
     unused = list(second)
     used: list[BinaryKernel] = []
     matches = []
     for kernel in first:
         candidates = [each for each in unused if _same_size(kernel, each)]
-        candidates = candidates or [each for each in used if _same_size(kernel, each)]
+        candidates = candidates or [
+            each for each in used if _same_size(kernel, each) and different_weights(kernel, each) == 0
+        ]
         named = [each for each in candidates if each.name == kernel.name]
         if not candidates:
             matches.append(KernelMatch(kernel.name, None, kernel.size, kernel.size))
