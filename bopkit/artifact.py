@@ -5,32 +5,25 @@ A file's kind is read from its contents, not from its name. Nothing here imports
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import flatbuffers
 
-from bopkit import model_file
+from bopkit import checksum, model_file, tflite_file
 from bopkit.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.errors import BopkitError
+from bopkit.tflite_file import TfliteFile
 
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
 
-TFLITE_IDENTIFIER = b"TFL3"
-"""Bytes 4 to 7 of every `.tflite` file."""
+TFLITE_IDENTIFIER = tflite_file.IDENTIFIER
 
-_SCHEMA_VERSION = 3
-_MODEL_FIELDS = 8
-# Fields of the tables in TensorFlow Lite's schema (schema.fbs), by position.
-_VERSION, _SUBGRAPHS, _BUFFERS, _METADATA = 0, 2, 4, 6
-_METADATA_NAME, _METADATA_BUFFER = 0, 1
-_BUFFER_DATA = 0
 _BUFFER_ALIGNMENT = 16
 
 
 def kind(path: str | Path) -> str:
-    """What an artifact is, by its contents.
+    """What an artifact is, by its contents, after its checksum, if it carries one, was found right.
 
     Args:
         path: A file, a SavedModel directory, or a directory of numbered SavedModel versions.
@@ -43,10 +36,10 @@ def kind(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        _version_directory(path)
+        checksum.check(_version_directory(path))
         return "savedmodel"
     if _is_tflite(path):
-        _Flatbuffer(path.read_bytes(), path)
+        read_flatbuffer(path)
         return "tflite"
     model_file.read_config(path)
     return "keras"
@@ -73,20 +66,28 @@ def read_card(path: str | Path) -> ModelCard | None:
         card = _version_directory(path) / SAVED_MODEL_CARD
         return model_file.parse_card(card.read_bytes(), card) if card.is_file() else None
     if _is_tflite(path):
-        text = _Flatbuffer(path.read_bytes(), path).metadata(CARD_ATTRIBUTE)
+        text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
         return None if text is None else model_file.parse_card(text, path)
     return model_file.read_card(path)
 
 
-def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
-    """Put a card into a `.tflite` flatbuffer as metadata entry `CARD_ATTRIBUTE`, in place of an older one.
+def read_flatbuffer(path: Path) -> TfliteFile:
+    """Read and check a `.tflite` file, its checksum included if it carries one.
 
-    The old flatbuffer becomes the tail of the new one, bit for bit, and a new root table in front points into
-    it: repacking through the schema would lose the alignment of the weights.
+    Raises:
+        BopkitError: It is damaged or no TensorFlow Lite model.
+    """
+    data = path.read_bytes()
+    checksum.check(path, data)
+    return TfliteFile(data, path)
+
+
+def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
+    """Put a card and a checksum into a `.tflite` flatbuffer as metadata, in place of older ones.
 
     Args:
         flatbuffer: A TensorFlow Lite or LCE model.
-        card: The card; its JSON is the entry's buffer.
+        card: The card; its JSON is the buffer of the entry `CARD_ATTRIBUTE`.
 
     Returns:
         The new flatbuffer, longer by the card and the new tables.
@@ -94,7 +95,30 @@ def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
     Raises:
         BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
     """
-    model = _Flatbuffer(flatbuffer, Path("the flatbuffer"))
+    return seal_flatbuffer(embed_metadata(flatbuffer, CARD_ATTRIBUTE, card.to_json(sealed=True).encode()))
+
+
+def seal_flatbuffer(flatbuffer: bytes) -> bytes:
+    """Put the checksum of a `.tflite` flatbuffer into it.
+
+    `embed_metadata` renews it; after any other change it has to be put in anew.
+
+    Raises:
+        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
+    """
+    return embed_metadata(flatbuffer, checksum.ENTRY, checksum.BLANK)
+
+
+def embed_metadata(flatbuffer: bytes, name: str, content: bytes) -> bytes:
+    """Put a metadata entry into a `.tflite` flatbuffer, in place of an older one of that name.
+
+    The old flatbuffer becomes the tail of the new one, bit for bit, and a new root table in front points into
+    it: repacking through the schema would lose the alignment of the weights. A checksum in it is renewed.
+
+    Raises:
+        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
+    """
+    model = TfliteFile(flatbuffer, Path("the flatbuffer"))
     tail = flatbuffer + bytes(-len(flatbuffer) % _BUFFER_ALIGNMENT)
     builder = flatbuffers.Builder(len(tail) + 4096)
     builder.CreateByteVector(tail)
@@ -102,30 +126,30 @@ def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
     def moved(position: int) -> int:  # the builder counts from the end
         return len(tail) - position
 
-    text = card.to_json().encode()
-    builder.Prep(_BUFFER_ALIGNMENT, len(text))  # for the card, and for the length of the whole
-    data = builder.CreateByteVector(text)
+    builder.Prep(_BUFFER_ALIGNMENT, len(content))  # for the content, and for the length of the whole
+    data = builder.CreateByteVector(content)
     builder.StartObject(1)
-    builder.PrependUOffsetTRelativeSlot(_BUFFER_DATA, data, 0)
+    builder.PrependUOffsetTRelativeSlot(tflite_file.BUFFER_DATA, data, 0)
     buffer = builder.EndObject()
 
-    name = builder.CreateString(CARD_ATTRIBUTE)
+    entry_name = builder.CreateString(name)
     builder.StartObject(2)
-    builder.PrependUOffsetTRelativeSlot(_METADATA_NAME, name, 0)
-    builder.PrependUint32Slot(_METADATA_BUFFER, len(model.buffers), 0)
+    builder.PrependUOffsetTRelativeSlot(tflite_file.METADATA_NAME, entry_name, 0)
+    builder.PrependUint32Slot(tflite_file.METADATA_BUFFER, len(model.buffers), 0)
     entry = builder.EndObject()
 
-    kept = [moved(position) for other, position, _ in model.entries if other != CARD_ATTRIBUTE]
+    kept = [moved(position) for other, position, _ in model.entries if other != name]
     parts = {field: moved(position) for field, position in model.parts.items()}
-    parts[_BUFFERS] = _vector(builder, [*map(moved, model.buffers), buffer])
-    parts[_METADATA] = _vector(builder, [*kept, entry])
+    parts[tflite_file.BUFFERS] = _vector(builder, [*map(moved, model.buffers), buffer])
+    parts[tflite_file.METADATA] = _vector(builder, [*kept, entry])
 
-    builder.StartObject(_MODEL_FIELDS)
-    builder.PrependUint32Slot(_VERSION, model.version, 0)
+    builder.StartObject(tflite_file.MODEL_FIELDS)
+    builder.PrependUint32Slot(tflite_file.VERSION, tflite_file.SCHEMA_VERSION, 0)
     for field, offset in parts.items():
         builder.PrependUOffsetTRelativeSlot(field, offset, 0)
     builder.Finish(builder.EndObject(), file_identifier=TFLITE_IDENTIFIER)
-    return bytes(builder.Output())
+    extended = bytes(builder.Output())
+    return extended if checksum.content_checksum(extended) is None else checksum.sealed(extended)
 
 
 def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
@@ -156,93 +180,3 @@ def _is_tflite(path: Path) -> bool:
             return file.read(8)[4:] == TFLITE_IDENTIFIER
     except OSError:
         return False  # the reader of Keras files says what is wrong with the path
-
-
-class _Flatbuffer:
-    """The tables of a `.tflite` file that bopkit needs, with every offset checked against the file's end.
-
-    Attributes:
-        version: Version of the schema.
-        parts: Position in the file of every part of the model, by field.
-        buffers: Positions of the tables that hold the weights.
-        entries: Name, position and number of the buffer of every metadata entry.
-    """
-
-    def __init__(self, data: bytes, path: Path):
-        self._data = data
-        try:
-            if data[4:8] != TFLITE_IDENTIFIER:
-                raise ValueError("it does not begin like one")
-            self._read_model(self._target(0))
-        except ValueError as error:
-            hint = "The file is damaged or cut short: copy it again, or export it again."
-            raise BopkitError(f"{path} is no whole TensorFlow Lite model: {error}.", hint) from error
-
-    def _read_model(self, root: int) -> None:
-        version = self._field(root, _VERSION)
-        self.version = self._read("<I", version) if version else 0
-        if self.version != _SCHEMA_VERSION:
-            raise ValueError(f"its schema version is {self.version}")
-        fields = {field: self._field(root, field) for field in range(_VERSION + 1, _MODEL_FIELDS)}
-        self.parts = {field: self._target(position) for field, position in fields.items() if position}
-        self.buffers = self._tables(_BUFFERS)
-        for buffer in self.buffers:
-            self._span(buffer, _BUFFER_DATA)
-        self.entries = [self._entry(table) for table in self._tables(_METADATA)]
-        if not self._tables(_SUBGRAPHS):
-            raise ValueError("it holds no subgraph")
-
-    def metadata(self, name: str) -> bytes | None:
-        """The data of the metadata entry of that name; None where there is none."""
-        for other, _, index in self.entries:
-            if other == name:
-                return self._bytes(self.buffers[index], _BUFFER_DATA)
-        return None
-
-    def _entry(self, table: int) -> tuple[str, int, int]:
-        field = self._field(table, _METADATA_BUFFER)
-        index = self._read("<I", field) if field else 0
-        if index >= len(self.buffers):
-            raise ValueError("its metadata names a buffer that it does not have")
-        return self._bytes(table, _METADATA_NAME).decode(), table, index
-
-    def _read(self, layout: str, position: int) -> int:
-        if not 0 <= position <= len(self._data) - struct.calcsize(layout):
-            raise ValueError("it points outside of itself")
-        return struct.unpack_from(layout, self._data, position)[0]
-
-    def _target(self, position: int) -> int:
-        """Where the offset at `position` leads."""
-        return position + self._read("<I", position)
-
-    def _field(self, table: int, field: int) -> int:
-        """Position of a field of the table; 0 where the table has none, so that its default holds."""
-        vtable = table - self._read("<i", table)
-        slot = 4 + 2 * field  # two sizes of 16 bits come first
-        offset = self._read("<H", vtable + slot) if slot < self._read("<H", vtable) else 0
-        return table + offset if offset else 0
-
-    def _tables(self, part: int) -> list[int]:
-        """Positions of the tables in a vector of the model."""
-        if part not in self.parts:
-            return []
-        vector = self.parts[part]
-        count = self._read("<I", vector)
-        if vector + 4 + 4 * count > len(self._data):
-            raise ValueError("it ends too early")
-        return [self._target(vector + 4 + 4 * index) for index in range(count)]
-
-    def _bytes(self, table: int, field: int) -> bytes:
-        """The bytes of a string or of a vector of bytes; empty where the table has none."""
-        return self._data[self._span(table, field)]
-
-    def _span(self, table: int, field: int) -> slice:
-        """Where those bytes are."""
-        position = self._field(table, field)
-        if not position:
-            return slice(0, 0)
-        start = self._target(position) + 4
-        end = start + self._read("<I", start - 4)
-        if end > len(self._data):
-            raise ValueError("it ends too early")
-        return slice(start, end)

@@ -9,6 +9,8 @@ import platform
 import re
 from typing import Any
 
+from bopkit import checksum
+
 CARD_ATTRIBUTE = "bopkit_card"
 """Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""
 
@@ -47,9 +49,9 @@ class ModelCard:
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """The card as one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
+    def to_json(self, sealed: bool = False) -> str:
+        """The card as one JSON object; `sealed` for a file with a checksum, which it then mentions."""
+        return json.dumps(dataclasses.asdict(self) | ({"checksum": checksum.ENTRY} if sealed else {}))
 
     @property
     def names_stock_dataset(self) -> bool:

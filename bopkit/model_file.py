@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bopkit import files
+import numpy as np
+
+from bopkit import checksum, files, hdf5_probe
 from bopkit.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
@@ -110,6 +112,8 @@ def load_weights(model: Any, path: str | Path) -> None:
             with zipfile.ZipFile(copy) as archive:
                 _check_members(archive, path)
                 copy = Path(archive.extract(_ZIP_WEIGHTS, copy.parent))
+        if not checksum.check(path):
+            hdf5_probe.probe(copy, path)
         with h5py.File(copy, "r") as file:
             _check_tensors(file, path)
             is_old = "layer_names" in file.attrs or "model_weights" in file
@@ -178,9 +182,10 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
         except NotImplementedError as error:
             hint = "Build it with Keras' functional or sequential API."
             raise BopkitError(f"{path} cannot hold this model: {first_line(error)}.", hint) from error
-        file.attrs[CARD_ATTRIBUTE] = card.to_json()
+        file.attrs[CARD_ATTRIBUTE] = card.to_json(sealed=True)
+        file.attrs[checksum.ENTRY] = np.bytes_(checksum.BLANK)
         file.flush()
-        image = file.id.get_file_image()
+        image = checksum.sealed(file.id.get_file_image())
     try:
         files.write_bytes(path, image)
     except OSError as error:
@@ -272,12 +277,15 @@ def _load_zip(copy: Path, path: Path, vouched: Vouched) -> LoadedModel:
     with zipfile.ZipFile(copy) as archive:
         _check_members(archive, path)
         saved = _zip_config(archive, path)
-        with archive.open(_ZIP_WEIGHTS) as weights, h5py.File(weights, "r") as file:
+        check_config(saved, path, vouched)
+        weights = Path(archive.extract(_ZIP_WEIGHTS, copy.parent))  # also compares its CRC-32
+        hdf5_probe.probe(weights, path)
+        with h5py.File(weights, "r") as file:
             if _KERAS_2_12_WEIGHTS in file:
                 hint = "Save it there as `model.h5`, or as `model.keras` without `save_format`."
                 raise BopkitError(f"{path} has the layout of TensorFlow 2.12's trial of the format.", hint)
             _check_tensors(file, path)
-        check_config(saved, path, vouched)
+        weights.unlink()
         config, notes = modernised(saved, vouched)
         if config != saved:
             copy = _zip_with_config(archive, config, copy.with_name("today.keras"))
@@ -313,8 +321,11 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _open_hdf5(path: Path) -> h5py.File:
+    """Open a file that its checksum, or a process that read it all, has shown to be safe to read."""
     import h5py
 
+    if not checksum.check(path):
+        hdf5_probe.probe(path)
     return h5py.File(path, "r")
 
 

@@ -16,12 +16,14 @@ from bopkit.cli import (
     benchmark,
     data,
     datasets,
+    diff,
     doctor,
     errors,
     evaluate,
     export,
     hparams,
     init,
+    inspect,
     install_completion,
     models,
     plot,
@@ -30,6 +32,7 @@ from bopkit.cli import (
     sweep,
     tensorboard,
     train,
+    verify,
 )
 
 app = typer.Typer(
@@ -46,6 +49,9 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "runs", runs.runs),
     (app, "plot", plot.plot),
     (app, "export", export.export),
+    (app, "verify", verify.verify),
+    (app, "inspect", inspect.inspect),
+    (app, "diff", diff.diff),
     (app, "benchmark", benchmark.benchmark),
     (app, "init", init.init),
     (app, "models", models.models),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit import checksum
 from bopkit.benchmark.host import peak_memory_bytes
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
@@ -183,6 +184,7 @@ def _make_saved_model(
     progress("Writing a TensorFlow Serving directory")
     started = time.perf_counter()
     saved_model.write_saved_model(reference.model, reference.facts, reference.card, reference.output_name, path, packed)
+    checksum.write_manifest(path)
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
     loaded = import_tensorflow().saved_model.load(str(path))

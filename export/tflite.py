@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact
+from bopkit import artifact, checksum
 from bopkit.card import package_versions
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, first_line
@@ -133,15 +132,15 @@ def describe_flatbuffer(
         "calibrated_on": options.calibrate,
         "target": options.target,
         "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
-        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "source": {"file": source.name, "sha256": checksum.source_checksum(source)},
         "versions": package_versions(),
     }
     fb.add_metadata(built.model, metadata.METADATA_NAME, metadata.standard_metadata(contract))
     fb.add_metadata(built.model, metadata.EXPORT_RECORD, json.dumps(record).encode())
     content = fb.pack(built.model)
-    if reference.card is not None:
-        content = artifact.embed_card(content, reference.card)
-    return metadata.with_labels(content, contract.labels)
+    card = reference.card
+    content = artifact.seal_flatbuffer(content) if card is None else artifact.embed_card(content, card)
+    return checksum.sealed(metadata.with_labels(content, contract.labels))
 
 
 def pictures_for(reference: Reference, images: np.ndarray) -> np.ndarray:

@@ -180,13 +180,13 @@ def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, toler
     return Disagreement(picture, keras_class, artifact_class, margin, near_tie=near_tie)
 
 
-def agreement_failures(agreement: Agreement, trained: bool) -> list[str]:
-    """Check that a trained network and its artifact name the same class of enough real pictures."""
+def agreement_failures(agreement: Agreement, trained: bool, reference: str = "Keras") -> list[str]:
+    """Check that a trained network, `reference`, and its artifact name the same class of enough real pictures."""
     if not (trained and agreement.real) or agreement.top1 >= TOP1_AGREEMENT:
         return []
     near = sum(each.near_tie is True for each in agreement.disagreements)
     return [
-        f"top-1 agreement with Keras is {agreement.top1:.2%} on {agreement.pictures} pictures "
+        f"top-1 agreement with {reference} is {agreement.top1:.2%} on {agreement.pictures} pictures "
         f"({agreement.source}); at least {TOP1_AGREEMENT:.1%} is needed ({near} of "
         f"{len(agreement.disagreements)} disagreements are near-ties)"
     ]

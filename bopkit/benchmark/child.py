@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.errors import BopkitError
+from bopkit.isolation import ENVIRONMENT, describe_end
 from bopkit.progress import Progress
 
 # Python puts the working directory first on the path, where a user's h5py.py or queue.py would hide the real one.
@@ -23,11 +23,6 @@ main(sys.argv[1])
 """
 _WORKER = (sys.executable, "-c", _START)
 _STDERR_FILE = "stderr.txt"
-
-_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",  # latency of the CPU, with the threads asked for
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
-}
 
 
 def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
@@ -47,7 +42,9 @@ def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow
     (folder / JOB_FILE).write_text(job.to_json())
     return_code = _run([*_WORKER, str(folder)], folder, progress)
     if return_code != 0 or not (folder / ROW_FILE).is_file():
-        raise BopkitError(f"The process that ran {job.artifact} {_describe_end(return_code, folder)}.", _HINT)
+        raise BopkitError(
+            f"The process that ran {job.artifact} {describe_end(return_code, folder / _STDERR_FILE)}.", _HINT
+        )
     values = json.loads((folder / ROW_FILE).read_text())
     if values["input_shape"] is not None:
         values["input_shape"] = tuple(values["input_shape"])
@@ -68,7 +65,7 @@ def _run(command: list[str], folder: Path, progress: Progress) -> int:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT},
             encoding="utf-8",
             errors="replace",
         ) as process,
@@ -88,10 +85,3 @@ def _runtime_errors(folder: Path) -> list[str]:
     """What TensorFlow Lite printed: its exceptions do not say which operator or tensor is wrong."""
     lines = (folder / _STDERR_FILE).read_text(errors="replace").splitlines()
     return [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-
-
-def _describe_end(return_code: int, folder: Path) -> str:
-    if return_code < 0:
-        return f"was ended by {signal.Signals(-return_code).name}"
-    lines = (folder / _STDERR_FILE).read_text(errors="replace").strip().splitlines()
-    return f"ended with code {return_code}" + (f": {lines[-1][:200]}" if lines else "")

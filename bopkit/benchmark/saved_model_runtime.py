@@ -27,7 +27,9 @@ class SavedModelRuntime(Runtime):
         """Load a version directory."""
         try:
             loaded = self._tf.saved_model.load(str(path))
-        except (OSError, self._tf.errors.OpError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
             raise BopkitError(
                 f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
             ) from error

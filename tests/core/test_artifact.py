@@ -64,8 +64,8 @@ def test_embedded_card_changes_nothing_else(flatbuffer: bytes, tmp_path: Path) -
     before, after = (flatbuffer_utils.convert_bytearray_to_object(bytearray(each)) for each in (flatbuffer, carded))
     for old, new in zip(before.buffers, after.buffers[: len(before.buffers)], strict=True):
         np.testing.assert_array_equal(old.data, new.data)
-    kept = [entry for entry in after.metadata if entry.name != b"bopkit_card"]
-    assert len(after.metadata) == len(kept) + 1
+    kept = [entry for entry in after.metadata if entry.name not in (b"bopkit_card", b"bopkit_sha256")]
+    assert len(after.metadata) == len(kept) + 2
     after.buffers, after.metadata = before.buffers, kept
     assert flatbuffer_utils.convert_object_to_bytearray(after) == flatbuffer_utils.convert_object_to_bytearray(before)
 
@@ -96,8 +96,9 @@ def test_cut_flatbuffer_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
 
 
 def test_length_beyond_the_end_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
-    carded = bytearray(artifact.embed_card(flatbuffer, CARD))
-    length_at = carded.index(CARD.to_json().encode()) - 4
+    text = CARD.to_json().encode()
+    carded = bytearray(artifact.embed_metadata(flatbuffer, "bopkit_card", text))
+    length_at = carded.index(text) - 4
     carded[length_at : length_at + 4] = len(carded).to_bytes(4, "little")
     (tmp_path / "model.tflite").write_bytes(carded)
     with pytest.raises(BopkitError, match="ends too early"):
@@ -108,7 +109,8 @@ def test_damaged_flatbuffer_gives_a_clear_error_or_a_card(flatbuffer: bytes, tmp
     rng = np.random.default_rng(2)
     path = tmp_path / "model.tflite"
     small = dataclasses.replace(CARD, class_names=())
-    data = np.frombuffer(artifact.embed_card(flatbuffer, small), np.uint8)
+    text = small.to_json().encode()  # without a checksum, which would find it all
+    data = np.frombuffer(artifact.embed_metadata(flatbuffer, "bopkit_card", text), np.uint8)
     refused = 0
     for _ in range(2000):
         damaged = data.copy()

@@ -371,6 +371,13 @@ def test_keras_3_is_named(tmp_path: Path) -> None:
     assert "Keras 3" in refusal(tmp_path / "new.h5")
 
 
+def save_unsealed(model: Any, path: Path) -> None:
+    """A file without a checksum, which a test can alter."""
+    model.save(path, include_optimizer=False)
+    with h5py.File(path, "r+") as file:
+        file.attrs["bopkit_card"] = CARD.to_json()
+
+
 def link_out(file: h5py.File) -> None:
     del file["model_weights/top"]
     file["model_weights/top"] = h5py.ExternalLink("other.h5", "/")
@@ -394,7 +401,7 @@ def grow(file: h5py.File) -> None:
 )
 def test_tensors_lie_in_the_file(spoil: Callable[[h5py.File], None], says: str, model: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
-    save_model(model, CARD, path)
+    save_unsealed(model, path)
     with h5py.File(path, "r+") as file:
         spoil(file)
     assert says in refusal(path)
@@ -431,7 +438,7 @@ def test_zip_behind_an_hdf5_signature_is_not_read(zipped: Path, model: Any, tmp_
     """One file that is harmless as HDF5 and hostile as zip: what was checked has to be what is loaded."""
     hostile = with_config(zipped, tmp_path, set_keys("top", class_name="Surprise"))
     harmless = tmp_path / "harmless.h5"
-    save_model(model, CARD, harmless)
+    save_unsealed(model, harmless)
     both = tmp_path / "both.keras"
     both.write_bytes(harmless.read_bytes() + hostile.read_bytes())
     assert zipfile.is_zipfile(both)
@@ -485,7 +492,7 @@ def test_an_error_without_text_is_named_by_its_class(saved: Path, monkeypatch: p
 
 def test_damaged_card(model: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
-    save_model(model, CARD, path)
+    save_unsealed(model, path)
     with h5py.File(path, "r+") as file:
         file.attrs["bopkit_card"] = '{"input_shape": 3}'
     assert "The model card in" in refusal(path)

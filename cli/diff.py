@@ -1,0 +1,70 @@
+"""`bopkit diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bopkit.cli.arguments import Json
+from bopkit.cli.output import percent_text, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from bopkit.export.inspection import Difference
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A file or a SavedModel.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Show what differs between two artifacts without running them: card, layers, flipped and other weights."""
+    from bopkit.export.inspection import diff_artifacts
+
+    difference = diff_artifacts(first, second)
+    if json:
+        print_json(difference.to_dict())
+        return
+    _print(difference)
+    for note in difference.notes:
+        say(note)
+
+
+def _print(difference: Difference) -> None:
+    for change in (*difference.facts, *difference.layers):
+        typer.echo(f"{change.what}: {change.first} | {change.second}")
+    for change in difference.card:
+        typer.echo(f"card {change.what}: {change.first} | {change.second}")
+    for path, names in ((difference.first, difference.only_first), (difference.second, difference.only_second)):
+        if names:
+            typer.echo(f"only in {path}: {', '.join(names)}")
+    if difference.kernels:
+        flipped = sum(match.different for match in difference.kernels)
+        weights = sum(match.weights for match in difference.kernels)
+        print_table(
+            ["binary kernel", "in the other", "weights", "flipped", "share"],
+            [
+                [
+                    match.first,
+                    match.second or "missing",
+                    f"{match.weights:,}",
+                    f"{match.different:,}" if match.second else "-",
+                    percent_text(match.different / match.weights) if match.second else "-",
+                ]
+                for match in difference.kernels
+            ],
+            right=["weights", "flipped", "share"],
+        )
+        typer.echo(f"{flipped:,} of {weights:,} binary weights differ ({percent_text(flipped / weights)})")
+    if difference.floats:
+        print_table(
+            ["other weights", "values", "different", "largest difference"],
+            [
+                [each.name, f"{each.values:,}", f"{each.different:,}", f"{each.largest_difference:.3g}"]
+                for each in difference.floats
+            ],
+            right=["values", "different", "largest difference"],
+        )
+    if difference.same:
+        typer.echo("The weights are the same.")

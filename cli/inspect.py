@@ -1,0 +1,73 @@
+"""`bopkit inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bopkit.cli.arguments import Json
+from bopkit.cli.output import print_json, print_table, say, size_text
+
+if TYPE_CHECKING:
+    from bopkit.export.inspection import Inspection
+
+
+def inspect(
+    artifact: Annotated[
+        Path,
+        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel.", show_default=False),
+    ],
+    html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what a file holds without running it: layers, bits, bytes, what is not packed and why, the card."""
+    from bopkit.export.inspection import inspect_artifact
+    from bopkit.export.inspection.html import write_page
+
+    inspection = inspect_artifact(artifact)
+    if html is not None:
+        write_page(inspection, html)
+        say(f"Wrote {html}.")
+    if json:
+        print_json(inspection.to_dict())
+        return
+    _print(inspection)
+    for note in inspection.notes:
+        say(note)
+
+
+def _print(inspection: Inspection) -> None:
+    print_table(
+        ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", ""],
+        [
+            [
+                layer.name,
+                layer.type,
+                "x".join(map(str, layer.shape)),
+                "-" if layer.input_bits is None else str(layer.input_bits),
+                str(layer.value_bits),
+                str(layer.stored_bits),
+                size_text(layer.size_bytes),
+                "packed" if layer.packed else "no",
+                layer.reason,
+            ]
+            for layer in inspection.layers
+        ],
+        title=f"{inspection.kind}: {inspection.path}",
+        right=["input bits", "value bits", "stored bits", "size"],
+    )
+    over = f" ({inspection.size_bytes / inspection.floor_bytes:.2f} x)" if inspection.floor_bytes else ""
+    typer.echo(
+        f"size {inspection.size_bytes:,} bytes, weights {inspection.weight_bytes:,} bytes, 1-bit floor "
+        f"{inspection.floor_bytes:,} bytes{over}; {inspection.weights:,} weights, {inspection.binary_weights:,} binary"
+    )
+    typer.echo(f"inputs: {'; '.join(inspection.inputs)}\noutputs: {'; '.join(inspection.outputs)}")
+    typer.echo(f"checksum: {'right' if inspection.has_checksum else 'none'}")
+    if inspection.card is None:
+        typer.echo("card: none")
+        return
+    for name, value in inspection.card.items():
+        text = str(value)
+        typer.echo(f"card {name}: {text if len(text) <= 200 else text[:197] + '...'}")

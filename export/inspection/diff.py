@@ -1,0 +1,164 @@
+"""`diff_artifacts`: what differs between two artifacts, e.g. two states of one training or two converters."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bopkit import artifact, files
+from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer, match_kernels, read_contents
+from bopkit.export.inspection.report import TIMEOUT_S
+from bopkit.isolation import child
+
+NO_CARD = "(no card)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A value that differs: of a field of the card, of a layer, or of the whole."""
+
+    what: str
+    first: Any
+    second: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatChange:
+    """Weights that are not binary and differ.
+
+    Attributes:
+        name: Name in both files.
+        values: Number of values.
+        different: Number of values that differ.
+        largest_difference: Absolute; NaN where one has no number.
+    """
+
+    name: str
+    values: int
+    different: int
+    largest_difference: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """What differs between two artifacts.
+
+    Attributes:
+        first: Path of the first.
+        second: Path of the second.
+        facts: Kind, size, inputs and outputs that differ.
+        card: Fields of the cards that differ.
+        layers: Shape, bits or bytes of layers that have the same name in both; for files of one kind.
+        only_first: Layers of the first that the second does not have by that name.
+        only_second: Layers of the second that the first does not have.
+        kernels: Every binary kernel of the first, with the number of flipped weights.
+        floats: Other weights that differ, for files of one kind.
+        notes: What was not compared.
+    """
+
+    first: str
+    second: str
+    facts: tuple[Change, ...]
+    card: tuple[Change, ...]
+    layers: tuple[Change, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    kernels: tuple[KernelMatch, ...]
+    floats: tuple[FloatChange, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing that was compared differs, the card apart."""
+        flipped = any(match.different or match.second is None for match in self.kernels)
+        return not (self.layers or self.only_first or self.only_second or self.floats or flipped)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference as dictionaries, lists, strings and numbers."""
+        return {**dataclasses.asdict(self), "same": self.same}
+
+
+def diff_artifacts(first: str | Path, second: str | Path) -> Difference:
+    """Compare what two artifacts hold, without running them, in a process of its own.
+
+    Raises:
+        BopkitError: One of them is missing or damaged.
+    """
+    with child() as process:
+        values = process.call(
+            "bopkit.export.inspection.diff:diff_in_process",
+            str(first),
+            str(second),
+            subject=f"{first} and {second}",
+            timeout_s=TIMEOUT_S,
+        )
+    kinds = {"facts": Change, "card": Change, "layers": Change, "kernels": KernelMatch, "floats": FloatChange}
+    parts = {name: tuple(kind(**each) for each in values[name]) for name, kind in kinds.items()}
+    rest = {name: tuple(values[name]) for name in ("only_first", "only_second", "notes")}
+    return Difference(values["first"], values["second"], **parts, **rest)
+
+
+def diff_in_process(first: str, second: str) -> dict[str, Any]:
+    """The child's side of `diff_artifacts`."""
+    contents, other = read_contents(first), read_contents(second)
+    sizes = [files.size_bytes(artifact.resolve(path)) for path in (first, second)]
+    names, other_names = ([layer.name for layer in each.layers] for each in (contents, other))
+    one_kind = contents.kind == other.kind
+    notes = () if one_kind else ("Layers and other weights of two formats have no names in common: not compared.",)
+    return Difference(
+        first=first,
+        second=second,
+        facts=_changes(
+            {"kind": contents.kind, "size_bytes": sizes[0], "inputs": contents.inputs, "outputs": contents.outputs},
+            {"kind": other.kind, "size_bytes": sizes[1], "inputs": other.inputs, "outputs": other.outputs},
+        ),
+        card=_changes(_card(first), _card(second)),
+        layers=_layer_changes(contents, other) if one_kind else (),
+        only_first=tuple(name for name in names if name not in other_names) if one_kind else (),
+        only_second=tuple(name for name in other_names if name not in names) if one_kind else (),
+        kernels=tuple(match_kernels(contents.kernels, other.kernels)),
+        floats=_float_changes(contents, other) if one_kind else (),
+        notes=notes,
+    ).to_dict()
+
+
+def _card(path: str) -> dict[str, Any]:
+    card = artifact.read_card(path)
+    return {"card": NO_CARD} if card is None else dataclasses.asdict(card)
+
+
+def _changes(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> tuple[Change, ...]:
+    names = [*first, *(name for name in second if name not in first)]
+    pairs = ((name, first.get(name), second.get(name)) for name in names)
+    return tuple(Change(prefix + name, one, two) for name, one, two in pairs if one != two)
+
+
+def _layer_changes(contents: Contents, other: Contents) -> tuple[Change, ...]:
+    others = {layer.name: layer for layer in other.layers}
+    return tuple(
+        change
+        for layer in contents.layers
+        if layer.name in others
+        for change in _changes(_facts(layer), _facts(others[layer.name]), f"{layer.name}: ")
+    )
+
+
+def _facts(layer: StoredLayer) -> dict[str, Any]:
+    facts = dataclasses.asdict(layer)
+    return {name: facts[name] for name in ("type", "shape", "value_bits", "stored_bits", "size_bytes", "packed")}
+
+
+def _float_changes(contents: Contents, other: Contents) -> tuple[FloatChange, ...]:
+    changes = []
+    for name, values in contents.floats.items():
+        others = other.floats.get(name)
+        if others is None or others.shape != values.shape:
+            continue  # a layer of another shape is among the layers
+        different = int(np.sum(~((values == others) | (np.isnan(values) & np.isnan(others)))))
+        if different:
+            largest = float(np.abs(values.astype(np.float64) - others).max())
+            changes.append(FloatChange(name, values.size, different, largest))
+    return tuple(changes)

@@ -1,0 +1,65 @@
+"""Keras files: every weight takes 32 bits, whatever it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
+from bopkit.export.layers import LayerFacts, inspect_layers, is_quantized
+from bopkit.model_file import load_model
+
+
+def read(path: Path) -> Contents:
+    """Read a `.h5` or `.keras` file."""
+    model, _ = load_model(path)
+    facts = inspect_layers(model)
+    binary = [each for each in facts if each.kernel_bits == 1 and is_quantized(each.layer)]
+    kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
+    return Contents(
+        kind="keras",
+        inputs=tuple(map(_text, model.inputs)),
+        outputs=tuple(map(_text, model.outputs)),
+        layers=tuple(map(_layer, facts)),
+        kernels=kernels,
+        floats={
+            f"{each.name}/{_own_name(variable)}": variable.numpy()
+            for each in facts
+            for variable in each.layer.weights
+            if not (each in binary and _own_name(variable) == "kernel")
+        },
+    )
+
+
+def _layer(facts: LayerFacts) -> StoredLayer:
+    largest = max((tuple(variable.shape) for variable in facts.layer.weights), key=lambda shape: (len(shape), shape))
+    shape = facts.kernel_shape or tuple(int(size) for size in largest)
+    binary = facts.kernel_bits == 1
+    others = 0 if not binary or not getattr(facts.layer, "use_bias", False) else facts.layer.bias.shape[0]
+    reason = "Keras stores 32 bits a weight"
+    if not facts.packable:
+        reason = facts.float_reason
+    elif binary:
+        reason += "; an export packs it"
+    return StoredLayer(
+        name=facts.name,
+        type=facts.type,
+        shape=shape,
+        input_bits=facts.input_bits,
+        value_bits=facts.kernel_bits,
+        stored_bits=32,
+        weights=facts.weights,
+        binary_weights=facts.weights - others if binary else 0,
+        size_bytes=sum(variable.dtype.size * variable.shape.num_elements() for variable in facts.layer.weights),
+        packed=False,
+        reason=reason,
+    )
+
+
+def _own_name(variable: Any) -> str:
+    """`kernel` of `conv_1/kernel:0`."""
+    return variable.name.rpartition("/")[2].partition(":")[0]
+
+
+def _text(tensor: Any) -> str:
+    return tensor_text(tensor.name, tensor.dtype.name, tuple(tensor.shape))

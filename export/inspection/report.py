@@ -1,0 +1,100 @@
+"""`inspect_artifact`: the contents of a file with its card and its totals, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from bopkit import artifact, checksum, files
+from bopkit.architecture import floor_bytes
+from bopkit.export.inspection.contents import StoredLayer, read_contents
+from bopkit.isolation import child
+
+TIMEOUT_S = 600.0
+"""A file of several GB on a slow disk takes minutes."""
+
+UNCHECKED = "The file carries no checksum: a changed bit of a weight cannot be seen."
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What one artifact holds.
+
+    Attributes:
+        path: Where it lies; of a SavedModel the version directory.
+        kind: `keras`, `savedmodel` or `tflite`.
+        size_bytes: Size of the file, or of all files of the directory.
+        weight_bytes: Bytes of the weights in it.
+        floor_bytes: One bit a binary weight and 32 bits any other. A converter that folds batch norm has fewer.
+        weights: Number of weights.
+        binary_weights: Number of those that are +-scale.
+        has_checksum: Whether it carries a checksum; a wrong one is an error.
+        inputs: Inputs as text.
+        outputs: Outputs as text.
+        layers: In the order of the network.
+        card: The model card; None where it carries none.
+        notes: What the reader should know, one sentence each.
+    """
+
+    path: str
+    kind: str
+    size_bytes: int
+    weight_bytes: int
+    floor_bytes: int
+    weights: int
+    binary_weights: int
+    has_checksum: bool
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[StoredLayer, ...]
+    card: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inspection as dictionaries, lists, strings and numbers."""
+        return dataclasses.asdict(self)
+
+
+def inspect_artifact(path: str | Path) -> Inspection:
+    """Look into an artifact without running it, in a process of its own: a damaged file cannot end this one.
+
+    Args:
+        path: `.h5`, `.keras` or `.tflite` file of any converter, or SavedModel directory, with or without version.
+
+    Raises:
+        BopkitError: There is no such artifact, or it is damaged.
+    """
+    with child() as process:
+        values = process.call(
+            "bopkit.export.inspection.report:inspect_in_process", str(path), subject=str(path), timeout_s=TIMEOUT_S
+        )
+    layers = tuple(StoredLayer(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.pop("layers"))
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Inspection(**{**values, **lists, "layers": layers})
+
+
+def inspect_in_process(path: str) -> dict[str, Any]:
+    """The child's side of `inspect_artifact`."""
+    contents = read_contents(path)
+    resolved = artifact.resolve(path)
+    card = artifact.read_card(path)
+    weights = sum(layer.weights for layer in contents.layers)
+    binary_weights = sum(layer.binary_weights for layer in contents.layers)
+    has_checksum = checksum.check(resolved)
+    inspection = Inspection(
+        path=str(resolved),
+        kind=contents.kind,
+        size_bytes=files.size_bytes(resolved),
+        weight_bytes=sum(layer.size_bytes for layer in contents.layers),
+        floor_bytes=floor_bytes(weights, binary_weights),
+        weights=weights,
+        binary_weights=binary_weights,
+        has_checksum=has_checksum,
+        inputs=contents.inputs,
+        outputs=contents.outputs,
+        layers=contents.layers,
+        card=dataclasses.asdict(card) if card is not None else None,
+        notes=contents.notes if has_checksum else (*contents.notes, UNCHECKED),
+    )
+    return inspection.to_dict()

@@ -1,0 +1,162 @@
+"""Flatbuffers of any converter. Reads the checked tables; needs neither TensorFlow nor LCE."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from bopkit import artifact
+from bopkit.counting import is_binary
+from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
+from bopkit.tflite_file import Graph, Operator, Tensor
+
+_BINARY_CONVOLUTION = "LceBconv2d"
+_THRESHOLDS = 4
+"""Index of the thresholds among its inputs: present where it writes bits, with some output channels negated."""
+
+_KERNEL_AXES = {"CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0), "DEPTHWISE_CONV_2D": (1, 2, 0, 3)}
+"""Axes of the second input, the kernel, in the order of Keras; a depthwise kernel's third axis has size 1."""
+
+_FLOATS = ("float16", "float32", "float64")
+_BINARY_TYPES = (*_FLOATS, "int8")
+"""Types whose values can be +-scale; a symmetric int8 quantization makes them +-127."""
+
+_NO_WEIGHTS = "sizes or axes, no weights"
+
+_CONVERSION = "DEQUANTIZE"
+"""Makes floats of constants in fewer bits: these belong to the operator that takes the floats."""
+
+
+def read(path: Path) -> Contents:
+    """Read a `.tflite` file."""
+    graph, *others = artifact.read_flatbuffer(path).graphs
+    graph = _without_conversions(graph)
+    layers, kernels, floats = [], [], {}
+    counted: set[int] = set()  # buffers: two operators can share one
+    for index, operator in enumerate(graph.operators):
+        own = {each: graph.tensors[each] for each in operator.inputs if each >= 0 and graph.tensors[each].is_constant}
+        own = {each: tensor for each, tensor in own.items() if tensor.buffer not in counted}
+        counted |= {tensor.buffer for tensor in own.values()}
+        if not own:
+            continue
+        name = _name(graph, operator)
+        kernel = _binary_kernel(name, operator, graph)
+        layers.append(_layer(name, operator, graph, own, kernel))
+        if kernel is not None:
+            kernels.append(kernel)
+        for each, tensor in own.items():
+            if tensor.type in _FLOATS and not (kernel is not None and each == operator.inputs[1]):
+                floats[f"{index} {name}/{operator.inputs.index(each)}"] = tensor.values()
+    return Contents(
+        kind="tflite",
+        inputs=tuple(_text(graph.tensors[index]) for index in graph.inputs),
+        outputs=tuple(_text(graph.tensors[index]) for index in graph.outputs),
+        layers=tuple(layers),
+        kernels=tuple(kernels),
+        floats=floats,
+        notes=(f"The file has {len(others)} further graphs, which are not listed.",) if others else (),
+    )
+
+
+def _without_conversions(graph: Graph) -> Graph:
+    """The graph with constants in place of the floats that are made of them."""
+    made = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in graph.operators
+        if operator.type == _CONVERSION and graph.tensors[operator.inputs[0]].is_constant
+    }
+    operators = [
+        dataclasses.replace(operator, inputs=tuple(made.get(index, index) for index in operator.inputs))
+        for operator in graph.operators
+        if operator.outputs[:1] == () or operator.outputs[0] not in made
+    ]
+    return dataclasses.replace(graph, operators=tuple(operators))
+
+
+def _layer(
+    name: str, operator: Operator, graph: Graph, own: dict[int, Tensor], kernel: BinaryKernel | None
+) -> StoredLayer:
+    second = operator.inputs[1] if len(operator.inputs) > 1 else -1
+    main = own.get(second) or max(own.values(), key=lambda tensor: len(tensor.data))
+    packed = operator.type == _BINARY_CONVOLUTION
+    binary = kernel.size if kernel is not None else 0
+    stored_bits = 1 if packed else main.bits or 8
+    reason = "" if packed else _reason(main, kernel)
+    others = sum(tensor.elements for tensor in own.values() if tensor is not main)
+    return StoredLayer(
+        name=name,
+        type=operator.type,
+        shape=_keras_shape(operator, main),
+        input_bits=1 if packed else graph.tensors[operator.inputs[0]].bits,
+        value_bits=1 if kernel is not None else stored_bits,
+        stored_bits=stored_bits,
+        weights=0 if reason == _NO_WEIGHTS else others + (binary if packed else main.elements),
+        binary_weights=binary,
+        size_bytes=sum(len(tensor.data) for tensor in own.values()),
+        packed=packed,
+        reason=reason,
+    )
+
+
+def _reason(main: Tensor, kernel: BinaryKernel | None) -> str:
+    if kernel is not None:
+        return f"binary values at {main.bits} bits each: the converter saw no sign before it, or no convolution"
+    if main.type in _FLOATS:
+        return "real weights"
+    return _NO_WEIGHTS if main.type in ("int32", "int64") and not len(main.scales) else f"{main.type} weights"
+
+
+def _binary_kernel(name: str, operator: Operator, graph: Graph) -> BinaryKernel | None:
+    """Signs of the operator's kernel; None where it has none or its values are not +-scale."""
+    if operator.type == _BINARY_CONVOLUTION:
+        return _packed_kernel(name, operator, graph.tensors[operator.inputs[1]])
+    axes = _KERNEL_AXES.get(operator.type)
+    kernel = graph.tensors[operator.inputs[1]] if axes else None
+    if (
+        kernel is None
+        or not kernel.is_constant
+        or kernel.type not in _BINARY_TYPES
+        or kernel.elements <= kernel.shape[0]
+    ):
+        return None
+    values = np.transpose(kernel.values(), axes)
+    # Batch norm is folded into such a kernel: its multiplier can be negative.
+    return BinaryKernel.of_values(name, values, may_be_negated=True) if is_binary(values) else None
+
+
+def _packed_kernel(name: str, operator: Operator, kernel: Tensor) -> BinaryKernel:
+    outputs, height, width, words = kernel.shape
+    octets = np.frombuffer(kernel.data, np.uint8).reshape(outputs, height, width, 4 * words)
+    channels = _group_channels(operator, kernel)
+    negative = np.unpackbits(octets, axis=-1, count=channels, bitorder="little").reshape(outputs, -1)
+    writes_bits = len(operator.inputs) > _THRESHOLDS and operator.inputs[_THRESHOLDS] >= 0
+    return BinaryKernel(name, np.packbits(negative, axis=1), negative.shape[1], writes_bits, packed=True)
+
+
+def _group_channels(operator: Operator, kernel: Tensor) -> int:
+    """Input channels of one group of an LceBconv2d: it does not say how many groups it has, its words do."""
+    channels = int(operator.options["channels_in"])
+    groups = -(-channels // 32) // kernel.shape[3]
+    return channels // groups
+
+
+def _keras_shape(operator: Operator, kernel: Tensor) -> tuple[int, ...]:
+    if operator.type == _BINARY_CONVOLUTION:
+        outputs, height, width, _ = kernel.shape
+        return height, width, _group_channels(operator, kernel), outputs
+    axes = _KERNEL_AXES.get(operator.type)
+    if axes is None or len(axes) != len(kernel.shape):
+        return kernel.shape
+    return tuple(kernel.shape[axis] for axis in axes)
+
+
+def _name(graph: Graph, operator: Operator) -> str:
+    """The first of the names that the converter joined to one, without the outermost network's."""
+    name = graph.tensors[operator.outputs[0]].name.partition(";")[0] if operator.outputs else ""
+    return name.removeprefix("model/") or operator.type
+
+
+def _text(tensor: Tensor) -> str:
+    return tensor_text(tensor.name, tensor.type, tensor.shape)

@@ -1,0 +1,276 @@
+"""`verify_artifacts`: whether two artifacts are the same network: structure, then bits, then scores.
+
+Each artifact is read and run in a process of its own (`bopkit.export.verification_worker`), so that a damaged one
+is one line. What differs because the cards name two preprocessings is told apart from what differs in the networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bopkit import artifact
+from bopkit.data import open_dataset
+from bopkit.errors import BopkitError, UsageError
+from bopkit.export import verify
+from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
+from bopkit.export.inspection.report import UNCHECKED
+from bopkit.export.pictures import Pictures
+from bopkit.export.report import Agreement
+from bopkit.export.verification_worker import GIVEN, KERNELS, NOISE, OWN, load_kernels
+from bopkit.isolation import child
+from bopkit.progress import Progress, silent
+
+TIMEOUT_S = 3600.0
+"""For one artifact on all pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One of the two artifacts.
+
+    Attributes:
+        path: Where it lies; of a SavedModel the version directory.
+        kind: `keras`, `savedmodel` or `tflite`.
+        runtime: What ran it.
+        input_shape: Height, width, channels.
+        classes: Number of scores.
+        preprocessing: Name in its card; empty without one, so that the dataset's default is used.
+        untrained: Whether its card says so.
+        has_checksum: Whether it carries a checksum; a wrong one is a failure.
+        pictures: What it was shown.
+    """
+
+    path: str
+    kind: str
+    runtime: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    preprocessing: str
+    untrained: bool
+    has_checksum: bool
+    pictures: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingDifference:
+    """What the two cards' preprocessings make of the same pictures.
+
+    Attributes:
+        largest_difference: Largest absolute difference of two values of the networks' inputs.
+        mean_difference: Mean absolute difference.
+    """
+
+    largest_difference: float
+    mean_difference: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify_artifacts` found.
+
+    Attributes:
+        first: The reference; None where it could not be run.
+        second: The other; None where it could not be run.
+        kernels: Every binary kernel of the file with more of them, and its partner in the other.
+        preprocessing: Difference of the inputs; None where the shapes differ or one did not run.
+        model: Both shown what the first one's preprocessing makes: the difference of the networks alone.
+        noise: Both shown uniform noise.
+        deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
+        failures: One sentence each; empty if the artifacts agree.
+        notes: What the reader should know, one sentence each.
+    """
+
+    first: Side | None
+    second: Side | None
+    kernels: tuple[KernelMatch, ...]
+    preprocessing: PreprocessingDifference | None
+    model: Agreement | None
+    noise: Agreement | None
+    deployed: Agreement | None
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verification as dictionaries, lists, strings and numbers."""
+        return {"passed": self.passed, **dataclasses.asdict(self)}
+
+
+def verify_artifacts(
+    first: str | Path,
+    second: str | Path,
+    dataset: str | None = None,
+    data_dir: str | Path | None = None,
+    pictures: int = 256,
+    progress: Progress | None = None,
+) -> Verification:
+    """Check that two artifacts hold the same network, whatever their formats.
+
+    Args:
+        first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
+        second: What is compared with it.
+        dataset: Dataset whose test pictures both see; None for that of a card, else bundled photographs.
+        data_dir: Where prepared datasets lie.
+        pictures: Largest number of real pictures.
+        progress: Called with one line before each slow step.
+
+    Raises:
+        UsageError: An unknown dataset, or no pictures.
+        BopkitError: The dataset is not prepared.
+    """
+    if pictures < 1:
+        raise UsageError(f"{pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+    progress = progress or silent
+    failures: list[str] = []
+    notes: list[str] = []
+    name = dataset or _dataset_of_cards((first, second), data_dir, notes)
+    if name is not None:
+        open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
+    sides: list[Side | None] = []
+    with tempfile.TemporaryDirectory(prefix="bopkit-verify-") as scratch:
+        folders = [Path(scratch, "first"), Path(scratch, "second")]
+        for path, folder in zip((first, second), folders, strict=True):
+            progress(f"Running {path}")
+            folder.mkdir()
+            given = folders[0] if sides and sides[0] is not None else None
+            try:
+                sides.append(_run(path, folder, given, name, data_dir, pictures))
+            except BopkitError as error:
+                failures.append(f"{error.message} {error.hint}".strip())
+                sides.append(None)
+        one, two = sides
+        if one is None or two is None:
+            return Verification(one, two, (), None, None, None, None, tuple(failures), tuple(notes))
+        notes += [f"{side.path}: {UNCHECKED}" for side in (one, two) if not side.has_checksum]
+        matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
+        failures[:0] = _structure_failures(one, two)
+        return _compare_scores(one, two, folders, matches, failures, notes)
+
+
+def _run(
+    path: str | Path, folder: Path, given: Path | None, dataset: str | None, data_dir: str | Path | None, count: int
+) -> Side:
+    with child() as process:
+        facts = process.call(
+            "bopkit.export.verification_worker:run",
+            str(path),
+            str(folder),
+            str(given) if given is not None else None,
+            dataset,
+            str(data_dir) if data_dir is not None else None,
+            count,
+            subject=str(path),
+            timeout_s=TIMEOUT_S,
+        )
+    return Side(**{**facts, "input_shape": tuple(facts["input_shape"])})
+
+
+def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
+    """The first dataset that a card names and that is prepared; both artifacts must see the same pictures."""
+    for path in paths:
+        try:
+            card = artifact.read_card(path)
+            if card is not None and card.names_stock_dataset:
+                open_dataset(card.dataset, data_dir=data_dir)
+                return card.dataset
+        except BopkitError as error:  # a damaged artifact fails later; photographs serve too
+            notes.append(f"The card's dataset was not used: {error.message}")
+    return None
+
+
+def _structure_failures(one: Side, two: Side) -> list[str]:
+    failures = []
+    if one.input_shape != two.input_shape:
+        failures.append(
+            f"the first takes pictures of {_sizes(one.input_shape)}, the second of {_sizes(two.input_shape)}"
+        )
+    if one.classes != two.classes:
+        failures.append(f"the first gives {one.classes} scores, the second {two.classes}")
+    return failures
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _compare_kernels(
+    kernels: list[tuple[BinaryKernel, ...]], sides: tuple[Side, Side], failures: list[str], notes: list[str]
+) -> tuple[KernelMatch, ...]:
+    """Compare the bits of all binary kernels, and say which have no partner."""
+    if not (kernels[0] and kernels[1]):
+        empty = [side.path for side, own in zip(sides, kernels, strict=True) if not own]
+        notes.append(f"No binary kernels to compare: {' and '.join(empty)} has none that can be told apart.")
+        return ()
+    # From the file with more: a layer that runs twice can lie in a flatbuffer twice.
+    order = (0, 1) if len(kernels[0]) >= len(kernels[1]) else (1, 0)
+    (many, few), (source, target) = [kernels[index] for index in order], [sides[index] for index in order]
+    matches = tuple(match_kernels(many, few))
+    for kernel, match in zip(many, matches, strict=True):
+        if match.second is None:
+            _report_missing(kernel, source, target, failures, notes)
+        elif match.different:
+            failures.append(
+                f"{match.first}: {match.different} of {match.weights} bits differ from {match.second} of {target.path}"
+            )
+    found = {match.second for match in matches}
+    for kernel in few:
+        if kernel.name not in found:
+            _report_missing(kernel, target, source, failures, notes)
+    return matches
+
+
+def _report_missing(kernel: BinaryKernel, source: Side, target: Side, failures: list[str], notes: list[str]) -> None:
+    """A packed kernel must be in the other file; a flatbuffer may have folded one that it could not pack."""
+    line = f"{kernel.name}: {target.path} has no binary kernel like this one of {source.path}"
+    required = kernel.packed and (target.kind != "tflite" or source.kind == "tflite")
+    (failures if required else notes).append(line)
+
+
+def _compare_scores(
+    one: Side,
+    two: Side,
+    folders: list[Path],
+    matches: tuple[KernelMatch, ...],
+    failures: list[str],
+    notes: list[str],
+) -> Verification:
+    """Compare what both answered; `failures` are completed."""
+    trained = not (one.untrained or two.untrained)
+    if not trained:
+        notes.append("A network is untrained: near-ties are frequent, so agreement has no limit.")
+    if failures and (one.input_shape != two.input_shape or one.classes != two.classes):
+        notes.append("The scores were not compared, as the shapes differ.")
+        return Verification(one, two, matches, None, None, None, None, tuple(failures), tuple(notes))
+
+    own, other_own = (np.load(folder / f"{OWN}_images.npy", mmap_mode="r") for folder in folders)
+    difference = np.abs(own - other_own)
+    preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
+    reference = _scores(folders[0], OWN)
+    model = verify.compare(Pictures(one.pictures, True, own), reference, _scores(folders[1], f"{GIVEN}_{OWN}"))
+    noise = verify.compare(
+        Pictures("uniform random input", False, np.load(folders[0] / f"{NOISE}_images.npy", mmap_mode="r")),
+        _scores(folders[0], NOISE),
+        _scores(folders[1], f"{GIVEN}_{NOISE}"),
+    )
+    deployed = verify.compare(Pictures(one.pictures, True, own), reference, _scores(folders[1], OWN))
+    wrong_model = verify.agreement_failures(model, trained, one.path)
+    failures += wrong_model
+    if not wrong_model:  # else the networks explain it
+        failures += [
+            f"the preprocessings differ ({one.preprocessing or 'default'}, {two.preprocessing or 'default'}): {line}"
+            for line in verify.agreement_failures(deployed, trained, one.path)
+        ]
+    return Verification(one, two, matches, preprocessing, model, noise, deployed, tuple(failures), tuple(notes))
+
+
+def _scores(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}_scores.npy")

@@ -1,0 +1,76 @@
+"""Whatever ends a child is one line, and the next call works again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from bopkit import hdf5_probe, isolation
+from bopkit.errors import BopkitError, UsageError
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> isolation.Child:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with isolation.child() as process:
+        yield process
+
+
+def test_a_child_answers_and_outlives_its_errors(process: isolation.Child) -> None:
+    assert process.call("test_isolation:double", [1, "ä"], subject="x") == [1, "ä", 1, "ä"]
+    with pytest.raises(UsageError, match="mistyped"):
+        process.call("test_isolation:fail", subject="x")
+    assert process.call("test_isolation:double", [2], subject="x") == [2, 2]
+    assert process.starts == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [("die", "x was ended by SIGSEGV"), ("leave", "x ended with code 3"), ("wait", "x needed more than 2 s")],
+)
+def test_the_end_of_a_child_is_one_line(function: str, says: str, process: isolation.Child) -> None:
+    with pytest.raises(BopkitError, match=says) as error:
+        process.call(f"test_isolation:{function}", subject="x", timeout_s=2 if function == "wait" else None)
+    assert error.value.hint and "\n" not in str(error.value)
+    assert process.call("test_isolation:double", [1], subject="x") == [1, 1]
+    assert process.starts == 2
+
+
+def test_a_file_that_libhdf5_dies_of_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = [1, 2, 3]
+    hdf5_probe.probe(path)
+    (tmp_path / "h5py.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with isolation.child() as process:
+        monkeypatch.setattr(hdf5_probe, "_child", lambda: process)
+        hdf5_probe._probe_once.cache_clear()
+        with pytest.raises(BopkitError, match="file.h5 was ended by SIGABRT"):
+            hdf5_probe.probe(path)
+
+
+def double(values: list[object]) -> list[object]:
+    print("a library prints")
+    return values * 2
+
+
+def fail() -> None:
+    raise UsageError("mistyped", "type it again")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def wait() -> None:
+    time.sleep(60)

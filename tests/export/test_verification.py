@@ -1,0 +1,148 @@
+"""`bopkit verify`, `inspect` and `diff` on the three formats of one network, intact and with one bit flipped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bopkit import artifact, checksum
+from bopkit.cli.main import app
+from bopkit.export import ExportOptions, export_model
+from bopkit.export.inspection import contents, diff_artifacts, inspect_artifact
+from bopkit.export.inspection.contents import read_contents
+from bopkit.export.inspection.diff import diff_in_process
+from bopkit.export.inspection.html import render
+from bopkit.export.inspection.report import inspect_in_process
+from bopkit.export.layers import inspect_layers
+from bopkit.export.packing import pack
+from bopkit.export.verification import verify_artifacts
+
+pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
+
+
+@pytest.fixture(scope="module")
+def files(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("artifacts")
+    export_model(model_file, folder, ExportOptions(pictures=4))
+    return {"keras": model_file, "tflite": folder / "net.tflite", "savedmodel": folder / "net"}
+
+
+def flip_in_flatbuffer(path: Path, network: Any) -> None:
+    data = bytearray(path.read_bytes())
+    graph = artifact.read_flatbuffer(path).graphs[0]
+    operator = next(each for each in graph.operators if each.type == "LceBconv2d" and each.inputs[2] >= 0)
+    data[bytes(data).index(bytes(graph.tensors[operator.inputs[1]].data)) + 5] ^= 4
+    path.write_bytes(checksum.sealed(bytes(data)))
+
+
+def flip_in_saved_model(path: Path, network: Any) -> None:
+    graph = path / "1" / "saved_model.pb"
+    data = bytearray(graph.read_bytes())
+    (layer,) = [each for each in inspect_layers(network) if each.name == "scaled_latent"]
+    data[bytes(data).index(pack(layer.kernel()).bits.tobytes()) + 5] ^= 4
+    graph.write_bytes(data)
+    checksum.write_manifest(path / "1")
+
+
+FLIPS: dict[str, Callable[[Path, Any], None]] = {"tflite": flip_in_flatbuffer, "savedmodel": flip_in_saved_model}
+
+
+@pytest.mark.parametrize("kind", FLIPS)
+def test_one_flipped_bit_fails(kind: str, files: dict[str, Path], network: Any, tmp_path: Path) -> None:
+    copy = tmp_path / files[kind].name
+    (shutil.copytree if files[kind].is_dir() else shutil.copyfile)(files[kind], copy)
+    FLIPS[kind](copy, network)
+    for reference in files.values():
+        difference = contents.match_kernels(read_contents(reference).kernels, read_contents(copy).kernels)
+        assert sum(match.different for match in difference) == 1, reference
+    verification = verify_artifacts(files["keras"], copy, pictures=4)
+    (failure,) = verification.failures
+    assert not verification.passed and "scaled_latent" in failure and ": 1 of 36864 bits differ" in failure
+
+
+def test_formats_of_one_network_agree(files: dict[str, Path]) -> None:
+    verification = verify_artifacts(files["savedmodel"], files["tflite"], pictures=8)
+    assert verification.passed and all(match.different == 0 for match in verification.kernels)
+    assert len(verification.kernels) == 10  # nine layers, one of which runs twice
+    assert verification.model is not None and verification.model.within_tolerance == 1.0
+    assert verification.preprocessing is not None and verification.preprocessing.largest_difference == 0.0
+
+
+def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dict[str, Path], tmp_path: Path) -> None:
+    damaged = tmp_path / "net.tflite"
+    data = bytearray(files["tflite"].read_bytes())
+    data[-1000] ^= 1
+    damaged.write_bytes(data)
+    for command in (["verify", str(files["tflite"]), str(damaged), "--pictures", "1"], ["inspect", str(damaged)]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1 and "its checksum is wrong" in result.stderr, result.output
+
+
+def test_difference_of_preprocessings_is_told_apart(
+    files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
+) -> None:
+    from bopkit.model_file import save_model
+
+    save_model(network, make_card(value_range=(0.0, 1.0), trained=True), tmp_path / "other.h5")
+    save_model(network, make_card(trained=True), tmp_path / "net.h5")
+    verification = verify_artifacts(tmp_path / "net.h5", tmp_path / "other.h5", pictures=32)
+    assert verification.preprocessing is not None and verification.preprocessing.largest_difference > 0.4
+    assert verification.model is not None and verification.model.largest_difference == 0.0
+    assert verification.deployed is not None and verification.deployed.largest_difference > 0.0
+    assert all("preprocessings differ" in failure for failure in verification.failures)
+
+
+def test_layers_bits_and_bytes(files: dict[str, Path], network: Any) -> None:
+    inspections = {kind: inspect_in_process(str(path)) for kind, path in files.items()}
+    for inspection in inspections.values():
+        assert inspection["has_checksum"] and inspection["card"]["architecture"] == "test"
+        assert inspection["size_bytes"] >= inspection["weight_bytes"]
+    assert inspections["keras"]["weights"] == network.count_params()
+    packed = {layer["name"]: layer for layer in inspections["savedmodel"]["layers"] if layer["packed"]}
+    for layer in inspect_layers(network):
+        if layer.kernel_bits == 1:
+            assert packed[layer.name]["size_bytes"] == pack(layer.kernel()).size_bytes
+            assert tuple(packed[layer.name]["shape"]) == layer.kernel_shape
+    unpacked = [layer for layer in inspections["tflite"]["layers"] if layer["binary_weights"] and not layer["packed"]]
+    assert [layer["reason"][:13] for layer in unpacked] == ["binary values"]  # the one whose input is real
+
+
+def test_flipped_weights_of_two_states_are_counted(
+    files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
+) -> None:
+    from bopkit.keras2 import import_tensorflow
+    from bopkit.model_file import save_model
+
+    copy = import_tensorflow().keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    kernel = copy.get_layer("ones").kernel.latent_variable
+    flips = np.ones(kernel.shape, np.float32)
+    flips[0, 0, :7, 0] = -1
+    kernel.assign(kernel.numpy() * flips)
+    bias = copy.get_layer("dense").bias
+    bias.assign(bias.numpy() + np.eye(1, 48, 3, dtype=np.float32)[0] * 0.5)
+    save_model(copy, make_card(dataset="digits"), tmp_path / "later.h5")
+    difference = diff_artifacts(files["keras"], tmp_path / "later.h5")
+    assert {match.first: match.different for match in difference.kernels if match.different} == {"ones": 7}
+    (change,) = difference.floats
+    assert (change.name, change.different) == ("dense/bias", 1) and change.largest_difference == pytest.approx(0.5)
+    assert [(each.what, each.second) for each in difference.card] == [("dataset", "digits")]
+    assert not difference.same and diff_in_process(str(files["keras"]), str(files["keras"]))["same"]
+
+
+def test_the_page_escapes_what_a_stranger_wrote(files: dict[str, Path]) -> None:
+    import dataclasses
+
+    inspection = inspect_artifact(files["tflite"])
+    (layer, *rest) = inspection.layers
+    hostile = dataclasses.replace(layer, name="<script>alert(1)</script>")
+    page = render(dataclasses.replace(inspection, layers=(hostile, *rest)))
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert page.count("<rect ") == len(inspection.layers)
+    assert "http" not in page and "src=" not in page
