@@ -58,7 +58,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.training.devices import place
 import json
-cluster = {"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1", "b:2"]}})}
+cluster = {"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}})}
 try:
     place("multiworker", "cpu*2", cluster)
 except UsageError as error:

@@ -169,7 +169,7 @@ def test_a_sign_before_a_nested_network_is_packed_too(randomise: Callable[..., A
     binary = larq.layers.QuantConv2D(16, 3, kernel_quantizer=larq.quantizers.NoOp(precision=1), name="conv")
     nested = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), binary], name="nested")
     inputs = tf.keras.Input((8, 8, 3))
-    x = larq.quantizers.SteSign()(tf.keras.layers.Conv2D(32, 1)(inputs))
+    x = larq.quantizers.SteSign()(tf.keras.layers.Conv2D(32, 1, name="conv2d")(inputs))
     x = tf.keras.layers.GlobalAveragePooling2D()(nested(x))
     randomise(tf.keras.Model(inputs, x)).save(tmp_path / "net.keras")
     report = export_model(tmp_path / "net.keras", options=ExportOptions(savedmodel=False, pictures=4))

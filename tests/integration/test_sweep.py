@@ -10,8 +10,11 @@ from command_line import bopkit, failed, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
+EPOCHS = 40
+"""Many: the signal must arrive before the trial ends, however fast the machine."""
+
 SWEEP = [
-    *"sweep binarynet --dataset digits --hparams epochs=3,filters=4,dense_units=16 --limit-steps 4".split(),
+    *f"sweep binarynet --dataset digits --hparams epochs={EPOCHS},filters=4,dense_units=16 --limit-steps 4".split(),
     *["--grid", "gamma=1e-2|1e-3", "--device", "cpu", "--output-dir"],
 ]
 
@@ -28,7 +31,7 @@ def stop_in_second_epoch(folder, stop):
     """Start the sweep and end it when trial 1 has finished an epoch; its exit code and last lines."""
     process = start_bopkit(*SWEEP, folder)
     for line in process.stderr:
-        if line.startswith("trial 1: epoch 1/3"):
+        if line.startswith(f"trial 1: epoch 1/{EPOCHS}"):
             break
     process.send_signal(stop)
     _, rest = process.communicate(timeout=120)
@@ -59,10 +62,10 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop):
     resumed = bopkit(*SWEEP, tmp_path, "--json")
     result = json.loads(succeeded(resumed))
     assert [(row["trial"], row["state"], row["epochs"]) for row in result["trials"]] == [
-        (0, "finished", 3),
-        (1, "finished", 3),
+        (0, "finished", EPOCHS),
+        (1, "finished", EPOCHS),
     ]
-    assert [epochs(tmp_path / f"trial-000{n}") for n in (0, 1)] == [[1, 2, 3]] * 2
+    assert [epochs(tmp_path / f"trial-000{n}") for n in (0, 1)] == [list(range(1, EPOCHS + 1))] * 2
     assert "trial 1: resuming after" in resumed.stderr
     assert "trial 0:" not in resumed.stderr
     assert all(os.path.isfile(os.path.join(row["run_dir"], "model.h5")) for row in result["trials"])
