@@ -178,7 +178,7 @@ def _print_pass(each: PassReport) -> None:
 def _print_accuracy(accuracy: Accuracy) -> None:
     typer.echo(
         f"top-1 accuracy {percent_text(accuracy.before)} in Keras, {percent_text(accuracy.after)} here "
-        f"({-accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
+        f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
     )
 
 
