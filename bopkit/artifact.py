@@ -71,6 +71,25 @@ def read_card(path: str | Path) -> ModelCard | None:
     return model_file.read_card(path)
 
 
+def pixel_preprocessing(path: str | Path) -> str | None:
+    """Name of the preprocessing whose normalisation is inside a flatbuffer that takes uint8 pixels.
+
+    Returns:
+        None for any artifact that takes preprocessed floats, or names no preprocessing.
+
+    Raises:
+        BopkitError: It or its card is damaged.
+    """
+    path = Path(path)
+    if path.is_dir() or not _is_tflite(path):
+        return None
+    (graph, *_) = read_flatbuffer(path).graphs
+    if [graph.tensors[index].type for index in graph.inputs] != ["uint8"]:
+        return None
+    card = read_card(path)
+    return card.preprocessing or None if card is not None else None
+
+
 def read_flatbuffer(path: Path) -> TfliteFile:
     """Read and check a `.tflite` file, its checksum included if it carries one.
 

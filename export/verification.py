@@ -6,6 +6,7 @@ is one line. What differs because the cards name two preprocessings is told apar
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -135,6 +136,7 @@ def verify_artifacts(
     name = dataset or _dataset_of_cards((first, second), data_dir, notes)
     if name is not None:
         open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
+    grid = _pixel_preprocessing(first, second)
     sides: list[Side | None] = []
     with tempfile.TemporaryDirectory(prefix="bopkit-verify-") as scratch:
         folders = [Path(scratch, "first"), Path(scratch, "second")]
@@ -143,7 +145,7 @@ def verify_artifacts(
             folder.mkdir()
             given = folders[0] if sides and sides[0] is not None else None
             try:
-                sides.append(_run(path, folder, given, name, data_dir, pictures))
+                sides.append(_run(path, folder, given, name, data_dir, pictures, grid))
             except BopkitError as error:
                 failures.append(f"{error.message} {error.hint}".strip())
                 sides.append(None)
@@ -156,8 +158,24 @@ def verify_artifacts(
         return _compare_scores(one, two, folders, matches, failures, notes)
 
 
+def _pixel_preprocessing(*paths: str | Path) -> str | None:
+    """The preprocessing inside the first of the artifacts that takes uint8 pixels."""
+    for path in paths:
+        with contextlib.suppress(BopkitError):  # a damaged artifact fails where it is run
+            name = artifact.pixel_preprocessing(path)
+            if name is not None:
+                return name
+    return None
+
+
 def _run(
-    path: str | Path, folder: Path, given: Path | None, dataset: str | None, data_dir: str | Path | None, count: int
+    path: str | Path,
+    folder: Path,
+    given: Path | None,
+    dataset: str | None,
+    data_dir: str | Path | None,
+    count: int,
+    grid: str | None,
 ) -> Side:
     with child() as process:
         facts = process.call(
@@ -168,6 +186,7 @@ def _run(
             dataset,
             str(data_dir) if data_dir is not None else None,
             count,
+            grid,
             subject=str(path),
             timeout_s=TIMEOUT_S,
         )

@@ -11,9 +11,10 @@ import numpy as np
 from bopkit import artifact, checksum
 from bopkit.benchmark import host
 from bopkit.benchmark.runtime import Runtime, make_runtime
+from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
-from bopkit.export.pictures import random_pictures, real_pictures
+from bopkit.export.pictures import on_pixel_grid, random_pictures, real_pictures
 from bopkit.export.spec import RANDOM_PICTURES
 
 OWN, NOISE, GIVEN = "own", "noise", "given"
@@ -24,7 +25,13 @@ _BATCH_SIZE = 32
 
 
 def run(
-    path: str, folder: str, given: str | None, dataset: str | None, data_dir: str | None, count: int
+    path: str,
+    folder: str,
+    given: str | None,
+    dataset: str | None,
+    data_dir: str | None,
+    count: int,
+    grid: str | None,
 ) -> dict[str, Any]:
     """Read and run one artifact.
 
@@ -35,6 +42,7 @@ def run(
         dataset: Name of a dataset; None for photographs.
         data_dir: Where prepared datasets lie.
         count: Largest number of pictures.
+        grid: Preprocessing inside an artifact that takes uint8 pixels: both see what pixels can stand for; else None.
 
     Returns:
         The fields of `verification.Side`.
@@ -47,6 +55,9 @@ def run(
     shown_by = dataclasses.replace(card, dataset="") if card is not None else None
     real = real_pictures(runtime.input_shape, shown_by, dataset, data_dir, count)
     noise = random_pictures(runtime.input_shape, card, RANDOM_PICTURES)
+    if grid is not None:
+        of_pixels = get_preprocessing(grid, runtime.input_shape)
+        real, noise = on_pixel_grid(real, of_pixels), on_pixel_grid(noise, of_pixels)
     for name, images in ((OWN, real.images), (NOISE, noise.images)):
         np.save(Path(folder, f"{name}_images.npy"), images)
         classes = _predict(runtime, images, Path(folder, name))

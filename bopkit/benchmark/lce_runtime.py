@@ -74,12 +74,12 @@ def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray]
     Raises:
         BopkitError: The flatbuffer does not say how it normalises them.
     """
-    card = artifact.read_card(path)
-    if card is None or not card.preprocessing:
+    preprocessing = artifact.pixel_preprocessing(path)
+    if preprocessing is None:
         raise BopkitError(
             f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
         )
-    return get_preprocessing(card.preprocessing, shape).to_pixels
+    return get_preprocessing(preprocessing, shape).to_pixels
 
 
 def _import_extension() -> ModuleType:

@@ -74,6 +74,14 @@ def test_formats_of_one_network_agree(files: dict[str, Path]) -> None:
     assert verification.preprocessing is not None and verification.preprocessing.largest_difference == 0.0
 
 
+def test_a_flatbuffer_of_pixels_is_compared_on_pixels(files: dict[str, Path], tmp_path: Path) -> None:
+    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
+    for first, second in ((files["keras"], tmp_path / "net.tflite"), (tmp_path / "net.tflite", files["tflite"])):
+        verification = verify_artifacts(first, second, pictures=8)
+        assert verification.passed and verification.model is not None
+        assert verification.model.within_tolerance == 1.0  # crops of photographs lie between pixel values
+
+
 def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dict[str, Path], tmp_path: Path) -> None:
     damaged = tmp_path / "net.tflite"
     data = bytearray(files["tflite"].read_bytes())
