@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from edited_models import with_config
 
 from bopkit import model_config, model_file
 from bopkit.card import ModelCard
@@ -72,22 +73,6 @@ def saved(request: pytest.FixtureRequest, model: Any, tmp_path_factory: pytest.T
     path: Path = tmp_path_factory.mktemp("saved") / f"model{request.param}"
     model.compile("adam", "mse")
     model.save(path)
-    return path
-
-
-def with_config(saved: Path, folder: Path, edit: Callable[[Config], object]) -> Path:
-    """A copy of a model file whose config `edit` has changed."""
-    path = folder / f"edited{saved.suffix}"
-    config = read_config(saved)
-    edit(config)
-    if saved.suffix == ".h5":
-        shutil.copy(saved, path)
-        with h5py.File(path, "r+") as file:
-            file.attrs["model_config"] = json.dumps(config)
-        return path
-    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, json.dumps(config) if name == "config.json" else source.read(name))
     return path
 
 

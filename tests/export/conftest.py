@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -17,7 +13,7 @@ from bopkit.card import ModelCard
 from bopkit.export import exporter
 from bopkit.export.serving_start import Start
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import read_config, save_model
+from bopkit.model_file import save_model
 
 INPUT_SHAPE = (12, 12, 3)
 CLASSES = 10
@@ -131,28 +127,6 @@ def fixture_randomise() -> Callable[..., Any]:
 def fixture_make_card() -> Callable[..., ModelCard]:
     """`make_card`."""
     return make_card
-
-
-def edit_config(saved: Path, folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
-    """A copy of a model file in `folder` whose config `edit` has changed."""
-    path = folder / f"edited{saved.suffix}"
-    config = read_config(saved)
-    edit(config)
-    if saved.suffix == ".h5":
-        shutil.copy(saved, path)
-        with h5py.File(path, "r+") as file:
-            file.attrs["model_config"] = json.dumps(config)
-        return path
-    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, json.dumps(config) if name == "config.json" else source.read(name))
-    return path
-
-
-@pytest.fixture(scope="session", name="edit_config")
-def fixture_edit_config() -> Callable[..., Path]:
-    """`edit_config`."""
-    return edit_config
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from edited_models import with_config
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
@@ -146,9 +147,7 @@ def test_the_trial_format_of_tensorflow_2_12_is_named(network: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_settings_of_the_past_are_dropped_and_named(
-    suffix: str, tmp_path: Path, edit_config: Callable[..., Path]
-) -> None:
+def test_settings_of_the_past_are_dropped_and_named(suffix: str, tmp_path: Path) -> None:
     import larq
 
     tf = import_tensorflow()
@@ -165,13 +164,13 @@ def test_settings_of_the_past_are_dropped_and_named(
         settings |= {"metrics": [], "experimental_autocast": True, "tilt": None, "lean": 3}
         settings["kernel_quantizer"]["config"]["bits"] = [2]
 
-    loaded = open_model(edit_config(tmp_path / f"net{suffix}", tmp_path, age))
+    loaded = open_model(with_config(tmp_path / f"net{suffix}", tmp_path, age))
     dropped = [note[: note.index(" is dropped")] for note in loaded.notes]
     assert "bits=[2]" in dropped[0] and dropped[1:] == ["Layer conv: lean=3"]
     np.testing.assert_array_equal(loaded.model(PICTURES), model(PICTURES))
 
 
-def test_a_mixed_policy_of_tensorflow_2_4(tmp_path: Path, edit_config: Callable[..., Path]) -> None:
+def test_a_mixed_policy_of_tensorflow_2_4(tmp_path: Path) -> None:
     tf = import_tensorflow()
     layers = [tf.keras.Input((8, 8, 3)), tf.keras.layers.Flatten(), tf.keras.layers.Dense(2, name="top")]
     tf.keras.Sequential(layers).save(tmp_path / "net.h5")
@@ -181,7 +180,7 @@ def test_a_mixed_policy_of_tensorflow_2_4(tmp_path: Path, edit_config: Callable[
         policy = {"class_name": "PolicyV1", "config": {"name": "mixed_bfloat16", "loss_scale": scale}}
         config["config"]["layers"][-1]["config"]["dtype"] = policy
 
-    loaded = open_model(edit_config(tmp_path / "net.h5", tmp_path, age))
+    loaded = open_model(with_config(tmp_path / "net.h5", tmp_path, age))
     assert loaded.model.get_layer("top").compute_dtype == "bfloat16" and loaded.notes == ()
 
 
