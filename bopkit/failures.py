@@ -19,7 +19,7 @@ def translate(error: Exception) -> BopkitError:
         path = None if error.filename is None else _shown(error.filename)
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             return _full_disk(path)
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if path is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return BopkitError(f"No permission for {path}.", "Choose another folder, or mend its permissions.")
         if path is not None and isinstance(error, (FileExistsError, NotADirectoryError)):
             return BopkitError(f"{path} cannot be a folder: a file is in its place.", "Name another folder.")

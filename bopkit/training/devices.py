@@ -58,7 +58,7 @@ class Placement:
         """Replicas of this process."""
         return self.replicas // self.workers
 
-    def gather(self, values: Sequence[float] = ()) -> list[list[float]]:
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
         """The values of each worker, in their order; returns when the last worker has given its own."""
         if self.workers == 1:
             return [list(values)]
@@ -215,7 +215,7 @@ def choose_precision(wanted: str | None, placement: Placement) -> PrecisionChoic
         if wanted not in PRECISIONS:
             hint = " Bop's averages are near 1e-8, below what float16 can hold." if wanted == "float16" else ""
             raise UsageError(f"Unknown precision {wanted!r}.{hint}", f"Known: {', '.join(PRECISIONS)}.")
-        return PrecisionChoice(wanted, "as set")
+        return PrecisionChoice(wanted, "as chosen")
     if placement.name == "tpu":
         return PrecisionChoice("bfloat16", "default: TPUs multiply it")
     if placement.on_gpu:

@@ -7,9 +7,10 @@ writes the same rows.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bopkit.data import evaluation_batches, readable, reading, training_batches
@@ -28,8 +29,8 @@ from bopkit.training.stop import StopRequest
 
 T = TypeVar("T")
 
-VALIDATION_ROUND_S = 10.0
-"""Seconds between two times in a validation that several workers tell each other whether to stop."""
+VALIDATION_ROUND_BATCHES = 10
+"""Batches of a validation after which several workers tell each other of signals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +120,10 @@ class Loop:
             jit=plan.jit,
             finish=plan.preprocessing.finish,
         )
-        weights = network.trainable_variables
-        self._weights_are_finite = import_tensorflow().function(lambda: _all_finite(weights))
+        # Listed at the first check: an optimizer's averages are there from the first step on.
+        self._weights_are_finite = import_tensorflow().function(
+            lambda: _all_finite([*network.weights, *optimizer.variables()])
+        )
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         self._stop = StopRequest()
@@ -232,7 +235,9 @@ class Loop:
             self._options.on_epoch(row)
 
     def _validate(self, epoch: int) -> Sums:
-        """Validate on all workers; they have different numbers of batches, and know of no other's end or signal.
+        """Validate on all workers, in rounds after which they tell each other of signals.
+
+        TensorFlow counts to get a batch as an exchange between workers: each has to ask for the same number of them.
 
         Raises:
             BopkitError: The loss is not finite.
@@ -240,7 +245,7 @@ class Loop:
         batches = readable(self._validation, self._plan.data, self._plan.validation_split)
         sums, is_over = Sums(), False
         while not is_over:
-            here = self._step.evaluate(_for_a_while(batches, VALIDATION_ROUND_S), stop=lambda: bool(self._stop))
+            here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._may_break_off)
             told = self._plan.placement.gather([*dataclasses.astuple(here), float(bool(self._stop))])
             if any(stop for *_, stop in told):
                 self._leave(epoch, self._plan.steps_per_epoch)
@@ -362,15 +367,6 @@ class Loop:
         return self._plan.placement.strategy.distribute_datasets_from_function(lambda context: batches)
 
 
-def _for_a_while(items: Iterator[T], seconds: float) -> Iterator[T]:
-    """Items until the time is over, at least one; the others stay in the iterator."""
-    deadline_s = time.monotonic() + seconds
-    for item in items:
-        yield item
-        if time.monotonic() >= deadline_s:
-            return
-
-
 def _diverged(what: str) -> BopkitError:
     """The error for a run that training has ruined: other settings make it another run."""
     return BopkitError(
@@ -380,4 +376,5 @@ def _diverged(what: str) -> BopkitError:
 
 def _all_finite(variables: list[Any]) -> Any:
     tf = import_tensorflow()
-    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
+    values = [tf.convert_to_tensor(variable) for variable in variables if variable.dtype.is_floating]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])

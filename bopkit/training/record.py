@@ -28,8 +28,8 @@ class Recorder:
             self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
             self._drop_from(trained_steps + 1)
 
-    def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> dict[str, Any]:
-        """Write the row of a measured step, with the flips of each layer; returns it."""
+    def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> None:
+        """Write the row of a measured step, with the flips of each layer."""
         whole = {
             "kind": "step",
             **row,
@@ -41,7 +41,6 @@ class Recorder:
         for layer in layers:
             scalars.update({f"{name}/{layer.name}": value for name, value in layer.to_dict().items()})
         self._write("train", scalars, whole["step"])
-        return whole
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write the row of a finished epoch."""

@@ -156,7 +156,7 @@ class RunDirectory:
             raise BopkitError(
                 f"{self._metrics_file} has rows of the epochs {found}, and {epochs} are trained."
                 if found
-                else f"{self._metrics_file} is missing or empty, and {epochs} epochs are trained.",
+                else f"{self._metrics_file} is missing or empty, though there are trained epochs.",
                 "Restore it from a copy, or name another --output-dir to start anew.",
             )
 
@@ -242,7 +242,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         if not all(isinstance(row[row["kind"]], int) for row in rows):
             raise ValueError("a row is none")
     except (ValueError, KeyError, TypeError) as error:
-        raise BopkitError(f"{file} is damaged.", "Repair or remove it, then resume.") from error
+        raise BopkitError(
+            f"{file} is damaged.", "Restore it from a copy, or name another --output-dir to start anew."
+        ) from error
     return rows
 
 

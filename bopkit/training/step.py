@@ -181,7 +181,7 @@ class TrainStep:
             # In the last round a replica may get an empty batch, which convolutions on a CPU refuse.
             return tf.cond(tf.size(labels) > 0, compute, lambda: tf.zeros(4))
 
-        # No collective: workers may have different numbers of batches.
+        # Summed on this worker alone: the loop adds the workers' sums up.
         results = self._strategy.experimental_local_results(self._strategy.run(one_replica, batch))
         return tf.add_n(results)
 

@@ -180,11 +180,12 @@ def train_model(
         live_bar=live_bar,
     )
     with _noticing_lost_workers(plan.placement):
-        _check_same_settings(plan)
+        _check_same_settings({**plan.config(), "log_every": log_every, "dry_run": dry_run}, plan.placement)
         if dry_run:
             plan = plan.shortened(DRY_RUN_STEPS)
             with tempfile.TemporaryDirectory() as scratch:  # each worker has its own
-                result = _run(plan, RunDirectory(Path(scratch) / "run", plan.config()), options, progress)
+                with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
+                    result = _run(plan, run, options, progress)
             return dataclasses.replace(result, output_dir=None, model_file=None)
         path = _choose_path(plan, output_prefix, output_dir)
         with contextlib.closing(RunDirectory(path, plan.config(), writes=plan.placement.is_chief)) as run:
@@ -205,16 +206,15 @@ def _noticing_lost_workers(placement: Placement) -> Iterator[None]:
         raise WorkerLost(f"Worker {placement.worker} has lost another worker.") from error
 
 
-def _check_same_settings(plan: Plan) -> None:
+def _check_same_settings(settings: Mapping[str, Any], placement: Placement) -> None:
     """Refuse workers that would train different networks together.
 
     Raises:
         UsageError: A worker's settings are not those of worker 0.
     """
-    config = plan.config()
-    checksums = plan.placement.gather([zlib.crc32(json.dumps(value).encode()) for value in config.values()])
+    checksums = placement.gather([zlib.crc32(json.dumps(value).encode()) for value in settings.values()])
     for worker, theirs in enumerate(checksums):
-        different = [name for name, one, other in zip(config, checksums[0], theirs, strict=True) if one != other]
+        different = [name for name, one, other in zip(settings, checksums[0], theirs, strict=True) if one != other]
         if different:
             raise UsageError(
                 f"Worker {worker} was started with another {', '.join(different)} than worker 0.",
@@ -376,6 +376,8 @@ def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: 
             f"{run.path} has rows of {len(run.epochs())} epochs and no checkpoint.",
             "Restore its checkpoints from a copy, or name another --output-dir to start anew.",
         )
+    if place is None and run.epochs():
+        progress("WARNING: there is no checkpoint of the epoch that has a row: starting anew")
     here = place or Place(0, 0)
     seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(here)}
     if len(seen) > 1:
@@ -390,7 +392,12 @@ def _look_up(plan: Plan, run: RunDirectory) -> TrainResult:
     """The result of a finished run."""
     rows = run.epochs()
     run.check_epochs(max(len(rows), 1))
-    card = read_card(run.model_file) if run.model_file.exists() else None
+    if not run.model_file.exists():
+        raise BopkitError(
+            f"{run.path} is finished, and its {run.model_file.name} is gone.",
+            f"Take {run.last_model_file}, the last network.",
+        )
+    card = read_card(run.model_file)
     row = {**_row_of_model(plan, rows), **(card.accuracy if card else {})}
     return _result(plan, run, row, resumed_after_epochs=len(rows))
 

@@ -125,7 +125,7 @@ def test_the_precision_of_a_cpu(cpuinfo, precision, monkeypatch):
     assert name == precision
     assert reason.startswith("default: this CPU " + ("multiplies" if precision == "bfloat16" else "does not"))
     for wanted in devices.PRECISIONS:
-        assert choose_precision(wanted, Placement(None, "one")) == (wanted, "as set")
+        assert choose_precision(wanted, Placement(None, "one")) == (wanted, "as chosen")
 
 
 @pytest.mark.parametrize(
