@@ -127,6 +127,7 @@ def _make_flatbuffer(
     progress("Checking the flatbuffer")
     wrong_structure = verify.flatbuffer_structure(built.model, built.ports, options.input_type)
     if wrong_structure:
+        path.write_bytes(built.content)  # the report tells its size
         return _artifact_report(TFLITE, path, reference, [], [], conversion_s), wrong_structure
     agreements: list[Agreement] = []
     shown: list[Inputs] = []  # what each agreement is about
@@ -163,11 +164,8 @@ def _unchanged(built: Flatbuffer, written: bytes, reference: Reference) -> list[
     first = tuple(each[:UNCHANGED_PICTURES] for each in reference.comparisons[0][0].inputs)
     inputs = inputs_for(reference, first)
     before, after = (predict_flatbuffer(each, inputs) for each in (built.content, written))
-    return (
-        []
-        if all(map(np.array_equal, before, after))
-        else ["the flatbuffer answers otherwise once its metadata is inside"]
-    )
+    same = all(map(np.array_equal, before, after))
+    return [] if same else ["the flatbuffer answers otherwise once its metadata is inside"]
 
 
 def _flatbuffer_layers(

@@ -15,6 +15,7 @@ from bopkit.export import ExportOptions, export_model, flatbuffer, saved_model, 
 from bopkit.export.inspection.report import inspect_in_process
 from bopkit.export.metadata import EXPORT_RECORD
 from bopkit.export.ports import Ports, call
+from bopkit.export.subclassed import as_graph
 from bopkit.export.tflite import predict_flatbuffer
 from bopkit.export.verification import verify_artifacts
 from bopkit.keras2 import import_tensorflow
@@ -158,6 +159,28 @@ def test_networks_of_other_forms(form: str, settings: dict[str, Any], tmp_path: 
     assert [each.real for each in report.artifacts[0].agreements][-1:] == [False]
     if not settings:
         assert all(each.within_tolerance == 1.0 for artifact in report.artifacts for each in artifact.agreements)
+
+
+def test_a_subclassed_network_keeps_its_inputs() -> None:
+    tf = import_tensorflow()
+
+    class Two(tf.keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.on_picture, self.on_vector = tf.keras.layers.Conv2D(4, 8), tf.keras.layers.Dense(4, name="dense")
+
+        def call(self, inputs: Any) -> Any:
+            picture, vector = inputs
+            return self.on_vector(vector), self.on_picture(picture)
+
+    model = Two()
+    values = [np.ones((1, 8, 8, 3), np.float32), np.ones((1, 5), np.float32)]
+    expected = [each.numpy() for each in model(values)]
+    graph, _ = as_graph(model, None)
+    ports = Ports.of(graph)
+    assert [(each.name, each.shape) for each in ports.inputs] == [("images_0", (8, 8, 3)), ("images_1", (5,))]
+    for outputs, each in zip(call(graph, values), expected, strict=True):
+        np.testing.assert_allclose(outputs, each, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
