@@ -183,9 +183,12 @@ def _print_accuracy(accuracy: Accuracy) -> None:
 
 
 def _print_agreement(agreement: Agreement) -> None:
+    about = f"{agreement.source}, {agreement.output}" if agreement.output else agreement.source
+    classes = f"top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} pictures"
+    if agreement.top1 is None:
+        classes = f"{agreement.pictures} pictures"
     typer.echo(
-        f"{agreement.source}: top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} "
-        f"pictures, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
+        f"{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
     for each in agreement.disagreements:

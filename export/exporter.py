@@ -28,10 +28,11 @@ from bopkit.export.sources import artifact_name, default_output, offered_formats
 from bopkit.export.spec import SAVED_MODEL, TFLITE, UNCHANGED_PICTURES, Target
 from bopkit.export.tflite import (
     Flatbuffer,
+    Inputs,
     build_flatbuffer,
     describe_flatbuffer,
     import_lce,
-    pictures_for,
+    inputs_for,
     predict_flatbuffer,
 )
 from bopkit.files import scratch_directory, size_bytes
@@ -103,9 +104,12 @@ def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, opti
     if options.float_weights == "float32":
         return []
     if all(artifact.accuracy is None for artifact in artifacts):
+        wanted = "name a dataset with --dataset"
+        if not (reference.ports.takes_picture and reference.ports.answers_scores):
+            wanted = "it takes a network of one picture in and one row of scores out"
         return [
             f"WARNING: what {options.float_weights} costs in accuracy was not measured, for want of labelled pictures: "
-            "name a dataset with --dataset."
+            f"{wanted}."
         ]
     if reference.card is not None and not reference.trained:
         return ["The network is untrained: --max-drop was not applied."]
@@ -121,25 +125,31 @@ def _make_flatbuffer(
     built = build_flatbuffer(reference, options, path.with_suffix(".savedmodel"))
     conversion_s = time.perf_counter() - started
     progress("Checking the flatbuffer")
-    wrong_structure = verify.flatbuffer_structure(built.model, reference.model, options.input_type)
+    wrong_structure = verify.flatbuffer_structure(built.model, built.ports, options.input_type)
     if wrong_structure:
+        path.write_bytes(built.content)  # the report tells its size
         return _artifact_report(TFLITE, path, reference, [], [], conversion_s), wrong_structure
-    agreements, accuracy = [], None
+    agreements: list[Agreement] = []
+    shown: list[Inputs] = []  # what each agreement is about
+    accuracy = None
     for pictures, expected in reference.comparisons:
-        (outputs,) = predict_flatbuffer(built.content, pictures_for(reference, pictures.images))
-        scores = verify.softmax(outputs) if built.output_name == "logits" else outputs
-        agreements.append(verify.compare(pictures, expected, scores))
-        accuracy = accuracy or verify.measure_accuracy(pictures, expected, scores)
+        outputs = predict_flatbuffer(built.content, inputs_for(reference, pictures.inputs))
+        outputs = list(map(verify.softmax, outputs)) if options.output == "logits" else outputs
+        compared = verify.compare_outputs(reference.ports, pictures, expected, outputs)
+        agreements += compared
+        shown += [pictures.inputs] * len(compared)
+        if reference.ports.answers_scores:
+            accuracy = accuracy or verify.measure_accuracy(pictures, *expected, *outputs)
     path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
     written = path.read_bytes()
     matches, failures = verify.flatbuffer_bits(parse(written), reference.facts, may_stay_float=options.target != "arm")
     failures += _unchanged(built, written, reference)
     is_exact = options.float_weights == "float32"
     if is_exact:  # fewer bits change signs everywhere: no near-ties to trace, and accuracy is the measure
-        feed = partial(pictures_for, reference)
+        feed = partial(inputs_for, reference)
         agreements = [
-            verify.trace_disagreements(each, pictures.images, reference.model, written, matches, feed)
-            for each, (pictures, _) in zip(agreements, reference.comparisons, strict=True)
+            verify.trace_disagreements(each, inputs, reference.model, written, matches, feed)
+            for each, inputs in zip(agreements, shown, strict=True)
         ]
         failures += _agreement_failures(reference, agreements)
     elif reference.card is None or reference.trained:
@@ -151,9 +161,11 @@ def _make_flatbuffer(
 
 def _unchanged(built: Flatbuffer, written: bytes, reference: Reference) -> list[str]:
     """Check that the finished file answers as the checked network does, bit for bit."""
-    images = pictures_for(reference, reference.comparisons[0][0].images[:UNCHANGED_PICTURES])
-    before, after = (predict_flatbuffer(each, images) for each in (built.content, written))
-    return [] if np.array_equal(before, after) else ["the flatbuffer answers otherwise once its metadata is inside"]
+    first = tuple(each[:UNCHANGED_PICTURES] for each in reference.comparisons[0][0].inputs)
+    inputs = inputs_for(reference, first)
+    before, after = (predict_flatbuffer(each, inputs) for each in (built.content, written))
+    same = all(map(np.array_equal, before, after))
+    return [] if same else ["the flatbuffer answers otherwise once its metadata is inside"]
 
 
 def _flatbuffer_layers(
@@ -183,17 +195,20 @@ def _make_saved_model(
     """Write the version directory to a scratch path and check it; the report, and the failures."""
     progress("Writing a TensorFlow Serving directory")
     started = time.perf_counter()
-    saved_model.write_saved_model(reference.model, reference.facts, reference.card, reference.output_name, path, packed)
+    ports = reference.ports
+    saved_model.write_saved_model(reference.model, reference.facts, reference.card, ports, path, packed)
     checksum.write_manifest(path)
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
     loaded = import_tensorflow().saved_model.load(str(path))
-    wrong_structure = verify.saved_model_structure(loaded, reference.model, reference.output_name)
+    wrong_structure = verify.saved_model_structure(loaded, ports)
     wrong_bits = verify.saved_model_bits(loaded, reference.facts)
-    agreements = []
+    agreements: list[Agreement] = []
     for pictures, expected in reference.comparisons if not wrong_structure else []:
-        scores = saved_model.predict(loaded, pictures.images, BATCH_SIZE)
-        agreements.append(verify.compare(pictures, expected, scores))
+        inputs = {port.name: values for port, values in zip(ports.inputs, pictures.inputs, strict=True)}
+        answer = saved_model.predict(loaded, inputs, BATCH_SIZE)
+        outputs = [answer[port.name] for port in ports.outputs]
+        agreements += verify.compare_outputs(ports, pictures, expected, outputs)
     layers = [_layer_report_of_saved_model(each, packed) for each in reference.facts]
     report = _artifact_report(SAVED_MODEL, path, reference, layers, agreements, conversion_s)
     progress("Loading it in a new process")

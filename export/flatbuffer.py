@@ -161,6 +161,27 @@ def builtin_name(model: Any, operator_code_index: int) -> str:
     return next(name for name, value in vars(_schema().BuiltinOperator).items() if value == number)
 
 
+def signature_tensors(model: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """The tensors of all inputs, and of all outputs, by their names in the only signature."""
+    (signature,) = model.signatureDefs
+    inputs, outputs = (
+        {each.name.decode(): int(each.tensorIndex) for each in entries}
+        for entries in (signature.inputs, signature.outputs)
+    )
+    return inputs, outputs
+
+
+def order_ports(model: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Put the inputs and outputs of the graph into the order of their names in the signature.
+
+    The converter has an order of its own, and interpreters and metadata know them by their places.
+    """
+    (graph,) = model.subgraphs
+    input_tensors, output_tensors = signature_tensors(model)
+    graph.inputs = [input_tensors[name] for name in inputs]
+    graph.outputs = [output_tensors[name] for name in outputs]
+
+
 def take_pixels(model: Any) -> None:
     """Make the input uint8 instead of float32; the numbers stay the same."""
     schema = _schema()

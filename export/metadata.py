@@ -11,6 +11,8 @@ import io
 import zipfile
 from typing import Any
 
+from bopkit.export.ports import Port, Ports
+
 METADATA_NAME = "TFLITE_METADATA"
 """Metadata entry whose buffer holds the standard metadata."""
 
@@ -47,22 +49,20 @@ class Contract:
         name: Of the network.
         description: One line for a person.
         version: Of the program that wrote it.
-        input_shape: Height, width, channels.
-        value_range: Smallest and largest value of the input.
+        ports: Its inputs and outputs.
+        value_range: Smallest and largest value of the inputs.
         mean: Pixel value, 0 to 255, that a channel maps to 0; one a channel; None where no preprocessing is known.
         std: Pixel values to a unit, one a channel; None where no preprocessing is known.
-        output_name: `probabilities`, `logits` or `outputs`.
         labels: Class names in the order of the scores; empty where they are not known.
     """
 
     name: str
     description: str
     version: str
-    input_shape: tuple[int, int, int]
+    ports: Ports
     value_range: tuple[float, float]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    output_name: str
     labels: tuple[str, ...]
 
 
@@ -73,8 +73,8 @@ def standard_metadata(contract: Contract) -> bytes:
         builder,
         _SUBGRAPH_FIELDS,
         offsets={
-            _SUBGRAPH_INPUTS: _vector(builder, [_input(builder, contract)]),
-            _SUBGRAPH_OUTPUTS: _vector(builder, [_output(builder, contract)]),
+            _SUBGRAPH_INPUTS: _vector(builder, [_input(builder, contract, each) for each in contract.ports.inputs]),
+            _SUBGRAPH_OUTPUTS: _vector(builder, [_output(builder, contract, each) for each in contract.ports.outputs]),
         },
     )
     model = _table(
@@ -102,19 +102,19 @@ def with_labels(flatbuffer: bytes, labels: tuple[str, ...]) -> bytes:
     return file.getvalue()
 
 
-def _input(builder: Any, contract: Contract) -> int:
-    height, width, channels = contract.input_shape
-    builder.StartObject(2)
-    builder.PrependUint32Slot(0, width, 0)
-    builder.PrependUint32Slot(1, height, 0)
-    size = builder.EndObject()
-    color_space = {1: _GRAYSCALE, 3: _RGB}.get(channels, 0)
-    image = _table(builder, _IMAGE_FIELDS, offsets={_DEFAULT_SIZE: size}, bytes_={_COLOR_SPACE: color_space})
+def _input(builder: Any, contract: Contract, port: Port) -> int:
+    if port.is_picture:
+        height, width, channels = port.shape
+        text = f"Picture, {height} x {width} pixels."
+        content = _content(builder, _IMAGE_PROPERTIES, _image(builder, height, width, channels))
+    else:
+        channels, text = 1, _values_text(port)
+        content = _content(builder, _FEATURE_PROPERTIES, _feature(builder))
     low, high = contract.value_range
     fields = {
-        _TENSOR_NAME: builder.CreateString("images"),
-        _TENSOR_DESCRIPTION: builder.CreateString(f"Picture, {height} x {width} pixels."),
-        _TENSOR_CONTENT: _content(builder, _IMAGE_PROPERTIES, image),
+        _TENSOR_NAME: builder.CreateString(port.name),
+        _TENSOR_DESCRIPTION: builder.CreateString(text),
+        _TENSOR_CONTENT: content,
         _TENSOR_STATS: _stats(builder, [high] * channels, [low] * channels),
     }
     if contract.mean is not None and contract.std is not None:
@@ -122,13 +122,31 @@ def _input(builder: Any, contract: Contract) -> int:
     return _table(builder, _TENSOR_FIELDS, offsets=fields)
 
 
-def _output(builder: Any, contract: Contract) -> int:
+def _values_text(port: Port) -> str:
+    return f"Values, {' x '.join(map(str, port.shape)) or 'one'}."
+
+
+def _feature(builder: Any) -> int:
+    return _table(builder, 0, offsets={})
+
+
+def _image(builder: Any, height: int, width: int, channels: int) -> int:
+    builder.StartObject(2)
+    builder.PrependUint32Slot(0, width, 0)
+    builder.PrependUint32Slot(1, height, 0)
+    size = builder.EndObject()
+    color_space = {1: _GRAYSCALE, 3: _RGB}.get(channels, 0)
+    return _table(builder, _IMAGE_FIELDS, offsets={_DEFAULT_SIZE: size}, bytes_={_COLOR_SPACE: color_space})
+
+
+def _output(builder: Any, contract: Contract, port: Port) -> int:
+    text = "One score a class." if contract.ports.names_class(port) else _values_text(port)
     fields = {
-        _TENSOR_NAME: builder.CreateString(contract.output_name),
-        _TENSOR_DESCRIPTION: builder.CreateString("One score a class."),
-        _TENSOR_CONTENT: _content(builder, _FEATURE_PROPERTIES, _table(builder, 0, offsets={})),
+        _TENSOR_NAME: builder.CreateString(port.name),
+        _TENSOR_DESCRIPTION: builder.CreateString(text),
+        _TENSOR_CONTENT: _content(builder, _FEATURE_PROPERTIES, _feature(builder)),
     }
-    if contract.output_name == "probabilities":
+    if port.is_probabilities:
         fields[_TENSOR_STATS] = _stats(builder, [1.0], [0.0])
     if contract.labels:
         texts = {

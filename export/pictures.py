@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import numpy as np
 from bopkit.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.ports import Port
 from bopkit.export.spec import CALIBRATION_PICTURES
 from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+PHOTOGRAPHS_SOURCE = "crops of scikit-learn's two bundled photographs"
 TRAINING_SPLIT = "train"
 LAST_TENTH = "train[90%:]"
 SEED = 0
@@ -29,16 +32,22 @@ class Pictures:
     Attributes:
         source: What they are, for the report.
         real: False for noise.
-        images: float32 [n, H, W, C].
+        inputs: float32 [n, ...], one an input of the network: [n, H, W, C] where that takes pictures.
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.
     """
 
     source: str
     real: bool
-    images: np.ndarray
+    inputs: tuple[np.ndarray, ...]
     note: str = ""
     labels: np.ndarray | None = None
+
+    @property
+    def images(self) -> np.ndarray:
+        """What a network with one input takes."""
+        (images,) = self.inputs
+        return images
 
 
 def real_pictures(
@@ -69,9 +78,26 @@ def real_pictures(
             return _of_dataset(_open_dataset_of_card(card, data_dir), input_shape, card, count)
         except BopkitError as error:  # photographs serve too
             note = f"The card's dataset was not used: {error}"
-    value_range = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
-    images = photograph_crops(input_shape, value_range, count)
-    return Pictures("crops of scikit-learn's two bundled photographs", real=True, images=images, note=note)
+    images = photograph_crops(input_shape, _value_range(card), count)
+    return Pictures(PHOTOGRAPHS_SOURCE, real=True, inputs=(images,), note=note)
+
+
+def real_inputs(inputs: tuple[Port, ...], card: ModelCard | None, count: int) -> Pictures | None:
+    """Photographs for the inputs that take pictures, no two the same, and noise for any others.
+
+    Returns:
+        None where no input takes pictures.
+    """
+    if not any(each.is_picture for each in inputs):
+        return None
+    values = tuple(
+        photograph_crops(each.shape, _value_range(card), count, SEED + index)  # type: ignore[arg-type]
+        if each.is_picture
+        else _noise(each.shape, card, count, SEED + index)
+        for index, each in enumerate(inputs)
+    )
+    others = ", ".join(each.name for each in inputs if not each.is_picture)
+    return Pictures(PHOTOGRAPHS_SOURCE + (f", noise for {others}" if others else ""), real=True, inputs=values)
 
 
 def calibration_pictures(
@@ -91,19 +117,30 @@ def on_pixel_grid(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
     """The nearest pictures that uint8 pixels can stand for."""
     tf = import_tensorflow()
     pixels = preprocessing.to_pixels(pictures.images)
-    return dataclasses.replace(pictures, images=preprocessing.finish(tf.cast(pixels, tf.float32)).numpy())
+    return dataclasses.replace(pictures, inputs=(preprocessing.finish(tf.cast(pixels, tf.float32)).numpy(),))
 
 
-def random_pictures(input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
-    """Uniform noise over the value range of the network's input."""
-    low, high = card.value_range if card is not None else UNKNOWN_VALUE_RANGE
-    generator = np.random.default_rng(SEED)
-    images = generator.uniform(low, high, (count, *input_shape)).astype(np.float32)
-    return Pictures("uniform random input", real=False, images=images)
+def random_pictures(input_shape: tuple[int, ...], card: ModelCard | None, count: int) -> Pictures:
+    """Uniform noise over the value range of a network's only input."""
+    return random_inputs([input_shape], card, count)
 
 
-def photograph_crops(input_shape: tuple[int, int, int], value_range: tuple[float, float], count: int) -> np.ndarray:
-    """Square crops of random size and place from scikit-learn's two photographs, the same ones at each call.
+def random_inputs(input_shapes: Iterable[tuple[int, ...]], card: ModelCard | None, count: int) -> Pictures:
+    """Uniform noise over the value range of a network's inputs, no two the same."""
+    values = tuple(_noise(shape, card, count, SEED + index) for index, shape in enumerate(input_shapes))
+    return Pictures("uniform random input", real=False, inputs=values)
+
+
+def batches(inputs: tuple[np.ndarray, ...], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """The inputs of a network, at most so many examples at a time."""
+    for start in range(0, len(inputs[0]), batch_size):
+        yield tuple(each[start : start + batch_size] for each in inputs)
+
+
+def photograph_crops(
+    input_shape: tuple[int, int, int], value_range: tuple[float, float], count: int, seed: int = SEED
+) -> np.ndarray:
+    """Square crops of random size and place from scikit-learn's two photographs, the same ones for the same seed.
 
     Returns:
         float32 [count, H, W, C] in `value_range`; grey for one channel, and repeated channels above three.
@@ -112,7 +149,7 @@ def photograph_crops(input_shape: tuple[int, int, int], value_range: tuple[float
     folder = importlib.resources.files("sklearn.datasets.images")
     # scikit-learn's own loader needs Pillow, which nothing else here does.
     photographs = [tf.io.decode_jpeg((folder / name).read_bytes(), channels=3).numpy() for name in PHOTOGRAPHS]
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(seed)
     height, width, channels = input_shape
     crops = [_square_crop(photographs[index % len(photographs)], generator) for index in range(count)]
     resized = np.stack([tf.image.resize(crop, [height, width], antialias=True).numpy() for crop in crops])
@@ -122,6 +159,14 @@ def photograph_crops(input_shape: tuple[int, int, int], value_range: tuple[float
         resized = resized[..., np.arange(channels) % 3]
     low, high = value_range
     return (low + resized / 255.0 * (high - low)).astype(np.float32)
+
+
+def _noise(shape: tuple[int, ...], card: ModelCard | None, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(*_value_range(card), (count, *shape)).astype(np.float32)
+
+
+def _value_range(card: ModelCard | None) -> tuple[float, float]:
+    return card.value_range if card is not None else UNKNOWN_VALUE_RANGE
 
 
 def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Dataset:
@@ -145,7 +190,7 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(f"{dataset.name} {split} split", True, images, "" if dataset.test_split else note, labels)
+    return Pictures(f"{dataset.name} {split} split", True, (images,), "" if dataset.test_split else note, labels)
 
 
 def _read(

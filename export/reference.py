@@ -18,7 +18,8 @@ from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.layers import LayerFacts, inspect_layers
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, on_pixel_grid, random_pictures, real_pictures
+from bopkit.export.pictures import Pictures, batches, on_pixel_grid, random_inputs, real_inputs, real_pictures
+from bopkit.export.ports import Port, Ports, call
 from bopkit.export.rewrites import to_float32
 from bopkit.export.sources import load_source
 from bopkit.export.spec import RANDOM_PICTURES
@@ -40,8 +41,9 @@ class Reference:
         model: The Keras model, in float32.
         card: Its card, if it has one.
         facts: Its layers.
-        comparisons: Pictures with Keras' scores, float32 [n, classes]: real ones, then noise.
-        output_name: Name of the scores in the artifacts.
+        comparisons: Pictures with what Keras answers, float32 [n, ...] an output: real ones, unless the network takes
+            no pictures, then noise.
+        ports: Its inputs and outputs, as they are called in the artifacts.
         floor_bytes: One bit a binary weight and 32 bits any other.
         pixel_preprocessing: Turns the pixels that the flatbuffer takes into the network's input; None where the
             flatbuffer takes that input itself.
@@ -50,8 +52,8 @@ class Reference:
     model: Model
     card: ModelCard | None
     facts: list[LayerFacts]
-    comparisons: list[tuple[Pictures, np.ndarray]]
-    output_name: str
+    comparisons: list[tuple[Pictures, list[np.ndarray]]]
+    ports: Ports
     floor_bytes: int
     pixel_preprocessing: Preprocessing | None = None
 
@@ -68,43 +70,58 @@ def compute_reference(
     progress(f"Loading {model_path}")
     loaded = load_source(model_path, options, vouched)
     card = loaded.card
-    _require_exportable(loaded.model, card, model_path)
+    _require_exportable(loaded.model, model_path)
+    ports = Ports.of(loaded.model)
+    _require_card_of_network(card, ports, model_path)
+    _require_options_for(ports, options)
     model = to_float32(loaded.model)
     facts = inspect_layers(model)
-    input_shape = model.input_shape[1:]
     progress("Computing the scores of Keras")
-    real = real_pictures(input_shape, card, options.dataset, options.data_dir, options.pictures)
-    noise = random_pictures(input_shape, card, RANDOM_PICTURES)
-    preprocessing = _pixel_preprocessing(card, input_shape) if options.input_type == "uint8" else None
+    shown = _shown(ports, card, options)
+    preprocessing = _pixel_preprocessing(card, ports.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
-        real, noise = on_pixel_grid(real, preprocessing), on_pixel_grid(noise, preprocessing)
-    comparisons = [(pictures, predict_keras(model, pictures.images, BATCH_SIZE)) for pictures in (real, noise)]
-    scores = np.concatenate([scores for _, scores in comparisons])
-    output_name = "probabilities" if _are_probabilities(scores) else "outputs"
+        shown = [on_pixel_grid(pictures, preprocessing) for pictures in shown]
+    comparisons = [(pictures, predict_keras(model, pictures.inputs, BATCH_SIZE)) for pictures in shown]
+    ports = _with_probabilities(
+        ports, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
+    )
     floor = floor_bytes(*count_weights(model))
-    reference = Reference(model, card, facts, comparisons, output_name, floor, preprocessing)
+    reference = Reference(model, card, facts, comparisons, ports, floor, preprocessing)
     return reference, [*loaded.notes, *_notes(reference, retyped=model is not loaded.model)]
 
 
-def predict_keras(model: Model, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Scores of the Keras model.
+def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int) -> list[np.ndarray]:
+    """What the Keras model answers.
 
     Args:
-        model: One picture in, one row of scores out.
-        images: float32 [n, H, W, C].
-        batch_size: Pictures at a time.
+        model: A graph of layers.
+        inputs: float32 [n, ...], one an input.
+        batch_size: Examples at a time.
 
     Returns:
-        float32 [n, classes].
+        float32 [n, ...], one an output.
     """
     tf = import_tensorflow()
-    signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32)]
-    scores = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    return np.concatenate([scores(batch).numpy() for batch in batches])
+    signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in inputs]
+    predict = tf.function(lambda *batch: call(model, batch), input_signature=signature)
+    answers = [predict(*batch) for batch in batches(inputs, batch_size)]
+    return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
 
 
-def _pixel_preprocessing(card: ModelCard | None, input_shape: tuple[int, int, int]) -> Preprocessing:
+def _shown(ports: Ports, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
+    """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
+    shapes = [each.shape for each in ports.inputs]
+    real: Pictures | None
+    if ports.takes_picture:
+        (shape,) = shapes
+        real = real_pictures(shape, card, options.dataset, options.data_dir, options.pictures)  # type: ignore[arg-type]
+    else:
+        real = real_inputs(ports.inputs, card, options.pictures)
+    noise = random_inputs(shapes, card, RANDOM_PICTURES)
+    return [noise] if real is None else [real, noise]
+
+
+def _pixel_preprocessing(card: ModelCard | None, picture: Port) -> Preprocessing:
     """The preprocessing that a flatbuffer with uint8 input has inside.
 
     Raises:
@@ -115,15 +132,17 @@ def _pixel_preprocessing(card: ModelCard | None, input_shape: tuple[int, int, in
             "--input uint8 needs the preprocessing that the model's card names, and there is none.",
             "Leave out --input.",
         )
-    return get_preprocessing(card.preprocessing, input_shape)
+    return get_preprocessing(card.preprocessing, picture.shape)  # type: ignore[arg-type]
 
 
 def _notes(reference: Reference, retyped: bool) -> list[str]:
     """What the reader of the report should know."""
-    real = reference.comparisons[0][0]
-    notes = [f"Checked on {len(real.images)} real pictures: {real.source}."]
-    if real.note:
-        notes.append(real.note)
+    shown = reference.comparisons[0][0]
+    notes = ["Checked on noise alone: the network takes no pictures."]
+    if shown.real:
+        notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
+    if shown.note:
+        notes.append(shown.note)
     if reference.card is None:
         notes.append(
             "The model has no card: photographs and noise were scaled to -1 to 1, predict_bytes is left out, "
@@ -131,11 +150,13 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         )
     elif not reference.card.preprocessing:
         notes.append("The model's card names no preprocessing: predict_bytes is left out.")
+    elif not (reference.ports.takes_picture and reference.ports.answers_scores):
+        notes.append("The network does not map one picture to one row of scores: serving_default is all that it gets.")
     if reference.card is not None and not reference.trained:
         notes.append("The network is untrained: near-ties are frequent, so agreement has no limit.")
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")
-    if reference.output_name != "probabilities":
+    if len(reference.ports.outputs) == 1 and not reference.ports.outputs[0].is_probabilities:
         notes.append("The network's outputs are no probabilities, so its signatures call them `outputs`.")
     unbinarized = [each.name for each in reference.facts if each.kernel_bits != 1 and _declared_binary(each)]
     if unbinarized:
@@ -147,35 +168,69 @@ def _declared_binary(facts: LayerFacts) -> bool:
     return getattr(getattr(facts.layer, "kernel_quantizer", None), "precision", None) == 1
 
 
-def _require_exportable(model: Model, card: ModelCard | None, path: Path) -> None:
-    """Raise unless the model is a graph of layers with one picture in and one row of scores out."""
+def _require_exportable(model: Model, path: Path) -> None:
+    """Raise unless the model is a graph of layers that maps batches of floats of one size to others."""
     if not getattr(model, "_is_graph_network", False):
         raise BopkitError(
             f"{path} is no functional or sequential model with a known input shape.",
             "Build it with tf.keras.Input and save it again.",
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    for verb, tensors in (("takes inputs", model.inputs), ("gives outputs", model.outputs)):
+        for tensor in tensors:
+            shape = tuple(tensor.shape)
+            if not shape or shape[0] is not None or None in shape[1:]:
+                raise BopkitError(
+                    f"{path} {verb} of shape {shape}; an export needs pictures of one size, (None, height, width, "
+                    "channels), or other batches of one size.",
+                    "Build it again with such an input shape, load its weights, and save it.",
+                )
+            if not tensor.dtype.is_floating:
+                raise BopkitError(
+                    f"{path} {verb} of type {tensor.dtype.name}; an export needs floats.",
+                    "Save the part of the network that maps floats to floats.",
+                )
+
+
+def _require_card_of_network(card: ModelCard | None, ports: Ports, path: Path) -> None:
+    """Raise if the card names another number of classes than the network gives scores."""
+    if card is None or not card.class_names or not ports.answers_scores:
+        return
+    (classes,) = ports.outputs[0].shape
+    if len(card.class_names) != classes:
         raise BopkitError(
-            f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs; only one each can be exported.",
-            "Save the part of the network that maps one picture to its scores.",
-        )
-    if len(model.input_shape) != 4 or None in model.input_shape[1:]:
-        raise BopkitError(
-            f"{path} takes inputs of shape {model.input_shape}; an export needs pictures of one size, "
-            "(None, height, width, channels).",
-            "Build it again with that input shape, load its weights, and save it.",
-        )
-    if len(model.output_shape) != 2:
-        raise BopkitError(
-            f"{path} answers with shape {model.output_shape}; an export needs one row of scores a picture.",
-            "Save the part of the network that maps one picture to its scores.",
-        )
-    if card is not None and card.class_names and len(card.class_names) != model.output_shape[1]:
-        raise BopkitError(
-            f"The card of {path} names {len(card.class_names)} classes, but the network has "
-            f"{model.output_shape[1]} outputs.",
+            f"The card of {path} names {len(card.class_names)} classes, but the network has {classes} outputs.",
             "Save the network again with the card that belongs to it.",
         )
+
+
+def _require_options_for(ports: Ports, options: ExportOptions) -> None:
+    """Raise if an option is given that the network has no use for."""
+    for option, given, possible, needed in (
+        ("--dataset", options.dataset is not None, ports.takes_picture, "takes one picture"),
+        ("--calibrate", options.calibrate is not None, ports.takes_picture, "takes one picture"),
+        ("--input uint8", options.input_type == "uint8", ports.takes_picture, "takes one picture"),
+        ("--output logits", options.output == "logits", ports.answers_scores, "answers one row of scores"),
+    ):
+        if given and not possible:
+            inputs, outputs = (", ".join(each.name for each in kind) for kind in (ports.inputs, ports.outputs))
+            raise UsageError(
+                f"{option} is for a network that {needed} and nothing else; this one maps {inputs} to {outputs}.",
+                f"Leave out {option}.",
+            )
+
+
+def _with_probabilities(ports: Ports, values: list[np.ndarray]) -> Ports:
+    """The ports with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
+    if ports.answers_scores:
+        (scores,) = values
+        return ports.with_scores("probabilities", True) if _are_probabilities(scores) else ports
+    outputs = tuple(
+        dataclasses.replace(
+            port, is_probabilities=len(port.shape) == 1 and port.shape[0] > 1 and _are_probabilities(each)
+        )
+        for port, each in zip(ports.outputs, values, strict=True)
+    )
+    return dataclasses.replace(ports, outputs=outputs)
 
 
 def _are_probabilities(scores: np.ndarray) -> bool:

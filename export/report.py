@@ -67,29 +67,33 @@ class Disagreement:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """Scores of an artifact against those of Keras on the same pictures.
+    """An output of an artifact against that of Keras on the same pictures.
 
     Attributes:
         source: What the pictures are, e.g. `digits test split`.
         real: False for random input.
         pictures: Number of pictures.
-        top1: Share of pictures for which both name the same class, 0 to 1.
+        top1: Share of pictures for which both name the same class, 0 to 1; None for an output that names none.
         within_tolerance: Share of pictures all of whose scores differ by at most `tolerance`, 0 to 1.
         tolerance: Absolute.
         largest_difference: Largest absolute difference of two scores.
         mean_difference: Mean absolute difference of two scores.
+        mean_magnitude: Mean absolute value of Keras'.
         disagreements: The pictures for which they name different classes.
+        output: Name of the output; empty where there is one alone.
     """
 
     source: str
     real: bool
     pictures: int
-    top1: float
+    top1: float | None
     within_tolerance: float
     tolerance: float
     largest_difference: float
     mean_difference: float
+    mean_magnitude: float
     disagreements: tuple[Disagreement, ...] = ()
+    output: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +143,7 @@ class ArtifactReport:
         size_bytes: Size of all its files.
         floor_bytes: One bit a binary weight and 32 bits any other.
         layers: Every layer with weights, in the order of the network.
-        agreements: On real pictures, then on random input.
+        agreements: Of every output on real pictures, then of every one on random input.
         conversion_s: Seconds it took to write, without the checks.
         load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
         first_request_s: Seconds of that process' first picture; None for other formats.

@@ -14,6 +14,8 @@ from bopkit import artifact
 from bopkit.card import ModelCard
 from bopkit.export.layers import LayerFacts
 from bopkit.export.packing import pack
+from bopkit.export.pictures import batches
+from bopkit.export.ports import Ports, call
 from bopkit.export.rewrites import rewrite
 from bopkit.export.serving_graph import finish_graph
 from bopkit.export.serving_signatures import make_signatures
@@ -28,7 +30,7 @@ LABELS = "assets.extra/labels.txt"
 
 
 def write_saved_model(
-    model: Model, facts: list[LayerFacts], card: ModelCard | None, output_name: str, path: Path, packed: bool = True
+    model: Model, facts: list[LayerFacts], card: ModelCard | None, ports: Ports, path: Path, packed: bool = True
 ) -> None:
     """Write one version directory with the signatures of `make_signatures`.
 
@@ -36,7 +38,7 @@ def write_saved_model(
         model: A Keras model that computes in float32.
         facts: `inspect_layers(model)`.
         card: Names the preprocessing and the classes.
-        output_name: Key of the scores in the answers, e.g. `probabilities`.
+        ports: Inputs and outputs of the model, by the names that they get.
         path: The version directory, which must not exist yet.
         packed: Store binary kernels as bits instead of float32; the answers are the same.
     """
@@ -59,16 +61,17 @@ def write_saved_model(
     module.kernels = [kernels[each.name] for each in facts if each.name in kernels]
     if packed:
         module.packed_bits = tf.function(lambda: [kernel.bits for kernel in module.kernels], input_signature=[])
-    images = tf.TensorSpec([SAVED_MODEL.batch_size, *network.input_shape[1:]], tf.float32, name="images")
     # One function behind all signatures: the network is stored once.
-    module.predict = tf.function(lambda images: network(images, training=False), input_signature=[images])
-    signatures = make_signatures(module.predict, output_name, card)
+    module.predict = tf.function(
+        lambda *inputs: call(network, inputs), input_signature=ports.input_specs(SAVED_MODEL.batch_size)
+    )
+    signatures = make_signatures(module.predict, ports, card)
     # Without the gradients of custom functions: nobody trains what is served.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(path), signatures, options)
     finish_graph(path)
     (path / "assets.extra").mkdir()
-    write_warmup_requests(path, list(signatures), network.input_shape[1:])
+    write_warmup_requests(path, list(signatures), ports.inputs)
     _write_card(path, card)
 
 
@@ -90,22 +93,24 @@ def stored_kernels(loaded: Any) -> list[tuple[np.ndarray | None, np.ndarray]]:
     return list(zip(bits, map(read, loaded.kernels), strict=True))
 
 
-def predict(loaded: Any, pictures: np.ndarray, batch_size: int) -> np.ndarray:
-    """Scores of a loaded version directory through `serving_default`.
+def predict(loaded: Any, inputs: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
+    """What a loaded version directory answers through `serving_default`.
 
     Args:
         loaded: What `tf.saved_model.load` returns.
-        pictures: float32 [n, H, W, C].
-        batch_size: Pictures in a request.
+        inputs: float32 [n, ...] by name.
+        batch_size: Examples in a request.
 
     Returns:
-        float32 [n, classes].
+        float32 [n, ...] by name.
     """
     tf = import_tensorflow()
     serve = loaded.signatures["serving_default"]
-    batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
-    answers = [next(iter(serve(images=tf.constant(batch)).values())).numpy() for batch in batches]
-    return np.concatenate(answers)
+    answers = [
+        serve(**dict(zip(inputs, map(tf.constant, batch), strict=True)))
+        for batch in batches(tuple(inputs.values()), batch_size)
+    ]
+    return {name: np.concatenate([each[name].numpy() for each in answers]) for name in answers[0]}
 
 
 def _write_card(path: Path, card: ModelCard | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from bopkit.benchmark.metrics import TOP_K
 from bopkit.card import ModelCard
 from bopkit.data import get_preprocessing
+from bopkit.export.ports import Port, Ports
 from bopkit.keras2 import import_tensorflow
 
 Tensor = Any  # TensorFlow is imported inside the functions
@@ -25,12 +26,13 @@ UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
 """What is wrong with a picture that cannot be prepared, by the input that brings it."""
 
 
-def make_signatures(predict_scores: Function, output_name: str, card: ModelCard | None) -> dict[str, Function]:
-    """The signatures of a network, by name; each takes any number N of pictures.
+def make_signatures(predict: Function, ports: Ports, card: ModelCard | None) -> dict[str, Function]:
+    """The signatures of a network, by name; each takes any number N of examples.
 
-    - `serving_default`: `images`, float32 [N, H, W, C], to `output_name`, float32 [N, classes].
+    - `serving_default`: every input to every output, float32 [N, ...]; of a classifier `images`, [N, H, W, C], to e.g.
+      `probabilities`, [N, classes].
 
-    And with a card that names the preprocessing:
+    And for one picture in and one row of scores out, with a card that names the preprocessing:
 
     - `predict_bytes`: `image_bytes`, string [N] of JPEG or PNG, to the same, and to the best `classes`, string [N, k],
       with their `scores`, float32 [N, k].
@@ -40,40 +42,39 @@ def make_signatures(predict_scores: Function, output_name: str, card: ModelCard 
     A picture that cannot be read is an InvalidArgumentError that tells its place in the batch.
 
     Args:
-        predict_scores: tf.function of `images` with an input signature.
-        output_name: Key of the scores, e.g. `probabilities`.
+        predict: tf.function from all inputs to a list of all outputs, with an input signature.
+        ports: Names of both.
         card: Names the preprocessing and the classes.
     """
     tf = import_tensorflow()
 
-    @tf.function(input_signature=predict_scores.input_signature)
-    def serving_default(images: Tensor) -> dict[str, Tensor]:
-        return {output_name: predict_scores(images)}
+    @tf.function(input_signature=predict.input_signature)
+    def serving_default(*inputs: Tensor) -> dict[str, Tensor]:
+        return ports.answer(predict(*inputs))
 
-    if card is None or not card.preprocessing:
+    if card is None or not card.preprocessing or not (ports.takes_picture and ports.answers_scores):
         return {"serving_default": serving_default}
 
-    (pictures,) = predict_scores.input_signature
-    input_shape = tuple(pictures.shape[1:])
+    input_shape: Any = ports.inputs[0].shape
     # Each of these functions is stored once, however many signatures call it.
     prepare_bytes = _prepare(card, input_shape, tf.TensorSpec([None], tf.string, name="image_bytes"))
     prepare_uint8 = _prepare(card, input_shape, tf.TensorSpec([None, None, None, input_shape[2]], tf.uint8, "images"))
-    rank = _rank(card, predict_scores.get_concrete_function().structured_outputs)
+    rank = _rank(card, *ports.outputs)
 
     @tf.function(input_signature=prepare_bytes.input_signature)
     def predict_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
-        outputs = predict_scores(prepare_bytes(image_bytes))
-        return {output_name: outputs, **rank(outputs)}
+        (scores,) = predict(prepare_bytes(image_bytes))
+        return {**ports.answer([scores]), **rank(scores)}
 
     @tf.function(input_signature=prepare_uint8.input_signature)
     def predict_uint8(images: Tensor) -> dict[str, Tensor]:
-        outputs = predict_scores(prepare_uint8(images))
-        return {output_name: outputs, **rank(outputs)}
+        (scores,) = predict(prepare_uint8(images))
+        return {**ports.answer([scores]), **rank(scores)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def classify(inputs: Tensor) -> dict[str, Tensor]:
         example = tf.io.parse_example(inputs, {EXAMPLE_FEATURE: tf.io.FixedLenFeature([], tf.string)})
-        return rank(predict_scores(prepare_bytes(example[EXAMPLE_FEATURE])))
+        return rank(*predict(prepare_bytes(example[EXAMPLE_FEATURE])))
 
     return {
         "serving_default": serving_default,
@@ -110,11 +111,11 @@ def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) 
     return prepare
 
 
-def _rank(card: ModelCard, scores_spec: Any) -> Function:
+def _rank(card: ModelCard, scores: Port) -> Function:
     """The tf.function from scores, float32 [N, classes], to the best `classes` and their `scores`."""
     tf = import_tensorflow()
 
-    @tf.function(input_signature=[tf.TensorSpec(scores_spec.shape, tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, *scores.shape], tf.float32)])
     def rank(outputs: Tensor) -> dict[str, Tensor]:
         scores, indices = tf.math.top_k(outputs, min(TOP_K, outputs.shape[-1]))
         classes = tf.gather(card.class_names, indices) if card.class_names else tf.strings.as_string(indices)

@@ -19,10 +19,9 @@ started = time.perf_counter()
 loaded = tf.saved_model.load(sys.argv[1])
 load_s = time.perf_counter() - started
 serve = loaded.signatures["serving_default"]
-(images,) = serve.structured_input_signature[1].values()
-picture = tf.zeros([1, *images.shape[1:]])
+inputs = {name: tf.zeros([1, *spec.shape[1:]]) for name, spec in serve.structured_input_signature[1].items()}
 started = time.perf_counter()
-serve(images=picture)
+serve(**inputs)
 print(json.dumps({"load_s": load_s, "first_request_s": time.perf_counter() - started}))
 """
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bopkit.export.ports import Port
 from bopkit.export.serving_signatures import CLASSIFY, EXAMPLE_FEATURE
 from bopkit.keras2 import import_tensorflow
 
@@ -27,35 +28,39 @@ GREY = 127
 _VARINT_BITS = 7
 
 
-def write_warmup_requests(path: Path, signatures: list[str], input_shape: tuple[int, int, int]) -> None:
-    """Write one request a signature, each with one grey picture.
+def write_warmup_requests(path: Path, signatures: list[str], inputs: tuple[Port, ...]) -> None:
+    """Write one request a signature, each with one grey picture, or with zeros where all inputs are named.
 
     Args:
         path: The version directory.
         signatures: Names of its signatures, of `make_signatures`.
-        input_shape: Height, width, channels of the network's input.
+        inputs: Of the network; one picture where there is a signature besides `serving_default`.
     """
     tf = import_tensorflow()
-    shape = (1, *input_shape)
-    encoded = tf.io.encode_jpeg(np.full(input_shape, GREY, np.uint8)).numpy()
-    # A tensor whose values are all the same is stored as one value.
-    inputs = {
-        "serving_default": ("images", tf.make_tensor_proto(0.0, tf.float32, shape)),
-        "predict_bytes": ("image_bytes", tf.make_tensor_proto([encoded])),
-        "predict_uint8": ("images", tf.make_tensor_proto(GREY, tf.uint8, shape)),
+    requests = {
+        # A tensor whose values are all the same is stored as one value.
+        "serving_default": lambda: {
+            each.name: tf.make_tensor_proto(0.0, tf.float32, (1, *each.shape)) for each in inputs
+        },
+        "predict_bytes": lambda: {"image_bytes": tf.make_tensor_proto([_grey_jpeg(inputs[0])])},
+        "predict_uint8": lambda: {"images": tf.make_tensor_proto(GREY, tf.uint8, (1, *inputs[0].shape))},
     }
     with tf.io.TFRecordWriter(str(path / WARMUP_REQUESTS)) as writer:
         for signature in signatures:
             if signature == CLASSIFY:
-                writer.write(_classify_log(encoded))
+                writer.write(_classify_log(_grey_jpeg(inputs[0])))
             else:
-                writer.write(_predict_log(signature, *inputs[signature]))
+                writer.write(_predict_log(signature, requests[signature]()))
 
 
-def _predict_log(signature: str, name: str, tensor: TensorProto) -> bytes:
+def _grey_jpeg(picture: Port) -> bytes:
+    return import_tensorflow().io.encode_jpeg(np.full(picture.shape, GREY, np.uint8)).numpy()
+
+
+def _predict_log(signature: str, inputs: dict[str, TensorProto]) -> bytes:
     """PredictionLog.predict_log (6) . request (1): model_spec (1), inputs (2, a map)."""
-    entry = _field(1, name.encode()) + _field(2, tensor.SerializeToString())
-    return _field(6, _field(1, _model_spec(signature) + _field(2, entry)))
+    entries = [_field(1, name.encode()) + _field(2, each.SerializeToString()) for name, each in inputs.items()]
+    return _field(6, _field(1, _model_spec(signature) + b"".join(_field(2, entry) for entry in entries)))
 
 
 def _classify_log(encoded: bytes) -> bytes:

@@ -11,6 +11,13 @@ An artifact with correct bits differs from Keras only where a float within round
 on the way into a binary layer. In a trained network that moves the class of few pictures; more is a defect.
 """
 
+MEAN_DIFFERENCE = 0.01
+"""Largest mean difference of an output without classes on real pictures, relative to its mean magnitude.
+
+For such an output of a trained network it takes the place of `TOP1_AGREEMENT`. The few signs that change move single
+values; two outputs that changed places, or an input that met another's layers, move the mean by as much as its size.
+"""
+
 TOLERANCE = 1e-5
 """Largest difference of two scores that counts as equal, relative to the largest score where that exceeds 1.
 

@@ -24,7 +24,7 @@ def as_graph(model: Model, input_shape: tuple[int, int, int] | None) -> tuple[Mo
 
     Args:
         model: A `tf.keras.Model`.
-        input_shape: Height, width, channels of one picture; None for what the model was built with.
+        input_shape: Height, width, channels of one picture; None for the inputs that the model was built with.
 
     Returns:
         `model` itself and no note where it is a graph already, or where its input shape is not known.
@@ -32,16 +32,27 @@ def as_graph(model: Model, input_shape: tuple[int, int, int] | None) -> tuple[Mo
     tf = import_tensorflow()
     if getattr(model, "_is_graph_network", False):
         return model, ()
-    shape = input_shape or tuple(getattr(model, "_build_input_shape", None) or ())[1:]
+    shape = (None, *input_shape) if input_shape else getattr(model, "_build_input_shape", None)
     if not shape:
         return model, ()
-    inputs = tf.keras.Input(shape, name="images")
+    inputs = _symbolic(shape, "images")
     with _opened_blocks(tf.keras.layers.Layer):
         outputs = _call(model, inputs)
     note = (
         f"{type(model).__name__} is subclassed: its Python code was run once, and the layers that it called exported."
     )
     return tf.keras.Model(inputs, outputs, name=model.name), (note,)
+
+
+def _symbolic(shape: Any, name: str) -> Any:
+    """An input for each shape in what a model was built with: one shape, or several in lists or dictionaries."""
+    tf = import_tensorflow()
+    if isinstance(shape, dict):
+        return {key: _symbolic(each, key) for key, each in shape.items()}
+    sizes = tuple(shape)
+    if any(isinstance(each, (list, tuple, dict, tf.TensorShape)) for each in sizes):
+        return [_symbolic(each, f"{name}_{index}") for index, each in enumerate(sizes)]
+    return tf.keras.Input(sizes[1:], name=name)
 
 
 @contextlib.contextmanager
@@ -53,7 +64,7 @@ def _opened_blocks(base: Any) -> Iterator[None]:
         if not (args and _is_symbolic(args[0])):
             return stock_call(layer, *args, **kwargs)
         if _is_own_class(layer, base) and not layer.built and type(layer).build is not base.build:
-            layer.build(args[0].shape)
+            layer.build(import_tensorflow().nest.map_structure(lambda tensor: tensor.shape, args[0]))
             layer.built = True
         return _call(layer, *args, **kwargs) if _is_block(layer, base) else stock_call(layer, *args, **kwargs)
 

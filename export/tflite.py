@@ -20,6 +20,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.packing import LCE_WORD_BITS
 from bopkit.export.passes import run_passes
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
+from bopkit.export.ports import Port, Ports, call
 from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
@@ -27,6 +28,9 @@ from bopkit.export.rewrites import is_packed, rewrite
 from bopkit.export.spec import TFLITE
 from bopkit.export.ternary import spelled_out_ternary
 from bopkit.keras2 import import_tensorflow
+
+Inputs = tuple[np.ndarray, ...]
+"""float32 or uint8 [n, ...], one an input of the network."""
 
 CALIBRATION_BATCH = 8
 """Pictures at a time: every layer's activations of a batch are held at once."""
@@ -39,14 +43,14 @@ class Flatbuffer:
     Attributes:
         model: As `flatbuffer.parse` gives it.
         content: The same as bytes.
-        output_name: Name of its scores.
+        ports: Its inputs and outputs.
         passes: The exact rewrites that ran.
         kernels: Kernels stored in fewer than 32 bits.
     """
 
     model: Any
     content: bytes
-    output_name: str
+    ports: Ports
     passes: tuple[PassReport, ...]
     kernels: tuple[StoredKernel, ...]
 
@@ -70,9 +74,9 @@ def import_lce() -> Any:
 
 
 def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path) -> Flatbuffer:
-    """Convert a network for one picture at a time.
+    """Convert a network for one example at a time.
 
-    Its input is `images`, float32 or uint8 [1, H, W, C], and its output float32 [1, classes].
+    Its inputs and outputs are those of the reference, in that order, float32 [1, ...]; an input of pixels is uint8.
 
     Args:
         reference: The network.
@@ -84,10 +88,11 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     """
     converted, changed = _convert(reference, options.target, scratch)
     model = fb.parse(converted)
-    output_name = reference.output_name
+    ports = reference.ports
+    fb.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
     if options.output == "logits":
-        output_name = "logits"
-        if not fb.remove_softmax(model, output_name):
+        ports = ports.with_scores("logits", is_probabilities=False)
+        if not fb.remove_softmax(model, ports.outputs[0].name):
             raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
     if options.input_type == "uint8":
         fb.take_pixels(model)
@@ -100,7 +105,7 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
         *changed,
         PassReport("binary kernel at a real input as int8", exact, exact_bytes),
     )
-    return Flatbuffer(model, fb.pack(model), output_name, passes, (*integers, *kernels))
+    return Flatbuffer(model, fb.pack(model), ports, passes, (*integers, *kernels))
 
 
 def describe_flatbuffer(
@@ -117,16 +122,8 @@ def describe_flatbuffer(
     """
     contract = _contract(built, reference, options)
     record = {
-        "input": {
-            "name": "images",
-            "dtype": options.input_type,
-            "shape": [1, *contract.input_shape],
-            "value_range": contract.value_range,
-            "preprocessing": reference.card.preprocessing if reference.card is not None else "",
-            "mean": contract.mean,
-            "std": contract.std,
-        },
-        "output": {"name": built.output_name, "dtype": "float32", "shape": [1, *reference.model.output_shape[1:]]},
+        **_recorded("input", built.ports.inputs, options.input_type, _record_of_values(contract, reference)),
+        **_recorded("output", built.ports.outputs, "float32", {}),
         "float_weights": options.float_weights,
         "float_activations": "float32" if options.calibrate is None else "int8",
         "calibrated_on": options.calibrate,
@@ -143,17 +140,19 @@ def describe_flatbuffer(
     return checksum.sealed(metadata.with_labels(content, contract.labels))
 
 
-def pictures_for(reference: Reference, images: np.ndarray) -> np.ndarray:
-    """What the flatbuffer takes for preprocessed pictures, float32 [n, H, W, C]: these, or their pixels as uint8."""
-    return images if reference.pixel_preprocessing is None else reference.pixel_preprocessing.to_pixels(images)
+def inputs_for(reference: Reference, inputs: Inputs) -> Inputs:
+    """What the flatbuffer takes for the network's inputs, float32 [n, ...]: these, or their pixels as uint8."""
+    if reference.pixel_preprocessing is None:
+        return inputs
+    return tuple(map(reference.pixel_preprocessing.to_pixels, inputs))
 
 
-def predict_flatbuffer(flatbuffer: bytes, pictures: np.ndarray) -> list[np.ndarray]:
+def predict_flatbuffer(flatbuffer: bytes, inputs: np.ndarray | Inputs) -> list[np.ndarray]:
     """Outputs of a flatbuffer that bopkit has just written (a damaged one can crash the process).
 
     Args:
         flatbuffer: The file's content.
-        pictures: float32 or uint8 [n, H, W, C], as the flatbuffer takes them.
+        inputs: float32 or uint8 [n, ...] as the flatbuffer takes it, one an input; an only one may come bare.
 
     Returns:
         One array [n, ...] an output.
@@ -162,7 +161,9 @@ def predict_flatbuffer(flatbuffer: bytes, pictures: np.ndarray) -> list[np.ndarr
     from larq_compute_engine.tflite.python.interpreter import Interpreter
 
     # The indirect kernels are 2 to 6 times faster on x86-64 than the default ones, with the same results.
-    outputs = Interpreter(flatbuffer, os.cpu_count() or 1, use_indirect_bgemm=True).predict(pictures)
+    outputs = Interpreter(flatbuffer, os.cpu_count() or 1, use_indirect_bgemm=True).predict(
+        inputs if isinstance(inputs, np.ndarray) else list(inputs)
+    )
     return outputs if isinstance(outputs, list) else [outputs]
 
 
@@ -182,12 +183,12 @@ def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, l
     module = tf.Module()
     module.weights = [*network.variables, *kernels]
     preprocessing = reference.pixel_preprocessing
-    images = tf.TensorSpec([TFLITE.batch_size, *network.input_shape[1:]], tf.float32, name="images")
+    ports = reference.ports
 
-    @tf.function(input_signature=[images])
-    def signature(images: Any) -> dict[str, Any]:
-        inputs = images if preprocessing is None else preprocessing.finish(images)
-        return {reference.output_name: network(inputs, training=False)}
+    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size))
+    def signature(*inputs: Any) -> dict[str, Any]:
+        values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
+        return ports.answer(call(network, values))
 
     with spelled_out_ternary():
         tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
@@ -204,9 +205,10 @@ def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, l
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
     """Let the float layers of a parsed model compute in int8, with ranges from the calibration pictures."""
     assert options.calibrate is not None
-    input_shape = reference.model.input_shape[1:]
-    images = calibration_pictures(options.calibrate, options.data_dir, input_shape, reference.card)
-    pictures = pictures_for(reference, images)
+    (port,) = reference.ports.inputs
+    shape: Any = port.shape  # of a picture
+    images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
+    (pictures,) = inputs_for(reference, (images,))
     tensors = quantize.activation_tensors(model)
     if not tensors:
         return []
@@ -229,24 +231,39 @@ def _dense_as_convolutions(reference: Reference) -> PassReport:
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:
     """What the file takes and answers."""
     card = reference.card
-    height, width, channels = reference.model.input_shape[1:]
+    shape: Any = built.ports.inputs[0].shape
     mean, std = None, None
     value_range = UNKNOWN_VALUE_RANGE if card is None else card.value_range
     if reference.pixel_preprocessing is not None:  # pixels as they are
-        value_range, mean, std = (0.0, 255.0), (0.0,) * channels, (1.0,) * channels
-    elif card is not None and card.preprocessing:
-        mean, std = _normalisation(get_preprocessing(card.preprocessing, (height, width, channels)))
+        value_range, mean, std = (0.0, 255.0), (0.0,) * shape[-1], (1.0,) * shape[-1]
+    elif card is not None and card.preprocessing and built.ports.takes_picture:
+        mean, std = _normalisation(get_preprocessing(card.preprocessing, shape))
     return metadata.Contract(
         name=card.architecture if card is not None else reference.model.name,
         description=_description(reference, options),
         version=package_versions()["bopkit"],
-        input_shape=(height, width, channels),
+        ports=built.ports,
         value_range=value_range,
         mean=mean,
         std=std,
-        output_name=built.output_name,
-        labels=card.class_names if card is not None else (),
+        labels=card.class_names if card is not None and built.ports.answers_scores else (),
     )
+
+
+def _record_of_values(contract: metadata.Contract, reference: Reference) -> dict[str, Any]:
+    """What the record tells of the values of every input."""
+    return {
+        "value_range": contract.value_range,
+        "preprocessing": reference.card.preprocessing if reference.card is not None else "",
+        "mean": contract.mean,
+        "std": contract.std,
+    }
+
+
+def _recorded(kind: str, ports: tuple[Port, ...], dtype: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The record of all inputs or outputs: under `kind` where there is one, else a list under its plural."""
+    records = [{"name": each.name, "dtype": dtype, "shape": [1, *each.shape], **values} for each in ports]
+    return {kind: records[0]} if len(records) == 1 else {f"{kind}s": records}
 
 
 def _normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -274,13 +274,13 @@ def _compare_scores(
     difference = np.abs(own - other_own)
     preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
     reference = _scores(folders[0], OWN)
-    model = verify.compare(Pictures(one.pictures, True, own), reference, _scores(folders[1], f"{GIVEN}_{OWN}"))
+    model = verify.compare(Pictures(one.pictures, True, (own,)), reference, _scores(folders[1], f"{GIVEN}_{OWN}"))
     noise = verify.compare(
-        Pictures("uniform random input", False, np.load(folders[0] / f"{NOISE}_images.npy", mmap_mode="r")),
+        Pictures("uniform random input", False, (np.load(folders[0] / f"{NOISE}_images.npy", mmap_mode="r"),)),
         _scores(folders[0], NOISE),
         _scores(folders[1], f"{GIVEN}_{NOISE}"),
     )
-    deployed = verify.compare(Pictures(one.pictures, True, own), reference, _scores(folders[1], OWN))
+    deployed = verify.compare(Pictures(one.pictures, True, (own,)), reference, _scores(folders[1], OWN))
     wrong_model = verify.agreement_failures(model, trained, one.path)
     failures += wrong_model
     if not wrong_model:  # else the networks explain it

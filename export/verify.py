@@ -18,13 +18,22 @@ from bopkit.export import saved_model
 from bopkit.export.layers import LayerFacts
 from bopkit.export.packing import count_different_bits, flip_channels, lce_words, pack
 from bopkit.export.pictures import Pictures
+from bopkit.export.ports import Ports, call
 from bopkit.export.report import Accuracy, Agreement, Disagreement
 from bopkit.export.rewrites import is_packed
-from bopkit.export.spec import NEAR_TIE, SAVED_MODEL, TFLITE, TOLERANCE, TOP1_AGREEMENT, TRACED_PICTURES
-from bopkit.export.tflite import predict_flatbuffer
+from bopkit.export.spec import (
+    MEAN_DIFFERENCE,
+    NEAR_TIE,
+    SAVED_MODEL,
+    TFLITE,
+    TOLERANCE,
+    TOP1_AGREEMENT,
+    TRACED_PICTURES,
+)
+from bopkit.export.tflite import Inputs, predict_flatbuffer
 
 Model = Any  # TensorFlow is imported inside the functions
-Feed = Callable[[np.ndarray], np.ndarray]
+Feed = Callable[[Inputs], Inputs]
 
 TYPES = {"float32": 0, "uint8": 3}
 """Codes of the types in the TensorFlow Lite schema."""
@@ -38,20 +47,27 @@ class MatchedConvolution:
     convolution: fb.BinaryConvolution
 
 
-def flatbuffer_structure(parsed: Any, model: Model, input_type: str = "float32") -> list[str]:
-    """Check that a flatbuffer takes one picture of that type and answers one row of float32 scores."""
+def flatbuffer_structure(parsed: Any, ports: Ports, input_type: str = "float32") -> list[str]:
+    """Check that a flatbuffer has these ports, in this order and with these names, for one example at a time."""
     if len(parsed.subgraphs) != 1:
         return [f"the flatbuffer has {len(parsed.subgraphs)} graphs instead of one"]
     (graph,) = parsed.subgraphs
     failures = []
-    for kind, indices, dtype, expected in (
-        ("input", graph.inputs, input_type, (1, *model.input_shape[1:])),
-        ("output", graph.outputs, "float32", (1, *model.output_shape[1:])),
+    for kind, indices, named, dtype, expected in zip(
+        ("inputs", "outputs"),
+        (graph.inputs, graph.outputs),
+        fb.signature_tensors(parsed),
+        (input_type, "float32"),
+        (ports.inputs, ports.outputs),
+        strict=True,
     ):
         tensors = [graph.tensors[index] for index in indices]
         found = [(tuple(int(size) for size in tensor.shape), tensor.type) for tensor in tensors]
-        if found != [(expected, TYPES[dtype])]:
-            failures.append(f"the flatbuffer's {kind} is {found} instead of one {dtype} {expected}")
+        if found != [((1, *port.shape), TYPES[dtype]) for port in expected]:
+            shapes = [(1, *port.shape) for port in expected]
+            failures.append(f"the flatbuffer's {kind} are {found} instead of {dtype} {shapes}")
+        if named != {port.name: int(index) for port, index in zip(expected, indices, strict=False)}:
+            failures.append(f"the flatbuffer's signature has {kind} {named} instead of those of the graph")
     return failures
 
 
@@ -114,15 +130,15 @@ def different_bits(convolution: fb.BinaryConvolution, expected: np.ndarray, fact
     return count_different_bits(words, expected)
 
 
-def saved_model_structure(loaded: Any, model: Model, output_name: str) -> list[str]:
-    """Check that `serving_default` takes any number of pictures and answers rows of scores."""
+def saved_model_structure(loaded: Any, ports: Ports) -> list[str]:
+    """Check that `serving_default` has these ports, for any number of examples."""
     signature = loaded.signatures["serving_default"]
     inputs = {name: tuple(spec.shape) for name, spec in signature.structured_input_signature[1].items()}
     outputs = {name: tuple(spec.shape) for name, spec in signature.structured_outputs.items()}
     failures = []
-    if inputs != {"images": (None, *model.input_shape[1:])}:
+    if inputs != {port.name: (None, *port.shape) for port in ports.inputs}:
         failures.append(f"serving_default takes {inputs}")
-    if outputs != {output_name: (None, *model.output_shape[1:])}:
+    if outputs != {port.name: (None, *port.shape) for port in ports.outputs}:
         failures.append(f"serving_default answers {outputs}")
     return failures
 
@@ -143,32 +159,63 @@ def saved_model_bits(loaded: Any, facts: list[LayerFacts]) -> list[str]:
     return failures
 
 
-def compare(pictures: Pictures, reference: np.ndarray, scores: np.ndarray) -> Agreement:
-    """Compare the scores of an artifact with those of Keras.
+def compare_outputs(
+    ports: Ports, pictures: Pictures, reference: list[np.ndarray], outputs: list[np.ndarray]
+) -> list[Agreement]:
+    """Compare all outputs of an artifact with those of Keras.
+
+    Args:
+        ports: Of both.
+        pictures: What was shown to both.
+        reference: float32 [n, ...] of Keras, one an output.
+        outputs: float32 [n, ...] of the artifact, one an output.
+    """
+    agreements = [
+        compare(pictures, expected, values, ports.names_class(port))
+        for port, expected, values in zip(ports.outputs, reference, outputs, strict=True)
+    ]
+    if len(agreements) == 1:
+        return agreements
+    return [dataclasses.replace(each, output=port.name) for port, each in zip(ports.outputs, agreements, strict=True)]
+
+
+def compare(pictures: Pictures, reference: np.ndarray, scores: np.ndarray, names_class: bool = True) -> Agreement:
+    """Compare one output of an artifact with that of Keras.
 
     Args:
         pictures: What was shown to both.
-        reference: float32 [n, classes] of Keras.
-        scores: float32 [n, classes] of the artifact.
+        reference: float32 [n, classes] of Keras; [n, ...] where they name no class.
+        scores: The same of the artifact.
+        names_class: Whether the largest value names a class.
     """
     difference = np.abs(scores.astype(np.float64) - reference)
-    tolerance = TOLERANCE * max(1.0, float(np.abs(reference).max()))
+    magnitudes = np.abs(reference)
+    tolerance = TOLERANCE * max(1.0, float(magnitudes.max()))
+    top1, disagreements = _compare_classes(reference, scores, tolerance) if names_class else (None, ())
+    return Agreement(
+        source=pictures.source,
+        real=pictures.real,
+        pictures=len(reference),
+        top1=top1,
+        within_tolerance=float(np.mean(difference.reshape(len(difference), -1).max(axis=1) <= tolerance)),
+        tolerance=tolerance,
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        mean_magnitude=float(magnitudes.mean(dtype=np.float64)),
+        disagreements=disagreements,
+    )
+
+
+def _compare_classes(
+    reference: np.ndarray, scores: np.ndarray, tolerance: float
+) -> tuple[float, tuple[Disagreement, ...]]:
+    """The share of pictures with the same class in both, and the others."""
     keras_classes, classes = reference.argmax(axis=1), scores.argmax(axis=1)
     disagreements = tuple(
         _disagreement(int(index), reference[index], scores[index], tolerance)
         for index in np.flatnonzero(keras_classes != classes)
     )
-    return Agreement(
-        source=pictures.source,
-        real=pictures.real,
-        pictures=len(reference),
-        top1=float(np.mean(keras_classes == classes)),
-        within_tolerance=float(np.mean(difference.max(axis=1) <= tolerance)),
-        tolerance=tolerance,
-        largest_difference=float(difference.max()),
-        mean_difference=float(difference.mean()),
-        disagreements=disagreements,
-    )
+    return float(np.mean(keras_classes == classes)), disagreements
 
 
 def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, tolerance: float) -> Disagreement:
@@ -181,13 +228,24 @@ def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, toler
 
 
 def agreement_failures(agreement: Agreement, trained: bool, reference: str = "Keras") -> list[str]:
-    """Check that a trained network, `reference`, and its artifact name the same class of enough real pictures."""
-    if not (trained and agreement.real) or agreement.top1 >= TOP1_AGREEMENT:
+    """Check that a trained network, `reference`, and its artifact agree on enough real pictures."""
+    if not (trained and agreement.real):
+        return []
+    where = f"{agreement.output}: " if agreement.output else ""
+    on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
+    if agreement.top1 is None:
+        if agreement.mean_difference <= MEAN_DIFFERENCE * agreement.mean_magnitude:
+            return []
+        return [
+            f"{where}the mean difference from {reference} is {agreement.mean_difference:.2e} {on_pictures}; at most "
+            f"{MEAN_DIFFERENCE:.0%} of the mean magnitude, {agreement.mean_magnitude:.2e}, is allowed"
+        ]
+    if agreement.top1 >= TOP1_AGREEMENT:
         return []
     near = sum(each.near_tie is True for each in agreement.disagreements)
     return [
-        f"top-1 agreement with {reference} is {agreement.top1:.2%} on {agreement.pictures} pictures "
-        f"({agreement.source}); at least {TOP1_AGREEMENT:.1%} is needed ({near} of "
+        f"{where}top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; at least "
+        f"{TOP1_AGREEMENT:.1%} is needed ({near} of "
         f"{len(agreement.disagreements)} disagreements are near-ties)"
     ]
 
@@ -219,11 +277,11 @@ def accuracy_failures(accuracy: Accuracy | None, max_drop: float) -> list[str]:
 
 def trace_disagreements(
     agreement: Agreement,
-    images: np.ndarray,
+    inputs: Inputs,
     model: Model,
     flatbuffer: bytes,
     matches: list[MatchedConvolution],
-    feed: Feed = lambda images: images,
+    feed: Feed = lambda inputs: inputs,
 ) -> Agreement:
     """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
 
@@ -232,12 +290,12 @@ def trace_disagreements(
     except for rounding; what follows is a consequence.
 
     Args:
-        agreement: Of `flatbuffer` with `model` on `images`.
-        images: float32 [n, H, W, C].
+        agreement: Of `flatbuffer` with `model` on `inputs`.
+        inputs: float32 [n, ...], one an input.
         model: The Keras model.
         flatbuffer: The written file.
         matches: Its binary convolutions.
-        feed: Turns `images` into what the flatbuffer takes.
+        feed: Turns `inputs` into what the flatbuffer takes.
 
     Returns:
         `agreement` with the first `TRACED_PICTURES` disagreements traced.
@@ -247,7 +305,7 @@ def trace_disagreements(
         return agreement
     tapped = fb.with_outputs(fb.parse(flatbuffer), [match.convolution.input_tensor for match in own_sign])
     traced = [
-        _trace(each, images[each.picture : each.picture + 1], model, tapped, own_sign, feed)
+        _trace(each, tuple(values[[each.picture]] for values in inputs), model, tapped, own_sign, feed)
         for each in agreement.disagreements[:TRACED_PICTURES]
     ]
     rest = agreement.disagreements[TRACED_PICTURES:]
@@ -256,16 +314,16 @@ def trace_disagreements(
 
 def _trace(
     disagreement: Disagreement,
-    image: np.ndarray,
+    inputs: Inputs,
     model: Model,
     tapped: bytes,
     matches: list[MatchedConvolution],
     feed: Feed,
 ) -> Disagreement:
     with _recorded_inputs([match.facts.layer for match in matches]) as recorded:
-        model(image, training=False)
+        call(model, inputs)
     calls = {layer: iter(inputs) for layer, inputs in recorded.items()}
-    for match, words in zip(matches, predict_flatbuffer(tapped, feed(image)), strict=True):
+    for match, words in zip(matches, predict_flatbuffer(tapped, feed(inputs)), strict=True):
         activations = next(calls[id(match.facts.layer)])
         activations = activations.reshape(-1, activations.shape[-1])
         changed = _negative(words, activations.shape[-1]) != (activations < 0)

@@ -43,7 +43,9 @@ def test_each_disagreement_has_its_evidence(
     assert "not shown to be a near-tie: signs not traced; their scores are" in flatbuffer  # beyond the first 16
 
     monkeypatch.setattr(
-        exporter.saved_model, "predict", lambda loaded, images, size: np.eye(10, dtype=np.float32)[[0] * len(images)]
+        exporter.saved_model,
+        "predict",
+        lambda loaded, inputs, size: {"probabilities": np.eye(10, dtype=np.float32)[[0] * len(inputs["images"])]},
     )
     saved_model = export(tmp_path / "net.h5", "--savedmodel", "--pictures", 4)
     assert "signs not traced" in saved_model and "Signs are traced in flatbuffers only" in saved_model

@@ -18,6 +18,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model
 from bopkit.export.layers import inspect_layers
 from bopkit.export.packing import pack
+from bopkit.export.ports import Ports
 from bopkit.export.publish import publish
 from bopkit.export.tflite import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
@@ -72,7 +73,7 @@ def test_saved_model_packs_every_binary_kernel_and_agrees(exported: tuple[Path, 
     (_, version) = report.artifacts
     assert [layer.name for layer in version.layers if layer.packed] == ["real_input", *BINARY_LAYERS]
     np.testing.assert_array_equal(
-        saved_model.predict(load(folder / "net" / "1"), PICTURES, batch_size=3),
+        saved_model.predict(load(folder / "net" / "1"), {"images": PICTURES}, batch_size=3)["probabilities"],
         import_tensorflow().function(network)(PICTURES, training=False),
     )
     for facts in inspect_layers(network):
@@ -153,7 +154,8 @@ def test_encoded_pictures_meet_the_evaluation_preprocessing(exported: tuple[Path
     evaluate = get_preprocessing("resize", (12, 12, 3)).evaluate
     path = exported[0] / "net" / "1"
     loaded = load(path)
-    expected = saved_model.predict(loaded, np.stack([evaluate(each) for each in encoded]), batch_size=3)
+    images = {"images": np.stack([evaluate(each) for each in encoded])}
+    expected = saved_model.predict(loaded, images, batch_size=3)["probabilities"]
     answer = loaded.signatures["predict_bytes"](image_bytes=tf.stack(encoded))
     np.testing.assert_array_equal(answer["probabilities"], expected)
     best = np.argsort(-expected, axis=1, kind="stable")[:, :5]
@@ -193,11 +195,12 @@ def test_two_networks_in_one_process_keep_their_own_kernels(randomise: Callable[
     expected = []
     for seed in (1, 2):
         randomise(network, seed)
-        saved_model.write_saved_model(network, inspect_layers(network), None, "outputs", tmp_path / str(seed))
+        ports = Ports.of(network)
+        saved_model.write_saved_model(network, inspect_layers(network), None, ports, tmp_path / str(seed))
         expected.append(network(pictures).numpy())
     loaded = [load(tmp_path / str(seed)) for seed in (1, 2)]
     for each, scores in zip(loaded, expected, strict=True):
-        np.testing.assert_array_equal(each.predict(pictures), scores)
+        np.testing.assert_array_equal(each.predict(pictures), [scores])
 
 
 def test_one_wrong_bit_in_the_flatbuffer_is_refused(
@@ -303,7 +306,10 @@ def test_unpacked_and_packed_answer_the_same(exported: tuple[Path, Any], model_f
     (unpacked,) = report.artifacts
     assert not any(layer.packed for layer in unpacked.layers)
     assert unpacked.size_bytes > 2 * unpacked.floor_bytes
-    answers = [saved_model.predict(load(path), PICTURES, 3) for path in (exported[0] / "net" / "1", unpacked.path)]
+    answers = [
+        saved_model.predict(load(path), {"images": PICTURES}, 3)["probabilities"]
+        for path in (exported[0] / "net" / "1", unpacked.path)
+    ]
     np.testing.assert_array_equal(*answers)
 
 
@@ -355,16 +361,12 @@ def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
         export_model(model_file, tmp_path, ExportOptions(dataset="unheard_of"))
 
 
-@pytest.mark.parametrize(
-    ("outputs", "message"),
-    [("two", "2 outputs"), ("map", "one row of scores"), ("any", "pictures of one size")],
-)
-def test_networks_of_another_form_are_refused(outputs: str, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "message"), [("any size", "pictures of one size"), ("integers", "type int32")])
+def test_networks_of_another_form_are_refused(form: str, message: str, tmp_path: Path) -> None:
     tf = import_tensorflow()
-    inputs = tf.keras.Input((None, None, 3) if outputs == "any" else (8, 8, 3))
-    x = tf.keras.layers.Conv2D(4, 3)(inputs)
-    row = tf.keras.layers.GlobalAveragePooling2D()(x)
-    model = tf.keras.Model(inputs, {"two": [row, row], "map": x, "any": row}[outputs])
-    model.save(tmp_path / "net.keras")
+    inputs = tf.keras.Input((None, None, 3)) if form == "any size" else tf.keras.Input((8,), dtype="int32")
+    layers = tf.keras.layers
+    outputs = layers.GlobalAveragePooling2D()(inputs) if form == "any size" else layers.Embedding(9, 4)(inputs)
+    tf.keras.Model(inputs, outputs).save(tmp_path / "net.keras")
     with pytest.raises(BopkitError, match=message):
         export_model(tmp_path / "net.keras", options=ExportOptions(savedmodel=False))

@@ -9,16 +9,16 @@ import zipfile
 import pytest
 
 from bopkit.export.metadata import Contract, standard_metadata, with_labels
+from bopkit.export.ports import Port, Ports
 
 CONTRACT = Contract(
     name="net",
     description="A network.",
     version="1.2",
-    input_shape=(24, 32, 3),
+    ports=Ports((Port("images", (24, 32, 3)),), (Port("probabilities", (2,), is_probabilities=True),)),
     value_range=(-1.0, 2.0),
     mean=(127.5, 1.0, 2.0),
     std=(3.0, 4.0, 5.0),
-    output_name="probabilities",
     labels=("äpfel", "birnen"),
 )
 
@@ -93,11 +93,27 @@ def test_the_contract_can_be_read_back() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     from dataclasses import replace
 
-    data = standard_metadata(replace(CONTRACT, mean=None, std=None, labels=(), output_name="logits"))
+    ports = CONTRACT.ports.with_scores("logits", is_probabilities=False)
+    data = standard_metadata(replace(CONTRACT, ports=ports, mean=None, std=None, labels=()))
     (subgraph,) = Table.root(data).tables(3)
     for table, number in ((subgraph.tables(2)[0], 4), (subgraph.tables(3)[0], 5), (subgraph.tables(3)[0], 6)):
         with pytest.raises(AssertionError, match="no field|not set"):
             table.field(number)
+
+
+def test_every_input_and_output_is_listed_in_order() -> None:
+    from dataclasses import replace
+
+    inputs = (Port("speed", (5,)), Port("images", (24, 32, 1)))
+    outputs = (Port("map", (6, 6, 2)), Port("classes", (4,), is_probabilities=True), Port("boxes", (4,)))
+    data = standard_metadata(replace(CONTRACT, ports=Ports(inputs, outputs), mean=None, std=None, labels=()))
+    (subgraph,) = Table.root(data).tables(3)
+    found = [[(each.text(0), each.text(1)) for each in subgraph.tables(number)] for number in (2, 3)]
+    assert found == [
+        [("speed", "Values, 5."), ("images", "Picture, 24 x 32 pixels.")],
+        [("map", "Values, 6 x 6 x 2."), ("classes", "One score a class."), ("boxes", "Values, 4.")],
+    ]
+    assert [each.table(3).byte(0) for each in subgraph.tables(2)] == [1, 2]  # a feature, a picture
 
 
 def test_labels_lie_in_a_zip_archive_behind_the_flatbuffer() -> None:

@@ -13,6 +13,7 @@ from bopkit.export import flatbuffer as fb
 from bopkit.export import quantize
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
+from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.tflite import build_flatbuffer, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
@@ -21,7 +22,7 @@ PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.flo
 
 
 def convert(model: Any, tmp_path: Path) -> bytes:
-    reference = Reference(model, None, inspect_layers(model), [], "outputs", 0)
+    reference = Reference(model, None, inspect_layers(model), [], Ports.of(model), 0)
     return build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
 
 

@@ -13,6 +13,7 @@ from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import random_pictures
+from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
 from bopkit.export.tflite import build_flatbuffer
@@ -23,7 +24,7 @@ from bopkit.keras2 import import_tensorflow
 def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], "probabilities", 0)
+    reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, failures = verify.flatbuffer_bits(parse(flatbuffer), facts)
     assert not failures
@@ -46,7 +47,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     agreement = verify.compare(pictures, expected, scores)
     assert agreement.disagreements == (Disagreement(int(picture), 0, 9, score_margin=1.0),)
 
-    traced = verify.trace_disagreements(agreement, pictures.images, copy, flatbuffer, _of(copy, matches))
+    traced = verify.trace_disagreements(agreement, pictures.inputs, copy, flatbuffer, _of(copy, matches))
     (disagreement,) = traced.disagreements
     scale = np.sqrt(np.mean(np.square(before[picture])))
     assert disagreement.traced
@@ -62,7 +63,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
 
 def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, tmp_path: Path) -> None:
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], "probabilities", 0)
+    reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, _ = verify.flatbuffer_bits(parse(flatbuffer), facts)
     pictures = random_pictures((12, 12, 3), None, 3)
@@ -76,7 +77,7 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
         (False, None),
         (False, None),
     ]
-    traced = verify.trace_disagreements(agreement, pictures.images, network, flatbuffer, matches)
+    traced = verify.trace_disagreements(agreement, pictures.inputs, network, flatbuffer, matches)
     assert [(each.traced, each.near_tie) for each in traced.disagreements] == [
         (True, True),
         (True, False),
