@@ -26,9 +26,9 @@ def bopkit(*arguments, program=PROGRAM, **options):
     return subprocess.run(command, check=False, capture_output=True, text=True, **options)
 
 
-def start_bopkit(*arguments, **options):
+def start_bopkit(*arguments, program=PROGRAM, **options):
     """The started process of `bopkit ARGUMENTS...`; `options` go to `subprocess.Popen`."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
 
 

@@ -120,9 +120,10 @@ class Loop:
             jit=plan.jit,
             finish=plan.preprocessing.finish,
         )
-        # Listed at the first check: an optimizer's averages are there from the first step on.
+        # Listed at the first check: an optimizer's averages are there from the first step on. Batch norm's statistics
+        # are left out: reading them is an exchange between workers.
         self._weights_are_finite = import_tensorflow().function(
-            lambda: _all_finite([*network.weights, *optimizer.variables()])
+            lambda: _all_finite([*network.trainable_weights, *optimizer.variables()])
         )
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
@@ -304,7 +305,7 @@ class Loop:
         return save, stop
 
     def _check_weights(self, epoch: int, step: int) -> None:
-        """Never keep weights that are no numbers: the sign of one hides it from all later layers, and from the loss.
+        """Never keep weights or averages that are no numbers: a sign hides them from later layers, and from the loss.
 
         Raises:
             BopkitError: A weight is not finite.

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from command_line import ForkedBopkit, failed, start_bopkit, succeeded
+from command_line import PROGRAM, ForkedBopkit, failed, start_bopkit, succeeded
 
 from bopkit.training.checkpoints import list_places
 
@@ -83,9 +83,10 @@ class Workers:
     Args:
         run: The run directory; what the workers print goes into files beside it.
         options: What to type behind the command, for each worker.
+        before: Python code that each worker runs first.
     """
 
-    def __init__(self, run, options=((), ())):
+    def __init__(self, run, options=((), ()), before=""):
         self._run = run
         self._processes = []
         with contextlib.ExitStack() as stack:
@@ -99,7 +100,10 @@ class Workers:
             command = [*TRAIN, "--device", "cpu", "--output-dir", run, *options[index]]
             with contextlib.ExitStack() as stack:
                 stdout, stderr = (stack.enter_context(open(path, "w")) for path in self._printed(index))
-                self._processes.append(start_bopkit(*command, env=environment, stdout=stdout, stderr=stderr))
+                process = start_bopkit(
+                    *command, program=before + PROGRAM, env=environment, stdout=stdout, stderr=stderr
+                )
+                self._processes.append(process)
 
     def __enter__(self):
         return self
@@ -112,23 +116,57 @@ class Workers:
     def _printed(self, index):
         return [self._run.parent / f"{name}{index}" for name in ("stdout", "stderr")]
 
+    def printed(self, index):
+        """What a worker has printed on stderr so far."""
+        return self._printed(index)[1].read_text()
+
+    def send_signal(self, index, number):
+        """Send one worker a signal."""
+        self._processes[index].send_signal(number)
+
     def signal_after(self, epoch, index, number):
         """Send one worker a signal in the middle of the epoch after `epoch`."""
         sign = f'"step": {epoch * STEPS + 1},'
         metrics_file = self._run / "metrics.jsonl"
         while not (metrics_file.exists() and sign in metrics_file.read_text()):
-            assert all(process.poll() is None for process in self._processes), self._printed(0)[1].read_text()
+            assert all(process.poll() is None for process in self._processes), self.printed(0)
             time.sleep(0.02)
-        self._processes[index].send_signal(number)
-
-    def kill(self, index):
-        """Kill one worker."""
-        self._processes[index].kill()
+        self.send_signal(index, number)
 
     def finished(self, index, timeout_s=300):
         """The finished process of a worker, as `subprocess.run` returns it."""
         code = self._processes[index].wait(timeout_s)
         return subprocess.CompletedProcess([], code, *(path.read_text() for path in self._printed(index)))
+
+
+SLOW_VALIDATION = """
+import json, os, sys, time
+from bopkit.training import loop, step
+loop.EVALUATION_BATCH_SIZE, loop.VALIDATION_ROUND_BATCHES = 8, 1
+evaluate = step.TrainStep.evaluate
+def slowly(self, batches, stop):
+    print("validating", file=sys.stderr, flush=True)
+    time.sleep(0.05 + 0.1 * json.loads(os.environ["TF_CONFIG"])["task"]["index"])
+    return evaluate(self, batches, stop)
+step.TrainStep.evaluate = slowly
+"""
+"""A validation of many rounds, in which worker 1 is slower than worker 0."""
+
+
+def test_workers_of_different_speed_validate_and_stop_in_a_validation(tmp_path):
+    run = tmp_path / "run"
+    with Workers(run, before=SLOW_VALIDATION) as workers:
+        while "validating" not in workers.printed(1):
+            time.sleep(0.02)
+        workers.send_signal(1, signal.SIGTERM)
+        results = [workers.finished(index) for index in range(2)]
+    assert [result.returncode for result in results] == [143, 143], results
+    assert last_checkpoint(run) == STEPS
+    with Workers(run, before=SLOW_VALIDATION) as workers:
+        results = [workers.finished(index) for index in range(2)]
+    for result in results:
+        assert succeeded(result) == f"{run / 'model.h5'}\n"
+    assert [row["epoch"] for row in rows_of(run, "epoch")] == list(range(1, EPOCHS + 1))
 
 
 def last_checkpoint(run):
@@ -179,7 +217,7 @@ def test_two_workers_train_as_one_device_and_survive_the_death_of_either(referen
         assert succeeded(result) == f"{run / 'model.h5'}\n"
     assert "resuming after epoch 6" in results[0].stderr
     with Workers(run) as workers:
-        workers.kill(1)
+        workers.send_signal(1, signal.SIGKILL)
         result = workers.finished(0)  # waits for nobody
     assert succeeded(result) == f"{run / 'model.h5'}\n"
     assert "is finished" in result.stderr
