@@ -174,12 +174,16 @@ def signature_tensors(model: Any) -> tuple[dict[str, int], dict[str, int]]:
 def order_ports(model: Any, inputs: list[str], outputs: list[str]) -> None:
     """Put the inputs and outputs of the graph into the order of their names in the signature.
 
-    The converter has an order of its own, and interpreters and metadata know them by their places.
+    The converter has an order of its own, and interpreters and metadata know them by their places. It numbers the
+    tensors of several outputs in that order: they get their names, for those who look at tensors alone.
     """
     (graph,) = model.subgraphs
     input_tensors, output_tensors = signature_tensors(model)
     graph.inputs = [input_tensors[name] for name in inputs]
     graph.outputs = [output_tensors[name] for name in outputs]
+    if len(outputs) > 1:
+        for name in outputs:
+            graph.tensors[output_tensors[name]].name = name.encode()
 
 
 def take_pixels(model: Any) -> None:
