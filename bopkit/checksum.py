@@ -104,7 +104,7 @@ def _check_directory(version_directory: Path) -> bool:
     except UnicodeDecodeError:
         lines = [None]
     listed = {line[2]: line[1] for line in lines if line is not None}
-    wrong = [name for name, checksum in listed.items() if _file_checksum(version_directory / name) != checksum]
+    wrong = [name for name, checksum in listed.items() if _checksum_inside(version_directory, name) != checksum]
     served = [
         path.relative_to(version_directory).as_posix() for each in _SERVED for path in version_directory.glob(each)
     ]
@@ -116,10 +116,20 @@ def _check_directory(version_directory: Path) -> bool:
     return True
 
 
+def _checksum_inside(folder: Path, name: str) -> str:
+    """SHA-256 of a file in `folder`; empty for a name that leads elsewhere, or to what is no file."""
+    path = Path(folder, name)
+    try:
+        leads_elsewhere = Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file()
+    except ValueError:  # a damaged name with a null in it
+        return ""
+    return "" if leads_elsewhere else _file_checksum(path)
+
+
 def _file_checksum(path: Path) -> str:
     """SHA-256 of a file; empty where there is none that can be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):  # ValueError: a damaged name with a null in it
+    except OSError:
         return ""

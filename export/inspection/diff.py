@@ -71,10 +71,12 @@ class Difference:
     notes: tuple[str, ...]
 
     @property
-    def same(self) -> bool:
-        """Whether nothing that was compared differs, the card apart."""
+    def same(self) -> bool | None:
+        """Whether nothing differs, the card apart; None where only a part could be compared, and that is the same."""
         flipped = any(match.different or match.second is None for match in self.kernels)
-        return not (self.layers or self.only_first or self.only_second or self.floats or flipped)
+        if self.layers or self.only_first or self.only_second or self.floats or flipped:
+            return False
+        return None if self.notes else True
 
     def to_dict(self) -> dict[str, Any]:
         """The difference as dictionaries, lists, strings and numbers."""

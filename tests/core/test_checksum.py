@@ -79,3 +79,13 @@ def test_random_damage_of_a_manifest_is_an_error(version: Path) -> None:
         if not np.array_equal(damaged, intact):
             with pytest.raises(BopkitError):
                 checksum.check(version)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../outside", "endless"])
+def test_a_manifest_leads_to_no_file_outside(version: Path, name: str) -> None:
+    (version.parent / "outside").write_text("outside")
+    (version / "endless").symlink_to("/dev/zero")
+    manifest = version / checksum.MANIFEST
+    manifest.write_text(f"{checksum.source_checksum(version.parent / 'outside')}  {name}\n" + manifest.read_text())
+    with pytest.raises(BopkitError, match="not what bopkit wrote"):
+        checksum.check(version)

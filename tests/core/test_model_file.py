@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from edited_models import with_config
 
-from bopkit import model_config, model_file
+from bopkit import checksum, hdf5_probe, model_config, model_file
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -514,3 +514,24 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"{path} cannot be written" in done.stdout
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_right_checksum_does_not_make_a_stranger_s_file_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "forged.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+        file.attrs[checksum.ENTRY] = np.bytes_(checksum.BLANK)
+    path.write_bytes(checksum.sealed(path.read_bytes()))
+    probed = []
+    monkeypatch.setattr(hdf5_probe, "probe", lambda *paths: probed.append(paths))
+    read_config(path)
+    assert checksum.check(path) and probed
+
+
+def test_tensors_that_are_no_numbers_are_refused(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].create_dataset("text", data=["a", "b"], dtype=h5py.string_dtype())
+    with pytest.raises(BopkitError, match="tensor 'model_weights/text' holds no numbers"):
+        load_model(path)
