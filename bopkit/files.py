@@ -37,11 +37,12 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sync(folder: Path) -> None:
-    """Make sure that the files of a folder are on the disk: a crash of the machine must not leave them empty."""
-    for path in folder.iterdir():
-        with open(path, "r+b") as written:  # Windows syncs only what is open for writing
-            os.fsync(written.fileno())
+def sync(path: Path) -> None:
+    """Make sure that a file, or all below a folder, are on the disk: a crash must not leave them empty."""
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        if each.is_file():
+            with open(each, "r+b") as written:  # Windows syncs only what is open for writing
+                os.fsync(written.fileno())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

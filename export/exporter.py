@@ -25,7 +25,7 @@ from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerR
 from bopkit.export.rewrites import is_packed
 from bopkit.export.serving_start import measure_start
 from bopkit.export.sources import artifact_name, default_output, offered_formats, resolve_source, vouched_code
-from bopkit.export.spec import SAVED_MODEL, TFLITE, UNCHANGED_PICTURES, Target
+from bopkit.export.spec import SAVED_MODEL, TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES, Target
 from bopkit.export.tflite import (
     Flatbuffer,
     Inputs,
@@ -111,7 +111,7 @@ def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, opti
             f"WARNING: what {options.float_weights} costs in accuracy was not measured, for want of labelled pictures: "
             f"{wanted}."
         ]
-    if reference.card is not None and not reference.trained:
+    if reference.trained is False:
         return ["The network is untrained: --max-drop was not applied."]
     return []
 
@@ -147,12 +147,13 @@ def _make_flatbuffer(
     is_exact = options.float_weights == "float32"
     if is_exact:  # fewer bits change signs everywhere: no near-ties to trace, and accuracy is the measure
         feed = partial(inputs_for, reference)
+        most = TRACED_PICTURES if reference.card is not None else options.pictures  # there, near-ties decide
         agreements = [
-            verify.trace_disagreements(each, inputs, reference.model, written, matches, feed)
+            verify.trace_disagreements(each, inputs, reference.model, written, matches, feed, most)
             for each, inputs in zip(agreements, shown, strict=True)
         ]
         failures += _agreement_failures(reference, agreements)
-    elif reference.card is None or reference.trained:
+    elif reference.trained is not False:
         failures += verify.accuracy_failures(accuracy, options.max_drop)
     layers = _flatbuffer_layers(reference, matches, built.kernels)
     report = _artifact_report(TFLITE, path, reference, layers, agreements, conversion_s)
@@ -178,15 +179,29 @@ def _flatbuffer_layers(
     for facts in reference.facts:
         reason = facts.float_reason or "LCE does not pack it for this target"
         report = _layer_report(facts, packed.get(facts.name), reason)
-        # The converter names no layers; two kernels with the same number of weights take the same bytes.
-        weights = math.prod(facts.kernel_shape)
-        stored = next((each for each in waiting if math.prod(each.shape) == weights), None)
-        if stored is not None and not report.packed:
+        stored = None if report.packed else _stored_kernel_of(facts, waiting)
+        if stored is not None:
             waiting.remove(stored)
             bits = report.kernel_bits if stored.exact else stored.bits
             report = dataclasses.replace(report, kernel_bits=bits, size_bytes=report.size_bytes - stored.saved_bytes)
         layers.append(report)
     return layers
+
+
+def _stored_kernel_of(facts: LayerFacts, kernels: list[StoredKernel]) -> StoredKernel | None:
+    """The kernel that is most likely the layer's, as the converter names no layers and turns kernels round."""
+    candidates = [each for each in kernels if math.prod(each.shape) == math.prod(facts.kernel_shape)]
+
+    def unlikeness(kernel: StoredKernel) -> tuple[bool, bool]:
+        same_sizes = _sizes(kernel.shape) == _sizes(facts.kernel_shape)
+        return not same_sizes, kernel.exact != (facts.kernel_bits == 1)
+
+    return min(candidates, key=unlikeness, default=None)
+
+
+def _sizes(shape: tuple[int, ...]) -> list[int]:
+    """The sizes of a kernel in an order that no layout changes; a dense kernel may have become a convolution's."""
+    return sorted(size for size in shape if size > 1)
 
 
 def _make_saved_model(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import unicodedata
 import zipfile
 from typing import Any
 
+from bopkit.errors import BopkitError
 from bopkit.export.ports import Port, Ports
 
 METADATA_NAME = "TFLITE_METADATA"
@@ -91,6 +93,21 @@ def standard_metadata(contract: Contract) -> bytes:
     return bytes(builder.Output())
 
 
+def labels_file(labels: tuple[str, ...]) -> bytes:
+    """One class name a line, in UTF-8.
+
+    Raises:
+        BopkitError: A name would not stay on its line, so that later ones would belong to other classes.
+    """
+    for label in labels:
+        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in label):
+            raise BopkitError(
+                f"The class name {label!r} holds a control character, such as a line break; labels are one a line.",
+                "Give the class another name in the dataset, or leave class_names out of the model's card.",
+            )
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
 def with_labels(flatbuffer: bytes, labels: tuple[str, ...]) -> bytes:
     """A `.tflite` file with its labels in a zip archive behind it; runtimes read the flatbuffer in front only."""
     if not labels:
@@ -98,7 +115,7 @@ def with_labels(flatbuffer: bytes, labels: tuple[str, ...]) -> bytes:
     file = io.BytesIO(flatbuffer)
     with zipfile.ZipFile(file, "a") as archive:
         # A fixed date: the same export is the same file, bit for bit.
-        archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(labels) + "\n")
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_file(labels))
     return file.getvalue()
 
 

@@ -189,8 +189,12 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
+    source = f"{dataset.name} {split} split"
+    if card is not None and card.class_names and card.class_names != dataset.class_names:
+        note = f"The classes of dataset {dataset.name} are not those of the network: accuracy cannot be measured on it."
+        return Pictures(source, True, (images,), note)
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(f"{dataset.name} {split} split", True, (images,), "" if dataset.test_split else note, labels)
+    return Pictures(source, True, (images,), "" if dataset.test_split else note, labels)
 
 
 def _read(

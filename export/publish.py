@@ -10,6 +10,7 @@ from bopkit.errors import UsageError
 from bopkit.export.report import ArtifactReport
 from bopkit.export.serving_files import write_server_files
 from bopkit.export.spec import SAVED_MODEL, TFLITE
+from bopkit.files import sync
 
 
 def existing_ancestor(path: Path) -> Path:
@@ -35,6 +36,8 @@ def publish(artifacts: list[ArtifactReport], output: Path, version: int | None) 
     Raises:
         UsageError: There is a version of that number by now.
     """
+    for artifact in artifacts:
+        sync(Path(artifact.path))
     output.mkdir(parents=True, exist_ok=True)
     placed: dict[str, Path] = {}
     try:
@@ -45,9 +48,9 @@ def publish(artifacts: list[ArtifactReport], output: Path, version: int | None) 
                 placed[artifact.format] = _place_version(scratch, output / scratch.name, version)
             else:
                 placed[artifact.format] = scratch.replace(output / scratch.name)
-    except OSError:
+    except BaseException:  # Ctrl-C too must not leave one artifact without the other
         for path in placed.values():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         raise
     return [dataclasses.replace(artifact, path=str(placed[artifact.format])) for artifact in artifacts]
 

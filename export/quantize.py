@@ -26,6 +26,9 @@ INTEGER_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
 LARGEST = 127
 """Stored weights lie in -127 to 127: LiteRT's kernels need that symmetry."""
 
+LARGEST_BIAS = 2**30
+"""Stored biases lie within it: half of an int32 is left for the products that are added."""
+
 OPERATOR_BYTES = 300
 """About what one more operator and tensor cost in the file: smaller savings are none."""
 
@@ -79,12 +82,15 @@ def store_kernels(model: Any, float_weights: str) -> list[StoredKernel]:
     return stored
 
 
-def quantize_kernel(kernel: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def quantize_kernel(
+    kernel: np.ndarray, axis: int, least_scales: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Round a kernel to int8, symmetrically for each output channel; +-scale is kept exactly.
 
     Args:
         kernel: float32 of any shape.
         axis: The dimension of the output channels.
+        least_scales: float [channels], 0 or more: a smaller scale is raised to this one, and the channel coarser.
 
     Returns:
         int8 of the same shape, -127 to 127, and float32 [channels]: `values * scales` is near the kernel.
@@ -93,7 +99,8 @@ def quantize_kernel(kernel: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarr
     largest = np.abs(kernel).max(axis=others)
     smallest = np.abs(kernel).min(axis=others)
     steps = np.where(largest == smallest, 1, LARGEST)
-    scales = np.where(largest > 0, largest / steps, 1).astype(np.float32)
+    scales = np.maximum(largest / steps, least_scales).astype(np.float32)
+    scales = np.where(scales > 0, scales, np.float32(1))
     values = np.rint(kernel / _along(scales, axis, kernel.ndim))
     return np.clip(values, -LARGEST, LARGEST).astype(np.int8), scales
 
@@ -150,17 +157,18 @@ def _to_integers(model: Any, operator: Any, ranges: Ranges) -> tuple[Any, Any, S
     inputs = [int(each) for each in operator.inputs]
     kernel = fb.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
-    values, scales = quantize_kernel(kernel, axis)
     integers, input_scale = _integer_copy(model, source, ranges[source])
+    bias = fb.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
+    # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
+    least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * input_scale)
+    values, scales = quantize_kernel(kernel, axis, least_scales)
     results, _ = _integer_copy(model, result, ranges[result])
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
     inputs[0] = integers
     inputs[KERNEL_INPUT] = fb.add_tensor(model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values)
-    if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0:
-        bias = fb.constant(model, inputs[BIAS_INPUT])
-        assert bias is not None
+    if bias is not None:
         bias_scales = (scales * input_scale).astype(np.float32)
-        bias_values = np.rint(bias / bias_scales.astype(np.float64)).clip(-(2**31), 2**31 - 1).astype(np.int32)
+        bias_values = np.rint(bias / bias_scales.astype(np.float64)).astype(np.int32)
         inputs[BIAS_INPUT] = fb.add_tensor(
             model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
         )

@@ -58,9 +58,9 @@ class Reference:
     pixel_preprocessing: Preprocessing | None = None
 
     @property
-    def trained(self) -> bool:
-        """Whether the card says that the network is trained."""
-        return self.card is not None and self.card.trained
+    def trained(self) -> bool | None:
+        """Whether the card says that the network is trained; None without a card."""
+        return None if self.card is None else self.card.trained
 
 
 def compute_reference(
@@ -115,6 +115,8 @@ def _shown(ports: Ports, card: ModelCard | None, options: ExportOptions) -> list
     if ports.takes_picture:
         (shape,) = shapes
         real = real_pictures(shape, card, options.dataset, options.data_dir, options.pictures)  # type: ignore[arg-type]
+        if options.dataset is not None and real.labels is None:
+            raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
     else:
         real = real_inputs(ports.inputs, card, options.pictures)
     noise = random_inputs(shapes, card, RANDOM_PICTURES)
@@ -146,13 +148,13 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if reference.card is None:
         notes.append(
             "The model has no card: photographs and noise were scaled to -1 to 1, predict_bytes is left out, "
-            "and agreement is reported without a limit."
+            "and near-ties have no limit, as it may be untrained."
         )
     elif not reference.card.preprocessing:
         notes.append("The model's card names no preprocessing: predict_bytes is left out.")
     elif not (reference.ports.takes_picture and reference.ports.answers_scores):
         notes.append("The network does not map one picture to one row of scores: serving_default is all that it gets.")
-    if reference.card is not None and not reference.trained:
+    if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so agreement has no limit.")
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")

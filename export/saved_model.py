@@ -13,6 +13,7 @@ import numpy as np
 from bopkit import artifact
 from bopkit.card import ModelCard
 from bopkit.export.layers import LayerFacts
+from bopkit.export.metadata import labels_file
 from bopkit.export.packing import pack
 from bopkit.export.pictures import batches
 from bopkit.export.ports import Ports, call
@@ -119,4 +120,4 @@ def _write_card(path: Path, card: ModelCard | None) -> None:
         return
     (path / artifact.SAVED_MODEL_CARD).write_text(card.to_json())
     if card.class_names:
-        (path / LABELS).write_text("\n".join(card.class_names) + "\n")
+        (path / LABELS).write_bytes(labels_file(card.class_names))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+
+from bopkit.files import scratch_directory, sync
 
 MODELS_CONFIG = "models.config"
 BATCHING_PARAMETERS = "batching_parameters.txt"
@@ -20,16 +23,18 @@ def write_server_files(folder: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> None:
-    try:
-        file = open(path, "x", encoding="utf-8")  # only creates: the user may have changed the one that is there
-    except FileExistsError:
-        return
-    try:
-        with file:
-            file.write(text)
-    except OSError:
-        path.unlink()
-        raise
+    """Write a file whole, unless there is one of that name: the user may have changed it."""
+    with scratch_directory(path.parent) as folder:
+        scratch = folder / path.name
+        scratch.write_bytes(text.encode())
+        sync(scratch)
+        try:
+            os.link(scratch, path)  # unlike a rename, it never replaces
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            if not os.path.lexists(path):
+                scratch.replace(path)
 
 
 def _models_config(name: str) -> str:

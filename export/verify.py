@@ -227,9 +227,16 @@ def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, toler
     return Disagreement(picture, keras_class, artifact_class, margin, near_tie=near_tie)
 
 
-def agreement_failures(agreement: Agreement, trained: bool, reference: str = "Keras") -> list[str]:
-    """Check that a trained network, `reference`, and its artifact agree on enough real pictures."""
-    if not (trained and agreement.real):
+def agreement_failures(agreement: Agreement, trained: bool | None, reference: str = "Keras") -> list[str]:
+    """Check that a network, `reference`, and its artifact agree on enough real pictures.
+
+    Args:
+        agreement: Of both.
+        trained: None where that is not known: near-ties then do not count, as they are frequent before training.
+            An untrained network has no limit.
+        reference: What to call the network.
+    """
+    if trained is False or not agreement.real:
         return []
     where = f"{agreement.output}: " if agreement.output else ""
     on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
@@ -240,9 +247,10 @@ def agreement_failures(agreement: Agreement, trained: bool, reference: str = "Ke
             f"{where}the mean difference from {reference} is {agreement.mean_difference:.2e} {on_pictures}; at most "
             f"{MEAN_DIFFERENCE:.0%} of the mean magnitude, {agreement.mean_magnitude:.2e}, is allowed"
         ]
-    if agreement.top1 >= TOP1_AGREEMENT:
-        return []
     near = sum(each.near_tie is True for each in agreement.disagreements)
+    excused = near if trained is None else 0
+    if (round(agreement.top1 * agreement.pictures) + excused) / agreement.pictures >= TOP1_AGREEMENT:
+        return []
     return [
         f"{where}top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; at least "
         f"{TOP1_AGREEMENT:.1%} is needed ({near} of "
@@ -282,6 +290,7 @@ def trace_disagreements(
     flatbuffer: bytes,
     matches: list[MatchedConvolution],
     feed: Feed = lambda inputs: inputs,
+    most: int = TRACED_PICTURES,
 ) -> Agreement:
     """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
 
@@ -296,9 +305,10 @@ def trace_disagreements(
         flatbuffer: The written file.
         matches: Its binary convolutions.
         feed: Turns `inputs` into what the flatbuffer takes.
+        most: Number of disagreements to trace.
 
     Returns:
-        `agreement` with the first `TRACED_PICTURES` disagreements traced.
+        `agreement` with the first `most` disagreements traced.
     """
     own_sign = [match for match in matches if match.facts.layer.input_quantizer is not None]
     if not agreement.disagreements or not own_sign:
@@ -306,9 +316,9 @@ def trace_disagreements(
     tapped = fb.with_outputs(fb.parse(flatbuffer), [match.convolution.input_tensor for match in own_sign])
     traced = [
         _trace(each, tuple(values[[each.picture]] for values in inputs), model, tapped, own_sign, feed)
-        for each in agreement.disagreements[:TRACED_PICTURES]
+        for each in agreement.disagreements[:most]
     ]
-    rest = agreement.disagreements[TRACED_PICTURES:]
+    rest = agreement.disagreements[most:]
     return dataclasses.replace(agreement, disagreements=(*traced, *rest))
 
 

@@ -5,6 +5,7 @@ Needs TensorFlow; imports it inside the functions.
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,8 +59,26 @@ def rebuild(network: Model, rewire: Rewire) -> Model:
 
 
 def flatten(network: Model) -> Model:
-    """The same graph without networks inside it."""
+    """The same graph without networks inside it; a layer whose name is taken is called by its path from then on."""
+    _make_names_unique(network)
     return rebuild(network, lambda node, new_tensor: None)
+
+
+def _make_names_unique(network: Model) -> None:
+    """Networks inside a network have names of their own; in a flat graph, Keras allows each name once."""
+    keras = import_tensorflow().keras
+    taken = dict.fromkeys(network.input_names)  # the layer of each name; inputs stay what they are
+
+    def visit(part: Model, path: str) -> None:
+        for layer in part.layers:
+            if isinstance(layer, keras.Model):
+                visit(layer, f"{path}{layer.name}/")
+            elif not isinstance(layer, keras.layers.InputLayer):
+                if taken.setdefault(layer.name, layer) is not layer:
+                    layer._name = f"{path}{layer.name}"
+                    taken[layer.name] = layer
+
+    visit(network, "")
 
 
 def nodes(network: Model) -> Iterator[Node]:
@@ -92,6 +111,13 @@ def producer(tensor: KerasTensor) -> Node:
     """The call that makes a tensor."""
     history = tensor._keras_history
     return history.layer.inbound_nodes[history.node_index]
+
+
+def asks_for_training(node: Node) -> bool:
+    """Whether a call wants what its layer does in training, by position or by name."""
+    arguments = inspect.signature(node.layer.call).bind_partial(*node.call_args, **node.call_kwargs).arguments
+    training = arguments.get("training")
+    return training is not None and training is not False
 
 
 def takes_sign(node: Node | None) -> bool:

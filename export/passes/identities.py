@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.export.passes.graph import KerasTensor, Layer, Model, NewTensor, Node, rebuild
+from bopkit.export.passes.graph import KerasTensor, Layer, Model, NewTensor, Node, asks_for_training, rebuild
 from bopkit.keras2 import import_tensorflow
 
 
@@ -13,7 +13,7 @@ def remove_identities(network: Model) -> tuple[Model, list[str]]:
     removed: list[str] = []
 
     def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
-        if not is_identity(node.layer) or node.call_kwargs.get("training"):  # dropout that is asked for drops
+        if not is_identity(node.layer) or asks_for_training(node):  # dropout that is asked for drops
             return None
         removed.append(node.layer.name)
         return new_tensor(node.keras_inputs[0])

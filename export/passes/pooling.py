@@ -11,6 +11,7 @@ from bopkit.export.passes.graph import (
     Model,
     NewTensor,
     Node,
+    asks_for_training,
     producer,
     rebuild,
     takes_sign,
@@ -44,7 +45,7 @@ def normalise_before_pooling(network: Model) -> tuple[Model, list[str]]:
 def _pool_before(node: Node, consumers: Consumers) -> Node | None:
     """The max pool that a batch norm can change places with; None where it cannot, or where nothing is won."""
     keras = import_tensorflow().keras.layers
-    if not isinstance(node.layer, keras.BatchNormalization) or node.call_kwargs.get("training"):
+    if not isinstance(node.layer, keras.BatchNormalization) or asks_for_training(node):
         return None
     pool = producer(node.keras_inputs[0])
     is_pool = isinstance(pool.layer, keras.MaxPooling2D) and pool.layer.data_format == "channels_last"

@@ -11,6 +11,7 @@ from bopkit.export.passes.graph import (
     Model,
     NewTensor,
     Node,
+    asks_for_training,
     producer,
     rebuild,
     takes_sign,
@@ -46,7 +47,7 @@ def _threshold(node: Node, consumers: Consumers) -> np.ndarray | None:
     """The threshold of each channel, float32 [channels]; None where the batch norm stays."""
     keras = import_tensorflow().keras.layers
     norm = node.layer
-    if not isinstance(norm, keras.BatchNormalization) or node.call_kwargs.get("training"):
+    if not isinstance(norm, keras.BatchNormalization) or asks_for_training(node):
         return None
     if isinstance(producer(node.keras_inputs[0]).layer, (keras.Conv2D, keras.Dense)):
         return None

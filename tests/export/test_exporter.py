@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ import pytest
 
 from bopkit import artifact
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model
+from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model, serving_files
 from bopkit.export.layers import inspect_layers
 from bopkit.export.packing import pack
 from bopkit.export.ports import Ports
 from bopkit.export.publish import publish
+from bopkit.export.quantize import StoredKernel
 from bopkit.export.tflite import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
@@ -269,6 +272,86 @@ def test_a_trained_network_that_disagrees_is_refused(
     (real, noise) = report.artifacts[0].agreements
     assert real.top1 == noise.top1 == 0.0
     assert [(each.traced, each.first_layer, each.near_tie) for each in real.disagreements] == 8 * [(True, "", False)]
+
+
+def test_a_network_without_a_card_that_disagrees_is_refused(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rolled(*arguments: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+
+    predict = exporter.predict_flatbuffer
+    monkeypatch.setattr(exporter, "predict_flatbuffer", rolled)
+    network.save(tmp_path / "foreign.keras")
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+        export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
+
+
+def test_a_flatbuffer_of_another_structure_is_refused(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter.verify, "flatbuffer_structure", lambda *arguments: ["it has another structure"])
+    with pytest.raises(BopkitError, match="refused: it has another structure"):
+        export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_of_other_classes_is_refused(model_file: Path, make_card: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="classes of dataset digits are not those of the network"):
+        export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=2, dataset="digits"))
+
+
+def test_an_interruption_between_two_placements_takes_the_first_back(
+    exported: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    folder, report = exported
+    shutil.copytree(folder, tmp_path / "scratch")
+    (tmp_path / "scratch" / "net" / "1").rename(tmp_path / "scratch" / "version")
+    (tmp_path / "scratch" / "net").rename(tmp_path / "scratch" / "settings")
+    (tmp_path / "scratch" / "version").rename(tmp_path / "scratch" / "net")
+    paths = {"tflite": "net.tflite", "savedmodel": "net"}
+    artifacts = [
+        dataclasses.replace(each, path=str(tmp_path / "scratch" / paths[each.format])) for each in report.artifacts
+    ]
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish(artifacts, tmp_path / "out", None)
+    assert sorted(each.name for each in (tmp_path / "out").rglob("*")) == [
+        "batching_parameters.txt",
+        "models.config",
+        "net",
+    ]
+
+
+def test_the_settings_of_the_server_are_written_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(serving_files, "sync", interrupted)
+        serving_files.write_server_files(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "models.config").write_text("mine")
+    serving_files.write_server_files(tmp_path)
+    assert (tmp_path / "models.config").read_text() == "mine"
+    assert (tmp_path / "batching_parameters.txt").read_text().startswith("# For tensorflow_model_server")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_kernels_of_one_size_are_told_apart_by_shape_and_values() -> None:
+    def facts(shape: tuple[int, ...], kernel_bits: int) -> Any:
+        return SimpleNamespace(kernel_shape=shape, kernel_bits=kernel_bits)
+
+    square = StoredKernel((8, 1, 1, 8), 16, 0, exact=False)
+    wide, binary = (StoredKernel((4, 1, 1, 16), bits, 0, exact=bits == 8) for bits in (16, 8))
+    kernels = [square, wide, binary]
+    found = [exporter._stored_kernel_of(each, kernels) for each in (facts((1, 1, 16, 4), 1), facts((16, 4), 32))]
+    assert found[0] is binary and found[1] is wide
+    assert exporter._stored_kernel_of(facts((1, 1, 8, 8), 32), kernels) is square
+    assert exporter._stored_kernel_of(facts((3, 3), 32), kernels) is None
 
 
 def test_benchmark_and_export_show_the_same_floor(

@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from bopkit.export.metadata import Contract, standard_metadata, with_labels
+from bopkit.errors import BopkitError
+from bopkit.export.metadata import Contract, labels_file, standard_metadata, with_labels
 from bopkit.export.ports import Port, Ports
 
 CONTRACT = Contract(
@@ -123,3 +124,9 @@ def test_labels_lie_in_a_zip_archive_behind_the_flatbuffer() -> None:
     with zipfile.ZipFile(io.BytesIO(file)) as archive:
         assert archive.read("labels.txt").decode() == "äpfel\nbirnen\n"
     assert with_labels(flatbuffer, ()) == flatbuffer
+
+
+@pytest.mark.parametrize("label", ["a\nb", "a\r", "\u2028", "\x1b[0m"])
+def test_a_label_that_does_not_stay_on_its_line_is_refused(label: str) -> None:
+    with pytest.raises(BopkitError, match="control character"):
+        labels_file(("first", label))

@@ -103,3 +103,32 @@ def test_a_threshold_splits_the_floats_where_the_batch_norm_changes_sign() -> No
     negative = norm(neighbours, training=False).numpy() < 0
     np.testing.assert_array_equal(negative, [[True] * 1000, [False] * 1000, [False] * 1000])
     np.testing.assert_array_equal(neighbours - threshold < 0, negative)
+
+
+@pytest.mark.parametrize("kind", ["Dropout", "BatchNormalization"])
+def test_training_that_is_asked_for_by_position_stays(kind: str) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    layer = {"Dropout": tf.keras.layers.Dropout, "BatchNormalization": tf.keras.layers.BatchNormalization}[kind]
+    inputs = tf.keras.Input((4,))
+    x = layer(*[0.5] * (kind == "Dropout"))(tf.keras.layers.Activation("relu")(inputs), True)
+    network = tf.keras.Model(inputs, larq.layers.QuantDense(3, input_quantizer="ste_sign")(x))
+    assert [report.layers for report in run_passes(network)[1]] == [(), (), ()]
+
+
+def test_networks_inside_may_use_a_name_twice() -> None:
+    tf = import_tensorflow()
+
+    def block(name: str) -> Any:
+        inputs = tf.keras.Input((4,))
+        return tf.keras.Model(inputs, tf.keras.layers.Dense(4, name="dense")(inputs), name=name)
+
+    inputs = tf.keras.Input((4,), name="dense")
+    first = block("first")
+    network = tf.keras.Model(inputs, block("second")(first(first(inputs))))
+    values = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    expected = network(values).numpy()
+    rewritten, _ = run_passes(network)
+    np.testing.assert_array_equal(rewritten(values), expected)
+    assert [layer.name for layer in rewritten.layers] == ["dense", "first/dense", "second/dense"]

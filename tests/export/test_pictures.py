@@ -87,3 +87,12 @@ def test_photographs_are_the_same_at_each_call() -> None:
     crops = pictures.photograph_crops((8, 6, 4), (-2.0, 3.0), 3)
     assert crops.shape == (3, 8, 6, 4) and crops.min() >= -2 and crops.max() <= 3
     np.testing.assert_array_equal(crops, pictures.photograph_crops((8, 6, 4), (-2.0, 3.0), 3))
+
+
+def test_labels_of_other_classes_measure_no_accuracy(make_card: Callable[..., Any]) -> None:
+    same, other = (
+        pictures.real_pictures((8, 8, 1), make_card(input_shape=(8, 8, 1), class_names=names), "digits", None, 4)
+        for names in (tuple("0123456789"), tuple("abcdefghij"))
+    )
+    assert same.labels is not None and not same.note
+    assert other.labels is None and "classes of dataset digits are not those of the network" in other.note

@@ -113,3 +113,21 @@ def test_constants_are_aligned(network: Any, tmp_path: Path) -> None:
         if each.data is not None and len(each.data)
     ]
     assert len(places) > 10 and all(place % fb.BUFFER_ALIGNMENT == 0 for place in places)
+
+
+def test_a_bias_beside_a_tiny_kernel_or_none_is_kept(tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    bias = np.array([1.0, 0.015, -1.0, 0.015, 0.5, 0.0, 0.02, -0.3], np.float32)
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 8)).astype(np.float32) * 1e-9
+    kernel[..., [1, 3, 5]] = 0
+    kernel[..., 7] *= 1e7
+    network = tf.keras.Sequential([tf.keras.Input(PICTURES.shape[1:]), tf.keras.layers.Conv2D(8, 3)])
+    network.set_weights([kernel, bias])
+    model = fb.parse(convert(network, tmp_path))
+    tensors = quantize.activation_tensors(model)
+    tapped = fb.with_outputs(model, tensors)
+    ranges = quantize.measure_ranges(tensors, iter([PICTURES]), lambda batch: predict_flatbuffer(tapped, batch))
+    quantize.quantize_activations(model, ranges)
+    (outputs,), expected = predict_flatbuffer(fb.pack(model), PICTURES), network(PICTURES).numpy()
+    low, high = ranges[tensors[-1]]
+    assert np.abs(outputs - expected).max() <= 1.5 * (high - low) / 255

@@ -12,7 +12,7 @@ from bopkit.export import verify
 from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import random_pictures
+from bopkit.export.pictures import Pictures, random_pictures
 from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
@@ -90,3 +90,22 @@ def _of(copy: Any, matches: list[verify.MatchedConvolution]) -> list[verify.Matc
     """The matches with the layers of a copied network."""
     layers = {facts.name: facts for facts in inspect_layers(copy)}
     return [verify.MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
+
+
+@pytest.mark.parametrize(
+    ("near", "other", "trained_fails", "unknown_fails"), [(0, 1, 0, 0), (3, 1, 1, 0), (3, 2, 1, 1)]
+)
+def test_near_ties_count_only_where_the_network_is_known_to_be_trained(
+    near: int, other: int, trained_fails: bool, unknown_fails: bool
+) -> None:
+    expected = np.tile(np.array([0.6, 0.4, 0.0], np.float32), (200, 1))
+    scores = expected.copy()
+    scores[: near + other] = [0.4, 0.6, 0.0]
+    expected[:near] = [0.5 + 1e-6, 0.5, 0.0]
+    scores[:near] = [0.5, 0.5 + 1e-6, 0.0]
+    agreement = verify.compare(Pictures("photographs", True, (np.zeros((200, 1)),)), expected, scores)
+    assert [bool(verify.agreement_failures(agreement, trained)) for trained in (True, None, False)] == [
+        trained_fails,
+        unknown_fails,
+        False,
+    ]
