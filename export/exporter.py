@@ -24,7 +24,14 @@ from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.rewrites import is_packed
 from bopkit.export.serving_start import measure_start
-from bopkit.export.sources import artifact_name, default_output, offered_formats, resolve_source, vouched_code
+from bopkit.export.sources import (
+    artifact_name,
+    default_output,
+    offered_formats,
+    refuse_nesting,
+    resolve_source,
+    vouched_code,
+)
 from bopkit.export.spec import SAVED_MODEL, TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES, Target
 from bopkit.export.tflite import (
     Flatbuffer,
@@ -81,6 +88,8 @@ def export_model(
     with vouched_code(options) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
         reference, notes = compute_reference(model_path, options, progress, vouched)
         options = offered_formats(reference.model, options)
+        if options.savedmodel:
+            refuse_nesting(output / name)
         attempts = []
         if options.tflite:
             path = scratch / f"{name}.tflite"

@@ -1,15 +1,12 @@
 """SavedModels of code without a Keras config: their graph of stock operations, frozen and converted as it is.
 
-A graph can read and write files and call back into Python, so its operations are checked against an allow-list before
-TensorFlow loads it. Only what can run is looked at: the function behind the signature and all that it calls. A
-SavedModel with resources besides variables (tables, iterators) is refused, as TensorFlow runs their set-up on loading.
+TensorFlow loads it only after `bopkit.graph_check` has found that it does nothing but compute.
 
 Imports TensorFlow at its top, as its layer derives from Keras': import it inside functions only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,8 @@ import numpy as np
 from bopkit import artifact
 from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.keras_saved_model import read_saved_model
-from bopkit.export.layers import REAL_BITS, LayerFacts
+from bopkit.export.layers import REAL_BITS, LayerFacts, unsupported_convolution
+from bopkit.graph_check import SIGNATURE, check_graph, read_saved_model
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import LoadedModel
 
@@ -29,28 +26,6 @@ import larq  # noqa: E402  needs the Keras that `import_tensorflow` selects
 
 GraphDef = Any
 NodeDef = Any
-
-SIGNATURE = "serving_default"
-
-# Arithmetic, shapes, variables and calls. Nothing here touches a file, a socket, Python or another process.
-ALLOWED_OPERATIONS = frozenset(
-    """
-    Placeholder Const VarHandleOp ReadVariableOp NoOp Identity IdentityN PartitionedCall StatefulPartitionedCall
-    StopGradient PreventGradient
-    Conv2D Conv2DBackpropInput Conv3D DepthwiseConv2dNative MatMul BatchMatMul BatchMatMulV2 Einsum BiasAdd
-    AvgPool AvgPool3D MaxPool MaxPool3D LRN FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
-    Abs Add AddN AddV2 Ceil ClipByValue Cos Cumsum Div DivNoNan Erf Exp Floor FloorDiv FloorMod Log Log1p Maximum
-    Minimum Mul MulNoNan Neg Pow RealDiv Reciprocal Round Rsqrt Sign Sin Sqrt Square SquaredDifference Sub Xdivy
-    Elu LeakyRelu LogSoftmax Relu Relu6 Selu Sigmoid Softmax Softplus Softsign Tanh
-    All Any ArgMax ArgMin Max Mean Min Prod Sum TopKV2
-    Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual Select SelectV2 Where
-    BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatV2 DepthToSpace ExpandDims Fill Gather GatherV2 MirrorPad
-    OneHot OnesLike Pack Pad PadV2 Range Rank Reshape ReverseV2 Roll Shape Size Slice SpaceToBatchND SpaceToDepth Split
-    SplitV Squeeze StridedSlice Tile Transpose Unpack ZerosLike
-    ResizeBicubic ResizeBilinear ResizeNearestNeighbor
-    FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
-    """.split()
-)
 
 _KERNEL_INPUT = {"Conv2D": 1, "DepthwiseConv2dNative": 1, "Conv3D": 1, "MatMul": 1}
 _NOTE = "The SavedModel holds code, not layers: its graph was frozen and converted as it is, to the flatbuffer alone."
@@ -81,9 +56,12 @@ class FrozenGraph(tf.keras.layers.Layer):
 class _Kernel(larq.layers.QuantConv2D):
     """Stands for an operation of the graph where facts speak of a layer; never called."""
 
-    def __init__(self, kind: str, kernel: np.ndarray):
-        super().__init__(1, 1, name=kind)
+    def __init__(self, node: NodeDef, kernel: np.ndarray, channels: int | None):
+        super().__init__(1, 1, name=node.op)
         self.kernel = tf.constant(kernel)
+        if node.op == "Conv2D":
+            self.data_format = "channels_first" if node.attr["data_format"].s == b"NCHW" else "channels_last"
+            self.groups = channels // kernel.shape[2] if channels else 1
 
 
 class _OperationFacts(LayerFacts):
@@ -106,6 +84,13 @@ def load_graph(path: Path) -> LoadedModel:
             picture to one output.
     """
     check_graph(path)
+    if any(
+        node.WhichOneof("kind") == "resource" for node in read_saved_model(path).meta_graphs[0].object_graph_def.nodes
+    ):
+        raise BopkitError(
+            f"{path} is refused: its resources, e.g. packed kernels, cannot be frozen.",
+            "Export the model that it was made from.",
+        )
     try:
         loaded = tf.saved_model.load(str(path))
         function = loaded.signatures[SIGNATURE]
@@ -127,75 +112,6 @@ def load_graph(path: Path) -> LoadedModel:
     return LoadedModel(model, artifact.read_card(path), (_NOTE,))
 
 
-def check_graph(path: Path) -> None:
-    """Refuse a SavedModel that could do anything but compute when it is loaded and its signature is called.
-
-    Raises:
-        BopkitError: It can, or it is damaged; the message names the operation.
-    """
-    saved = read_saved_model(path)
-    graphs = [each for each in saved.meta_graphs if each.object_graph_def.nodes]
-    if len(saved.meta_graphs) != 1 or len(graphs) != 1 or SIGNATURE not in graphs[0].signature_def:
-        hint = "Save the network again with `tf.saved_model.save`, with a signature of that name."
-        raise BopkitError(f"{path} holds no graph of TensorFlow 2 with the signature {SIGNATURE}.", hint)
-    (graph,) = graphs
-    for node in graph.object_graph_def.nodes:
-        kind = node.WhichOneof("kind")
-        if kind in ("resource", "asset") or _has_own_restore(node):
-            raise _refused(
-                path, f"{kind} {node.resource.device or ''}".strip(), "Export the model that it was made from."
-            )
-    library = {each.signature.name: each for each in graph.graph_def.library.function}
-    for name in _entry_points(graph):
-        for operation in _reachable(name, library):
-            if operation not in ALLOWED_OPERATIONS:
-                hint = (
-                    "Rebuild the network from layers, or give its weights with `--architecture my_package.my_network`."
-                )
-                raise _refused(path, f"operation {operation[:80]!r}", hint)
-
-
-def _has_own_restore(node: Any) -> bool:
-    """Whether TensorFlow runs a function of the graph to load the node's value."""
-    return node.WhichOneof("kind") != "variable" and any(
-        each.restore_function for each in node.saveable_objects.values()
-    )
-
-
-def _refused(path: Path, what: str, hint: str) -> BopkitError:
-    return BopkitError(f"{path} is refused: its {what} is not known to be safe.", hint)
-
-
-def _entry_points(graph: Any) -> Iterator[str]:
-    """Functions that a loaded SavedModel offers as signatures: names of functions in its library."""
-    nodes = graph.object_graph_def.nodes
-    (signatures,) = [child.node_id for child in nodes[0].children if child.local_name == "signatures"] or [None]
-    if signatures is None:
-        return
-    for child in nodes[signatures].children:
-        node = nodes[child.node_id]
-        if node.WhichOneof("kind") == "bare_concrete_function":
-            yield node.bare_concrete_function.concrete_function_name
-        yield from node.function.concrete_functions
-
-
-def _reachable(name: str, library: dict[str, Any]) -> Iterator[str]:
-    """Operations of a function and of all that it calls; a function that is missing counts as one."""
-    waiting, seen = [name], {name}
-    while waiting:
-        function = library.get(waiting.pop())
-        if function is None:
-            yield "call of an unknown function"
-            continue
-        for node in function.node_def:
-            yield node.op
-            for attribute in node.attr.values():
-                called = [attribute.func.name, *(each.name for each in attribute.list.func)]
-                fresh = {each for each in called if each} - seen
-                seen |= fresh
-                waiting += fresh
-
-
 def _freeze(function: Any, path: Path) -> tuple[Any, list[LayerFacts]]:
     """The function with its variables as constants and its kernels after their quantizers; facts of the kernels."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -215,7 +131,8 @@ def _freeze(function: Any, path: Path) -> tuple[Any, list[LayerFacts]]:
     pruned = wrapped.prune(wrapped.graph.get_tensor_by_name(source), [wrapped.graph.get_tensor_by_name(target)])
     nodes = {node.name: node for node in definition.node}
     _refuse_mistaken_signs(path, nodes)
-    return pruned, [_facts(nodes[name], kernel, nodes) for name, kernel in kernels.items()]
+    channels = {name: _channels(wrapped.graph.get_operation_by_name(name)) for name in kernels}
+    return pruned, [_facts(nodes[name], kernel, channels[name], nodes) for name, kernel in kernels.items()]
 
 
 def _fold_kernels(definition: GraphDef) -> dict[str, np.ndarray]:
@@ -247,16 +164,29 @@ def _fold_kernels(definition: GraphDef) -> dict[str, np.ndarray]:
     return {node.name: value for node, value in zip(users, values, strict=True)}
 
 
-def _facts(node: NodeDef, kernel: np.ndarray, nodes: dict[str, NodeDef]) -> LayerFacts:
+def _channels(operation: Any) -> int | None:
+    """Channels that an operation takes; None where the graph does not tell."""
+    shape = operation.inputs[0].shape
+    return shape[-1] if shape.rank else None
+
+
+def _facts(node: NodeDef, kernel: np.ndarray, channels: int | None, nodes: dict[str, NodeDef]) -> LayerFacts:
     kernel = kernel.astype(np.float32)
+    layer = _Kernel(node, kernel, channels)
     convolution = node.op == "Conv2D"
     binary = convolution and is_binary(kernel)
     takes_sign = _is_sign(node.input[0], nodes)
-    reason = "" if binary and takes_sign else "input is no plain sign" if binary else "real weights"
+    reason = (
+        unsupported_convolution(layer)
+        if binary and takes_sign
+        else "input is no plain sign"
+        if binary
+        else "real weights"
+    )
     if not convolution:
         reason = f"{node.op} of a SavedModel's graph is not packed"
     return _OperationFacts(
-        layer=_Kernel(node.op, kernel),
+        layer=layer,
         name=node.name,
         input_bits=1 if takes_sign else REAL_BITS,
         kernel_bits=1 if binary else REAL_BITS,
@@ -272,21 +202,28 @@ def _is_sign(name: str, nodes: dict[str, NodeDef]) -> bool:
     if outer.op != "Sign":
         return False
     total = _producer(outer.input[0], nodes)
-    if total.op != "AddV2":
+    return total.op == "AddV2" and _only_breaks_ties(total, nodes)
+
+
+def _only_breaks_ties(total: NodeDef, nodes: dict[str, NodeDef]) -> bool:
+    """Whether a sum is that of a sign and a constant that makes 0 positive and leaves -1 and 1 as they are."""
+    terms = {term.op: term for term in (_producer(each, nodes) for each in total.input)}
+    if terms.keys() != {"Sign", "Const"}:
         return False
-    terms = [_producer(each, nodes).op for each in total.input]
-    return terms == ["Sign", "Const"]
+    offset = tf.make_ndarray(terms["Const"].attr["value"].tensor)
+    return bool(((offset > 0) & (offset < 1)).all())
 
 
 def _refuse_mistaken_signs(path: Path, nodes: dict[str, NodeDef]) -> None:
-    """Refuse a sign of a sum of signs: LCE would take it for a binarisation (see `ternary`)."""
+    """Refuse a sign of another sum with a sign: LCE would take it for a binarisation (see `ternary`)."""
     for node in nodes.values():
         total = _producer(node.input[0], nodes) if node.op == "Sign" else node
         if node.op == "Sign" and total.op == "AddV2":
             terms = [_producer(each, nodes).op for each in total.input]
-            if "Sign" in terms and terms != ["Sign", "Const"]:
+            if "Sign" in terms and not _only_breaks_ties(total, nodes):
                 raise BopkitError(
-                    f"{path} holds a ternary quantizer ({node.name}), which LCE's converter takes for a sign.",
+                    f"{path} holds a ternary or shifted quantizer ({node.name}), which LCE's converter takes for a "
+                    "sign.",
                     "Give the network's weights with `--architecture my_package.my_network`.",
                 )
 

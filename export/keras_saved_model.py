@@ -12,6 +12,7 @@ from typing import Any
 
 from bopkit import artifact, model_file
 from bopkit.errors import BopkitError, first_line
+from bopkit.graph_check import read_message, read_saved_model
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_config import Vouched, check_config
 from bopkit.model_file import LoadedModel
@@ -19,9 +20,6 @@ from bopkit.old_config import modernised
 
 METADATA = "keras_metadata.pb"
 """Where Keras keeps its configs from TensorFlow 2.5 on; earlier they are inside `saved_model.pb`."""
-
-MAX_PROTO_BYTES = (2 << 30) - 1
-"""Largest message that protobuf reads."""
 
 
 class NoConfigError(BopkitError):
@@ -56,21 +54,6 @@ def rebuild(path: Path, vouched: Vouched) -> LoadedModel:
     return LoadedModel(model, artifact.read_card(path), (*notes, "Rebuilt from the SavedModel's Keras config."))
 
 
-def read_saved_model(path: Path) -> Any:
-    """The `SavedModel` message of a version directory, parsed and not loaded.
-
-    Raises:
-        BopkitError: It is damaged.
-    """
-    import_tensorflow()
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    try:
-        return saved_model_pb2.SavedModel.FromString(_bytes(path / "saved_model.pb"))
-    except Exception as error:  # protobuf raises errors of its own
-        raise BopkitError(f"{path} is no whole SavedModel: {first_line(error)}", "Copy it again.") from error
-
-
 def _root_config(path: Path) -> dict[str, Any]:
     """The config of the whole network, as `{"class_name": ..., "config": ...}`."""
     try:
@@ -93,16 +76,10 @@ def _root_metadata(path: Path) -> Any:
     from tf_keras.protobuf import saved_metadata_pb2
 
     if (path / METADATA).is_file():
-        nodes = saved_metadata_pb2.SavedMetadata.FromString(_bytes(path / METADATA)).nodes
+        nodes = saved_metadata_pb2.SavedMetadata.FromString(read_message(path / METADATA)).nodes
         texts = [node.metadata for node in nodes if node.node_path == "root"]
     else:
         graphs = [graph.object_graph_def.nodes for graph in read_saved_model(path).meta_graphs]
         texts = [nodes[0].user_object.metadata for nodes in graphs if nodes]
     texts = [text for text in texts if text.lstrip().startswith("{")]
     return json.loads(texts[0]) if texts and len(texts[0]) <= model_file.MAX_CONFIG_BYTES else {}
-
-
-def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > MAX_PROTO_BYTES:
-        raise ValueError(f"{path.name} is larger than {MAX_PROTO_BYTES} bytes")
-    return path.read_bytes()

@@ -182,7 +182,7 @@ def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, takes_sign: b
         return f"kernel is not binary{_named(layer.kernel_quantizer)}"
     if not takes_sign:
         return f"input is no plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
-    return _unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
+    return unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
 
 
 def _named(quantizer: Any) -> str:
@@ -207,7 +207,7 @@ def _unsupported_kind(layer: Layer) -> str:
     return reason
 
 
-def _unsupported_convolution(layer: Layer) -> str:
+def unsupported_convolution(layer: Layer) -> str:
     """What LCE lacks for a binary convolution with binarized input; empty if nothing."""
     if layer.data_format != "channels_last":
         return "LCE takes channels-last pictures only"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact
+from bopkit import artifact, checksum
 from bopkit.architecture import Architecture
 from bopkit.custom import import_custom
 from bopkit.errors import BopkitError, UsageError
@@ -47,12 +47,30 @@ def resolve_source(path: Path) -> Path:
 
 def artifact_name(source: Path) -> str:
     """What the artifacts of a resolved source are called: a SavedModel's version is not its name."""
-    return source.resolve().parent.name if source.is_dir() and source.name.isdecimal() else source.stem
+    return _network_directory(source).name if source.is_dir() else source.stem
 
 
 def default_output(source: Path) -> Path:
     """The folder beside a resolved source."""
-    return source.parent.parent if source.is_dir() and source.name.isdecimal() else source.parent
+    return _network_directory(source).parent if source.is_dir() else source.parent
+
+
+def refuse_nesting(folder: Path) -> None:
+    """Refuse to put versions into a folder that is a SavedModel itself: loaders would find two.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if (folder / "saved_model.pb").is_file():
+        raise UsageError(
+            f"{folder} is a SavedModel itself: a version would lie inside it.", "Name another --output, or --tflite."
+        )
+
+
+def _network_directory(source: Path) -> Path:
+    """The directory with a network's name: that of a SavedModel, or the one that holds its versions."""
+    resolved = source.resolve()
+    return resolved.parent if resolved.name.isdecimal() else resolved
 
 
 @contextlib.contextmanager
@@ -90,6 +108,8 @@ def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedM
     Raises:
         BopkitError: It cannot be read, is not known to be safe, or holds weights of another network.
     """
+    if path.is_dir():
+        checksum.check(path)
     if options.architecture is not None:
         return _load_architecture(path, options.architecture, options)
     loaded = _load_saved_model(path, vouched) if path.is_dir() else open_model(path, vouched)

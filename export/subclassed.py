@@ -61,10 +61,11 @@ def _opened_blocks(base: Any) -> Iterator[None]:
     stock_call = base.__call__
 
     def call_opened(layer: Layer, *args: Any, **kwargs: Any) -> Any:
-        if not (args and _is_symbolic(args[0])):
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        if not _is_symbolic(inputs):
             return stock_call(layer, *args, **kwargs)
         if _is_own_class(layer, base) and not layer.built and type(layer).build is not base.build:
-            layer.build(import_tensorflow().nest.map_structure(lambda tensor: tensor.shape, args[0]))
+            layer.build(import_tensorflow().nest.map_structure(lambda tensor: tensor.shape, inputs))
             layer.built = True
         return _call(layer, *args, **kwargs) if _is_block(layer, base) else stock_call(layer, *args, **kwargs)
 
@@ -76,9 +77,11 @@ def _opened_blocks(base: Any) -> Iterator[None]:
 
 
 def _call(layer: Layer, *args: Any, **kwargs: Any) -> Any:
-    if "training" in inspect.signature(layer.call).parameters:
-        kwargs["training"] = False
-    return layer.call(*args, **kwargs)
+    signature = inspect.signature(layer.call)
+    given = signature.bind_partial(*args, **kwargs)
+    if "training" in signature.parameters:
+        given.arguments["training"] = False
+    return layer.call(*given.args, **given.kwargs)
 
 
 def _is_symbolic(inputs: Any) -> bool:

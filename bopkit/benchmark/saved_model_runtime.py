@@ -10,8 +10,7 @@ import numpy as np
 from bopkit.benchmark.runtime import Runtime, picture_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
 from bopkit.errors import BopkitError, first_line
-
-SIGNATURE = "serving_default"
+from bopkit.graph_check import SIGNATURE, check_graph
 
 
 class SavedModelRuntime(Runtime):
@@ -24,7 +23,8 @@ class SavedModelRuntime(Runtime):
         self._tf = start_tensorflow(threads)
 
     def load(self, path: Path) -> None:
-        """Load a version directory."""
+        """Load a version directory, after `check_graph` has found that it does nothing but compute."""
+        check_graph(path)
         try:
             loaded = self._tf.saved_model.load(str(path))
         except MemoryError:
@@ -33,10 +33,6 @@ class SavedModelRuntime(Runtime):
             raise BopkitError(
                 f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
             ) from error
-        if SIGNATURE not in loaded.signatures:
-            raise BopkitError(
-                f"{path} has no signature {SIGNATURE!r}.", "Export it again, or add one to the SavedModel."
-            )
         self._loaded = loaded  # the signature alone does not keep the variables alive
         self._signature = loaded.signatures[SIGNATURE]
         self._input_name, spec = self._only_input(path)

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from edited_models import with_config
 
+from bopkit.benchmark.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.reference import compute_reference
+from bopkit.graph_check import check_graph, read_saved_model
 from bopkit.initialise import init_model
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import load_model, open_model
@@ -84,7 +86,7 @@ class Subclassed(tf.keras.Model):
     def call(self, x, training=None):
         x = self.stem(x)
         for block in self.blocks:
-            x = block(x, training=training)
+            x = block(x, training) if block is self.blocks[0] else block(x=x, training=training)
         return self.head(self.dropout(tf.reduce_mean(self.scale(x), axis=[1, 2]), training=training))
 
 
@@ -360,6 +362,165 @@ def test_a_graph_that_does_more_than_compute_is_refused(operation: str, nested: 
     with pytest.raises(BopkitError, match=f"operation '{operation}' is not known to be safe"):
         export_model(tmp_path / "net", options=options())
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def savedmodel_runtime(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The runtime in a process where TensorFlow has its threads already."""
+    monkeypatch.setattr("bopkit.benchmark.saved_model_runtime.start_tensorflow", lambda threads: import_tensorflow())
+    return make_runtime("savedmodel", 1)
+
+
+def save_with_evil(path: Path, target: Path) -> Any:
+    """A SavedModel with a variable and a function, behind no signature, that writes a file; its message."""
+    tf = import_tensorflow()
+    module = tf.Module()
+    module.weights = tf.Variable(tf.ones([3, 5]))
+    pictures = tf.TensorSpec([None, 8, 8, 3])
+    module.serve = tf.function(
+        lambda x: tf.reduce_mean(x, axis=[1, 2]) @ module.weights.read_value(), input_signature=[pictures]
+    )
+
+    def evil(name: Any) -> list[dict[str, Any]]:
+        tf.io.write_file(str(target), "x")
+        return [{"name": tf.constant("w"), "slice_spec": tf.constant(""), "tensor": tf.constant(0.0)}]
+
+    module.evil = tf.function(evil, input_signature=[tf.TensorSpec([], tf.string)])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+    return read_saved_model(path)
+
+
+def as_save_function(kind: str) -> Callable[[Any, int], None]:
+    def edit(graph: Any, evil: int) -> None:
+        nodes = graph.object_graph_def.nodes
+        node = next(each for each in nodes if each.WhichOneof("kind") == kind)
+        node.saveable_objects["X"].save_function = evil
+
+    return edit
+
+
+def as_method(graph: Any, evil: int) -> None:
+    next(
+        each for each in graph.object_graph_def.nodes[0].children if each.node_id == evil
+    ).local_name = "_gather_saveables_for_checkpoint"
+
+
+def as_set_up(graph: Any, evil: int) -> None:
+    resource = graph.object_graph_def.nodes.add()
+    resource.resource.device = ""
+    resource.children.add(node_id=evil, local_name="_create_resource")
+    graph.object_graph_def.nodes[0].children.add(node_id=len(graph.object_graph_def.nodes) - 1, local_name="kernel")
+
+
+def as_operation(graph: Any, evil: int) -> None:
+    """TensorFlow calls a function of the SavedModel where an operation has its name."""
+    library = graph.graph_def.library.function
+    next(each for each in library if "_evil_" in each.signature.name).signature.name = "Mean"
+
+
+HIDING_PLACES = {
+    "a variable's save function": as_save_function("variable"),
+    "an object's save function": as_save_function("user_object"),
+    "a method of TensorFlow's": as_method,
+    "the set-up of a resource": as_set_up,
+    "the name of an operation": as_operation,
+}
+
+
+@pytest.mark.parametrize("hiding_place", HIDING_PLACES)
+def test_no_function_of_a_saved_model_runs_unchecked(
+    hiding_place: str, savedmodel_runtime: Any, tmp_path: Path
+) -> None:
+    saved = save_with_evil(tmp_path / "net", tmp_path / "target")
+    check_graph(tmp_path / "net")
+    (graph,) = saved.meta_graphs
+    (evil,) = [each.node_id for each in graph.object_graph_def.nodes[0].children if each.local_name == "evil"]
+    HIDING_PLACES[hiding_place](graph, evil)
+    (tmp_path / "net" / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(BopkitError, match="is not known to be safe"):
+        export_model(tmp_path / "net", options=options())
+    with pytest.raises(BopkitError, match="is not known to be safe"):
+        savedmodel_runtime.load(tmp_path / "net")
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_set_up_of_packed_kernels_is_checked_and_runs(savedmodel_runtime: Any, tmp_path: Path) -> None:
+    init_model(
+        "binarynet", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8, "dense_units": 16}
+    )
+    export_model(tmp_path / "init.h5", options=ExportOptions(tflite=False, pictures=4))
+    savedmodel_runtime.load(tmp_path / "init" / "1")
+    assert savedmodel_runtime.predict(np.zeros((2, 16, 16, 3), np.float32)).shape == (2, 4)
+    card = tmp_path / "init" / "1" / "variables" / "variables.index"
+    card.write_bytes(card.read_bytes()[:-1])
+    with pytest.raises(BopkitError, match="another checksum"):
+        export_model(tmp_path / "init", tmp_path / "out", options())
+
+
+def test_a_damaged_object_graph_is_named(tmp_path: Path) -> None:
+    saved = save_with_evil(tmp_path / "net", tmp_path / "target")
+    saved.meta_graphs[0].object_graph_def.nodes[0].children[0].node_id = 10_000
+    del saved.meta_graphs[0].object_graph_def.nodes[3:]
+    (tmp_path / "net" / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(BopkitError, match="no whole SavedModel"):
+        export_model(tmp_path / "net", options=options())
+
+
+SIGNS = {
+    "sign(sign(x) + 0.1)": lambda sign, x: sign(sign(x) + 0.1),
+    "sign(0.1 + sign(x))": lambda sign, x: sign(0.1 + sign(x)),
+}
+MISTAKEN_SIGNS = {
+    "sign(sign(x) + 2)": lambda sign, x: sign(sign(x) + 2.0),
+    "sign(sign(x) + 0)": lambda sign, x: sign(sign(x) + 0.0),
+    "sign(sign(x) + -0.1)": lambda sign, x: sign(sign(x) + (-0.1)),
+}
+
+
+def save_convolution(path: Path, quantizer: Callable[[Any, Any], Any], groups: int = 1) -> None:
+    """A SavedModel of a binary convolution."""
+    tf = import_tensorflow()
+    bits = np.random.default_rng(0).integers(2, size=(3, 3, 32 // groups, 32))
+    kernel = tf.constant(bits * 2.0 - 1.0, tf.float32)
+    stem = tf.constant(np.random.default_rng(1).normal(size=(1, 1, 3, 32)), tf.float32)
+
+    def serve(x: Any) -> Any:
+        signs = quantizer(tf.sign, tf.nn.conv2d(x, stem, 1, "VALID"))
+        return tf.reduce_mean(tf.nn.conv2d(signs, kernel, 1, "VALID"), axis=[1, 2])
+
+    module = tf.Module()
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, 8, 8, 3])])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+@pytest.mark.parametrize("formula", SIGNS)
+def test_a_sign_in_a_graph_is_packed(formula: str, tmp_path: Path) -> None:
+    save_convolution(tmp_path / "net", SIGNS[formula])
+    (tflite,) = export_model(tmp_path / "net", options=options()).artifacts
+    assert tflite.layers[-1].packed and tflite.agreements[0].top1 == 1.0
+
+
+@pytest.mark.parametrize("formula", MISTAKEN_SIGNS)
+def test_a_shifted_sign_in_a_graph_is_refused(formula: str, tmp_path: Path) -> None:
+    save_convolution(tmp_path / "net", MISTAKEN_SIGNS[formula])
+    with pytest.raises(BopkitError, match="quantizer .* takes for a sign"):
+        export_model(tmp_path / "net", options=options())
+
+
+def test_groups_that_lce_cannot_pack_stay_float_in_a_graph(tmp_path: Path) -> None:
+    save_convolution(tmp_path / "net", SIGNS["sign(sign(x) + 0.1)"], groups=2)
+    layer = export_model(tmp_path / "net", options=options()).artifacts[0].layers[-1]
+    assert not layer.packed and "32 channels" in layer.reason
+
+
+def test_a_saved_model_never_gets_a_version_inside_it(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.save(tmp_path / "net.v1.5", save_format="tf")
+    monkeypatch.chdir(tmp_path / "net.v1.5")
+    with pytest.raises(UsageError, match="is a SavedModel itself"):
+        export_model(".", options=ExportOptions(pictures=4))
+    assert export_model(".", options=options()).artifacts[0].path == str(tmp_path / "net.v1.5.tflite")
 
 
 def test_set_up_of_a_saved_model_is_never_run(tmp_path: Path) -> None:
