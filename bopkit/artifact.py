@@ -5,7 +5,9 @@ A file's kind is read from its contents, not from its name. Nothing here imports
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 
@@ -16,6 +18,10 @@ from bopkit.tflite_file import TfliteFile
 
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
+
+EXPORT_RECORD = "bopkit_export"
+"""Metadata entry of a flatbuffer with bopkit's own record of the export, JSON: input contract, precision, accuracy,
+provenance."""
 
 TFLITE_IDENTIFIER = tflite_file.IDENTIFIER
 
@@ -69,6 +75,30 @@ def read_card(path: str | Path) -> ModelCard | None:
         text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
         return None if text is None else model_file.parse_card(text, path)
     return model_file.read_card(path)
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """What a flatbuffer says of its export: input, output, precision, accuracy, source and versions.
+
+    Returns:
+        None for an artifact without such a record.
+
+    Raises:
+        BopkitError: There is no such artifact, or it or its record is damaged.
+    """
+    path = Path(path)
+    if path.is_dir() or not _is_tflite(path):
+        return None
+    text = read_flatbuffer(path).metadata(EXPORT_RECORD)
+    if text is None:
+        return None
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise BopkitError(f"The record of the export in {path} is damaged.", "Copy the file again, or export it again.")
+    return record
 
 
 def pixel_preprocessing(path: str | Path) -> str | None:

@@ -26,6 +26,9 @@ serve()
 """
 _HINT = "The file is damaged, or memory ran out: copy or export it again, or use a machine with more memory."
 
+_END_S = 2.0
+"""A process that ends closes its pipes first, and its exit code, which tells why, comes a moment later."""
+
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",  # a file that is only looked at or measured on the CPU holds no GPU
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
@@ -64,7 +67,7 @@ class Child:
 
         def stop() -> None:
             late.set()
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(timeout_s, stop) if timeout_s is not None else None
         answer = ""
@@ -75,15 +78,17 @@ class Child:
                 process.stdin.write(json.dumps([function, arguments]) + "\n")
                 process.stdin.flush()
             answer = process.stdout.readline()
+            if not answer.endswith("\n"):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=_END_S)
         finally:
             if timer:
                 timer.cancel()
-            if not answer:
-                process.kill()
+            if not answer.endswith("\n"):
+                _kill(process)
                 self._process = None
         if not answer.endswith("\n"):
             end = f"needed more than {timeout_s:g} s" if late.is_set() else self._end_of(process)
-            self._process = None
             raise BopkitError(f"The process that read {subject} {end}.", _HINT)
         values = json.loads(answer)
         if "message" in values:
@@ -95,7 +100,7 @@ class Child:
     def close(self) -> None:
         """End the process, if there is one."""
         if self._process is not None:
-            self._process.kill()
+            _kill(self._process)
             self._process.wait()
             self._process = None
 
@@ -109,12 +114,19 @@ class Child:
                 stderr=self._stderr,
                 env={**os.environ, **ENVIRONMENT},
                 encoding="utf-8",
+                start_new_session=True,  # for `_kill`
             )
             self.starts += 1
         return self._process
 
     def _end_of(self, process: subprocess.Popen[str]) -> str:
         return describe_end(process.wait(), Path(self._stderr.name))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a child with all that it started: one of those could keep its end of the pipe open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

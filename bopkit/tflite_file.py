@@ -17,7 +17,6 @@ import functools
 import math
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from flatbuffers import flexbuffers
@@ -73,6 +72,9 @@ TYPES: dict[int, tuple[str, int | None]] = {
 _LEAST_INPUTS = {"ADD": 2, "MUL": 2, "SUB": 2, "DIV": 2, "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2}
 _KERNEL_RANK = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
 
+_POSITIVE_OPTIONS = ("channels_in", "stride_height", "stride_width", "dilation_height_factor", "dilation_width_factor")
+_LCE_OPTIONS = (*_POSITIVE_OPTIONS, "padding", "pad_values")
+
 MAX_ELEMENTS = 1 << 31
 """Elements of one tensor; more overflow TensorFlow Lite's 32-bit sizes."""
 
@@ -90,6 +92,8 @@ class Tensor:
         data: Its bytes in the file; empty for a tensor that is computed.
         is_variable: Whether it keeps its value between runs.
         scales: Quantization scales, float32; empty for a tensor that is not quantized.
+        zero_points: int64, none, one, or one a scale: the values that stand for zero.
+        quantized_dimension: Axis with one scale an index, where there are several.
     """
 
     name: str
@@ -100,6 +104,8 @@ class Tensor:
     data: memoryview
     is_variable: bool
     scales: np.ndarray
+    zero_points: np.ndarray
+    quantized_dimension: int
 
     @property
     def is_constant(self) -> bool:
@@ -115,6 +121,18 @@ class Tensor:
         """The values of a constant of a type that NumPy has, in the tensor's shape."""
         return np.frombuffer(self.data, np.dtype(self.type).newbyteorder("<")).reshape(self.shape)
 
+    def real_values(self) -> np.ndarray:
+        """What the values of a constant stand for: float64 where it is quantized, else as they are."""
+        values = self.values()
+        if not len(self.scales):
+            return values
+        sizes = [1] * values.ndim
+        if len(self.scales) > 1:
+            sizes[self.quantized_dimension] = -1
+        zero_points = self.zero_points if len(self.zero_points) else np.zeros(1)
+        zeros = zero_points.reshape(sizes if len(zero_points) > 1 else [1] * values.ndim)
+        return (values.astype(np.float64) - zeros) * self.scales.astype(np.float64).reshape(sizes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
@@ -124,13 +142,13 @@ class Operator:
         type: Name, e.g. `CONV_2D` or `LceBconv2d`.
         inputs: Indices of tensors; -1 for an input that is left out.
         outputs: Indices of tensors.
-        options: What a custom operator's options say; empty for others.
+        options: Those of an LCE convolution that are checked; empty for others.
     """
 
     type: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: dict[str, Any]
+    options: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,14 +242,15 @@ class TfliteFile:
         is_sparse = bool(self._field(table, _TENSOR_SPARSITY, 4))
         if len(data) and bits is not None and not is_sparse and len(data) != -(-math.prod(shape) * bits // 8):
             raise ValueError(f"tensor {name!r} of shape {shape} has {len(data)} bytes")
-        scales = self._scales(table, name, shape)
         is_variable = self._integer(table, _TENSOR_VARIABLE, "<B") != 0
-        return Tensor(name, shape, TYPES[code][0], bits, buffer, data, is_variable, scales)
+        quantization = self._quantization(table, name, shape)
+        return Tensor(name, shape, TYPES[code][0], bits, buffer, data, is_variable, *quantization)
 
-    def _scales(self, table: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def _quantization(self, table: int, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, int]:
+        """Scales, zero points, and the axis that they belong to."""
         position = self._field(table, _TENSOR_QUANTIZATION, 4)
         if not position:
-            return np.zeros(0, np.float32)
+            return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
         quantization = self._target(position)
         scales = self._vector(quantization, _SCALE, "<f4")
         zero_points = self._vector(quantization, _ZERO_POINT, "<i8")
@@ -240,7 +259,7 @@ class TfliteFile:
             raise ValueError(f"tensor {name!r} has {len(scales)} scales for the shape {shape}")
         if len(zero_points) not in (0, 1, len(scales)) or not np.isfinite(scales).all():
             raise ValueError(f"tensor {name!r} has wrong scales or zero points")
-        return scales
+        return scales, zero_points, dimension
 
     def _operator(self, table: int, codes: list[str], tensors: tuple[Tensor, ...]) -> Operator:
         code = self._integer(table, _OPERATOR_CODE, "<I")
@@ -255,18 +274,17 @@ class TfliteFile:
         _check_operator(operator, tensors)
         return operator
 
-    def _custom_options(self, table: int, name: str) -> dict[str, Any]:
+    def _custom_options(self, table: int, name: str) -> dict[str, int]:
         """LCE's options, a FlexBuffer; other custom operators' are left unread, as each has a format of its own."""
         blob = bytes(self._vector(table, _OPERATOR_CUSTOM, "u1"))
         if not name.startswith("Lce") or not blob:
             return {}
         try:
-            options = flexbuffers.Loads(blob)
+            # Not as a whole: lists that share their items take exponential time, and a few bytes.
+            options = flexbuffers.GetRoot(blob).AsMap
+            return {option: value for option in _LCE_OPTIONS if (value := _integer_option(options, option)) is not None}
         except Exception as error:  # its reader checks little, but it is Python
             raise ValueError(f"the options of an operator {name} are damaged") from error
-        if not isinstance(options, dict):
-            raise ValueError(f"the options of an operator {name} are no map")
-        return options
 
     def _operator_code(self, table: int) -> str:
         code = max(self._integer(table, _CODE_OLD, "<b"), self._integer(table, _CODE, "<i"))
@@ -373,6 +391,14 @@ class TfliteFile:
         return self._view[start:end]
 
 
+def _integer_option(options: flexbuffers.Map, name: str) -> int | None:
+    try:
+        value = options[name]
+    except KeyError:
+        return None
+    return int(value.AsInt) if value.IsInt else None
+
+
 def _check_order(graph: Graph) -> None:
     """Refuse a graph in which an operator reads what no earlier one has computed, or writes what is given."""
     given = {index for index, tensor in enumerate(graph.tensors) if tensor.is_constant or tensor.is_variable}
@@ -411,9 +437,7 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
         return
     kernel = tensors[operator.inputs[1]]
     options = operator.options
-    positive = ("channels_in", "stride_height", "stride_width", "dilation_height_factor", "dilation_width_factor")
-    values = [options.get(name) for name in positive]
-    if any(not isinstance(value, int) or not 0 < value < 1 << 20 for value in values):
+    if any(not 0 < options.get(name, 0) < 1 << 20 for name in _POSITIVE_OPTIONS):
         raise ValueError("an operator LceBconv2d has options out of range")
     if options.get("padding") not in (0, 1) or options.get("pad_values") not in (0, 1):
         raise ValueError("an operator LceBconv2d has an unknown padding")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import Json
-from bopkit.cli.output import percent_text, print_json, print_table, say
+from bopkit.cli.output import percent_text, print_json, print_table, printable, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Difference
@@ -28,17 +28,17 @@ def diff(
         return
     _print(difference)
     for note in difference.notes:
-        say(note)
+        say(printable(note))
 
 
 def _print(difference: Difference) -> None:
     for change in (*difference.facts, *difference.layers):
-        typer.echo(f"{change.what}: {change.first} | {change.second}")
+        show(f"{change.what}: {change.first} | {change.second}")
     for change in difference.card:
-        typer.echo(f"card {change.what}: {change.first} | {change.second}")
+        show(f"card {change.what}: {change.first} | {change.second}")
     for path, names in ((difference.first, difference.only_first), (difference.second, difference.only_second)):
         if names:
-            typer.echo(f"only in {path}: {', '.join(names)}")
+            show(f"only in {path}: {', '.join(names)}")
     if difference.kernels:
         flipped = sum(match.different for match in difference.kernels)
         weights = sum(match.weights for match in difference.kernels)
@@ -46,8 +46,8 @@ def _print(difference: Difference) -> None:
             ["binary kernel", "in the other", "weights", "flipped", "share"],
             [
                 [
-                    match.first,
-                    match.second or "missing",
+                    printable(match.first),
+                    printable(match.second or "missing"),
                     f"{match.weights:,}",
                     f"{match.different:,}" if match.second else "-",
                     percent_text(match.different / match.weights) if match.second else "-",
@@ -61,7 +61,7 @@ def _print(difference: Difference) -> None:
         print_table(
             ["other weights", "values", "different", "largest difference"],
             [
-                [each.name, f"{each.values:,}", f"{each.different:,}", f"{each.largest_difference:.3g}"]
+                [printable(each.name), f"{each.values:,}", f"{each.different:,}", f"{each.largest_difference:.3g}"]
                 for each in difference.floats
             ],
             right=["values", "different", "largest difference"],

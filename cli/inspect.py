@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import Json
-from bopkit.cli.output import print_json, print_table, say, size_text
+from bopkit.cli.output import print_json, print_table, printable, say, show, size_text
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Inspection
@@ -35,7 +35,7 @@ def inspect(
         return
     _print(inspection)
     for note in inspection.notes:
-        say(note)
+        say(printable(note))
 
 
 def _print(inspection: Inspection) -> None:
@@ -43,19 +43,19 @@ def _print(inspection: Inspection) -> None:
         ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", ""],
         [
             [
-                layer.name,
-                layer.type,
+                printable(layer.name),
+                printable(layer.type),
                 "x".join(map(str, layer.shape)),
                 "-" if layer.input_bits is None else str(layer.input_bits),
                 str(layer.value_bits),
                 str(layer.stored_bits),
                 size_text(layer.size_bytes),
                 "packed" if layer.packed else "no",
-                layer.reason,
+                printable(layer.reason),
             ]
             for layer in inspection.layers
         ],
-        title=f"{inspection.kind}: {inspection.path}",
+        title=printable(f"{inspection.kind}: {inspection.path}"),
         right=["input bits", "value bits", "stored bits", "size"],
     )
     over = f" ({inspection.size_bytes / inspection.floor_bytes:.2f} x)" if inspection.floor_bytes else ""
@@ -63,11 +63,12 @@ def _print(inspection: Inspection) -> None:
         f"size {inspection.size_bytes:,} bytes, weights {inspection.weight_bytes:,} bytes, 1-bit floor "
         f"{inspection.floor_bytes:,} bytes{over}; {inspection.weights:,} weights, {inspection.binary_weights:,} binary"
     )
-    typer.echo(f"inputs: {'; '.join(inspection.inputs)}\noutputs: {'; '.join(inspection.outputs)}")
+    show(f"inputs: {'; '.join(inspection.inputs)}")
+    show(f"outputs: {'; '.join(inspection.outputs)}")
     typer.echo(f"checksum: {'right' if inspection.has_checksum else 'none'}")
     if inspection.card is None:
         typer.echo("card: none")
-        return
-    for name, value in inspection.card.items():
-        text = str(value)
-        typer.echo(f"card {name}: {text if len(text) <= 200 else text[:197] + '...'}")
+    for kind, facts in (("card", inspection.card), ("export", inspection.record)):
+        for name, value in (facts or {}).items():
+            text = str(value)
+            show(f"{kind} {name}: {text if len(text) <= 200 else text[:197] + '...'}")

@@ -21,6 +21,16 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def printable(text: str) -> str:
+    """A stranger's text with escapes in place of what moves the cursor, breaks the line or changes a terminal."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def show(text: str) -> None:
+    """Print a line on stdout, which may hold a stranger's text."""
+    typer.echo(printable(text))
+
+
 def say_with_time() -> Callable[[str], None]:
     """`say` with the seconds that have passed since now, for the steps of something slow."""
     started = time.perf_counter()

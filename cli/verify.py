@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, Dataset, Json
-from bopkit.cli.output import percent_text, print_json, say
+from bopkit.cli.output import percent_text, print_json, printable, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -32,9 +32,9 @@ def verify(
     else:
         _print(verification)
     for note in verification.notes:
-        say(note)
+        say(printable(note))
     for failure in verification.failures:
-        say(f"Error: {failure}")
+        say(printable(f"Error: {failure}"))
     if not verification.passed:
         raise typer.Exit(1)
 
@@ -43,7 +43,7 @@ def _print(verification: Verification) -> None:
     for side in (verification.first, verification.second):
         if side is not None:
             shape = " x ".join(map(str, side.input_shape))
-            typer.echo(f"{side.path}: {side.kind}, pictures of {shape}, {side.classes} classes, on {side.runtime}")
+            show(f"{side.path}: {side.kind}, pictures of {shape}, {side.classes} classes, on {side.runtime}")
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
@@ -59,7 +59,7 @@ def _print(verification: Verification) -> None:
         ("each with its own preprocessing", verification.deployed),
     ):
         if agreement is not None:
-            typer.echo(f"{what}: {_agreement_text(agreement)}")
+            show(f"{what}: {_agreement_text(agreement)}")
     typer.echo("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
 
 

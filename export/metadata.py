@@ -18,9 +18,6 @@ from bopkit.export.ports import Port, Ports
 METADATA_NAME = "TFLITE_METADATA"
 """Metadata entry whose buffer holds the standard metadata."""
 
-EXPORT_RECORD = "bopkit_export"
-"""Metadata entry with bopkit's own record of the export, JSON: input contract, precision, accuracy, provenance."""
-
 LABELS_FILE = "labels.txt"
 """Name of the file with one class name a line, in the order of the scores."""
 

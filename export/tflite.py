@@ -133,7 +133,7 @@ def describe_flatbuffer(
         "versions": package_versions(),
     }
     fb.add_metadata(built.model, metadata.METADATA_NAME, metadata.standard_metadata(contract))
-    fb.add_metadata(built.model, metadata.EXPORT_RECORD, json.dumps(record).encode())
+    fb.add_metadata(built.model, artifact.EXPORT_RECORD, json.dumps(record).encode())
     content = fb.pack(built.model)
     card = reference.card
     content = artifact.seal_flatbuffer(content) if card is None else artifact.embed_card(content, card)

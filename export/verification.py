@@ -225,10 +225,8 @@ def _compare_kernels(
     kernels: list[tuple[BinaryKernel, ...]], sides: tuple[Side, Side], failures: list[str], notes: list[str]
 ) -> tuple[KernelMatch, ...]:
     """Compare the bits of all binary kernels, and say which have no partner."""
-    if not (kernels[0] and kernels[1]):
-        empty = [side.path for side, own in zip(sides, kernels, strict=True) if not own]
-        notes.append(f"No binary kernels to compare: {' and '.join(empty)} has none that can be told apart.")
-        return ()
+    if not (kernels[0] or kernels[1]):
+        notes.append("No binary kernels to compare: neither file has one that can be told apart.")
     # From the file with more: a layer that runs twice can lie in a flatbuffer twice.
     order = (0, 1) if len(kernels[0]) >= len(kernels[1]) else (1, 0)
     (many, few), (source, target) = [kernels[index] for index in order], [sides[index] for index in order]

@@ -16,6 +16,7 @@ from bopkit.errors import BopkitError
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
 from bopkit.export.pictures import on_pixel_grid, random_pictures, real_pictures
 from bopkit.export.spec import RANDOM_PICTURES
+from bopkit.export.verify import softmax
 
 OWN, NOISE, GIVEN = "own", "noise", "given"
 """Pictures of the artifact's own preprocessing, noise, and those of the other artifact."""
@@ -51,6 +52,8 @@ def run(
     runtime = make_runtime(kind, host.logical_cores())  # before TensorFlow runs anything, as it sets its threads
     runtime.load(resolved)
     _save_kernels(read_contents(path).kernels, Path(folder, KERNELS))
+    output = (artifact.read_record(path) or {}).get("output")
+    is_logits = isinstance(output, dict) and output.get("name") == "logits"
     # Not the card's own dataset: both artifacts must see the same pictures.
     shown_by = dataclasses.replace(card, dataset="") if card is not None else None
     real = real_pictures(runtime.input_shape, shown_by, dataset, data_dir, count)
@@ -60,11 +63,11 @@ def run(
         real, noise = on_pixel_grid(real, of_pixels), on_pixel_grid(noise, of_pixels)
     for name, images in ((OWN, real.images), (NOISE, noise.images)):
         np.save(Path(folder, f"{name}_images.npy"), images)
-        classes = _predict(runtime, images, Path(folder, name))
+        classes = _predict(runtime, images, is_logits, Path(folder, name))
         if given is not None:
             others = np.load(Path(given, f"{name}_images.npy"))
             if others.shape[1:] == tuple(runtime.input_shape):
-                _predict(runtime, others, Path(folder, f"{GIVEN}_{name}"))
+                _predict(runtime, others, is_logits, Path(folder, f"{GIVEN}_{name}"))
     return {
         "path": str(resolved),
         "kind": kind,
@@ -78,8 +81,8 @@ def run(
     }
 
 
-def _predict(runtime: Runtime, images: np.ndarray, name: Path) -> int:
-    """Write the scores of the pictures to `<name>_scores.npy`; the number of classes."""
+def _predict(runtime: Runtime, images: np.ndarray, is_logits: bool, name: Path) -> int:
+    """Write the probabilities of the pictures to `<name>_scores.npy`; the number of classes."""
     batches = [images[start : start + _BATCH_SIZE] for start in range(0, len(images), _BATCH_SIZE)]
     scores = np.concatenate([runtime.predict(batch) for batch in batches])
     if scores.ndim != 2 or not np.isfinite(scores).all():
@@ -87,7 +90,7 @@ def _predict(runtime: Runtime, images: np.ndarray, name: Path) -> int:
             f"{name.name}: scores of shape {list(scores.shape)} are not finite numbers, one row a picture.",
             "The weights are damaged, or it is no classifier.",
         )
-    np.save(name.with_name(f"{name.name}_scores.npy"), scores)
+    np.save(name.with_name(f"{name.name}_scores.npy"), softmax(scores) if is_logits else scores)
     return scores.shape[1]
 
 

@@ -94,7 +94,7 @@ class Contents:
         outputs: Outputs as text.
         layers: In the order of the network.
         kernels: Signs of the binary kernels, in that order.
-        floats: Other weights by name, float.
+        others: Numbers that are not among the packed kernels, by name; those of integers as what they stand for.
         notes: What the reader should know, one sentence each.
     """
 
@@ -103,7 +103,7 @@ class Contents:
     outputs: tuple[str, ...]
     layers: tuple[StoredLayer, ...]
     kernels: tuple[BinaryKernel, ...]
-    floats: dict[str, np.ndarray]
+    others: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class FloatChange:
         name: Name in both files.
         values: Number of values.
         different: Number of values that differ.
-        largest_difference: Absolute; NaN where one has no number.
+        largest_difference: Absolute; NaN where one has no number, or no weights of that name and shape.
     """
 
     name: str
@@ -109,7 +110,9 @@ def diff_in_process(first: str, second: str) -> dict[str, Any]:
     sizes = [files.size_bytes(artifact.resolve(path)) for path in (first, second)]
     names, other_names = ([layer.name for layer in each.layers] for each in (contents, other))
     one_kind = contents.kind == other.kind
-    notes = () if one_kind else ("Layers and other weights of two formats have no names in common: not compared.",)
+    notes = tuple(dict.fromkeys((*contents.notes, *other.notes)))
+    if not one_kind:
+        notes = (*notes, "Layers and other weights of two formats have no names in common: not compared.")
     return Difference(
         first=first,
         second=second,
@@ -155,10 +158,12 @@ def _facts(layer: StoredLayer) -> dict[str, Any]:
 
 def _float_changes(contents: Contents, other: Contents) -> tuple[FloatChange, ...]:
     changes = []
-    for name, values in contents.floats.items():
-        others = other.floats.get(name)
-        if others is None or others.shape != values.shape:
-            continue  # a layer of another shape is among the layers
+    for name in [*contents.others, *(name for name in other.others if name not in contents.others)]:
+        values, others = contents.others.get(name), other.others.get(name)
+        if values is None or others is None or others.shape != values.shape:
+            size = max(each.size for each in (values, others) if each is not None)
+            changes.append(FloatChange(name, size, size, math.nan))
+            continue
         different = int(np.sum(~((values == others) | (np.isnan(values) & np.isnan(others)))))
         if different:
             largest = float(np.abs(values.astype(np.float64) - others).max())

@@ -22,7 +22,7 @@ def read(path: Path) -> Contents:
         outputs=tuple(map(_text, model.outputs)),
         layers=tuple(map(_layer, facts)),
         kernels=kernels,
-        floats={
+        others={
             f"{each.name}/{_own_name(variable)}": variable.numpy()
             for each in facts
             for variable in each.layer.weights

@@ -34,6 +34,7 @@ class Inspection:
         outputs: Outputs as text.
         layers: In the order of the network.
         card: The model card; None where it carries none.
+        record: What a flatbuffer of bopkit says of its export; None where it carries nothing of the kind.
         notes: What the reader should know, one sentence each.
     """
 
@@ -49,6 +50,7 @@ class Inspection:
     outputs: tuple[str, ...]
     layers: tuple[StoredLayer, ...]
     card: dict[str, Any] | None
+    record: dict[str, Any] | None
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def inspect_in_process(path: str) -> dict[str, Any]:
         outputs=contents.outputs,
         layers=contents.layers,
         card=dataclasses.asdict(card) if card is not None else None,
+        record=artifact.read_record(path),
         notes=contents.notes if has_checksum else (*contents.notes, UNCHECKED),
     )
     return inspection.to_dict()

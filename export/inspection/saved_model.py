@@ -6,11 +6,13 @@ one that unpacks a constant of one bit a weight into it (`bopkit.export.unpacked
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.keras2 import import_tensorflow
@@ -18,10 +20,13 @@ from bopkit.keras2 import import_tensorflow
 LEAST_CONSTANT_BYTES = 64
 """Smaller constants in a graph are sizes and axes, not weights."""
 
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
 
 def read(path: Path) -> Contents:
     """Read a version directory."""
-    import_tensorflow()
+    tf = import_tensorflow()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -31,7 +36,7 @@ def read(path: Path) -> Contents:
         if not proto.meta_graphs:
             raise ValueError("it holds no graph")
         return _read_graph(proto.meta_graphs[0], path)
-    except (DecodeError, ValueError, KeyError, IndexError, RuntimeError) as error:
+    except (DecodeError, tf.errors.OpError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BopkitError(
             f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
         ) from error
@@ -39,7 +44,9 @@ def read(path: Path) -> Contents:
 
 def _read_graph(graph: Any, path: Path) -> Contents:
     packed = _packed_kernels(graph)
-    variables = [node.variable for node in graph.object_graph_def.nodes if node.WhichOneof("kind") == "variable"]
+    values = _checkpoint(path)
+    variables = _variables(graph, path)
+    binary = {key: values[key] for key, _ in variables if key in values and _is_binary(values[key])}
     counted = {id(bits) for _, _, bits, _ in packed}
     layers = [
         StoredLayer(
@@ -57,9 +64,11 @@ def _read_graph(graph: Any, path: Path) -> Contents:
         )
         for name, shape, bits, scale_bytes in packed
     ]
-    layers += [_variable(each) for each in variables]
-    layers += [_constant(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in counted]
-    values = _checkpoint(path)
+    layers += [_variable(each, key in binary) for key, each in variables]
+    constants = [(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in counted]
+    layers += [_constant(name, tensor) for name, tensor in constants]
+    # Sorted, as their names and order are those of the functions, which change with every export.
+    octets = b"".join(sorted(tensor.tensor_content for _, tensor in constants))
     signature = graph.signature_def.get("serving_default")
     notes = () if signature is not None else ("It has no signature serving_default.",)
     return Contents(
@@ -67,8 +76,11 @@ def _read_graph(graph: Any, path: Path) -> Contents:
         inputs=tuple(map(_text, sorted(signature.inputs.items()))) if signature is not None else (),
         outputs=tuple(map(_text, sorted(signature.outputs.items()))) if signature is not None else (),
         layers=tuple(layers),
-        kernels=tuple(_unpacked(name, shape, bits) for name, shape, bits, _ in packed),
-        floats=values,
+        kernels=(
+            *(_unpacked(name, shape, bits) for name, shape, bits, _ in packed),
+            *(BinaryKernel.of_values(each.name, binary[key]) for key, each in variables if key in binary),
+        ),
+        others={**values, "constants of the graph": np.frombuffer(octets, np.uint8)},
         notes=notes,
     )
 
@@ -109,11 +121,53 @@ def _unpacked(name: str, shape: tuple[int, ...], bits: Any) -> BinaryKernel:
     return BinaryKernel.of_values(name, np.where(positive, 1, -1).astype(np.int8).reshape(shape), packed=True)
 
 
-def _variable(variable: Any) -> StoredLayer:
+def _variable(variable: Any, binary: bool) -> StoredLayer:
     shape = tuple(int(size.size) for size in variable.shape.dim)
     bits = 8 * _item_size(variable.dtype)
     weights = int(np.prod(shape))
-    return _plain(variable.name, "variable", shape, bits, weights * bits // 8)
+    layer = _plain(variable.name, "variable", shape, bits, weights * bits // 8)
+    if not binary:
+        return layer
+    reason = f"binary values at {bits} bits each"
+    return dataclasses.replace(layer, value_bits=1, binary_weights=weights, reason=reason)
+
+
+def _is_binary(values: np.ndarray) -> bool:
+    """Whether it is a kernel of +-scale; a vector is none, though each of its values is one scale."""
+    return values.ndim > 1 and values.size > values.shape[-1] and is_binary(values)
+
+
+def _variables(graph: Any, path: Path) -> list[tuple[str, Any]]:
+    """The variables with their names in the checkpoint; empty for one that it does not have.
+
+    Names of variables can repeat: the object graph of the file and that of the checkpoint are walked side by side.
+    """
+    nodes, stored = graph.object_graph_def.nodes, _object_graph(path)
+    partners, todo = {0: 0}, [0] if nodes and stored else []
+    while todo:
+        number = todo.pop()
+        children = {each.local_name: each.node_id for each in stored[partners[number]].children}
+        for child in nodes[number].children:
+            if child.node_id not in partners and child.local_name in children:
+                partners[child.node_id] = children[child.local_name]
+                todo.append(child.node_id)
+    variables = []
+    for number, node in enumerate(nodes):
+        if node.WhichOneof("kind") == "variable":
+            attributes = stored[partners[number]].attributes if stored and number in partners else ()
+            keys = [each.checkpoint_key for each in attributes if each.name == "VARIABLE_VALUE"]
+            variables.append((keys[0].removesuffix(_VALUE) if keys else "", node.variable))
+    return variables
+
+
+def _object_graph(path: Path) -> Any:
+    """Nodes of the objects whose values are in the checkpoint; empty without one."""
+    reader = _reader(path)
+    if reader is None or not reader.has_tensor(_OBJECTS):
+        return ()
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    return trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECTS)).nodes
 
 
 def _constant(name: str, tensor: Any) -> StoredLayer:
@@ -148,19 +202,21 @@ def _constants(graph: Any) -> list[tuple[str, Any]]:
 
 def _checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Values of the variables by their names in the checkpoint, floats only."""
+    reader = _reader(path)
+    if reader is None:
+        return {}
+    types = reader.get_variable_to_dtype_map()
+    return {
+        name.removesuffix(_VALUE): reader.get_tensor(name) for name, dtype in sorted(types.items()) if dtype.is_floating
+    }
+
+
+def _reader(path: Path) -> Any:
+    """Of the checkpoint; None where there is none."""
     tf = import_tensorflow()
     if not (path / "variables" / "variables.index").is_file():
-        return {}
-    try:
-        reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-        types = reader.get_variable_to_dtype_map()
-        return {
-            name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): reader.get_tensor(name)
-            for name, dtype in sorted(types.items())
-            if dtype.is_floating
-        }
-    except (tf.errors.OpError, RuntimeError, UnicodeDecodeError) as error:
-        raise ValueError(first_line(error)) from error
+        return None
+    return tf.train.load_checkpoint(str(path / "variables" / "variables"))
 
 
 def _elements(tensor: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _KERNEL_AXES = {"CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0), "DEPTHWISE_C
 """Axes of the second input, the kernel, in the order of Keras; a depthwise kernel's third axis has size 1."""
 
 _FLOATS = ("float16", "float32", "float64")
+_NUMBERS = (*_FLOATS, "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 _BINARY_TYPES = (*_FLOATS, "int8")
 """Types whose values can be +-scale; a symmetric int8 quantization makes them +-127."""
 
@@ -31,33 +33,47 @@ _CONVERSION = "DEQUANTIZE"
 
 def read(path: Path) -> Contents:
     """Read a `.tflite` file."""
-    graph, *others = artifact.read_flatbuffer(path).graphs
+    graph, *more = artifact.read_flatbuffer(path).graphs
     graph = _without_conversions(graph)
-    layers, kernels, floats = [], [], {}
+    layers, kernels, others = [], [], {}
     counted: set[int] = set()  # buffers: two operators can share one
-    for index, operator in enumerate(graph.operators):
-        own = {each: graph.tensors[each] for each in operator.inputs if each >= 0 and graph.tensors[each].is_constant}
-        own = {each: tensor for each, tensor in own.items() if tensor.buffer not in counted}
+    names: collections.Counter[str] = collections.Counter()
+    for operator in graph.operators:
+        constants = {
+            each: graph.tensors[each] for each in operator.inputs if each >= 0 and graph.tensors[each].is_constant
+        }
+        if not constants:
+            continue
+        name = _name(graph, operator)
+        names[name] += 1
+        name = name if names[name] == 1 else f"{name} #{names[name]}"
+        kernel = _binary_kernel(name, operator, graph)
+        for each, tensor in constants.items():
+            if not (kernel is not None and kernel.packed and each == operator.inputs[1]):
+                others[f"{name}/{operator.inputs.index(each)}"] = _values(tensor)
+        own = {each: tensor for each, tensor in constants.items() if tensor.buffer not in counted}
         counted |= {tensor.buffer for tensor in own.values()}
         if not own:
             continue
-        name = _name(graph, operator)
-        kernel = _binary_kernel(name, operator, graph)
         layers.append(_layer(name, operator, graph, own, kernel))
         if kernel is not None:
             kernels.append(kernel)
-        for each, tensor in own.items():
-            if tensor.type in _FLOATS and not (kernel is not None and each == operator.inputs[1]):
-                floats[f"{index} {name}/{operator.inputs.index(each)}"] = tensor.values()
     return Contents(
         kind="tflite",
         inputs=tuple(_text(graph.tensors[index]) for index in graph.inputs),
         outputs=tuple(_text(graph.tensors[index]) for index in graph.outputs),
         layers=tuple(layers),
         kernels=tuple(kernels),
-        floats=floats,
-        notes=(f"The file has {len(others)} further graphs, which are not listed.",) if others else (),
+        others=others,
+        notes=(f"The file has {len(more)} further graphs, which are not listed.",) if more else (),
     )
+
+
+def _values(tensor: Tensor) -> np.ndarray:
+    """Numbers of a constant; its bytes where NumPy has no such type, or the file leaves zeros out."""
+    if tensor.type not in _NUMBERS or len(tensor.data) * 8 != tensor.elements * (tensor.bits or 0):
+        return np.frombuffer(tensor.data, np.uint8)
+    return tensor.real_values()
 
 
 def _without_conversions(graph: Graph) -> Graph:

@@ -31,11 +31,17 @@ def test_a_child_answers_and_outlives_its_errors(process: isolation.Child) -> No
 
 @pytest.mark.parametrize(
     ("function", "says"),
-    [("die", "x was ended by SIGSEGV"), ("leave", "x ended with code 3"), ("wait", "x needed more than 2 s")],
+    [
+        ("die", "x was ended by SIGSEGV"),
+        ("leave", "x ended with code 3"),
+        ("leave_late", "x ended with code 3"),
+        ("leave_another", "x needed more than 2 s"),
+        ("wait", "x needed more than 2 s"),
+    ],
 )
 def test_the_end_of_a_child_is_one_line(function: str, says: str, process: isolation.Child) -> None:
     with pytest.raises(BopkitError, match=says) as error:
-        process.call(f"test_isolation:{function}", subject="x", timeout_s=2 if function == "wait" else None)
+        process.call(f"test_isolation:{function}", subject="x", timeout_s=2 if "more than" in says else None)
     assert error.value.hint and "\n" not in str(error.value)
     assert process.call("test_isolation:double", [1], subject="x") == [1, 1]
     assert process.starts == 2
@@ -70,6 +76,17 @@ def die() -> None:
 
 def leave() -> None:
     os._exit(3)
+
+
+def leave_late() -> None:
+    os.closerange(1, 20)  # the pipe ends before the process does
+    time.sleep(0.2)
+    os._exit(3)
+
+
+def leave_another() -> None:
+    os.fork()
+    wait()
 
 
 def wait() -> None:

@@ -76,6 +76,20 @@ def set_option(model: Any, name: str, value: int) -> None:
     binary(model).customOptions = np.frombuffer(flexbuffers.Dumps({**options, name: value}), np.uint8)
 
 
+def share_lists(model: Any) -> None:
+    """Options of 100 bytes: a list of two that are one list of two, and so on; read as a whole they take minutes."""
+    integer, untyped = 1 << 2, 10 << 2  # types of items
+    options = bytearray([2, 1, 1, integer, integer])
+    child = 1
+    for _ in range(24):
+        options.append(2)
+        start = len(options)
+        options += bytes([start - child, start + 1 - child, untyped, untyped])
+        child = start
+    options += bytes([len(options) - child, untyped, 1])
+    binary(model).customOptions = np.frombuffer(bytes(options), np.uint8)
+
+
 def reverse(model: Any) -> None:
     model.subgraphs[0].operators.reverse()
 
@@ -94,6 +108,7 @@ def reverse(model: Any) -> None:
         (lambda model: set_option(model, "stride_height", 0), "out of range"),
         (lambda model: set_option(model, "channels_in", 3200), "does not fit its channels"),
         (lambda model: set_option(model, "padding", 7), "unknown padding"),
+        (share_lists, "are damaged"),
         (reverse, "before it is computed"),
     ],
 )

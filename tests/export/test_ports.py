@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bopkit.artifact import EXPORT_RECORD
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, flatbuffer, saved_model, tflite
 from bopkit.export.inspection.report import inspect_in_process
-from bopkit.export.metadata import EXPORT_RECORD
 from bopkit.export.ports import Ports, call
 from bopkit.export.subclassed import as_graph
 from bopkit.export.tflite import predict_flatbuffer

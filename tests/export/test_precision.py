@@ -20,7 +20,6 @@ from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export import flatbuffer as fb
-from bopkit.export.metadata import EXPORT_RECORD
 from bopkit.export.tflite import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
@@ -58,7 +57,7 @@ def export(path: Path, folder: Path, **choices: Any) -> tuple[bytes, Any]:
 
 def record_of(content: bytes) -> dict[str, Any]:
     model = fb.parse(content)
-    (entry,) = (each for each in model.metadata if each.name == EXPORT_RECORD.encode())
+    (entry,) = (each for each in model.metadata if each.name == artifact.EXPORT_RECORD.encode())
     return json.loads(bytes(model.buffers[entry.buffer].data))
 
 

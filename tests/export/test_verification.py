@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from bopkit import artifact, checksum
 from bopkit.cli.main import app
+from bopkit.errors import BopkitError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection import contents, diff_artifacts, inspect_artifact
 from bopkit.export.inspection.contents import read_contents
@@ -119,6 +121,88 @@ def test_layers_bits_and_bytes(files: dict[str, Path], network: Any) -> None:
             assert tuple(packed[layer.name]["shape"]) == layer.kernel_shape
     unpacked = [layer for layer in inspections["tflite"]["layers"] if layer["binary_weights"] and not layer["packed"]]
     assert [layer["reason"][:13] for layer in unpacked] == ["binary values"]  # the one whose input is real
+
+
+def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path) -> None:
+    record = inspect_artifact(files["tflite"]).record
+    assert record is not None and record["float_weights"] == "float32" and record["source"]["file"] == "net.h5"
+    result = CliRunner().invoke(app, ["inspect", str(files["tflite"]), "--html", str(tmp_path / "page.html")])
+    assert "export float_weights: float32" in result.stdout and "float_weights" in (tmp_path / "page.html").read_text()
+    assert inspect_artifact(files["keras"]).record is None
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(artifact.embed_metadata(files["tflite"].read_bytes(), artifact.EXPORT_RECORD, b"["))
+    with pytest.raises(BopkitError, match="record of the export"):
+        inspect_artifact(damaged)
+
+
+def test_kernels_that_are_all_missing_fail(
+    files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
+) -> None:
+    from bopkit.keras2 import import_tensorflow
+
+    tf = import_tensorflow()
+    other = tf.keras.Sequential([tf.keras.Input(network.input_shape[1:]), tf.keras.layers.Flatten()])
+    other.add(tf.keras.layers.Dense(network.output_shape[-1], activation="softmax"))
+    (tmp_path / "float.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(other).convert())
+    for first, second in ((files["tflite"], tmp_path / "float.tflite"), (tmp_path / "float.tflite", files["tflite"])):
+        failures = verify_artifacts(first, second, pictures=4).failures
+        assert any("scaled_latent" in failure and "has no binary kernel" in failure for failure in failures)
+
+
+def test_logits_are_compared_as_probabilities(files: dict[str, Path], tmp_path: Path) -> None:
+    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, output="logits", pictures=4))
+    verification = verify_artifacts(files["keras"], tmp_path / "net.tflite", pictures=8)
+    assert verification.passed and verification.model is not None
+    assert verification.model.within_tolerance == 1.0
+
+
+def test_weights_of_flatbuffers_are_found_again(files: dict[str, Path], tmp_path: Path) -> None:
+    """Whatever changes in the input or in precision: by name; and each changed value of a constant counts."""
+    same = diff_in_process(str(files["tflite"]), str(files["tflite"]))
+    assert same["same"] and not same["floats"]
+    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, float_weights="int8", pictures=4))
+    data = bytearray((tmp_path / "net.tflite").read_bytes())
+    graph = artifact.read_flatbuffer(tmp_path / "net.tflite").graphs[0]
+    kernel = max((each for each in graph.tensors if each.type == "int8"), key=lambda each: len(each.data))
+    data[bytes(data).index(bytes(kernel.data)) + 3] ^= 1
+    (tmp_path / "changed.tflite").write_bytes(checksum.sealed(bytes(data)))
+    difference = diff_in_process(str(tmp_path / "net.tflite"), str(tmp_path / "changed.tflite"))
+    (change,) = difference["floats"]
+    assert change["different"] == 1 and change["largest_difference"] > 0 and difference["same"] is False
+    quantized = diff_in_process(str(files["tflite"]), str(tmp_path / "net.tflite"))
+    found = [each for each in quantized["floats"] if "ste_sign" not in each["name"]]  # numbered by the session
+    assert found and all(each["largest_difference"] < 0.05 for each in found)
+
+
+def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], tmp_path: Path) -> None:
+    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
+    named, others = (
+        {re.sub(r"ste_sign_\d+", "ste_sign", name) for name in read_contents(path).others}  # numbered by the session
+        for path in (files["tflite"], tmp_path / "net.tflite")
+    )
+    assert named <= others
+
+
+def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], tmp_path: Path) -> None:
+    export_model(files["keras"], tmp_path, ExportOptions(tflite=False, pack=False, pictures=4))
+    packed, plain = (inspect_in_process(str(path)) for path in (files["savedmodel"], tmp_path / "net"))
+    assert plain["binary_weights"] == packed["binary_weights"] > 0
+    matches = contents.match_kernels(
+        read_contents(files["savedmodel"]).kernels, read_contents(tmp_path / "net").kernels
+    )
+    assert not any(match.different for match in matches)
+    assert diff_in_process(str(tmp_path / "net"), str(tmp_path / "net"))["same"]
+
+
+def test_a_stranger_s_text_moves_no_cursor(
+    network: Any, make_card: Any, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    from bopkit.model_file import save_model
+
+    save_model(network, make_card(dataset="\x1b[2J\u202e"), tmp_path / "net.h5")
+    for command in (["inspect", str(tmp_path / "net.h5")], ["diff", str(files["keras"]), str(tmp_path / "net.h5")]):
+        result = CliRunner().invoke(app, command)
+        assert "\x1b" not in result.output and "\\x1b[2J\\u202e" in result.output
 
 
 def test_flipped_weights_of_two_states_are_counted(
