@@ -156,22 +156,17 @@ def test_logits_are_compared_as_probabilities(files: dict[str, Path], tmp_path: 
     assert verification.model.within_tolerance == 1.0
 
 
-def test_weights_of_flatbuffers_are_found_again(files: dict[str, Path], tmp_path: Path) -> None:
-    """Whatever changes in the input or in precision: by name; and each changed value of a constant counts."""
+def test_a_changed_int8_weight_is_found(files: dict[str, Path], tmp_path: Path) -> None:
     same = diff_in_process(str(files["tflite"]), str(files["tflite"]))
     assert same["same"] and not same["floats"]
-    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, float_weights="int8", pictures=4))
-    data = bytearray((tmp_path / "net.tflite").read_bytes())
-    graph = artifact.read_flatbuffer(tmp_path / "net.tflite").graphs[0]
+    data = bytearray(files["tflite"].read_bytes())
+    graph = artifact.read_flatbuffer(files["tflite"]).graphs[0]
     kernel = max((each for each in graph.tensors if each.type == "int8"), key=lambda each: len(each.data))
     data[bytes(data).index(bytes(kernel.data)) + 3] ^= 1
     (tmp_path / "changed.tflite").write_bytes(checksum.sealed(bytes(data)))
-    difference = diff_in_process(str(tmp_path / "net.tflite"), str(tmp_path / "changed.tflite"))
+    difference = diff_in_process(str(files["tflite"]), str(tmp_path / "changed.tflite"))
     (change,) = difference["floats"]
     assert change["different"] == 1 and change["largest_difference"] > 0 and difference["same"] is False
-    quantized = diff_in_process(str(files["tflite"]), str(tmp_path / "net.tflite"))
-    found = [each for each in quantized["floats"] if "ste_sign" not in each["name"]]  # numbered by the session
-    assert found and all(each["largest_difference"] < 0.05 for each in found)
 
 
 def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], tmp_path: Path) -> None:
