@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, Dataset, Json
-from bopkit.cli.output import percent_text, print_json, printable, say, show
+from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -32,9 +32,9 @@ def verify(
     else:
         _print(verification)
     for note in verification.notes:
-        say(printable(note))
+        say(note)
     for failure in verification.failures:
-        say(printable(f"Error: {failure}"))
+        say(f"Error: {failure}")
     if not verification.passed:
         raise typer.Exit(1)
 
@@ -47,10 +47,10 @@ def _print(verification: Verification) -> None:
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
-        typer.echo(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
+        show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
     if verification.preprocessing is not None:
         apart = verification.preprocessing
-        typer.echo(
+        show(
             f"preprocessing: inputs differ by at most {apart.largest_difference:.1e}, mean {apart.mean_difference:.1e}"
         )
     for what, agreement in (
@@ -60,7 +60,7 @@ def _print(verification: Verification) -> None:
     ):
         if agreement is not None:
             show(f"{what}: {_agreement_text(agreement)}")
-    typer.echo("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
+    show("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
 
 
 def _agreement_text(agreement: Agreement) -> str:
