@@ -448,9 +448,19 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
     fits = groups and kernel.shape[3] * groups == words and kernel.shape[0] % groups == 0
     if not fits or tensors[operator.inputs[0]].shape[-1:] != (words,):
         raise ValueError("the kernel of an operator LceBconv2d does not fit its channels")
+    used = group_channels(operator, kernel) - 32 * (kernel.shape[3] - 1)
+    if used < 32 and np.any(kernel.values()[..., -1].astype("<u4") >> np.uint32(used)):
+        raise ValueError("the kernel of an operator LceBconv2d has weights behind its channels")
     for index in operator.inputs[2:]:  # multiplier, bias, thresholds: one a channel
         if index >= 0 and tensors[index].elements != kernel.shape[0]:
             raise ValueError("the constants of an operator LceBconv2d do not fit its kernel")
+
+
+def group_channels(operator: Operator, kernel: Tensor) -> int:
+    """Input channels of one group of an LceBconv2d: it does not say how many groups it has, its words do."""
+    channels = operator.options["channels_in"]
+    groups = -(-channels // 32) // kernel.shape[3]
+    return channels // groups
 
 
 @functools.cache

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bopkit.export import verify
-from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, random_pictures
@@ -26,7 +25,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, failures = verify.flatbuffer_bits(parse(flatbuffer), facts)
+    matches, failures = verify.flatbuffer_bits(flatbuffer, facts)
     assert not failures
 
     # In a copy of the network, one activation before the layer `ones` gets the other sign.
@@ -65,7 +64,7 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, _ = verify.flatbuffer_bits(parse(flatbuffer), facts)
+    matches, _ = verify.flatbuffer_bits(flatbuffer, facts)
     pictures = random_pictures((12, 12, 3), None, 3)
     expected = np.full((3, 10), 0.1, np.float32)
     scores = expected.copy()
