@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Json
+from bopkit.cli.arguments import Custom, Json
 from bopkit.cli.output import percent_text, print_json, print_table, say, show
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A file or a SavedModel.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Show what differs between two artifacts without running them: card, layers, flipped and other weights."""
     from bopkit.export.inspection import diff_artifacts
 
-    difference = diff_artifacts(first, second)
+    difference = diff_artifacts(first, second, custom or ())
     if json:
         print_json(difference.to_dict())
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
 from bopkit.errors import UsageError
 
@@ -74,10 +74,7 @@ def export(
         str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the architecture's own.")
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
-    custom: Annotated[
-        list[str] | None,
-        typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
-    ] = None,
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""

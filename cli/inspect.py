@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Json
+from bopkit.cli.arguments import Custom, Json
 from bopkit.cli.output import print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ def inspect(
         typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel.", show_default=False),
     ],
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Show what a file holds without running it: layers, bits, bytes, what is not packed and why, the card."""
     from bopkit.export.inspection import inspect_artifact
     from bopkit.export.inspection.html import write_page
 
-    inspection = inspect_artifact(artifact)
+    inspection = inspect_artifact(artifact, custom or ())
     if html is not None:
         write_page(inspection, html)
         say(f"Wrote {html}.")

@@ -84,7 +84,7 @@ def export_model(
     if options.tflite:
         import_lce()  # before anything slow
 
-    with vouched_code(options) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
+    with vouched_code(options.custom) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
         reference, notes = compute_reference(model_path, options, progress, vouched)
         options = offered_formats(reference.model, options)
         if options.savedmodel:

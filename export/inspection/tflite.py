@@ -12,6 +12,7 @@ from bopkit import artifact
 from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.inspection.lce import BINARY_CONVOLUTION, read_convolution
+from bopkit.model_config import Vouched
 from bopkit.tflite_file import Graph, Operator, Tensor
 
 _KERNEL_AXES = {"CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0), "DEPTHWISE_CONV_2D": (1, 2, 0, 3)}
@@ -28,8 +29,8 @@ _CONVERSION = "DEQUANTIZE"
 """Makes floats of constants in fewer bits: these belong to the operator that takes the floats."""
 
 
-def read(path: Path) -> Contents:
-    """Read a `.tflite` file."""
+def read(path: Path, vouched: Vouched) -> Contents:
+    """Read a `.tflite` file, which names no code."""
     graph, *more = artifact.read_flatbuffer(path).graphs
     graph = _without_conversions(graph)
     layers, kernels, others = [], [], {}
