@@ -76,7 +76,8 @@ def _of_variables(graph: Any, path: Path) -> Contents:
     stored = _checkpoint(path)
     values = {key: stored[key] for key, _ in variables if key in stored}
     binary = {key: values[key] for key, _ in variables if key in values and _is_binary(values[key])}
-    counted = {id(each) for _, _, bits, scales in packed for each in (bits, *scales)}
+    packed_bits = {id(bits) for _, _, bits, _ in packed}
+    scales_of_packed = {id(each) for _, _, _, scales in packed for each in scales}
     layers = [
         StoredLayer(
             name=name,
@@ -94,8 +95,8 @@ def _of_variables(graph: Any, path: Path) -> Contents:
         for name, shape, bits, scales in packed
     ]
     layers += [_variable(each, key in binary) for key, each in variables]
-    constants = [(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in counted]
-    layers += [_constant(name, tensor) for name, tensor in constants]
+    constants = [(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in packed_bits]
+    layers += [_constant(name, tensor) for name, tensor in constants if id(tensor) not in scales_of_packed]
     # Sorted, as their names and order are those of the functions, which change with every export.
     octets = b"".join(sorted(tensor.tensor_content for _, tensor in constants))
     return Contents(

@@ -177,6 +177,17 @@ def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], tmp_pat
     assert named <= others
 
 
+def test_a_changed_scale_of_a_packed_kernel_is_found(files: dict[str, Path], network: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(files["savedmodel"], tmp_path / "net")
+    graph = copy / "1" / "saved_model.pb"
+    (layer,) = [each for each in inspect_layers(network) if each.name == "scaled_latent"]
+    scale = pack(layer.kernel()).scale
+    graph.write_bytes(graph.read_bytes().replace(scale.tobytes(), (scale * np.float32(1.5)).tobytes()))
+    checksum.write_manifest(copy / "1")
+    difference = diff_in_process(str(files["savedmodel"]), str(copy))
+    assert not difference["same"] and [each["name"] for each in difference["floats"]] == ["constants of the graph"]
+
+
 def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], tmp_path: Path) -> None:
     export_model(files["keras"], tmp_path, ExportOptions(tflite=False, pack=False, pictures=4))
     packed, plain = (inspect_in_process(str(path)) for path in (files["savedmodel"], tmp_path / "net"))
