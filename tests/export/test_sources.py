@@ -19,6 +19,7 @@ from bopkit.benchmark.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.reference import compute_reference
+from bopkit.export.tflite import predict_flatbuffer
 from bopkit.graph_check import check_graph, read_saved_model
 from bopkit.initialise import init_model
 from bopkit.keras2 import import_tensorflow
@@ -128,7 +129,7 @@ def packed(report: Any) -> dict[str, bool]:
     return {each.name: each.packed for each in report.artifacts[0].layers if each.kernel_shape}
 
 
-@pytest.mark.parametrize("name", sorted(each.name for each in OLD_MODELS.iterdir() if each.suffix != ".json"))
+@pytest.mark.parametrize("name", sorted(each.name for each in OLD_MODELS.iterdir() if each.suffix in (".h5", ".keras")))
 def test_files_of_old_versions_load_and_compute_the_same(name: str) -> None:
     loaded = open_model(OLD_MODELS / name)
     expected = json.loads((OLD_MODELS / name).with_suffix(".json").read_text())
@@ -390,11 +391,14 @@ def save_with_evil(path: Path, target: Path) -> Any:
     return read_saved_model(path)
 
 
-def as_save_function(kind: str) -> Callable[[Any, int], None]:
+def as_saver(kind: str, function: str) -> Callable[[Any, int], None]:
     def edit(graph: Any, evil: int) -> None:
         nodes = graph.object_graph_def.nodes
         node = next(each for each in nodes if each.WhichOneof("kind") == kind)
-        node.saveable_objects["X"].save_function = evil
+        harmless = next(each.node_id for each in nodes[0].children if each.local_name == "serve")
+        saver = node.saveable_objects["X"]
+        saver.save_function = saver.restore_function = harmless
+        setattr(saver, function, evil)
 
     return edit
 
@@ -419,8 +423,9 @@ def as_operation(graph: Any, evil: int) -> None:
 
 
 HIDING_PLACES = {
-    "a variable's save function": as_save_function("variable"),
-    "an object's save function": as_save_function("user_object"),
+    "a variable's save function": as_saver("variable", "save_function"),
+    "an object's save function": as_saver("user_object", "save_function"),
+    "an object's restore function": as_saver("user_object", "restore_function"),
     "a method of TensorFlow's": as_method,
     "the set-up of a resource": as_set_up,
     "the name of an operation": as_operation,
@@ -455,6 +460,17 @@ def test_the_set_up_of_packed_kernels_is_checked_and_runs(savedmodel_runtime: An
     card.write_bytes(card.read_bytes()[:-1])
     with pytest.raises(BopkitError, match="another checksum"):
         export_model(tmp_path / "init", tmp_path / "out", options())
+
+
+def test_saveable_objects_of_tensorflow_2_4_convert(tmp_path: Path) -> None:
+    """Functions of the file save and restore it: they compute, and TensorFlow runs them on loading."""
+    source = OLD_MODELS / "code_2.4"
+    nodes = read_saved_model(source).meta_graphs[0].object_graph_def.nodes
+    assert any(node.saveable_objects for node in nodes)
+    (tflite,) = export_model(source, tmp_path, options()).artifacts
+    assert [each.packed for each in tflite.layers] == [False, True, False]
+    (scores,) = predict_flatbuffer(Path(tflite.path).read_bytes(), PICTURES)
+    np.testing.assert_allclose(scores, json.loads(Path(f"{source}.json").read_text()), rtol=1e-4, atol=1e-4)
 
 
 def test_a_damaged_object_graph_is_named(tmp_path: Path) -> None:
