@@ -16,6 +16,7 @@ from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, first_line
 from bopkit.export import flatbuffer as fb
 from bopkit.export import metadata, quantize
+from bopkit.export.graph_signs import separate_other_signs
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import LCE_WORD_BITS
 from bopkit.export.passes import run_passes
@@ -26,7 +27,6 @@ from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
 from bopkit.export.rewrites import is_packed, rewrite
 from bopkit.export.spec import TFLITE
-from bopkit.export.ternary import spelled_out_ternary
 from bopkit.keras2 import import_tensorflow
 
 Inputs = tuple[np.ndarray, ...]
@@ -190,8 +190,8 @@ def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, l
         values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
         return ports.answer(call(network, values))
 
-    with spelled_out_ternary():
-        tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
+    tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
+    separate_other_signs(scratch)
     try:
         flatbuffer = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
