@@ -27,6 +27,8 @@ _BARRIERS = frozenset(
     """.split()
 )
 
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
 
 def is_binary_sign(tensor: str, nodes: Nodes) -> bool:
     """Whether a tensor is what larq's signs compute: `sign(sign(x) + 0.1)`, which is 1 from 0 on and -1 below."""
@@ -72,19 +74,20 @@ def _can_be_mistaken(sign: NodeDef, nodes: Nodes) -> bool:
     """Whether a sign that is not larq's may meet another sign in what it is taken of."""
     if _takes_binary_sign(sign, nodes) or not import_tensorflow().as_dtype(sign.attr["T"].type).is_floating:
         return False
-    return any(node is None or node.op == "Sign" for node in _sources(sign, nodes))
+    return any(source.op == "Sign" or source.op in _CALLS for source in _sources(sign, nodes))
 
 
-def _sources(node: NodeDef, nodes: Nodes) -> Iterator[NodeDef | None]:
-    """What a node is computed of, back to signs and barriers; None for what comes from outside the function."""
-    waiting, seen = [_node(each, nodes) for each in node.input], set()
+def _sources(node: NodeDef, nodes: Nodes) -> Iterator[NodeDef]:
+    """What a node is computed of inside its function, back to signs, calls and barriers."""
+    waiting, seen = list(node.input), set()
     while waiting:
-        source = waiting.pop()
-        yield source
-        if source is None or source.op == "Sign" or source.op in _BARRIERS or source.name in seen:
+        source = _node(waiting.pop(), nodes)
+        if source is None or source.name in seen:  # an argument: pictures or a constant
             continue
+        yield source
         seen.add(source.name)
-        waiting += [_node(each, nodes) for each in source.input]
+        if source.op != "Sign" and source.op not in _CALLS | _BARRIERS:
+            waiting += source.input
 
 
 def _takes_binary_sign(outer: NodeDef, nodes: Nodes) -> bool:
