@@ -42,6 +42,7 @@ class KerasRuntime(Runtime):
         self._predict = self._tf.function(
             lambda pictures: self._tf.cast(model(pictures, training=False), self._tf.float32),
             input_signature=[self._tf.TensorSpec([None, *self.input_shape], self._tf.float32)],
+            autograph=False,
         )
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
