@@ -21,7 +21,7 @@ def test_every_network_has_a_limit():
 @pytest.mark.parametrize("name", LARGEST_FLATBUFFER_BYTES)
 def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     (counts,) = list_models(name)
-    report = export_model(init_model(name, tmp_path / f"{name}.h5"), options=ExportOptions(pictures=16))
+    report = export_model(init_model(name, tmp_path / f"{name}.h5"), options=ExportOptions(pictures=4))
     flatbuffer, saved_model = report.artifacts
     assert flatbuffer.size_bytes <= LARGEST_FLATBUFFER_BYTES[name]
     assert saved_model.size_bytes <= 1.05 * counts["floor_bytes"] + 300_000
