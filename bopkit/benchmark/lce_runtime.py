@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from bopkit import artifact
-from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.benchmark.runtime import Runtime, example_shape
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 
@@ -33,7 +33,7 @@ class LceRuntime(Runtime):
         super().__init__(threads)
         self._extension = _import_extension()
 
-    def load(self, path: Path) -> None:
+    def open(self, path: Path) -> None:
         """Load a flatbuffer. A damaged one can end the process."""
         self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
         flatbuffer = path.read_bytes()
@@ -48,27 +48,37 @@ class LceRuntime(Runtime):
                 f"{path} does not load in LCE's interpreter.",
                 "It is damaged, or uses operators that neither TensorFlow Lite nor LCE has: export it again.",
             ) from error
-        self.input_shape = self._checked_input_shape(path)
+        self._describe(path)
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Scores of float32 [n, H, W, C], one picture after the other: float32 [n, classes]."""
-        inputs = self._to_input(pictures)
-        return np.concatenate([self._interpreter.predict([picture[None]])[0] for picture in inputs])
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All outputs for float32 [n, ...] an input, one example after the other."""
+        taken = [self._to_input(each) for each in inputs]
+        examples = ([each[index : index + 1] for each in taken] for index in range(len(taken[0])))
+        answers = list(map(self._interpreter.predict, examples))
+        return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
-    def _checked_input_shape(self, path: Path) -> tuple[int, int, int]:
-        types = [np.dtype(each) for each in (*self._interpreter.input_types, *self._interpreter.output_types)]
-        if types not in ([np.float32, np.float32], [np.uint8, np.float32]):
+    def _describe(self, path: Path) -> None:
+        """Name inputs and outputs, after a check that they are floats, or that an only input takes pixels."""
+        input_types, output_types = (
+            [np.dtype(each) for each in types]
+            for types in (self._interpreter.input_types, self._interpreter.output_types)
+        )
+        of_pixels = input_types == [np.uint8]
+        if set(output_types) != {np.dtype(np.float32)} or not (of_pixels or set(input_types) == set(output_types)):
+            types = ", ".join(map(str, (*input_types, *output_types)))
             raise BopkitError(
-                f"{path} has inputs and outputs {', '.join(map(str, types))}, not one of float32 each.",
-                "Convert it with float32 input and output.",
+                f"{path} has inputs and outputs {types}, not float32.", "Convert it with float32 input and output."
             )
-        shape = picture_shape(tuple(self._interpreter.input_shapes[0]), path)
-        if types[0] == np.uint8:
-            self._to_input = _pixels_of(path, shape)
-        return shape
+        shapes = [example_shape(tuple(shape), path) for shape in self._interpreter.input_shapes]
+        names: tuple[Sequence[str], Sequence[str]] = (["input"], ["output"])
+        if len(input_types) > 1 or len(output_types) > 1:
+            names = artifact.read_flatbuffer(path).port_names()
+        self.inputs, self.outputs = tuple(zip(names[0], shapes, strict=True)), tuple(names[1])
+        if of_pixels:
+            self._to_input = _pixels_of(path, shapes[0])
 
 
-def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+def _pixels_of(path: Path, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
     """What turns preprocessed pictures back into the pixels that a flatbuffer normalises itself.
 
     Raises:
@@ -79,7 +89,7 @@ def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray]
         raise BopkitError(
             f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
         )
-    return get_preprocessing(preprocessing, shape).to_pixels
+    return get_preprocessing(preprocessing, shape).to_pixels  # type: ignore[arg-type]
 
 
 def _import_extension() -> ModuleType:
