@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 	$(BIN)/bopkit benchmark $(DEMO)/model.h5 $(DEMO)/model $(DEMO)/model.tflite --dataset digits
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "integration or not integration"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)
