@@ -94,37 +94,83 @@ inline void store_signs(uint32_t mask, int channel, int count, uint32_t* words) 
   }
 }
 
+// What nearly all steps of a network do, and the rest.
+enum class Posts { kNone, kAddOperand, kAny };
+
+template <Posts kPosts, bool kWhole>
 inline void store(const Finish& finish, Floats y, int channel, int count, const Row& row) {
-  for (int i = 0; i < finish.post_count; ++i) apply(finish.posts[i], row, channel, count, y);
-  if (row.floats != nullptr) __builtin_memcpy(row.floats + channel, &y, static_cast<size_t>(count) * sizeof(float));
+  if (kPosts == Posts::kAddOperand) {
+    const float* operand = row.operands[0] + channel;
+    y = y + (kWhole ? load(operand) : load_part(operand, count));
+  } else if (kPosts == Posts::kAny) {
+    for (int i = 0; i < finish.post_count; ++i) apply(finish.posts[i], row, channel, count, y);
+  }
+  if (row.floats != nullptr) __builtin_memcpy(row.floats + channel, &y, kWhole ? sizeof y : static_cast<size_t>(count) * sizeof(float));
   if (row.signs != nullptr) store_signs(negative_mask(y < all(0)), channel, count, row.signs);
   if (row.bytes != nullptr) store_bytes(y, count, row.bytes + channel);
 }
 
-inline void finish_integers(const Finish& finish, const int32_t* sums, const int32_t* correction, int channels, const Row& row) {
-  for (int channel = 0; channel < channels; channel += kLanes) {
-    const int count = channels - channel < kLanes ? channels - channel : kLanes;
-    Ints x = load(sums + channel) * 2;
-    if (correction != nullptr) x = x + load(correction + channel);
-    if (finish.threshold != nullptr) {
-      store_signs(negative_mask(x > load(finish.threshold + channel)), channel, count, row.signs);
-      continue;
+template <Posts kPosts, bool kWhole>
+inline void finish_integer_rows(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+                                int pixels) {
+  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+    for (int channel = 0; channel < channels; channel += kLanes) {
+      const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
+      Ints x = load(sums + channel) * 2;
+      if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
+      if (finish.threshold != nullptr) {
+        store_signs(negative_mask(x > load(finish.threshold + channel)), channel, count, rows[p].signs);
+        continue;
+      }
+      if (finish.has_clamp) {
+        x = x > finish.clamp_max ? Ints{} + finish.clamp_max : x;
+        x = x < finish.clamp_min ? Ints{} + finish.clamp_min : x;
+      }
+      const Floats y = __builtin_convertvector(x, Floats) * load(finish.multiplier + channel);
+      store<kPosts, kWhole>(finish, y + load(finish.bias + channel), channel, count, rows[p]);
     }
-    x = x > finish.clamp_max ? Ints{} + finish.clamp_max : x;
-    x = x < finish.clamp_min ? Ints{} + finish.clamp_min : x;
-    const Floats y = __builtin_convertvector(x, Floats) * load(finish.multiplier + channel);
-    store(finish, y + load(finish.bias + channel), channel, count, row);
   }
 }
 
-inline void finish_floats(const Finish& finish, const float* sums, int channels, const Row& row) {
-  for (int channel = 0; channel < channels; channel += kLanes) {
-    const int count = channels - channel < kLanes ? channels - channel : kLanes;
-    Floats y = count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
-    if (finish.bias != nullptr) y = y + load(finish.bias + channel);
-    store(finish, y, channel, count, row);
+template <Posts kPosts, bool kWhole>
+inline void finish_float_rows(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels) {
+  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+    for (int channel = 0; channel < channels; channel += kLanes) {
+      const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
+      Floats y = kWhole || count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
+      if (finish.bias != nullptr) y = y + load(finish.bias + channel);
+      store<kPosts, kWhole>(finish, y, channel, count, rows[p]);
+    }
   }
 }
+
+inline Posts posts_of(const Finish& finish) {
+  if (finish.post_count == 0) return Posts::kNone;
+  const Post& first = finish.posts[0];
+  return finish.post_count == 1 && first.kind == PostKind::kAddOperand && first.operand == 0 ? Posts::kAddOperand : Posts::kAny;
+}
+
+#define BOPKIT_FINISH(function, ...)                                                                          \
+  switch (posts_of(finish)) {                                                                                 \
+    case Posts::kNone:                                                                                        \
+      return channels % kLanes == 0 ? function<Posts::kNone, true>(__VA_ARGS__) : function<Posts::kNone, false>(__VA_ARGS__); \
+    case Posts::kAddOperand:                                                                                  \
+      return channels % kLanes == 0 ? function<Posts::kAddOperand, true>(__VA_ARGS__)                         \
+                                    : function<Posts::kAddOperand, false>(__VA_ARGS__);                       \
+    case Posts::kAny:                                                                                         \
+      return function<Posts::kAny, false>(__VA_ARGS__);                                                       \
+  }
+
+inline void finish_integers(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+                            int pixels) {
+  BOPKIT_FINISH(finish_integer_rows, finish, sums, corrections, channels, rows, pixels)
+}
+
+inline void finish_floats(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels) {
+  BOPKIT_FINISH(finish_float_rows, finish, sums, channels, rows, pixels)
+}
+
+#undef BOPKIT_FINISH
 
 inline void take_maximum(float* most, const float* row, int channels) {
   int i = 0;
