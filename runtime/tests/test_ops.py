@@ -134,7 +134,8 @@ def test_binary_operators_alone(name, isa, delegate, expected):
 
 def test_forced_instruction_set_is_used(isa, delegate):
     case, loaded = BY_NAME["chain-residual"], delegate(isa=isa, num_threads=2)
-    Runner(loaded, case.graph)(case.feeds)
+    run = Runner(loaded, case.graph)
+    run(case.feeds)
     told = describe(loaded)
     assert told["isa"] == isa and told["threads"] == 2
     assert told["claimed_nodes"] == len(case.graph.operators)
