@@ -43,7 +43,7 @@ BOPKIT_EXPORT const char* bopkit_runtime_isas(void);
 /* Writes what a delegate runs as JSON: at most `size` bytes with the closing zero; returns the bytes that it needs without
  * it, as snprintf does.
  *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n, "partitions": [{"nodes": n, "steps": [{"name": ...,
- *    "runs": n, "total_ns": n, "binary_macs": n, "float_macs": n}]}]}
+ *    "runs": n, "total_ns": n, "least_ns": n, "binary_macs": n, "float_macs": n}]}]}
  * Times are zero without the option `profile`. Not while an interpreter runs it. */
 BOPKIT_EXPORT size_t bopkit_runtime_describe(const struct TfLiteDelegate* delegate, char* buffer, size_t size);
 

@@ -12,7 +12,7 @@ namespace {
 
 // Pixels whose patches a thread computes with one panel of weights before it takes the next: the panel then stays in the
 // first-level cache.
-constexpr int kChunk = 48;
+constexpr int kChunk = 84;
 
 constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;  // rough, to tell large steps from small ones
 
@@ -304,7 +304,7 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
     patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) - border_.top * source_.row -
                  int64_t{border_.left} * source_.c;
     classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
-    rows[i] = row_at(partition, picture, y, x);
+    rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x) : row_after(rows[i - 1], channels_out_);
     if (groups_ > 1 && rows[i].signs != nullptr) std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
     if (++x == width_.size) {
       x = 0;
@@ -343,19 +343,24 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
     } else {
       kernels_.float_gemm(args);
     }
+    Row panel_rows[kMostPixels];
+    uint32_t words[kMostPixels][kPanel / 32] = {};
     for (int i = begin; i < end; ++i) {
-      uint32_t words[kPanel / 32] = {};
-      Row row = advance(rows[i], panel.first);
-      if (shifts_signs && row.signs != nullptr) row.signs = words;
-      const Sum* row_sums = sums + (i - begin) * kPanel;
-      if constexpr (kIsBinary) {
+      Row& row = panel_rows[i - begin] = from_channel(rows[i], panel.first);
+      if (shifts_signs && row.signs != nullptr) row.signs = words[i - begin];
+    }
+    if constexpr (kIsBinary) {
+      const int32_t* corrections[kMostPixels];
+      for (int i = begin; i < end; ++i) {
         const bool is_inner = classes[i] < 0 || classes[i] == inner_class_;
-        const int32_t* correction = is_inner ? nullptr : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
-        kernels_.finish_integers(finish, row_sums, correction, panel.channels, row);
-      } else {
-        kernels_.finish_floats(finish, row_sums, panel.channels, row);
+        corrections[i - begin] = is_inner ? nullptr : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
       }
-      if (shifts_signs && row.signs != nullptr) store_shifted_signs(rows[i].signs, panel.first, panel.channels, words);
+      kernels_.finish_integers(finish, sums, corrections, panel.channels, panel_rows, end - begin);
+    } else {
+      kernels_.finish_floats(finish, sums, panel.channels, panel_rows, end - begin);
+    }
+    for (int i = begin; shifts_signs && rows[i].signs != nullptr && i < end; ++i) {
+      store_shifted_signs(rows[i].signs, panel.first, panel.channels, words[i - begin]);
     }
   }
 }
@@ -420,6 +425,7 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
       step->bias_[i] = static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
     }
     const auto [least, most] = activation_range(op.activation);
+    step->finish_.has_clamp = op.activation != abi::kActNone;
     step->finish_.clamp_min = depth - std::min(most, depth);
     step->finish_.clamp_max = depth - std::max(least, -depth);
     step->finish_.multiplier = step->multiplier_.data();

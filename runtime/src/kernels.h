@@ -56,7 +56,8 @@ struct Post {
 struct Finish {
   // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to float32 as LCE does.
   // Of float sums: y = sum + bias, where there is a bias.
-  int32_t clamp_min = INT32_MIN, clamp_max = INT32_MAX;
+  bool has_clamp = false;
+  int32_t clamp_min = 0, clamp_max = 0;
   const float* multiplier = nullptr;
   const float* bias = nullptr;
   const int32_t* threshold = nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
@@ -87,9 +88,11 @@ struct Kernels {
 
   void (*binary_gemm)(const BinaryGemmArgs&);
   void (*float_gemm)(const FloatGemmArgs&);
-  // Rows of 1 to kPanel channels, for which all vectors begin at the row's first one. `correction` may be null.
-  void (*finish_integers)(const Finish& finish, const int32_t* sums, const int32_t* correction, int channels, const Row& row);
-  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row& row);
+  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows' first channel. A correction
+  // may be null.
+  void (*finish_integers)(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+                          int pixels);
+  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels);
   // Rows of any number of channels.
   void (*take_maximum)(float* most, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);

@@ -85,7 +85,7 @@ BOPKIT_TARGET_END
 }  // namespace
 
 const Kernels kAvx512Kernels = {
-    "avx512",    is_supported, true,           {kPixels, kPanel, 16, false}, {kPixels, kPanel, 16, false},
+    "avx512",    is_supported, true,            {kPixels, kPanel, 16, false}, {kPixels, kPanel, 16, false},
     binary_gemm, float_gemm,   finish_integers, finish_floats, take_maximum, add_row};
 
 }  // namespace bopkit

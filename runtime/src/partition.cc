@@ -397,7 +397,9 @@ bool Partition::run(abi::Context* context) {
     }
     const auto start = std::chrono::steady_clock::now();
     step->run(*this, session);
-    step->total_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count();
+    const int64_t ns = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count();
+    step->least_ns = step->runs == 0 ? ns : std::min(step->least_ns, ns);
+    step->total_ns += ns;
     ++step->runs;
   }
   return true;
@@ -408,7 +410,8 @@ std::string Partition::describe() const {
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = *steps_[i];
     text += i == 0 ? "" : ", ";
-    text += "{\"name\": \"" + step.name() + "\", \"runs\": " + std::to_string(step.runs) + ", \"total_ns\": " + std::to_string(step.total_ns);
+    text += "{\"name\": \"" + step.name() + "\", \"runs\": " + std::to_string(step.runs) + ", \"total_ns\": " + std::to_string(step.total_ns) +
+            ", \"least_ns\": " + std::to_string(step.least_ns);
     text += ", \"binary_macs\": " + std::to_string(step.binary_macs()) + ", \"float_macs\": " + std::to_string(step.float_macs()) + "}";
   }
   return text + "]}";

@@ -87,15 +87,23 @@ std::string FinishingStep::suffix() const {
   return signs >= 0 ? text + " -> signs" : text;
 }
 
-Row advance(Row row, int channels) {
+namespace {
+
+Row move(Row row, int channels, int words) {
   if (row.floats != nullptr) row.floats += channels;
-  if (row.signs != nullptr) row.signs += channels / 32;
+  if (row.signs != nullptr) row.signs += words;
   if (row.bytes != nullptr) row.bytes += channels;
   for (const float*& operand : row.operands) {
     if (operand != nullptr) operand += channels;
   }
   return row;
 }
+
+}  // namespace
+
+Row FinishingStep::row_after(Row row, int channels) const { return move(row, channels, words_of(channels)); }
+
+Row from_channel(Row row, int first) { return move(row, first, first / 32); }
 
 Extent window_extent(int size, int filter, int stride, int dilation, bool is_same) {
   const int64_t reach = int64_t{filter - 1} * dilation + 1;
@@ -140,7 +148,8 @@ class Map : public FinishingStep {
       Finish finish;
       Post posts[kMostPosts];
       finish_from(first, &finish, posts);
-      partition.kernels().finish_floats(finish, from + first, std::min(kPanel, input.c - first), advance(row, first));
+      const Row part = from_channel(row, first);
+      partition.kernels().finish_floats(finish, from + first, std::min(kPanel, input.c - first), &part, 1);
     }
   }
 };
@@ -201,7 +210,8 @@ class Pool : public FinishingStep {
       Finish finish;
       Post posts[kMostPosts];
       finish_from(first, &finish, posts);
-      partition.kernels().finish_floats(finish, pooled, channels, advance(row, first));
+      const Row part = from_channel(row, first);
+      partition.kernels().finish_floats(finish, pooled, channels, &part, 1);
     }
   }
 

@@ -35,7 +35,7 @@ class Step {
 
   const std::string& error() const { return error_; }
 
-  int64_t runs = 0, total_ns = 0;
+  int64_t runs = 0, total_ns = 0, least_ns = 0;
 
  protected:
   bool fail(const char* what) {
@@ -71,6 +71,8 @@ class FinishingStep : public Step {
   bool shape_results(Partition& partition, const Shape& shape);
   // Rows of a pixel of the output, at channel 0.
   Row row_at(Partition& partition, int picture, int y, int x) const;
+  // The rows of the pixel to the right.
+  Row row_after(Row row, int channels) const;
   // What is left to do with `channels` rows from `first` on: the vectors begin there.
   void finish_from(int first, Finish* finish, Post* posts) const;
   std::string suffix() const;
@@ -82,8 +84,8 @@ class FinishingStep : public Step {
   std::vector<std::vector<float>> vectors_;
 };
 
-// `row` moved on by `channels`, a multiple of 32.
-Row advance(Row row, int channels);
+// `row` from its channel `first` on, a multiple of 32.
+Row from_channel(Row row, int first);
 
 // Size of the output of a window over `size` cells, and how many cells the window reaches over the edge in front and behind.
 struct Extent {
