@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "denormals.h"
 #include "step.h"
 
 namespace bopkit {
@@ -389,6 +390,7 @@ bool Partition::run(abi::Context* context) {
   for (Value& value : values_) {
     if (value.alias_of >= 0) value.first = owner_of(value).first;
   }
+  const DenormalsAreZero mode;
   ThreadPool::Session session(pool_);
   for (const auto& step : steps_) {
     if (!is_profiled_) {

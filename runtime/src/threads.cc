@@ -1,5 +1,7 @@
 #include "threads.h"
 
+#include "denormals.h"
+
 namespace bopkit {
 namespace {
 
@@ -37,6 +39,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::work() {
+  const DenormalsAreZero mode;
   while (!is_ending_) {
     {
       std::unique_lock<std::mutex> lock(mutex_);
