@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from bopkit import artifact
-from bopkit.benchmark.runtime import Runtime, picture_shape
-from bopkit.data import get_preprocessing
+from bopkit.benchmark.tflite_runtime import TfliteRuntime
 from bopkit.errors import BopkitError
 
 _EXTENSION = "interpreter_wrapper_lite"
 _BINARY_OPERATORS = (b"LceBconv2d", b"LceQuantize")
 
 
-class LceRuntime(Runtime):
+class LceRuntime(TfliteRuntime):
     """LCE's interpreter, without TensorFlow in the process.
 
     Binary convolutions run as indirect BGEMM: on x86 four to five times faster than LCE's default, with equal
@@ -33,9 +31,7 @@ class LceRuntime(Runtime):
         super().__init__(threads)
         self._extension = _import_extension()
 
-    def load(self, path: Path) -> None:
-        """Load a flatbuffer. A damaged one can end the process."""
-        self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
+    def _start(self, path: Path) -> tuple[Sequence[Sequence[int]], list[np.dtype]]:
         flatbuffer = path.read_bytes()
         is_binary = any(operator in flatbuffer for operator in _BINARY_OPERATORS)
         self.settings.update(indirect_bgemm=True, xnnpack=not is_binary)
@@ -48,38 +44,12 @@ class LceRuntime(Runtime):
                 f"{path} does not load in LCE's interpreter.",
                 "It is damaged, or uses operators that neither TensorFlow Lite nor LCE has: export it again.",
             ) from error
-        self.input_shape = self._checked_input_shape(path)
+        types = [*self._interpreter.input_types, *self._interpreter.output_types]
+        return self._interpreter.input_shapes, [np.dtype(each) for each in types]
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Scores of float32 [n, H, W, C], one picture after the other: float32 [n, classes]."""
-        inputs = self._to_input(pictures)
-        return np.concatenate([self._interpreter.predict([picture[None]])[0] for picture in inputs])
-
-    def _checked_input_shape(self, path: Path) -> tuple[int, int, int]:
-        types = [np.dtype(each) for each in (*self._interpreter.input_types, *self._interpreter.output_types)]
-        if types not in ([np.float32, np.float32], [np.uint8, np.float32]):
-            raise BopkitError(
-                f"{path} has inputs and outputs {', '.join(map(str, types))}, not one of float32 each.",
-                "Convert it with float32 input and output.",
-            )
-        shape = picture_shape(tuple(self._interpreter.input_shapes[0]), path)
-        if types[0] == np.uint8:
-            self._to_input = _pixels_of(path, shape)
-        return shape
-
-
-def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns preprocessed pictures back into the pixels that a flatbuffer normalises itself.
-
-    Raises:
-        BopkitError: The flatbuffer does not say how it normalises them.
-    """
-    preprocessing = artifact.pixel_preprocessing(path)
-    if preprocessing is None:
-        raise BopkitError(
-            f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
-        )
-    return get_preprocessing(preprocessing, shape).to_pixels
+    def _run(self, picture: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = self._interpreter.predict([picture])[0]
+        return scores
 
 
 def _import_extension() -> ModuleType:
@@ -98,7 +68,7 @@ def _import_extension() -> ModuleType:
             spec.loader.exec_module(module)
             return module
     raise BopkitError(
-        "A .tflite file needs larq-compute-engine, which is not installed; it exists for CPython 3.10 to "
+        "The runtime lce needs larq-compute-engine, which is not installed; it exists for CPython 3.10 to "
         "3.12 on Linux x86-64, macOS and Windows.",
-        "Measure the .tflite file on such a machine.",
+        "Type `pip install ./runtime` in a checkout of bopkit for the runtime litert.",
     )
