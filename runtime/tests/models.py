@@ -32,6 +32,8 @@ _BUILTIN_CODES = {
     "RESHAPE": 22,
     "MEAN": 40,
     "SUB": 41,
+    "NEG": 59,
+    "ABS": 101,
 }
 _CUSTOM = 32
 
@@ -204,9 +206,13 @@ class Graph:
         shape = np.broadcast_shapes(self.tensors[a].shape, self.tensors[b].shape)
         return self._operator(type, (a, b), shape, "float32", {"activation": ACTIVATIONS.index(activation)})
 
+    def unary(self, type: str, x: int) -> int:
+        """RELU, or ABS or NEG, which the runtime leaves to LiteRT."""
+        return self._operator(type, (x,), self.tensors[x].shape, "float32")
+
     def relu(self, x: int) -> int:
         """RELU."""
-        return self._operator("RELU", (x,), self.tensors[x].shape, "float32")
+        return self.unary("RELU", x)
 
     def pool(
         self,

