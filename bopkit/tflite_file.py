@@ -196,6 +196,26 @@ class TfliteFile:
                 return bytes(self._buffer_data(self.buffers[index]))
         return None
 
+    def port_names(self) -> tuple[list[str], list[str]]:
+        """Names of the inputs and outputs of the main graph in their order, as its signature has them.
+
+        What no signature names is called as its tensor.
+        """
+        graph = self.graphs[0]
+        signed = next((entries for number, entries in self._signatures if number == 0), ([], []))
+
+        def names(indices: tuple[int, ...], entries: list[tuple[str, int]]) -> list[str]:
+            waiting = list(entries)  # a tensor can be several outputs
+            found = []
+            for index in indices:
+                entry = next((each for each in waiting if each[1] == index), None)
+                if entry is not None:
+                    waiting.remove(entry)
+                found.append(graph.tensors[index].name if entry is None else entry[0])
+            return found
+
+        return names(graph.inputs, signed[0]), names(graph.outputs, signed[1])
+
     def _read_model(self, root: int) -> None:
         version = self._integer(root, VERSION, "<I")
         if version != SCHEMA_VERSION:
@@ -211,8 +231,7 @@ class TfliteFile:
         if not graphs:
             raise ValueError("it holds no subgraph")
         self.graphs = tuple(self._graph(table, codes) for table in graphs)
-        for table in self._tables(root, SIGNATURES):
-            self._check_signature(table)
+        self._signatures = [self._signature(table) for table in self._tables(root, SIGNATURES)]
 
     # Graphs.
 
@@ -297,16 +316,19 @@ class TfliteFile:
             return custom
         return _builtin_names().get(code, f"operator {code}")
 
-    def _check_signature(self, table: int) -> None:
+    def _signature(self, table: int) -> tuple[int, tuple[list[tuple[str, int]], list[tuple[str, int]]]]:
+        """Number of its graph, and name and tensor of each of its inputs and outputs."""
         graph = self._integer(table, _SIGNATURE_GRAPH, "<I")
         if graph >= len(self.graphs):
             raise ValueError("a signature names a graph that it does not have")
         self._text(table, _SIGNATURE_KEY)
-        for field in (_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS):
-            for entry in self._tables(table, field):
-                self._text(entry, 0)
-                if self._integer(entry, _MAP_TENSOR, "<I") >= len(self.graphs[graph].tensors):
-                    raise ValueError("a signature names a tensor that it does not have")
+        inputs, outputs = (
+            [(self._text(entry, 0), self._integer(entry, _MAP_TENSOR, "<I")) for entry in self._tables(table, field)]
+            for field in (_SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS)
+        )
+        if any(tensor >= len(self.graphs[graph].tensors) for _, tensor in inputs + outputs):
+            raise ValueError("a signature names a tensor that it does not have")
+        return graph, (inputs, outputs)
 
     def _entry(self, table: int) -> tuple[str, int, int]:
         index = self._integer(table, METADATA_BUFFER, "<I")
@@ -448,9 +470,19 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
     fits = groups and kernel.shape[3] * groups == words and kernel.shape[0] % groups == 0
     if not fits or tensors[operator.inputs[0]].shape[-1:] != (words,):
         raise ValueError("the kernel of an operator LceBconv2d does not fit its channels")
+    used = group_channels(operator, kernel) - 32 * (kernel.shape[3] - 1)
+    if used < 32 and np.any(kernel.values()[..., -1].astype("<u4") >> np.uint32(used)):
+        raise ValueError("the kernel of an operator LceBconv2d has weights behind its channels")
     for index in operator.inputs[2:]:  # multiplier, bias, thresholds: one a channel
         if index >= 0 and tensors[index].elements != kernel.shape[0]:
             raise ValueError("the constants of an operator LceBconv2d do not fit its kernel")
+
+
+def group_channels(operator: Operator, kernel: Tensor) -> int:
+    """Input channels of one group of an LceBconv2d: it does not say how many groups it has, its words do."""
+    channels = operator.options["channels_in"]
+    groups = -(-channels // 32) // kernel.shape[3]
+    return channels // groups
 
 
 @functools.cache

@@ -65,6 +65,10 @@ LimitSteps = Annotated[
     int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seeds everything random.")]
+Custom = Annotated[
+    list[str] | None,
+    typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

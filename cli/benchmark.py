@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
-from bopkit.cli.output import percent_text, print_json, print_table, say, size_text
+from bopkit.cli.output import percent_text, print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
     from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
@@ -82,8 +82,8 @@ def _print_report(report: BenchmarkReport) -> None:
     )
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
-        typer.echo(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
-    typer.echo(
+        show(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
+    show(
         f"latency of one picture, {protocol.threads} thread(s), {protocol.warmup_runs} warm-up runs, then at least "
         f"{protocol.runs} (at most {protocol.time_limit_s:g} s); {environment.cpu}, {environment.logical_cores} cores"
     )

@@ -9,7 +9,7 @@ import typer
 
 from bopkit.cli.arguments import DataDir, Seed, complete_dataset
 from bopkit.cli.datasets import datasets as list_
-from bopkit.cli.output import say
+from bopkit.cli.output import print_path, say
 from bopkit.cli.prepare import prepare
 
 __all__ = ["list_", "prepare", "preview"]
@@ -46,5 +46,5 @@ def preview(
         count=count,
         seed=seed,
     )
-    typer.echo(path)
+    print_path(path)
     say("Network values are shown as pixels from 0 to 255. Epochs are those of a training run with the same --seed.")

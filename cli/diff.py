@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Json
-from bopkit.cli.output import percent_text, print_json, print_table, printable, say, show
+from bopkit.cli.arguments import Custom, Json
+from bopkit.cli.output import percent_text, print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Difference
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A file or a SavedModel.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Show what differs between two artifacts without running them: card, layers, flipped and other weights."""
     from bopkit.export.inspection import diff_artifacts
 
-    difference = diff_artifacts(first, second)
+    difference = diff_artifacts(first, second, custom or ())
     if json:
         print_json(difference.to_dict())
         return
     _print(difference)
     for note in difference.notes:
-        say(printable(note))
+        say(note)
 
 
 def _print(difference: Difference) -> None:
@@ -46,8 +47,8 @@ def _print(difference: Difference) -> None:
             ["binary kernel", "in the other", "weights", "flipped", "share"],
             [
                 [
-                    printable(match.first),
-                    printable(match.second or "missing"),
+                    match.first,
+                    match.second or "missing",
                     f"{match.weights:,}",
                     f"{match.different:,}" if match.second else "-",
                     percent_text(match.different / match.weights) if match.second else "-",
@@ -56,15 +57,15 @@ def _print(difference: Difference) -> None:
             ],
             right=["weights", "flipped", "share"],
         )
-        typer.echo(f"{flipped:,} of {weights:,} binary weights differ ({percent_text(flipped / weights)})")
+        show(f"{flipped:,} of {weights:,} binary weights differ ({percent_text(flipped / weights)})")
     if difference.floats:
         print_table(
             ["other weights", "values", "different", "largest difference"],
             [
-                [printable(each.name), f"{each.values:,}", f"{each.different:,}", f"{each.largest_difference:.3g}"]
+                [each.name, f"{each.values:,}", f"{each.different:,}", f"{each.largest_difference:.3g}"]
                 for each in difference.floats
             ],
             right=["values", "different", "largest difference"],
         )
     if difference.same:
-        typer.echo("The weights are the same.")
+        show("The weights are the same.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import Json, complete_model
-from bopkit.cli.output import print_json, print_table, say, size_text
+from bopkit.cli.output import print_json, print_table, say, show, size_text
 from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,10 +99,8 @@ def _print_throughput(report: ThroughputReport) -> None:
     )
     fastest = report.fastest
     if fastest is not None and fastest.limit is not None:
-        typer.echo(
-            f"fastest: {fastest.precision}, {_xla(fastest)}, batch {fastest.batch_size}; {ADVICE[fastest.limit]}"
-        )
-    typer.echo(
+        show(f"fastest: {fastest.precision}, {_xla(fastest)}, batch {fastest.batch_size}; {ADVICE[fastest.limit]}")
+    show(
         f"{report.device}, {report.logical_cores} logical cores; input: drawn JPEG files of "
         f"{size_text(report.jpeg_bytes)} in memory, imagenet preprocessing"
     )

@@ -6,7 +6,6 @@ Exit codes: 1 for failures, 2 for usage, 75 for a lost worker, 130 for Ctrl-C, 1
 from __future__ import annotations
 
 import functools
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +35,8 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(130) from interrupt
         except Exception as error:
             if debug:
-                traceback.print_exc(file=sys.stderr)
+                for line in traceback.format_exc().splitlines():
+                    say(line)
             known = translate(error)
             say(f"Error: {known}")
             raise typer.Exit(known.exit_code) from error

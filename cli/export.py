@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
-from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, size_text
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
+from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
 from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def export(
         str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the architecture's own.")
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
-    custom: Annotated[
-        list[str] | None,
-        typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
-    ] = None,
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
@@ -149,12 +146,12 @@ def _print_artifact(artifact: ArtifactReport) -> None:
         right=["input bits", "kernel bits", "size"],
     )
     over = f" ({artifact.size_bytes / artifact.floor_bytes - 1:+.1%})" if artifact.floor_bytes else ""
-    typer.echo(
+    show(
         f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes{over}, "
         f"written in {artifact.conversion_s:.1f} s"
     )
     if artifact.load_s is not None and artifact.first_request_s is not None:
-        typer.echo(
+        show(
             f"a new process loads it in {artifact.load_s:.2f} s and answers its first picture in "
             f"{artifact.first_request_s:.2f} s"
         )
@@ -165,18 +162,18 @@ def _print_artifact(artifact: ArtifactReport) -> None:
     for agreement in artifact.agreements:
         _print_agreement(agreement)
     if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):
-        typer.echo("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
-    typer.echo("")
+        show("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
+    show("")
 
 
 def _print_pass(each: PassReport) -> None:
     saved = f", {each.saved_bytes:,} bytes saved" if each.layers and each.saved_bytes is not None else ""
     layers = f"{len(each.layers)} layer{'s' if len(each.layers) != 1 else ''}"
-    typer.echo(f"  {each.name}: {layers}{saved}")
+    show(f"  {each.name}: {layers}{saved}")
 
 
 def _print_accuracy(accuracy: Accuracy) -> None:
-    typer.echo(
+    show(
         f"top-1 accuracy {percent_text(accuracy.before)} in Keras, {percent_text(accuracy.after)} here "
         f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
     )
@@ -187,13 +184,13 @@ def _print_agreement(agreement: Agreement) -> None:
     classes = f"top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} pictures"
     if agreement.top1 is None:
         classes = f"{agreement.pictures} pictures"
-    typer.echo(
+    show(
         f"{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
     for each in agreement.disagreements:
         verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not shown to be a near-tie"}[each.near_tie]
-        typer.echo(
+        show(
             f"  picture {each.picture}: class {each.keras_class} in Keras, {each.artifact_class} here, "
             f"{verdict}: {_evidence(each)}"
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bopkit.cli.arguments import Json, Model
-from bopkit.cli.output import print_json, print_table, say
+from bopkit.cli.output import print_json, print_table, say, show
 
 
 def hparams(
@@ -25,7 +25,7 @@ def hparams(
         _print_fields(found["fields"], "value", found["sets"][set_name])
     else:
         _print_fields(found["fields"], "default", {field["name"]: field["default"] for field in found["fields"]})
-        typer.echo()
+        show()
         _print_sets(found)
 
 

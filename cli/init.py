@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import Hparams, HparamsSet, Model, Seed, parse_shape
+from bopkit.cli.output import print_path
 
 
 def init(
@@ -34,4 +35,4 @@ def init(
         hparams=parse_overrides(hparams or []),
         seed=seed,
     )
-    typer.echo(str(path))
+    print_path(path)

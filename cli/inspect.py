@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Json
-from bopkit.cli.output import print_json, print_table, printable, say, show, size_text
+from bopkit.cli.arguments import Custom, Json
+from bopkit.cli.output import print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Inspection
@@ -20,13 +20,14 @@ def inspect(
         typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel.", show_default=False),
     ],
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Show what a file holds without running it: layers, bits, bytes, what is not packed and why, the card."""
     from bopkit.export.inspection import inspect_artifact
     from bopkit.export.inspection.html import write_page
 
-    inspection = inspect_artifact(artifact)
+    inspection = inspect_artifact(artifact, custom or ())
     if html is not None:
         write_page(inspection, html)
         say(f"Wrote {html}.")
@@ -35,7 +36,7 @@ def inspect(
         return
     _print(inspection)
     for note in inspection.notes:
-        say(printable(note))
+        say(note)
 
 
 def _print(inspection: Inspection) -> None:
@@ -43,31 +44,31 @@ def _print(inspection: Inspection) -> None:
         ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", ""],
         [
             [
-                printable(layer.name),
-                printable(layer.type),
+                layer.name,
+                layer.type,
                 "x".join(map(str, layer.shape)),
                 "-" if layer.input_bits is None else str(layer.input_bits),
                 str(layer.value_bits),
                 str(layer.stored_bits),
                 size_text(layer.size_bytes),
                 "packed" if layer.packed else "no",
-                printable(layer.reason),
+                layer.reason,
             ]
             for layer in inspection.layers
         ],
-        title=printable(f"{inspection.kind}: {inspection.path}"),
+        title=f"{inspection.kind}: {inspection.path}",
         right=["input bits", "value bits", "stored bits", "size"],
     )
     over = f" ({inspection.size_bytes / inspection.floor_bytes:.2f} x)" if inspection.floor_bytes else ""
-    typer.echo(
+    show(
         f"size {inspection.size_bytes:,} bytes, weights {inspection.weight_bytes:,} bytes, 1-bit floor "
         f"{inspection.floor_bytes:,} bytes{over}; {inspection.weights:,} weights, {inspection.binary_weights:,} binary"
     )
     show(f"inputs: {'; '.join(inspection.inputs)}")
     show(f"outputs: {'; '.join(inspection.outputs)}")
-    typer.echo(f"checksum: {'right' if inspection.has_checksum else 'none'}")
+    show(f"checksum: {'right' if inspection.has_checksum else 'none'}")
     if inspection.card is None:
-        typer.echo("card: none")
+        show("card: none")
     for kind, facts in (("card", inspection.card), ("export", inspection.record)):
         for name, value in (facts or {}).items():
             text = str(value)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 import typer.completion
 
+from bopkit.cli.output import show
 from bopkit.errors import UsageError
 
 
@@ -22,4 +23,4 @@ def install_completion(
     except typer.Exit as error:
         hint = "Name one: `bopkit install-completion bash`, zsh, fish or powershell."
         raise UsageError(f"There is no completion for {shell or 'this shell'}.", hint) from error
-    typer.echo(f"{installed} completion installed in {path}; it takes effect in a new terminal")
+    show(f"{installed} completion installed in {path}; it takes effect in a new terminal")

@@ -34,6 +34,7 @@ from bopkit.cli import (
     train,
     verify,
 )
+from bopkit.cli.output import show
 
 app = typer.Typer(
     name="bopkit",
@@ -72,7 +73,7 @@ app.add_typer(data_app, name="data")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(package_versions().get("bopkit", "unknown"))
+        show(package_versions().get("bopkit", "unknown"))
         raise typer.Exit()
 
 

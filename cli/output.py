@@ -1,4 +1,8 @@
-"""How commands print: data on stdout, everything else on stderr."""
+"""How commands print: data on stdout, everything else on stderr.
+
+Names and cards in artifacts, messages about them, run directories: much of the text is a stranger's. So every function
+here escapes what it prints, and commands print through these functions alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,19 +21,24 @@ WIDE = 200
 """Columns of a table that goes into a file or a pipe, where nothing should be folded."""
 
 
-def say(text: str) -> None:
-    """Print a line for a person on stderr."""
-    typer.echo(text, err=True)
-
-
 def printable(text: str) -> str:
-    """A stranger's text with escapes in place of what moves the cursor, breaks the line or changes a terminal."""
+    """Text with escapes in place of what moves the cursor, breaks the line or changes a terminal."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def show(text: str) -> None:
-    """Print a line on stdout, which may hold a stranger's text."""
+def say(text: str) -> None:
+    """Print a line for a person on stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def show(text: str = "") -> None:
+    """Print a line on stdout."""
     typer.echo(printable(text))
+
+
+def print_path(path: str | Path) -> None:
+    """Print a path on stdout as it is, for scripts: the user named it, or its folder."""
+    typer.echo(str(path))
 
 
 def say_with_time() -> Callable[[str], None]:
@@ -38,7 +48,7 @@ def say_with_time() -> Callable[[str], None]:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on stdout."""
+    """Print JSON on stdout; control characters are escaped as JSON does."""
     typer.echo(json.dumps(value, indent=2))
 
 
@@ -53,13 +63,15 @@ def print_table(
         title: Above the table.
         right: Headings of the columns that hold numbers.
     """
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if title is not None:
+        show(title)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = set(right)
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        table.add_column(printable(column), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
+        table.add_row(*map(printable, row))
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False, emoji=False)
     console.print(table)
 
 

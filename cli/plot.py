@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import Json
-from bopkit.cli.output import print_json
+from bopkit.cli.output import print_json, print_path
 
 
 def plot(
@@ -35,4 +35,4 @@ def plot(
         print_json([str(path) for path in written])
         return
     for path in written:
-        typer.echo(str(path))
+        print_path(path)

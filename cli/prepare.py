@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, complete_dataset
-from bopkit.cli.output import say
+from bopkit.cli.output import say, show
 
 
 def prepare(
@@ -23,4 +23,4 @@ def prepare(
     from bopkit.data import prepare_datasets
 
     for dataset in prepare_datasets(names, data_dir, progress=say):
-        typer.echo(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {dataset.input_shape}")
+        show(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {dataset.input_shape}")

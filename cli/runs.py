@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bopkit.cli.arguments import Json
-from bopkit.cli.output import percent_text, print_json, print_table, say
+from bopkit.cli.output import percent_text, print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from bopkit.runs import RunSummary
@@ -69,7 +69,7 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
     first = next((run for run in found if run.settings), None)
     if same and first is not None:
         values = ((heading, getattr(first, name)) for name, heading in SHARED.items() if name in same)
-        typer.echo("all: " + ", ".join(f"{heading} {value}" for heading, value in values if value is not None))
+        show("all: " + ", ".join(f"{heading} {value}" for heading, value in values if value is not None))
     if len(further) > MAX_SETTINGS:
         say(f"They also differ in {', '.join(further)}; --json has the values.")
 

@@ -22,7 +22,7 @@ from bopkit.cli.arguments import (
     PreprocessFn,
     Seed,
 )
-from bopkit.cli.output import percent_text, print_json, say
+from bopkit.cli.output import percent_text, print_json, print_path, say
 from bopkit.errors import UsageError
 
 
@@ -134,4 +134,4 @@ def train(
         say("dry run: everything builds and two steps ran; nothing was kept")
     else:
         say(f"top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
-        typer.echo(str(result.model_file))
+        print_path(result.model_file)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Dataset, Json
-from bopkit.cli.output import percent_text, print_json, printable, say, show
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Json
+from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -21,51 +21,55 @@ def verify(
     dataset: Dataset = None,
     data_dir: DataDir = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Check that two artifacts are the same network: structure, bits, scores; exit 1 if they are not."""
     from bopkit.export.verification import verify_artifacts
 
-    verification = verify_artifacts(first, second, dataset, data_dir, pictures, progress=say)
+    verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), progress=say)
     if json:
         print_json(verification.to_dict())
     else:
         _print(verification)
     for note in verification.notes:
-        say(printable(note))
+        say(note)
     for failure in verification.failures:
-        say(printable(f"Error: {failure}"))
+        say(f"Error: {failure}")
     if not verification.passed:
         raise typer.Exit(1)
 
 
 def _print(verification: Verification) -> None:
+    from bopkit.export.ports import ports_text
+
     for side in (verification.first, verification.second):
         if side is not None:
-            shape = " x ".join(map(str, side.input_shape))
-            show(f"{side.path}: {side.kind}, pictures of {shape}, {side.classes} classes, on {side.runtime}")
+            takes, answers = ports_text(side.inputs), ports_text(side.outputs)
+            show(f"{side.path}: {side.kind}, takes {takes}, answers {answers}, on {side.runtime}")
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
-        typer.echo(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
+        show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
     if verification.preprocessing is not None:
         apart = verification.preprocessing
-        typer.echo(
+        show(
             f"preprocessing: inputs differ by at most {apart.largest_difference:.1e}, mean {apart.mean_difference:.1e}"
         )
-    for what, agreement in (
+    for what, agreements in (
         ("same inputs", verification.model),
         ("noise", verification.noise),
         ("each with its own preprocessing", verification.deployed),
     ):
-        if agreement is not None:
-            show(f"{what}: {_agreement_text(agreement)}")
-    typer.echo("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
+        for agreement in agreements:
+            show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
+    show("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
 
 
 def _agreement_text(agreement: Agreement) -> str:
+    classes = "" if agreement.top1 is None else f"top-1 agrees on {percent_text(agreement.top1)} of "
     return (
-        f"top-1 agrees on {percent_text(agreement.top1)} of {agreement.pictures} pictures ({agreement.source}), "
+        f"{classes}{agreement.pictures} pictures ({agreement.source}), "
         f"{percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; difference at most "
         f"{agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )

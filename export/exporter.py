@@ -14,7 +14,6 @@ from bopkit import checksum
 from bopkit.benchmark.host import peak_memory_bytes
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
-from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
@@ -85,7 +84,7 @@ def export_model(
     if options.tflite:
         import_lce()  # before anything slow
 
-    with vouched_code(options) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
+    with vouched_code(options.custom) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
         reference, notes = compute_reference(model_path, options, progress, vouched)
         options = offered_formats(reference.model, options)
         if options.savedmodel:
@@ -151,7 +150,7 @@ def _make_flatbuffer(
             accuracy = accuracy or verify.measure_accuracy(pictures, *expected, *outputs)
     path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
     written = path.read_bytes()
-    matches, failures = verify.flatbuffer_bits(parse(written), reference.facts, may_stay_float=options.target != "arm")
+    matches, failures = verify.flatbuffer_bits(written, reference.facts, may_stay_float=options.target != "arm")
     failures += _unchanged(built, written, reference)
     is_exact = options.float_weights == "float32"
     if is_exact:  # fewer bits change signs everywhere: no near-ties to trace, and accuracy is the measure

@@ -6,14 +6,15 @@ import dataclasses
 import importlib.resources
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bopkit.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.ports import Port
-from bopkit.export.spec import CALIBRATION_PICTURES
+from bopkit.export.ports import Port, Ports
+from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
@@ -100,6 +101,25 @@ def real_inputs(inputs: tuple[Port, ...], card: ModelCard | None, count: int) ->
     return Pictures(PHOTOGRAPHS_SOURCE + (f", noise for {others}" if others else ""), real=True, inputs=values)
 
 
+def shown_to(
+    ports: Ports, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
+) -> tuple[Pictures | None, Pictures]:
+    """What a network is checked on: real pictures, None where it takes none, and noise.
+
+    Args:
+        ports: Of the network; one that does not take one picture alone is shown photographs.
+        card: Its card.
+        dataset: As for `real_pictures`.
+        data_dir: As for `real_pictures`.
+        count: Largest number of real pictures.
+    """
+    noise = random_inputs([each.shape for each in ports.inputs], card, RANDOM_PICTURES)
+    if not ports.takes_picture:
+        return real_inputs(ports.inputs, card, count), noise
+    shape: Any = ports.inputs[0].shape
+    return real_pictures(shape, card, dataset, data_dir, count), noise
+
+
 def calibration_pictures(
     dataset: str, data_dir: str | Path | None, input_shape: tuple[int, int, int], card: ModelCard | None
 ) -> np.ndarray:
@@ -118,11 +138,6 @@ def on_pixel_grid(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
     tf = import_tensorflow()
     pixels = preprocessing.to_pixels(pictures.images)
     return dataclasses.replace(pictures, inputs=(preprocessing.finish(tf.cast(pixels, tf.float32)).numpy(),))
-
-
-def random_pictures(input_shape: tuple[int, ...], card: ModelCard | None, count: int) -> Pictures:
-    """Uniform noise over the value range of a network's only input."""
-    return random_inputs([input_shape], card, count)
 
 
 def random_inputs(input_shapes: Iterable[tuple[int, ...]], card: ModelCard | None, count: int) -> Pictures:

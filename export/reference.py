@@ -18,11 +18,10 @@ from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.layers import LayerFacts, inspect_layers
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, batches, on_pixel_grid, random_inputs, real_inputs, real_pictures
-from bopkit.export.ports import Port, Ports, call
+from bopkit.export.pictures import Pictures, batches, on_pixel_grid, shown_to
+from bopkit.export.ports import Port, Ports, are_probabilities, call
 from bopkit.export.rewrites import to_float32
 from bopkit.export.sources import load_source
-from bopkit.export.spec import RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_config import NOTHING, Vouched
 from bopkit.progress import Progress
@@ -110,16 +109,9 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
 
 def _shown(ports: Ports, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
     """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
-    shapes = [each.shape for each in ports.inputs]
-    real: Pictures | None
-    if ports.takes_picture:
-        (shape,) = shapes
-        real = real_pictures(shape, card, options.dataset, options.data_dir, options.pictures)  # type: ignore[arg-type]
-        if options.dataset is not None and real.labels is None:
-            raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
-    else:
-        real = real_inputs(ports.inputs, card, options.pictures)
-    noise = random_inputs(shapes, card, RANDOM_PICTURES)
+    real, noise = shown_to(ports, card, options.dataset, options.data_dir, options.pictures)
+    if options.dataset is not None and real is not None and real.labels is None:
+        raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
     return [noise] if real is None else [real, noise]
 
 
@@ -222,19 +214,8 @@ def _require_options_for(ports: Ports, options: ExportOptions) -> None:
 
 
 def _with_probabilities(ports: Ports, values: list[np.ndarray]) -> Ports:
-    """The ports with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
-    if ports.answers_scores:
-        (scores,) = values
-        return ports.with_scores("probabilities", True) if _are_probabilities(scores) else ports
-    outputs = tuple(
-        dataclasses.replace(
-            port, is_probabilities=len(port.shape) == 1 and port.shape[0] > 1 and _are_probabilities(each)
-        )
-        for port, each in zip(ports.outputs, values, strict=True)
-    )
-    return dataclasses.replace(ports, outputs=outputs)
-
-
-def _are_probabilities(scores: np.ndarray) -> bool:
-    """Whether every row of float32 [n, classes] sums to 1 and holds nothing below 0."""
-    return bool(np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
+    """The ports with a mark at outputs that are probabilities; an only row of them is called that."""
+    if not ports.answers_scores:
+        return ports.with_probabilities(values)
+    (scores,) = values
+    return ports.with_scores("probabilities", True) if are_probabilities(scores) else ports

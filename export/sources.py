@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,9 @@ def _network_directory(source: Path) -> Path:
 
 
 @contextlib.contextmanager
-def vouched_code(options: ExportOptions) -> Iterator[Vouched]:
+def vouched_code(modules: Iterable[str]) -> Iterator[Vouched]:
     """Import the user's modules; within the context Keras finds their objects by name, as copies of layers need."""
-    vouched = import_custom(options.custom)
+    vouched = import_custom(modules)
     if not vouched.objects:
         yield vouched
         return
@@ -112,7 +112,16 @@ def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedM
         checksum.check(path)
     if options.architecture is not None:
         return _load_architecture(path, options.architecture, options)
-    loaded = _load_saved_model(path, vouched) if path.is_dir() else open_model(path, vouched)
+    return _load_saved_model(path, vouched) if path.is_dir() else load_file(path, vouched)
+
+
+def load_file(path: Path, vouched: Vouched) -> LoadedModel:
+    """Load a whole model from a `.h5` or `.keras` file, as a graph of layers where that can be had.
+
+    Raises:
+        BopkitError: It cannot be read, or is not known to be safe.
+    """
+    loaded = open_model(path, vouched)
     model, note = as_graph(loaded.model, None)
     return dataclasses.replace(loaded, model=model, notes=(*loaded.notes, *note))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from bopkit.export import verify
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
 from bopkit.export.pictures import Pictures
+from bopkit.export.ports import Port, Ports, partners, ports_text
 from bopkit.export.report import Agreement
-from bopkit.export.verification_worker import GIVEN, KERNELS, NOISE, OWN, load_kernels
+from bopkit.export.verification_worker import GIVEN, KERNELS, NOISE, OWN, load_arrays, load_kernels
 from bopkit.isolation import child
 from bopkit.progress import Progress, silent
 
@@ -38,8 +40,8 @@ class Side:
         path: Where it lies; of a SavedModel the version directory.
         kind: `keras`, `savedmodel` or `tflite`.
         runtime: What ran it.
-        input_shape: Height, width, channels.
-        classes: Number of scores.
+        inputs: What it takes.
+        outputs: What it answers.
         preprocessing: Name in its card; empty without one, so that the dataset's default is used.
         untrained: Whether its card says so.
         has_checksum: Whether it carries a checksum; a wrong one is a failure.
@@ -49,12 +51,17 @@ class Side:
     path: str
     kind: str
     runtime: str
-    input_shape: tuple[int, int, int]
-    classes: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     preprocessing: str
     untrained: bool
     has_checksum: bool
     pictures: str
+
+    @property
+    def ports(self) -> Ports:
+        """Inputs and outputs."""
+        return Ports(self.inputs, self.outputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +85,10 @@ class Verification:
         first: The reference; None where it could not be run.
         second: The other; None where it could not be run.
         kernels: Every binary kernel of the file with more of them, and its partner in the other.
-        preprocessing: Difference of the inputs; None where the shapes differ or one did not run.
-        model: Both shown what the first one's preprocessing makes: the difference of the networks alone.
+        preprocessing: Difference of the inputs; None where the shapes differ, one did not run, or they do not take one
+            picture: only that is preprocessed.
+        model: Both shown what the first one's preprocessing makes: the difference of the networks alone, one an output;
+            empty where nothing was compared.
         noise: Both shown uniform noise.
         deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
         failures: One sentence each; empty if the artifacts agree.
@@ -90,9 +99,9 @@ class Verification:
     second: Side | None
     kernels: tuple[KernelMatch, ...]
     preprocessing: PreprocessingDifference | None
-    model: Agreement | None
-    noise: Agreement | None
-    deployed: Agreement | None
+    model: tuple[Agreement, ...]
+    noise: tuple[Agreement, ...]
+    deployed: tuple[Agreement, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -112,9 +121,12 @@ def verify_artifacts(
     dataset: str | None = None,
     data_dir: str | Path | None = None,
     pictures: int = 256,
+    custom: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Check that two artifacts hold the same network, whatever their formats.
+
+    Inputs and outputs are compared by their names where both have the same, else in their order.
 
     Args:
         first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
@@ -122,10 +134,12 @@ def verify_artifacts(
         dataset: Dataset whose test pictures both see; None for that of a card, else bundled photographs.
         data_dir: Where prepared datasets lie.
         pictures: Largest number of real pictures.
+        custom: Modules of the user's own, whose classes and functions the files may name.
         progress: Called with one line before each slow step.
 
     Raises:
-        UsageError: An unknown dataset, or no pictures.
+        UsageError: An unknown dataset, or one for a network that does not take one picture; no pictures; no such
+            module.
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
@@ -143,15 +157,21 @@ def verify_artifacts(
         for path, folder in zip((first, second), folders, strict=True):
             progress(f"Running {path}")
             folder.mkdir()
-            given = folders[0] if sides and sides[0] is not None else None
+            given = sides[0] if sides else None
             try:
-                sides.append(_run(path, folder, given, name, data_dir, pictures, grid))
+                sides.append(_run(path, folder, folders[0], given, name, data_dir, pictures, grid, custom))
+            except UsageError:
+                raise
             except BopkitError as error:
                 failures.append(f"{error.message} {error.hint}".strip())
                 sides.append(None)
         one, two = sides
         if one is None or two is None:
-            return Verification(one, two, (), None, None, None, None, tuple(failures), tuple(notes))
+            return Verification(one, two, (), None, (), (), (), tuple(failures), tuple(notes))
+        for side in (one, two):
+            if dataset is not None and not side.ports.takes_picture:
+                takes = f"{side.path} takes {ports_text(side.inputs)}"
+                raise UsageError(f"--dataset is for networks of one picture; {takes}.", "Leave out --dataset.")
         notes += [f"{side.path}: {UNCHECKED}" for side in (one, two) if not side.has_checksum]
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
@@ -171,26 +191,34 @@ def _pixel_preprocessing(*paths: str | Path) -> str | None:
 def _run(
     path: str | Path,
     folder: Path,
-    given: Path | None,
+    first_folder: Path,
+    first: Side | None,
     dataset: str | None,
     data_dir: str | Path | None,
     count: int,
     grid: str | None,
+    custom: Iterable[str],
 ) -> Side:
     with child() as process:
         facts = process.call(
             "bopkit.export.verification_worker:run",
             str(path),
             str(folder),
-            str(given) if given is not None else None,
+            str(first_folder) if first is not None else None,
+            [dataclasses.asdict(each) for each in first.inputs] if first is not None else [],
             dataset,
             str(data_dir) if data_dir is not None else None,
             count,
             grid,
+            list(custom),
             subject=str(path),
             timeout_s=TIMEOUT_S,
         )
-    return Side(**{**facts, "input_shape": tuple(facts["input_shape"])})
+    ports = {
+        kind: tuple(Port(**{**each, "shape": tuple(each["shape"])}) for each in facts[kind])
+        for kind in ("inputs", "outputs")
+    }
+    return Side(**{**facts, **ports})
 
 
 def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
@@ -207,18 +235,11 @@ def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None
 
 
 def _structure_failures(one: Side, two: Side) -> list[str]:
-    failures = []
-    if one.input_shape != two.input_shape:
-        failures.append(
-            f"the first takes pictures of {_sizes(one.input_shape)}, the second of {_sizes(two.input_shape)}"
-        )
-    if one.classes != two.classes:
-        failures.append(f"the first gives {one.classes} scores, the second {two.classes}")
-    return failures
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return [
+        f"the first {verb} {ports_text(ports)}, the second {ports_text(others)}"
+        for verb, ports, others in (("takes", one.inputs, two.inputs), ("answers", one.outputs, two.outputs))
+        if partners(ports, others) is None
+    ]
 
 
 def _compare_kernels(
@@ -264,30 +285,32 @@ def _compare_scores(
     trained = not (one.untrained or two.untrained)
     if not trained:
         notes.append("A network is untrained: near-ties are frequent, so agreement has no limit.")
-    if failures and (one.input_shape != two.input_shape or one.classes != two.classes):
+    order = partners(one.outputs, two.outputs)
+    if order is None or partners(one.inputs, two.inputs) is None:
         notes.append("The scores were not compared, as the shapes differ.")
-        return Verification(one, two, matches, None, None, None, None, tuple(failures), tuple(notes))
+        return Verification(one, two, matches, None, (), (), (), tuple(failures), tuple(notes))
 
-    own, other_own = (np.load(folder / f"{OWN}_images.npy", mmap_mode="r") for folder in folders)
+    def compared(source: str, real: bool, shown: str, answered: str) -> tuple[Agreement, ...]:
+        pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown}_inputs")))
+        reference = load_arrays(folders[0], f"{shown}_outputs")
+        outputs = load_arrays(folders[1], f"{answered}_outputs")
+        return tuple(verify.compare_outputs(one.ports, pictures, reference, [outputs[place] for place in order]))
+
+    model = compared(one.pictures, True, OWN, f"{GIVEN}_{OWN}")
+    noise = compared("uniform random input", False, NOISE, f"{GIVEN}_{NOISE}")
+    wrong_model = [line for each in model for line in verify.agreement_failures(each, trained, one.path)]
+    failures += wrong_model
+    if not (one.ports.takes_picture and two.ports.takes_picture):
+        notes.append(f"Shown {one.pictures}; cards tell a preprocessing for networks of one picture only.")
+        return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes))
+    (own,), (other_own,) = (load_arrays(folder, f"{OWN}_inputs") for folder in folders)
     difference = np.abs(own - other_own)
     preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
-    reference = _scores(folders[0], OWN)
-    model = verify.compare(Pictures(one.pictures, True, (own,)), reference, _scores(folders[1], f"{GIVEN}_{OWN}"))
-    noise = verify.compare(
-        Pictures("uniform random input", False, (np.load(folders[0] / f"{NOISE}_images.npy", mmap_mode="r"),)),
-        _scores(folders[0], NOISE),
-        _scores(folders[1], f"{GIVEN}_{NOISE}"),
-    )
-    deployed = verify.compare(Pictures(one.pictures, True, (own,)), reference, _scores(folders[1], OWN))
-    wrong_model = verify.agreement_failures(model, trained, one.path)
-    failures += wrong_model
+    deployed = compared(one.pictures, True, OWN, OWN)
     if not wrong_model:  # else the networks explain it
         failures += [
             f"the preprocessings differ ({one.preprocessing or 'default'}, {two.preprocessing or 'default'}): {line}"
-            for line in verify.agreement_failures(deployed, trained, one.path)
+            for each in deployed
+            for line in verify.agreement_failures(each, trained, one.path)
         ]
     return Verification(one, two, matches, preprocessing, model, noise, deployed, tuple(failures), tuple(notes))
-
-
-def _scores(folder: Path, name: str) -> np.ndarray:
-    return np.load(folder / f"{name}_scores.npy")

@@ -9,14 +9,17 @@ import contextlib
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bopkit.export import flatbuffer as fb
 from bopkit.export import saved_model
+from bopkit.export.inspection.contents import BinaryKernel, different_weights
+from bopkit.export.inspection.lce import PackedConvolution, binary_convolutions
 from bopkit.export.layers import LayerFacts
-from bopkit.export.packing import count_different_bits, flip_channels, lce_words, pack
+from bopkit.export.packing import pack
 from bopkit.export.pictures import Pictures
 from bopkit.export.ports import Ports, call
 from bopkit.export.report import Accuracy, Agreement, Disagreement
@@ -31,6 +34,7 @@ from bopkit.export.spec import (
     TRACED_PICTURES,
 )
 from bopkit.export.tflite import Inputs, predict_flatbuffer
+from bopkit.tflite_file import TfliteFile
 
 Model = Any  # TensorFlow is imported inside the functions
 Feed = Callable[[Inputs], Inputs]
@@ -44,7 +48,7 @@ class MatchedConvolution:
     """A binary convolution of a flatbuffer and the Keras layer whose bits it holds."""
 
     facts: LayerFacts
-    convolution: fb.BinaryConvolution
+    convolution: PackedConvolution
 
 
 def flatbuffer_structure(parsed: Any, ports: Ports, input_type: str = "float32") -> list[str]:
@@ -72,12 +76,12 @@ def flatbuffer_structure(parsed: Any, ports: Ports, input_type: str = "float32")
 
 
 def flatbuffer_bits(
-    parsed: Any, facts: list[LayerFacts], may_stay_float: bool = False
+    flatbuffer: bytes, facts: list[LayerFacts], may_stay_float: bool = False
 ) -> tuple[list[MatchedConvolution], list[str]]:
     """Find the Keras layer of each binary convolution by its bits, and what did not match.
 
     Args:
-        parsed: `flatbuffer.parse` of the written file.
+        flatbuffer: The written file.
         facts: Layers of the Keras model.
         may_stay_float: Whether the target's converter may leave layers float that LCE can pack elsewhere.
 
@@ -86,25 +90,25 @@ def flatbuffer_bits(
         are those of no layer and for each layer that could be packed and was not.
     """
     binary = [each for each in facts if is_packed(each, SAVED_MODEL)]
-    expected = {id(each): lce_words(each.kernel()) for each in binary}
+    kernels = {id(each): BinaryKernel.of_values(each.name, each.kernel()) for each in binary}
     missing = [each for each in binary if is_packed(each, TFLITE)]
     # The converter can see a sign that the layers do not show, e.g. one before a nested network.
     found = [each for each in binary if not is_packed(each, TFLITE)]
     matches, failures = [], []
-    for convolution in fb.binary_convolutions(parsed):
+    (graph,) = TfliteFile(flatbuffer, Path("the flatbuffer")).graphs
+    for convolution in binary_convolutions(graph):
         # A layer that was found before is asked last: it runs twice if the network calls it twice.
         candidates = [
-            (each, different_bits(convolution, expected[id(each)], each))
+            (each, different_weights(convolution.kernel, kernels[id(each)]))
             for each in missing + found
-            if expected[id(each)].shape == convolution.words.shape
+            if (1, 1, *each.kernel_shape)[-4:] == convolution.shape
         ]
         if not candidates:
-            shape = convolution.words.shape
-            failures.append(f"a packed kernel of shape {shape} belongs to no layer of the Keras model")
+            failures.append(f"a packed kernel of shape {convolution.shape} belongs to no layer of the Keras model")
             continue
         closest, bits = min(candidates, key=lambda candidate: candidate[1])
         if bits:
-            of_bits = f"{bits} of {closest.kernel().size} packed bits"
+            of_bits = f"{bits} of {convolution.kernel.size} packed bits"
             failures.append(f"{closest.name}: {of_bits} differ from Keras in the flatbuffer")
         matches.append(MatchedConvolution(closest, convolution))
         if closest in missing:
@@ -114,20 +118,6 @@ def flatbuffer_bits(
         return matches, failures
     failures += [f"{each.name}: stayed float, though its kernel is binary and its input binarized" for each in missing]
     return matches, failures
-
-
-def different_bits(convolution: fb.BinaryConvolution, expected: np.ndarray, facts: LayerFacts) -> int:
-    """Number of packed bits that differ from a layer's kernel, `expected`, of the same shape.
-
-    Output channels may be negated as a whole where the operation writes bits (see `BinaryConvolution`).
-    """
-    words = convolution.words
-    if convolution.writes_bits:
-        axes = (1, 2, 3)
-        flipped = flip_channels(words, np.ones(len(words), bool), facts.kernel_shape[-2])
-        closer = np.sum(flipped == expected, axis=axes) > np.sum(words == expected, axis=axes)
-        words = flip_channels(words, closer, facts.kernel_shape[-2])
-    return count_different_bits(words, expected)
 
 
 def saved_model_structure(loaded: Any, ports: Ports) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bopkit.architecture import floor_bytes
-from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.benchmark.runtime import Runtime, example_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
 from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
@@ -28,25 +30,38 @@ class KerasRuntime(Runtime):
         super().__init__(threads or 0)
         self._tf = import_tensorflow() if threads is None else start_tensorflow(threads)
 
-    def load(self, path: Path) -> None:
+    def open(self, path: Path) -> None:
         """Load and check the file; it is refused if it could run code."""
-        model, _ = load_model(path)
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
+        self.use(load_model(path)[0], path)
+
+    def use(self, model: Any, path: Path) -> None:
+        """Make a model ready that has been loaded from `path`.
+
+        Raises:
+            BopkitError: Its inputs are not known, or of no fixed size.
+        """
+        if not model.inputs:
             raise BopkitError(
-                f"{path} has {len(model.inputs)} inputs and {len(model.outputs)} outputs, not one of each.",
-                "Save the classifier alone: one picture in, one vector of scores out.",
+                f"{path} is no functional or sequential model with a known input shape.",
+                "Build it with tf.keras.Input and save it again.",
             )
-        self.input_shape = picture_shape(tuple(model.input_shape), path)
+        tf = self._tf
+        shapes = [example_shape(tuple(each.shape), path) for each in model.inputs]
+        self.inputs = tuple(zip(model.input_names, shapes, strict=True))
+        self.outputs = tuple(model.output_names)
         self._model = model
         self.settings["compute_dtype"] = " and ".join(sorted({layer.compute_dtype for layer in model.layers}))
-        self._predict = self._tf.function(
-            lambda pictures: self._tf.cast(model(pictures, training=False), self._tf.float32),
-            input_signature=[self._tf.TensorSpec([None, *self.input_shape], self._tf.float32)],
-        )
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Scores of float32 [n, H, W, C]: float32 [n, classes]."""
-        return self._predict(pictures).numpy()
+        def call(*inputs: Any) -> list[Any]:
+            outputs = model(tf.nest.pack_sequence_as(model.input, list(inputs)), training=False)
+            return [tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs)]
+
+        specs = [tf.TensorSpec([None, *shape], tf.float32) for shape in shapes]
+        self._call = tf.function(call, input_signature=specs)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All outputs for float32 [n, ...] an input."""
+        return [each.numpy() for each in self._call(*inputs)]
 
     def floor_bytes(self) -> int:
         """One bit a binary weight and four bytes any other."""

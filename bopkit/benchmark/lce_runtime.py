@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from bopkit.benchmark.tflite_runtime import TfliteRuntime
+from bopkit.benchmark.tflite_runtime import Tensors, TfliteRuntime
 from bopkit.errors import BopkitError
 
 _EXTENSION = "interpreter_wrapper_lite"
@@ -31,7 +30,7 @@ class LceRuntime(TfliteRuntime):
         super().__init__(threads)
         self._extension = _import_extension()
 
-    def _start(self, path: Path) -> tuple[Sequence[Sequence[int]], list[np.dtype]]:
+    def _start(self, path: Path) -> Tensors:
         flatbuffer = path.read_bytes()
         is_binary = any(operator in flatbuffer for operator in _BINARY_OPERATORS)
         self.settings.update(indirect_bgemm=True, xnnpack=not is_binary)
@@ -44,12 +43,15 @@ class LceRuntime(TfliteRuntime):
                 f"{path} does not load in LCE's interpreter.",
                 "It is damaged, or uses operators that neither TensorFlow Lite nor LCE has: export it again.",
             ) from error
-        types = [*self._interpreter.input_types, *self._interpreter.output_types]
-        return self._interpreter.input_shapes, [np.dtype(each) for each in types]
+        input_types, output_types = (
+            [np.dtype(each) for each in types]
+            for types in (self._interpreter.input_types, self._interpreter.output_types)
+        )
+        return Tensors(self._interpreter.input_shapes, input_types, output_types)
 
-    def _run(self, picture: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = self._interpreter.predict([picture])[0]
-        return scores
+    def _answer(self, example: list[np.ndarray]) -> list[np.ndarray]:
+        answer: list[np.ndarray] = self._interpreter.predict(example)
+        return answer
 
 
 def _import_extension() -> ModuleType:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import bopkit_runtime
 import numpy as np
 
-from bopkit.benchmark.tflite_runtime import TfliteRuntime
+from bopkit.benchmark.tflite_runtime import Tensors, TfliteRuntime
 from bopkit.errors import BopkitError
 
 
@@ -17,23 +16,21 @@ class LitertRuntime(TfliteRuntime):
 
     name = "LiteRT"
 
-    def __init__(self, threads: int):
-        super().__init__(threads)
-        self.settings["isa"] = bopkit_runtime.isas()[0]
-
-    def _start(self, path: Path) -> tuple[Sequence[Sequence[int]], list[np.dtype]]:
+    def _start(self, path: Path) -> Tensors:
         threads = self.settings["threads"]
         assert isinstance(threads, int)
         try:
             self._interpreter = bopkit_runtime.Interpreter(path, num_threads=threads)
         except bopkit_runtime.BopkitRuntimeError as error:
             raise BopkitError(error.message, error.hint) from error
-        self.settings["claimed_operators"] = self._interpreter.describe()["claimed_nodes"]
-        # An open batch counts as one picture: that is how it is run.
-        shapes = [(info.shape[0] or 1, *(size or 0 for size in info.shape[1:])) for info in self._interpreter.inputs]
-        return shapes, [info.dtype for info in (*self._interpreter.inputs, *self._interpreter.outputs)]
+        described = self._interpreter.describe()
+        self.settings.update(isa=described["isa"], claimed_operators=described["claimed_nodes"])
+        inputs, outputs = self._interpreter.inputs, self._interpreter.outputs
+        # An open batch counts as one example: that is how it is run.
+        shapes = [(info.shape[0] or 1, *(size or 0 for size in info.shape[1:])) for info in inputs]
+        return Tensors(shapes, [info.dtype for info in inputs], [info.dtype for info in outputs])
 
-    def _run(self, picture: np.ndarray) -> np.ndarray:
-        scores = self._interpreter.predict(picture)
-        assert isinstance(scores, np.ndarray)
-        return scores
+    def _answer(self, example: list[np.ndarray]) -> list[np.ndarray]:
+        answer = self._interpreter.predict(example)
+        assert isinstance(answer, list)
+        return answer

@@ -1,4 +1,4 @@
-"""What a runtime is: a library that loads one kind of artifact and computes its scores on this host.
+"""What a runtime is: a library that loads one kind of artifact and computes what it answers on this host.
 
 To add a runtime, write one module with a `Runtime` class, and name it in `RUNTIMES`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,31 +36,67 @@ class Runtime(abc.ABC):
 
     Attributes:
         name: As the report prints it.
+        inputs: Name, and shape of one example, of each; known after `open`.
+        outputs: Name of each; known after `open`.
         input_shape: Height, width, channels of one picture; known after `load`.
-        settings: What else decides speed and results, by name; complete after `load`.
+        settings: What else decides speed and results, by name; complete after `open`.
     """
 
     name: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: tuple[str, ...]
     input_shape: tuple[int, int, int]
 
     def __init__(self, threads: int):
         self.settings: dict[str, str | int | bool] = {"threads": threads}
 
     @abc.abstractmethod
+    def open(self, path: Path) -> None:
+        """Load an artifact that takes and answers any number of batches of floats, and make it ready to run.
+
+        Raises:
+            BopkitError: It is damaged, or takes or answers anything else.
+        """
+
+    @abc.abstractmethod
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Compute all outputs.
+
+        Args:
+            inputs: float32 [n, ...], one an input.
+
+        Returns:
+            float32 [n, ...], one an output.
+        """
+
     def load(self, path: Path) -> None:
         """Load an artifact and make it ready for pictures.
 
         Raises:
             BopkitError: It is damaged, or does not map one picture to one vector of scores.
         """
+        self.open(path)
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            inputs = ", ".join(name for name, _ in self.inputs)
+            raise BopkitError(
+                f"{path} takes {inputs} and answers {', '.join(self.outputs)}, not one picture and one "
+                "vector of scores.",
+                "Give the classifier alone: one picture in, one vector of scores out.",
+            )
+        ((_, shape),) = self.inputs
+        if len(shape) != 3:
+            raise BopkitError(
+                f"{path} takes input of shape {_written((None, *shape))}, not pictures, [n, H, W, C].",
+                "Give a network of pictures.",
+            )
+        self.input_shape = shape
 
     def floor_bytes(self) -> int | None:
         """One bit a binary weight and four bytes any other, after `load`; None where the artifact does not tell."""
         return None
 
-    @abc.abstractmethod
     def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Compute scores.
+        """Compute scores, after `load`.
 
         Args:
             pictures: float32 [n, H, W, C].
@@ -67,6 +104,8 @@ class Runtime(abc.ABC):
         Returns:
             float32 [n, classes].
         """
+        (scores,) = self.run([pictures])
+        return scores
 
 
 def default_runtime(kind: str) -> str:
@@ -74,6 +113,12 @@ def default_runtime(kind: str) -> str:
     if kind == "tflite" and importlib.util.find_spec("bopkit_runtime") is None:
         return "lce"
     return next(iter(RUNTIMES[kind]))
+
+
+def reference_runtime(kind: str) -> str:
+    """The runtime that answers are checked with: for flatbuffers LCE's own, where it is installed."""
+    has_lce = importlib.util.find_spec("larq_compute_engine") is not None
+    return "lce" if kind == "tflite" and has_lce else default_runtime(kind)
 
 
 def make_runtime(kind: str, threads: int, name: str | None = None) -> Runtime:
@@ -101,17 +146,20 @@ def make_runtime(kind: str, threads: int, name: str | None = None) -> Runtime:
         ) from error
 
 
-def picture_shape(shape: tuple[int | None, ...], path: Path) -> tuple[int, int, int]:
-    """Height, width, channels of an input of shape [n, H, W, C].
+def example_shape(shape: Sequence[int | None], path: Path) -> tuple[int, ...]:
+    """Shape of one example of an input of shape [n, ...].
 
     Raises:
-        BopkitError: It is no batch of pictures of one size.
+        BopkitError: It is no batch of examples of one size.
     """
-    if len(shape) != 4 or None in shape[1:] or shape[0] not in (None, 1):
-        written = ", ".join("?" if size is None else str(size) for size in shape)
+    sizes = tuple(int(size) for size in shape[1:] if size is not None)
+    if not shape or len(sizes) != len(shape) - 1 or shape[0] not in (None, 1):
         raise BopkitError(
-            f"{path} takes input of shape [{written}], not pictures of one size, [n, H, W, C].",
-            "Save it with a fixed height, width and channels, and a batch of 1 or of any size.",
+            f"{path} takes input of shape {_written(shape)}, not pictures or other examples of one size, [n, ...].",
+            "Save it with fixed sizes, and a batch of 1 or of any size.",
         )
-    height, width, channels = (int(size) for size in shape[1:] if size is not None)
-    return height, width, channels
+    return sizes
+
+
+def _written(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.benchmark.runtime import Runtime, example_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
 from bopkit.errors import BopkitError, first_line
 from bopkit.graph_check import SIGNATURE, check_graph
@@ -22,7 +22,7 @@ class SavedModelRuntime(Runtime):
         super().__init__(threads)
         self._tf = start_tensorflow(threads)
 
-    def load(self, path: Path) -> None:
+    def open(self, path: Path) -> None:
         """Load a version directory, after `check_graph` has found that it does nothing but compute."""
         check_graph(path)
         try:
@@ -35,38 +35,33 @@ class SavedModelRuntime(Runtime):
             ) from error
         self._loaded = loaded  # the signature alone does not keep the variables alive
         self._signature = loaded.signatures[SIGNATURE]
-        self._input_name, spec = self._only_input(path)
-        self._output_name = self._only_output(path)
-        self.input_shape = picture_shape(tuple(spec.shape), path)
-        self._takes_batches = spec.shape[0] is None
+        specs = self._signature.structured_input_signature[1]
+        if not specs or any(spec.dtype != self._tf.float32 or spec.shape.rank is None for spec in specs.values()):
+            described = ", ".join(f"{each.dtype.name} {key}" for key, each in specs.items())
+            raise BopkitError(
+                f"{SIGNATURE} of {path} takes {described or 'nothing'}, not batches of float32, [n, ...].",
+                "Export it with such inputs of serving_default.",
+            )
+        self.inputs = tuple((name, example_shape(tuple(spec.shape), path)) for name, spec in specs.items())
+        answers = self._signature.structured_outputs
+        if not answers or not all(spec.dtype.is_floating for spec in answers.values()):
+            described = ", ".join(f"{each.dtype.name} {key}" for key, each in answers.items())
+            raise BopkitError(
+                f"{SIGNATURE} of {path} answers {described or 'nothing'}, not floats.",
+                "Export it with scores or other floats as the outputs of serving_default.",
+            )
+        self.outputs = tuple(answers)
+        self._takes_batches = all(spec.shape[0] is None for spec in specs.values())
         self.settings["signature"] = SIGNATURE
 
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Scores of float32 [n, H, W, C]: float32 [n, classes]."""
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All outputs for float32 [n, ...] an input."""
         if self._takes_batches:
-            return self._call(pictures)
-        return np.concatenate([self._call(picture[None]) for picture in pictures])
+            return self._call(inputs)
+        answers = [self._call([each[index : index + 1] for each in inputs]) for index in range(len(inputs[0]))]
+        return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
-    def _call(self, pictures: np.ndarray) -> np.ndarray:
-        answer = self._signature(**{self._input_name: self._tf.constant(pictures)})
-        return answer[self._output_name].numpy()
-
-    def _only_input(self, path: Path) -> tuple[str, Any]:
-        inputs = self._signature.structured_input_signature[1]
-        name, spec = next(iter(inputs.items()))
-        if len(inputs) != 1 or spec.dtype != self._tf.float32 or spec.shape.rank is None:
-            described = ", ".join(f"{each.dtype.name} {key}" for key, each in inputs.items())
-            raise BopkitError(
-                f"{SIGNATURE} of {path} takes {described}, not pictures, float32 [n, H, W, C].",
-                "Export it with pictures as the only input of serving_default.",
-            )
-        return name, spec
-
-    def _only_output(self, path: Path) -> str:
-        outputs = self._signature.structured_outputs
-        if len(outputs) != 1:
-            raise BopkitError(
-                f"{SIGNATURE} of {path} answers {', '.join(sorted(outputs))}, not one vector of scores.",
-                "Export it with the scores as the only output of serving_default.",
-            )
-        return next(iter(outputs))
+    def _call(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        named = zip(self.inputs, inputs, strict=True)
+        answer = self._signature(**{name: self._tf.constant(each) for (name, _), each in named})
+        return [answer[name].numpy() for name in self.outputs]

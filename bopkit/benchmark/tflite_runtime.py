@@ -1,53 +1,71 @@
-"""What the runtimes of flatbuffers (.tflite) have in common: one input of pictures or pixels, one output of scores."""
+"""What the runtimes of flatbuffers (.tflite) have in common: floats or pixels in, floats out, one example at a time."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from bopkit import artifact
-from bopkit.benchmark.runtime import Runtime, picture_shape
+from bopkit.benchmark.runtime import Runtime, example_shape
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 
 
-class TfliteRuntime(Runtime):
-    """Runs one picture after the other: devices do, and batches would change what LCE's interpreter measures."""
+class Tensors(NamedTuple):
+    """What an interpreter says of its inputs, shapes with the batch of one, and outputs."""
 
-    def load(self, path: Path) -> None:
-        """Load a flatbuffer. A damaged one can end the process.
+    input_shapes: Sequence[Sequence[int]]
+    input_types: list[np.dtype]
+    output_types: list[np.dtype]
+
+
+class TfliteRuntime(Runtime):
+    """Runs one example after the other, as devices do."""
+
+    def open(self, path: Path) -> None:
+        """Load a flatbuffer. A damaged one can end the process."""
+        self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
+        tensors = self._start(path)
+        of_pixels = tensors.input_types == [np.uint8]
+        takes_floats = set(tensors.input_types) == {np.dtype(np.float32)}
+        if set(tensors.output_types) != {np.dtype(np.float32)} or not (of_pixels or takes_floats):
+            types = ", ".join(map(str, (*tensors.input_types, *tensors.output_types)))
+            raise BopkitError(
+                f"{path} has inputs and outputs {types}, not float32.", "Convert it with float32 input and output."
+            )
+        shapes = [example_shape(tuple(shape), path) for shape in tensors.input_shapes]
+        names: tuple[Sequence[str], Sequence[str]] = (["input"], ["output"])
+        if len(shapes) > 1 or len(tensors.output_types) > 1:
+            names = artifact.read_flatbuffer(path).port_names()
+        self.inputs, self.outputs = tuple(zip(names[0], shapes, strict=True)), tuple(names[1])
+        if of_pixels:
+            self._to_input = _pixels_of(path, shapes[0])
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All outputs for float32 [n, ...] an input, one example after the other."""
+        taken = [self._to_input(each) for each in inputs]
+        examples = ([each[index : index + 1] for each in taken] for index in range(len(taken[0])))
+        answers = list(map(self._answer, examples))
+        return [np.concatenate(output) for output in zip(*answers, strict=True)]
+
+    @abc.abstractmethod
+    def _start(self, path: Path) -> Tensors:
+        """Make the interpreter.
 
         Raises:
-            BopkitError: It does not load, or has other inputs or outputs than one of float32 or uint8, and one of float32.
+            BopkitError: It does not take the file.
         """
-        self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray
-        shapes, types = self._start(path)
-        if types not in ([np.float32, np.float32], [np.uint8, np.float32]):
-            raise BopkitError(
-                f"{path} has inputs and outputs {', '.join(map(str, types))}, not one of float32 each.",
-                "Convert it with float32 input and output.",
-            )
-        self.input_shape = picture_shape(tuple(shapes[0]), path)
-        if types[0] == np.uint8:
-            self._to_input = _pixels_of(path, self.input_shape)
-
-    def predict(self, pictures: np.ndarray) -> np.ndarray:
-        """Scores of float32 [n, H, W, C], one picture after the other: float32 [n, classes]."""
-        return np.concatenate([self._run(picture[None]) for picture in self._to_input(pictures)])
 
     @abc.abstractmethod
-    def _start(self, path: Path) -> tuple[Sequence[Sequence[int]], list[np.dtype]]:
-        """Make the interpreter; the shapes of its inputs, and the types of its inputs and outputs."""
-
-    @abc.abstractmethod
-    def _run(self, picture: np.ndarray) -> np.ndarray:
-        """Scores of one picture, float32 or uint8 [1, H, W, C]: float32 [1, classes]."""
+    def _answer(self, example: list[np.ndarray]) -> list[np.ndarray]:
+        """All outputs for one example, [1, ...] an input."""
 
 
-def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+def _pixels_of(path: Path, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
     """What turns preprocessed pictures back into the pixels that a flatbuffer normalises itself.
 
     Raises:
@@ -58,4 +76,4 @@ def _pixels_of(path: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray]
         raise BopkitError(
             f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
         )
-    return get_preprocessing(preprocessing, shape).to_pixels
+    return get_preprocessing(preprocessing, shape).to_pixels  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import artifact
+from bopkit.model_config import NOTHING, Vouched
 
 READERS = {
     "keras": "bopkit.export.inspection.keras",
@@ -124,17 +125,21 @@ class KernelMatch:
     different: int
 
 
-def read_contents(path: str | Path) -> Contents:
+def read_contents(path: str | Path, vouched: Vouched = NOTHING) -> Contents:
     """Read an artifact of any kind without running it.
 
     A damaged SavedModel or Keras file can end the process: call it in a child (`bopkit.isolation`).
+
+    Args:
+        path: The artifact.
+        vouched: What a file of Keras may name besides stock Keras and larq.
 
     Raises:
         BopkitError: There is no such artifact, or it is damaged.
     """
     path = Path(path)
     reader = importlib.import_module(READERS[artifact.kind(path)])
-    return reader.read(artifact.resolve(path))
+    return reader.read(artifact.resolve(path), vouched)
 
 
 def different_weights(kernel: BinaryKernel, other: BinaryKernel) -> int:
@@ -148,29 +153,29 @@ def different_weights(kernel: BinaryKernel, other: BinaryKernel) -> int:
 def match_kernels(first: tuple[BinaryKernel, ...], second: tuple[BinaryKernel, ...]) -> list[KernelMatch]:
     """Find the partner of each kernel of `first`: the one of the same name and size, else the nearest of that size.
 
-    A kernel of `second` that has a partner gets another one only with the same bits: a layer that is called twice can
-    lie in a file twice.
+    The nearest pairs are made first, so that a changed kernel takes no other one's partner. A kernel of `second` that
+    has a partner gets another one only with the same bits: a layer that is called twice can lie in a file twice.
     """
-    unused = list(second)
-    used: list[BinaryKernel] = []
-    matches = []
-    for kernel in first:
-        candidates = [each for each in unused if _same_size(kernel, each)]
-        candidates = candidates or [
-            each for each in used if _same_size(kernel, each) and different_weights(kernel, each) == 0
-        ]
-        named = [each for each in candidates if each.name == kernel.name]
-        if not candidates:
-            matches.append(KernelMatch(kernel.name, None, kernel.size, kernel.size))
-            continue
-        different, nearest = min(
-            ((different_weights(kernel, each), each) for each in named or candidates), key=lambda pair: pair[0]
-        )
-        matches.append(KernelMatch(kernel.name, nearest.name, kernel.size, different))
-        if any(each is nearest for each in unused):
-            unused = [each for each in unused if each is not nearest]
-            used.append(nearest)
-    return matches
+    pairs = sorted(
+        (kernel.name != other.name, different_weights(kernel, other), place, other_place)
+        for place, kernel in enumerate(first)
+        for other_place, other in enumerate(second)
+        if _same_size(kernel, other)
+    )
+    partners: dict[int, tuple[str, int]] = {}
+    used: set[int] = set()
+    for _, different, place, other_place in pairs:
+        if place not in partners and other_place not in used:
+            partners[place] = (second[other_place].name, different)
+            used.add(other_place)
+    for _, different, place, other_place in pairs:
+        if different == 0:
+            partners.setdefault(place, (second[other_place].name, 0))
+    return [
+        KernelMatch(kernel.name, partner, kernel.size, different)
+        for place, kernel in enumerate(first)
+        for partner, different in [partners.get(place, (None, kernel.size))]
+    ]
 
 
 def _same_size(kernel: BinaryKernel, other: BinaryKernel) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from bopkit import artifact, files
 from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer, match_kernels, read_contents
 from bopkit.export.inspection.report import TIMEOUT_S
+from bopkit.export.sources import vouched_code
 from bopkit.isolation import child
 
 NO_CARD = "(no card)"
@@ -84,10 +86,16 @@ class Difference:
         return {**dataclasses.asdict(self), "same": self.same}
 
 
-def diff_artifacts(first: str | Path, second: str | Path) -> Difference:
+def diff_artifacts(first: str | Path, second: str | Path, custom: Iterable[str] = ()) -> Difference:
     """Compare what two artifacts hold, without running them, in a process of its own.
 
+    Args:
+        first: An artifact of any kind.
+        second: Another one.
+        custom: Modules of the user's own, whose classes and functions the files may name.
+
     Raises:
+        UsageError: There is no such module, or it defines nothing.
         BopkitError: One of them is missing or damaged.
     """
     with child() as process:
@@ -95,6 +103,7 @@ def diff_artifacts(first: str | Path, second: str | Path) -> Difference:
             "bopkit.export.inspection.diff:diff_in_process",
             str(first),
             str(second),
+            list(custom),
             subject=f"{first} and {second}",
             timeout_s=TIMEOUT_S,
         )
@@ -104,9 +113,10 @@ def diff_artifacts(first: str | Path, second: str | Path) -> Difference:
     return Difference(values["first"], values["second"], **parts, **rest)
 
 
-def diff_in_process(first: str, second: str) -> dict[str, Any]:
+def diff_in_process(first: str, second: str, custom: Iterable[str] = ()) -> dict[str, Any]:
     """The child's side of `diff_artifacts`."""
-    contents, other = read_contents(first), read_contents(second)
+    with vouched_code(custom) as vouched:
+        contents, other = read_contents(first, vouched), read_contents(second, vouched)
     sizes = [files.size_bytes(artifact.resolve(path)) for path in (first, second)]
     names, other_names = ([layer.name for layer in each.layers] for each in (contents, other))
     one_kind = contents.kind == other.kind

@@ -7,19 +7,24 @@ from typing import Any
 
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.layers import LayerFacts, inspect_layers, is_quantized
-from bopkit.model_file import load_model
+from bopkit.export.sources import load_file
+from bopkit.model_config import Vouched
 
 
-def read(path: Path) -> Contents:
+def read(path: Path, vouched: Vouched) -> Contents:
     """Read a `.h5` or `.keras` file."""
-    model, _ = load_model(path)
+    return describe(load_file(path, vouched).model)
+
+
+def describe(model: Any) -> Contents:
+    """What a Keras model holds."""
     facts = inspect_layers(model)
     binary = [each for each in facts if each.kernel_bits == 1 and is_quantized(each.layer)]
     kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
     return Contents(
         kind="keras",
-        inputs=tuple(map(_text, model.inputs)),
-        outputs=tuple(map(_text, model.outputs)),
+        inputs=tuple(map(_text, model.inputs or ())),
+        outputs=tuple(map(_text, model.outputs or ())),
         layers=tuple(map(_layer, facts)),
         kernels=kernels,
         others={

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bopkit import artifact, checksum, files
 from bopkit.architecture import floor_bytes
 from bopkit.export.inspection.contents import StoredLayer, read_contents
+from bopkit.export.sources import vouched_code
 from bopkit.isolation import child
 
 TIMEOUT_S = 600.0
@@ -58,27 +60,34 @@ class Inspection:
         return dataclasses.asdict(self)
 
 
-def inspect_artifact(path: str | Path) -> Inspection:
+def inspect_artifact(path: str | Path, custom: Iterable[str] = ()) -> Inspection:
     """Look into an artifact without running it, in a process of its own: a damaged file cannot end this one.
 
     Args:
         path: `.h5`, `.keras` or `.tflite` file of any converter, or SavedModel directory, with or without version.
+        custom: Modules of the user's own, whose classes and functions the file may name.
 
     Raises:
+        UsageError: There is no such module, or it defines nothing.
         BopkitError: There is no such artifact, or it is damaged.
     """
     with child() as process:
         values = process.call(
-            "bopkit.export.inspection.report:inspect_in_process", str(path), subject=str(path), timeout_s=TIMEOUT_S
+            "bopkit.export.inspection.report:inspect_in_process",
+            str(path),
+            list(custom),
+            subject=str(path),
+            timeout_s=TIMEOUT_S,
         )
     layers = tuple(StoredLayer(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.pop("layers"))
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Inspection(**{**values, **lists, "layers": layers})
 
 
-def inspect_in_process(path: str) -> dict[str, Any]:
+def inspect_in_process(path: str, custom: Iterable[str] = ()) -> dict[str, Any]:
     """The child's side of `inspect_artifact`."""
-    contents = read_contents(path)
+    with vouched_code(custom) as vouched:
+        contents = read_contents(path, vouched)
     resolved = artifact.resolve(path)
     card = artifact.read_card(path)
     weights = sum(layer.weights for layer in contents.layers)

@@ -1,5 +1,7 @@
 """SavedModel directories: the protocol buffers are read, no graph is loaded.
 
+One that Keras wrote has a config beside the graph, which tells layers and quantizers; any other has variables.
+
 The packed kernels of bopkit's exports are resources: a function that creates a variable of the kernel's shape, and
 one that unpacks a constant of one bit a weight into it (`bopkit.export.unpacked_kernel`).
 """
@@ -14,8 +16,11 @@ import numpy as np
 
 from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
+from bopkit.export.inspection import keras
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
+from bopkit.export.keras_saved_model import NoConfigError, rebuild
 from bopkit.keras2 import import_tensorflow
+from bopkit.model_config import Vouched
 
 LEAST_CONSTANT_BYTES = 64
 """Smaller constants in a graph are sizes and axes, not weights."""
@@ -23,8 +28,11 @@ LEAST_CONSTANT_BYTES = 64
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
+_TRAINING = ("optimizer", "keras_api")
+"""Attributes of a Keras network that hold what training alone needs; its layers are attributes of their own."""
 
-def read(path: Path) -> Contents:
+
+def read(path: Path, vouched: Vouched) -> Contents:
     """Read a version directory."""
     tf = import_tensorflow()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -35,19 +43,41 @@ def read(path: Path) -> Contents:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
         if not proto.meta_graphs:
             raise ValueError("it holds no graph")
-        return _read_graph(proto.meta_graphs[0], path)
+        return _read_graph(proto.meta_graphs[0], path, vouched)
     except (DecodeError, tf.errors.OpError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BopkitError(
             f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
         ) from error
 
 
-def _read_graph(graph: Any, path: Path) -> Contents:
+def _read_graph(graph: Any, path: Path, vouched: Vouched) -> Contents:
+    signature = graph.signature_def.get("serving_default")
+    notes = () if signature is not None else ("It has no signature serving_default.",)
+    try:
+        contents = keras.describe(rebuild(path, vouched).model)
+    except NoConfigError:
+        contents = _of_variables(graph, path)
+    except BopkitError as refused:
+        notes = (*notes, f"{refused} Until then its kernels are known by what the file holds alone.")
+        contents = _of_variables(graph, path)
+    return dataclasses.replace(
+        contents,
+        kind="savedmodel",
+        inputs=tuple(map(_text, sorted(signature.inputs.items()))) if signature is not None else (),
+        outputs=tuple(map(_text, sorted(signature.outputs.items()))) if signature is not None else (),
+        notes=notes,
+    )
+
+
+def _of_variables(graph: Any, path: Path) -> Contents:
+    """The variables and large constants of a graph."""
     packed = _packed_kernels(graph)
-    values = _checkpoint(path)
     variables = _variables(graph, path)
+    stored = _checkpoint(path)
+    values = {key: stored[key] for key, _ in variables if key in stored}
     binary = {key: values[key] for key, _ in variables if key in values and _is_binary(values[key])}
-    counted = {id(bits) for _, _, bits, _ in packed}
+    packed_bits = {id(bits) for _, _, bits, _ in packed}
+    scales_of_packed = {id(each) for _, _, _, scales in packed for each in scales}
     layers = [
         StoredLayer(
             name=name,
@@ -58,35 +88,32 @@ def _read_graph(graph: Any, path: Path) -> Contents:
             stored_bits=1,
             weights=int(np.prod(shape)),
             binary_weights=int(np.prod(shape)),
-            size_bytes=len(bits.tensor_content) + scale_bytes,
+            size_bytes=sum(len(each.tensor_content) for each in (bits, *scales)),
             packed=True,
             reason="",
         )
-        for name, shape, bits, scale_bytes in packed
+        for name, shape, bits, scales in packed
     ]
     layers += [_variable(each, key in binary) for key, each in variables]
-    constants = [(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in counted]
-    layers += [_constant(name, tensor) for name, tensor in constants]
+    constants = [(name, tensor) for name, tensor in _constants(graph) if id(tensor) not in packed_bits]
+    layers += [_constant(name, tensor) for name, tensor in constants if id(tensor) not in scales_of_packed]
     # Sorted, as their names and order are those of the functions, which change with every export.
     octets = b"".join(sorted(tensor.tensor_content for _, tensor in constants))
-    signature = graph.signature_def.get("serving_default")
-    notes = () if signature is not None else ("It has no signature serving_default.",)
     return Contents(
         kind="savedmodel",
-        inputs=tuple(map(_text, sorted(signature.inputs.items()))) if signature is not None else (),
-        outputs=tuple(map(_text, sorted(signature.outputs.items()))) if signature is not None else (),
+        inputs=(),
+        outputs=(),
         layers=tuple(layers),
         kernels=(
             *(_unpacked(name, shape, bits) for name, shape, bits, _ in packed),
             *(BinaryKernel.of_values(each.name, binary[key]) for key, each in variables if key in binary),
         ),
         others={**values, "constants of the graph": np.frombuffer(octets, np.uint8)},
-        notes=notes,
     )
 
 
-def _packed_kernels(graph: Any) -> list[tuple[str, tuple[int, ...], Any, int]]:
-    """Name, shape, tensor of the bits, and bytes of the scales of each packed kernel."""
+def _packed_kernels(graph: Any) -> list[tuple[str, tuple[int, ...], Any, list[Any]]]:
+    """Name, shape, tensor of the bits, and those of the scales of each packed kernel."""
     nodes = graph.object_graph_def.nodes
     functions = {each.signature.name: each for each in graph.graph_def.library.function}
     constants = {node.name: node.attr["value"].tensor for node in graph.graph_def.node if node.op == "Const"}
@@ -111,7 +138,7 @@ def _packed_kernels(graph: Any) -> list[tuple[str, tuple[int, ...], Any, int]]:
         if bits:
             scales = [each for each in inner if each.dtype == _float32() and _elements(each) == shape[-1]]
             name = handles[0].attr["shared_name"].s.decode(errors="replace")
-            kernels.append((name, shape, bits[0], sum(len(each.tensor_content) for each in scales)))
+            kernels.append((name, shape, bits[0], scales))
     return kernels
 
 
@@ -128,7 +155,7 @@ def _variable(variable: Any, binary: bool) -> StoredLayer:
     layer = _plain(variable.name, "variable", shape, bits, weights * bits // 8)
     if not binary:
         return layer
-    reason = f"binary values at {bits} bits each"
+    reason = f"binary values, stored unpacked at {bits} bits each"
     return dataclasses.replace(layer, value_bits=1, binary_weights=weights, reason=reason)
 
 
@@ -138,23 +165,28 @@ def _is_binary(values: np.ndarray) -> bool:
 
 
 def _variables(graph: Any, path: Path) -> list[tuple[str, Any]]:
-    """The variables with their names in the checkpoint; empty for one that it does not have.
+    """The variables of the network with their names in the checkpoint; empty for one that it does not have.
 
     Names of variables can repeat: the object graph of the file and that of the checkpoint are walked side by side.
     """
     nodes, stored = graph.object_graph_def.nodes, _object_graph(path)
-    partners, todo = {0: 0}, [0] if nodes and stored else []
+    partners: dict[int, int | None] = {0: 0 if stored else None}
+    todo = [0] if nodes else []
     while todo:
         number = todo.pop()
-        children = {each.local_name: each.node_id for each in stored[partners[number]].children}
+        partner = partners[number]
+        children = {} if partner is None else {each.local_name: each.node_id for each in stored[partner].children}
         for child in nodes[number].children:
-            if child.node_id not in partners and child.local_name in children:
-                partners[child.node_id] = children[child.local_name]
+            is_new = child.node_id not in partners
+            is_better = partners.get(child.node_id) is None and child.local_name in children
+            if (is_new or is_better) and not (number == 0 and child.local_name in _TRAINING):
+                partners[child.node_id] = children.get(child.local_name)
                 todo.append(child.node_id)
     variables = []
     for number, node in enumerate(nodes):
-        if node.WhichOneof("kind") == "variable":
-            attributes = stored[partners[number]].attributes if stored and number in partners else ()
+        if node.WhichOneof("kind") == "variable" and number in partners:
+            partner = partners[number]
+            attributes = () if partner is None else stored[partner].attributes
             keys = [each.checkpoint_key for each in attributes if each.name == "VARIABLE_VALUE"]
             variables.append((keys[0].removesuffix(_VALUE) if keys else "", node.variable))
     return variables

@@ -11,11 +11,9 @@ import numpy as np
 from bopkit import artifact
 from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
+from bopkit.export.inspection.lce import BINARY_CONVOLUTION, read_convolution
+from bopkit.model_config import Vouched
 from bopkit.tflite_file import Graph, Operator, Tensor
-
-_BINARY_CONVOLUTION = "LceBconv2d"
-_THRESHOLDS = 4
-"""Index of the thresholds among its inputs: present where it writes bits, with some output channels negated."""
 
 _KERNEL_AXES = {"CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0), "DEPTHWISE_CONV_2D": (1, 2, 0, 3)}
 """Axes of the second input, the kernel, in the order of Keras; a depthwise kernel's third axis has size 1."""
@@ -31,8 +29,8 @@ _CONVERSION = "DEQUANTIZE"
 """Makes floats of constants in fewer bits: these belong to the operator that takes the floats."""
 
 
-def read(path: Path) -> Contents:
-    """Read a `.tflite` file."""
+def read(path: Path, vouched: Vouched) -> Contents:
+    """Read a `.tflite` file, which names no code."""
     graph, *more = artifact.read_flatbuffer(path).graphs
     graph = _without_conversions(graph)
     layers, kernels, others = [], [], {}
@@ -96,7 +94,7 @@ def _layer(
 ) -> StoredLayer:
     second = operator.inputs[1] if len(operator.inputs) > 1 else -1
     main = own.get(second) or max(own.values(), key=lambda tensor: len(tensor.data))
-    packed = operator.type == _BINARY_CONVOLUTION
+    packed = operator.type == BINARY_CONVOLUTION
     binary = kernel.size if kernel is not None else 0
     stored_bits = 1 if packed else main.bits or 8
     reason = "" if packed else _reason(main, kernel)
@@ -104,7 +102,7 @@ def _layer(
     return StoredLayer(
         name=name,
         type=operator.type,
-        shape=_keras_shape(operator, main),
+        shape=_keras_shape(operator, main, graph),
         input_bits=1 if packed else graph.tensors[operator.inputs[0]].bits,
         value_bits=1 if kernel is not None else stored_bits,
         stored_bits=stored_bits,
@@ -126,8 +124,8 @@ def _reason(main: Tensor, kernel: BinaryKernel | None) -> str:
 
 def _binary_kernel(name: str, operator: Operator, graph: Graph) -> BinaryKernel | None:
     """Signs of the operator's kernel; None where it has none or its values are not +-scale."""
-    if operator.type == _BINARY_CONVOLUTION:
-        return _packed_kernel(name, operator, graph.tensors[operator.inputs[1]])
+    if operator.type == BINARY_CONVOLUTION:
+        return read_convolution(name, operator, graph).kernel
     axes = _KERNEL_AXES.get(operator.type)
     kernel = graph.tensors[operator.inputs[1]] if axes else None
     if (
@@ -142,26 +140,9 @@ def _binary_kernel(name: str, operator: Operator, graph: Graph) -> BinaryKernel 
     return BinaryKernel.of_values(name, values, may_be_negated=True) if is_binary(values) else None
 
 
-def _packed_kernel(name: str, operator: Operator, kernel: Tensor) -> BinaryKernel:
-    outputs, height, width, words = kernel.shape
-    octets = np.frombuffer(kernel.data, np.uint8).reshape(outputs, height, width, 4 * words)
-    channels = _group_channels(operator, kernel)
-    negative = np.unpackbits(octets, axis=-1, count=channels, bitorder="little").reshape(outputs, -1)
-    writes_bits = len(operator.inputs) > _THRESHOLDS and operator.inputs[_THRESHOLDS] >= 0
-    return BinaryKernel(name, np.packbits(negative, axis=1), negative.shape[1], writes_bits, packed=True)
-
-
-def _group_channels(operator: Operator, kernel: Tensor) -> int:
-    """Input channels of one group of an LceBconv2d: it does not say how many groups it has, its words do."""
-    channels = int(operator.options["channels_in"])
-    groups = -(-channels // 32) // kernel.shape[3]
-    return channels // groups
-
-
-def _keras_shape(operator: Operator, kernel: Tensor) -> tuple[int, ...]:
-    if operator.type == _BINARY_CONVOLUTION:
-        outputs, height, width, _ = kernel.shape
-        return height, width, _group_channels(operator, kernel), outputs
+def _keras_shape(operator: Operator, kernel: Tensor, graph: Graph) -> tuple[int, ...]:
+    if operator.type == BINARY_CONVOLUTION:
+        return read_convolution("", operator, graph).shape
     axes = _KERNEL_AXES.get(operator.type)
     if axes is None or len(axes) != len(kernel.shape):
         return kernel.shape

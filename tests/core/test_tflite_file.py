@@ -107,6 +107,7 @@ def reverse(model: Any) -> None:
         (lambda model: setattr(model.subgraphs[0], "outputs", [999]), "names a tensor"),
         (lambda model: set_option(model, "stride_height", 0), "out of range"),
         (lambda model: set_option(model, "channels_in", 3200), "does not fit its channels"),
+        (lambda model: set_option(model, "channels_in", 31), "weights behind its channels"),
         (lambda model: set_option(model, "padding", 7), "unknown padding"),
         (share_lists, "are damaged"),
         (reverse, "before it is computed"),

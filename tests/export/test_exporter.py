@@ -17,7 +17,7 @@ import pytest
 
 from bopkit import artifact
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, exporter, flatbuffer, saved_model, serving_files
+from bopkit.export import ExportOptions, export_model, exporter, saved_model, serving_files
 from bopkit.export.layers import inspect_layers
 from bopkit.export.packing import pack
 from bopkit.export.ports import Ports
@@ -212,8 +212,9 @@ def test_one_wrong_bit_in_the_flatbuffer_is_refused(
     def describe_then_damage(*arguments: Any) -> bytes:
         path = tmp_path / "damaged"
         path.write_bytes(describe_flatbuffer(*arguments))
-        convolutions = flatbuffer.binary_convolutions(flatbuffer.parse(path.read_bytes()))
-        flip_a_bit(path, convolutions[2].words.tobytes())
+        (graph,) = artifact.read_flatbuffer(path).graphs
+        kernels = [graph.tensors[each.inputs[1]] for each in graph.operators if each.type == "LceBconv2d"]
+        flip_a_bit(path, bytes(kernels[2].data))
         damaged = path.read_bytes()
         path.unlink()
         return damaged

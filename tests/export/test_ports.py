@@ -13,6 +13,7 @@ import pytest
 from bopkit.artifact import EXPORT_RECORD
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, flatbuffer, saved_model, tflite
+from bopkit.export.inspection.diff import diff_in_process
 from bopkit.export.inspection.report import inspect_in_process
 from bopkit.export.ports import Ports, call
 from bopkit.export.subclassed import as_graph
@@ -200,7 +201,43 @@ def test_options_without_a_use_are_named(settings: dict[str, Any], exported: tup
     assert not list(tmp_path.iterdir())
 
 
-def test_verify_refuses_them_in_one_line_a_file(exported: tuple[Path, Any]) -> None:
+def test_verify_compares_every_output_by_its_name(exported: tuple[Path, Any], twin: Any, tmp_path: Path) -> None:
     folder, _ = exported
-    verification = verify_artifacts(folder / "twin.keras", folder / "twin.tflite", pictures=2)
-    assert len(verification.failures) == 2 and all("input" in each for each in verification.failures)
+    for first, second in (("twin.keras", "twin"), ("twin", "twin.tflite")):
+        verification = verify_artifacts(folder / first, folder / second, pictures=4)
+        assert verification.passed, verification.failures
+        assert {each.output: each.within_tolerance for each in verification.model} == dict.fromkeys(OUTPUTS, 1.0)
+        assert sum(match.second is not None and not match.different for match in verification.kernels) == 4
+    changed = import_tensorflow().keras.models.clone_model(twin)
+    changed.set_weights([-each if "boxes" in variable.name else each for variable, each in weights_of(twin)])
+    changed.save(tmp_path / "changed.keras")
+    verification = verify_artifacts(folder / "twin.tflite", tmp_path / "changed.keras", pictures=4)
+    bits, scores = verification.failures  # of `zoom`, which has the same shape, and of no other
+    assert "boxes/Conv2D: " in bits and "differ from boxes of" in bits
+    assert scores.startswith("boxes: the mean difference")
+
+
+def weights_of(network: Any) -> list[tuple[Any, np.ndarray]]:
+    return list(zip(network.weights, network.get_weights(), strict=True))
+
+
+def test_verify_names_ports_that_differ(exported: tuple[Path, Any], tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    right, left = tf.keras.Input((8, 8, 3), name="right"), tf.keras.Input((8, 8, 3), name="left")
+    tf.keras.Model([right, left], tf.keras.layers.Add()([right, left])).save(tmp_path / "sum.keras")
+    takes, answers, *kernels = verify_artifacts(
+        exported[0] / "twin.tflite", tmp_path / "sum.keras", pictures=2
+    ).failures
+    assert takes == (
+        "the first takes right 8 x 8 x 3, left 8 x 8 x 3, input_1_speed 5, the second right 8 x 8 x 3, left 8 x 8 x 3"
+    )
+    assert "answers zoom 4, boxes 4, map 6 x 6 x 32, classes 6, the second 8 x 8 x 3" in answers
+    assert len(kernels) == 4 and all("has no binary kernel" in each for each in kernels)
+    with pytest.raises(UsageError, match="--dataset is for networks of one picture"):
+        verify_artifacts(tmp_path / "sum.keras", tmp_path / "sum.keras", dataset="digits", pictures=2)
+
+
+def test_diff_of_two_formats(exported: tuple[Path, Any]) -> None:
+    difference = diff_in_process(*(str(exported[0] / path) for path in ("twin.keras", "twin.tflite")))
+    assert [match["different"] for match in difference["kernels"]] == [0] * 4
+    assert {change["what"] for change in difference["facts"]} == {"kind", "size_bytes", "inputs", "outputs"}

@@ -11,12 +11,14 @@ import pytest
 
 from bopkit.export import flatbuffer as fb
 from bopkit.export import quantize
+from bopkit.export.inspection.lce import binary_convolutions
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
 from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.tflite import build_flatbuffer, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
+from bopkit.tflite_file import TfliteFile
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
 
@@ -95,10 +97,11 @@ def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(network: An
     model = fb.parse(flatbuffer)
     exact = quantize.store_kernels(model, "int8")
     assert not exact  # `build_flatbuffer` has stored the only float kernel already: it is binary
-    before, after = fb.binary_convolutions(fb.parse(flatbuffer)), fb.binary_convolutions(fb.parse(fb.pack(model)))
-    assert len(before) == len(after) == 9
-    for each, other in zip(before, after, strict=True):
-        np.testing.assert_array_equal(each.words, other.words)
+    before, after = (TfliteFile(each, tmp_path).graphs[0] for each in (flatbuffer, fb.pack(model)))
+    kernels = [each.kernel for each in binary_convolutions(before)]
+    assert len(kernels) == 9
+    for each, other in zip(kernels, binary_convolutions(after), strict=True):
+        np.testing.assert_array_equal(each.negative, other.kernel.negative)
     np.testing.assert_array_equal(
         predict_flatbuffer(flatbuffer, PICTURES), predict_flatbuffer(fb.pack(model), PICTURES)
     )

@@ -18,7 +18,9 @@ from edited_models import with_config
 from bopkit.benchmark.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
+from bopkit.export.inspection import diff_artifacts, inspect_artifact
 from bopkit.export.reference import compute_reference
+from bopkit.export.verification import verify_artifacts
 from bopkit.graph_check import check_graph, read_saved_model
 from bopkit.initialise import init_model
 from bopkit.keras2 import import_tensorflow
@@ -220,6 +222,20 @@ def test_code_of_the_users_own_loads_when_she_vouches_for_it(suffix: str, own_co
     assert [each.agreements[0].within_tolerance for each in report.artifacts] == [1.0, 1.0]
     with pytest.raises(BopkitError, match="not known to be safe"):  # the next export starts with nothing
         export_model(path, options=options())
+
+
+def test_code_of_the_users_own_is_read_when_she_vouches_for_it(own_code: Any, tmp_path: Path) -> None:
+    """In the processes that read files, which search the working directory too."""
+    save_own(own_code, tmp_path / "net.keras")
+    assert {"Scale", "QuantConv2D"} == {
+        each.type for each in inspect_artifact(tmp_path / "net.keras", [OWN_MODULE]).layers
+    }
+    assert diff_artifacts(tmp_path / "net.keras", tmp_path / "net.keras", [OWN_MODULE]).same
+    assert verify_artifacts(tmp_path / "net.keras", tmp_path / "net.keras", pictures=2, custom=[OWN_MODULE]).passed
+    with pytest.raises(BopkitError, match="'Scale' .* is not known to be safe.*--custom MODULE"):
+        inspect_artifact(tmp_path / "net.keras")
+    with pytest.raises(UsageError, match="No module 'unheard_of' for --custom"):
+        verify_artifacts(tmp_path / "net.keras", tmp_path / "net.keras", pictures=2, custom=["unheard_of"])
 
 
 def import_custom(*modules: str) -> Any:

@@ -72,7 +72,7 @@ def test_formats_of_one_network_agree(files: dict[str, Path]) -> None:
     verification = verify_artifacts(files["savedmodel"], files["tflite"], pictures=8)
     assert verification.passed and all(match.different == 0 for match in verification.kernels)
     assert len(verification.kernels) == 10  # nine layers, one of which runs twice
-    assert verification.model is not None and verification.model.within_tolerance == 1.0
+    assert [each.within_tolerance for each in verification.model] == [1.0]
     assert verification.preprocessing is not None and verification.preprocessing.largest_difference == 0.0
 
 
@@ -80,8 +80,8 @@ def test_a_flatbuffer_of_pixels_is_compared_on_pixels(files: dict[str, Path], tm
     export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
     for first, second in ((files["keras"], tmp_path / "net.tflite"), (tmp_path / "net.tflite", files["tflite"])):
         verification = verify_artifacts(first, second, pictures=8)
-        assert verification.passed and verification.model is not None
-        assert verification.model.within_tolerance == 1.0  # crops of photographs lie between pixel values
+        assert verification.passed
+        assert [each.within_tolerance for each in verification.model] == [1.0]
 
 
 def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dict[str, Path], tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_difference_of_preprocessings_is_told_apart(
     save_model(network, make_card(trained=True), tmp_path / "net.h5")
     verification = verify_artifacts(tmp_path / "net.h5", tmp_path / "other.h5", pictures=32)
     assert verification.preprocessing is not None and verification.preprocessing.largest_difference > 0.4
-    assert verification.model is not None and verification.model.largest_difference == 0.0
-    assert verification.deployed is not None and verification.deployed.largest_difference > 0.0
+    (model,), (deployed,) = verification.model, verification.deployed
+    assert model.largest_difference == 0.0 < deployed.largest_difference
     assert all("preprocessings differ" in failure for failure in verification.failures)
 
 
@@ -152,8 +152,7 @@ def test_kernels_that_are_all_missing_fail(
 def test_logits_are_compared_as_probabilities(files: dict[str, Path], tmp_path: Path) -> None:
     export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, output="logits", pictures=4))
     verification = verify_artifacts(files["keras"], tmp_path / "net.tflite", pictures=8)
-    assert verification.passed and verification.model is not None
-    assert verification.model.within_tolerance == 1.0
+    assert verification.passed and [each.within_tolerance for each in verification.model] == [1.0]
 
 
 def test_a_changed_int8_weight_is_found(files: dict[str, Path], tmp_path: Path) -> None:
@@ -178,15 +177,66 @@ def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], tmp_pat
     assert named <= others
 
 
+def test_a_changed_scale_of_a_packed_kernel_is_found(files: dict[str, Path], network: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(files["savedmodel"], tmp_path / "net")
+    graph = copy / "1" / "saved_model.pb"
+    (layer,) = [each for each in inspect_layers(network) if each.name == "scaled_latent"]
+    scale = pack(layer.kernel()).scale
+    graph.write_bytes(graph.read_bytes().replace(scale.tobytes(), (scale * np.float32(1.5)).tobytes()))
+    checksum.write_manifest(copy / "1")
+    difference = diff_in_process(str(files["savedmodel"]), str(copy))
+    assert not difference["same"] and [each["name"] for each in difference["floats"]] == ["constants of the graph"]
+
+
 def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], tmp_path: Path) -> None:
     export_model(files["keras"], tmp_path, ExportOptions(tflite=False, pack=False, pictures=4))
     packed, plain = (inspect_in_process(str(path)) for path in (files["savedmodel"], tmp_path / "net"))
     assert plain["binary_weights"] == packed["binary_weights"] > 0
+    assert plain["floor_bytes"] == packed["floor_bytes"] < plain["weight_bytes"] / 10
+    reasons = {layer["reason"] for layer in plain["layers"] if layer["binary_weights"]}
+    assert reasons == {"binary values, stored unpacked at 32 bits each"}
     matches = contents.match_kernels(
         read_contents(files["savedmodel"]).kernels, read_contents(tmp_path / "net").kernels
     )
     assert not any(match.different for match in matches)
     assert diff_in_process(str(tmp_path / "net"), str(tmp_path / "net"))["same"]
+
+
+@pytest.mark.parametrize("latent", [False, True])
+def test_a_saved_model_of_keras_is_its_network(latent: bool, tmp_path: Path) -> None:
+    """Its kernels are known where only a quantizer makes them binary, and what training needs is no weight."""
+    import larq
+
+    from bopkit.keras2 import import_tensorflow
+
+    tf = import_tensorflow()
+    quantizer = "ste_sign" if latent else larq.quantizers.NoOp(precision=1)
+    binary = {"input_quantizer": "ste_sign", "kernel_quantizer": quantizer, "kernel_constraint": "weight_clip"}
+    layers = [
+        tf.keras.Input((8, 8, 3)),
+        tf.keras.layers.Conv2D(32, 3, name="real"),
+        larq.layers.QuantConv2D(8, 3, use_bias=False, name="binary", **binary),
+        tf.keras.layers.GlobalAveragePooling2D(),
+    ]
+    network = tf.keras.Sequential(layers)
+    network.compile("adam", "mse", metrics=["accuracy"])
+    network.fit(np.ones((2, 8, 8, 3), np.float32), np.ones((2, 8), np.float32), verbose=0)
+    kernel = network.get_layer("binary").kernel.latent_variable
+    kernel.assign(kernel if latent else np.where(kernel.numpy() < 0, -1.0, 1.0))
+    network.save(tmp_path / "net.h5")
+    network.save(tmp_path / "net", save_format="tf")
+    ours, expected = (inspect_in_process(str(tmp_path / name)) for name in ("net", "net.h5"))
+    for name in ("weights", "binary_weights", "floor_bytes", "weight_bytes"):
+        assert ours[name] == expected[name] > 0, name
+    assert [(each["name"], each["value_bits"]) for each in ours["layers"]] == [("real", 32), ("binary", 1)]
+    kernels = [read_contents(tmp_path / name).kernels for name in ("net", "net.h5")]
+    (match,) = contents.match_kernels(*kernels)
+    assert (match.different, match.weights) == (0, 9 * 32 * 8)
+
+    (tmp_path / "net" / "keras_metadata.pb").unlink()  # the variables alone
+    ours = inspect_in_process(str(tmp_path / "net"))
+    assert ours["weights"] == expected["weights"]
+    assert ours["binary_weights"] == (0 if latent else expected["binary_weights"])
 
 
 def test_a_stranger_s_text_moves_no_cursor(

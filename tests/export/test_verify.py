@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from bopkit.export import verify
-from bopkit.export.flatbuffer import parse
 from bopkit.export.layers import inspect_layers
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, random_pictures
+from bopkit.export.pictures import Pictures, random_inputs
 from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
@@ -26,11 +25,11 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, failures = verify.flatbuffer_bits(parse(flatbuffer), facts)
+    matches, failures = verify.flatbuffer_bits(flatbuffer, facts)
     assert not failures
 
     # In a copy of the network, one activation before the layer `ones` gets the other sign.
-    pictures = random_pictures((12, 12, 3), None, 16)
+    pictures = random_inputs([(12, 12, 3)], None, 16)
     before = tf.keras.Model(network.input, network.get_layer("ones").input)(pictures.images).numpy()
     magnitude = 2e-5 if near else 1e-1  # the former is above rounding and below `spec.NEAR_TIE`
     position = np.argmin(np.abs(np.abs(before) - magnitude))
@@ -65,8 +64,8 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, _ = verify.flatbuffer_bits(parse(flatbuffer), facts)
-    pictures = random_pictures((12, 12, 3), None, 3)
+    matches, _ = verify.flatbuffer_bits(flatbuffer, facts)
+    pictures = random_inputs([(12, 12, 3)], None, 3)
     expected = np.full((3, 10), 0.1, np.float32)
     scores = expected.copy()
     expected[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
