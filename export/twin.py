@@ -1,8 +1,8 @@
 """The full-precision twin of a binary network: what a user would ship instead, to see what binarization buys.
 
 The same layers with the same shapes, but real weights, and a ReLU where the binary network takes signs. Converted by
-TensorFlow Lite in float32, or in int8 with weights, activations, input and output quantized. Its weights are random: a twin is
-timed and weighed, never asked for an answer.
+TensorFlow Lite in float32, or in int8 with weights, activations, input and output quantized. Its weights are random: a
+twin is timed and weighed, never asked for an answer.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def benchmark_artifacts(
         threads: Threads for one picture.
         batch_size: Pictures at a time while accuracy is measured; flatbuffers take one at a time.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
-        runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed, else `lce`.
+        runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
+            else `lce`.
         progress: Called with one line now and then.
 
     Returns:

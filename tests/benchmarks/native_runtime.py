@@ -2,11 +2,12 @@
 
     python tests/benchmarks/native_runtime.py [NETWORK ...] [--runs 50] [--threads 1] [--isa NAME ...] [--no-twins]
 
-Untrained networks, one picture at a time, everything in this one process and taking turns. Of each it prints the least and the
-median time of a run on the processor (`--wall`, and with several threads: by the clock), and how many times faster than LCE's
-best setting it is. Then, of the runtime's fastest instruction set: the share of time in binary convolutions, in float
-ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that the network would take at
-what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled here with ziglang).
+Untrained networks, one picture at a time, everything in this one process and taking turns. Of each it prints the least
+and the median time of a run on the processor (`--wall`, and with several threads: by the clock), and how many times
+faster than LCE's best setting it is. Then, of the runtime's fastest instruction set: the share of time in binary
+convolutions, in float ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that
+the network would take at what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled
+here with ziglang).
 """
 
 import argparse
@@ -94,7 +95,7 @@ def runners_of(name, folder, arguments):
 def print_shares(path, picture, runs, peaks):
     """Where the time of the fastest instruction set goes, and how far it is from what the core can do."""
     interpreter = bopkit_runtime.Interpreter(path, profile=True)
-    whole_ms = min(interleaved_ms({"": interpreter.predict}, picture, runs, time.perf_counter_ns)[""])
+    whole_ms = min(interleaved_ms({"": interpreter.predict}, picture, runs, time.thread_time_ns)[""])
     steps = [step for part in interpreter.describe()["partitions"] for step in part["steps"]]
 
     def least_ms(kind):
@@ -125,7 +126,7 @@ def main():
     parser.add_argument("--no-twins", action="store_true")
     parser.add_argument("--wall", action="store_true", help="by the clock: only where nobody else is busy")
     arguments = parser.parse_args()
-    # This thread alone computes, and others may be busy: its time on the processor says what the clock would on an idle machine.
+    # This thread alone computes, and others may be busy: its time on the processor is what an idle machine would take.
     clock = time.perf_counter_ns if arguments.wall or arguments.threads > 1 else time.thread_time_ns
     with tempfile.TemporaryDirectory() as folder:
         peaks = peak(folder)
