@@ -5,8 +5,8 @@
 // one would move values across zero that LCE leaves on the other side.
 
 constexpr int kLanes = 16;
-typedef float Floats __attribute__((vector_size(64), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
 
 inline uint32_t negative_mask(const Ints& lanes);
 

@@ -22,7 +22,7 @@ constexpr int kBlock = 16;
 // A byte counts to 255, and a word adds at most 8 to each of its bytes.
 constexpr int kWordsOfBytes = 31;
 
-typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t Words __attribute__((vector_size(64)));
 
 // Ones of each byte.
 inline Words count_bytes(Words x) {
