@@ -78,6 +78,7 @@ def _parser() -> _Parser:
 
 def _run(arguments: Sequence[str] | None) -> None:
     options = _parser().parse_args(arguments)
+    print(f"Timing {options.model}: {options.warmup} warm-up runs, then at least {options.runs}.", file=sys.stderr)
     measurement = measure_model(
         options.model,
         num_threads=options.threads,

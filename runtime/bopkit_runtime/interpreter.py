@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
+from bopkit_runtime.errors import BopkitRuntimeError, UsageError
 from bopkit_runtime.library import checked_threads, describe, load_delegate
 from bopkit_runtime.litert import import_litert
 from bopkit_runtime.model_file import check_model_file, damaged
@@ -72,8 +74,10 @@ class Interpreter:
             self.litert = import_litert().module.Interpreter(
                 model_path=str(self._path), num_threads=threads, experimental_delegates=[self._delegate]
             )
+            _keep_until_gone(self.litert, self._delegate)
             self.litert.allocate_tensors()
         except (ValueError, RuntimeError) as error:
+            traceback.clear_frames(error.__traceback__)  # ends LiteRT's half-made interpreter, before its delegate
             raise _translated(error, self._path) from error
         self._input_indices, self.inputs = _tensors(self.litert.get_input_details())
         self._output_indices, self.outputs = _tensors(self.litert.get_output_details())
@@ -137,10 +141,9 @@ class Interpreter:
             self._resize_now(shapes)
         except (ValueError, RuntimeError) as error:
             self._resize_now(before)
-            taken = " and ".join(str(list(shape)) for shape in before)
+            given, taken = (" and ".join(str(list(shape)) for shape in each) for each in (shapes, before))
             raise BopkitRuntimeError(
-                f"{self._path} cannot run on {' and '.join(str(list(shape)) for shape in shapes)}: "
-                f"{first_line(_translated(error, self._path))}.",
+                f"{self._path} cannot run on {given}: {_reason(error)}.",
                 f"Give it arrays of shape {taken}, one after the other.",
             ) from error
 
@@ -148,6 +151,15 @@ class Interpreter:
         for index, shape in zip(self._input_indices, shapes):
             self.litert.resize_tensor_input(index, shape)
         self.litert.allocate_tensors()
+
+
+def _keep_until_gone(litert: Any, delegate: Any) -> None:
+    """Let a delegate outlive LiteRT's interpreter, which uses it to the end.
+
+    LiteRT counts on the order in which counted references end; the garbage collector, which takes whole cycles such
+    as that of a caught error and its traceback, keeps to none.
+    """
+    weakref.finalize(litert, lambda kept: None, delegate).atexit = False
 
 
 def _tensors(details: list[dict[str, Any]]) -> tuple[list[int], tuple[TensorInfo, ...]]:
@@ -197,9 +209,8 @@ def _dtype_hint(info: TensorInfo, array: np.ndarray) -> str:
 def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
     """LiteRT's error in one line."""
     text = str(error)
-    ours = _OUR_WORDS.search(text)
-    if ours:
-        return BopkitRuntimeError(f"{path} cannot be run: {ours[1].strip()}")
+    if _OUR_MARK in text:
+        return BopkitRuntimeError(f"{path} cannot be run: {_reason(error)}.")
     if any(sign in text for sign in _SIGNS_OF_DAMAGE):
         return damaged(path)
     if "Didn't find op for builtin opcode" in text:
@@ -210,11 +221,17 @@ def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
     if unknown:
         hint = "The runtime knows those of Larq Compute Engine and LiteRT's own."
         return BopkitRuntimeError(f"{path} has an operator {unknown[1]} that nothing here runs.", hint)
-    return BopkitRuntimeError(f"LiteRT cannot run {path}: {first_line(error)}.", "Export the model again.")
+    return BopkitRuntimeError(f"LiteRT cannot run {path}: {_reason(error)}.", "Export the model again.")
 
 
-# What the delegate reports is one sentence or two; LiteRT goes on with the number of the node, with no line between.
-_OUR_WORDS = re.compile(r"bopkit-runtime: (.*?)(?:Node number|[\r\n]|$)")
+def _reason(error: Exception) -> str:
+    """What the delegate said, else what LiteRT did, without what LiteRT adds: which node, and what follows from it."""
+    text = str(error).rpartition(_OUR_MARK)[2].strip()
+    return _LITERTS_ADDITION.split(text)[0].strip().rstrip(".") or type(error).__name__
+
+
+_OUR_MARK = "bopkit-runtime: "
+_LITERTS_ADDITION = re.compile(r"Node number|Encountered unresolved|[\r\n]")  # comes with no line between
 _UNKNOWN_OPERATOR = re.compile(r"unresolved custom op: (\w+)")
 _SIGNS_OF_DAMAGE = ("not a valid Flatbuffer", "model allocation is null", "Could not open")
 

@@ -37,6 +37,8 @@ def import_litert() -> LiteRT:
                 continue
             raise _cannot_import(distribution, error) from error
         except Exception as error:  # a package for another version of numpy fails in ways of its own
+            if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error  # pybind11 makes an ImportError of Ctrl-C
             raise _cannot_import(distribution, error) from error
         return LiteRT(module, distribution, _version(distribution))
     raise BopkitRuntimeError(
