@@ -6,6 +6,7 @@ A file's kind is read from its contents, not from its name. Nothing here imports
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,25 +145,20 @@ def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
     Raises:
         BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
     """
-    return seal_flatbuffer(embed_metadata(flatbuffer, CARD_ATTRIBUTE, card.to_json(sealed=True).encode()))
+    return embed_metadata(flatbuffer, card_entry(card) | {checksum.ENTRY: checksum.BLANK})
 
 
-def seal_flatbuffer(flatbuffer: bytes) -> bytes:
-    """Put the checksum of a `.tflite` flatbuffer into it.
-
-    `embed_metadata` renews it; after any other change it has to be put in anew.
-
-    Raises:
-        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
-    """
-    return embed_metadata(flatbuffer, checksum.ENTRY, checksum.BLANK)
+def card_entry(card: ModelCard) -> dict[str, bytes]:
+    """The metadata entry that holds a card."""
+    return {CARD_ATTRIBUTE: card.to_json(sealed=True).encode()}
 
 
-def embed_metadata(flatbuffer: bytes, name: str, content: bytes) -> bytes:
-    """Put a metadata entry into a `.tflite` flatbuffer, in place of an older one of that name.
+def embed_metadata(flatbuffer: bytes, entries: Mapping[str, bytes]) -> bytes:
+    """Put metadata entries into a `.tflite` flatbuffer, in place of older ones of their names.
 
     The old flatbuffer becomes the tail of the new one, bit for bit, and a new root table in front points into
-    it: repacking through the schema would lose the alignment of the weights. A checksum in it is renewed.
+    it: repacking through the schema would lose the alignment of the weights. A checksum in it is renewed; the entry
+    `checksum.ENTRY` with the content `checksum.BLANK` makes room for one.
 
     Raises:
         BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
@@ -175,22 +171,14 @@ def embed_metadata(flatbuffer: bytes, name: str, content: bytes) -> bytes:
     def moved(position: int) -> int:  # the builder counts from the end
         return len(tail) - position
 
-    builder.Prep(_BUFFER_ALIGNMENT, len(content))  # for the content, and for the length of the whole
-    data = builder.CreateByteVector(content)
-    builder.StartObject(1)
-    builder.PrependUOffsetTRelativeSlot(tflite_file.BUFFER_DATA, data, 0)
-    buffer = builder.EndObject()
-
-    entry_name = builder.CreateString(name)
-    builder.StartObject(2)
-    builder.PrependUOffsetTRelativeSlot(tflite_file.METADATA_NAME, entry_name, 0)
-    builder.PrependUint32Slot(tflite_file.METADATA_BUFFER, len(model.buffers), 0)
-    entry = builder.EndObject()
-
-    kept = [moved(position) for other, position, _ in model.entries if other != name]
+    buffers = [moved(position) for position in model.buffers]
+    metadata = [moved(position) for other, position, _ in model.entries if other not in entries]
+    for name, content in entries.items():
+        metadata.append(_entry(builder, name, len(buffers)))
+        buffers.append(_buffer(builder, content))
     parts = {field: moved(position) for field, position in model.parts.items()}
-    parts[tflite_file.BUFFERS] = _vector(builder, [*map(moved, model.buffers), buffer])
-    parts[tflite_file.METADATA] = _vector(builder, [*kept, entry])
+    parts[tflite_file.BUFFERS] = _vector(builder, buffers)
+    parts[tflite_file.METADATA] = _vector(builder, metadata)
 
     builder.StartObject(tflite_file.MODEL_FIELDS)
     builder.PrependUint32Slot(tflite_file.VERSION, tflite_file.SCHEMA_VERSION, 0)
@@ -199,6 +187,23 @@ def embed_metadata(flatbuffer: bytes, name: str, content: bytes) -> bytes:
     builder.Finish(builder.EndObject(), file_identifier=TFLITE_IDENTIFIER)
     extended = bytes(builder.Output())
     return extended if checksum.content_checksum(extended) is None else checksum.sealed(extended)
+
+
+def _entry(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
+    """A metadata entry whose content is the buffer of that index."""
+    entry_name = builder.CreateString(name)
+    builder.StartObject(2)
+    builder.PrependUOffsetTRelativeSlot(tflite_file.METADATA_NAME, entry_name, 0)
+    builder.PrependUint32Slot(tflite_file.METADATA_BUFFER, buffer, 0)
+    return builder.EndObject()
+
+
+def _buffer(builder: flatbuffers.Builder, content: bytes) -> int:
+    builder.Prep(_BUFFER_ALIGNMENT, len(content))  # for the content, and for the length of the whole
+    data = builder.CreateByteVector(content)
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(tflite_file.BUFFER_DATA, data, 0)
+    return builder.EndObject()
 
 
 def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:

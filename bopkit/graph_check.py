@@ -2,7 +2,8 @@
 
 A graph can read and write files and call back into Python, and TensorFlow runs parts of it while it loads. What can run
 is checked against an allow-list of operations: the function behind the signature, what sets up resources such as packed
-kernels, and all that these call. Anything else that TensorFlow would run on loading is refused.
+kernels, what an object is saved and restored by, and all that these call. Anything else that TensorFlow would run on
+loading is refused.
 
 Needs TensorFlow; imports it inside the functions.
 """
@@ -121,8 +122,6 @@ def _runs_on_loading(node: Node, graph: MetaGraph) -> str:
     kind = node.WhichOneof("kind")
     if kind == "asset" or node.registered_name not in _HARMLESS_CLASSES:
         return f"{kind} {node.registered_name}".strip()
-    if any(each.save_function or each.restore_function for each in node.saveable_objects.values()):
-        return f"{kind} with its own way to be saved"
     methods = _methods(kind)
     for child in node.children:
         set_up = kind == "resource" and child.local_name in _SET_UP
@@ -151,13 +150,21 @@ def _is_callable(index: int, graph: MetaGraph) -> bool:
 
 
 def _entry_points(graph: MetaGraph) -> list[str]:
-    """Functions behind the signature and those that set up resources: names of functions in the library."""
+    """Functions behind the signature, those that set up resources, and those that objects are saved and restored by.
+
+    TensorFlow runs the last when it loads the variables of an object with a form of its own to be saved in.
+
+    Returns:
+        Names of functions in the library.
+    """
     nodes = graph.object_graph_def.nodes
     (signatures,) = [child.node_id for child in nodes[0].children if child.local_name == "signatures"]
     found = [child.node_id for child in nodes[signatures].children if child.local_name == SIGNATURE]
     for node in nodes:
         if node.WhichOneof("kind") == "resource":
             found += [child.node_id for child in node.children if child.local_name in _SET_UP]
+        for saveable in node.saveable_objects.values():
+            found += [saveable.save_function, saveable.restore_function]
     names: list[str] = []
     for node in (nodes[index] for index in found):
         if node.WhichOneof("kind") == "bare_concrete_function":

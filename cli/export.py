@@ -167,9 +167,20 @@ def _print_artifact(artifact: ArtifactReport) -> None:
 
 
 def _print_pass(each: PassReport) -> None:
-    saved = f", {each.saved_bytes:,} bytes saved" if each.layers and each.saved_bytes is not None else ""
-    layers = f"{len(each.layers)} layer{'s' if len(each.layers) != 1 else ''}"
-    show(f"  {each.name}: {layers}{saved}")
+    show(f"  {each.name}: {_count(len(each.layers), 'layer')}{_savings(each) if each.layers else ''}")
+
+
+def _savings(each: PassReport) -> str:
+    numbers = {"byte": each.saved_bytes, "operator": each.saved_operators, "byte of values": each.saved_value_bytes}
+    saved = [_count(number, unit) for unit, number in numbers.items() if number and number > 0]
+    added = [_count(-number, unit) for unit, number in numbers.items() if number and number < 0]
+    parts = [f"saves {', '.join(saved) or 'nothing'}", *([f"adds {', '.join(added)}"] if added else [])]
+    return f"; {', '.join(parts)} ({'measured' if each.measured else 'derived'})"
+
+
+def _count(number: int, unit: str) -> str:
+    word, _, rest = unit.partition(" ")
+    return f"{number:,} {word}{'s' if number != 1 else ''}{f' {rest}' if rest else ''}"
 
 
 def _print_accuracy(accuracy: Accuracy) -> None:

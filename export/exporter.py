@@ -14,6 +14,7 @@ from bopkit import checksum
 from bopkit.benchmark.host import peak_memory_bytes
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import saved_model, verify
+from bopkit.export.conversion import import_lce
 from bopkit.export.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
@@ -37,7 +38,6 @@ from bopkit.export.tflite import (
     Inputs,
     build_flatbuffer,
     describe_flatbuffer,
-    import_lce,
     inputs_for,
     predict_flatbuffer,
 )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export import flatbuffer as fb
+from bopkit.export import flatbuffer_parts as parts
+from bopkit.export.flatbuffer import builtin_name
 
 KERNEL_INPUT, BIAS_INPUT = 1, 2
 """Where an operator takes its kernel and its bias."""
@@ -64,7 +65,7 @@ def store_kernels(model: Any, float_weights: str) -> list[StoredKernel]:
     """
     stored, operators = [], []
     for tensor, axis in _kernels(model):
-        kernel = fb.constant(model, tensor)
+        kernel = parts.constant(model, tensor)
         assert kernel is not None
         kept = _stored(kernel, axis, float_weights)
         if kept is None:
@@ -144,38 +145,40 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
         operators += [before, operator, after]
         stored.append(kernel)
     graph.operators = operators
-    fb.clear_unused_constants(model)
+    parts.clear_unused_constants(model)
     return stored
 
 
 def _to_integers(model: Any, operator: Any, ranges: Ranges) -> tuple[Any, Any, StoredKernel]:
     """Turn one operator into int8; what must run before and after it, and its kernel."""
     (graph,) = model.subgraphs
-    name = fb.builtin_name(model, operator.opcodeIndex)
+    name = builtin_name(model, operator.opcodeIndex)
     source, result = _ends(operator)
     axis = CHANNEL_AXIS[name]
     inputs = [int(each) for each in operator.inputs]
-    kernel = fb.constant(model, inputs[KERNEL_INPUT])
+    kernel = parts.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
     integers, input_scale = _integer_copy(model, source, ranges[source])
-    bias = fb.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
+    bias = parts.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
     # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
     least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * input_scale)
     values, scales = quantize_kernel(kernel, axis, least_scales)
     results, _ = _integer_copy(model, result, ranges[result])
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
     inputs[0] = integers
-    inputs[KERNEL_INPUT] = fb.add_tensor(model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values)
+    inputs[KERNEL_INPUT] = parts.add_tensor(
+        model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values
+    )
     if bias is not None:
         bias_scales = (scales * input_scale).astype(np.float32)
         bias_values = np.rint(bias / bias_scales.astype(np.float64)).astype(np.int32)
-        inputs[BIAS_INPUT] = fb.add_tensor(
+        inputs[BIAS_INPUT] = parts.add_tensor(
             model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
         )
     operator.inputs, operator.outputs = inputs, [results]
-    operator.opcodeIndex = fb.operator_code(model, name, INTEGER_VERSIONS[name])
-    before = fb.new_operator(model, "QUANTIZE", 1, [source], [integers])
-    after = fb.new_operator(model, "DEQUANTIZE", 2, [results], [result])
+    operator.opcodeIndex = parts.operator_code(model, name, INTEGER_VERSIONS[name])
+    before = parts.new_operator(model, "QUANTIZE", 1, [source], [integers])
+    after = parts.new_operator(model, "DEQUANTIZE", 2, [results], [result])
     saved = kernel.nbytes - values.nbytes - scales.nbytes
     return before, after, StoredKernel(kernel.shape, 8, saved, exact=False)
 
@@ -189,7 +192,7 @@ def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> 
     zero_point = int(np.clip(round(-128 - low / float(scale)), -128, 127))
     shape = tuple(int(size) for size in described.shape)
     name = f"{described.name.decode()}_int8"
-    return fb.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
+    return parts.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
 
 
 def _float_operators(model: Any) -> list[Any]:
@@ -198,13 +201,13 @@ def _float_operators(model: Any) -> list[Any]:
     return [
         operator
         for operator in graph.operators
-        if fb.builtin_name(model, operator.opcodeIndex) in INTEGER_VERSIONS
+        if builtin_name(model, operator.opcodeIndex) in INTEGER_VERSIONS
         and all(
-            fb.constant(model, int(tensor)) is not None
+            parts.constant(model, int(tensor)) is not None
             for tensor in list(operator.inputs)[KERNEL_INPUT : BIAS_INPUT + 1]
             if tensor >= 0
         )
-        and fb.constant(model, int(operator.inputs[0])) is None
+        and parts.constant(model, int(operator.inputs[0])) is None
     ]
 
 
@@ -218,12 +221,12 @@ def _kernels(model: Any) -> Iterator[tuple[int, int]]:
     (graph,) = model.subgraphs
     seen = set()
     for operator in graph.operators:
-        axis = CHANNEL_AXIS.get(fb.builtin_name(model, operator.opcodeIndex))
+        axis = CHANNEL_AXIS.get(builtin_name(model, operator.opcodeIndex))
         if axis is None or int(operator.inputs[KERNEL_INPUT]) in seen:
             continue
         tensor = int(operator.inputs[KERNEL_INPUT])
         seen.add(tensor)
-        if fb.constant(model, tensor) is not None:
+        if parts.constant(model, tensor) is not None:
             yield tensor, axis
 
 
@@ -243,9 +246,9 @@ def _expansion(model: Any, tensor: int, values: np.ndarray, scales: np.ndarray |
     described = graph.tensors[tensor]
     dtype, version = ("FLOAT16", 3) if scales is None else ("INT8", 5)
     name = f"{described.name.decode()}_{dtype.lower()}"
-    stored = fb.add_tensor(model, name, values.shape, dtype, scales, axis, data=values)
-    fb.clear_constant(model, tensor)
-    return fb.new_operator(model, "DEQUANTIZE", version, [stored], [tensor])
+    stored = parts.add_tensor(model, name, values.shape, dtype, scales, axis, data=values)
+    parts.clear_constant(model, tensor)
+    return parts.new_operator(model, "DEQUANTIZE", version, [stored], [tensor])
 
 
 def _along(scales: np.ndarray, axis: int, rank: int) -> np.ndarray:

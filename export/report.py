@@ -98,17 +98,25 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class PassReport:
-    """One exact rewrite of the network for a flatbuffer.
+    """One rewrite on the way to a flatbuffer, and what the file is spared by it.
 
     Attributes:
         name: What it does.
-        layers: Names of the layers that it changed; empty where it found none.
-        saved_bytes: Bytes of constants that the file does not hold because of it; None for a pass that is for speed.
+        layers: Names of the layers that it changed, or shapes of kernels; empty where it found none.
+        saved_bytes: Bytes of the file; of its constants alone where they are derived. Negative for more.
+        saved_operators: Operators; None where that is not known.
+        saved_value_bytes: Bytes of the values that operators hand on for one example, e.g. as floats instead of bits;
+            None where that is not known.
+        measured: Whether the network was converted without the rewrite too, and the files compared; else the numbers
+            are derived from the layers.
     """
 
     name: str
     layers: tuple[str, ...]
-    saved_bytes: int | None
+    saved_bytes: int = 0
+    saved_operators: int | None = None
+    saved_value_bytes: int | None = None
+    measured: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +155,7 @@ class ArtifactReport:
         conversion_s: Seconds it took to write, without the checks.
         load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
         first_request_s: Seconds of that process' first picture; None for other formats.
-        passes: The exact rewrites that ran; empty for a SavedModel.
+        passes: The rewrites that ran; empty for a SavedModel.
         accuracy: Of the network and the artifact on labelled pictures; None where there were none.
     """
 

@@ -13,20 +13,16 @@ import numpy as np
 from bopkit import artifact, checksum
 from bopkit.card import package_versions
 from bopkit.data import Preprocessing, get_preprocessing
-from bopkit.errors import BopkitError, first_line
+from bopkit.errors import BopkitError
 from bopkit.export import flatbuffer as fb
-from bopkit.export import metadata, quantize
+from bopkit.export import flatbuffer_ports, metadata, quantize
+from bopkit.export.conversion import convert, import_lce
 from bopkit.export.options import ExportOptions
-from bopkit.export.packing import LCE_WORD_BITS
-from bopkit.export.passes import run_passes
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
-from bopkit.export.ports import Port, Ports, call
+from bopkit.export.ports import Port, Ports
 from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.rewrites import is_packed, rewrite
-from bopkit.export.spec import TFLITE
-from bopkit.export.ternary import spelled_out_ternary
 from bopkit.keras2 import import_tensorflow
 
 Inputs = tuple[np.ndarray, ...]
@@ -44,7 +40,7 @@ class Flatbuffer:
         model: As `flatbuffer.parse` gives it.
         content: The same as bytes.
         ports: Its inputs and outputs.
-        passes: The exact rewrites that ran.
+        passes: The rewrites that ran.
         kernels: Kernels stored in fewer than 32 bits.
     """
 
@@ -53,24 +49,6 @@ class Flatbuffer:
     ports: Ports
     passes: tuple[PassReport, ...]
     kernels: tuple[StoredKernel, ...]
-
-
-def import_lce() -> Any:
-    """Import larq-compute-engine.
-
-    Raises:
-        BopkitError: It is not installed.
-    """
-    import_tensorflow()
-    try:
-        import larq_compute_engine
-    except ImportError as error:
-        raise BopkitError(
-            "A flatbuffer needs larq-compute-engine, which is not installed; it exists for CPython "
-            "3.10 to 3.12 on Linux x86-64, macOS and Windows.",
-            "Export the flatbuffer on such a machine; --savedmodel alone works here.",
-        ) from error
-    return larq_compute_engine
 
 
 def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path) -> Flatbuffer:
@@ -86,26 +64,20 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     Raises:
         BopkitError: LCE's converter refuses the network, or it has no softmax to leave out.
     """
-    converted, changed = _convert(reference, options.target, scratch)
+    converted, passes = convert(reference, options.target, scratch)
     model = fb.parse(converted)
     ports = reference.ports
-    fb.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
+    flatbuffer_ports.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
     if options.output == "logits":
         ports = ports.with_scores("logits", is_probabilities=False)
-        if not fb.remove_softmax(model, ports.outputs[0].name):
+        if not flatbuffer_ports.remove_softmax(model, ports.outputs[0].name):
             raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
     if options.input_type == "uint8":
-        fb.take_pixels(model)
+        flatbuffer_ports.take_pixels(model)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
-    exact_bytes = sum(each.saved_bytes for each in kernels if each.exact)
-    exact = tuple("x".join(map(str, each.shape)) for each in kernels if each.exact)
-    passes = (
-        _dense_as_convolutions(reference),
-        *changed,
-        PassReport("binary kernel at a real input as int8", exact, exact_bytes),
-    )
-    return Flatbuffer(model, fb.pack(model), ports, passes, (*integers, *kernels))
+    passes += _stored_in_fewer_bits(kernels, options.float_weights)
+    return Flatbuffer(model, fb.pack(model), ports, tuple(passes), (*integers, *kernels))
 
 
 def describe_flatbuffer(
@@ -132,12 +104,14 @@ def describe_flatbuffer(
         "source": {"file": source.name, "sha256": checksum.source_checksum(source)},
         "versions": package_versions(),
     }
-    fb.add_metadata(built.model, metadata.METADATA_NAME, metadata.standard_metadata(contract))
-    fb.add_metadata(built.model, artifact.EXPORT_RECORD, json.dumps(record).encode())
-    content = fb.pack(built.model)
-    card = reference.card
-    content = artifact.seal_flatbuffer(content) if card is None else artifact.embed_card(content, card)
-    return checksum.sealed(metadata.with_labels(content, contract.labels))
+    entries = {
+        metadata.METADATA_NAME: metadata.standard_metadata(contract),
+        artifact.EXPORT_RECORD: json.dumps(record).encode(),
+        **({} if reference.card is None else artifact.card_entry(reference.card)),
+        checksum.ENTRY: checksum.BLANK,
+    }
+    content = metadata.with_labels(artifact.embed_metadata(built.content, entries), contract.labels)
+    return checksum.sealed(content)
 
 
 def inputs_for(reference: Reference, inputs: Inputs) -> Inputs:
@@ -167,39 +141,16 @@ def predict_flatbuffer(flatbuffer: bytes, inputs: np.ndarray | Inputs) -> list[n
     return outputs if isinstance(outputs, list) else [outputs]
 
 
-def _convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, list[PassReport]]:
-    """Let LCE convert the network, after the exact rewrites; those too."""
-    tf = import_tensorflow()
-    lce = import_lce()
-
-    def kernel_source(name: str, kernel: np.ndarray) -> Any:
-        # A variable: the converter makes it a constant, and a graph that holds kernels is limited to 2 GB.
-        variable = tf.Variable(kernel, trainable=False)
-        kernels.append(variable)
-        return variable.read_value
-
-    kernels: list[Any] = []
-    network, changed = run_passes(rewrite(reference.model, reference.facts, TFLITE, kernel_source))
-    module = tf.Module()
-    module.weights = [*network.variables, *kernels]
-    preprocessing = reference.pixel_preprocessing
-    ports = reference.ports
-
-    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size))
-    def signature(*inputs: Any) -> dict[str, Any]:
-        values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
-        return ports.answer(call(network, values))
-
-    with spelled_out_ternary():
-        tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
-    try:
-        flatbuffer = lce.convert_saved_model(scratch, target=target)
-    except Exception as error:  # the converter raises plain Exception, with the log of its passes
-        raise BopkitError(
-            f"LCE's converter refused the network: {first_line(error)}.",
-            "Type --savedmodel to export the other format alone.",
-        ) from error
-    return flatbuffer, changed
+def _stored_in_fewer_bits(kernels: list[StoredKernel], float_weights: str) -> list[PassReport]:
+    """What it saves that kernels are stored in fewer bits; an operator expands each when the file is loaded."""
+    reports = []
+    for name, exact in (("binary kernel at a real input as int8", True), (f"real kernel as {float_weights}", False)):
+        stored = [each for each in kernels if each.exact == exact]
+        if exact or float_weights != "float32":
+            layers = tuple("x".join(map(str, each.shape)) for each in stored)
+            saved_bytes = sum(each.saved_bytes for each in stored)
+            reports.append(PassReport(name, layers, saved_bytes, saved_operators=-len(stored)))
+    return reports
 
 
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
@@ -216,16 +167,6 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
     ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
     return quantize.quantize_activations(model, ranges)
-
-
-def _dense_as_convolutions(reference: Reference) -> PassReport:
-    """What the rewrite of binary dense layers as 1x1 convolutions saves: LCE packs nothing else."""
-    dense = [each for each in reference.facts if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
-    saved = 0
-    for each in dense:
-        inputs, units = each.kernel_shape
-        saved += 4 * units * (inputs - -(-inputs // LCE_WORD_BITS))
-    return PassReport("binary dense layer as 1x1 convolution", tuple(each.name for each in dense), saved)
 
 
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:

@@ -8,25 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bopkit.export.passes.graph import Model, flatten
+from bopkit.export.passes.graph import Model
 from bopkit.export.passes.identities import remove_identities
 from bopkit.export.passes.pooling import normalise_before_pooling
 from bopkit.export.passes.thresholds import norms_to_thresholds
-from bopkit.export.report import PassReport
 
 PASSES: dict[str, Callable[[Model], tuple[Model, list[str]]]] = {
     "identity removal": remove_identities,
-    "pooling on packed bits": normalise_before_pooling,
+    "max pool after batch norm": normalise_before_pooling,
     "batch norm to threshold": norms_to_thresholds,
 }
 """Every pass by its name in the report, in the order in which they run."""
 
 
-def run_passes(network: Model) -> tuple[Model, list[PassReport]]:
-    """Run all passes; the new network, which shares its layers with the old one, and what each pass did."""
-    network = flatten(network)
-    reports = []
+def run_passes(network: Model, leave_out: str | None = None) -> tuple[Model, dict[str, list[str]]]:
+    """Run all passes but the one to leave out.
+
+    Args:
+        network: A flat network (`graph.flatten`); it stays as it is, and shares its layers with the new one.
+        leave_out: Name of a pass.
+
+    Returns:
+        The new network, and the names of the layers that each pass changed.
+    """
+    changed: dict[str, list[str]] = {}
     for name, run in PASSES.items():
-        network, layers = run(network)
-        reports.append(PassReport(name, tuple(layers), None))
-    return network, reports
+        if name != leave_out:
+            network, changed[name] = run(network)
+    return network, changed

@@ -23,7 +23,7 @@ def normalise_before_pooling(network: Model) -> tuple[Model, list[str]]:
     """Swap convolution, max pool, batch norm, sign into convolution, batch norm, max pool, sign.
 
     An increasing function of a maximum is the maximum of the function, rounding included. The batch norm then
-    disappears into the convolution, and the converter moves the sign before the pool.
+    disappears into the convolution, and the converter moves the sign before the pool unless a flatten separates them.
 
     Returns:
         The new network, and the names of the pools.

@@ -97,7 +97,7 @@ def test_cut_flatbuffer_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
 
 def test_length_beyond_the_end_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
     text = CARD.to_json().encode()
-    carded = bytearray(artifact.embed_metadata(flatbuffer, "bopkit_card", text))
+    carded = bytearray(artifact.embed_metadata(flatbuffer, {"bopkit_card": text}))
     length_at = carded.index(text) - 4
     carded[length_at : length_at + 4] = len(carded).to_bytes(4, "little")
     (tmp_path / "model.tflite").write_bytes(carded)
@@ -110,7 +110,7 @@ def test_damaged_flatbuffer_gives_a_clear_error_or_a_card(flatbuffer: bytes, tmp
     path = tmp_path / "model.tflite"
     small = dataclasses.replace(CARD, class_names=())
     text = small.to_json().encode()  # without a checksum, which would find it all
-    data = np.frombuffer(artifact.embed_metadata(flatbuffer, "bopkit_card", text), np.uint8)
+    data = np.frombuffer(artifact.embed_metadata(flatbuffer, {"bopkit_card": text}), np.uint8)
     refused = 0
     for _ in range(2000):
         damaged = data.copy()

@@ -247,10 +247,10 @@ def test_one_wrong_bit_in_the_saved_model_is_refused(
 def test_a_binary_layer_left_float_is_refused(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bopkit.export import spec, tflite
+    from bopkit.export import conversion, spec
 
     stock = dataclasses.replace(spec.TFLITE, dense_as_convolution=False)
-    monkeypatch.setattr(tflite, "TFLITE", stock)
+    monkeypatch.setattr(conversion, "TFLITE", stock)
     with pytest.raises(BopkitError, match="dense: stayed float.*called_twice: stayed float") as error:
         export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=8))
     assert str(error.value).count("stayed float") == 4

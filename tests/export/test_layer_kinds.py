@@ -129,15 +129,3 @@ def test_a_layer_converts_agrees_and_says_why_it_stays_float(
         largest = np.abs(randomised(np.ones((1, 8, 8, 3)))).max()
         for artifact in (tflite, saved_model):
             assert artifact.agreements[0].mean_difference < 0.002 * largest
-
-
-def test_ternary_is_spelled_out_with_the_same_results() -> None:
-    import larq
-
-    from bopkit.export.ternary import ternary
-
-    tf = import_tensorflow()
-    edges = np.array([0.05, -0.05, 0.0, -0.0, 1e-30, np.nextafter(np.float32(0.05), 1)], np.float32)
-    x = tf.constant(np.concatenate([edges, np.random.default_rng(0).normal(0, 0.1, 1000)]).astype(np.float32))
-    for settings in ({}, {"threshold_value": 0.1}, {"threshold_value": 0.0}, {"ternary_weight_networks": True}):
-        np.testing.assert_array_equal(ternary(x, **settings), larq.quantizers.ste_tern(x, **settings))

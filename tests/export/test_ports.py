@@ -12,7 +12,7 @@ import pytest
 
 from bopkit.artifact import EXPORT_RECORD
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, flatbuffer, saved_model, tflite
+from bopkit.export import ExportOptions, export_model, flatbuffer, flatbuffer_ports, saved_model
 from bopkit.export.inspection.diff import diff_in_process
 from bopkit.export.inspection.report import inspect_in_process
 from bopkit.export.ports import Ports, call
@@ -128,15 +128,15 @@ def test_outputs_in_each_others_place_are_refused(
                 names = {outputs[first]: outputs[second], outputs[second]: outputs[first]}
                 entry.name = names.get(entry.name.decode(), entry.name.decode()).encode()
 
-        monkeypatch.setattr(tflite.fb, "order_ports", order_ports)
+        monkeypatch.setattr(flatbuffer_ports, "order_ports", order_ports)
 
-    ordered = flatbuffer.order_ports
+    ordered = flatbuffer_ports.order_ports
     save_model(twin, make_card(trained=True, input_shape=(8, 8, 3)), tmp_path / "twin.h5")
     for first, second, message in ((0, 1, "zoom: the mean difference.*boxes: the mean"), (2, 3, "outputs are")):
         changed(first, second)
         with pytest.raises(BopkitError, match=message):
             export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
-    monkeypatch.setattr(tflite.fb, "order_ports", ordered)
+    monkeypatch.setattr(flatbuffer_ports, "order_ports", ordered)
     export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
 
 

@@ -177,6 +177,6 @@ def test_what_the_network_does_not_have_cannot_be_chosen(network: Any, tmp_path:
 def test_output_takes_a_folder_and_a_kind_of_scores(digits_file: Path, tmp_path: Path) -> None:
     command = ["export", str(digits_file), "--tflite", "--pictures", "8", "-o", str(tmp_path), "--output", "logits"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert result.exit_code == 0 and "pooling on packed bits: 1 layer" in result.output
+    assert result.exit_code == 0 and "max pool after batch norm: 1 layer; saves " in result.output
     assert record_of((tmp_path / "net.tflite").read_bytes())["output"]["name"] == "logits"
     assert CliRunner().invoke(app, [*command, "-o", "other"]).exit_code == 2

@@ -130,7 +130,7 @@ def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path
     assert "export float_weights: float32" in result.stdout and "float_weights" in (tmp_path / "page.html").read_text()
     assert inspect_artifact(files["keras"]).record is None
     damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes(artifact.embed_metadata(files["tflite"].read_bytes(), artifact.EXPORT_RECORD, b"["))
+    damaged.write_bytes(artifact.embed_metadata(files["tflite"].read_bytes(), {artifact.EXPORT_RECORD: b"["}))
     with pytest.raises(BopkitError, match="record of the export"):
         inspect_artifact(damaged)
 

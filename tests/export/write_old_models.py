@@ -5,7 +5,8 @@ Runs under an old TensorFlow, in an environment of its own, and needs larq and n
     python3.8 -m venv old && old/bin/pip install tensorflow-cpu==2.4.4 larq==0.10.* 'protobuf<3.20'
     old/bin/python tests/export/write_old_models.py tests/export/old_models
 
-For each network it writes the files that this version can write, and its scores on fixed pictures.
+For each network it writes the files that this version can write, and its scores on fixed pictures. The tests take
+`binary`, `zoo` and `sequential` as files, and `code` as a SavedModel.
 """
 
 import json
@@ -15,6 +16,7 @@ import sys
 import larq as lq
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.training.saving.saveable_object import SaveableObject, SaveSpec
 
 SHAPE = (8, 8, 3)
 FORMATS = ("h5", "keras")  # `.keras` from TensorFlow 2.12 on
@@ -80,6 +82,52 @@ def sequential():
     )
 
 
+class Saveable(SaveableObject):
+    """A variable that lies in a checkpoint with the other sign."""
+
+    def __init__(self, variable, name):
+        spec = SaveSpec(lambda: -variable.read_value(), "", name, variable.dtype, variable.device)
+        super().__init__(variable, [spec], name)
+
+    def restore(self, restored_tensors, restored_shapes):
+        """Assign what the checkpoint holds."""
+        return self.op.assign(-restored_tensors[0])
+
+
+class Negated(tf.Module):
+    """Is saved and restored by functions that the SavedModel holds ("saveable objects")."""
+
+    def __init__(self, variable):
+        super().__init__()
+        self.variable = variable
+
+    def _map_resources(self, options=None):
+        copies, handles = self.variable._map_resources(options)
+        copies[self] = Negated(copies[self.variable])
+        return copies, handles
+
+    def _gather_saveables_for_checkpoint(self):
+        return {"negated": lambda name="negated": Saveable(self.variable, name)}
+
+
+def save_code(path, pictures):
+    """A SavedModel of code; its scores."""
+    generator = np.random.RandomState(1)
+    module = tf.Module()
+    module.stem = tf.Variable(generator.normal(size=(1, 1, 3, 32)).astype("float32"))
+    module.kernel = tf.Variable(generator.choice([-1.0, 1.0], (3, 3, 32, 32)).astype("float32"))
+    module.head = Negated(tf.Variable(generator.normal(size=(32, 5)).astype("float32")))
+
+    def serve(images):
+        signs = tf.sign(tf.sign(tf.nn.conv2d(images, module.stem, 1, "VALID")) + 0.1)
+        pooled = tf.reduce_mean(tf.nn.conv2d(signs, module.kernel, 1, "VALID"), axis=[1, 2])
+        return tf.matmul(pooled, module.head.variable)
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec((None,) + SHAPE, name="images")])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+    return module.serve(pictures)
+
+
 def randomise(model, generator):
     """Plausible random values for all weights."""
     model.set_weights(
@@ -88,6 +136,11 @@ def randomise(model, generator):
             for weight in model.get_weights()
         ]
     )
+
+
+def write_scores(path, scores):
+    """What the tests compare with."""
+    path.write_text(json.dumps(scores.numpy().tolist()))
 
 
 def main(folder):
@@ -105,8 +158,8 @@ def main(folder):
                 model.save(str(folder / f"{build.__name__}_{version}.{suffix}"))
         if build is binary:
             model.save(str(folder / f"{build.__name__}_{version}"), save_format="tf")
-        scores = model(pictures, training=False).numpy().tolist()
-        (folder / f"{build.__name__}_{version}.json").write_text(json.dumps(scores))
+        write_scores(folder / f"{build.__name__}_{version}.json", model(pictures, training=False))
+    write_scores(folder / f"code_{version}.json", save_code(folder / f"code_{version}", pictures))
 
 
 main(pathlib.Path(sys.argv[1]))

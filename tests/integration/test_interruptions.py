@@ -202,14 +202,21 @@ def test_a_full_disk_while_exporting(option, whole_run, start, tmp_path):
     assert_no_scratch(tmp_path)
 
 
-def test_a_kill_while_exporting_shows_no_half_version(whole_run, start, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stop_while_exporting_leaves_the_old_artifacts_whole(stop, whole_run, start, tmp_path):
     shutil.copy(whole_run / "model.h5", tmp_path)
+    (tmp_path / "model.tflite").write_bytes(b"an earlier export")
     (tmp_path / "model" / "1").mkdir(parents=True)
-    export = start("export", tmp_path / "model.h5", "--savedmodel")
+    export = start("export", tmp_path / "model.h5")
     while not list(tmp_path.glob(".bopkit-*/model/saved_model.pb")):
         assert export.is_running()
         time.sleep(0.01)
-    export.send_signal(signal.SIGKILL)
-    export.finished()
+    export.send_signal(stop)
+    result = export.finished()
+    assert (tmp_path / "model.tflite").read_bytes() == b"an earlier export"
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
     assert not list((tmp_path / "model" / "1").iterdir())
+    if stop == signal.SIGINT:
+        assert result.returncode == 130
+        assert result.stderr.splitlines()[-1].startswith("Interrupted. Files that were there before are unchanged")
+        assert_no_scratch(tmp_path)

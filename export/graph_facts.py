@@ -1,0 +1,73 @@
+"""What the export has to know of the operations of a frozen graph, as `layers` tells it of layers.
+
+Imports TensorFlow at its top, as its layer derives from larq's: import it inside functions only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bopkit.counting import is_binary
+from bopkit.export.graph_freezing import Frozen
+from bopkit.export.graph_signs import NodeDef, is_binary_sign
+from bopkit.export.layers import REAL_BITS, LayerFacts, unsupported_convolution
+from bopkit.keras2 import import_tensorflow
+
+tf: Any = import_tensorflow()
+
+import larq  # noqa: E402  needs the Keras that `import_tensorflow` selects
+
+
+class _Kernel(larq.layers.QuantConv2D):
+    """Stands for an operation of the graph where facts speak of a layer; never called."""
+
+    def __init__(self, node: NodeDef, kernel: np.ndarray, channels: int | None):
+        super().__init__(1, 1, name=node.op)
+        self.kernel = tf.constant(kernel)
+        if node.op == "Conv2D":
+            self.data_format = "channels_first" if node.attr["data_format"].s == b"NCHW" else "channels_last"
+            self.groups = channels // kernel.shape[2] if channels else 1
+
+
+class _OperationFacts(LayerFacts):
+    """Facts of one operation of a graph."""
+
+    @property
+    def type(self) -> str:
+        """Name of the operation, e.g. `Conv2D`."""
+        return str(self.layer.name)
+
+
+def operation_facts(frozen: Frozen) -> list[LayerFacts]:
+    """Facts of each operation with a kernel."""
+    return [_facts(frozen, name, kernel.astype(np.float32)) for name, kernel in frozen.kernels.items()]
+
+
+def _facts(frozen: Frozen, name: str, kernel: np.ndarray) -> LayerFacts:
+    node = frozen.nodes[name]
+    layer = _Kernel(node, kernel, _channels(frozen.function.graph.get_operation_by_name(name)))
+    binary = node.op == "Conv2D" and is_binary(kernel)
+    takes_sign = is_binary_sign(node.input[0], frozen.nodes)
+    if node.op != "Conv2D":
+        reason = f"{node.op} of a SavedModel's graph is not packed"
+    elif not binary:
+        reason = "real weights"
+    else:
+        reason = unsupported_convolution(layer) if takes_sign else "input is no plain sign"
+    return _OperationFacts(
+        layer=layer,
+        name=node.name,
+        input_bits=1 if takes_sign else REAL_BITS,
+        kernel_bits=1 if binary else REAL_BITS,
+        takes_sign=takes_sign,
+        weights=kernel.size,
+        float_reason=reason,
+    )
+
+
+def _channels(operation: Any) -> int | None:
+    """Channels that an operation takes; None where the graph does not tell."""
+    shape = operation.inputs[0].shape
+    return shape[-1] if shape.rank else None
