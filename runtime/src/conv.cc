@@ -359,7 +359,7 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
     } else {
       kernels_.finish_floats(finish, sums, panel.channels, panel_rows, end - begin);
     }
-    for (int i = begin; shifts_signs && rows[i].signs != nullptr && i < end; ++i) {
+    for (int i = begin; shifts_signs && i < end && rows[i].signs != nullptr; ++i) {
       store_shifted_signs(rows[i].signs, panel.first, panel.channels, words[i - begin]);
     }
   }
