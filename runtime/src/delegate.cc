@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -36,7 +37,7 @@ struct OurDelegate {
   std::mutex mutex;  // of what follows: interpreters on one delegate may be made in several threads
   std::unique_ptr<ThreadPool> pool;
   std::set<Partition*> partitions;
-  int claimed_nodes = 0;
+  std::map<abi::Context*, Constants> constants;  // of the graphs that are being prepared
 };
 
 OurDelegate& ours(abi::Delegate* delegate) { return *static_cast<OurDelegate*>(delegate->data); }
@@ -115,36 +116,43 @@ struct Claimed {
   Op op;
 };
 
-// DEQUANTIZE is ours only if everything that reads it is: else LiteRT has to compute it.
+// DEQUANTIZE is ours only if everything that reads it is, and takes it for a constant: else LiteRT has to compute it. What
+// nothing reads may be an output of the graph.
 void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std::vector<Claimed>* claimed) {
-  const auto is_claimed = [&](int node) {
-    return std::any_of(claimed->begin(), claimed->end(), [node](const Claimed& each) { return each.node == node; });
-  };
-  std::set<int> dropped;
-  for (const Claimed& each : *claimed) {
-    if (each.op.kind != OpKind::kConstant) continue;
+  for (bool has_changed = true; has_changed;) {
+    std::map<int, const Op*> ours;
+    for (const Claimed& each : *claimed) ours[each.node] = &each.op;
+    std::set<int> read, shared;
     for (int i = 0; i < plan.size; ++i) {
       abi::Node* node = nullptr;
       abi::Registration* registration = nullptr;
-      context->GetNodeAndRegistration(context, plan.data[i], &node, &registration);
-      const int* inputs = node->inputs->data;
-      if (std::count(inputs, inputs + node->inputs->size, each.op.output) != 0 && !is_claimed(plan.data[i])) dropped.insert(each.op.output);
+      if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) != abi::kOk || node->inputs == nullptr) continue;
+      const auto op = ours.find(plan.data[i]);
+      for (int k = 0; k < node->inputs->size; ++k) {
+        const int tensor = node->inputs->data[k];
+        read.insert(tensor);
+        if (op == ours.end() || op->second->input == tensor) shared.insert(tensor);
+      }
     }
+    std::set<int> dropped;
+    for (const Claimed& each : *claimed) {
+      const int output = each.op.output;
+      if (each.op.kind == OpKind::kConstant && (shared.count(output) != 0 || read.count(output) == 0)) dropped.insert(output);
+    }
+    const auto uses_dropped = [&](const Claimed& each) {
+      const Op& op = each.op;
+      const bool is_dropped = op.kind == OpKind::kConstant && dropped.count(op.output) != 0;
+      return is_dropped || dropped.count(op.filter) != 0 || dropped.count(op.bias) != 0 || dropped.count(op.multiplier) != 0 ||
+             dropped.count(op.other) != 0;
+    };
+    has_changed = !dropped.empty();
+    claimed->erase(std::remove_if(claimed->begin(), claimed->end(), uses_dropped), claimed->end());
   }
-  const auto uses_dropped = [&](const Claimed& each) {
-    const Op& op = each.op;
-    const bool is_dropped = op.kind == OpKind::kConstant && dropped.count(op.output) != 0;
-    return is_dropped || dropped.count(op.filter) != 0 || dropped.count(op.bias) != 0 || dropped.count(op.multiplier) != 0 ||
-           dropped.count(op.other) != 0;
-  };
-  if (dropped.empty()) return;
-  claimed->erase(std::remove_if(claimed->begin(), claimed->end(), uses_dropped), claimed->end());
-  drop_shared_constants(context, plan, claimed);
 }
 
 // Reads the operators of `nodes` that are ours; false after a report of one that is broken.
-bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes, std::vector<Claimed>* claimed) {
-  OpReader reader(context, options.claims_floats, options.kernels->has_fast_floats);
+bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes, const Constants* constants, std::vector<Claimed>* claimed) {
+  OpReader reader(context, options.claims_floats, options.kernels->has_fast_floats, constants);
   for (int i = 0; i < nodes.size; ++i) {
     abi::Node* node = nullptr;
     abi::Registration* registration = nullptr;
@@ -170,18 +178,22 @@ struct Kernel {
 void* kernel_init(abi::Context* context, const char* buffer, size_t) {
   const auto* params = reinterpret_cast<const abi::DelegateParams*>(buffer);
   OurDelegate& delegate = ours(params->delegate);
+  std::lock_guard<std::mutex> lock(delegate.mutex);
+  const Constants& constants = delegate.constants[context];
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &claimed)) return nullptr;
+  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &constants, &claimed)) return nullptr;
+  if (static_cast<int>(claimed.size()) != params->nodes_to_replace->size) {
+    report(context, "an operator is another than it was.");
+    return nullptr;
+  }
   std::vector<Op> ops;
   for (const Claimed& each : claimed) ops.push_back(each.op);
-  std::lock_guard<std::mutex> lock(delegate.mutex);
   auto partition = std::make_unique<Partition>(*delegate.options.kernels, *delegate.pool, delegate.options.is_profiled);
-  if (!partition->build(context, ops, *params)) {
+  if (!partition->build(context, ops, *params, constants)) {
     report(context, partition->error());
     return nullptr;
   }
   delegate.partitions.insert(partition.get());
-  delegate.claimed_nodes += static_cast<int>(ops.size());
   return new (std::nothrow) Kernel{&delegate, partition.release()};
 }
 
@@ -221,7 +233,7 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
     return abi::kError;
   }
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, nodes, &claimed)) return abi::kError;
+  if (!read_ops(context, delegate.options, nodes, nullptr, &claimed)) return abi::kError;
   drop_shared_constants(context, nodes, &claimed);
   const auto is_binary = [](const Claimed& each) { return each.op.kind <= OpKind::kSignsMaxPool; };
   // Without a binary operator there is nothing to fuse, and LiteRT runs the network well by itself.
@@ -229,6 +241,9 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
   {
     std::lock_guard<std::mutex> lock(delegate.mutex);
     const int wished = delegate.options.threads > 0 ? delegate.options.threads : context->recommended_num_threads;
+    for (const Claimed& each : claimed) {
+      if (each.op.kind == OpKind::kConstant) delegate.constants[context][each.op.output] = each.op.input;
+    }
     if (delegate.pool == nullptr) delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMostThreads));
   }
   std::vector<int> replaced(1, static_cast<int>(claimed.size()));
@@ -241,7 +256,11 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
   registration.builtin_code = abi::kDelegate;
   registration.custom_name = "BopkitRuntime";
   registration.version = 1;
-  return context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, reinterpret_cast<const abi::IntArray*>(replaced.data()), base);
+  const auto* nodes_to_replace = reinterpret_cast<const abi::IntArray*>(replaced.data());
+  const abi::Status status = context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes_to_replace, base);
+  std::lock_guard<std::mutex> lock(delegate.mutex);
+  delegate.constants.erase(context);
+  return status;
 }
 
 }  // namespace
@@ -284,7 +303,9 @@ BOPKIT_EXPORT size_t bopkit_runtime_describe(const TfLiteDelegate* delegate, cha
   auto& ours = bopkit::ours(reinterpret_cast<bopkit::abi::Delegate*>(const_cast<TfLiteDelegate*>(delegate)));
   std::lock_guard<std::mutex> lock(ours.mutex);
   std::string text = std::string("{\"version\": \"") + bopkit::kVersion + "\", \"isa\": \"" + ours.options.kernels->name + "\", \"threads\": ";
-  text += std::to_string(ours.pool == nullptr ? 0 : ours.pool->threads()) + ", \"claimed_nodes\": " + std::to_string(ours.claimed_nodes);
+  int claimed_nodes = 0;
+  for (const bopkit::Partition* partition : ours.partitions) claimed_nodes += partition->nodes();
+  text += std::to_string(ours.pool == nullptr ? 0 : ours.pool->threads()) + ", \"claimed_nodes\": " + std::to_string(claimed_nodes);
   text += ", \"partitions\": [";
   bool is_first = true;
   for (const bopkit::Partition* partition : ours.partitions) {

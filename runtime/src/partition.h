@@ -27,11 +27,14 @@ class Partition {
   Partition(const Kernels& kernels, ThreadPool& pool, bool is_profiled);
   ~Partition();
 
-  bool build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params);
+  bool build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params, const Constants& constants);
   bool prepare(abi::Context* context);
   bool run(abi::Context* context);
 
   const std::string& error() const { return error_; }
+  // Number of LiteRT's operators that it replaces.
+  int nodes() const { return nodes_; }
+
   std::string describe() const;
 
   // For steps.
