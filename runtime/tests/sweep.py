@@ -93,11 +93,8 @@ def _is_possible(options: dict) -> bool:
         return False
     if options["padding"] == "valid" and any((size[a] - 1) * dilation[a] + 1 > image[a] for a in (0, 1)):
         return False
-    if options["output"] == "bits":
-        if options["activation"] != "NONE":
-            return False
-        if options["padding"] == "zero" and options["channels"] % 2:
-            return False  # thresholds of half sums: neither LCE's converter nor any of its kernels has them
+    if options["output"] == "bits" and options["activation"] != "NONE":
+        return False
     padding = VALID if options["padding"] == "valid" else SAME
     pixels = math.prod(window(image[a], size[a], options["stride"][a], dilation[a], padding)[0] for a in (0, 1))
     products = options["batch"] * pixels * math.prod(size) * options["channels"] * options["filters"]
