@@ -1,8 +1,9 @@
 """The full-precision twin of a binary network: what a user would ship instead, to see what binarization buys.
 
-The same layers with the same shapes, but real weights, and a ReLU where the binary network takes signs. Converted by
-TensorFlow Lite in float32, or in int8 with weights, activations, input and output quantized. Its weights are random: a
-twin is timed and weighed, never asked for an answer.
+The same layers with the same shapes, but real weights, and a ReLU behind each layer whose signs the binary network
+takes: as in ResNet, where it is part of the addition before it. Converted by TensorFlow Lite in float32, or in int8 with
+weights, activations, input and output quantized. Its weights are random: a twin is timed and weighed, never asked for
+an answer.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from bopkit.keras2 import import_tensorflow
 CALIBRATION_PICTURES = 8
 """Random pictures whose activations set the ranges of the int8 twin."""
 
-_QUANTIZER_SETTINGS = ("input_quantizer", "kernel_quantizer", "kernel_constraint", "pad_values", "name", "dtype")
+_QUANTIZER_SETTINGS = ("input_quantizer", "kernel_quantizer", "kernel_constraint", "pad_values")
 
 
 def make_twin(model: Any) -> Any:
-    """Replace each quantized layer by ReLU and the full-precision layer of the same shape.
+    """Replace quantized layers by full-precision ones of the same shape, and signs by ReLU.
 
     Args:
         model: A Keras model with larq's `QuantConv2D` and `QuantDense` layers.
@@ -33,17 +34,32 @@ def make_twin(model: Any) -> Any:
     import larq as lq
 
     plain = {lq.layers.QuantConv2D: tf.keras.layers.Conv2D, lq.layers.QuantDense: tf.keras.layers.Dense}
+    before_signs = {
+        source.name
+        for layer in model.layers
+        if getattr(layer, "input_quantizer", None) is not None
+        for node in layer.inbound_nodes
+        for source in tf.nest.flatten(node.inbound_layers)
+        if not isinstance(source, tf.keras.layers.InputLayer)
+    }
+
+    class WithRelu(tf.keras.layers.Layer):  # type: ignore[misc, name-defined]
+        """A layer and the ReLU behind it."""
+
+        def __init__(self, layer: Any):
+            super().__init__(name=f"{layer.name}_relu")
+            self.layer = layer
+
+        def call(self, inputs: Any) -> Any:
+            return tf.nn.relu(self.layer(inputs))
 
     def replace(layer: Any) -> Any:
         config = layer.get_config()
-        kind = plain.get(type(layer))
-        if kind is None:
-            return type(layer).from_config(config)
-        takes_signs = layer.input_quantizer is not None
-        settings = {key: value for key, value in config.items() if key not in _QUANTIZER_SETTINGS}
-        settings.pop("batch_input_shape", None)
-        layers = [tf.keras.layers.ReLU()] if takes_signs else []
-        return tf.keras.Sequential([*layers, kind(**settings)], name=layer.name)
+        kind = plain.get(type(layer), type(layer))
+        if type(layer) in plain:
+            config = {key: value for key, value in config.items() if key not in _QUANTIZER_SETTINGS}
+        twin = kind.from_config(config)
+        return WithRelu(twin) if layer.name in before_signs else twin
 
     return tf.keras.models.clone_model(model, clone_function=replace)
 
