@@ -16,6 +16,7 @@ void FinishingStep::add_post(PostKind kind, int operand) {
 }
 
 void FinishingStep::add_post(PostKind kind, std::vector<float> vector) {
+  vector_channels_.push_back(static_cast<int>(vector.size()));
   vector.resize((vector.size() + kPanel - 1) / kPanel * kPanel);
   vectors_.push_back(std::move(vector));
   posts_.push_back({kind, 0, vectors_.back().data()});
@@ -48,6 +49,9 @@ bool FinishingStep::shape_results(Partition& partition, const Shape& shape) {
     if (value >= 0 && !partition.value(value).set_shape(shape)) return fail("has an output of no size, or too large");
   }
   if (signs >= 0 && !partition.value(signs).set_shape(packed)) return fail("has an output of no size, or too large");
+  for (const int channels : vector_channels_) {
+    if (channels != shape.channels()) return fail("joins constants of another number of channels");
+  }
   for (const int operand : operands_) {
     const Shape& other = partition.value(operand).shape;
     if (other.rank != shape.rank || std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) != 0) {

@@ -82,6 +82,7 @@ class FinishingStep : public Step {
  private:
   std::vector<int> operands_;
   std::vector<std::vector<float>> vectors_;
+  std::vector<int> vector_channels_;
 };
 
 // `row` from its channel `first` on, a multiple of 32.

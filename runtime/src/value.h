@@ -79,10 +79,12 @@ struct Value {
     return true;
   }
 
-  // Sets the strides; returns the bytes that the value needs with its border.
+  // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes for too many.
   int64_t lay_out() {
     row = int64_t{w + border.left + border.right} * c;
+    if (row > kMaxBytes) return kMaxBytes + 1;
     picture = row * (h + border.top + border.bottom);
+    if (picture > kMaxBytes) return kMaxBytes + 1;
     return picture * n * element_bytes();
   }
 
