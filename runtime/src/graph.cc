@@ -1,15 +1,18 @@
 #include "graph.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 
 #include "flexbuffer.h"
+#include "value.h"
 
 namespace bopkit {
 namespace {
 
 // Largest filter, stride or dilation: far beyond any network, and small enough that no product of two overflows.
 constexpr int kMostExtent = 1 << 14;
+
+constexpr int kMostChannels = 1 << 24;
 
 // Most multiplications of one output number, so that twice their sum fits into int32.
 constexpr int64_t kMostDepth = int64_t{1} << 28;
@@ -49,6 +52,19 @@ bool same_shape(const abi::Tensor& a, const abi::Tensor& b) {
 
 int last_dim(const abi::Tensor& tensor) { return tensor.dims->data[tensor.dims->size - 1]; }
 
+// Whether zero points are values of int8, so that no sum with them overflows; the axis of scales must be one of the tensor.
+bool has_sound_quantization(const abi::Tensor& tensor) {
+  const auto is_byte = [](int value) { return value >= -128 && value <= 127; };
+  if (tensor.quantization_type != 1 || !is_byte(tensor.zero_point)) return false;
+  const auto* affine = static_cast<const abi::AffineQuantization*>(tensor.quantization);
+  if (affine == nullptr || affine->scale == nullptr || affine->scale->size <= 1) return true;
+  const int axis = affine->quantized_dimension;
+  if (axis < 0 || axis >= tensor.dims->size || tensor.dims->data[axis] != affine->scale->size) return false;
+  if (affine->zero_point == nullptr) return true;
+  const int* zeros = affine->zero_point->data;
+  return std::all_of(zeros, zeros + affine->zero_point->size, is_byte);
+}
+
 }  // namespace
 
 bool is_constant(const abi::Tensor& tensor) {
@@ -68,13 +84,14 @@ int64_t count_elements(const abi::Tensor& tensor) {
 bool is_sound(const abi::Tensor& tensor, int rank) {
   if (tensor.dims == nullptr || tensor.dims->size != rank) return false;
   const int64_t count = count_elements(tensor);
-  if (count < 1) return false;
-  const size_t bytes = static_cast<size_t>(count) * element_bytes(tensor.type);
-  return bytes > 0 && (!is_constant(tensor) || tensor.bytes >= bytes);
+  const int size = element_bytes(tensor.type);
+  if (count < 1 || size == 0) return false;
+  const bool is_aligned = reinterpret_cast<uintptr_t>(tensor.data) % static_cast<uintptr_t>(size) == 0;
+  return !is_constant(tensor) || (is_aligned && tensor.bytes >= static_cast<size_t>(count) * size);
 }
 
 // Whether the tensor's values are known before the first run.
-bool OpReader::is_fixed(int index) const { return is_constant(tensor(index)) || dequantized_.count(index) != 0; }
+bool OpReader::is_fixed(int index) const { return is_constant(tensor(index)) || constants_.count(index) != 0; }
 
 // A vector of known values, one a channel.
 bool OpReader::is_channel_vector(int index, abi::Type type, int channels) const {
@@ -95,10 +112,11 @@ bool OpReader::has_ports(const abi::Node& node, int inputs) {
     if (!exists(node.inputs->data[i], i == 0 ? 0 : -1)) return false;
   }
   const int output = node.outputs->data[0];
-  if (!exists(output, 0)) return false;
+  if (!exists(output, 0) || is_constant(tensor(output))) return false;
   // A rank of 0 has no channels.
+  const auto has_rank = [](const abi::Tensor& tensor) { return tensor.dims != nullptr && tensor.dims->size >= 1 && tensor.dims->size <= kMostRank; };
   const abi::Tensor &from = tensor(node.inputs->data[0]), &to = tensor(output);
-  return from.dims != nullptr && to.dims != nullptr && from.dims->size >= 1 && to.dims->size >= 1 && count_elements(from) > 0;
+  return has_rank(from) && has_rank(to) && count_elements(from) > 0;
 }
 
 Claim OpReader::read(const abi::Node& node, const abi::Registration& registration, Op* op) {
@@ -129,10 +147,11 @@ Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
   if (std::strcmp(name, "LceDequantize") == 0) {
     op->kind = OpKind::kUnpack;
     if (input.type != abi::kInt32 || !is_plain(output.type)) return result(fail("does not turn int32 into float32, int8 or bool"));
-    if (output.dims->size != input.dims->size || last_dim(input) != words_of(last_dim(output))) {
+    if (output.dims->size != input.dims->size || (last_dim(output) - 1) / 32 + 1 != last_dim(input)) {
       return result(fail("has an output of another shape than its input"));
     }
-    return result(output.type != abi::kInt8 || output.scale > 0 || fail("has an output without a scale"));
+    if (last_dim(output) > kMostChannels) return result(fail("has channels out of range"));
+    return result(output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) || fail("has an output without a scale"));
   }
   if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_signs_max_pool(node, op));
   error_ = "is not known: it is none of LCE 0.16's operators";
@@ -167,7 +186,7 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
   }
   const int channels_out = filter.dims->data[0];
   const int words = filter.dims->data[3];
-  if (op->channels_in < 1 || op->channels_in > (1 << 24)) return fail("has channels out of range");
+  if (op->channels_in < 1 || op->channels_in > kMostChannels) return fail("has channels out of range");
   const int words_in = words_of(op->channels_in);
   const int groups = words_in / words;
   if (words_in % words != 0) return fail("has a filter of another number of channels than its input");
@@ -184,7 +203,7 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
   if (!is_channel_vector(op->multiplier, abi::kFloat32, channels_out) || !is_channel_vector(op->bias, abi::kFloat32, channels_out)) {
     return fail("has no constant multiplier and bias for each channel");
   }
-  return output.type != abi::kInt8 || (output.quantization_type == 1 && output.scale > 0) || fail("has an output without a scale");
+  return output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) || fail("has an output without a scale");
 }
 
 bool OpReader::read_signs_max_pool(const abi::Node& node, Op* op) {
@@ -206,20 +225,13 @@ bool OpReader::read_signs_max_pool(const abi::Node& node, Op* op) {
 
 Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
-  constexpr int kDequantize = 6;
   const int inputs = node.inputs == nullptr ? 0 : node.inputs->size;
   if (inputs < 1 || inputs > 3 || !has_ports(node, inputs)) return Claim::kNo;
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
-  if (code == kDequantize) {
-    op->kind = OpKind::kConstant;
-    const bool is_known = input.type == abi::kFloat16 || (input.type == abi::kInt8 && input.quantization_type == 1);
-    if (!is_constant(input) || !is_known || output.type != abi::kFloat32 || !is_sound(input, input.dims->size)) return Claim::kNo;
-    dequantized_.insert(op->output);
-    return Claim::kYes;
-  }
-  if (input.type != abi::kFloat32 || output.type != abi::kFloat32 || is_constant(input)) return Claim::kNo;
+  if (code == abi::kDequantize) return inputs == 1 ? read_dequantize(op) : Claim::kNo;
+  if (input.type != abi::kFloat32 || output.type != abi::kFloat32 || is_fixed(op->input)) return Claim::kNo;
   const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
@@ -253,6 +265,16 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
     default:
       return Claim::kNo;
   }
+}
+
+Claim OpReader::read_dequantize(Op* op) {
+  op->kind = OpKind::kConstant;
+  if (knows_constants_) return constants_.count(op->output) != 0 ? Claim::kYes : Claim::kNo;
+  const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
+  const bool is_known = input.type == abi::kFloat16 || (input.type == abi::kInt8 && has_sound_quantization(input));
+  if (!is_constant(input) || !is_known || output.type != abi::kFloat32 || !is_sound(input, input.dims->size)) return Claim::kNo;
+  if (!same_shape(input, output)) return Claim::kNo;
+  return constants_.emplace(op->output, op->input).second ? Claim::kYes : Claim::kNo;
 }
 
 bool OpReader::read_float_conv(const abi::Node& node, Op* op) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
+#include <map>
 #include <string>
 
 #include "memory.h"
@@ -53,11 +53,17 @@ struct Op {
 
 enum class Claim { kNo, kYes, kBroken };
 
+// Constants that a DEQUANTIZE turns into float32: by its output, its input.
+using Constants = std::map<int, int>;
+
 // Reads an operator of LiteRT's graph.
 class OpReader {
  public:
-  OpReader(abi::Context* context, bool claims_floats, bool claims_float_products)
-      : context_(context), claims_floats_(claims_floats), claims_float_products_(claims_float_products) {}
+  // With `constants`, a DEQUANTIZE is claimed if it makes one of them, even where the operators of another partition read it.
+  OpReader(abi::Context* context, bool claims_floats, bool claims_float_products, const Constants* constants)
+      : context_(context), claims_floats_(claims_floats), claims_float_products_(claims_float_products), knows_constants_(constants != nullptr) {
+    if (constants != nullptr) constants_ = *constants;
+  }
 
   // kYes with `op` filled in; kNo for an operator that others run; kBroken with `error()` for one that is ours and wrong.
   // Operators are read in the order in which they run.
@@ -76,13 +82,14 @@ class OpReader {
   bool read_mean(const abi::Node& node, Op* op);
   bool has_ports(const abi::Node& node, int inputs);
   bool is_fixed(int index) const;
+  Claim read_dequantize(Op* op);
   bool is_channel_vector(int index, abi::Type type, int channels) const;
   const abi::Tensor& tensor(int index) const { return context_->tensors[index]; }
   bool fail(const char* what);
 
   abi::Context* context_;
-  bool claims_floats_, claims_float_products_;
-  std::set<int> dequantized_;  // constants that a DEQUANTIZE makes
+  bool claims_floats_, claims_float_products_, knows_constants_;
+  Constants constants_;
   std::string error_;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #include "denormals.h"
 #include "step.h"
@@ -65,11 +66,14 @@ bool is_arithmetic(OpKind kind) {
 // Turns operators into steps.
 class Builder {
  public:
-  Builder(Partition& partition, abi::Context* context) : partition_(partition), context_(context) {}
+  Builder(Partition& partition, abi::Context* context, const Constants& constants)
+      : partition_(partition), context_(context), constants_(constants) {}
 
   bool build(const std::vector<Op>& ops, const abi::DelegateParams& params);
 
  private:
+  bool is_in_order(const std::vector<Op>& ops, const abi::DelegateParams& params);
+  bool joins_tensor(const Op& op) const;
   int value_of(int tensor);
   const float* floats_of(int tensor);
   std::vector<float> vector_of(int tensor, int channels);
@@ -83,7 +87,8 @@ class Builder {
 
   Partition& partition_;
   abi::Context* context_;
-  std::map<int, int> values_;           // by tensor
+  const Constants& constants_;
+  std::map<int, int> values_;              // by tensor
   std::vector<FinishingStep*> finishing_;  // in the order of their steps
 };
 
@@ -101,8 +106,28 @@ int Builder::value_of(int tensor) {
 
 const float* Builder::floats_of(int tensor) {
   if (tensor < 0) return nullptr;
-  const auto found = partition_.dequantized_.find(tensor);
-  return found != partition_.dequantized_.end() ? found->second.data() : static_cast<const float*>(context_->tensors[tensor].data);
+  const auto found = constants_.find(tensor);
+  if (found == constants_.end()) return static_cast<const float*>(context_->tensors[tensor].data);
+  std::vector<float>& values = partition_.dequantized_[tensor];
+  if (values.empty()) values = dequantize(context_->tensors[found->second]);
+  return values.data();
+}
+
+// Whether an arithmetic operator's other operand is no constant.
+bool Builder::joins_tensor(const Op& op) const {
+  return is_arithmetic(op.kind) && op.other >= 0 && !is_constant(context_->tensors[op.other]) && constants_.count(op.other) == 0;
+}
+
+// Whether all tensors are written once, and before they are read: steps share memory by it.
+bool Builder::is_in_order(const std::vector<Op>& ops, const abi::DelegateParams& params) {
+  std::set<int> known(params.input_tensors->data, params.input_tensors->data + params.input_tensors->size);
+  for (const auto& constant : constants_) known.insert(constant.first);
+  for (const Op& op : ops) {
+    if (op.kind == OpKind::kConstant) continue;
+    if (known.count(op.input) == 0 || (joins_tensor(op) && known.count(op.other) == 0)) return false;
+    if (!known.insert(op.output).second) return false;
+  }
+  return true;
 }
 
 // A constant with one value a channel, or one for all.
@@ -127,16 +152,12 @@ bool Builder::build(const std::vector<Op>& ops, const abi::DelegateParams& param
       if (tensor >= 0 && values_.count(tensor) != 0) partition_.values_[values_[tensor]].*role = true;
     }
   };
+  if (!is_in_order(ops, params)) return partition_.fail("a tensor is read before it is written, or written twice");
   for (const Op& op : ops) {
-    if (op.kind == OpKind::kConstant) {
-      partition_.dequantized_[op.output] = dequantize(context_->tensors[op.input]);
-      continue;
-    }
+    if (op.kind == OpKind::kConstant) continue;
     ++partition_.values_[value_of(op.input)].uses;
     value_of(op.output);
-    const bool joins_tensor = is_arithmetic(op.kind) && op.other >= 0 && !is_constant(context_->tensors[op.other]) &&
-                              partition_.dequantized_.count(op.other) == 0;
-    if (joins_tensor) ++partition_.values_[value_of(op.other)].uses;
+    if (joins_tensor(op)) ++partition_.values_[value_of(op.other)].uses;
   }
   mark(params.input_tensors, &Value::is_input);
   mark(params.output_tensors, &Value::is_output);
@@ -278,9 +299,9 @@ bool Partition::fail(const std::string& what) {
   return false;
 }
 
-bool Partition::build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params) {
+bool Partition::build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params, const Constants& constants) {
   nodes_ = static_cast<int>(ops.size());
-  return Builder(*this, context).build(ops, params);
+  return Builder(*this, context, constants).build(ops, params);
 }
 
 Value& Partition::owner_of(Value& value) { return value.alias_of < 0 ? value : owner_of(values_[value.alias_of]); }

@@ -21,6 +21,7 @@ enum BuiltinCode : int {
   kAdd = 0,
   kAveragePool2d = 1,
   kConv2d = 3,
+  kDequantize = 6,
   kFullyConnected = 9,
   kMaxPool2d = 17,
   kMul = 18,
