@@ -38,6 +38,7 @@ struct OurDelegate {
   std::unique_ptr<ThreadPool> pool;
   std::set<Partition*> partitions;
   std::map<abi::Context*, Constants> constants;  // of the graphs that are being prepared
+  std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that was prepared
 };
 
 OurDelegate& ours(abi::Delegate* delegate) { return *static_cast<OurDelegate*>(delegate->data); }
@@ -151,14 +152,15 @@ void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std
 }
 
 // Reads the operators of `nodes` that are ours; false after a report of one that is broken.
-bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes, const Constants* constants, std::vector<Claimed>* claimed) {
+bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes, const Constants* constants,
+              const std::set<int>& claimed_before, std::vector<Claimed>* claimed) {
   OpReader reader(context, options.claims_floats, options.kernels->has_fast_floats, constants);
   for (int i = 0; i < nodes.size; ++i) {
     abi::Node* node = nullptr;
     abi::Registration* registration = nullptr;
     if (context->GetNodeAndRegistration(context, nodes.data[i], &node, &registration) != abi::kOk) return false;
     Op op;
-    const Claim claim = reader.read(*node, *registration, &op);
+    const Claim claim = reader.read(*node, *registration, claimed_before.count(nodes.data[i]) != 0, &op);
     if (claim == Claim::kBroken) {
       const char* name = registration->custom_name != nullptr ? registration->custom_name : "an operator";
       report(context, "operator " + std::to_string(nodes.data[i]) + ", " + name + ", " + reader.error() + ". Convert the model again.");
@@ -181,7 +183,7 @@ void* kernel_init(abi::Context* context, const char* buffer, size_t) {
   std::lock_guard<std::mutex> lock(delegate.mutex);
   const Constants& constants = delegate.constants[context];
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &constants, &claimed)) return nullptr;
+  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &constants, delegate.claimed[context], &claimed)) return nullptr;
   if (static_cast<int>(claimed.size()) != params->nodes_to_replace->size) {
     report(context, "an operator is another than it was.");
     return nullptr;
@@ -232,8 +234,13 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
     report(context, "this version of LiteRT lays its tensors out in a way that is not known; use one from tflite-runtime 2.14 to ai-edge-litert 2.3.");
     return abi::kError;
   }
+  std::set<int> claimed_before;
+  {
+    std::lock_guard<std::mutex> lock(delegate.mutex);
+    claimed_before = delegate.claimed[context];
+  }
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, nodes, nullptr, &claimed)) return abi::kError;
+  if (!read_ops(context, delegate.options, nodes, nullptr, claimed_before, &claimed)) return abi::kError;
   drop_shared_constants(context, nodes, &claimed);
   const auto is_binary = [](const Claimed& each) { return each.op.kind <= OpKind::kSignsMaxPool; };
   // Without a binary operator there is nothing to fuse, and LiteRT runs the network well by itself.
@@ -242,6 +249,7 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
     std::lock_guard<std::mutex> lock(delegate.mutex);
     const int wished = delegate.options.threads > 0 ? delegate.options.threads : context->recommended_num_threads;
     for (const Claimed& each : claimed) {
+      delegate.claimed[context].insert(each.node);
       if (each.op.kind == OpKind::kConstant) delegate.constants[context][each.op.output] = each.op.input;
     }
     if (delegate.pool == nullptr) delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMostThreads));

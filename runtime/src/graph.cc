@@ -45,9 +45,10 @@ bool is_window(const Window& window) {
 
 bool is_activation(int value) { return value >= abi::kActNone && value <= abi::kActRelu6; }
 
-bool same_shape(const abi::Tensor& a, const abi::Tensor& b) {
+// Whether two tensors have the same shape, from dimension `from` on.
+bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0) {
   if (a.dims == nullptr || b.dims == nullptr || a.dims->size != b.dims->size) return false;
-  return std::memcmp(a.dims->data, b.dims->data, static_cast<size_t>(a.dims->size) * sizeof(int)) == 0;
+  return std::equal(a.dims->data + from, a.dims->data + a.dims->size, b.dims->data + from);
 }
 
 int last_dim(const abi::Tensor& tensor) { return tensor.dims->data[tensor.dims->size - 1]; }
@@ -119,8 +120,9 @@ bool OpReader::has_ports(const abi::Node& node, int inputs) {
   return has_rank(from) && has_rank(to) && count_elements(from) > 0;
 }
 
-Claim OpReader::read(const abi::Node& node, const abi::Registration& registration, Op* op) {
+Claim OpReader::read(const abi::Node& node, const abi::Registration& registration, bool was_claimed, Op* op) {
   *op = Op{};
+  was_claimed_ = was_claimed;
   if (registration.builtin_code == abi::kCustom) {
     const char* name = registration.custom_name;
     return name != nullptr && std::strncmp(name, "Lce", 3) == 0 ? read_lce(name, node, op) : Claim::kNo;
@@ -316,8 +318,9 @@ bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
   op->other = node.inputs->data[1];
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &other = tensor(op->other), &output = tensor(op->output);
-  if (other.type != abi::kFloat32 || other.dims == nullptr || !same_shape(input, output)) return false;
-  if (!is_fixed(op->other)) return same_shape(input, other);
+  const int compared = was_claimed_ ? 1 : 0;  // the first dimension, until `prepare` knows it
+  if (other.type != abi::kFloat32 || other.dims == nullptr || !same_shape(input, output, compared)) return false;
+  if (!is_fixed(op->other)) return same_shape(input, other, compared);
   // One value a channel, or one for all.
   const int64_t count = other.dims->size == 0 ? 1 : count_elements(other);
   const bool is_vector = count == 1 || (count == last_dim(input) && last_dim(other) == count);

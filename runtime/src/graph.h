@@ -66,8 +66,9 @@ class OpReader {
   }
 
   // kYes with `op` filled in; kNo for an operator that others run; kBroken with `error()` for one that is ours and wrong.
-  // Operators are read in the order in which they run.
-  Claim read(const abi::Node& node, const abi::Registration& registration, Op* op);
+  // Operators are read in the order in which they run. `was_claimed`: it was claimed before, when all shapes fitted. While an
+  // input is being resized, tflite-runtime 2.14 asks again, and the numbers of pictures of inner tensors are still the old ones.
+  Claim read(const abi::Node& node, const abi::Registration& registration, bool was_claimed, Op* op);
 
   const std::string& error() const { return error_; }
 
@@ -88,6 +89,7 @@ class OpReader {
   bool fail(const char* what);
 
   abi::Context* context_;
+  bool was_claimed_ = false;
   bool claims_floats_, claims_float_products_, knows_constants_;
   Constants constants_;
   std::string error_;
