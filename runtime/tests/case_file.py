@@ -1,6 +1,6 @@
 """Writes the cases of `sweep` for the host in `host/`, which runs them without Python and LiteRT.
 
-`python case_file.py FILE` writes all of them; host/case.h says how they lie in the file.
+`python case_file.py FILE [NAME...]` writes all of them, or some; host/case.h says how they lie in the file.
 """
 
 from __future__ import annotations
@@ -120,4 +120,4 @@ def write(path: Path, cases: Iterable[Case]) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), CASES)
+    write(Path(sys.argv[1]), [case for case in CASES if not sys.argv[2:] or case.name in sys.argv[2:]])
