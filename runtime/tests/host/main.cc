@@ -1,4 +1,4 @@
-// Runs files of cases: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] FILE...
+// Runs files of cases: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] [--compare yes|no] FILE...
 // Prints each case that differs, and at last the number of cases and the instruction set that ran them.
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +15,7 @@ using namespace bopkit::host;
 struct Arguments {
   std::string isa = "auto", claim = "all";
   int threads = 1, repeat = 1;
+  bool compares = true;
   std::vector<const char*> files;
 };
 
@@ -32,6 +33,8 @@ bool read_arguments(int count, char** words, Arguments* to) {
       to->claim = words[i];
     } else if (word == "--threads") {
       to->threads = std::atoi(words[i]);
+    } else if (word == "--compare") {
+      to->compares = std::string(words[i]) == "yes";
     } else if (word == "--repeat") {
       to->repeat = std::atoi(words[i]);
     } else {
@@ -49,20 +52,20 @@ std::string isa_of(const TfLiteDelegate* delegate) {
   return name == nullptr ? "none" : std::string(name + 8, std::strchr(name + 8, '"'));
 }
 
-bool run_case(const Case& from, TfLiteDelegate* delegate, int repeat, int* claimed, std::string* what) {
+bool run_case(const Case& from, TfLiteDelegate* delegate, const Arguments& arguments, int* claimed, std::string* what) {
   Host host(from);
   if (!host.apply(delegate)) {
     *what = "refused: " + host.error();
     return false;
   }
   *claimed += host.delegated_nodes() > 0 ? 1 : 0;
-  for (int i = 0; i < repeat; ++i) {
+  for (int i = 0; i < arguments.repeat; ++i) {
     for (const std::vector<Values>& run : from.runs) {
       if (!host.run(run)) {
         *what = "failed: " + host.error();
         return false;
       }
-      if (!host.compare(run, from.tolerance, what)) return false;
+      if (arguments.compares && !host.compare(run, from.tolerance, what)) return false;
     }
   }
   return true;
@@ -73,7 +76,7 @@ bool run_case(const Case& from, TfLiteDelegate* delegate, int repeat, int* claim
 int main(int count, char** words) {
   Arguments arguments;
   if (!read_arguments(count, words, &arguments)) {
-    std::fprintf(stderr, "usage: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] FILE...\n");
+    std::fprintf(stderr, "usage: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] [--compare yes|no] FILE...\n");
     return 2;
   }
   TfLiteDelegate* delegate = make_delegate(arguments.isa, arguments.threads, arguments.claim);
@@ -88,7 +91,7 @@ int main(int count, char** words) {
     for (const Case& each : all) {
       std::string what;
       ++cases;
-      if (run_case(each, delegate, arguments.repeat, &claimed, &what)) continue;
+      if (run_case(each, delegate, arguments, &claimed, &what)) continue;
       ++wrong;
       std::printf("%s: %s\n", each.name.c_str(), what.c_str());
     }
