@@ -52,6 +52,10 @@ class Conv : public FinishingStep {
   bool prepare(Partition& partition) override;
   void run(Partition& partition, ThreadPool::Session& session) override;
 
+  bool makes_rows() const override { return !kIsBinary && !joins_tensors(); }
+  void start(Partition& partition, ThreadPool::Session& session) override;
+  void make_row(Partition& partition, int picture, int y, float* to) const override;
+
   int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ * (kIsBinary ? 32 : 1); }
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
   int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
@@ -65,7 +69,7 @@ class Conv : public FinishingStep {
   bool prepare_runs(const Value& input);
   bool prepare_corrections(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
-  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel) const;
+  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const;
   void run_panel(const Panel& panel, const Element* const* patches, const int* classes, const Row* rows, int count) const;
   void store_shifted_signs(uint32_t* words, int first, int channels, const uint32_t* panel_words) const;
 
@@ -272,13 +276,26 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session) {
+void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& session) {
   const Value& input = partition.value(input_);
   if (is_copied_) {
     copy_with_border(input, session);
   } else {
     source_.first = input.first;
   }
+}
+
+template <typename Element, typename Sum>
+void Conv<Element, Sum>::make_row(Partition& partition, int picture, int y, float* to) const {
+  const int64_t row = (int64_t{picture} * height_.size + y) * width_.size;
+  for (int x = 0; x < width_.size; x += kChunk) {
+    run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(), to + int64_t{x} * channels_out_);
+  }
+}
+
+template <typename Element, typename Sum>
+void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session) {
+  start(partition, session);
   const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs : kFloatMacsPerNs);
   const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   // Few pixels and many channels are shared out by panels, unless groups write into the same words.
@@ -288,12 +305,13 @@ void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session)
     const int64_t first = int64_t{unit / panels} * kChunk;
     const int count = static_cast<int>(std::min<int64_t>(kChunk, pixels_ - first));
     const size_t panel = static_cast<size_t>(unit % panels);
-    run_chunk(partition, first, count, panel, by_panels ? panel + 1 : panels_.size());
+    run_chunk(partition, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
   });
 }
 
+// With `to` the results go there, one pixel behind the other.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel) const {
+void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
   int classes[kChunk];
   Row rows[kChunk];
@@ -304,7 +322,11 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
     patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) - border_.top * source_.row -
                  int64_t{border_.left} * source_.c;
     classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
-    rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x) : row_after(rows[i - 1], channels_out_);
+    if (to != nullptr) {
+      rows[i].floats = to + int64_t{i} * channels_out_;
+    } else {
+      rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x) : row_after(rows[i - 1], channels_out_);
+    }
     if (groups_ > 1 && rows[i].signs != nullptr) std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
     if (++x == width_.size) {
       x = 0;

@@ -84,6 +84,7 @@ class Builder {
   void add_plain(std::unique_ptr<Step> step) { partition_.steps_.push_back(std::move(step)); }
   bool is_only_used_once(int value) const { return partition_.values_[value].uses == 1 && !partition_.values_[value].is_output; }
   FinishingStep* producer_of(int value);
+  std::unique_ptr<FinishingStep> take_source(int value);
 
   Partition& partition_;
   abi::Context* context_;
@@ -145,6 +146,21 @@ FinishingStep* Builder::producer_of(int value) {
   return nullptr;
 }
 
+// The step that makes a value, taken out of the partition for the pool that is the only one to read it: where the value is too
+// large for the second-level cache, it is better never written as a whole.
+std::unique_ptr<FinishingStep> Builder::take_source(int value) {
+  constexpr int64_t kLargeBytes = 512 << 10;
+  FinishingStep* step = producer_of(value);
+  const int64_t bytes = 4 * count_elements(context_->tensors[partition_.values_[value].tensor]);
+  if (step == nullptr || !step->makes_rows() || !is_only_used_once(value) || bytes < kLargeBytes) return nullptr;
+  finishing_.erase(std::find(finishing_.begin(), finishing_.end(), step));
+  auto& steps = partition_.steps_;
+  const auto found = std::find_if(steps.begin(), steps.end(), [step](const auto& each) { return each.get() == step; });
+  std::unique_ptr<FinishingStep> source(static_cast<FinishingStep*>(found->release()));
+  steps.erase(found);
+  return source;
+}
+
 bool Builder::build(const std::vector<Op>& ops, const abi::DelegateParams& params) {
   const auto mark = [&](const abi::IntArray* tensors, bool Value::* role) {
     for (int i = 0; tensors != nullptr && i < tensors->size; ++i) {
@@ -191,7 +207,7 @@ bool Builder::add(const Op& op) {
       return add_finishing(make_float_conv(op, input, context_, partition_, floats_of(op.filter), floats_of(op.bias)), output);
     case OpKind::kMaxPool:
     case OpKind::kAveragePool:
-      return add_finishing(make_pool(op, input), output);
+      return add_finishing(make_pool(op, input, take_source(input)), output);
     case OpKind::kMean:
       add_plain(make_mean(op, input, output));
       return true;

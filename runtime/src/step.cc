@@ -160,14 +160,17 @@ class Map : public FinishingStep {
 
 class Pool : public FinishingStep {
  public:
-  Pool(const Op& op, int input) : FinishingStep(input), window_(op.window), is_maximum_(op.kind == OpKind::kMaxPool) {}
+  Pool(const Op& op, int input, std::unique_ptr<FinishingStep> source)
+      : FinishingStep(input), window_(op.window), is_maximum_(op.kind == OpKind::kMaxPool), source_(std::move(source)) {}
 
   std::string name() const override {
     const std::string size = std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
-    return (is_maximum_ ? "max pool " : "average pool ") + size + suffix();
+    const std::string before = source_ == nullptr ? "" : source_->name() + ", ";
+    return before + (is_maximum_ ? "max pool " : "average pool ") + size + suffix();
   }
 
   bool shape(Partition& partition) override {
+    if (source_ != nullptr && !source_->shape(partition)) return fail(source_->error().c_str());
     const Value& input = partition.value(input_);
     if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
     height_ = window_extent(input.h, window_.filter_h, window_.stride_h, 1, window_.is_same);
@@ -179,27 +182,88 @@ class Pool : public FinishingStep {
     return shape_results(partition, out);
   }
 
+  bool prepare(Partition& partition) override {
+    if (source_ == nullptr) return true;
+    if (!source_->prepare(partition)) return fail(source_->error().c_str());
+    const Value& input = partition.value(input_);
+    // A thread that begins within a picture computes the rows that its window shares with the one before once more.
+    parts_ = std::min(height_.size, partition.threads() == 1 ? 1 : 4 * partition.threads());
+    strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
+    const int64_t units = int64_t{input.n} * parts_;
+    const bool fits = strip_ <= kMaxBytes / 4 / units;
+    return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
+  }
+
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
     const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
     const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps * 4 / kBytesPerNs;
-    session.run(input.n * height_.size, is_small(ns), [&](int unit) {
-      for (int x = 0; x < width_.size; ++x) run_pixel(partition, input, unit / height_.size, unit % height_.size, x);
+    if (source_ == nullptr) {
+      session.run(input.n * height_.size, is_small(ns), [&](int unit) {
+        run_rows(partition, unit / height_.size, unit % height_.size, unit % height_.size + 1, nullptr);
+      });
+      return;
+    }
+    source_->start(partition, session);
+    session.run(input.n * parts_, is_small(ns), [&](int unit) {
+      const int64_t part = unit % parts_;
+      const int begin = static_cast<int>(part * height_.size / parts_), end = static_cast<int>((part + 1) * height_.size / parts_);
+      run_rows(partition, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
     });
   }
 
+  std::vector<int> reads() const override {
+    std::vector<int> values = FinishingStep::reads();
+    if (source_ == nullptr) return values;
+    const std::vector<int> before = source_->reads();
+    values.insert(values.end(), before.begin(), before.end());
+    return values;
+  }
+
+  int64_t binary_macs() const override { return source_ == nullptr ? 0 : source_->binary_macs(); }
+  int64_t float_macs() const override { return source_ == nullptr ? 0 : source_->float_macs(); }
+
  private:
-  void run_pixel(Partition& partition, const Value& input, int picture, int y, int x) const {
+  // Rows `begin` to `end` of a picture. With `strip` the rows under the window are made there, each as the window reaches it.
+  void run_rows(Partition& partition, int picture, int begin, int end, float* strip) const {
+    const Value& input = partition.value(input_);
+    const int64_t length = int64_t{input.w} * input.c;
+    const int slots = std::min(window_.filter_h, input.h);
+    std::vector<const float*> rows;
+    std::vector<float> most;
+    int made = 0;  // rows before this one are in the strip, as far as the window still needs them
+    for (int y = begin; y < end; ++y) {
+      const auto [top, bottom] = covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
+      rows.clear();
+      for (int v = top; v < bottom; ++v) {
+        if (strip == nullptr) {
+          rows.push_back(input.at<const float>(picture, v, 0));
+          continue;
+        }
+        float* row = strip + v % slots * length;
+        if (v >= made) source_->make_row(partition, picture, v, row);
+        rows.push_back(row);
+      }
+      made = std::max(made, bottom);
+      // The largest of a window is the largest of its columns' largest, which neighbours share. Sums would round otherwise.
+      if (is_maximum_ && rows.size() > 1) {
+        most.assign(rows[0], rows[0] + length);
+        for (size_t v = 1; v < rows.size(); ++v) partition.kernels().take_maximum(most.data(), rows[v], static_cast<int>(length));
+        rows.assign(1, most.data());
+      }
+      for (int x = 0; x < width_.size; ++x) run_pixel(partition, rows, input, row_at(partition, picture, y, x), x);
+    }
+  }
+
+  void run_pixel(Partition& partition, const std::vector<const float*>& rows, const Value& input, const Row& to, int x) const {
     alignas(kAlignment) float pooled[kPanel];
-    const auto [top, bottom] = covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
     const auto [left, right] = covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
-    const Row row = row_at(partition, picture, y, x);
     for (int first = 0; first < input.c; first += kPanel) {
       const int channels = std::min(kPanel, input.c - first);
       bool is_first = true;
-      for (int v = top; v < bottom; ++v) {
+      for (const float* row : rows) {
         for (int u = left; u < right; ++u, is_first = false) {
-          const float* from = input.at<const float>(picture, v, u) + first;
+          const float* from = row + int64_t{u} * input.c + first;
           if (is_first) {
             std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
           } else {
@@ -208,20 +272,24 @@ class Pool : public FinishingStep {
         }
       }
       if (!is_maximum_) {
-        const float count = static_cast<float>((bottom - top) * (right - left));
+        const float count = static_cast<float>(static_cast<int>(rows.size()) * (right - left));
         for (int c = 0; c < channels; ++c) pooled[c] /= count;
       }
       Finish finish;
       Post posts[kMostPosts];
       finish_from(first, &finish, posts);
-      const Row part = from_channel(row, first);
+      const Row part = from_channel(to, first);
       partition.kernels().finish_floats(finish, pooled, channels, &part, 1);
     }
   }
 
   Window window_;
   bool is_maximum_;
+  std::unique_ptr<FinishingStep> source_;
   Extent height_{}, width_{};
+  int parts_ = 1;      // of a picture, each one unit of work
+  int64_t strip_ = 0;  // floats of a part's rows
+  Buffer strips_;
 };
 
 // Steps of one output that is no row of float32.
@@ -429,8 +497,8 @@ class Reshape : public PlainStep {
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input) {
-  auto step = std::make_unique<Pool>(op, input);
+std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_ptr<FinishingStep> source) {
+  auto step = std::make_unique<Pool>(op, input, std::move(source));
   step->add_activation(op.activation);
   return step;
 }

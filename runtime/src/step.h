@@ -57,6 +57,12 @@ class FinishingStep : public Step {
   int result = -1;
   int floats = -1, signs = -1, bytes = -1;  // the values that it writes, -1 where it does not
 
+  // Some steps can compute one row of their output at a time into memory of the caller's, float32 [w, channels], so that what
+  // follows finds it in the cache. `start` comes before the first row.
+  virtual bool makes_rows() const { return false; }
+  virtual void start(Partition&, ThreadPool::Session&) {}
+  virtual void make_row(Partition&, int /*picture*/, int /*y*/, float* /*to*/) const {}
+
   bool can_take_post(bool with_operand) const;
   void add_post(PostKind kind) { posts_.push_back({kind, 0, nullptr}); }
   void add_post(PostKind kind, int operand);
@@ -76,6 +82,8 @@ class FinishingStep : public Step {
   // What is left to do with `channels` rows from `first` on: the vectors begin there.
   void finish_from(int first, Finish* finish, Post* posts) const;
   std::string suffix() const;
+
+  bool joins_tensors() const { return !operands_.empty(); }
 
   std::vector<Post> posts_;
 
@@ -102,7 +110,8 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
                                                 const float* multiplier, const float* bias);
 std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context, Partition& partition,
                                                const float* filter, const float* bias);
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input);
+// With `source`, the pool computes its input itself, row by row; the value `input` then has no memory.
+std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_ptr<FinishingStep> source);
 std::unique_ptr<FinishingStep> make_map(int input);  // rows as they are
 
 // Other steps.

@@ -425,6 +425,17 @@ def _real_residual(exact: bool) -> Case:
     return chain.case(total, chain.bconv(total, 33))
 
 
+def _large_stem(pool: str, padding: int) -> Case:
+    """A network's first layers, whose map is so large that the pool takes it row by row; exact with small integers."""
+    chain = _Chain(f"chain-large-stem-{pool.lower().replace('_pool_2d', '')}-{'valid' if padding == VALID else 'same'}")
+    graph, draw, x = chain.graph, chain.source, chain.input(2, 91, 94, 5, integers=True)
+    weights = draw.integers(-3, 4, (40, 3, 3, 5)).astype(np.float32)
+    y = graph.conv(x, weights, draw.integers(-5, 6, (40,)).astype(np.float32), padding=padding)
+    y = graph.pool(pool, graph.relu(y), (3, 3), (2, 2), padding)
+    y = graph.binary("SUB", y, chain.per_channel(40, 0, 9))
+    return chain.case(chain.bconv(y, 12, stride=(4, 4)), y)
+
+
 def _relu_quantize() -> Case:
     chain = _Chain("chain-relu-quantize")
     x = chain.input(1, 9, 6, 34)
@@ -769,6 +780,7 @@ def _chains() -> list[Case]:
     cases = [make() for make in makers]
     cases += [_per_channel(order) for order in ("mul", "add", "sub", "mul-add", "add-mul", "sub-mul-add")]
     cases += [make(exact) for make in (_real_residual, _head, _stem, _float_between) for exact in (True, False)]
+    cases += [_large_stem(pool, padding) for pool in ("MAX_POOL_2D", "AVERAGE_POOL_2D") for padding in (VALID, SAME)]
     return [*cases, *_activations(), _max_pool(VALID), _max_pool(SAME)]
 
 
