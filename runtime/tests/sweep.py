@@ -431,7 +431,9 @@ def _large_stem(pool: str, padding: int) -> Case:
     graph, draw, x = chain.graph, chain.source, chain.input(2, 91, 94, 5, integers=True)
     weights = draw.integers(-3, 4, (40, 3, 3, 5)).astype(np.float32)
     y = graph.conv(x, weights, draw.integers(-5, 6, (40,)).astype(np.float32), padding=padding)
-    y = graph.pool(pool, graph.relu(y), (3, 3), (2, 2), padding)
+    # LiteRT multiplies by 1 / count: exact for averages of 1, 2 and 4.
+    size, stride = ((3, 3), (2, 2)) if pool == "MAX_POOL_2D" else ((2, 2), (1, 3))
+    y = graph.pool(pool, graph.relu(y), size, stride, padding)
     y = graph.binary("SUB", y, chain.per_channel(40, 0, 9))
     return chain.case(chain.bconv(y, 12, stride=(4, 4)), y)
 
