@@ -109,7 +109,7 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     preprocessing = reference.pixel_preprocessing
     ports = reference.ports
 
-    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size))
+    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size), autograph=False)
     def signature(*inputs: Any) -> dict[str, Any]:
         values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
         return ports.answer(call(network, values))

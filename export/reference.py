@@ -102,7 +102,7 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
     """
     tf = import_tensorflow()
     signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in inputs]
-    predict = tf.function(lambda *batch: call(model, batch), input_signature=signature)
+    predict = tf.function(lambda *batch: call(model, batch), input_signature=signature, autograph=False)
     answers = [predict(*batch) for batch in batches(inputs, batch_size)]
     return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
 

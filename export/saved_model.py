@@ -61,10 +61,14 @@ def write_saved_model(
     module.float_weights = network.variables
     module.kernels = [kernels[each.name] for each in facts if each.name in kernels]
     if packed:
-        module.packed_bits = tf.function(lambda: [kernel.bits for kernel in module.kernels], input_signature=[])
+        module.packed_bits = tf.function(
+            lambda: [kernel.bits for kernel in module.kernels], input_signature=[], autograph=False
+        )
     # One function behind all signatures: the network is stored once.
     module.predict = tf.function(
-        lambda *inputs: call(network, inputs), input_signature=ports.input_specs(SAVED_MODEL.batch_size)
+        lambda *inputs: call(network, inputs),
+        input_signature=ports.input_specs(SAVED_MODEL.batch_size),
+        autograph=False,
     )
     signatures = make_signatures(module.predict, ports, card)
     # Without the gradients of custom functions: nobody trains what is served.

@@ -48,7 +48,7 @@ def make_signatures(predict: Function, ports: Ports, card: ModelCard | None) -> 
     """
     tf = import_tensorflow()
 
-    @tf.function(input_signature=predict.input_signature)
+    @tf.function(input_signature=predict.input_signature, autograph=False)
     def serving_default(*inputs: Tensor) -> dict[str, Tensor]:
         return ports.answer(predict(*inputs))
 
@@ -61,17 +61,17 @@ def make_signatures(predict: Function, ports: Ports, card: ModelCard | None) -> 
     prepare_uint8 = _prepare(card, input_shape, tf.TensorSpec([None, None, None, input_shape[2]], tf.uint8, "images"))
     rank = _rank(card, *ports.outputs)
 
-    @tf.function(input_signature=prepare_bytes.input_signature)
+    @tf.function(input_signature=prepare_bytes.input_signature, autograph=False)
     def predict_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
         (scores,) = predict(prepare_bytes(image_bytes))
         return {**ports.answer([scores]), **rank(scores)}
 
-    @tf.function(input_signature=prepare_uint8.input_signature)
+    @tf.function(input_signature=prepare_uint8.input_signature, autograph=False)
     def predict_uint8(images: Tensor) -> dict[str, Tensor]:
         (scores,) = predict(prepare_uint8(images))
         return {**ports.answer([scores]), **rank(scores)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
     def classify(inputs: Tensor) -> dict[str, Tensor]:
         example = tf.io.parse_example(inputs, {EXAMPLE_FEATURE: tf.io.FixedLenFeature([], tf.string)})
         return rank(*predict(prepare_bytes(example[EXAMPLE_FEATURE])))
@@ -89,14 +89,16 @@ def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) 
     tf = import_tensorflow()
     evaluate = get_preprocessing(card.preprocessing, input_shape).evaluate  # type: ignore[arg-type]
 
-    @tf.function(input_signature=[pictures_spec])
+    @tf.autograph.experimental.do_not_convert
+    def prepare_one(place: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+        return place, evaluate(picture)
+
+    @tf.function(input_signature=[pictures_spec], autograph=False)
     def prepare(pictures: Tensor) -> Tensor:
         # A decoder's error does not tell which picture it met. A dataset can leave out what fails, so that the places
         # of the others show the gaps; it decodes on several threads too.
         dataset = tf.data.Dataset.from_tensor_slices(pictures).enumerate()
-        dataset = dataset.map(
-            lambda place, picture: (place, evaluate(picture)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        ).ignore_errors()
+        dataset = dataset.map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
         # In front goes an empty picture: of a dataset without elements no batch can be had.
         first = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(input_shape)))
         count = tf.shape(pictures, tf.int64)[0]
@@ -115,7 +117,7 @@ def _rank(card: ModelCard, scores: Port) -> Function:
     """The tf.function from scores, float32 [N, classes], to the best `classes` and their `scores`."""
     tf = import_tensorflow()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *scores.shape], tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, *scores.shape], tf.float32)], autograph=False)
     def rank(outputs: Tensor) -> dict[str, Tensor]:
         scores, indices = tf.math.top_k(outputs, min(TOP_K, outputs.shape[-1]))
         classes = tf.gather(card.class_names, indices) if card.class_names else tf.strings.as_string(indices)

@@ -57,7 +57,7 @@ class KerasRuntime(Runtime):
             return [tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs)]
 
         specs = [tf.TensorSpec([None, *shape], tf.float32) for shape in shapes]
-        self._call = tf.function(call, input_signature=specs)
+        self._call = tf.function(call, input_signature=specs, autograph=False)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All outputs for float32 [n, ...] an input."""

@@ -72,6 +72,7 @@ def training_batches(
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = batch_size // workers  # of this worker
 
+    @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
@@ -80,6 +81,7 @@ def training_batches(
         rest = mine.take(steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
+    @tf.autograph.experimental.do_not_convert
     def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
         index, (image, label) = numbered
         return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
@@ -132,7 +134,10 @@ def evaluation_batches(
     if limit is not None:
         pictures = pictures.take(limit)
     pictures = pictures.shard(workers, worker)
-    inputs = pictures.map(
-        lambda image, label: (preprocessing.evaluate(image), label), num_parallel_calls=tf.data.AUTOTUNE
-    )
+
+    @tf.autograph.experimental.do_not_convert
+    def evaluate(image: Any, label: Any) -> tuple[Any, Any]:
+        return preprocessing.evaluate(image), label
+
+    inputs = pictures.map(evaluate, tf.data.AUTOTUNE)
     return inputs.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -75,7 +75,7 @@ class Placement:
             # An argument is on no device, and an exchange between workers has to know one.
             return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
 
-        return tf.function(lambda row: self.strategy.run(of_replica, (row,)))
+        return tf.function(lambda row: self.strategy.run(of_replica, (row,)), autograph=False)
 
     def describe(self) -> str:
         """In words."""

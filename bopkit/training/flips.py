@@ -61,7 +61,7 @@ class FlipMeter:
         def flips(before: list[Any]) -> list[Any]:
             return [tf.math.count_nonzero(old != new) for old, new in zip(before, signs(), strict=True)]
 
-        self._signs, self._flips = tf.function(signs), tf.function(flips)
+        self._signs, self._flips = (tf.function(each, autograph=False) for each in (signs, flips))
 
     def before_step(self) -> None:
         """Remember the signs."""

@@ -123,7 +123,7 @@ class Loop:
         # Listed at the first check: an optimizer's averages are there from the first step on. Batch norm's statistics
         # are left out: reading them is an exchange between workers.
         self._weights_are_finite = import_tensorflow().function(
-            lambda: _all_finite([*network.trainable_weights, *optimizer.variables()])
+            lambda: _all_finite([*network.trainable_weights, *optimizer.variables()]), autograph=False
         )
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch

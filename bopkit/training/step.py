@@ -8,6 +8,7 @@ that replicas, steps and resumed parts of an epoch add up exactly.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -93,9 +94,12 @@ class TrainStep:
         self._strategy = strategy
         self._accumulate = accumulate
         self._finish = finish or (lambda pictures: pictures)
-        self._gradients = tf.function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
-        self._train_next = tf.function(lambda batches, signals: self._train_replicas(next(batches), signals))
-        self._evaluate = tf.function(self._evaluate_replicas, reduce_retracing=True)
+        # Nothing here branches on tensors in Python: AutoGraph would rewrite it for seconds and change nothing. Keras
+        # still calls it for the layers of a user's own.
+        function = functools.partial(tf.function, autograph=False)
+        self._gradients = function(self._gradients_of_part, jit_compile=True) if jit else self._gradients_of_part
+        self._train_next = function(lambda batches, signals: self._train_replicas(batches.get_next(), signals))
+        self._evaluate = function(self._evaluate_replicas, reduce_retracing=True)
 
     def train_next(self, batches: Any, signals: Iterable[float] = ()) -> StepResult:
         """Run one step on the next batch of a `tf.data` iterator, distributed or not: fetched within the step's graph.

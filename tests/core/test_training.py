@@ -20,7 +20,7 @@ from bopkit.training.checkpoints import Checkpoints, Place, list_places
 from bopkit.training.step import Sums, TrainStep
 from bopkit.training.stop import StopRequest
 
-TINY = {"filters": 4, "dense_units": 16, "epochs": 3, "batch_size": 32}
+TINY = {"filters": 4, "epochs": 3, "batch_size": 32}
 
 
 def train(output_dir, hparams_set="bop_digits", **kwargs):
@@ -28,7 +28,7 @@ def train(output_dir, hparams_set="bop_digits", **kwargs):
     hparams = {**TINY, **kwargs.pop("hparams", {})}
     options = {"limit_steps": 4, "tensorboard": False, "validationset": True, **kwargs}
     return train_model(
-        "binarynet", "digits", hparams_set=hparams_set, hparams=hparams, output_dir=output_dir, **options
+        "tiny.network", "digits", hparams_set=hparams_set, hparams=hparams, output_dir=output_dir, **options
     )
 
 
@@ -100,15 +100,15 @@ def test_what_a_run_leaves(tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]["filters"] == 4
     for name in ("loss", "learning_rate", "gamma", "threshold", "images_per_second", "flip_ratio"):
         assert shown(tmp_path / "run", name) == figures(rows_of(tmp_path / "run", "step"), name)
-    pi_t = [(row["step"], np.float32(row["layers"]["dense3"]["pi_t"])) for row in rows_of(tmp_path / "run", "step")]
-    assert shown(tmp_path / "run", "pi_t/dense3") == pi_t
+    pi_t = [(row["step"], np.float32(row["layers"]["dense1"]["pi_t"])) for row in rows_of(tmp_path / "run", "step")]
+    assert shown(tmp_path / "run", "pi_t/dense1") == pi_t
     epochs = rows_of(tmp_path / "run")
     assert shown(tmp_path / "run", "epoch_loss") == figures(epochs, "loss", "epoch")
     assert shown(tmp_path / "run", "epoch_loss", "validation") == figures(epochs, "val_loss", "epoch")
     assert sum("Bop     conv1/kernel" in line for line in said) == 1
     model, card = load_model(result.model_file)
     assert card.trained
-    assert (card.architecture, card.dataset, card.preprocessing) == ("binarynet", "digits", "shift")
+    assert (card.architecture, card.dataset, card.preprocessing) == ("tiny", "digits", "shift")
     assert card.hparams["filters"] == 4
     assert card.accuracy["val_top1"] == result.metrics["val_top1"]
     assert card.class_names == tuple("0123456789")
@@ -135,7 +135,7 @@ def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
         assert row["flip_ratio"] == epoch["flip_ratio"] == pytest.approx(sum(flips) / sum(weights), rel=1e-12)
         pi_t = sorted(np.log(np.array(flips) / weights + np.exp(-9)))
         assert sorted(layer["pi_t"] for layer in row["layers"].values()) == pytest.approx(pi_t, rel=1e-12)
-    assert list(row["layers"]) == [*(f"conv{i}" for i in range(1, 7)), "dense1", "dense2", "dense3"]
+    assert list(row["layers"]) == ["conv1", "conv2", "dense1"]
 
 
 def test_finished_and_foreign_directories(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from bopkit.card import ModelCard
-from bopkit.export import exporter
+from bopkit.export import exporter, inspection, verification
 from bopkit.export.serving_start import Start
+from bopkit.isolation import Child, child
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 
@@ -141,6 +143,20 @@ def model_file(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "net.h5"
     save_model(network, make_card(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def _child() -> Iterator[Child]:
+    """A process that imports TensorFlow once for all tests with `one_child`."""
+    with child() as process:
+        yield process
+
+
+@pytest.fixture
+def one_child(_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `verify` and the like share a process: tests of what they find need no new one for each file, of seconds."""
+    for module in (verification, inspection.report, inspection.diff):
+        monkeypatch.setattr(module, "child", lambda: contextlib.nullcontext(_child))
 
 
 @pytest.fixture(autouse=True)

@@ -201,6 +201,7 @@ def test_options_without_a_use_are_named(settings: dict[str, Any], exported: tup
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("one_child")
 def test_verify_compares_every_output_by_its_name(exported: tuple[Path, Any], twin: Any, tmp_path: Path) -> None:
     folder, _ = exported
     for first, second in (("twin.keras", "twin"), ("twin", "twin.tflite")):
@@ -221,6 +222,7 @@ def weights_of(network: Any) -> list[tuple[Any, np.ndarray]]:
     return list(zip(network.weights, network.get_weights(), strict=True))
 
 
+@pytest.mark.usefixtures("one_child")
 def test_verify_names_ports_that_differ(exported: tuple[Path, Any], tmp_path: Path) -> None:
     tf = import_tensorflow()
     right, left = tf.keras.Input((8, 8, 3), name="right"), tf.keras.Input((8, 8, 3), name="left")

@@ -55,6 +55,7 @@ def flip_in_saved_model(path: Path, network: Any) -> None:
 FLIPS: dict[str, Callable[[Path, Any], None]] = {"tflite": flip_in_flatbuffer, "savedmodel": flip_in_saved_model}
 
 
+@pytest.mark.usefixtures("one_child")
 @pytest.mark.parametrize("kind", FLIPS)
 def test_one_flipped_bit_fails(kind: str, files: dict[str, Path], network: Any, tmp_path: Path) -> None:
     copy = tmp_path / files[kind].name
@@ -76,6 +77,7 @@ def test_formats_of_one_network_agree(files: dict[str, Path]) -> None:
     assert verification.preprocessing is not None and verification.preprocessing.largest_difference == 0.0
 
 
+@pytest.mark.usefixtures("one_child")
 def test_a_flatbuffer_of_pixels_is_compared_on_pixels(files: dict[str, Path], tmp_path: Path) -> None:
     export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
     for first, second in ((files["keras"], tmp_path / "net.tflite"), (tmp_path / "net.tflite", files["tflite"])):
@@ -94,6 +96,7 @@ def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dic
         assert result.exit_code == 1 and "its checksum is wrong" in result.stderr, result.output
 
 
+@pytest.mark.usefixtures("one_child")
 def test_difference_of_preprocessings_is_told_apart(
     files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
 ) -> None:
@@ -123,6 +126,7 @@ def test_layers_bits_and_bytes(files: dict[str, Path], network: Any) -> None:
     assert [layer["reason"][:13] for layer in unpacked] == ["binary values"]  # the one whose input is real
 
 
+@pytest.mark.usefixtures("one_child")
 def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path) -> None:
     record = inspect_artifact(files["tflite"]).record
     assert record is not None and record["float_weights"] == "float32" and record["source"]["file"] == "net.h5"
@@ -135,6 +139,7 @@ def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path
         inspect_artifact(damaged)
 
 
+@pytest.mark.usefixtures("one_child")
 def test_kernels_that_are_all_missing_fail(
     files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
 ) -> None:
@@ -149,6 +154,7 @@ def test_kernels_that_are_all_missing_fail(
         assert any("scaled_latent" in failure and "has no binary kernel" in failure for failure in failures)
 
 
+@pytest.mark.usefixtures("one_child")
 def test_logits_are_compared_as_probabilities(files: dict[str, Path], tmp_path: Path) -> None:
     export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, output="logits", pictures=4))
     verification = verify_artifacts(files["keras"], tmp_path / "net.tflite", pictures=8)
@@ -239,6 +245,7 @@ def test_a_saved_model_of_keras_is_its_network(latent: bool, tmp_path: Path) -> 
     assert ours["binary_weights"] == (0 if latent else expected["binary_weights"])
 
 
+@pytest.mark.usefixtures("one_child")
 def test_a_stranger_s_text_moves_no_cursor(
     network: Any, make_card: Any, tmp_path: Path, files: dict[str, Path]
 ) -> None:
@@ -250,6 +257,7 @@ def test_a_stranger_s_text_moves_no_cursor(
         assert "\x1b" not in result.output and "\\x1b[2J\\u202e" in result.output
 
 
+@pytest.mark.usefixtures("one_child")
 def test_flipped_weights_of_two_states_are_counted(
     files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
 ) -> None:

@@ -1,16 +1,15 @@
-"""The demo: BinaryNet trained with Bop on the embedded digits, on three seeds; `make demo` runs the first."""
+"""The demo: BinaryNet trained with Bop on the embedded digits, on two seeds; `make demo` runs the first."""
 
 import dataclasses
 import json
 import os
-import statistics
 
 import pytest
 from command_line import bopkit, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 TRAIN = "train binarynet --dataset digits --hparams-set bop_digits --validationset --no-tensorboard".split()
 
 
@@ -42,8 +41,7 @@ def demo(tmp_path_factory):
 def test_accuracy_on_pictures_that_no_training_saw(demo):
     assert all(row["pictures"] == 364 for row in (*demo.seed_0, *demo.other_seeds))
     top1 = [demo.seed_0[0]["top1"], *(row["top1"] for row in demo.other_seeds)]
-    assert top1[0] >= 0.95
-    assert statistics.median(top1) >= 0.96
+    assert all(each >= 0.96 for each in top1)  # so the median of three would be too, whatever the third is
 
 
 def test_all_artifacts_agree_but_for_near_ties(demo):

@@ -15,7 +15,7 @@ from bopkit.keras2 import import_tensorflow
 pytestmark = pytest.mark.integration
 
 COMMANDS = {
-    "birealnet": "train birealnet --dataset imagenet2012 --hparams batch_size=8,epochs=2 --limit-steps 4",
+    "birealnet": "train birealnet --dataset imagenet2012 --hparams batch_size=8,epochs=1 --limit-steps 2",
     "binarynet": "train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set bop_sec52 "
     "--hparams epochs=2,filters=16,dense_units=64",
 }

@@ -4,17 +4,20 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from command_line import bopkit, failed, start_bopkit, succeeded
+from command_line import PROGRAM, bopkit, failed, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
-EPOCHS = 40
-"""Many: the signal must arrive before the trial ends, however fast the machine."""
+TESTS = Path(__file__).parents[1]
+"""The folder that holds `tiny.network`."""
+
+EPOCHS = 3
 
 SWEEP = [
-    *f"sweep binarynet --dataset digits --hparams epochs={EPOCHS},filters=4,dense_units=16 --limit-steps 4".split(),
+    *f"sweep tiny.network --dataset digits --hparams epochs={EPOCHS},filters=4 --limit-steps 4".split(),
     *["--grid", "gamma=1e-2|1e-3", "--device", "cpu", "--output-dir"],
 ]
 
@@ -27,9 +30,26 @@ def epochs(run):
     return [row["epoch"] for row in rows(run) if row["kind"] == "epoch"]
 
 
+HELD = f"""
+import time
+from bopkit.sweep import child
+talk, trials = child._talk, []
+def talk_until_told(process, on_epoch, progress):
+    def say(line):
+        progress(line)
+        if len(trials) == 2 and line.startswith("epoch 1/"):
+            time.sleep(60)
+    trials.append(process)
+    return talk(process, on_epoch, say)
+child._talk = talk_until_told
+{PROGRAM}
+"""
+"""The program, which answers trial 1 in its first epoch only: the signal arrives before the trial ends."""
+
+
 def stop_in_second_epoch(folder, stop):
     """Start the sweep and end it when trial 1 has finished an epoch; its exit code and last lines."""
-    process = start_bopkit(*SWEEP, folder)
+    process = start_bopkit(*SWEEP, folder, program=HELD, cwd=TESTS)
     for line in process.stderr:
         if line.startswith(f"trial 1: epoch 1/{EPOCHS}"):
             break
@@ -59,7 +79,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop):
         assert code == 130
         assert "stopped: 1 of 2 trials are done; the same command goes on" in rest
     assert not (tmp_path / "trial-0001" / "model_last.h5").exists()
-    resumed = bopkit(*SWEEP, tmp_path, "--json")
+    resumed = bopkit(*SWEEP, tmp_path, "--json", cwd=TESTS)
     result = json.loads(succeeded(resumed))
     assert [(row["trial"], row["state"], row["epochs"]) for row in result["trials"]] == [
         (0, "finished", EPOCHS),
@@ -94,6 +114,6 @@ def test_trials_that_cannot_be_trained(tmp_path):
     line = failed(bopkit(*"sweep binarynet --dataset no_such --grid gamma=0.1 --output-dir".split(), tmp_path / "a"), 2)
     assert "no_such" in line
     arguments = [*SWEEP[:-5], "--grid", "learning_rate=1e38|1e-3", "--output-dir", tmp_path / "b", "--json"]
-    result = json.loads(succeeded(bopkit(*arguments)))
+    result = json.loads(succeeded(bopkit(*arguments, cwd=TESTS)))
     assert [row["state"] for row in result["trials"]] == ["failed", "finished"]
     assert "loss is" in result["trials"][0]["error"]
