@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
-import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from bopkit_runtime.errors import BopkitRuntimeError
+from bopkit_runtime.flatbuffer import is_whole
 
 _IDENTIFIER = b"TFL3"
-_HEADER_BYTES = 8
 
 # Files that are often given in a model's place, by how they begin.
 _OTHER_KINDS = {
@@ -21,10 +22,10 @@ _OTHER_KINDS = {
 
 
 def check_model_file(path: str | os.PathLike[str]) -> Path:
-    """The path, if a TensorFlow Lite flatbuffer seems to be there; LiteRT checks the rest of it.
+    """The path, if a whole TensorFlow Lite flatbuffer is there.
 
     Raises:
-        BopkitRuntimeError: No such file, one that cannot be read, or one of another kind.
+        BopkitRuntimeError: No such file, one that cannot be read, one of another kind, or one that is cut short.
     """
     path = Path(path)
     if path.is_dir():
@@ -32,7 +33,8 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
     try:
         with open(path, "rb") as file:
             start = file.read(64)
-            size_bytes = os.fstat(file.fileno()).st_size
+            is_flatbuffer = start[4:8] == _IDENTIFIER
+            is_damaged = is_flatbuffer and not _is_whole(file)
     except FileNotFoundError as error:
         raise BopkitRuntimeError(f"There is no file {path}.", "Check the path; `bopkit export` writes one.") from error
     except OSError as error:
@@ -40,13 +42,18 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
     for signature, kind in _OTHER_KINDS.items():
         if start.startswith(signature):
             raise BopkitRuntimeError(f"{path} is no .tflite file but {kind}.", "`bopkit export` writes .tflite files.")
-    if start[4:_HEADER_BYTES] != _IDENTIFIER:
+    if not is_flatbuffer:
         raise BopkitRuntimeError(
             f"{path} is no TensorFlow Lite flatbuffer.", "Export the model again, or copy it again."
         )
-    if not _HEADER_BYTES <= struct.unpack("<I", start[:4])[0] <= size_bytes - 4:
+    if is_damaged:
         raise damaged(path)
     return path
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return is_whole(mapped)
 
 
 def damaged(path: Path) -> BopkitRuntimeError:

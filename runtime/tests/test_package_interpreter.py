@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 
+import flatbuffers
 import numpy as np
 import oracle
 import pytest
@@ -11,6 +12,7 @@ from built import package_environment, run
 
 import bopkit_runtime
 from bopkit_runtime import BopkitRuntimeError, Interpreter, UsageError
+from bopkit_runtime.flatbuffer import is_whole
 
 CASES = {case.name: case for case in sweep.CASES}
 ONE_INPUT, TWO_INPUTS, TWO_OUTPUTS = (CASES[f"chain-{name}"] for name in ("residual", "two-inputs", "scalar"))
@@ -111,11 +113,41 @@ def test_a_file_with_a_fixed_batch_says_so_and_still_runs(write, who):
     assert_equal(interpreter.predict([images])[0], oracle.evaluate(case.graph, case.feeds)[0])
 
 
-@pytest.mark.parametrize("length", [0, 3, 8, 100, -5])
-def test_a_file_that_is_cut_off(write, length):
-    path = write(ONE_INPUT.graph.flatbuffer()[:length])
-    with pytest.raises(BopkitRuntimeError, match="is damaged|is no TensorFlow Lite flatbuffer"):
-        Interpreter(path)
+def test_a_file_that_is_cut_short(write):
+    """Wherever; most versions of LiteRT crash on such a file."""
+    flatbuffer = ONE_INPUT.graph.flatbuffer()
+    assert is_whole(flatbuffer)
+    for length in (*range(8, 3000, 7), *range(3000, len(flatbuffer), 501), len(flatbuffer) - 1):
+        assert not is_whole(flatbuffer[:length]), length
+    for length in (0, 3, 8, 1000, -1):
+        path = write(flatbuffer[:length])
+        with pytest.raises(BopkitRuntimeError, match="is damaged|is no TensorFlow Lite flatbuffer"):
+            Interpreter(path)
+
+
+def test_models_are_whole():
+    for case in sweep.CASES[::10]:
+        assert is_whole(case.graph.flatbuffer()), case.name
+
+
+def test_a_file_that_points_everywhere_is_refused_soon():
+    """Thousands of subgraphs in one place, each with thousands of tensors in one place."""
+    builder = flatbuffers.Builder()
+
+    def vector(table):
+        builder.StartVector(4, 20_000, 4)
+        for _ in range(20_000):
+            builder.PrependUOffsetTRelative(table)
+        return builder.EndVector()
+
+    def table(fields):
+        builder.StartObject(8)
+        for number, offset in fields.items():
+            builder.PrependUOffsetTRelativeSlot(number, offset, 0)
+        return builder.EndObject()
+
+    builder.Finish(table({2: vector(table({0: vector(table({}))}))}), file_identifier=b"TFL3")
+    assert not is_whole(bytes(builder.Output()))
 
 
 @pytest.mark.parametrize(
