@@ -19,8 +19,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 BUILD = Path(os.environ.get("BOPKIT_RUNTIME_BUILD") or ROOT / "build" / "native")
 
-_FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fno-exceptions", "-fno-rtti")
-_FLAGS += ("-ffp-contract=off", "-Iinclude", "-Isrc", "-Itests/host", "-Itests/fuzz")
+FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Wno-psabi", "-fno-exceptions", "-fno-rtti")
+FLAGS += ("-ffp-contract=off", "-Iinclude", "-Isrc", "-Itests/host", "-Itests/fuzz")
 _CHECKED = ("-O1", "-g1", "-fno-omit-frame-pointer")
 _ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
@@ -101,7 +101,7 @@ def build(name: str) -> Path:
     def compile_source(source: str) -> Path:
         made = folder / (Path(source).stem + ".o")
         if not made.exists() or made.stat().st_mtime < max(newest, (ROOT / source).stat().st_mtime):
-            _run([*compiler, *_FLAGS, *program.flags, *program.sanitizer, "-c", source, "-o", str(made)])
+            _run([*compiler, *FLAGS, *program.flags, *program.sanitizer, "-c", source, "-o", str(made)])
         return made
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

@@ -115,7 +115,7 @@ class Mutator {
       }
     }
     // What the one graph computes, the other takes.
-    if (!outputs.empty() && below(2) == 0) {
+    if (!outputs.empty() && !case_.nodes.empty() && below(2) == 0) {
       for (int32_t& input : case_.nodes.front().inputs) {
         if (input >= 0 && below(2) == 0) input = pick(outputs);
       }

@@ -346,8 +346,8 @@ bool Host::run(const std::vector<Values>& values) {
   const auto fill = [&](int tensor) {
     const Values* given = values_of(tensor);
     abi::Tensor& to = tensors_[tensor];
-    if (given != nullptr && to.data != nullptr) std::memcpy(to.data, given->data.data(), std::min(to.bytes, given->data.size()));
-    if (to.type == abi::kBool) {
+    if (given != nullptr && to.data != nullptr && !given->data.empty()) std::memcpy(to.data, given->data.data(), std::min(to.bytes, given->data.size()));
+    if (to.type == abi::kBool && to.data != nullptr) {
       for (size_t i = 0; i < to.bytes; ++i) static_cast<uint8_t*>(to.data)[i] &= 1;
     }
   };
