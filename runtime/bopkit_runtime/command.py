@@ -130,7 +130,7 @@ def _lines(measurement: Measurement) -> list[str]:
 def _profile_lines(measurement: Measurement) -> list[str]:
     profile = measurement.profile
     whole_ms = profile.latency_ms_mean or 0.0
-    rows = [("step", "mean ms", "min ms", "share", "binary MMAC", "float MMAC")]
+    rows: list[tuple[str, ...]] = [("step", "mean ms", "min ms", "share", "binary MMAC", "float MMAC")]
     for step in profile.steps:
         macs = (f"{count / 1e6:.1f}" if count else "-" for count in (step.binary_macs, step.float_macs))
         times = (_number(step.latency_ms_mean, 3), _number(step.latency_ms_min, 3))
