@@ -153,6 +153,7 @@ std::unique_ptr<FinishingStep> Builder::take_source(int value) {
   FinishingStep* step = producer_of(value);
   const int64_t bytes = 4 * count_elements(context_->tensors[partition_.values_[value].tensor]);
   if (step == nullptr || !step->makes_rows() || !is_only_used_once(value) || bytes < kLargeBytes) return nullptr;
+  if (step->signs >= 0) return nullptr;  // somebody else reads those
   finishing_.erase(std::find(finishing_.begin(), finishing_.end(), step));
   auto& steps = partition_.steps_;
   const auto found = std::find_if(steps.begin(), steps.end(), [step](const auto& each) { return each.get() == step; });
