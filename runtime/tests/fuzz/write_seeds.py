@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def _graphs():
         z = graph.binary(type, y, graph.constant(_floats(20)))
         z = graph.binary(type, z, graph.constant(_floats(1)), "RELU_N1_TO_1")
         yield f"{type.lower()}s", graph.output(graph.quantize(graph.relu(z)))
+    # The file says that the map is large, so that the pool computes it row by row; it is small.
+    graph = Graph()
+    x = graph.input((1, 7, 7, 3))
+    y = graph.conv(x, _floats(8, 2, 2, 3), _floats(8))
+    z = graph.pool("MAX_POOL_2D", y, (3, 3), (2, 2), SAME)
+    graph.tensors[y] = dataclasses.replace(graph.tensors[y], shape=(1, 200, 200, 8))
+    yield "large-pool", graph.output(_bconv(graph, graph.quantize(z), 8, 4))
     for keep_dims in (False, True):
         graph = Graph()
         x = graph.input((2, 3, 4, 8))
