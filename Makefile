@@ -18,9 +18,11 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-# The native runtime, compiled by ziglang; `make demo` does without it.
+# The native runtime, compiled by ziglang; `make demo` does without it. Without isolation: a compiler in a folder of its own
+# would build its C++ library anew.
 $(VENV)/.runtime: $(VENV)/.installed $(NATIVE)
-	$(BIN)/python -m pip install --quiet --editable './runtime[dev]'
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'ziglang>=0.13'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable './runtime[dev]'
 	touch $@
 
 demo: $(VENV)/.installed
