@@ -320,6 +320,7 @@ bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
   const abi::Tensor &input = tensor(op->input), &other = tensor(op->other), &output = tensor(op->output);
   const int compared = was_claimed_ ? 1 : 0;  // the first dimension, until `prepare` knows it
   if (other.type != abi::kFloat32 || other.dims == nullptr || !same_shape(input, output, compared)) return false;
+  if (last_dim(input) != last_dim(output)) return false;  // constants are as many as these
   if (!is_fixed(op->other)) return same_shape(input, other, compared);
   // One value a channel, or one for all.
   const int64_t count = other.dims->size == 0 ? 1 : count_elements(other);
