@@ -1,4 +1,5 @@
 #include <string>
+#include <vector>
 
 #include "fuzz.h"
 #include "host.h"
@@ -19,6 +20,27 @@ bool is_small(const std::vector<int32_t>& dims) {
     if (count > static_cast<int64_t>(kMostBytes)) return false;
   }
   return dims.size() <= 16;
+}
+
+[[gnu::noinline]] void run_all(const Case& from, TfLiteDelegate* delegate) {
+  Host host(from, {kMostBytes});
+  bool is_fine = host.apply(delegate);
+  for (size_t i = 0; is_fine && i < from.runs.size() && i < kMostRuns; ++i) is_fine = host.run(from.runs[i]);
+  char text[64];
+  bopkit_runtime_describe(delegate, text, sizeof text);
+}
+
+// The case with the shape of each computed tensor in place of that of the one before.
+Case with_moved_shapes(const Case& from) {
+  Case moved = from;
+  std::vector<int32_t>* last = nullptr;
+  for (TensorSpec& tensor : moved.tensors) {
+    const bool is_computed = tensor.allocation != 1 && tensor.allocation != 5;
+    if (!is_computed) continue;
+    if (last != nullptr && last->size() == tensor.dims.size()) *last = tensor.dims;
+    last = &tensor.dims;
+  }
+  return moved;
 }
 
 }  // namespace
@@ -42,13 +64,9 @@ bool try_case(const uint8_t* data, size_t size) {
   const int threads = 1 + static_cast<int>(static_cast<uint32_t>(from.threads) % kMostThreads);
   TfLiteDelegate* delegate = make_delegate(isa, threads, from.claim % 2 == 0 ? "all" : "binary");
   if (delegate == nullptr) return true;
-  {
-    Host host(from, {kMostBytes});
-    bool is_fine = host.apply(delegate);
-    for (size_t i = 0; is_fine && i < from.runs.size() && i < kMostRuns; ++i) is_fine = host.run(from.runs[i]);
-    char text[64];
-    bopkit_runtime_describe(delegate, text, sizeof text);
-  }
+  run_all(from, delegate);
+  // Then another graph in the same place on the same delegate, which must remember nothing of this one.
+  run_all(with_moved_shapes(from), delegate);
   tflite_plugin_destroy_delegate(delegate);
   return true;
 }
