@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.runtime
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "integration or not integration"
-	cd runtime && ../$(BIN)/python -m pytest -n 2 -m "integration or not integration"
+	cd runtime && ../$(BIN)/python -m pytest -n 2
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -31,7 +31,7 @@ struct TfLiteDelegate;
 BOPKIT_EXPORT struct TfLiteDelegate* tflite_plugin_create_delegate(
     const char* const* keys, const char* const* values, size_t options, void (*report_error)(const char* message));
 
-/* Frees a delegate, after the interpreters that it was added to. */
+/* Frees a delegate: at once, or with the last of the interpreters that it was added to. */
 BOPKIT_EXPORT void tflite_plugin_destroy_delegate(struct TfLiteDelegate* delegate);
 
 /* The version of the library, e.g. "0.1.0". */

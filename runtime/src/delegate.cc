@@ -37,6 +37,7 @@ struct OurDelegate {
   std::mutex mutex;  // of what follows: interpreters on one delegate may be made in several threads
   std::unique_ptr<ThreadPool> pool;
   std::set<Partition*> partitions;
+  bool is_orphaned = false;  // destroyed before the interpreters that it was added to, as Python's garbage collection may
   std::map<abi::Context*, Constants> constants;  // of the graphs that are being prepared
   std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that was prepared
 };
@@ -202,11 +203,14 @@ void* kernel_init(abi::Context* context, const char* buffer, size_t) {
 void kernel_free(abi::Context*, void* user_data) {
   auto* kernel = static_cast<Kernel*>(user_data);
   if (kernel == nullptr) return;
+  bool is_last;
   {
     std::lock_guard<std::mutex> lock(kernel->delegate->mutex);
     kernel->delegate->partitions.erase(kernel->partition);
+    is_last = kernel->delegate->is_orphaned && kernel->delegate->partitions.empty();
   }
   delete kernel->partition;
+  if (is_last) delete kernel->delegate;
   delete kernel;
 }
 
@@ -297,7 +301,14 @@ BOPKIT_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* k
 }
 
 BOPKIT_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
-  if (delegate != nullptr) delete &bopkit::ours(reinterpret_cast<bopkit::abi::Delegate*>(delegate));
+  if (delegate == nullptr) return;
+  OurDelegate& ours = bopkit::ours(reinterpret_cast<bopkit::abi::Delegate*>(delegate));
+  {
+    std::lock_guard<std::mutex> lock(ours.mutex);
+    ours.is_orphaned = true;
+    if (!ours.partitions.empty()) return;  // the last of them frees it
+  }
+  delete &ours;
 }
 
 BOPKIT_EXPORT const char* bopkit_runtime_version(void) { return bopkit::kVersion; }
