@@ -5,7 +5,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := bopkit cli models export tests
+SOURCES := bopkit cli models export runtime tests
+NATIVE := $(wildcard runtime/src/* runtime/include/* runtime/*.py runtime/*.toml)
 DEMO := demo
 
 .PHONY: demo test fix check docs clean
@@ -17,14 +18,22 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# The native runtime, compiled by ziglang; `make demo` does without it. Without isolation: a compiler in a folder of its own
+# would build its C++ library anew.
+$(VENV)/.runtime: $(VENV)/.installed $(NATIVE)
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'ziglang>=0.13'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable './runtime[dev]'
+	touch $@
+
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/bopkit train binarynet --dataset digits --hparams-set bop_digits --validationset --output-dir $(DEMO)
 	$(BIN)/bopkit export $(DEMO)/model.h5 --tflite --savedmodel
 	$(BIN)/bopkit benchmark $(DEMO)/model.h5 $(DEMO)/model $(DEMO)/model.tflite --dataset digits
 
-test: $(VENV)/.installed
+test: $(VENV)/.runtime
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
+	cd runtime && ../$(BIN)/python -m pytest -n 2
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)

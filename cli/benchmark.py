@@ -27,6 +27,10 @@ def benchmark(
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
+    runtime: Annotated[
+        str | None,
+        typer.Option("--runtime", help="For .tflite files: litert (where bopkit-runtime is installed) or lce."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, latency, size and memory on this host's CPU."""
@@ -42,6 +46,7 @@ def benchmark(
         warmup_runs=warmup_runs,
         runs=runs,
         threads=threads,
+        runtime=runtime,
         progress=say,
     )
     if json:

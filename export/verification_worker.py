@@ -12,7 +12,7 @@ import numpy as np
 from bopkit import artifact, checksum
 from bopkit.benchmark import host
 from bopkit.benchmark.keras_runtime import KerasRuntime
-from bopkit.benchmark.runtime import Runtime, make_runtime
+from bopkit.benchmark.runtime import Runtime, make_runtime, reference_runtime
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
@@ -57,7 +57,8 @@ def run(
         The fields of `verification.Side`.
     """
     kind, card, resolved = artifact.kind(path), artifact.read_card(path), artifact.resolve(path)
-    runtime = make_runtime(kind, host.logical_cores())  # before TensorFlow runs anything, as it sets its threads
+    # Before TensorFlow runs anything, as it sets its threads.
+    runtime = make_runtime(kind, host.logical_cores(), reference_runtime(kind))
     with vouched_code(custom) as vouched:
         _open(runtime, resolved, vouched)
         _save_kernels(read_contents(path, vouched).kernels, Path(folder, KERNELS))

@@ -260,10 +260,11 @@ def as_user(path: str) -> list[list[float]] | None:
 
 def as_runner(path: str) -> list[list[float]]:
     """What `bopkit benchmark` and `bopkit verify` do in a process of their own."""
-    from bopkit.benchmark.runtime import make_runtime
+    from bopkit.benchmark.runtime import make_runtime, reference_runtime
 
     limit_memory()
-    runtime = make_runtime(artifact.kind(path), 1)
+    kind = artifact.kind(path)
+    runtime = make_runtime(kind, 1, reference_runtime(kind))
     runtime.load(artifact.resolve(path))
     if runtime.input_shape != INPUT_SHAPE:
         raise BopkitError(f"{path} takes pictures of {runtime.input_shape}.", "Show it others.")

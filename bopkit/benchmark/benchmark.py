@@ -14,6 +14,7 @@ from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job
 from bopkit.benchmark.metrics import TOP_K, share_within_tolerance, top1_agreement, top_k_accuracy
 from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, Protocol
+from bopkit.benchmark.runtime import TFLITE_RUNTIMES
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
@@ -31,6 +32,7 @@ def benchmark_artifacts(
     threads: int = 1,
     batch_size: int = 32,
     time_limit_s: float = 30.0,
+    runtime: str | None = None,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure artifacts side by side on this host's CPU: accuracy, latency, size and memory.
@@ -51,8 +53,10 @@ def benchmark_artifacts(
         runs: Timed runs of one picture. Networks that take less than a second for all get more, and those
             that reach the time limit fewer.
         threads: Threads for one picture.
-        batch_size: Pictures at a time while accuracy is measured; the LCE interpreter takes one at a time.
+        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one at a time.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
+        runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
+            else `lce`.
         progress: Called with one line now and then.
 
     Returns:
@@ -72,10 +76,12 @@ def benchmark_artifacts(
     )
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
+    if runtime is not None and runtime not in TFLITE_RUNTIMES:
+        raise UsageError(f"There is no runtime {runtime!r}.", f"Use one of: {', '.join(TFLITE_RUNTIMES)}.")
     progress = progress or silent
     evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
     protocol = Protocol(threads, warmup_runs, runs, time_limit_s)
-    jobs = [Job(str(path), threads, warmup_runs, runs, time_limit_s, evaluation) for path in artifacts]
+    jobs = [Job(str(path), threads, warmup_runs, runs, time_limit_s, evaluation, runtime) for path in artifacts]
     rows, reference = _measure_all(jobs, progress)
     _share_floors(rows)
     return BenchmarkReport(

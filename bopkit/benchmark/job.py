@@ -54,6 +54,7 @@ class Job:
         runs: Timed runs.
         time_limit_s: Limit for the timed runs, in seconds.
         evaluation: The pictures for its accuracy; None for latency, size and memory only.
+        runtime: Name of the runtime for flatbuffers; None for the default.
     """
 
     artifact: str
@@ -62,6 +63,7 @@ class Job:
     runs: int
     time_limit_s: float
     evaluation: Evaluation | None
+    runtime: str | None = None
 
     def to_json(self) -> str:
         """The job as one JSON object."""

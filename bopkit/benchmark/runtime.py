@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,11 +16,16 @@ import numpy as np
 from bopkit.errors import BopkitError
 
 RUNTIMES = {
-    "keras": "bopkit.benchmark.keras_runtime.KerasRuntime",
-    "savedmodel": "bopkit.benchmark.saved_model_runtime.SavedModelRuntime",
-    "tflite": "bopkit.benchmark.lce_runtime.LceRuntime",
+    "keras": {"keras": "bopkit.benchmark.keras_runtime.KerasRuntime"},
+    "savedmodel": {"tensorflow": "bopkit.benchmark.saved_model_runtime.SavedModelRuntime"},
+    "tflite": {
+        "litert": "bopkit.benchmark.litert_runtime.LitertRuntime",
+        "lce": "bopkit.benchmark.lce_runtime.LceRuntime",
+    },
 }
-"""The class that runs each kind of artifact (`bopkit.artifact.kind`), by its dotted name."""
+"""The classes that run each kind of artifact (`bopkit.artifact.kind`), by the runtime's name, as dotted names."""
+
+TFLITE_RUNTIMES = tuple(RUNTIMES["tflite"])
 
 
 class Runtime(abc.ABC):
@@ -102,14 +108,42 @@ class Runtime(abc.ABC):
         return scores
 
 
-def make_runtime(kind: str, threads: int) -> Runtime:
-    """Import and start the runtime for a kind of artifact.
+def default_runtime(kind: str) -> str:
+    """The runtime for a kind of artifact: for flatbuffers LiteRT, where bopkit-runtime is installed."""
+    if kind == "tflite" and importlib.util.find_spec("bopkit_runtime") is None:
+        return "lce"
+    return next(iter(RUNTIMES[kind]))
+
+
+def reference_runtime(kind: str) -> str:
+    """The runtime that answers are checked with: for flatbuffers LCE's own, where it is installed."""
+    has_lce = importlib.util.find_spec("larq_compute_engine") is not None
+    return "lce" if kind == "tflite" and has_lce else default_runtime(kind)
+
+
+def make_runtime(kind: str, threads: int, name: str | None = None) -> Runtime:
+    """Import and start a runtime for a kind of artifact.
+
+    Args:
+        kind: `keras`, `savedmodel` or `tflite`.
+        threads: Threads for one picture.
+        name: One of `RUNTIMES[kind]`; None for the default, also where the kind has no runtime of that name.
 
     Raises:
         BopkitError: Its library is not installed.
     """
-    module, _, name = RUNTIMES[kind].rpartition(".")
-    return getattr(importlib.import_module(module), name)(threads)
+    if name not in RUNTIMES[kind]:
+        name = default_runtime(kind)
+    module, _, class_name = RUNTIMES[kind][name].rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), class_name)(threads)
+    except ModuleNotFoundError as error:
+        if error.name != "bopkit_runtime":
+            raise
+        raise BopkitError(
+            "The runtime litert needs bopkit-runtime, which is not installed.",
+            "Type `pip install ./runtime` in a checkout of bopkit, or use --runtime lce.",
+        ) from error
 
 
 def example_shape(shape: Sequence[int | None], path: Path) -> tuple[int, ...]:

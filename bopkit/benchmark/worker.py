@@ -58,7 +58,7 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
 
-    runtime = make_runtime(row.kind, job.threads)
+    runtime = make_runtime(row.kind, job.threads, job.runtime)
     row.runtime = runtime.name
     memory_before_bytes = peak_memory_bytes()
     picture = _load(runtime, path, card, row)

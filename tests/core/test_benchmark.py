@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import re
 import subprocess
@@ -28,6 +29,7 @@ from bopkit.benchmark import (
 from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.benchmark.runtime import default_runtime, make_runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
@@ -114,6 +116,7 @@ def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
         {"runs": 0},
         {"warmup_runs": -1},
         {"threads": 0},
+        {"runtime": "tflite"},
         {"limit": 5},
         {"split": "test"},
         {"preprocess_fn": "resize"},
@@ -320,6 +323,29 @@ def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> N
     assert report.rows[0].notes == ["Add --dataset digits for its accuracy."]
     assert report.rows[0].floor_bytes is None, "no artifact tells it"
     _check_figures(report.rows[0])
+
+
+def test_flatbuffers_run_in_either_runtime(artifacts: Artifacts) -> None:
+    rows = [
+        benchmark_artifacts(
+            [artifacts.keras, artifacts.tflite], dataset="digits", limit=PICTURES, runs=5, runtime=runtime
+        ).rows
+        for runtime in ("litert", "lce")
+    ]
+    for (keras, tflite), name in zip(rows, ("LiteRT", "LCE"), strict=True):
+        assert (keras.runtime, tflite.runtime) == ("Keras", name) and tflite.error is None
+        assert tflite.top1_agreement == 1 and tflite.within_tolerance == 1
+    assert rows[0][1].settings["claimed_operators"], "the delegate ran nothing"
+
+
+def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bopkit_runtime", None)
+    monkeypatch.delitem(sys.modules, "bopkit.benchmark.litert_runtime", raising=False)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bopkit_runtime" else find_spec(name))
+    assert default_runtime("tflite") == "lce" and default_runtime("keras") == "keras"
+    with pytest.raises(BopkitError, match="needs bopkit-runtime.*--runtime lce"):
+        make_runtime("tflite", 1, "litert")
 
 
 def _without_accuracy(path: Path) -> BenchmarkReport:

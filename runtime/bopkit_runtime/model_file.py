@@ -1,0 +1,70 @@
+"""Model files: what is wrong with one, before LiteRT sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from bopkit_runtime.errors import BopkitRuntimeError
+from bopkit_runtime.flatbuffer import is_whole
+
+_IDENTIFIER = b"TFL3"
+
+# Files that are often given in a model's place, by how they begin.
+_OTHER_KINDS = {
+    b"\x89HDF\r\n\x1a\n": "a Keras file (HDF5)",
+    b"PK\x03\x04": "a zip archive, perhaps a .keras file",
+    b"version https://git-lfs": "a pointer of Git LFS: type `git lfs pull`, and use the file itself",
+}
+
+
+def check_model_file(path: str | os.PathLike[str]) -> Path:
+    """The path, if a whole TensorFlow Lite flatbuffer is there.
+
+    Raises:
+        BopkitRuntimeError: No such file, one that cannot be read, one of another kind, or one that is cut short.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BopkitRuntimeError(f"{path} is a folder.", "Name the .tflite file itself.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+            is_flatbuffer = start[4:8] == _IDENTIFIER
+            is_damaged = is_flatbuffer and not _is_whole(file)
+    except FileNotFoundError as error:
+        raise BopkitRuntimeError(f"There is no file {path}.", "Check the path; `bopkit export` writes one.") from error
+    except OSError as error:
+        raise BopkitRuntimeError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    for signature, kind in _OTHER_KINDS.items():
+        if start.startswith(signature):
+            raise BopkitRuntimeError(f"{path} is no .tflite file but {kind}.", "`bopkit export` writes .tflite files.")
+    if not is_flatbuffer:
+        raise BopkitRuntimeError(
+            f"{path} is no TensorFlow Lite flatbuffer.", "Export the model again, or copy it again."
+        )
+    if is_damaged:
+        raise damaged(path)
+    return path
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return is_whole(mapped)
+
+
+def damaged(path: Path) -> BopkitRuntimeError:
+    """The error for a file that is not whole."""
+    return BopkitRuntimeError(f"{path} is damaged.", "Copy it again, or export the model again.")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

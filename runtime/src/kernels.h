@@ -1,0 +1,112 @@
+// The inner loops, once for each instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace bopkit {
+
+// Output channels that a kernel computes at a time, in lanes of its vectors: a panel. A multiple of 32, so that a panel's
+// signs fill whole words.
+inline constexpr int kPanel = 64;
+
+inline constexpr int kMostPixels = 6;  // pixels that a kernel computes at a time, at most
+
+inline constexpr int kMostPosts = 8;     // of one step
+inline constexpr int kMostOperands = 2;  // tensors that join one step
+
+// A patch is what one output pixel reads: `runs` runs of `run_length` elements, a run beginning at `run_offset[i]` from the
+// pixel's first. `Element` is a word of 32 signs, or a float.
+template <typename Element, typename Sum>
+struct GemmArgs {
+  int pixels;  // 1 to the kernel's most
+  const Element* const* patch;
+  const int32_t* run_offset;
+  int runs;
+  int run_length;
+  const Element* panel;  // packed weights of up to kPanel channels
+  int channels;          // 1 to kPanel
+  Sum* sums;             // [pixels][kPanel]: written up to the next multiple of 16 channels
+};
+
+using BinaryGemmArgs = GemmArgs<uint32_t, int32_t>;  // sums: number of signs that differ
+using FloatGemmArgs = GemmArgs<float, float>;        // sums: of products
+
+// What happens to a row of results before it is stored, in the order of the network.
+enum class PostKind : uint8_t {
+  kAddOperand,           // y + t, t a tensor of the same shape
+  kSubtractOperand,      // y - t
+  kSubtractFromOperand,  // t - y
+  kMultiplyOperand,      // y * t
+  kAddVector,            // y + v, v one value a channel
+  kSubtractVector,       // y - v
+  kSubtractFromVector,   // v - y
+  kMultiplyVector,       // y * v
+  kRelu,
+  kReluN1To1,
+  kRelu6,
+};
+
+struct Post {
+  PostKind kind;
+  int operand;          // index of the operand tensor
+  const float* vector;  // [channels, padded to kPanel]
+};
+
+// How sums become results. Vectors have one value a channel and are padded to kPanel.
+struct Finish {
+  // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to float32 as LCE does.
+  // Of float sums: y = sum + bias, where there is a bias.
+  bool has_clamp = false;
+  int32_t clamp_min = 0, clamp_max = 0;
+  const float* multiplier = nullptr;
+  const float* bias = nullptr;
+  const int32_t* threshold = nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
+  const Post* posts = nullptr;
+  int post_count = 0;
+};
+
+// Where the results of one pixel go, and the tensors that join them; each points at the row's first channel of this panel.
+struct Row {
+  float* floats = nullptr;
+  uint32_t* signs = nullptr;  // whole words: those behind the last channel are zero
+  int8_t* bytes = nullptr;
+  const float* operands[kMostOperands] = {};
+};
+
+struct Kernels {
+  const char* name;
+  bool (*is_supported)();
+  bool has_fast_floats;  // whether float products are worth claiming
+
+  // How a panel is packed: in blocks of channels that lie side by side; the last is as wide as its channels need, rounded up
+  // to the granule. `pixels` is the most of one call.
+  struct Packing {
+    int pixels, block, granule;
+    bool is_byte_wise;  // a word of each channel is stored as the first byte of each, then the second, ...
+  };
+  Packing binary, floats;
+
+  void (*binary_gemm)(const BinaryGemmArgs&);
+  void (*float_gemm)(const FloatGemmArgs&);
+  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows' first channel. A correction
+  // may be null.
+  void (*finish_integers)(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+                          int pixels);
+  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels);
+  // Rows of any number of channels.
+  void (*take_maximum)(float* most, const float* row, int channels);
+  void (*add_row)(float* sum, const float* row, int channels);
+};
+
+extern const Kernels kPortableKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels, kAvx512Kernels;
+#endif
+#if defined(__aarch64__)
+extern const Kernels kNeonKernels, kNeonDotKernels;
+#endif
+
+// All kernels that this library holds, the fastest first; null at the end.
+extern const Kernels* const kAllKernels[];
+
+}  // namespace bopkit

@@ -1,0 +1,49 @@
+// AArch64, without and with the dot product instructions. Processors with I8MM take the latter too: a matrix instruction sums
+// eight counts into each of four numbers, but wants words of two pixels and two channels side by side, and saves no
+// instruction over UDOT for it.
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include <cstddef>
+
+#include "cpu.h"
+#include "kernels.h"
+#include "target.h"
+
+namespace bopkit {
+
+namespace {
+namespace plain {
+
+bool is_supported() { return cpu_features().neon; }
+
+#include "kernels_neon.inl.h"
+
+}  // namespace plain
+
+namespace dot {
+
+bool is_supported() { return cpu_features().dotprod; }
+
+#if defined(__clang__)
+BOPKIT_TARGET("dotprod")
+#else
+BOPKIT_TARGET("+dotprod")
+#endif
+#define BOPKIT_HAS_DOT
+#include "kernels_neon.inl.h"
+BOPKIT_TARGET_END
+
+}  // namespace dot
+}  // namespace
+
+const Kernels kNeonKernels = {"neon", plain::is_supported, true, plain::kPacking, plain::kPacking,
+                              plain::binary_gemm, plain::float_gemm, plain::finish_integers, plain::finish_floats, plain::take_maximum, plain::add_row};
+
+const Kernels kNeonDotKernels = {"neon_dot", dot::is_supported, true, dot::kPacking, dot::kPacking,
+                                 dot::binary_gemm, dot::float_gemm, dot::finish_integers, dot::finish_floats, dot::take_maximum, dot::add_row};
+
+}  // namespace bopkit
+
+#endif

@@ -1,0 +1,123 @@
+"""Writes the cases of `sweep` for the host in `host/`, which runs them without Python and LiteRT.
+
+`python case_file.py FILE [NAME...]` writes all of them, or some; host/case.h says how they lie in the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import oracle
+from flatbuffers import flexbuffers
+from models import Graph, Operator
+from sweep import CASES, Case
+
+_TYPES = {"float32": 1, "int32": 2, "bool": 6, "int8": 9, "float16": 10}
+_MMAP_RO, _ARENA_RW = 1, 2
+_CUSTOM = 32
+_SAME, _VALID = 1, 2  # of TfLitePadding; a flatbuffer counts from 0
+
+# Builtin operators: their numbers, and the fields of their structs in order.
+_CONV = ("padding", "stride_width", "stride_height", "activation", "dilation_width", "dilation_height")
+_POOL = ("padding", "stride_width", "stride_height", "filter_width", "filter_height", "activation")
+_BUILTIN: dict[str, tuple[int, tuple[str, ...]]] = {
+    "ADD": (0, ("activation",)),
+    "AVERAGE_POOL_2D": (1, _POOL),
+    "CONV_2D": (3, _CONV),
+    "DEQUANTIZE": (6, ()),
+    "FULLY_CONNECTED": (9, ("activation", "weights_format", "keep_num_dims")),
+    "MAX_POOL_2D": (17, _POOL),
+    "MUL": (18, ("activation",)),
+    "RELU": (19, ()),
+    "RESHAPE": (22, ()),
+    "SOFTMAX": (25, ()),
+    "MEAN": (40, ("keep_dims",)),
+    "SUB": (41, ("activation",)),
+    "NEG": (59, ()),
+    "ABS": (101, ()),
+}
+
+
+def _words(values: Iterable[int]) -> bytes:
+    numbers = list(values)
+    return struct.pack(f"<{len(numbers) + 1}i", len(numbers), *numbers)
+
+
+def _blob(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data + bytes(-len(data) % 4)
+
+
+def _list(items: Iterable, write: Callable[..., bytes]) -> bytes:
+    parts = [write(item) for item in items]
+    return struct.pack("<I", len(parts)) + b"".join(parts)
+
+
+def _tensor(tensor) -> bytes:
+    data = b"" if tensor.data is None else np.ascontiguousarray(tensor.data).tobytes()
+    allocation = _ARENA_RW if tensor.data is None else _MMAP_RO
+    scale = tensor.scale or 0.0
+    scales = [] if tensor.scale is None else [struct.unpack("<i", struct.pack("<f", scale))[0]]
+    parts = [struct.pack("<2i", _TYPES[tensor.type], allocation), _words(tensor.shape)]
+    parts += [struct.pack("<fi", scale, tensor.zero_point), _words(scales)]
+    parts += [_words([tensor.zero_point] * len(scales)), struct.pack("<i", 0), _blob(data)]
+    return b"".join(parts)
+
+
+def _node(operator: Operator) -> bytes:
+    code, fields = _BUILTIN.get(operator.type, (_CUSTOM, ()))
+    name = options = b""
+    parameters = []
+    if code == _CUSTOM:
+        name = operator.type.encode()
+        options = bytes(flexbuffers.Dumps(operator.options)) if operator.options else b""
+    else:
+        parameters = [operator.options.get(field, 1 if field.startswith("dilation") else 0) for field in fields]
+        if "padding" in fields:
+            parameters[0] = _VALID if operator.options["padding"] else _SAME
+    parts = [struct.pack("<i", code), _blob(name), _blob(options), _words(parameters)]
+    return b"".join([*parts, _words(operator.inputs), _words([operator.output])])
+
+
+def _values(tensor: int, value: np.ndarray) -> bytes:
+    return struct.pack("<i", tensor) + _words(value.shape) + _blob(np.ascontiguousarray(value).tobytes())
+
+
+def oracle_run(graph: Graph, feeds: list[np.ndarray]) -> dict[int, np.ndarray]:
+    """One run, by tensor: its inputs, and what the oracle computes of them."""
+    # What LCE's operators compute the host needs of outputs only: it runs none of them itself.
+    probe = copy.copy(graph)
+    probe.outputs = [o.output for o in graph.operators if not o.type.startswith("Lce") or o.output in graph.outputs]
+    return dict(zip(graph.inputs, feeds)) | dict(zip(probe.outputs, oracle.evaluate(probe, feeds)))
+
+
+def body(graph: Graph, runs: list[dict[int, np.ndarray]], tolerance: float = 0) -> bytes:
+    """One case.
+
+    Args:
+        graph: What runs.
+        runs: Of each run, the values of inputs, and those that outputs and the operators left to LiteRT should have.
+        tolerance: Relative to the largest value; 0 for the same bits.
+    """
+    parts = [b"BOPC", struct.pack("<3if", 0, 1, 0, tolerance), _list(graph.tensors, _tensor)]
+    parts += [_list(graph.operators, _node), _words(graph.inputs), _words(graph.outputs)]
+    parts.append(_list(runs, lambda run: _list(sorted(run), lambda tensor: _values(tensor, run[tensor]))))
+    return b"".join(parts)
+
+
+def write(path: Path, cases: Iterable[Case]) -> None:
+    """Write a file of cases."""
+    with open(path, "wb") as file:
+        for case in cases:
+            file.write(
+                _blob(case.name.encode())
+                + _blob(body(case.graph, [oracle_run(case.graph, case.feeds)], case.tolerance))
+            )
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), [case for case in CASES if not sys.argv[2:] or case.name in sys.argv[2:]])

@@ -1,0 +1,225 @@
+"""What a graph of `models` computes, in NumPy, from the definitions of its operators.
+
+LCE's operators are exact: float32 results are the same bits. A binary value is -1 where its bit is set, else +1. A
+convolution is a sum of products of such values, an integer; what lies around the image counts 0 or +1. Its output is
+
+    float32(K - clamp(sum)) * float32(-multiplier / scale) + float32((bias + K * multiplier) / scale + zero point)
+
+with K the number of products, the two constants computed in double precision, and the product rounded before the
+addition. That is how LCE splits the batch normalization `clamp(sum) * multiplier + bias`, and the last bit depends on
+it. Float convolutions and averages are computed in double precision and rounded once: they tell what is right, and not
+to the last bit, unless all values are small integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from models import SAME, Graph, Operator, Tensor, pack, unpack, window
+
+_CLAMPS = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}
+"""By number of the fused activation."""
+
+
+def evaluate(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
+    """The graph's outputs for its inputs, which may have another batch size than the graph says."""
+    values = {index: tensor.data for index, tensor in enumerate(graph.tensors) if tensor.data is not None}
+    values |= dict(zip(graph.inputs, feeds))
+    for operator in graph.operators:
+        inputs = [None if index < 0 else values[index] for index in operator.inputs]
+        tensors = [None if index < 0 else graph.tensors[index] for index in operator.inputs]
+        with np.errstate(all="ignore"):
+            values[operator.output] = _OPERATORS[operator.type](
+                operator, inputs, tensors, graph.tensors[operator.output]
+            )
+    return [values[index] for index in graph.outputs]
+
+
+def _quantize(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    """Negative numbers have their bit set: not -0.0, no NaN, and no denormal number. False stands for -1.
+
+    TensorFlow Lite makes the processor take denormal numbers for zero while it runs, so LCE does.
+    """
+    x = inputs[0]
+    if x.dtype == bool:
+        return pack(~x)
+    if x.dtype == np.int8:
+        return pack(x.astype(np.int64) < tensors[0].zero_point)
+    return pack(x <= -np.finfo(np.float32).tiny)
+
+
+def _dequantize(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    negative = unpack(inputs[0], output.shape[-1])
+    if output.type == "bool":
+        return ~negative
+    if output.type == "int8":
+        one = int(_round(np.float32(1) / np.float32(output.scale)))
+        values = max(output.zero_point - one, -128), min(output.zero_point + one, 127)
+        return np.where(negative, *values).astype(np.int8)
+    return np.where(negative, -1, 1).astype(np.float32)
+
+
+def _bconv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    options = operator.options
+    words, filters, multiplier, bias, thresholds = inputs
+    groups = words.shape[-1] // filters.shape[-1]
+    group_channels = options["channels_in"] // groups
+    signs = [1 - 2 * unpack(each, group_channels).astype(np.float32) for each in np.split(words, groups, axis=-1)]
+    kernels = 1 - 2 * unpack(filters, group_channels).astype(np.float32)
+    sums = np.concatenate(
+        [
+            _convolve(x, kernel, options, options["pad_values"], "_factor")
+            for x, kernel in zip(signs, np.split(kernels, groups))
+        ],
+        axis=-1,
+    ).astype(np.int64)
+    products = filters.shape[1] * filters.shape[2] * group_channels
+    if thresholds is not None:
+        # The popcount, which counts products of -1, is half of K - sum.
+        return pack(products - sums > 2 * thresholds.astype(np.int64))
+    least, most = _CLAMPS[options["fused_activation_function"]]
+    clamped = np.clip(sums, max(least, -products), min(most, products)).astype(np.int64)
+    quantized = output.type == "int8"
+    scale, zero_point = (float(np.float32(output.scale)), output.zero_point) if quantized else (1.0, 0)
+    multiplier, bias = multiplier.astype(np.float64), bias.astype(np.float64)
+    factor = (-multiplier / scale).astype(np.float32)
+    offset = ((bias + products * multiplier) / scale + zero_point).astype(np.float32)
+    result = (products - clamped).astype(np.float32) * factor
+    result = result + offset
+    return np.clip(_round(result), -128, 127).astype(np.int8) if quantized else result
+
+
+def _bmaxpool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    """The greatest sign is negative where all are."""
+    words = inputs[0]
+    windows = _windows(words, operator.options, np.int32(-1))
+    return np.bitwise_and.reduce(windows, axis=0)
+
+
+def _binary(function: Callable) -> Callable:
+    def apply(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+        return _activate(function(inputs[0], inputs[1]), operator)
+
+    return apply
+
+
+def _relu(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return np.maximum(inputs[0], np.float32(0))
+
+
+def _unary(function: Callable) -> Callable:
+    def apply(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+        return function(inputs[0])
+
+    return apply
+
+
+def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    x, filters, bias = inputs
+    sums = _convolve(x.astype(np.float64), filters.astype(np.float64), operator.options, 0, "")
+    return _activate((sums + bias).astype(np.float32), operator)
+
+
+def _max_pool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return _activate(_windows(inputs[0], operator.options, np.float32(-np.inf)).max(axis=0), operator)
+
+
+def _average_pool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    """The mean of what lies in the image."""
+    sums = _windows(inputs[0].astype(np.float64), operator.options, 0.0).sum(axis=0)
+    counts = _windows(np.ones(inputs[0].shape), operator.options, 0.0).sum(axis=0)
+    return _activate((sums / counts).astype(np.float32), operator)
+
+
+def _mean(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    keep_dims = bool(operator.options["keep_dims"])
+    return inputs[0].astype(np.float64).mean(axis=tuple(inputs[1]), keepdims=keep_dims).astype(np.float32)
+
+
+def _dense(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    x, weights, bias = inputs
+    sums = x.reshape(-1, weights.shape[1]).astype(np.float64) @ weights.astype(np.float64).T
+    return _activate((sums + (0 if bias is None else bias)).astype(np.float32), operator)
+
+
+def _reshape(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return inputs[0].reshape(inputs[1])
+
+
+def _activate(x: np.ndarray, operator: Operator) -> np.ndarray:
+    least, most = _CLAMPS[operator.options["activation"]]
+    return np.clip(x, np.float32(least), np.float32(most))
+
+
+def _round(x: np.ndarray) -> np.ndarray:
+    """To the nearest integer, halves away from zero; exact, as double precision holds a float32 plus a half."""
+    wide = np.asarray(x, np.float64)
+    return np.copysign(np.floor(np.abs(wide) + 0.5), wide)
+
+
+def _geometry(x: np.ndarray, options: dict[str, int], size: tuple[int, int], suffix: str):
+    """Output sizes, margins before the image, strides and dilations, each of height and width."""
+    stride = options["stride_height"], options["stride_width"]
+    dilation = options.get(f"dilation_height{suffix}", 1), options.get(f"dilation_width{suffix}", 1)
+    each = [window(x.shape[1 + axis], size[axis], stride[axis], dilation[axis], options["padding"]) for axis in (0, 1)]
+    return [count for count, _ in each], [before for _, before in each], stride, dilation
+
+
+def _taps(x: np.ndarray, options: dict[str, int], size: tuple[int, int], around: float, suffix: str = ""):
+    """For each position in the window: the values [batch, height, width, channels] that it meets."""
+    counts, before, stride, dilation = _geometry(x, options, size, suffix)
+    # After the image as much as the last window reaches out; nothing where it is well inside.
+    after = [
+        max(
+            (counts[axis] - 1) * stride[axis]
+            + (size[axis] - 1) * dilation[axis]
+            + 1
+            - before[axis]
+            - x.shape[1 + axis],
+            0,
+        )
+        for axis in (0, 1)
+    ]
+    margins = [(0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)]
+    padded = np.pad(x, margins, constant_values=around) if options["padding"] == SAME else x
+    for row in range(size[0]):
+        for column in range(size[1]):
+            top, left = row * dilation[0], column * dilation[1]
+            rows = slice(top, top + (counts[0] - 1) * stride[0] + 1, stride[0])
+            columns = slice(left, left + (counts[1] - 1) * stride[1] + 1, stride[1])
+            yield row, column, padded[:, rows, columns]
+
+
+def _windows(x: np.ndarray, options: dict[str, int], around: float) -> np.ndarray:
+    """All positions of a pool's window: [positions, batch, height, width, channels]."""
+    size = options["filter_height"], options["filter_width"]
+    return np.stack([values for _, _, values in _taps(x, options, size, around)])
+
+
+def _convolve(x: np.ndarray, kernel: np.ndarray, options: dict[str, int], around: float, suffix: str) -> np.ndarray:
+    """Sums of products; exact in float32 for the signs of a binary convolution, as they stay below 2 ** 24."""
+    total: np.ndarray | int = 0
+    for row, column, values in _taps(x, options, kernel.shape[1:3], around, suffix):
+        total = total + values @ kernel[:, row, column].T
+    return np.asarray(total)
+
+
+_OPERATORS: dict[str, Callable] = {
+    "LceQuantize": _quantize,
+    "LceDequantize": _dequantize,
+    "LceBconv2d": _bconv,
+    "LceBMaxPool2d": _bmaxpool,
+    "ADD": _binary(np.add),
+    "SUB": _binary(np.subtract),
+    "MUL": _binary(np.multiply),
+    "RELU": _relu,
+    "ABS": _unary(np.abs),
+    "NEG": _unary(np.negative),
+    "CONV_2D": _conv,
+    "MAX_POOL_2D": _max_pool,
+    "AVERAGE_POOL_2D": _average_pool,
+    "MEAN": _mean,
+    "FULLY_CONNECTED": _dense,
+    "RESHAPE": _reshape,
+}

@@ -1,0 +1,160 @@
+"""`python -m bopkit_runtime`: what it prints, and that everything wrong is one line on stderr."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import sweep
+from built import package_environment, run
+
+import bopkit_runtime
+from bopkit_runtime import machine
+from bopkit_runtime.model_file import sha256_of
+
+CASE = next(case for case in sweep.CASES if case.name == "chain-residual")
+COMMAND = [sys.executable, "-m", "bopkit_runtime"]
+FEW = ["--runs", "5", "--warmup", "1", "--min-seconds", "0"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(CASE.graph.flatbuffer())
+    return path
+
+
+def command(*arguments):
+    return run([*COMMAND, *arguments], env=package_environment())
+
+
+def test_json_has_every_figure_and_stdout_nothing_else(model):
+    result = command(model, *FEW, "--json")
+    assert result.returncode == 0, result.stderr
+    measured = json.loads(result.stdout)
+    assert measured["model_sha256"] == sha256_of(model)
+    assert measured["software"]["library_sha256"] == sha256_of(bopkit_runtime.library_path())
+    assert measured["inputs"] == [{"name": "t0", "dtype": "float32", "shape": [2, 8, 8, 64]}]
+    latency, settings, profile = measured["latency"], measured["settings"], measured["profile"]
+    assert latency["runs"] == 5 and settings["runs"] == 5 and settings["warmup_runs"] == 1
+    order = [latency[f"latency_ms_{name}"] for name in ("min", "p50", "p90", "p99")]
+    assert order == sorted(order) and order[0] > 0
+    assert latency["load_ms"] > 0 and latency["first_inference_ms"] > 0
+    assert settings["isa"] == bopkit_runtime.isas()[0] and settings["threads"] == 1
+    assert profile["claimed_nodes"] == len(CASE.graph.operators)
+    assert profile["latency_ms_mean"] is None and {step["latency_ms_mean"] for step in profile["steps"]} == {None}
+    assert sum(step["binary_macs"] for step in profile["steps"]) > 0
+    assert set(measured["machine"]) == {
+        *("cpu", "logical_cores", "os", "governor", "temperature_c_before", "temperature_c_after", "peak_memory_bytes"),
+    }
+
+
+def test_profile_adds_up(model):
+    result = command(model, *FEW, "--json", "--profile", "--isa", "portable", "--threads", "2", "--claim", "all")
+    measured = json.loads(result.stdout)
+    assert (measured["settings"]["isa"], measured["settings"]["threads"]) == ("portable", 2)
+    profile = measured["profile"]
+    inside_ms = sum(step["latency_ms_mean"] for step in profile["steps"])
+    assert inside_ms > 0 and profile["outside_ms_mean"] > 0
+    assert inside_ms + profile["outside_ms_mean"] == pytest.approx(profile["latency_ms_mean"])
+    assert all(0 < step["latency_ms_min"] <= step["latency_ms_mean"] for step in profile["steps"])
+
+
+def test_runs_go_on_until_the_time_is_over(model):
+    latency = json.loads(command(model, "--runs", "1", "--min-seconds", "0.2", "--json").stdout)["latency"]
+    assert latency["runs"] > 1 and latency["duration_s"] >= 0.2
+
+
+def test_table(model):
+    result = command(model, *FEW, "--profile")
+    assert result.returncode == 0, result.stderr
+    first_words = [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
+    assert first_words[:9] == "model machine runtime settings claimed load memory runs p50".split()
+    assert first_words[-2:] == ["outside", "all"]
+    assert (
+        result.stdout.splitlines()[7]
+        == f"runs      5 in {result.stdout.splitlines()[7].split()[3]} s, after 1 warm-up runs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "The following arguments are required: model."),
+        (["none.tflite"], 1, "There is no file none.tflite. Check the path"),
+        (["."], 1, ". is a folder."),
+        (["MODEL", "--isa", "mmx"], 2, "There is no instruction set 'mmx' on this machine. Use auto or one of: "),
+        (["MODEL", "--runs", "0"], 2, "runs is 0. Use a number from 1."),
+        (["MODEL", "--runs", "many"], 2, "Argument --runs: invalid int value: 'many'."),
+        (["MODEL", "--warmup", "-1"], 2, "warmup_runs is -1. Use a number from 0."),
+        (["MODEL", "--min-seconds", "inf"], 2, "min_seconds is inf."),
+        (["MODEL", "--threads", "0"], 2, "num_threads is 0. Use a number from 1 to 256."),
+        (["MODEL", "--claim", "some"], 2, "Argument --claim: invalid choice: 'some'"),
+        (["MODEL", "--fast"], 2, "Unrecognized arguments: --fast."),
+    ],
+)
+def test_what_is_wrong_is_one_line(model, arguments, code, message):
+    result = command(*(model if each == "MODEL" else each for each in arguments))
+    assert (result.returncode, result.stdout) == (code, "")
+    said = [line for line in result.stderr.splitlines() if not line.startswith(("Timing ", "INFO: "))]
+    assert len(said) == 1 and said[0].startswith(f"Error: {message}"), result.stderr
+
+
+def test_damaged_file(model):
+    model.write_bytes(model.read_bytes()[:-300])
+    result = command(model, "--json")
+    assert result.returncode == 1 and result.stdout == ""
+    assert f"Error: {model} is damaged. Copy it again" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback(model):
+    assert "Traceback" in command("none.tflite", "--debug").stderr
+
+
+def test_missing_litert_says_what_to_type(model):
+    program = """
+import sys
+sys.modules["ai_edge_litert"] = sys.modules["tflite_runtime"] = None
+from bopkit_runtime.command import main
+sys.exit(main(sys.argv[1:]))
+"""
+    result = run([sys.executable, "-c", program, model], env=package_environment())
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(
+        "Error: LiteRT is not installed. Type `pip install ai-edge-litert`"
+    )
+
+
+def test_interrupt_ends_it_quietly(model):
+    process = subprocess.Popen(
+        [*COMMAND, model, "--min-seconds", "600", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **package_environment()},
+    )
+    try:
+        assert process.stderr.readline().startswith("Timing ")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (130, ""), errors
+    assert errors.splitlines()[-1] == "Stopped." and "Traceback" not in errors
+
+
+def test_boards_are_named(monkeypatch, tmp_path):
+    """As a Raspberry Pi 4 tells it, where no line says `model name`."""
+    cpu_info, board, zones = tmp_path / "cpuinfo", tmp_path / "model", tmp_path / "thermal"
+    cpu_info.write_text("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n" * 4)
+    board.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
+    for number, text in enumerate(("48312\n", "51000\n", "")):
+        (zones / f"thermal_zone{number}").mkdir(parents=True)
+        (zones / f"thermal_zone{number}" / "temp").write_text(text)
+    monkeypatch.setattr(machine, "_CPU_INFO", cpu_info)
+    monkeypatch.setattr(machine, "_BOARD", board)
+    monkeypatch.setattr(machine, "_ZONES", zones)
+    assert machine.cpu_name() == "Raspberry Pi 4 Model B Rev 1.4, Cortex-A72"
+    assert machine.temperature_c() == 51.0
