@@ -149,10 +149,10 @@ Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
   if (std::strcmp(name, "LceDequantize") == 0) {
     op->kind = OpKind::kUnpack;
     if (input.type != abi::kInt32 || !is_plain(output.type)) return result(fail("does not turn int32 into float32, int8 or bool"));
-    if (output.dims->size != input.dims->size || (last_dim(output) - 1) / 32 + 1 != last_dim(input)) {
+    if (last_dim(output) < 1 || last_dim(output) > kMostChannels) return result(fail("has channels out of range"));
+    if (output.dims->size != input.dims->size || words_of(last_dim(output)) != last_dim(input)) {
       return result(fail("has an output of another shape than its input"));
     }
-    if (last_dim(output) > kMostChannels) return result(fail("has channels out of range"));
     return result(output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) || fail("has an output without a scale"));
   }
   if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_signs_max_pool(node, op));

@@ -90,12 +90,20 @@ def _zero_point():
     return graph.output(graph.dequantize(x, 40, "int8", 1.0, 2**31 - 1)), [np.zeros((1, 2, 3, 2), np.int32)]
 
 
-def _many_channels():
+def _channels(count):
     graph = Graph()
-    x = graph.input((1, 1, 1, 2**26), "int32")
+    x = graph.input((1, 2, 3, 2), "int32")
     y = graph.dequantize(x, 40)
-    _swap(graph, y, shape=(1, 1, 1, 2**31 - 1))
+    _swap(graph, y, shape=(1, 2, 3, count))
     return graph.output(y), [np.zeros((1, 2, 3, 2), np.int32)]
+
+
+def _many_channels():
+    return _channels(2**31 - 1)
+
+
+def _negative_channels():
+    return _channels(-(2**31))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,7 @@ def _many_channels():
         (_far_dilation, "no memory"),
         (_zero_point, "without a scale"),
         (_many_channels, "channels out of range"),
+        (_negative_channels, "channels out of range"),
     ],
 )
 def test_lies_are_refused(make, message, host, tmp_path):

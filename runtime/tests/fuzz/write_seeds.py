@@ -86,6 +86,11 @@ def _graphs():
         z = graph.binary(type, y, graph.constant(_floats(20)))
         z = graph.binary(type, z, graph.constant(_floats(1)), "RELU_N1_TO_1")
         yield f"{type.lower()}s", graph.output(graph.quantize(graph.relu(z)))
+    graph = Graph()
+    x = graph.input((1, 2, 3, 2), "int32")
+    y = graph.dequantize(x, 40)
+    graph.tensors[y] = dataclasses.replace(graph.tensors[y], shape=(1, 2, 3, -(2**31)))
+    yield "negative-channels", graph.output(y)
     # The file says that the map is large, so that the pool computes it row by row; it is small.
     graph = Graph()
     x = graph.input((1, 7, 7, 3))
