@@ -352,7 +352,7 @@ class _SameBatch:
     def __init__(self, batch: tuple[Any, Any]):
         self._batch = batch
 
-    def __next__(self) -> tuple[Any, Any]:
+    def get_next(self) -> tuple[Any, Any]:
         return self._batch
 
 

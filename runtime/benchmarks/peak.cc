@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "../src/cpu.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -87,7 +89,7 @@ double most(double (*measure)()) {
 int main() {
   double binary = 0, floats = 0;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512vpopcntdq")) {
+  if (bopkit::cpu_features().avx512) {
     binary = most(binary_macs_per_ns);
     floats = most(float_macs_per_ns);
   }

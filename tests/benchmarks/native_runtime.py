@@ -2,9 +2,10 @@
 
     python tests/benchmarks/native_runtime.py [NETWORK ...] [--runs 50] [--threads 1] [--isa NAME ...] [--no-twins]
 
-Untrained networks, one picture at a time, everything in this one process and taking turns. Of each it prints the least
-and the median time of a run on the processor (`--wall`, and with several threads: by the clock), and how many times
-faster than LCE's best setting it is. Then, of the runtime's fastest instruction set: the share of time in binary
+Untrained networks, one picture at a time, everything in this one process and taking turns of a few runs, of which the
+first brings weights back into the caches and is not counted. Of each it prints the least and the median time of a run
+on the processor (`--wall`, and with several threads: by the clock), and how many times faster than LCE's best setting
+it is. Then, of the runtime's fastest instruction set: the share of time in binary
 convolutions, in float ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that
 the network would take at what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled
 here with ziglang).
@@ -26,13 +27,16 @@ from bopkit import ExportOptions, export_model, init_model, list_models, load_mo
 from bopkit.benchmark.host import cpu_name
 from bopkit.export.twin import convert_twin, make_twin
 
-PEAK = Path(__file__).parents[2] / "runtime" / "benchmarks" / "peak.cc"
+RUNTIME = Path(__file__).parents[2] / "runtime"
+PEAK = (RUNTIME / "benchmarks" / "peak.cc", RUNTIME / "src" / "cpu.cc")
+
+RUNS_A_TURN = 5
 
 
 def peak(folder):
     """Multiply-accumulates and bytes a nanosecond of one core."""
     program = Path(folder, "peak")
-    compiler = [sys.executable, "-m", "ziglang", "c++", "-O3", "-std=c++17", str(PEAK), "-o", str(program)]
+    compiler = [sys.executable, "-m", "ziglang", "c++", "-O3", "-std=c++17", *map(str, PEAK), "-o", str(program)]
     subprocess.run(compiler, check=True)
     return json.loads(subprocess.run([program], check=True, capture_output=True).stdout)
 
@@ -66,11 +70,12 @@ def native_runner(path, threads, isa):
 def interleaved_ms(runners, picture, runs, clock):
     """Milliseconds of each run, taking turns; one list a runner."""
     samples = {name: [] for name in runners}
-    for run in range(runs + 3):
+    for _ in range(-(-runs // RUNS_A_TURN)):
         for name, runner in runners.items():
-            start = clock()
             runner(picture)
-            if run >= 3:  # the first ones warm up
+            for _ in range(RUNS_A_TURN):
+                start = clock()
+                runner(picture)
                 samples[name].append((clock() - start) / 1e6)
     return samples
 
