@@ -80,6 +80,7 @@ def _run_forked(arguments, files, size_bytes):
     # As the command line does when it imports TensorFlow itself.
     import_tensorflow().get_logger().setLevel("ERROR")
     logging.getLogger("larq").setLevel(logging.ERROR)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server that forks ignores it, and so would this
     if size_bytes is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
