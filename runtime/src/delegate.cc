@@ -96,7 +96,10 @@ bool layout_is_known(abi::Context* context, const abi::IntArray& plan) {
     const bool is_plain = tensor.type == abi::kFloat32 || tensor.type == abi::kInt32;
     if (!is_plain || tensor.dims->size == 0 || tensor.bytes == 0) continue;
     int64_t bytes = 4;
-    for (int d = 0; d < tensor.dims->size; ++d) bytes = tensor.dims->data[d] < 0 || bytes > kMaxBytes * 4 ? -1 : bytes * tensor.dims->data[d];
+    for (int d = 0; d < tensor.dims->size && bytes >= 0; ++d) {
+      const int size = tensor.dims->data[d];
+      bytes = size < 0 || (size > 0 && bytes > kMaxBytes * 4 / size) ? -1 : bytes * size;
+    }
     // A constant may hold more than it needs; a computed tensor has what it needs.
     if (bytes >= 0 && tensor.bytes < static_cast<size_t>(bytes)) return false;
     has_seen_shape = true;

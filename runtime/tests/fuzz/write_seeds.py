@@ -91,6 +91,13 @@ def _graphs():
     y = graph.dequantize(x, 40)
     graph.tensors[y] = dataclasses.replace(graph.tensors[y], shape=(1, 2, 3, -(2**31)))
     yield "negative-channels", graph.output(y)
+    # Sizes that no product of 64 bits holds, of a tensor that nothing reads.
+    for number, shape in enumerate([(43434, 43431, 2**31 - 1), (-1, 2**31 - 1, 2**31 - 1, 2**31 - 1)]):
+        graph = Graph()
+        x = graph.input((1, 2, 3, 40))
+        graph.tensors.append(Tensor((8,), "float32"))
+        graph.tensors.append(Tensor(shape, "float32", np.zeros(1, np.float32)))
+        yield f"huge-shape-{number}", graph.output(graph.quantize(x))
     # The file says that the map is large, so that the pool computes it row by row; it is small.
     graph = Graph()
     x = graph.input((1, 7, 7, 3))
