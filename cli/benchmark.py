@@ -61,7 +61,7 @@ def benchmark(
 
 
 def _print_report(report: BenchmarkReport) -> None:
-    environment, protocol = report.environment, report.protocol
+    (environment,), timing = report.environments.values(), report.protocol.timing
     print_table(
         [
             "artifact",
@@ -83,9 +83,10 @@ def _print_report(report: BenchmarkReport) -> None:
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
         show(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
+    threads = ", ".join(map(str, report.protocol.threads))
     show(
-        f"latency of one picture, {protocol.threads} thread(s), {protocol.warmup_runs} warm-up runs, then at least "
-        f"{protocol.runs} (at most {protocol.time_limit_s:g} s); {environment.cpu}, {environment.logical_cores} cores"
+        f"latency of one picture, {threads} thread(s), {timing.warmup_runs} warm-up runs, then at least "
+        f"{timing.runs} (at most {timing.time_limit_s:g} s); {environment.cpu}, {environment.logical_cores} cores"
     )
     for row in report.rows:
         for note in row.notes:

@@ -1,20 +1,25 @@
-"""`benchmark_artifacts`: one process an artifact, one after the other, into one report."""
+"""`benchmark_artifacts`: accuracy on this host, then latency on each device, into one report."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bopkit import artifact
-from bopkit.benchmark.child import measure_in_child
+from bopkit.benchmark.devices import Device, open_device
+from bopkit.benchmark.devices.local import LocalDevice
+from bopkit.benchmark.devices.names import check_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job
-from bopkit.benchmark.metrics import TOP_K, share_within_tolerance, top1_agreement, top_k_accuracy
-from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, Protocol
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
+from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
+from bopkit.benchmark.timing import SHORTEST_TIMING_S
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
@@ -29,16 +34,20 @@ def benchmark_artifacts(
     limit: int | None = None,
     warmup_runs: int = 10,
     runs: int = 50,
-    threads: int = 1,
+    threads: int | Sequence[int] = 1,
     batch_size: int = 32,
     time_limit_s: float = 30.0,
     runtime: str | None = None,
+    devices: Sequence[str] = (LOCAL,),
+    min_duration_s: float = SHORTEST_TIMING_S,
+    cool_down_s: float = 0.0,
+    with_steps: bool = False,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
-    """Measure artifacts side by side on this host's CPU: accuracy, latency, size and memory.
+    """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
 
-    Each is measured in a process of its own, one after the other. One that cannot be measured becomes a row
-    with its error; the others are still measured.
+    On this host each is measured in a process of its own, one after the other. One that cannot be measured becomes a
+    row with its error; the others are still measured.
 
     Args:
         artifacts: Paths of `.h5`, `.keras` and `.tflite` files and of SavedModel directories, with or without
@@ -50,56 +59,64 @@ def benchmark_artifacts(
             each artifact's card names, else the dataset's default.
         limit: Measure accuracy on that many pictures; None for all.
         warmup_runs: Runs before the timed ones.
-        runs: Timed runs of one picture. Networks that take less than a second for all get more, and those
+        runs: Timed runs of one picture. Networks that take less than `min_duration_s` for all get more, and those
             that reach the time limit fewer.
-        threads: Threads for one picture.
+        threads: Threads for one picture; of several numbers each has rows of its own.
         batch_size: Pictures at a time while accuracy is measured; flatbuffers take one at a time.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
         runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
+        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`.
+        min_duration_s: Time of all timed runs of one row, at least.
+        cool_down_s: Pause before each row, in which the device cools down.
+        with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
         progress: Called with one line now and then.
 
     Returns:
-        One row an artifact. `report.failed` holds those with an error.
+        One row an artifact, device and number of threads. `report.failed` holds those with an error.
 
     Raises:
         UsageError: A name or number cannot be right, whatever the artifacts.
         BopkitError: The dataset is not prepared.
     """
+    threads = (threads,) if isinstance(threads, int) else tuple(threads)
     _check_numbers(
-        runs=runs,
-        threads=threads,
-        batch_size=batch_size,
-        limit=limit,
-        warmup_runs=warmup_runs,
-        time_limit_s=time_limit_s,
+        {"warmup_runs": warmup_runs, "cool_down_s": cool_down_s, "min_duration_s": min_duration_s},
+        {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s, "threads": min(threads)},
     )
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
     if runtime is not None and runtime not in TFLITE_RUNTIMES:
         raise UsageError(f"There is no runtime {runtime!r}.", f"Use one of: {', '.join(TFLITE_RUNTIMES)}.")
+    for device in devices:
+        check_device_name(device)
     progress = progress or silent
     evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
-    protocol = Protocol(threads, warmup_runs, runs, time_limit_s)
-    jobs = [Job(str(path), threads, warmup_runs, runs, time_limit_s, evaluation, runtime) for path in artifacts]
-    rows, reference = _measure_all(jobs, progress)
-    _share_floors(rows)
+    timing = Timing(warmup_runs, runs, min_duration_s, time_limit_s, with_steps)
+    session = _Session(tuple(map(str, artifacts)), threads, timing, evaluation, runtime, cool_down_s, progress)
+    rows, environments = session.run(devices)
+    cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
+    _share_floors(rows, cards)
+    if evaluation is None:
+        _suggest_datasets(rows, cards)
     return BenchmarkReport(
         rows=tuple(rows),
-        reference=reference,
+        reference=session.reference,
         dataset=dataset,
         split=evaluation.split if evaluation else None,
-        protocol=protocol,
-        environment=Environment.of_this_host(),
+        class_names=evaluation.class_names if evaluation else (),
+        protocol=Protocol(threads, timing, cool_down_s),
+        environments=environments,
     )
 
 
-def _check_numbers(warmup_runs: int, **at_least_one: float | None) -> None:
-    if warmup_runs < 0:
-        raise UsageError(f"warmup_runs is {warmup_runs}.", "Use a number from 0.")
-    for name, value in at_least_one.items():
-        if value is not None and value <= 0:
-            raise UsageError(f"{name} is {value:g}.", "Use a number above 0.")
+def _check_numbers(from_zero: Mapping[str, float], above_zero: Mapping[str, float | None]) -> None:
+    for name, value in from_zero.items():
+        if value < 0:
+            raise UsageError(f"{name} is {value:g}.", "Use a number from 0.")
+    for name, number in above_zero.items():
+        if number is not None and number <= 0:
+            raise UsageError(f"{name} is {number:g}.", "Use a number above 0.")
 
 
 def _plan_evaluation(
@@ -124,48 +141,112 @@ def _plan_evaluation(
     return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size)
 
 
-def _measure_all(jobs: Sequence[Job], progress: Progress) -> tuple[list[BenchmarkRow], str | None]:
-    """Measure one artifact after the other, and compare each with the first that has scores."""
-    rows: list[BenchmarkRow] = []
+@dataclasses.dataclass
+class _Session:
+    """One call of `benchmark_artifacts`: what all rows share."""
+
+    artifacts: tuple[str, ...]
+    threads: tuple[int, ...]
+    timing: Timing
+    evaluation: Evaluation | None
+    runtime: str | None
+    cool_down_s: float
+    progress: Progress
     reference: str | None = None
-    reference_scores: np.ndarray | None = None
-    with tempfile.TemporaryDirectory(prefix="bopkit-benchmark-") as scratch:
-        for index, job in enumerate(jobs):
-            progress(f"{job.artifact} ({index + 1} of {len(jobs)})")
-            folder = Path(scratch, str(index))
-            folder.mkdir()
-            row = _measure(job, folder, progress)
-            rows.append(row)
-            if row.error is not None or job.evaluation is None:
+
+    def run(self, devices: Sequence[str]) -> tuple[list[BenchmarkRow], dict[str, Environment]]:
+        """All rows, and the devices that answered. Accuracy comes first: it tells what does not fit the dataset."""
+        rows: list[BenchmarkRow] = []
+        environments: dict[str, Environment] = {}
+        with tempfile.TemporaryDirectory(prefix="bopkit-benchmark-") as scratch:
+            accuracies = self._measure_accuracies(Path(scratch))
+            for name in devices:
+                try:
+                    device = open_device(name)
+                except BopkitError as error:
+                    rows += [_failed(artifact_path, error, name) for artifact_path in self.artifacts]
+                    continue
+                environments[name] = device.environment
+                try:
+                    rows += self._measure_on(device, accuracies, Path(scratch))
+                finally:
+                    device.close()
+        for row in rows:
+            _take_accuracy(row, accuracies.get(row.artifact))
+        return rows, environments
+
+    def _measure_accuracies(self, scratch: Path) -> dict[str, BenchmarkRow]:
+        """Of each artifact, on this host; agreement is with the first that has scores."""
+        accuracies: dict[str, BenchmarkRow] = {}
+        reference_scores: np.ndarray | None = None
+        if self.evaluation is None:
+            return accuracies
+        host = LocalDevice()
+        for artifact_path in dict.fromkeys(self.artifacts):
+            self.progress(f"{artifact_path}: accuracy")
+            folder = _new_folder(scratch)
+            job = Job(artifact_path, host.environment.logical_cores, None, self.evaluation, self.runtime)
+            row = accuracies[artifact_path] = _measured(host, job, folder, self.progress)
+            if row.error is not None:
                 continue
-            scores = _score(row, folder)
+            scores = np.load(folder / SCORES_FILE, mmap_mode="r")
+            score(row, scores, np.load(folder / LABELS_FILE))
             if reference_scores is None:
-                reference, reference_scores = job.artifact, scores
+                self.reference, reference_scores = artifact_path, scores
             else:
-                row.top1_agreement = top1_agreement(scores, reference_scores)
-                row.within_tolerance = share_within_tolerance(scores, reference_scores)
-    return rows, reference
+                compare(row, scores, reference_scores)
+        return accuracies
+
+    def _measure_on(self, device: Device, accuracies: Mapping[str, BenchmarkRow], scratch: Path) -> list[BenchmarkRow]:
+        rows = []
+        for artifact_path in self.artifacts:
+            accuracy = accuracies.get(artifact_path)
+            if accuracy is not None and accuracy.error is not None:
+                rows.append(dataclasses.replace(accuracy, device=device.name, threads=None))
+                continue
+            for threads in self.threads:
+                on = "" if device.name == LOCAL else f" on {device.name}"
+                self.progress(f"{artifact_path}: latency{on}, {threads} thread(s)")
+                time.sleep(self.cool_down_s)
+                job = Job(artifact_path, threads, self.timing, runtime=self.runtime)
+                rows.append(_measured(device, job, _new_folder(scratch), self.progress))
+        return rows
 
 
-def _measure(job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
+def _new_folder(scratch: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=scratch))
+
+
+def _measured(device: Device, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
     try:
-        return measure_in_child(job, folder, progress)
+        row = device.measure(job, folder, progress)
     except BopkitError as error:
-        return BenchmarkRow(artifact=job.artifact, error=error.message, hint=error.hint)
+        return _failed(job.artifact, error, device.name, job.threads)
+    row.device = device.name
+    return row
 
 
-def _score(row: BenchmarkRow, folder: Path) -> np.ndarray:
-    """Fill in the accuracy of a row; float32 [n, classes], still on disk."""
-    scores = np.load(folder / SCORES_FILE, mmap_mode="r")
-    labels = np.load(folder / LABELS_FILE)
-    row.top1 = top_k_accuracy(scores, labels, 1)
-    row.top5 = top_k_accuracy(scores, labels, TOP_K) if scores.shape[1] > TOP_K else None
-    return scores
+def _failed(artifact_path: str, error: BopkitError, device: str, threads: int | None = None) -> BenchmarkRow:
+    return BenchmarkRow(artifact_path, device, threads, error=error.message, hint=error.hint)
 
 
-def _share_floors(rows: Sequence[BenchmarkRow]) -> None:
+def _take_accuracy(row: BenchmarkRow, accuracy: BenchmarkRow | None) -> None:
+    """Put the accuracy of an artifact into one of its rows."""
+    if accuracy is None or accuracy.error is not None:
+        return
+    for name in ACCURACY_FIGURES:
+        setattr(row, name, getattr(accuracy, name))
+    row.notes = list(dict.fromkeys([*row.notes, *accuracy.notes]))
+
+
+def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:
+    for row, card in zip(rows, cards, strict=True):
+        if card is not None and card.names_stock_dataset:
+            row.notes.append(f"Add --dataset {card.dataset} for its accuracy.")
+
+
+def _share_floors(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:
     """Give artifacts that do not tell their floor that of a row whose card describes the same network."""
-    cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
     for row, card in zip(rows, cards, strict=True):
         if card is None or row.floor_bytes is not None:
             continue

@@ -45,10 +45,7 @@ def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow
         raise BopkitError(
             f"The process that ran {job.artifact} {describe_end(return_code, folder / _STDERR_FILE)}.", _HINT
         )
-    values = json.loads((folder / ROW_FILE).read_text())
-    if values["input_shape"] is not None:
-        values["input_shape"] = tuple(values["input_shape"])
-    row = BenchmarkRow(**values)
+    row = BenchmarkRow.from_dict(json.loads((folder / ROW_FILE).read_text()))
     if row.error is not None:
         row.notes += _runtime_errors(folder)
     return row

@@ -64,7 +64,7 @@ def plan_evaluation(
         split=split,
         pictures=min(pictures, limit or pictures),
         batch_size=batch_size,
-        classes=len(dataset.class_names),
+        class_names=tuple(dataset.class_names),
         input_shape=dataset.input_shape,
         default_preprocessing=dataset.default_preprocessing,
         preprocess_fn=preprocess_fn,

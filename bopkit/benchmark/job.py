@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from bopkit.benchmark.timing import SHORTEST_TIMING_S
+
 JOB_FILE = "job.json"
 ROW_FILE = "row.json"
 SCORES_FILE = "scores.npy"
@@ -26,7 +28,7 @@ class Evaluation:
         split: For instance `test`.
         pictures: How many of its first pictures.
         batch_size: Pictures at a time.
-        classes: Number of classes of the dataset.
+        class_names: Of the dataset.
         input_shape: Height, width, channels that the dataset's default preprocessing makes.
         default_preprocessing: Name of that preprocessing.
         preprocess_fn: Name of the preprocessing that the user asks for; None for the artifact's own.
@@ -37,10 +39,34 @@ class Evaluation:
     split: str
     pictures: int
     batch_size: int
-    classes: int
+    class_names: tuple[str, ...]
     input_shape: tuple[int, int, int]
     default_preprocessing: str
     preprocess_fn: str | None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the dataset."""
+        return len(self.class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How latency is measured.
+
+    Attributes:
+        warmup_runs: Runs before the timed ones.
+        runs: Timed runs; more where they are over before `min_duration_s`, fewer where they reach `time_limit_s`.
+        min_duration_s: Time of all timed runs, at least.
+        time_limit_s: Limit for the timed runs, in seconds.
+        with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
+    """
+
+    warmup_runs: int = 10
+    runs: int = 50
+    min_duration_s: float = SHORTEST_TIMING_S
+    time_limit_s: float = 30.0
+    with_steps: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +76,15 @@ class Job:
     Attributes:
         artifact: Its path.
         threads: Threads for one picture.
-        warmup_runs: Runs before the timed ones.
-        runs: Timed runs.
-        time_limit_s: Limit for the timed runs, in seconds.
+        timing: How its latency and memory are measured; None for accuracy only.
         evaluation: The pictures for its accuracy; None for latency, size and memory only.
         runtime: Name of the runtime for flatbuffers; None for the default.
     """
 
     artifact: str
     threads: int
-    warmup_runs: int
-    runs: int
-    time_limit_s: float
-    evaluation: Evaluation | None
+    timing: Timing | None
+    evaluation: Evaluation | None = None
     runtime: str | None = None
 
     def to_json(self) -> str:
@@ -73,7 +95,8 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        evaluation = values.pop("evaluation")
+        evaluation, timing = values.pop("evaluation"), values.pop("timing")
         if evaluation is not None:
-            evaluation = Evaluation(**{**evaluation, "input_shape": tuple(evaluation["input_shape"])})
-        return cls(**values, evaluation=evaluation)
+            as_tuples = {name: tuple(evaluation[name]) for name in ("input_shape", "class_names")}
+            evaluation = Evaluation(**{**evaluation, **as_tuples})
+        return cls(**values, timing=None if timing is None else Timing(**timing), evaluation=evaluation)

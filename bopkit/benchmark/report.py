@@ -1,23 +1,64 @@
-"""What a benchmark found, as plain values: `to_dict` is ready for JSON."""
+"""What a benchmark found, as plain values: `to_dict` is ready for JSON, and `from_dict` reads it."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from bopkit.benchmark import host
+from bopkit.benchmark.job import Timing
 from bopkit.benchmark.metrics import SCORE_TOLERANCE
 from bopkit.card import package_versions
+
+SCHEMA_VERSION = 1
+"""Raised when a figure changes its name or meaning; what is only added keeps it."""
+
+LOCAL = "local"
+"""Name of this host among the devices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """One step of an inference, as its runtime divides it.
+
+    Attributes:
+        name: What it computes.
+        latency_ms_mean: Its mean time, measured in runs of its own: its clock does not count in the row's latency.
+    """
+
+    name: str
+    latency_ms_mean: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerBytes:
+    """Where the bytes of an artifact are.
+
+    Attributes:
+        name: The layer or tensor.
+        size_bytes: What it takes in the file.
+        is_packed: Whether its weights are stored as one bit each.
+    """
+
+    name: str
+    size_bytes: int
+    is_packed: bool
 
 
 @dataclasses.dataclass
 class BenchmarkRow:
-    """One artifact. What was not measured is None; figures that were measured before an error stay.
+    """One artifact on one device with one number of threads. What was not measured is None; figures that were
+    measured before an error stay.
+
+    Accuracy is measured on this host, once an artifact, and stands in all of its rows.
 
     Attributes:
         artifact: Its path, as given.
+        device: Where its latency was measured: `local`, `ssh://...` or `adb...`, as given.
+        threads: Threads for one picture.
         kind: `keras`, `savedmodel` or `tflite`.
         runtime: What ran it.
         settings: Settings of the runtime by name, `threads` among them.
@@ -48,12 +89,33 @@ class BenchmarkRow:
         preprocessing_source: `preprocess_fn`, `model card` or `dataset default`.
         pictures: Number of pictures that accuracy was measured on.
         top1: Share of them whose class has the highest score, 0 to 1.
+        top1_interval: Ends of the 95 % Wilson interval of `top1`: what other pictures of the same kind might give.
         top5: Share of them whose class is among the five highest scores; None with fewer than six classes.
-        top1_agreement: Share of them for which it names the class that the reference names.
-        within_tolerance: Share of them all of whose scores are within the tolerance of the reference's.
-    """
+        top5_interval: Ends of its 95 % Wilson interval.
+        loss: Mean cross-entropy (natural logarithm); None where the scores are no probabilities.
+        calibration_error: Expected calibration error of the highest score, 0 to 1, in 15 bins of equal width (Guo et
+            al. 2017, section 2); None where the scores are no probabilities.
+        class_top1: `top1` of the pictures of each class; None for a class without pictures.
+        confusion: `[class, named class, pictures]` of each pair that occurs, in ascending order.
+        top1_agreement: Share of the pictures for which it names the class that the reference names.
+        top1_agreement_interval: Ends of its 95 % Wilson interval.
+        within_tolerance: Share of the pictures all of whose scores are within the tolerance of the reference's.
+        images_per_second: Pictures a second while accuracy was measured, reading and preprocessing included.
+        samples_ms: Each timed run, in order, in milliseconds.
+        duration_s: Time of all timed runs.
+        governor: How the device chooses the clock of its first core; None where it does not tell.
+        temperature_c_before: Its hottest thermal zone before the first run, in degrees Celsius.
+        temperature_c_after: That after the last.
+        is_throttled: Whether its clock was lowered meanwhile, for heat or power; None where it does not tell.
+        model_sha256: SHA-256 of the file; None for directories.
+        library_sha256: SHA-256 of the native library that ran it, where it is one file.
+        steps: What the inference spent its time on; empty where the runtime does not tell.
+        layers: Where the bytes of the artifact are; empty where the file does not tell.
+    """  # noqa: D205
 
     artifact: str
+    device: str = LOCAL
+    threads: int | None = None
     kind: str = ""
     runtime: str = ""
     settings: dict[str, str | int | bool] = dataclasses.field(default_factory=dict)
@@ -81,9 +143,43 @@ class BenchmarkRow:
     preprocessing_source: str | None = None
     pictures: int | None = None
     top1: float | None = None
+    top1_interval: tuple[float, float] | None = None
     top5: float | None = None
+    top5_interval: tuple[float, float] | None = None
+    loss: float | None = None
+    calibration_error: float | None = None
+    class_top1: list[float | None] = dataclasses.field(default_factory=list)
+    confusion: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     top1_agreement: float | None = None
+    top1_agreement_interval: tuple[float, float] | None = None
     within_tolerance: float | None = None
+    images_per_second: float | None = None
+    samples_ms: list[float] = dataclasses.field(default_factory=list)
+    duration_s: float | None = None
+    governor: str | None = None
+    temperature_c_before: float | None = None
+    temperature_c_after: float | None = None
+    is_throttled: bool | None = None
+    model_sha256: str | None = None
+    library_sha256: str | None = None
+    steps: list[StepTime] = dataclasses.field(default_factory=list)
+    layers: list[LayerBytes] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkRow:
+        """Read what `dataclasses.asdict` and JSON made of a row.
+
+        Raises:
+            TypeError: It has other keys than a row.
+        """
+        known = dict(values)
+        for name in ("input_shape", "top1_interval", "top5_interval", "top1_agreement_interval"):
+            if known.get(name) is not None:
+                known[name] = tuple(known[name])
+        known["confusion"] = [tuple(each) for each in known.get("confusion", ())]
+        known["steps"] = [StepTime(**each) for each in known.get("steps", ())]
+        known["layers"] = [LayerBytes(**each) for each in known.get("layers", ())]
+        return cls(**known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +187,17 @@ class Protocol:
     """How it was measured.
 
     Attributes:
-        threads: Threads for one picture.
-        warmup_runs: Runs before the timed ones.
-        runs: Timed runs that were asked for; each row says how many it got.
-        time_limit_s: Limit for the timed runs of one artifact, in seconds.
+        threads: Threads for one picture; each number has a row.
+        timing: Warm-up, runs and limits; each row says how many runs it got.
+        cool_down_s: Pause before each row, in which the device cools down.
         date: Start, ISO 8601 in UTC.
         latency_input: What the timed picture was.
         score_tolerance: Absolute difference of two scores that `within_tolerance` allows.
     """
 
-    threads: int
-    warmup_runs: int
-    runs: int
-    time_limit_s: float
+    threads: tuple[int, ...]
+    timing: Timing
+    cool_down_s: float = 0.0
     date: str = dataclasses.field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
@@ -113,7 +207,7 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """Where it was measured: always on the CPU, also where there is a GPU.
+    """A device on which something was measured: always on its CPU, also where it has a GPU.
 
     Attributes:
         cpu: Name of the CPU.
@@ -149,21 +243,23 @@ class BenchmarkReport:
     """What `benchmark_artifacts` found.
 
     Attributes:
-        rows: One an artifact, in the order given.
+        rows: One an artifact, device and number of threads, by device, then in the order given.
         reference: Path of the artifact that the others are compared with, the first whose accuracy could be
             measured; None without a dataset.
         dataset: Name of the dataset; None if only latency, size and memory were measured.
         split: Split of the dataset.
+        class_names: Of the dataset; empty without one.
         protocol: How it was measured.
-        environment: Where it was measured.
+        environments: Where it was measured, by the name of the device; those only that answered.
     """
 
     rows: tuple[BenchmarkRow, ...]
     reference: str | None
     dataset: str | None
     split: str | None
+    class_names: tuple[str, ...]
     protocol: Protocol
-    environment: Environment
+    environments: dict[str, Environment]
 
     @property
     def failed(self) -> tuple[BenchmarkRow, ...]:
@@ -172,4 +268,24 @@ class BenchmarkReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers; every row has every key."""
-        return dataclasses.asdict(self)
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkReport:
+        """Read what `to_dict` and JSON made of a report of this `SCHEMA_VERSION`.
+
+        Raises:
+            KeyError: It lacks something.
+            TypeError: It holds something else.
+        """
+        protocol = dict(values["protocol"])
+        protocol.update(threads=tuple(protocol["threads"]), timing=Timing(**protocol["timing"]))
+        return cls(
+            rows=tuple(map(BenchmarkRow.from_dict, values["rows"])),
+            reference=values["reference"],
+            dataset=values["dataset"],
+            split=values["split"],
+            class_names=tuple(values["class_names"]),
+            protocol=Protocol(**protocol),
+            environments={name: Environment(**each) for name, each in values["environments"].items()},
+        )

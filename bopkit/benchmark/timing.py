@@ -14,7 +14,8 @@ NS_PER_MS = 1e6
 NS_PER_S = 1e9
 
 SHORTEST_TIMING_S = 1.0
-"""Calls go on beyond the number of runs until this is over: a p99 of few short calls is mostly noise."""
+"""Unless told otherwise, calls go on beyond the number of runs until this is over: a p99 of few short calls is mostly
+noise."""
 
 FEWEST_RUNS = 5
 """Timed runs even of a network that one run takes beyond the time limit."""
@@ -33,6 +34,8 @@ class Latency:
         latency_ms_min: Fastest run.
         runs: Timed runs.
         warmup_runs: Runs before them that were not timed.
+        duration_s: Time of all timed runs.
+        samples_ms: Each timed run, in order.
     """
 
     latency_ms_p50: float
@@ -43,17 +46,26 @@ class Latency:
     latency_ms_min: float
     runs: int
     warmup_runs: int
+    duration_s: float
+    samples_ms: list[float]
 
 
-def measure_latency(call: Callable[[], object], warmup_runs: int, runs: int, time_limit_s: float) -> Latency:
+def measure_latency(
+    call: Callable[[], object],
+    warmup_runs: int,
+    runs: int,
+    time_limit_s: float,
+    min_duration_s: float = SHORTEST_TIMING_S,
+) -> Latency:
     """Time repeated calls, one after the other, without garbage collection between them.
 
     Args:
         call: What is timed.
         warmup_runs: Calls before the timed ones; fewer where they take a fifth of the time limit.
-        runs: Timed calls: more where they take less than `SHORTEST_TIMING_S` together, fewer (but at least
+        runs: Timed calls: more where they take less than `min_duration_s` together, fewer (but at least
             `FEWEST_RUNS`) where they reach the time limit.
         time_limit_s: Limit in seconds.
+        min_duration_s: Calls go on until this is over.
     """
     warmups = 0
     deadline_ns = time.perf_counter_ns() + time_limit_s / 5 * NS_PER_S
@@ -61,7 +73,7 @@ def measure_latency(call: Callable[[], object], warmup_runs: int, runs: int, tim
         call()
         warmups += 1
     with _no_garbage_collection():
-        durations_ns = _timed_runs(call, runs, time_limit_s)
+        durations_ns = _timed_runs(call, runs, time_limit_s, min_duration_s)
     return summarise(durations_ns, warmups)
 
 
@@ -83,15 +95,17 @@ def summarise(durations_ns: Sequence[int], warmup_runs: int) -> Latency:
         latency_ms_min=float(durations_ms.min()),
         runs=len(durations_ms),
         warmup_runs=warmup_runs,
+        duration_s=float(durations_ms.sum()) / 1000,
+        samples_ms=[round(each, 6) for each in durations_ms.tolist()],
     )
 
 
-def _timed_runs(call: Callable[[], object], runs: int, time_limit_s: float) -> list[int]:
+def _timed_runs(call: Callable[[], object], runs: int, time_limit_s: float, min_duration_s: float) -> list[int]:
     durations_ns: list[int] = []
     begin_ns = time.perf_counter_ns()
     elapsed_s = 0.0
     while len(durations_ns) < FEWEST_RUNS or (
-        (len(durations_ns) < runs or elapsed_s < SHORTEST_TIMING_S) and elapsed_s < time_limit_s
+        (len(durations_ns) < runs or elapsed_s < min_duration_s) and elapsed_s < time_limit_s
     ):
         start_ns = time.perf_counter_ns()
         call()

@@ -18,7 +18,7 @@ import numpy as np
 from bopkit import artifact, files
 from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate
 from bopkit.benchmark.host import peak_memory_bytes
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
@@ -33,7 +33,7 @@ def main(folder: str | Path) -> None:
     """Measure the artifact of the job in `folder`."""
     folder = Path(folder)
     job = Job.from_json((folder / JOB_FILE).read_text())
-    row = BenchmarkRow(artifact=job.artifact)
+    row = BenchmarkRow(artifact=job.artifact, threads=job.threads)
     try:
         measure(job, row, folder)
     except Exception as error:  # a runtime can raise anything; the row carries it
@@ -63,9 +63,10 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     memory_before_bytes = peak_memory_bytes()
     picture = _load(runtime, path, card, row)
     _fit_to_dataset(job.evaluation, card, row)
-    _time(runtime, picture, job, row)
-    row.peak_memory_bytes = peak_memory_bytes()
-    row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
+    if job.timing is not None:
+        _time(runtime, picture, job.timing, row)
+        row.peak_memory_bytes = peak_memory_bytes()
+        row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
     row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
     if job.evaluation is not None and row.preprocessing is not None:
         row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
@@ -84,11 +85,9 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
 
 def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: BenchmarkRow) -> None:
     """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
-    trained_on = card.dataset if card else ""
     if evaluation is None:
-        if card is not None and card.names_stock_dataset:
-            row.notes.append(f"Add --dataset {trained_on} for its accuracy.")
         return
+    trained_on = card.dataset if card else ""
     assert row.classes is not None and row.input_shape is not None
     check_classes(evaluation, row.classes)
     row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
@@ -96,12 +95,14 @@ def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: 
         row.notes.append(f"It was trained on {trained_on}.")
 
 
-def _time(runtime: Runtime, picture: np.ndarray, job: Job, row: BenchmarkRow) -> None:
-    latency = measure_latency(lambda: runtime.predict(picture), job.warmup_runs, job.runs, job.time_limit_s)
-    for name, value in dataclasses.asdict(latency).items():
-        setattr(row, name, value)
-    if latency.runs < job.runs:
-        row.notes.append(f"{latency.runs} of {job.runs} runs fitted into the limit of {job.time_limit_s:g} s.")
+def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkRow) -> None:
+    latency = measure_latency(
+        lambda: runtime.predict(picture), timing.warmup_runs, timing.runs, timing.time_limit_s, timing.min_duration_s
+    )
+    for field in dataclasses.fields(latency):
+        setattr(row, field.name, getattr(latency, field.name))
+    if latency.runs < timing.runs:
+        row.notes.append(f"{latency.runs} of {timing.runs} runs fitted into the limit of {timing.time_limit_s:g} s.")
 
 
 def random_picture(input_shape: tuple[int, int, int], value_range: tuple[float, float]) -> np.ndarray:

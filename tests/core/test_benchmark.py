@@ -26,8 +26,9 @@ from bopkit.benchmark import (
     timing,
     worker,
 )
+from bopkit.benchmark.devices import local
 from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
 from bopkit.benchmark.runtime import default_runtime, make_runtime
 from bopkit.card import ModelCard
@@ -39,7 +40,7 @@ from bopkit.model_file import save_model
 SHAPE = (32, 32, 1)
 PICTURES = 60
 CARD = ModelCard("tiny", SHAPE, (-1.0, 1.0), "resize", dataset="digits", class_names=tuple("0123456789"))
-EVALUATION = Evaluation("digits", None, "test", PICTURES, 32, 10, SHAPE, "shift", None)
+EVALUATION = Evaluation("digits", None, "test", PICTURES, 32, tuple("0123456789"), SHAPE, "shift", None)
 
 
 def test_percentiles_interpolate_between_runs() -> None:
@@ -53,6 +54,8 @@ def test_percentiles_interpolate_between_runs() -> None:
         latency_ms_min=1.0,
         runs=100,
         warmup_runs=3,
+        duration_s=pytest.approx(5.05),
+        samples_ms=list(map(float, range(100, 0, -1))),
     )
 
 
@@ -175,7 +178,7 @@ def test_an_error_without_text_is_named_by_its_class(tmp_path: Path, monkeypatch
         raise StopIteration
 
     monkeypatch.setattr(worker, "measure", fail)
-    (tmp_path / JOB_FILE).write_text(Job("model.h5", 1, 1, 1, 1.0, None).to_json())
+    (tmp_path / JOB_FILE).write_text(Job("model.h5", 1, Timing()).to_json())
     worker.main(tmp_path)
     assert "StopIteration" in json.loads((tmp_path / ROW_FILE).read_text())["error"]
 
@@ -208,7 +211,7 @@ def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPa
         "failed.tflite": BenchmarkRow("failed.tflite", error="it is damaged"),
     }
     card = dataclasses.replace(CARD, class_names=())
-    monkeypatch.setattr(benchmark, "measure_in_child", lambda job, folder, progress: rows[job.artifact])
+    monkeypatch.setattr(local, "measure_in_child", lambda job, folder, progress: rows[job.artifact])
     monkeypatch.setattr(artifact, "read_card", lambda path: card)
     report = benchmark_artifacts(list(rows))
     assert [row.floor_bytes for row in report.rows] == [1000, 1000, None, None, None]
@@ -217,7 +220,7 @@ def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPa
 def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
     for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", [])):
         row = BenchmarkRow("model.h5")
-        worker._fit_to_dataset(None, dataclasses.replace(CARD, dataset=name), row)
+        benchmark._suggest_datasets([row], [dataclasses.replace(CARD, dataset=name)])
         assert row.notes == notes
 
 

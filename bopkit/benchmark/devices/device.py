@@ -1,0 +1,41 @@
+"""What a device is: something that times an artifact and says what it is."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+
+from bopkit.benchmark.job import Job
+from bopkit.benchmark.report import BenchmarkRow, Environment
+from bopkit.progress import Progress
+
+
+class Device(abc.ABC):
+    """One device, open from its making to `close`.
+
+    Attributes:
+        name: As the user typed it.
+        environment: What it is.
+    """
+
+    name: str
+    environment: Environment
+
+    @abc.abstractmethod
+    def measure(self, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
+        """Measure an artifact.
+
+        Args:
+            job: What to measure.
+            folder: An empty folder on this host for what the measurement leaves.
+            progress: Called with one line now and then.
+
+        Returns:
+            The row of the artifact, with its error if it could not be measured.
+
+        Raises:
+            BopkitError: The device dropped out, or the measuring process died.
+        """
+
+    def close(self) -> None:  # noqa: B027 - this host has nothing to give back
+        """Leave nothing running and nothing lying about on the device."""
