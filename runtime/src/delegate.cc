@@ -39,7 +39,7 @@ struct OurDelegate {
   std::set<Partition*> partitions;
   bool is_orphaned = false;  // destroyed before the interpreters that it was added to, as Python's garbage collection may
   std::map<abi::Context*, Constants> constants;  // of the graphs that are being prepared
-  std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that was prepared
+  std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that has partitions
 };
 
 OurDelegate& ours(abi::Delegate* delegate) { return *static_cast<OurDelegate*>(delegate->data); }
@@ -203,13 +203,14 @@ void* kernel_init(abi::Context* context, const char* buffer, size_t) {
   return new (std::nothrow) Kernel{&delegate, partition.release()};
 }
 
-void kernel_free(abi::Context*, void* user_data) {
+void kernel_free(abi::Context* context, void* user_data) {
   auto* kernel = static_cast<Kernel*>(user_data);
   if (kernel == nullptr) return;
   bool is_last;
   {
     std::lock_guard<std::mutex> lock(kernel->delegate->mutex);
     kernel->delegate->partitions.erase(kernel->partition);
+    kernel->delegate->claimed.erase(context);  // its graph is about to go, or to be prepared anew
     is_last = kernel->delegate->is_orphaned && kernel->delegate->partitions.empty();
   }
   delete kernel->partition;

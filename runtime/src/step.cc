@@ -127,6 +127,18 @@ std::pair<int, int> covered(int i, int stride, int before, int filter, int size)
   return {std::max(begin, 0), std::min(begin + filter, size)};
 }
 
+// Shape of the output of a pool, and its extents; returns what is wrong, or nothing.
+const char* pooled_shape(const Value& input, const Window& window, Extent* height, Extent* width, Shape* out) {
+  if (input.shape.rank != 4) return "got an input that is no batch of pictures";
+  *height = window_extent(input.h, window.filter_h, window.stride_h, 1, window.is_same);
+  *width = window_extent(input.w, window.filter_w, window.stride_w, 1, window.is_same);
+  if (height->size < 1 || width->size < 1) return "got an input smaller than its window";
+  *out = input.shape;
+  out->dims[1] = height->size;
+  out->dims[2] = width->size;
+  return nullptr;
+}
+
 class Map : public FinishingStep {
  public:
   using FinishingStep::FinishingStep;
@@ -171,15 +183,9 @@ class Pool : public FinishingStep {
 
   bool shape(Partition& partition) override {
     if (source_ != nullptr && !source_->shape(partition)) return fail(source_->error().c_str());
-    const Value& input = partition.value(input_);
-    if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
-    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, 1, window_.is_same);
-    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, 1, window_.is_same);
-    if (height_.size < 1 || width_.size < 1) return fail("got an input smaller than its window");
-    Shape out = input.shape;
-    out.dims[1] = height_.size;
-    out.dims[2] = width_.size;
-    return shape_results(partition, out);
+    Shape out;
+    const char* problem = pooled_shape(partition.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_results(partition, out) : fail(problem);
   }
 
   bool prepare(Partition& partition) override {
@@ -325,15 +331,9 @@ class SignsMaxPool : public PlainStep {
   }
 
   bool shape(Partition& partition) override {
-    const Value& input = partition.value(input_);
-    if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
-    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, 1, window_.is_same);
-    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, 1, window_.is_same);
-    if (height_.size < 1 || width_.size < 1) return fail("got an input smaller than its window");
-    Shape out = input.shape;
-    out.dims[1] = height_.size;
-    out.dims[2] = width_.size;
-    return shape_output(partition, out);
+    Shape out;
+    const char* problem = pooled_shape(partition.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_output(partition, out) : fail(problem);
   }
 
   void run(Partition& partition, ThreadPool::Session& session) override {
