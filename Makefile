@@ -46,6 +46,7 @@ check: $(VENV)/.installed
 	rm -rf .typecheck build
 	$(BIN)/python -m pip install --quiet --no-deps --target .typecheck .
 	$(BIN)/python tests/check_types.py
+	$(BIN)/python -m mypy runtime/bopkit_runtime
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/core/test_imports.py
 
 docs: $(VENV)/.installed

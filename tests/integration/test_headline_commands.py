@@ -83,12 +83,12 @@ def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
         split=dataset.test_split,
         pictures=len(encoded),
         batch_size=4,
-        classes=len(dataset.class_names),
+        class_names=dataset.class_names,
         input_shape=dataset.input_shape,
         default_preprocessing=dataset.default_preprocessing,
         preprocess_fn=None,
     )
-    job = Job(str(road.folder / "model"), 1, 0, 1, 1.0, evaluation)
+    job = Job(str(road.folder / "model"), threads=1, timing=None, evaluation=evaluation)
     assert measure_in_child(job, tmp_path, lambda line: None).error is None
     benchmarked = np.load(tmp_path / SCORES_FILE)
 
