@@ -1,5 +1,7 @@
 #include "threads.h"
 
+#include <thread>
+
 #include "denormals.h"
 
 namespace bopkit {
@@ -26,7 +28,24 @@ void spin_until(const Condition& condition) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  workers_.reserve(static_cast<size_t>(threads));
+  for (int i = 1; i < threads && add_worker(); ++i) {
+  }
+}
+
+bool ThreadPool::add_worker() {
+#if defined(_WIN32)
+  workers_.emplace_back([this] { work(); });
+#else
+  const auto work_in = [](void* pool) -> void* {
+    static_cast<ThreadPool*>(pool)->work();
+    return nullptr;
+  };
+  Worker worker;
+  if (pthread_create(&worker, nullptr, work_in, this) != 0) return false;
+  workers_.push_back(worker);
+#endif
+  return true;
 }
 
 ThreadPool::~ThreadPool() {
@@ -35,7 +54,13 @@ ThreadPool::~ThreadPool() {
     is_ending_ = true;
   }
   wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  for (Worker& worker : workers_) {
+#if defined(_WIN32)
+    worker.join();
+#else
+    pthread_join(worker, nullptr);
+#endif
+  }
 }
 
 void ThreadPool::work() {

@@ -5,8 +5,13 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 #include <vector>
+
+#if defined(_WIN32)
+#include <thread>
+#else
+#include <pthread.h>
+#endif
 
 namespace bopkit {
 
@@ -25,6 +30,7 @@ struct Task {
 // that runs meanwhile does its units alone.
 class ThreadPool {
  public:
+  // With fewer threads where the system has no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
 
@@ -52,11 +58,19 @@ class ThreadPool {
   };
 
  private:
+  // Without exceptions std::thread ends the process where no thread is to be had.
+#if defined(_WIN32)
+  using Worker = std::thread;
+#else
+  using Worker = pthread_t;
+#endif
+
+  bool add_worker();
   void work();
   bool take_unit();
   void share(int units, const Task& task);
 
-  std::vector<std::thread> workers_;
+  std::vector<Worker> workers_;
   std::mutex inference_;  // held by the session that has the workers
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -56,6 +56,30 @@ def test_predict_answers_as_it_is_asked(write):
     assert_equal(as_dict[interpreter.outputs[0].name], expected)
 
 
+WITHOUT_THREADS = """
+import pathlib, resource, sys
+import numpy as np
+from bopkit_runtime import Interpreter
+
+model, images = pathlib.Path(sys.argv[1]), np.load(sys.argv[2])
+expected = Interpreter(model).predict(images)
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)  # stacks of a few threads
+interpreter = Interpreter(model, num_threads=200)
+assert (interpreter.predict(images) == expected).all()
+print(interpreter.describe()["threads"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+def test_threads_that_cannot_be_made_are_done_without(write, tmp_path):
+    np.save(tmp_path / "images.npy", ONE_INPUT.feeds[0])
+    command = [sys.executable, "-c", WITHOUT_THREADS, write(ONE_INPUT), tmp_path / "images.npy"]
+    done = run(command, env=package_environment())
+    assert done.returncode == 0, done.stderr
+    assert 1 <= int(done.stdout) < 200
+
+
 def test_several_outputs_of_one_array(write):
     (images,) = TWO_OUTPUTS.feeds
     got = Interpreter(write(TWO_OUTPUTS)).predict(images)
