@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+from bopkit import files
 from bopkit.benchmark import host
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.metrics import SCORE_TOLERANCE
@@ -267,8 +268,8 @@ class BenchmarkReport:
         return tuple(row for row in self.rows if row.error is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as dictionaries, lists, strings and numbers; every row has every key."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        """The report as dictionaries, lists, strings and finite numbers, for JSON; every row has every key."""
+        return {"schema_version": SCHEMA_VERSION, **files.finite(dataclasses.asdict(self))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkReport:
