@@ -33,3 +33,8 @@ def ms_text(value_ms: float | None) -> str:
 def change_text(ratio: float | None) -> str:
     """A ratio to something earlier in percent, with its sign: `+4.2 %`."""
     return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
+
+
+def threads_text(threads: int) -> str:
+    """A number of threads: `1 thread`."""
+    return "1 thread" if threads == 1 else f"{threads} threads"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from bopkit.benchmark.reports.table import Line
-from bopkit.text import percent_text, size_text
+from bopkit.text import size_text, threads_text
+
+WITHIN = " (within the 95 % interval)"
+"""The accuracies may differ by chance: other pictures of the same kind may turn them round."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +80,7 @@ def short_names(lines: Sequence[Line]) -> list[str]:
     texts = []
     for line in lines:
         row = line.entry.row
-        more = [f"{row.threads} threads"] if len(threads) > 1 and row.threads is not None else []
+        more = [threads_text(row.threads)] if len(threads) > 1 and row.threads is not None else []
         if sum(artifact == row.artifact for artifact, _ in runtimes) > 1:
             more.append(row.runtime)
         texts.append(", ".join([names[row.artifact], *more]))
@@ -85,34 +88,56 @@ def short_names(lines: Sequence[Line]) -> list[str]:
 
 
 def _choices(members: Sequence[tuple[int, Line]], by_accuracy: bool) -> list[Choice]:
-    figures = {number: goodness(line, by_accuracy) for number, line in members}
+    figures = {number: goodness(line, by_accuracy) or (0.0, 0.0) for number, line in members}
     beaten = {number: _best_above(number, figures) for number, _ in members}
-    choices = [
-        Choice(number, line, beaten[number], _reason(line, dict(members).get(beaten[number] or 0), by_accuracy))
-        for number, line in members
-    ]
-    return sorted(choices, key=lambda each: each.line.entry.row.latency_ms_p50 or 0.0)
+    lines = dict(members)
+    fastest_first = sorted(lines, key=lambda number: (-figures[number][0], -figures[number][1]))
+    front = [number for number in fastest_first if beaten[number] is None]
+    choices = []
+    for number in fastest_first:
+        better = beaten[number]
+        if better is not None:
+            reason = _beaten_text(lines[number], lines[better], by_accuracy)
+        else:
+            reason = _front_text(front, number, lines, by_accuracy)
+        choices.append(Choice(number, lines[number], better, reason))
+    return choices
 
 
-def _best_above(number: int, figures: dict) -> int | None:  # type: ignore[type-arg]
+def _best_above(number: int, figures: Mapping[int, tuple[float, float]]) -> int | None:
     own = figures[number]
-    above = [
-        other for other, each in figures.items() if each != own and all(a >= b for a, b in zip(each, own, strict=True))
-    ]
-    return max(above, key=lambda other: figures[other], default=None)
+    above = [other for other, each in figures.items() if each != own and each[0] >= own[0] and each[1] >= own[1]]
+    return max(above, key=lambda other: figures[other][::-1], default=None)
 
 
-def _reason(line: Line, better: Line | None, by_accuracy: bool) -> str:
-    row = line.entry.row
-    if better is None:
-        return f"nothing that is as fast is {'more accurate' if by_accuracy else 'smaller'}"
-    other = better.entry.row
+def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by_accuracy: bool) -> str:
+    """What one pays and gets from the next faster one of the front on."""
+    place, row = front.index(number), lines[number].entry.row
+    best = "the most accurate" if by_accuracy else "the smallest"
+    if len(front) == 1:
+        return f"the fastest and {best}"
+    if place == 0:
+        return "the fastest"
+    faster = lines[front[place - 1]].entry.row
+    assert row.latency_ms_p50 and faster.latency_ms_p50
+    time = f"for {row.latency_ms_p50 / faster.latency_ms_p50:.2f} x the time of {front[place - 1]}"
+    prefix = f"{best}, " if place == len(front) - 1 else ""
+    if not by_accuracy:
+        assert row.size_bytes is not None and faster.size_bytes is not None
+        return f"{prefix}{size_text(faster.size_bytes - row.size_bytes)} less {time}"
+    assert row.top1 is not None and faster.top1 is not None
+    is_noise = faster.top1_interval is not None and faster.top1_interval[1] > row.top1
+    return f"{prefix}{100 * (row.top1 - faster.top1):.2f} points more {time}" + (WITHIN if is_noise else "")
+
+
+def _beaten_text(line: Line, better: Line, by_accuracy: bool) -> str:
+    row, other = line.entry.row, better.entry.row
     assert row.latency_ms_p50 and other.latency_ms_p50
     faster = f"{row.latency_ms_p50 / other.latency_ms_p50:.2f} x as fast"
     if not by_accuracy:
         return f"{faster} and {size_text(other.size_bytes)} instead of {size_text(row.size_bytes)}"
     assert row.top1 is not None and other.top1 is not None
-    text = f"{faster} at {percent_text(other.top1)} top-1 instead of {percent_text(row.top1)}"
-    if row.top1_interval and row.top1_interval[1] > other.top1:
-        text += " (within its interval)"
-    return text
+    if row.top1 == other.top1:
+        return f"{faster} and as accurate"
+    is_noise = row.top1_interval is not None and row.top1_interval[1] > other.top1
+    return f"{faster} and {100 * (other.top1 - row.top1):.2f} points more accurate" + (WITHIN if is_noise else "")

@@ -75,8 +75,8 @@ def compare_entries(entries: Sequence[Entry], baseline: Sequence[Entry]) -> list
     """Compare entries with those of a baseline, each with at most one, and no two with the same.
 
     An entry matches one with the same device, threads and runtime, and of these the one with the same path; else with
-    the same file name, else with the same SHA-256, else with the same architecture and kind of artifact, as long as there
-    is one such only. One that was measured on the same machine comes first.
+    the same file name, else with the same SHA-256, else with the same architecture and kind of artifact, as long as
+    there is one such only. One that was measured on the same machine comes first.
 
     Args:
         entries: What was measured.

@@ -310,9 +310,7 @@ def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
         wrong = sorted((each for each in row.confusion if each[0] != each[1]), key=lambda each: -each[2])
         found[row.artifact] = {
             "name": row.artifact,
-            "text": f"{len(known)} classes, the worst {percent_text(worst_first[0][1])}, the median {percent_text(statistics.median(value for _, value in known))}"
-            if known
-            else "",
+            "text": _classes_text([value for _, value in known]),
             "is_cut": len(shown) < len(known),
             "bars": [(_class_name(report, index), percent_text(value), value, False) for index, value in shown],
             "confusions": [
@@ -320,6 +318,13 @@ def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
             ],
         }
     return list(found.values())
+
+
+def _classes_text(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    worst, median = percent_text(min(values)), percent_text(statistics.median(values))
+    return f"{len(values)} classes, the worst {worst}, the median {median}"
 
 
 def _class_name(report: BenchmarkReport, index: int) -> str:

@@ -26,22 +26,30 @@ _SHAPES = (
 
 COLOURS_CSS = """
 :root { --paper: #fff; --ink: #1b2430; --soft: #566173; --line: #dfe4ec; --band: #f4f6fa;
-  --s0: #0062a3; --s1: #b34a00; --s2: #00775a; --s3: #a1447f; --s4: #8a6a00; --s5: #39708f; --bad: #b3261e; --good: #00775a }
+  --s0: #0062a3; --s1: #b34a00; --s2: #00775a; --s3: #a1447f; --s4: #8a6a00; --s5: #39708f;
+  --bad: #b3261e; --good: #00775a }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #12161d; --ink: #e6eaf1; --soft: #9fabbd; --line: #2f3846; --band: #1a2029;
-    --s0: #5fb4f2; --s1: #ff9a57; --s2: #3ecfa4; --s3: #e795c8; --s4: #e3bd3f; --s5: #8fc7e6; --bad: #ff8a80; --good: #3ecfa4 } }
+    --s0: #5fb4f2; --s1: #ff9a57; --s2: #3ecfa4; --s3: #e795c8; --s4: #e3bd3f; --s5: #8fc7e6;
+    --bad: #ff8a80; --good: #3ecfa4 } }
 """
 """Okabe and Ito's hues, which colour-blind readers can tell apart, at a contrast of 4.5 to the paper."""
 
 CHART_CSS = """
 svg.chart { display: block; width: 100%; overflow: visible; font: 12px system-ui, sans-serif }
-svg.chart text { fill: var(--ink) } svg.chart text.soft { fill: var(--soft) } svg.chart text.strong { font-weight: 600 }
+svg.chart text { fill: var(--ink) } svg.chart text.soft { fill: var(--soft) }
+svg.chart text.strong { font-weight: 600 }
+svg.chart .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
+svg.chart .name { font-weight: 400 }
 svg.chart .grid { stroke: var(--line) } svg.chart .axis { stroke: var(--soft) }
-.s0 { --s: var(--s0) } .s1 { --s: var(--s1) } .s2 { --s: var(--s2) } .s3 { --s: var(--s3) } .s4 { --s: var(--s4) } .s5 { --s: var(--s5) }
+.s0 { --s: var(--s0) } .s1 { --s: var(--s1) } .s2 { --s: var(--s2) }
+.s3 { --s: var(--s3) } .s4 { --s: var(--s4) } .s5 { --s: var(--s5) }
 svg.chart .mark { fill: var(--s); stroke: var(--paper); stroke-width: 1 }
 svg.chart .open { fill: var(--paper); stroke: var(--s); stroke-width: 1.8 }
-svg.chart .whisker { stroke: var(--s); stroke-width: 1.4 } svg.chart .front { stroke: var(--s); stroke-width: 1.4; stroke-dasharray: 5 4 }
-svg.chart .area { fill: var(--s); fill-opacity: .45 } svg.chart .bar { fill: var(--s) } svg.chart .bar.pale { fill-opacity: .45 }
+svg.chart .whisker { stroke: var(--s); stroke-width: 1.4 }
+svg.chart .front { stroke: var(--s); stroke-width: 1.4; stroke-dasharray: 5 4 }
+svg.chart .area { fill: var(--s); fill-opacity: .45 } svg.chart .bar { fill: var(--s) }
+svg.chart .bar.pale { fill-opacity: .45 }
 svg.chart .limit { stroke: var(--ink); stroke-width: 2 }
 @media (max-width: 40rem) { svg.chart .name { display: none } }
 """
@@ -271,7 +279,7 @@ def histogram(
 
 
 def course(samples: Sequence[float], series: int, title: str) -> ElementTree.Element:
-    """Latency in the order in which it was measured: the median of each of up to 100 parts; a device that heats up shows."""
+    """Latency in the order of the runs, a median of each of up to 100 parts; a device that heats up shows."""
     size = -(-len(samples) // 100)
     parts = [sorted(samples[start : start + size]) for start in range(0, len(samples), size)]
     medians = [part[len(part) // 2] for part in parts]
@@ -400,17 +408,21 @@ def _draw_points(chart: ElementTree.Element, points: Sequence[Point], places: Se
         ElementTree.SubElement(group, "title").text = printable(point.title)
         group.append(marker(x, y, point.series, "mark" if point.is_on_front else "open"))
         name = f" {printable(point.name)}" if len(points) <= MOST_NAMES else ""
-        offset, anchor, down = _free_place(x_px, y, len(str(point.number)) + len(name), taken)
-        label = _text(group, x, y + down, str(point.number), anchor, "strong")
+        number = str(point.number)
+        free = _free_place(x_px, y, len(number) + len(name), taken)
+        if free is None:  # the number alone, wherever that has room
+            name = ""
+            free = _free_place(x_px, y, len(number), taken) or (10, "start", 4.0)
+        offset, anchor, down = free
+        label = _text(group, x, y + down, number, anchor, "strong label")
         label.set("dx", str(offset))
-        span = ElementTree.SubElement(label, "tspan", {"class": "name", "style": "font-weight:400"})
-        span.text = name
+        ElementTree.SubElement(label, "tspan", {"class": "name"}).text = name
 
 
 def _free_place(
     x_px: float, y_px: float, characters: int, taken: list[tuple[float, float, float, float]]
-) -> tuple[int, str, float]:
-    """Where a label meets no point and no other label: to the right, to the left, above or below."""
+) -> tuple[int, str, float] | None:
+    """Where a label meets no point and no other label: to the right, to the left, above or below; None for nowhere."""
     width = characters * _CHARACTER_PX
     tries = [
         (offset, anchor, down)
@@ -424,7 +436,7 @@ def _free_place(
         if is_inside and not any(_meet(box, other) for other in taken):
             taken.append(box)
             return offset, anchor, down
-    return 10, "start", 4.0
+    return None
 
 
 def _meet(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
+from bopkit.benchmark.report import BenchmarkReport
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry, MergedReport, device_labels
 from bopkit.text import change_text, ms_text, percent_text, size_text
@@ -73,12 +74,13 @@ def conditions(merged: MergedReport) -> list[str]:
     return list(dict.fromkeys(text for _, report in merged.sources for text in _conditions_of(report)))
 
 
-def _conditions_of(report) -> list[str]:  # type: ignore[no-untyped-def]
+def _conditions_of(report: BenchmarkReport) -> list[str]:
     texts = []
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
         texts.append(
-            f"accuracy on {pictures} pictures of {report.dataset} {report.split}; agreement: same top-1 as {report.reference}"
+            f"accuracy on {pictures} pictures of {report.dataset} {report.split}; "
+            f"agreement: same top-1 as {report.reference}"
         )
     timing, threads = report.protocol.timing, ", ".join(map(str, report.protocol.threads))
     where = "; ".join(
