@@ -9,6 +9,7 @@ from bopkit.benchmark.reports.markdown import markdown
 from bopkit.benchmark.reports.merging import MergedReport, merge_reports
 from bopkit.benchmark.reports.page import Gain, render_page, scatter_file
 from bopkit.benchmark.reports.reading import read_reports
+from bopkit.benchmark.reports.report import Report, build_report
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Finding",
     "Gain",
     "MergedReport",
+    "Report",
+    "build_report",
     "check_rules",
     "compare_entries",
     "csv_table",

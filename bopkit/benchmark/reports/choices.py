@@ -120,6 +120,8 @@ def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by
         return "the fastest"
     faster = lines[front[place - 1]].entry.row
     assert row.latency_ms_p50 and faster.latency_ms_p50
+    if (row.latency_ms_p50, row.top1, row.size_bytes) == (faster.latency_ms_p50, faster.top1, faster.size_bytes):
+        return f"the same as {front[place - 1]}"
     time = f"for {row.latency_ms_p50 / faster.latency_ms_p50:.2f} x the time of {front[place - 1]}"
     prefix = f"{best}, " if place == len(front) - 1 else ""
     if not by_accuracy:

@@ -50,6 +50,11 @@ class Change:
         return None if interval is None else not interval[0] <= 1 <= interval[1]
 
     @property
+    def latency_text(self) -> str:
+        """How p50 changed and whether beyond noise, for a person: `+4.2 %, beyond noise, ...`."""
+        return ", ".join(text for text in (change_text(self.latency_ratio), self.noise_text) if text)
+
+    @property
     def noise_text(self) -> str:
         """What the interval says of a difference of p50, for a person; empty where there is none."""
         if self.latency_ratio_interval is None:

@@ -203,8 +203,8 @@ def _drawn_latencies(
     rows = []
     for line, name in timed:
         p50, p90, p99 = _percentiles(line.entry.row)
-        text = f"p50 {ms_text(p50)}, p90 {ms_text(p90)}, p99 {ms_text(p99)} ms"
-        chart = svg.ranges([p50], [p90], [p99], axis, series[line.device], text)
+        text = f"{ms_text(p50)} / {ms_text(p90)} / {ms_text(p99)} ms"
+        chart = svg.ranges((p50, p90, p99), axis, series[line.device], f"p50 / p90 / p99: {text}")
         rows.append((name, line.device, text, drawn(chart)))
     return {"rows": rows, "axis": drawn(svg.axis_row(axis, " ms")), "is_log": axis.is_log}
 

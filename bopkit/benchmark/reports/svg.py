@@ -169,18 +169,13 @@ def scatter(
 
 
 def ranges(
-    values: Sequence[float | None],
-    inner: Sequence[float | None],
-    outer: Sequence[float | None],
-    axis: Axis,
-    series: int,
-    title: str,
+    values: tuple[float | None, float | None, float | None], axis: Axis, series: int, title: str
 ) -> ElementTree.Element:
-    """One row of a chart of ranges: a dot, a thick line to the next figure, a thin one to the last."""
+    """One row of a chart of ranges: a mark at the first value, a thick line to the second, a thin one to the third."""
     chart = _chart(18, title)
     for tick in axis.ticks:
         _add(chart, "line", "grid", x1=_pc(100 * axis.share(tick)), x2=_pc(100 * axis.share(tick)), y1=0, y2=18)
-    (value,), (middle,), (last,) = values, inner, outer
+    value, middle, last = values
     if value is not None:
         place = 100 * axis.share(value)
         for end, width in ((last, 2), (middle, 6)):
@@ -422,11 +417,14 @@ def _draw_points(chart: ElementTree.Element, points: Sequence[Point], places: Se
 def _free_place(
     x_px: float, y_px: float, characters: int, taken: list[tuple[float, float, float, float]]
 ) -> tuple[int, str, float] | None:
-    """Where a label meets no point and no other label: to the right, to the left, above or below; None for nowhere."""
+    """Where a label meets no point and no other label: above, below or beside it; None for nowhere.
+
+    Beside a point its whisker and its front are in the way, so that comes last.
+    """
     width = characters * _CHARACTER_PX
     tries = [
         (offset, anchor, down)
-        for down in (4.0, -12.0, 20.0, -26.0, 34.0)
+        for down in (-8.0, 18.0, 4.0, -24.0, 33.0)
         for offset, anchor in ((10, "start"), (-10, "end"))
     ]
     for offset, anchor, down in tries:
