@@ -14,6 +14,7 @@ from bopkit import keras2
 from bopkit.card import package_versions
 from bopkit.cli import (
     benchmark,
+    compare,
     data,
     datasets,
     diff,
@@ -56,6 +57,7 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "diff", diff.diff),
     (app, "benchmark", benchmark.benchmark),
     (app, "report", report.report),
+    (app, "compare", compare.compare),
     (app, "init", init.init),
     (app, "models", models.models),
     (app, "hparams", hparams.hparams),

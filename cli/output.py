@@ -46,6 +46,11 @@ def say_with_time() -> Callable[[str], None]:
     return lambda text: say(f"[{time.perf_counter() - started:3.0f} s] {text}")
 
 
+def print_document(text: str) -> None:
+    """Print a document on stdout as it is: one of bopkit's own writers made it, and escaped every name in it."""
+    typer.echo(text, nl=False)
+
+
 def print_json(value: Any) -> None:
     """Print JSON on stdout; control characters are escaped as JSON does."""
     typer.echo(json_text(value))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.output import print_table, say, show
+from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_target(target: str | Path | None, make: Callable[[], str]) -> None:
     if target is None:
         return
     if str(target) == STDOUT:
-        typer.echo(make(), nl=False)
+        print_document(make())
         return
     files.write_bytes(Path(target), make().encode())
     say(f"Wrote {target}.")

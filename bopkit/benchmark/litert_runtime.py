@@ -45,6 +45,8 @@ class LitertRuntime(TfliteRuntime):
         example = [self._to_input(picture)]
         measure_latency(lambda: interpreter.predict(example), timing.warmup_runs, 1, timing.time_limit_s, 0.0)
         before = _step_times_ns(interpreter)
+        if not before:  # nothing of it is the delegate's
+            return []
         latency = measure_latency(
             lambda: interpreter.predict(example), 0, timing.runs, timing.time_limit_s, timing.min_duration_s
         )

@@ -67,6 +67,7 @@ class BenchmarkRow:
         hint: What to do about it.
         notes: What the reader should know, one sentence each.
         architecture: Name in its card; empty without a card.
+        variant: What it is of its network where several forms of one are compared, e.g. `int8 twin`; else empty.
         input_shape: Height, width, channels of one picture.
         classes: Number of scores.
         size_bytes: Size of the file, or of all files of the SavedModel's version directory.
@@ -124,6 +125,7 @@ class BenchmarkRow:
     hint: str | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     architecture: str = ""
+    variant: str = ""
     input_shape: tuple[int, int, int] | None = None
     classes: int | None = None
     size_bytes: int | None = None

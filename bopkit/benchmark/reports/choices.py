@@ -45,14 +45,19 @@ def has_accuracy(lines: Sequence[Line]) -> bool:
 
 
 def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]]]:
-    """The lines with their numbers by device and dataset: accuracy on one says nothing about another."""
+    """The lines with their numbers, by device and what can be compared there.
+
+    Accuracy on one dataset says nothing about another. Without accuracy, the variants of a network compete with each
+    other only: that a small network is faster than a large one is no news.
+    """
     found: dict[tuple[str, str], list[tuple[int, Line]]] = {}
     by_accuracy = has_accuracy(lines)
     for number, line in enumerate(lines, start=1):
         if goodness(line, by_accuracy) is not None:
-            report = line.entry.newest.report
-            dataset = f"{report.dataset} {report.split}" if by_accuracy else ""
-            found.setdefault((line.device, dataset), []).append((number, line))
+            row, report = line.entry.row, line.entry.newest.report
+            network = row.artifact.removesuffix(f" ({row.variant})") if row.variant else ""
+            name = f"{report.dataset} {report.split}" if by_accuracy else network
+            found.setdefault((line.device, name), []).append((number, line))
     return found
 
 
@@ -63,7 +68,8 @@ def choose(lines: Sequence[Line]) -> dict[tuple[str, str], list[Choice]]:
         lines: Of the table.
 
     Returns:
-        By device and dataset (empty without accuracy). Lines without both figures are left out.
+        By device and dataset; without accuracy by device and network, empty where rows name no variants. Lines without
+        both figures are left out.
     """
     by_accuracy = has_accuracy(lines)
     return {name: _choices(members, by_accuracy) for name, members in groups(lines).items()}

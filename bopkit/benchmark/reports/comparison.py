@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Change:
         same_machine: Whether both ran on the same CPU; else nothing is said of times and memory.
         latency_ratio: p50 over the baseline's p50.
         latency_ratio_interval: Ends of the 95 % bootstrap interval of that ratio; None with too few samples.
+        repeat_ratio: Largest over smallest p50 among repeated measurements of the same, on either side: noise from run
+            to run, which samples of one run know nothing of. None where nothing was measured twice.
         size_ratio: Size over the baseline's.
         top1_difference: top-1 less the baseline's, -1 to 1.
     """
@@ -40,14 +42,18 @@ class Change:
     same_machine: bool
     latency_ratio: float | None
     latency_ratio_interval: tuple[float, float] | None
+    repeat_ratio: float | None
     size_ratio: float | None
     top1_difference: float | None
 
     @property
     def is_beyond_noise(self) -> bool | None:
-        """Whether the interval of the ratio leaves out 1; None where there is none."""
-        interval = self.latency_ratio_interval
-        return None if interval is None else not interval[0] <= 1 <= interval[1]
+        """Whether the interval leaves out 1, and the ratio is beyond that of repeats; None where there is none."""
+        interval, ratio = self.latency_ratio_interval, self.latency_ratio
+        if interval is None or ratio is None:
+            return None
+        is_beyond_repeats = self.repeat_ratio is None or max(ratio, 1 / ratio) > self.repeat_ratio
+        return is_beyond_repeats and not interval[0] <= 1 <= interval[1]
 
     @property
     def latency_text(self) -> str:
@@ -60,7 +66,11 @@ class Change:
         if self.latency_ratio_interval is None:
             return ""
         low, high = map(change_text, self.latency_ratio_interval)
-        return f"{'beyond' if self.is_beyond_noise else 'within'} noise, 95 % from {low} to {high}"
+        if self.repeat_ratio is None:
+            known = f"of the samples (95 % from {low} to {high}; nothing was measured twice)"
+        else:
+            known = f"(95 % from {low} to {high}; repeats differ by {change_text(self.repeat_ratio)[1:]})"
+        return f"{'beyond' if self.is_beyond_noise else 'within'} the noise {known}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; of the baseline its artifact and date."""
@@ -70,6 +80,7 @@ class Change:
             "same_machine": self.same_machine,
             "latency_ratio": self.latency_ratio,
             "latency_ratio_interval": self.latency_ratio_interval,
+            "repeat_ratio": self.repeat_ratio,
             "is_beyond_noise": self.is_beyond_noise,
             "size_ratio": self.size_ratio,
             "top1_difference": self.top1_difference,
@@ -100,8 +111,7 @@ def compare_entries(entries: Sequence[Entry], baseline: Sequence[Entry]) -> list
             if name in names:
                 partners[names[name]] = index
     return [
-        _change(measurement, others[partners[index]]) if index in partners else None
-        for index, measurement in enumerate(measured)
+        _change(entry, baseline[partners[index]]) if index in partners else None for index, entry in enumerate(entries)
     ]
 
 
@@ -163,18 +173,37 @@ def _unique(
     return {name: places[0] for name, places in found.items() if len(places) == 1}
 
 
-def _change(measurement: Measurement, baseline: Measurement) -> Change:
+def _change(entry: Entry, before: Entry) -> Change:
+    measurement, baseline = entry.newest, before.newest
     row, old = measurement.row, baseline.row
     same_machine = measurement.machine == baseline.machine
+    ratio = _ratio(row.latency_ms_p50, old.latency_ms_p50) if same_machine else None
     return Change(
         baseline=baseline,
         same_machine=same_machine,
-        latency_ratio=_ratio(row.latency_ms_p50, old.latency_ms_p50) if same_machine else None,
+        latency_ratio=ratio,
         latency_ratio_interval=median_ratio_interval(row.samples_ms, old.samples_ms) if same_machine else None,
+        repeat_ratio=_repeat_ratio((entry, before)) if same_machine else None,
         size_ratio=_ratio(row.size_bytes, old.size_bytes),
         top1_difference=None if row.top1 is None or old.top1 is None else row.top1 - old.top1,
     )
 
 
+def _repeat_ratio(entries: Iterable[Entry]) -> float | None:
+    """Largest over smallest p50 of the same artifact: a file that has changed is no repeat."""
+    ratios = []
+    for entry in entries:
+        same = [each for each in (entry.newest, *entry.earlier) if _contents(each.row) == _contents(entry.row)]
+        times_ms = [each.row.latency_ms_p50 for each in same if each.row.latency_ms_p50]
+        if len(times_ms) > 1:
+            ratios.append(max(times_ms) / min(times_ms))
+    return max(ratios, default=None)
+
+
+def _contents(row: BenchmarkRow) -> tuple[int | None, str | None]:
+    return row.size_bytes, row.model_sha256
+
+
 def _ratio(value: float | None, baseline: float | None) -> float | None:
-    return value / baseline if value is not None and baseline else None
+    """The ratio of two figures; None where one was not measured, or is no figure to compare with."""
+    return value / baseline if value is not None and value > 0 and baseline is not None and baseline > 0 else None

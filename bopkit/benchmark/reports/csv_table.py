@@ -13,6 +13,7 @@ from bopkit.benchmark.report import BenchmarkRow, LayerBytes, StepTime
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
+from bopkit.text import printable
 
 _ROW_COLUMNS = ("date", "source", "cpu", "dataset", "split", "earlier_measurements")
 _CHANGE_COLUMNS = (
@@ -86,5 +87,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        return printable(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
     return str(value).lower() if isinstance(value, bool) else repr(value)

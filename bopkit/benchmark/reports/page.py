@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
@@ -96,7 +96,7 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
         return Markup(svg.to_text(element))
 
     columns = columns_for(lines)
-    names, series = short_names(lines), _series(lines)
+    names, numbers = short_names(lines), _series_numbers(lines)
     return {
         "columns": columns,
         "rows": [
@@ -105,18 +105,19 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
                 "cells": cells(columns, line),
                 "row": line.entry.row,
                 "name": name,
-                "key": drawn(svg.key(series[line.device])),
+                "key": drawn(svg.key(numbers[number - 1])),
             }
             for number, (line, name) in enumerate(zip(lines, names, strict=True), start=1)
         ],
-        "devices": [(device, drawn(svg.key(number))) for device, number in series.items()],
+        "devices": list(dict.fromkeys(line.device for line in lines)),
+        "series": [(name, drawn(svg.key(number))) for number, name in enumerate(dict.fromkeys(_series_names(lines)))],
         "choices": choose(lines) if len(lines) > 1 else {},
         "by_accuracy": has_accuracy(lines),
         "names": names,
         "scatters": [(dataset, drawn(chart)) for dataset, chart in _scatters(lines, with_legend=False)],
         "sizes": [(name, size, drawn(chart)) for name, size, chart in _sizes(lines)],
-        "latencies": _drawn_latencies(lines, names, series, drawn),
-        "distributions": [(*texts, *map(drawn, charts)) for *texts, charts in _distributions(lines, names, series)],
+        "latencies": _drawn_latencies(lines, names, numbers, drawn),
+        "distributions": [(*texts, *map(drawn, charts)) for *texts, charts in _distributions(lines, names, numbers)],
         "steps": [(name, total, _bars(values, drawn)) for name, total, values in _steps(lines, names)],
         "layers": [(name, total, _bars(values, drawn)) for name, total, values in _layers(lines)],
         "classes": [{**each, "bars": _bars(each["bars"], drawn)} for each in _classes(lines)],
@@ -134,26 +135,38 @@ def _dates(lines: Sequence[Line]) -> list[str]:
     return list(dict.fromkeys(f"{date:%Y-%m-%d}" for date in dates[:1] + dates[-1:]))
 
 
-def _series(lines: Sequence[Line]) -> dict[str, int]:
-    """The number of each device, for its colour and shape."""
-    return {device: number for number, device in enumerate(dict.fromkeys(line.device for line in lines))}
+def _series_numbers(lines: Sequence[Line]) -> list[int]:
+    """The number of each line's series, for its colour and shape."""
+    names = _series_names(lines)
+    return [list(dict.fromkeys(names)).index(name) for name in names]
+
+
+def _series_names(lines: Sequence[Line]) -> list[str]:
+    """The series of each line: its device, or where networks have variants, each of them."""
+    devices = {line.device for line in lines}
+    names = []
+    for line in lines:
+        variant = line.entry.row.variant
+        names.append(", ".join([variant, *([line.device] if len(devices) > 1 else [])]) if variant else line.device)
+    return names
 
 
 def _scatters(lines: Sequence[Line], with_legend: bool) -> list[tuple[str, Any]]:
     """A chart a dataset, or one of size against latency where nothing has an accuracy."""
     by_accuracy = has_accuracy(lines)
-    names, series = short_names(lines), _series(lines)
+    names, numbers = short_names(lines), _series_numbers(lines)
     on_front = {choice.number for choices in choose(lines).values() for choice in choices if choice.beaten_by is None}
     points: dict[str, list[svg.Point]] = {}
-    for (device, dataset), members in groups(lines).items():
+    for group, ((device, name), members) in enumerate(groups(lines).items()):
+        dataset = name if by_accuracy else ""
         for number, line in members:
             title = f"{number} {names[number - 1]}, {device}: {_facts(line.entry.row)}"
             point = _point(line.entry.row, by_accuracy)
             points.setdefault(dataset, []).append(
-                svg.Point(*point, series[device], number, names[number - 1], title, number in on_front)
+                svg.Point(*point, numbers[number - 1], group, number, names[number - 1], title, number in on_front)
             )
     y_text, limits = ("top-1 (%)", (0.0, 100.0)) if by_accuracy else ("size (MB)", (0.0, float("inf")))
-    legend = list(series) if with_legend else []
+    legend = list(dict.fromkeys(_series_names(lines))) if with_legend else []
     return [
         (dataset, svg.scatter(each, "p50 latency (ms)", y_text, limits, series_names=legend))
         for dataset, each in points.items()
@@ -192,19 +205,17 @@ def _sizes(lines: Sequence[Line]) -> list[tuple[str, str, Any]]:
     ]
 
 
-def _drawn_latencies(
-    lines: Sequence[Line], names: Sequence[str], series: Mapping[str, int], drawn: Any
-) -> dict[str, Any]:
-    timed = [(line, name) for line, name in zip(lines, names, strict=True) if line.entry.row.latency_ms_p50]
-    values = [value for line, _ in timed for value in _percentiles(line.entry.row) if value is not None and value > 0]
+def _drawn_latencies(lines: Sequence[Line], names: Sequence[str], numbers: Sequence[int], drawn: Any) -> dict[str, Any]:
+    timed = [each for each in zip(lines, names, numbers, strict=True) if each[0].entry.row.latency_ms_p50]
+    values = [value for line, *_ in timed for value in _percentiles(line.entry.row) if value is not None and value > 0]
     if not values:
         return {"rows": [], "axis": ""}
     axis = svg.make_axis(values, from_zero=True)
     rows = []
-    for line, name in timed:
+    for line, name, number in timed:
         p50, p90, p99 = _percentiles(line.entry.row)
         text = f"{ms_text(p50)} / {ms_text(p90)} / {ms_text(p99)} ms"
-        chart = svg.ranges((p50, p90, p99), axis, series[line.device], f"p50 / p90 / p99: {text}")
+        chart = svg.ranges((p50, p90, p99), axis, number, f"p50 / p90 / p99: {text}")
         rows.append((name, line.device, text, drawn(chart)))
     return {"rows": rows, "axis": drawn(svg.axis_row(axis, " ms")), "is_log": axis.is_log}
 
@@ -214,10 +225,10 @@ def _percentiles(row: BenchmarkRow) -> tuple[float | None, float | None, float |
 
 
 def _distributions(
-    lines: Sequence[Line], names: Sequence[str], series: Mapping[str, int]
+    lines: Sequence[Line], names: Sequence[str], numbers: Sequence[int]
 ) -> Iterable[tuple[str, str, str, tuple[Any, Any]]]:
     """Of each row its name, device and spread in words, a histogram, and the course of its runs."""
-    for line, name in zip(lines, names, strict=True):
+    for line, name, number in zip(lines, names, numbers, strict=True):
         row, samples = line.entry.row, line.entry.row.samples_ms
         marks = [
             (mark, value)
@@ -227,7 +238,6 @@ def _distributions(
         if len(samples) < 2 or not marks or min(samples) < 0:
             continue
         spread = f"{len(samples):,} runs, standard deviation {ms_text(statistics.pstdev(samples))} ms"
-        number = series[line.device]
         title = f"Distribution of {len(samples)} runs: " + ", ".join(
             f"{mark} {ms_text(value)} ms" for mark, value in marks
         )

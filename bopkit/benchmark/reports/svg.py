@@ -39,7 +39,7 @@ CHART_CSS = """
 svg.chart { display: block; width: 100%; overflow: visible; font: 12px system-ui, sans-serif }
 svg.chart text { fill: var(--ink) } svg.chart text.soft { fill: var(--soft) }
 svg.chart text.strong { font-weight: 600 }
-svg.chart .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
+svg.chart .label { paint-order: stroke; stroke: var(--behind, var(--paper)); stroke-width: 3px; stroke-linejoin: round }
 svg.chart .name { font-weight: 400 }
 svg.chart .grid { stroke: var(--line) } svg.chart .axis { stroke: var(--soft) }
 .s0 { --s: var(--s0) } .s1 { --s: var(--s1) } .s2 { --s: var(--s2) }
@@ -47,7 +47,7 @@ svg.chart .grid { stroke: var(--line) } svg.chart .axis { stroke: var(--soft) }
 svg.chart .mark { fill: var(--s); stroke: var(--paper); stroke-width: 1 }
 svg.chart .open { fill: var(--paper); stroke: var(--s); stroke-width: 1.8 }
 svg.chart .whisker { stroke: var(--s); stroke-width: 1.4 }
-svg.chart .front { stroke: var(--s); stroke-width: 1.4; stroke-dasharray: 5 4 }
+svg.chart .front { stroke: var(--s, var(--soft)); stroke-width: 1.4; stroke-dasharray: 5 4 }
 svg.chart .area { fill: var(--s); fill-opacity: .45 } svg.chart .bar { fill: var(--s) }
 svg.chart .bar.pale { fill-opacity: .45 }
 svg.chart .limit { stroke: var(--ink); stroke-width: 2 }
@@ -68,13 +68,15 @@ MOST_NAMES = 14
 class Point(NamedTuple):
     """One point of a scatter chart; `number` and `name` label it.
 
-    Intervals are (low, high) in the unit of the axis, or None.
+    Points of one `group` compete: a front is drawn through those that are on it. The interval is (low, high) in the
+    unit of the axis, or None.
     """
 
     x: float
     y: float
     y_interval: tuple[float, float] | None
     series: int
+    group: int
     number: int
     name: str
     title: str
@@ -145,8 +147,11 @@ def scatter(
     def place(point: Point) -> tuple[float, float]:
         return _across(x_axis, point.x), bottom - y_axis.share(point.y) * (bottom - top)
 
-    for series in sorted({each.series for each in points}):
-        _draw_front(chart, sorted(place(each) for each in points if each.series == series and each.is_on_front), series)
+    for group in sorted({each.group for each in points}):
+        members = [each for each in points if each.group == group]
+        series = {each.series for each in members}
+        css = f"front {series_class(series.pop())}" if len(series) == 1 else "front"
+        _draw_front(chart, sorted(place(each) for each in members if each.is_on_front), css)
     for point in points:
         x, _ = place(point)
         if point.y_interval is not None:
@@ -246,30 +251,27 @@ def histogram(
     for sample in ordered:
         if sample <= axis.high:
             counts[min(BINS - 1, int(axis.share(sample) * BINS))] += 1
-    chart = _chart(122, title)
+    chart = _chart(132, title)
     largest = max(counts) or 1
     plot = _add(
-        chart, "svg", "", x=0, y=34, width="100%", height=66, viewBox=f"0 0 {BINS} 66", preserveAspectRatio="none"
+        chart, "svg", "", x=0, y=44, width="100%", height=66, viewBox=f"0 0 {BINS} 66", preserveAspectRatio="none"
     )
     outline = "".join(f"V{66 - 64 * count / largest:.1f}H{index + 1}" for index, count in enumerate(counts))
     _add(plot, "path", f"area {series_class(series)}", d=f"M0 66{outline}V66Z")
-    _add(chart, "line", "axis", x1="0", x2="100%", y1=100, y2=100)
+    _add(chart, "line", "axis", x1="0", x2="100%", y1=110, y2=110)
     for tick in axis.ticks:
-        _text(chart, 100 * axis.share(tick), 115, number_text(tick), "middle", "soft")
-    taken = -math.inf
-    for index, (name, value) in enumerate(marks):
+        _text(chart, 100 * axis.share(tick), 125, number_text(tick), "middle", "soft")
+    ends = [-math.inf] * 3  # of the last text in each line
+    for name, value in marks:
         share = 100 * axis.share(value)
-        # Marks that lie close together go on two lines of text.
-        line = 11 if index % 2 == 0 or share - taken > 30 else 25
-        _add(chart, "line", f"whisker {series_class(series)}", x1=_pc(share), x2=_pc(share), y1=line + 3, y2=100)
-        _text(
-            chart,
-            share,
-            line,
-            f"{name} {number_text(value, 4)}",
-            "end" if share > 70 else "start" if share < 12 else "middle",
+        anchor, start = (
+            ("end", share - 26) if share > 70 else ("start", share) if share < 13 else ("middle", share - 13)
         )
-        taken = share
+        line = next((line for line, end in enumerate(ends) if end <= start), len(ends) - 1)
+        ends[line] = start + 26
+        y = 11 + 13 * line
+        _add(chart, "line", f"whisker {series_class(series)}", x1=_pc(share), x2=_pc(share), y1=y + 3, y2=110)
+        _text(chart, share, y, f"{name} {number_text(value, 4)}", anchor, "label")
     return chart
 
 
@@ -345,7 +347,7 @@ def to_file(element: ElementTree.Element, title: str) -> str:
     ElementTree.SubElement(root, "title").text = printable(title)
     ElementTree.SubElement(root, "style").text = COLOURS_CSS + CHART_CSS
     _add(root, "rect", "", x=0, y=0, width="100%", height="100%").set("style", "fill:var(--paper)")
-    _text(root, 2, 20, title, css="strong")
+    _text(root, 0, 14, title, css="strong")
     element.set("y", "30")
     root.append(element)
     return to_text(root) + "\n"
@@ -387,10 +389,9 @@ def _draw_axes(
     _text(chart, RIGHT, bottom + 36, x_text + (", logarithmic" if x_axis.is_log else ""), "end", "strong")
 
 
-def _draw_front(chart: ElementTree.Element, places: Sequence[tuple[float, float]], series: int) -> None:
+def _draw_front(chart: ElementTree.Element, places: Sequence[tuple[float, float]], css: str) -> None:
     """Steps: between two points of a front nothing better is known than the one before."""
     for (x1, y1), (x2, y2) in zip(places, places[1:], strict=False):
-        css = f"front {series_class(series)}"
         _add(chart, "line", css, x1=_pc(x1), y1=y1, x2=_pc(x2), y2=y1)
         _add(chart, "line", css, x1=_pc(x2), y1=y1, x2=_pc(x2), y2=y2)
 

@@ -10,6 +10,9 @@ from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry, MergedReport, device_labels
 from bopkit.text import change_text, ms_text, percent_text, size_text
 
+FAILED = "failed"
+"""What stands in place of the first figure of a row without any."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Line:
@@ -64,9 +67,11 @@ def cells(columns: Iterable[Column], line: Line) -> list[str]:
     """The texts of a line; a row that failed has only what it was to be."""
     if line.entry.row.error is None:
         return [column.cell(line) for column in columns]
-    return [
-        column.cell(line) if column.heading in _KNOWN_BEFORE else _FAILED.get(column.heading, "") for column in columns
-    ]
+    texts = []
+    for column in columns:
+        is_known = column.heading in _KNOWN_BEFORE
+        texts.append(column.cell(line) if is_known else "" if FAILED in texts else FAILED)
+    return texts
 
 
 def conditions(merged: MergedReport) -> list[str]:
@@ -125,6 +130,8 @@ def _points(difference: float | None) -> str:
     return "-" if difference is None else f"{100 * difference:+.2f}"
 
 
+_HAS_ACCURACY = _any(lambda line: line.entry.row.pictures)
+
 _COLUMNS = (
     Column("artifact", lambda line: line.entry.row.artifact, is_number=False),
     Column("device", lambda line: line.device, False, _any(lambda line: line.device != "local")),
@@ -134,11 +141,11 @@ _COLUMNS = (
         is_needed=_differ(lambda line: line.entry.row.threads if line.entry.row.error is None else 1),
     ),
     Column("runtime", lambda line: line.entry.row.runtime, is_number=False),
-    Column("top-1", lambda line: percent_text(line.entry.row.top1)),
-    Column("top-5", lambda line: percent_text(line.entry.row.top5)),
-    Column("agreement", lambda line: percent_text(line.entry.row.top1_agreement)),
+    Column("top-1", lambda line: percent_text(line.entry.row.top1), is_needed=_HAS_ACCURACY),
+    Column("top-5", lambda line: percent_text(line.entry.row.top5), is_needed=_HAS_ACCURACY),
+    Column("agreement", lambda line: percent_text(line.entry.row.top1_agreement), is_needed=_HAS_ACCURACY),
     Column("size", lambda line: size_text(line.entry.row.size_bytes)),
-    Column("x floor", _over_floor_text),
+    Column("x floor", _over_floor_text, is_needed=_any(over_floor)),
     Column("p50 ms", lambda line: ms_text(line.entry.row.latency_ms_p50)),
     Column("p90 ms", lambda line: ms_text(line.entry.row.latency_ms_p90)),
     Column("p99 ms", lambda line: ms_text(line.entry.row.latency_ms_p99)),
@@ -168,4 +175,4 @@ _COLUMNS = (
 )
 
 _KNOWN_BEFORE = frozenset({"artifact", "device", "threads", "runtime", "measured"})
-_FAILED = {"top-1": "failed"}
+"""Columns that a row has which could not be measured; the first of the others says so."""
