@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
+from bopkit import files
 from bopkit.benchmark import report
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport
@@ -39,6 +41,11 @@ def json_schema() -> dict[str, Any]:
 
 
 _VERSION_TEXT = "raised when a figure changes its name or meaning; what is only added keeps it."
+
+
+def write_schema(path: str | Path) -> None:
+    """Write the schema to a file: `make docs` does."""
+    files.write_json(Path(path), json_schema())
 
 
 def attribute_texts(described: type) -> dict[str, str]:
