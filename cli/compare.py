@@ -32,6 +32,10 @@ def compare(
     split: Split = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="DEVICE", help="Where to time them; default: local. Repeatable."),
+    ] = None,
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
     with_steps: Annotated[bool, typer.Option("--profile", help="Time each operator too, in runs of its own.")] = False,
@@ -40,6 +44,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Measure what binarization buys: networks bit-packed, against float32 and int8 twins of the same shape."""
+    from bopkit.benchmark.report import LOCAL
     from bopkit.export.compare import compare_models
 
     prints_table = check_targets(json, html, svg)
@@ -51,6 +56,7 @@ def compare(
         split=split,
         limit=limit,
         threads=threads,
+        devices=device or (LOCAL,),
         warmup_runs=warmup_runs,
         runs=runs,
         with_steps=with_steps,

@@ -113,6 +113,7 @@ def compare_models(
     """
     progress = progress or silent
     names = _names(models)
+    accuracy: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
     settings: dict[str, Any] = {
         **{"threads": threads, "devices": devices, "warmup_runs": warmup_runs, "runs": runs},
         **{"runtime": "litert", "with_steps": with_steps, "progress": progress},
@@ -120,27 +121,13 @@ def compare_models(
     if dataset is None and (split, limit) != (None, None):
         raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
     with _folder(output) as folder:
-        built: dict[Path, _Built] = {}
-        failed = []
-        for name, model in names.items():
-            try:
-                built |= {each.path: each for each in _build(name, model, folder, progress)}
-            except UsageError:
-                raise
-            except BopkitError as error:
-                failed += [_failed_row(name, error, device) for device in devices]
+        built, failed = _build_all(names, folder, devices, progress)
         trained = [path for path in built if dataset is not None and _is_trained(path)]
-        if dataset is not None and not trained and built:
+        if dataset is not None and not trained:
             raise UsageError("None of the networks is trained: they have no accuracy.", "Leave out --dataset.")
-        reports = []
-        if trained:
-            accuracy = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
-            reports.append(benchmark_artifacts(trained, **accuracy, **settings))
+        reports = [benchmark_artifacts(trained, **accuracy, **settings)] if trained else []
         if len(trained) < len(built):
             reports.append(benchmark_artifacts([path for path in built if path not in trained], **settings))
-    if not reports:
-        (first, *_) = failed
-        raise BopkitError(f"{first.artifact}: {first.error}", first.hint or "")
     report = _joined(reports, {str(path): each for path, each in built.items()}, failed, devices)
     return Comparison(report, tuple(_gains(report.rows, list(names))))
 
@@ -171,6 +158,28 @@ def _folder(output: str | Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="bopkit-compare-") as scratch:
         yield Path(scratch)
+
+
+def _build_all(
+    names: Mapping[str, str], folder: Path, devices: Sequence[str], progress: Progress
+) -> tuple[dict[Path, _Built], list[BenchmarkRow]]:
+    """The flatbuffers of all networks, and rows for those that have none.
+
+    Raises:
+        BopkitError: None has any.
+    """
+    built: dict[Path, _Built] = {}
+    errors: dict[str, BopkitError] = {}
+    for name, model in names.items():
+        try:
+            built |= {each.path: each for each in _build(name, model, folder, progress)}
+        except UsageError:
+            raise
+        except BopkitError as error:
+            errors[name] = error
+    if not built:
+        raise next(iter(errors.values()))
+    return built, [_failed_row(name, error, device) for device in devices for name, error in errors.items()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Measurement:
     def machine(self) -> tuple[str, int, str] | None:
         """What tells two devices of one name apart; None where it did not answer."""
         environment = self.environment
-        return environment and (environment.cpu, environment.logical_cores, environment.machine)
+        return None if environment is None else (environment.cpu, environment.logical_cores, environment.machine)
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -120,7 +120,7 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
         "distributions": [(*texts, *map(drawn, charts)) for *texts, charts in _distributions(lines, names, numbers)],
         "steps": [(name, total, _bars(values, drawn)) for name, total, values in _steps(lines, names)],
         "layers": [(name, total, _bars(values, drawn)) for name, total, values in _layers(lines)],
-        "classes": [{**each, "bars": _bars(each["bars"], drawn)} for each in _classes(lines)],
+        "classes": [{**each, "bars": _bars(each["bars"], drawn, 1.0)} for each in _classes(lines)],
         "histories": [line for line in lines if line.entry.earlier],
         "sources": merged.sources,
         "environments": _environments(merged.sources),
@@ -298,9 +298,15 @@ def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
-def _bars(values: Sequence[tuple[str, str, float, bool]], drawn: Any) -> list[tuple[str, str, bool, Any]]:
-    """Name, text, mark and bar of each; marked ones (packed layers) have another colour, and say so."""
-    largest = max((value for _, _, value, _ in values), default=0.0)
+def _bars(
+    values: Sequence[tuple[str, str, float, bool]], drawn: Any, largest: float | None = None
+) -> list[tuple[str, str, bool, Any]]:
+    """Name, text, mark and bar of each; marked ones (packed layers) have another colour, and say so.
+
+    A whole bar is `largest`, else the largest value.
+    """
+    if largest is None:
+        largest = max((value for _, _, value, _ in values), default=0.0)
     return [
         (name, text, mark, drawn(svg.bar(max(value, 0.0), largest, 2 if mark else 0, text, is_pale=not mark)))
         for name, text, value, mark in values
@@ -320,7 +326,7 @@ def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
         wrong = sorted((each for each in row.confusion if each[0] != each[1]), key=lambda each: -each[2])
         found[row.artifact] = {
             "name": row.artifact,
-            "text": _classes_text([value for _, value in known]),
+            "text": _classes_text(row, [value for _, value in known]),
             "is_cut": len(shown) < len(known),
             "bars": [(_class_name(report, index), percent_text(value), value, False) for index, value in shown],
             "confusions": [
@@ -330,11 +336,19 @@ def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _classes_text(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    worst, median = percent_text(min(values)), percent_text(statistics.median(values))
-    return f"{len(values)} classes, the worst {worst}, the median {median}"
+def _classes_text(row: BenchmarkRow, values: Sequence[float]) -> str:
+    texts = []
+    if values:
+        worst, median = percent_text(min(values)), percent_text(statistics.median(values))
+        texts.append(f"{len(values)} classes, the worst {worst}, the median {median}")
+    if row.top1 is not None and row.top1_interval is not None:
+        low, high = map(percent_text, row.top1_interval)
+        texts.append(f"top-1 {percent_text(row.top1)} (95 % from {low} to {high})")
+    if row.loss is not None:
+        texts.append(f"loss {row.loss:.4f}")
+    if row.calibration_error is not None:
+        texts.append(f"expected calibration error {percent_text(row.calibration_error)}")
+    return "; ".join(texts)
 
 
 def _class_name(report: BenchmarkReport, index: int) -> str:

@@ -143,7 +143,11 @@ _COLUMNS = (
     Column("runtime", lambda line: line.entry.row.runtime, is_number=False),
     Column("top-1", lambda line: percent_text(line.entry.row.top1), is_needed=_HAS_ACCURACY),
     Column("top-5", lambda line: percent_text(line.entry.row.top5), is_needed=_HAS_ACCURACY),
-    Column("agreement", lambda line: percent_text(line.entry.row.top1_agreement), is_needed=_HAS_ACCURACY),
+    Column(
+        "agreement",
+        lambda line: percent_text(line.entry.row.top1_agreement),
+        is_needed=_any(lambda line: line.entry.row.top1_agreement is not None),
+    ),
     Column("size", lambda line: size_text(line.entry.row.size_bytes)),
     Column("x floor", _over_floor_text, is_needed=_any(over_floor)),
     Column("p50 ms", lambda line: ms_text(line.entry.row.latency_ms_p50)),
@@ -164,12 +168,12 @@ _COLUMNS = (
     Column("p50 change", _latency_change, is_needed=_any(lambda line: line.change)),
     Column(
         "size change",
-        lambda line: change_text(line.change and line.change.size_ratio),
+        lambda line: change_text(None if line.change is None else line.change.size_ratio),
         is_needed=_any(lambda line: line.change),
     ),
     Column(
         "top-1 change",
-        lambda line: _points(line.change and line.change.top1_difference),
+        lambda line: _points(None if line.change is None else line.change.top1_difference),
         is_needed=_any(lambda line: line.change is not None and line.change.top1_difference is not None),
     ),
 )
