@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def compare_models(
 
     Raises:
         UsageError: A name is unknown, two networks have one name, or there is a dataset and no trained network.
-        BopkitError: The dataset is not prepared.
+        BopkitError: The dataset is not prepared, bopkit-runtime is not installed, or no network can be exported.
     """
     progress = progress or silent
     names = _names(models)
@@ -120,6 +121,11 @@ def compare_models(
     }
     if dataset is None and (split, limit) != (None, None):
         raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
+    if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
+        raise BopkitError(
+            "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",
+            "Type `pip install ./runtime` in a checkout of bopkit.",
+        )
     with _folder(output) as folder:
         built, failed = _build_all(names, folder, devices, progress)
         trained = [path for path in built if dataset is not None and _is_trained(path)]

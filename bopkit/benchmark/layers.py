@@ -29,7 +29,11 @@ def flatbuffer_layers(path: Path) -> list[LayerBytes]:
             counted |= set(own)
             if own:
                 # The converter joins the names of all that it has fused; the first is the layer's.
-                name = graph.tensors[operator.outputs[0]].name.partition(";")[0] if operator.outputs else ""
+                name = (
+                    graph.tensors[operator.outputs[0]].name.partition(";")[0].removeprefix("model/")
+                    if operator.outputs
+                    else ""
+                )
                 _add(layers, LayerBytes(name or operator.type, sum(own.values()), operator.type in PACKED_OPERATORS))
     return _with_rest(layers, path)
 

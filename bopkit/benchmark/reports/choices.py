@@ -40,8 +40,11 @@ def goodness(line: Line, by_accuracy: bool) -> tuple[float, float] | None:
 
 
 def has_accuracy(lines: Sequence[Line]) -> bool:
-    """Whether any line has both latency and accuracy: else size takes its place."""
-    return any(goodness(line, by_accuracy=True) for line in lines)
+    """Whether lines compete by accuracy, else by size.
+
+    By size where no accuracy was measured, and among variants of networks, most of which have none.
+    """
+    return not any(line.entry.row.variant for line in lines) and any(goodness(line, by_accuracy=True) for line in lines)
 
 
 def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]]]:
@@ -54,11 +57,16 @@ def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]
     by_accuracy = has_accuracy(lines)
     for number, line in enumerate(lines, start=1):
         if goodness(line, by_accuracy) is not None:
-            row, report = line.entry.row, line.entry.newest.report
-            network = row.artifact.removesuffix(f" ({row.variant})") if row.variant else ""
-            name = f"{report.dataset} {report.split}" if by_accuracy else network
+            report = line.entry.newest.report
+            name = f"{report.dataset} {report.split}" if by_accuracy else network_of(line)
             found.setdefault((line.device, name), []).append((number, line))
     return found
+
+
+def network_of(line: Line) -> str:
+    """What a line is a variant of; empty for an artifact by itself."""
+    row = line.entry.row
+    return row.artifact.removesuffix(f" ({row.variant})") if row.variant else ""
 
 
 def choose(lines: Sequence[Line]) -> dict[tuple[str, str], list[Choice]]:

@@ -162,8 +162,10 @@ def _scatters(lines: Sequence[Line], with_legend: bool) -> list[tuple[str, Any]]
         for number, line in members:
             title = f"{number} {names[number - 1]}, {device}: {_facts(line.entry.row)}"
             point = _point(line.entry.row, by_accuracy)
+            # The series tells the variant.
+            label = names[number - 1].replace(f" ({line.entry.row.variant})", "")
             points.setdefault(dataset, []).append(
-                svg.Point(*point, numbers[number - 1], group, number, names[number - 1], title, number in on_front)
+                svg.Point(*point, numbers[number - 1], group, number, label, title, number in on_front)
             )
     y_text, limits = ("top-1 (%)", (0.0, 100.0)) if by_accuracy else ("size (MB)", (0.0, float("inf")))
     legend = list(dict.fromkeys(_series_names(lines))) if with_legend else []

@@ -5,6 +5,7 @@ Elements are made by ElementTree, which escapes: names in a chart may be a stran
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -127,10 +128,12 @@ def scatter(
     *,
     series_names: Sequence[str] = (),
 ) -> ElementTree.Element:
-    """Points of two figures with error bars, and the Pareto front of each series as a dashed line.
+    """Points of two figures with error bars, and the Pareto front of each group as a dashed line.
+
+    Where a group has points of several series, the line joins them all.
 
     Args:
-        points: What is drawn; those on the front of their series are filled.
+        points: What is drawn; those on the front of their group are filled.
         x_text: Name and unit of the figure across; less is better.
         y_text: Name and unit of the figure down.
         y_limits: What the axis down never passes.
@@ -150,8 +153,12 @@ def scatter(
     for group in sorted({each.group for each in points}):
         members = [each for each in points if each.group == group]
         series = {each.series for each in members}
-        css = f"front {series_class(series.pop())}" if len(series) == 1 else "front"
-        _draw_front(chart, sorted(place(each) for each in members if each.is_on_front), css)
+        if len(series) == 1:
+            front = sorted(place(each) for each in members if each.is_on_front)
+            _draw_front(chart, front, f"front {series_class(series.pop())}")
+        else:  # variants of one network: what belongs together matters more
+            for (x1, y1), (x2, y2) in itertools.pairwise(sorted(map(place, members))):
+                _add(chart, "line", "front", x1=_pc(x1), y1=y1, x2=_pc(x2), y2=y2)
     for point in points:
         x, _ = place(point)
         if point.y_interval is not None:
@@ -347,8 +354,8 @@ def to_file(element: ElementTree.Element, title: str) -> str:
     ElementTree.SubElement(root, "title").text = printable(title)
     ElementTree.SubElement(root, "style").text = COLOURS_CSS + CHART_CSS
     _add(root, "rect", "", x=0, y=0, width="100%", height="100%").set("style", "fill:var(--paper)")
-    _text(root, 0, 14, title, css="strong")
-    element.set("y", "30")
+    _text(root, 1.5, 20, title, css="strong")
+    element.attrib |= {"x": "1.5%", "y": "34", "width": "97%"}
     root.append(element)
     return to_text(root) + "\n"
 
@@ -391,7 +398,7 @@ def _draw_axes(
 
 def _draw_front(chart: ElementTree.Element, places: Sequence[tuple[float, float]], css: str) -> None:
     """Steps: between two points of a front nothing better is known than the one before."""
-    for (x1, y1), (x2, y2) in zip(places, places[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(places):
         _add(chart, "line", css, x1=_pc(x1), y1=y1, x2=_pc(x2), y2=y1)
         _add(chart, "line", css, x1=_pc(x2), y1=y1, x2=_pc(x2), y2=y2)
 

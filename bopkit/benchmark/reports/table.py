@@ -83,10 +83,8 @@ def _conditions_of(report: BenchmarkReport) -> list[str]:
     texts = []
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
-        texts.append(
-            f"accuracy on {pictures} pictures of {report.dataset} {report.split}; "
-            f"agreement: same top-1 as {report.reference}"
-        )
+        agreement = f"; agreement: same top-1 as {report.reference}" if report.reference else ""
+        texts.append(f"accuracy on {pictures} pictures of {report.dataset} {report.split}{agreement}")
     timing, threads = report.protocol.timing, ", ".join(map(str, report.protocol.threads))
     where = "; ".join(
         f"{environment.cpu}, {environment.logical_cores} cores" + ("" if name == "local" else f" ({name})")
