@@ -51,6 +51,7 @@ check: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/typer bopkit.cli.main utils docs --name bopkit --title "bopkit command line" --output docs/cli.md
+	$(BIN)/python -c "from bopkit.benchmark.reports.schema import write_schema; write_schema('docs/benchmark.schema.json')"
 
 clean:
 	rm -rf $(VENV) $(DEMO) .typecheck build *.egg-info

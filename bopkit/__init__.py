@@ -20,6 +20,8 @@ _PUBLIC = {
     "ExportOptions": "bopkit.export",
     "export_model": "bopkit.export",
     "benchmark_artifacts": "bopkit.benchmark",
+    "build_report": "bopkit.benchmark.reports",
+    "compare_models": "bopkit.export.compare",
     "init_model": "bopkit.initialise",
     "list_models": "bopkit.catalogue",
     "list_hparams": "bopkit.catalogue",

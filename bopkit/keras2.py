@@ -52,7 +52,7 @@ def import_tensorflow() -> Any:
         return sys.modules["tensorflow"]
     select()
     try:
-        with _quiet_stderr() if quiet else contextlib.nullcontext(), _no_garbage_collection():
+        with quiet_stderr(), _no_garbage_collection():
             import larq  # noqa: F401  registers its layers and quantizers with Keras
             import tensorflow as tf
     except ImportError as error:
@@ -76,8 +76,14 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error."""
+def quiet_stderr() -> Iterator[None]:
+    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error.
+
+    Only where `quiet` is set.
+    """
+    if not quiet:
+        yield
+        return
     with tempfile.TemporaryFile() as swallowed:
         sys.stderr.flush()
         stderr = os.dup(2)

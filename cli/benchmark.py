@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
-from bopkit.cli.output import percent_text, print_json, print_table, say, show, size_text
-
-if TYPE_CHECKING:
-    from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
+from bopkit.cli.output import print_json, say
+from bopkit.cli.reporting import (
+    Csv,
+    Html,
+    Markdown,
+    check_targets,
+    print_report,
+    say_failures,
+    write_target,
+)
 
 
 def benchmark(
@@ -31,11 +37,22 @@ def benchmark(
         str | None,
         typer.Option("--runtime", help="For .tflite files: litert (where bopkit-runtime is installed) or lce."),
     ] = None,
+    with_steps: Annotated[
+        bool, typer.Option("--profile", help="Time each operator too, in runs of its own (LiteRT).")
+    ] = False,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the result, for `bopkit report`.")
+    ] = None,
+    html: Html = None,
+    markdown: Markdown = None,
+    csv: Csv = None,
     json: Json = False,
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, latency, size and memory on this host's CPU."""
-    from bopkit.benchmark import benchmark_artifacts
+    from bopkit.benchmark import benchmark_artifacts, reports
+    from bopkit.files import json_text
 
+    prints_table = check_targets(json, html, markdown, csv, output)
     report = benchmark_artifacts(
         [str(artifact) for artifact in artifacts],
         dataset=dataset,
@@ -47,68 +64,18 @@ def benchmark(
         runs=runs,
         threads=threads,
         runtime=runtime,
+        with_steps=with_steps,
         progress=say,
     )
+    merged = reports.merge_reports([("", report)])
+    write_target(output, lambda: json_text(report.to_dict()) + "\n")
+    write_target(html, lambda: reports.render_page(merged))
+    write_target(markdown, lambda: reports.markdown(merged))
+    write_target(csv, lambda: reports.csv_table(merged))
     if json:
         print_json(report.to_dict())
-    else:
-        _print_report(report)
-    for row in report.failed:
-        where = "" if row.artifact in (row.error or "") else f"{row.artifact}: "
-        say(f"Error: {where}{row.error} {row.hint or ''}".rstrip())
+    if prints_table:
+        print_report(merged)
+    say_failures(merged)
     if report.failed:
         raise typer.Exit(1)
-
-
-def _print_report(report: BenchmarkReport) -> None:
-    (environment,), timing = report.environments.values(), report.protocol.timing
-    print_table(
-        [
-            "artifact",
-            "runtime",
-            "top-1",
-            "top-5",
-            "agreement",
-            "size",
-            "x floor",
-            "p50 ms",
-            "p90 ms",
-            "p99 ms",
-            "memory",
-        ],
-        [_cells(row) for row in report.rows],
-        title=f"{report.dataset} {report.split}" if report.dataset else None,
-        right=["top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
-    )
-    pictures = next((row.pictures for row in report.rows if row.pictures), None)
-    if pictures:
-        show(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
-    threads = ", ".join(map(str, report.protocol.threads))
-    show(
-        f"latency of one picture, {threads} thread(s), {timing.warmup_runs} warm-up runs, then at least "
-        f"{timing.runs} (at most {timing.time_limit_s:g} s); {environment.cpu}, {environment.logical_cores} cores"
-    )
-    for row in report.rows:
-        for note in row.notes:
-            say(f"{row.artifact}: {note}")
-
-
-def _cells(row: BenchmarkRow) -> list[str]:
-    if row.error is not None:
-        return [row.artifact, row.runtime, "failed", *[""] * 8]
-    over_floor = f"{row.size_bytes / row.floor_bytes:.2f}" if row.size_bytes and row.floor_bytes else "-"
-    return [
-        row.artifact,
-        row.runtime,
-        percent_text(row.top1),
-        percent_text(row.top5),
-        percent_text(row.top1_agreement),
-        size_text(row.size_bytes),
-        over_floor,
-        *(_ms_text(value) for value in (row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99)),
-        size_text(row.peak_memory_bytes),
-    ]
-
-
-def _ms_text(value_ms: float | None) -> str:
-    return "-" if value_ms is None else f"{value_ms:.3f}"

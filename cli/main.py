@@ -14,6 +14,7 @@ from bopkit import keras2
 from bopkit.card import package_versions
 from bopkit.cli import (
     benchmark,
+    compare,
     data,
     datasets,
     diff,
@@ -28,6 +29,7 @@ from bopkit.cli import (
     models,
     plot,
     prepare,
+    report,
     runs,
     sweep,
     tensorboard,
@@ -54,6 +56,8 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "inspect", inspect.inspect),
     (app, "diff", diff.diff),
     (app, "benchmark", benchmark.benchmark),
+    (app, "report", report.report),
+    (app, "compare", compare.compare),
     (app, "init", init.init),
     (app, "models", models.models),
     (app, "hparams", hparams.hparams),

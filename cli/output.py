@@ -6,7 +6,6 @@ here escapes what it prints, and commands print through these functions alone.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +16,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bopkit.files import json_text
+from bopkit.text import percent_text as percent_text
+from bopkit.text import printable as printable
+from bopkit.text import size_text as size_text
+
 WIDE = 200
 """Columns of a table that goes into a file or a pipe, where nothing should be folded."""
-
-
-def printable(text: str) -> str:
-    """Text with escapes in place of what moves the cursor, breaks the line or changes a terminal."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(text: str) -> None:
@@ -47,9 +46,14 @@ def say_with_time() -> Callable[[str], None]:
     return lambda text: say(f"[{time.perf_counter() - started:3.0f} s] {text}")
 
 
+def print_document(text: str) -> None:
+    """Print a document on stdout as it is: one of bopkit's own writers made it, and escaped every name in it."""
+    typer.echo(text, nl=False)
+
+
 def print_json(value: Any) -> None:
     """Print JSON on stdout; control characters are escaped as JSON does."""
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json_text(value))
 
 
 def print_table(
@@ -73,18 +77,3 @@ def print_table(
         table.add_row(*map(printable, row))
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False, emoji=False)
     console.print(table)
-
-
-def size_text(size_bytes: int | float | None) -> str:
-    """A size for a person, in decimal units: `1.35 MB`."""
-    if size_bytes is None:
-        return "-"
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.2f} {unit}"
-    return f"{size_bytes:.0f} B"
-
-
-def percent_text(share: float | None) -> str:
-    """A share from 0 to 1 in percent: `97.25 %`."""
-    return "-" if share is None else f"{100 * share:.2f} %"

@@ -1,9 +1,9 @@
 """The full-precision twin of a binary network: what a user would ship instead, to see what binarization buys.
 
 The same layers with the same shapes, but real weights, and a ReLU behind each layer whose signs the binary network
-takes: in ResNet it is part of the addition before it. Converted by TensorFlow Lite in float32, or in int8 with
-weights, activations, input and output quantized. Its weights are random: a twin is timed and weighed, never asked for
-an answer.
+takes: in ResNet it is part of the addition before it. Converted by TensorFlow Lite in float32, or in int8 with weights
+and activations quantized; both take and answer float32, as the packed network does. Its weights are random: a twin is
+timed and weighed, never asked for an answer.
 """
 
 from __future__ import annotations
@@ -13,27 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.keras2 import import_tensorflow
+from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow, quiet_stderr
 
 CALIBRATION_PICTURES = 8
 """Random pictures whose activations set the ranges of the int8 twin."""
 
-_QUANTIZER_SETTINGS = ("input_quantizer", "kernel_quantizer", "kernel_constraint", "pad_values")
+_QUANTIZER_SETTINGS = ("_quantizer", "_constraint", "pad_values")
+"""How settings end that a full-precision layer does not have, or that only training looks at."""
 
 
 def make_twin(model: Any) -> Any:
     """Replace quantized layers by full-precision ones of the same shape, and signs by ReLU.
 
     Args:
-        model: A Keras model with larq's `QuantConv2D` and `QuantDense` layers.
+        model: A Keras model with larq's quantized layers.
 
     Returns:
         An untrained Keras model with the same inputs and outputs.
+
+    Raises:
+        BopkitError: It is no graph of layers, or holds networks as layers.
     """
     tf = import_tensorflow()
     import larq as lq
 
-    plain = {lq.layers.QuantConv2D: tf.keras.layers.Conv2D, lq.layers.QuantDense: tf.keras.layers.Dense}
+    _check_layers(model)
+    plain = {getattr(lq.layers, f"Quant{name}"): getattr(tf.keras.layers, name) for name in _QUANTIZED}
     before_signs = {
         source.name
         for layer in model.layers
@@ -54,14 +60,31 @@ def make_twin(model: Any) -> Any:
             return tf.nn.relu(self.layer(inputs))
 
     def replace(layer: Any) -> Any:
+        if isinstance(layer, lq.quantizers.Quantizer):
+            return tf.keras.layers.ReLU(name=layer.name)
         config = layer.get_config()
         kind = plain.get(type(layer), type(layer))
         if type(layer) in plain:
-            config = {key: value for key, value in config.items() if key not in _QUANTIZER_SETTINGS}
+            config = {key: value for key, value in config.items() if not key.endswith(_QUANTIZER_SETTINGS)}
         twin = kind.from_config(config)
         return WithRelu(twin) if layer.name in before_signs else twin
 
     return tf.keras.models.clone_model(model, clone_function=replace)
+
+
+_QUANTIZED = ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Conv1D")
+"""Keras layers of which larq has a quantized kind."""
+
+
+def _check_layers(model: Any) -> None:
+    """Refuse a network whose quantized layers `clone_model` would not show."""
+    tf = import_tensorflow()
+    is_graph = isinstance(model, tf.keras.Sequential) or getattr(model, "_is_graph_network", False)
+    if not is_graph or any(isinstance(layer, tf.keras.Model) for layer in model.layers):
+        raise BopkitError(
+            f"The network {model.name} is no flat graph of layers, of which a twin could be made.",
+            "Build it without networks inside networks.",
+        )
 
 
 def convert_twin(twin: Any, *, int8: bool) -> bytes:
@@ -69,7 +92,7 @@ def convert_twin(twin: Any, *, int8: bool) -> bytes:
 
     Args:
         twin: What `make_twin` returned.
-        int8: Quantize weights and activations to int8, inputs and outputs included; else float32.
+        int8: Quantize weights and activations to int8; inputs and outputs stay float32.
 
     Returns:
         A flatbuffer for one picture at a time.
@@ -89,6 +112,6 @@ def convert_twin(twin: Any, *, int8: bool) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = pictures
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    flatbuffer: bytes = converter.convert()
+    with quiet_stderr():  # it prints what it quantizes, whatever its log level
+        flatbuffer: bytes = converter.convert()
     return flatbuffer

@@ -16,7 +16,8 @@ from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.names import check_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
+from bopkit.benchmark.layers import flatbuffer_layers
+from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
 from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
 from bopkit.benchmark.timing import SHORTEST_TIMING_S
@@ -97,6 +98,7 @@ def benchmark_artifacts(
     rows, environments = session.run(devices)
     cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
     _share_floors(rows, cards)
+    _fill_layers(rows)
     if evaluation is None:
         _suggest_datasets(rows, cards)
     return BenchmarkReport(
@@ -243,6 +245,16 @@ def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | 
     for row, card in zip(rows, cards, strict=True):
         if card is not None and card.names_stock_dataset:
             row.notes.append(f"Add --dataset {card.dataset} for its accuracy.")
+
+
+def _fill_layers(rows: Sequence[BenchmarkRow]) -> None:
+    """Say where the bytes of flatbuffers are: read here, since no device has to know."""
+    known: dict[str, list[LayerBytes]] = {}
+    for row in rows:
+        if row.error is None and row.kind == "tflite":
+            if row.artifact not in known:
+                known[row.artifact] = flatbuffer_layers(Path(row.artifact))
+            row.layers = known[row.artifact]
 
 
 def _share_floors(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import floor_bytes
+from bopkit.benchmark.layers import keras_layers
+from bopkit.benchmark.report import LayerBytes
 from bopkit.benchmark.runtime import Runtime, example_shape
 from bopkit.benchmark.tensorflow_setup import start_tensorflow
 from bopkit.counting import count_weights
@@ -49,7 +51,7 @@ class KerasRuntime(Runtime):
         shapes = [example_shape(tuple(each.shape), path) for each in model.inputs]
         self.inputs = tuple(zip(model.input_names, shapes, strict=True))
         self.outputs = tuple(model.output_names)
-        self._model = model
+        self._model, self._path = model, path
         self.settings["compute_dtype"] = " and ".join(sorted({layer.compute_dtype for layer in model.layers}))
 
         def call(*inputs: Any) -> list[Any]:
@@ -66,3 +68,7 @@ class KerasRuntime(Runtime):
     def floor_bytes(self) -> int:
         """One bit a binary weight and four bytes any other."""
         return floor_bytes(*count_weights(self._model))
+
+    def layers(self) -> list[LayerBytes]:
+        """Bytes of each layer's weights."""
+        return keras_layers(self._model, self._path)

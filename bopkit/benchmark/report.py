@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+from bopkit import files
 from bopkit.benchmark import host
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.metrics import SCORE_TOLERANCE
@@ -66,6 +67,7 @@ class BenchmarkRow:
         hint: What to do about it.
         notes: What the reader should know, one sentence each.
         architecture: Name in its card; empty without a card.
+        variant: What it is of its network where several forms of one are compared, e.g. `int8 twin`; else empty.
         input_shape: Height, width, channels of one picture.
         classes: Number of scores.
         size_bytes: Size of the file, or of all files of the SavedModel's version directory.
@@ -123,6 +125,7 @@ class BenchmarkRow:
     hint: str | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     architecture: str = ""
+    variant: str = ""
     input_shape: tuple[int, int, int] | None = None
     classes: int | None = None
     size_bytes: int | None = None
@@ -267,8 +270,8 @@ class BenchmarkReport:
         return tuple(row for row in self.rows if row.error is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as dictionaries, lists, strings and numbers; every row has every key."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        """The report as dictionaries, lists, strings and finite numbers, for JSON; every row has every key."""
+        return {"schema_version": SCHEMA_VERSION, **files.finite(dataclasses.asdict(self))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkReport:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit.benchmark.job import Timing
+from bopkit.benchmark.report import LayerBytes, StepTime
 from bopkit.errors import BopkitError
 
 RUNTIMES = {
@@ -94,6 +96,22 @@ class Runtime(abc.ABC):
     def floor_bytes(self) -> int | None:
         """One bit a binary weight and four bytes any other, after `load`; None where the artifact does not tell."""
         return None
+
+    def layers(self) -> list[LayerBytes]:
+        """Where the bytes of the artifact are, after `load`; empty where it does not tell."""
+        return []
+
+    def time_steps(self, picture: np.ndarray, timing: Timing) -> list[StepTime]:
+        """Time what an inference is made of, after `load`, in runs of its own.
+
+        Args:
+            picture: float32 [1, H, W, C].
+            timing: Warm-up and number of runs.
+
+        Returns:
+            Steps whose times add up to the mean of these runs; empty where the runtime does not tell.
+        """
+        return []
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """Compute scores, after `load`.

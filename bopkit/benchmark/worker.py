@@ -68,6 +68,9 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
         row.peak_memory_bytes = peak_memory_bytes()
         row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
     row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
+    row.layers = runtime.layers()
+    if job.timing is not None and job.timing.with_steps:
+        row.steps = runtime.time_steps(picture, job.timing)
     if job.evaluation is not None and row.preprocessing is not None:
         row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
 

@@ -289,6 +289,9 @@ def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts) -> None:
     for row in (saved_model, tflite):
         assert (row.top1_agreement, row.within_tolerance) == (1.0, 1.0)
     assert saved_model.notes == ["Version 10, the newest."]
+    for row in (keras, tflite):  # two layers with packed kernels in the flatbuffer, none in the Keras file
+        assert sum(layer.size_bytes for layer in row.layers) == row.size_bytes
+        assert sum(layer.is_packed for layer in row.layers) == (1 if row is tflite else 0)
     assert tflite.size_bytes == artifacts.tflite.stat().st_size
     assert _peak_bytes(tflite) < _peak_bytes(keras) / 3  # no TensorFlow in its process
     assert json.loads(json.dumps(report.to_dict()))["rows"][2]["latency_ms_p50"] == tflite.latency_ms_p50

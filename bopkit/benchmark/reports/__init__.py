@@ -1,0 +1,31 @@
+"""Reports: results merged, compared with a baseline, checked by rules, and written as table, page, Markdown and CSV.
+
+Importing this package imports no TensorFlow.
+"""
+
+from bopkit.benchmark.reports.comparison import Change, compare_entries
+from bopkit.benchmark.reports.csv_table import csv_table
+from bopkit.benchmark.reports.markdown import markdown
+from bopkit.benchmark.reports.merging import MergedReport, merge_reports
+from bopkit.benchmark.reports.page import Gain, render_page, scatter_file
+from bopkit.benchmark.reports.reading import read_reports
+from bopkit.benchmark.reports.report import Report, build_report
+from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
+
+__all__ = [
+    "Change",
+    "Finding",
+    "Gain",
+    "MergedReport",
+    "Report",
+    "build_report",
+    "check_rules",
+    "compare_entries",
+    "csv_table",
+    "markdown",
+    "merge_reports",
+    "parse_rule",
+    "read_reports",
+    "render_page",
+    "scatter_file",
+]

@@ -1,0 +1,91 @@
+"""A report as CSV (RFC 4180): every figure of every row that is one value, in columns that keep their order."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from bopkit.benchmark.report import BenchmarkRow, LayerBytes, StepTime
+from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.merging import MergedReport
+from bopkit.benchmark.reports.table import lines_of
+from bopkit.text import printable
+
+_ROW_COLUMNS = ("date", "source", "cpu", "dataset", "split", "earlier_measurements")
+_CHANGE_COLUMNS = (
+    *("baseline_date", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "size_ratio", "top1_difference"),
+)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def csv_columns() -> list[str]:
+    """The headings: first the figures of a row in its order, intervals as two, then where it comes from."""
+    figures = [column for field in _scalar_fields() for column in _columns_of(field)]
+    return [*figures, *_ROW_COLUMNS, *_CHANGE_COLUMNS]
+
+
+def csv_table(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> str:
+    """The table, older measurements included, behind the one that they are older than.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe; what was not measured is empty.
+
+    Args:
+        merged: The report.
+        changes: Of each of its entries, against a baseline; None without one.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(csv_columns())
+    for line in lines_of(merged, changes):
+        for measurement in (line.entry.newest, *line.entry.earlier):
+            is_newest = measurement is line.entry.newest
+            figures = [value for field in _scalar_fields() for value in _values(measurement.row, field)]
+            environment = measurement.environment
+            origin = (
+                *(measurement.report.protocol.date, measurement.source, environment.cpu if environment else None),
+                *(measurement.report.dataset, measurement.report.split, len(line.entry.earlier) if is_newest else None),
+            )
+            writer.writerow(map(_cell, (*figures, *origin, *_change_values(line.change if is_newest else None))))
+    return out.getvalue()
+
+
+def _scalar_fields() -> list[str]:
+    """Figures of one value, intervals and shapes among them; lists and tables have no place in a cell."""
+    hints = typing.get_type_hints(BenchmarkRow)
+    many = {"settings", "notes", "samples_ms", "class_top1", "confusion"}
+    tables = {name for name, hint in hints.items() if hint in (list[StepTime], list[LayerBytes])}
+    return [field.name for field in dataclasses.fields(BenchmarkRow) if field.name not in many | tables]
+
+
+def _columns_of(field: str) -> list[str]:
+    if not field.endswith("_interval"):
+        return [field]
+    name = field.removesuffix("_interval")
+    return [f"{name}_low", f"{name}_high"]
+
+
+def _values(row: BenchmarkRow, field: str) -> list[Any]:
+    value = getattr(row, field)
+    if field.endswith("_interval"):
+        return list(value or (None, None))
+    return ["x".join(map(str, value)) if isinstance(value, tuple) else value]
+
+
+def _change_values(change: Change | None) -> list[Any]:
+    if change is None:
+        return [None] * len(_CHANGE_COLUMNS)
+    low, high = change.latency_ratio_interval or (None, None)
+    date = change.baseline.report.protocol.date
+    return [date, change.latency_ratio, low, high, change.size_ratio, change.top1_difference]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return printable(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

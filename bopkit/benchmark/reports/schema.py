@@ -1,0 +1,55 @@
+"""The JSON schema of a result file, made from the dataclasses and what their docstrings say: it cannot drift."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from bopkit import files
+from bopkit.benchmark import report
+from bopkit.benchmark.job import Timing
+from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport
+
+_DESCRIBED = (
+    report.BenchmarkReport,
+    report.BenchmarkRow,
+    report.Protocol,
+    report.Environment,
+    report.StepTime,
+    report.LayerBytes,
+    Timing,
+)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of what `bopkit benchmark --json` prints."""
+    import pydantic
+
+    schema = pydantic.TypeAdapter(BenchmarkReport).json_schema()
+    tables = {**schema["$defs"], BenchmarkReport.__name__: schema}
+    for described in _DESCRIBED:
+        table = tables[described.__name__]
+        table["description"] = " ".join((inspect.getdoc(described) or "").partition("\n\n")[0].split())
+        for name, text in attribute_texts(described).items():
+            table["properties"][name]["description"] = text
+    version = {"const": SCHEMA_VERSION, "description": f"{SCHEMA_VERSION}: {_VERSION_TEXT}"}
+    schema["properties"] = {"schema_version": version, **schema["properties"]}
+    schema["required"] = ["schema_version", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+_VERSION_TEXT = "raised when a figure changes its name or meaning; what is only added keeps it."
+
+
+def write_schema(path: str | Path) -> None:
+    """Write the schema to a file: `make docs` does."""
+    files.write_json(Path(path), json_schema())
+
+
+def attribute_texts(described: type) -> dict[str, str]:
+    """What the docstring of a class says of each attribute, by its name."""
+    section = (inspect.getdoc(described) or "").partition("\nAttributes:\n")[2].split("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,40 @@
+"""Figures and a stranger's text as a person reads them, the same on the terminal, in a page and in a table."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text with escapes in place of what moves the cursor, breaks the line, changes a terminal or no XML can hold."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def size_text(size_bytes: int | float | None) -> str:
+    """A size for a person, in decimal units: `1.35 MB`."""
+    if size_bytes is None:
+        return "-"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.2f} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
+def percent_text(share: float | None) -> str:
+    """A share from 0 to 1 in percent: `97.25 %`."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def ms_text(value_ms: float | None) -> str:
+    """A time in milliseconds, to a microsecond below one second: `4.183`."""
+    if value_ms is None:
+        return "-"
+    return f"{value_ms:.3f}" if value_ms < 1000 else f"{value_ms:,.0f}"
+
+
+def change_text(ratio: float | None) -> str:
+    """A ratio to something earlier in percent, with its sign: `+4.2 %`."""
+    return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
+
+
+def threads_text(threads: int) -> str:
+    """A number of threads: `1 thread`."""
+    return "1 thread" if threads == 1 else f"{threads} threads"

@@ -1,0 +1,90 @@
+"""`bopkit compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bopkit.cli.arguments import DataDir, Dataset, Json, Split
+from bopkit.cli.output import print_json, print_table, say
+from bopkit.cli.reporting import Html, check_targets, print_report, say_failures, write_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bopkit.benchmark.reports import Gain
+
+
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODELS", help="Names of networks (`bopkit models`), files, run directories.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Keep the .tflite files.")
+    ] = None,
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    split: Split = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="DEVICE", help="Where to time them; default: local. Repeatable."),
+    ] = None,
+    warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
+    with_steps: Annotated[bool, typer.Option("--profile", help="Time each operator too, in runs of its own.")] = False,
+    html: Html = None,
+    svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write the page's chart alone.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure what binarization buys: networks bit-packed, against float32 and int8 twins of the same shape."""
+    from bopkit.benchmark.report import LOCAL
+    from bopkit.export.compare import compare_models
+
+    prints_table = check_targets(json, html, svg)
+    comparison = compare_models(
+        models,
+        output,
+        dataset=dataset,
+        data_dir=data_dir,
+        split=split,
+        limit=limit,
+        threads=threads,
+        devices=device or (LOCAL,),
+        warmup_runs=warmup_runs,
+        runs=runs,
+        with_steps=with_steps,
+        progress=say,
+    )
+    write_target(html, comparison.html)
+    write_target(svg, comparison.svg)
+    if json:
+        print_json(comparison.to_dict())
+    if prints_table:
+        print_report(comparison.merged)
+        _print_gains(comparison.gains)
+    say_failures(comparison.merged)
+    if comparison.report.failed:
+        raise typer.Exit(1)
+
+
+def _print_gains(gains: Sequence[Gain]) -> None:
+    print_table(
+        ["packed network", "against its", "device", "threads", "smaller by", "faster by"],
+        [[gain.network, gain.variant, gain.device, str(gain.threads), *map(_times, _ratios(gain))] for gain in gains],
+        right=["threads", "smaller by", "faster by"],
+    )
+
+
+def _ratios(gain: Gain) -> tuple[float | None, float | None]:
+    return gain.size_ratio, gain.latency_ratio
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f} x"

@@ -1,0 +1,52 @@
+"""`bopkit report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bopkit.cli.arguments import Json
+from bopkit.cli.output import print_json, say
+from bopkit.cli.reporting import Csv, Html, Markdown, check_targets, print_report, say_failures, write_target
+
+
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS", help="Files of `bopkit benchmark --json` or -o.", show_default=False),
+    ],
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="FILE", help="An older result to compare with.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            metavar="RULE",
+            help='Exit with 1 if a row is so: "latency_ms_p50 > 1.05x", "top1 < baseline - 0.005". Repeatable.',
+        ),
+    ] = None,
+    html: Html = None,
+    markdown: Markdown = None,
+    csv: Csv = None,
+    json: Json = False,
+) -> None:
+    """Merge results of several devices and days, compare them with a baseline, and fail on regressions."""
+    from bopkit.benchmark.reports import build_report
+
+    prints_table = check_targets(json, html, markdown, csv)
+    built = build_report(results, baseline, fail_if or ())
+    write_target(html, built.html)
+    write_target(markdown, built.markdown)
+    write_target(csv, built.csv)
+    if json:
+        print_json(built.to_dict())
+    if prints_table:
+        print_report(built.merged, built.changes)
+    say_failures(built.merged)
+    for text in built.texts:
+        say(text)
+    if built.findings:
+        raise typer.Exit(1)

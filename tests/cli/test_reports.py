@@ -1,0 +1,135 @@
+"""`bopkit report`, the files of `bopkit benchmark`, and `bopkit compare` as a shell runs them."""
+
+import csv
+import json
+
+import pytest
+from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from written_results import device_report, failed_row, make_report, make_row
+
+from bopkit.benchmark.reports import read_reports
+from bopkit.files import write_json
+from bopkit.initialise import init_model
+
+FILES = {"--html": "page.html", "--markdown": "table.md", "--csv": "figures.csv"}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """`old.json` and the slower `new.json` of one network, and `devices.json`."""
+    write_json(tmp_path / "old.json", make_report(make_row("a.tflite", 5.0)).to_dict())
+    slower = make_report(make_row("a.tflite", 6.0, top1=0.89), date="2026-11-22T00:00:00+00:00")
+    write_json(tmp_path / "new.json", slower.to_dict())
+    write_json(tmp_path / "devices.json", device_report().to_dict())
+    return tmp_path
+
+
+def report(folder, *arguments):
+    return bopkit("report", *arguments, cwd=folder, program=NO_TENSORFLOW)
+
+
+def test_a_table_of_all_devices_and_all_formats(results):
+    result = report(results, "devices.json", "old.json", *(each for pair in FILES.items() for each in pair))
+    heading, *rows = succeeded(result).splitlines()[1:]
+    assert heading.split()[:4] == ["artifact", "device", "threads", "runtime"]
+    assert sum("ssh://pi@board" in row for row in rows) >= 7
+    assert "birealnet.h5: It is no whole TensorFlow Lite model. Export it again." in result.stderr
+    assert "<title>Benchmark report</title>" in (results / "page.html").read_text()
+    assert (results / "table.md").read_text().startswith("| artifact | device |")
+    assert len(list(csv.DictReader(open(results / "figures.csv", newline="")))) == 12
+
+
+def test_a_regression_fails_with_each_case_in_a_line(results):
+    rules = [
+        "--fail-if",
+        "latency_ms_p50 > 1.05x",
+        "--fail-if",
+        "top1 < baseline - 0.005",
+        "--fail-if",
+        "size_bytes > 1x",
+    ]
+    result = report(results, "new.json", "--baseline", "old.json", *rules)
+    assert result.returncode == 1 and "p50 change" in result.stdout and "+20.0 %" in result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 2
+    assert (
+        "a.tflite on local, 1 thread(s): `latency_ms_p50 > 1.05x` holds: 6" in errors[0] and "baseline 5" in errors[0]
+    )
+    assert "`top1 < baseline - 0.005` holds: 0.89, baseline 0.9, limit 0.895." in errors[1]
+    succeeded(report(results, "new.json", "--baseline", "old.json", "--fail-if", "latency_ms_p50 > 1.5x"))
+
+
+def test_a_rule_without_a_baseline_row_does_not_pass(results):
+    result = report(results, "devices.json", "--baseline", "old.json", "--fail-if", "size_bytes > 2x")
+    assert result.returncode == 1 and "cannot be checked: the baseline has no such row" in result.stderr
+
+
+def test_what_cannot_be_is_a_usage_error(results):
+    assert "latency_ms_p50" in failed(report(results, "old.json", "--fail-if", "latency_ms_p5 > 1"), 2)
+    assert "needs a baseline" in failed(report(results, "old.json", "--fail-if", "size_bytes > 1x"), 2)
+    assert "stdout" in failed(report(results, "old.json", "--json", "--csv", "-"), 2)
+    assert "Two formats" in failed(report(results, "old.json", "--html", "x", "--csv", "x"), 2)
+    assert "is a folder" in failed(report(results, "old.json", "--html", "."), 2)
+    (results / "cut.json").write_text((results / "old.json").read_text()[:500])
+    assert "cut.json is cut off" in failed(report(results, "cut.json"))
+    assert "missing.json" in failed(report(results, "missing.json"))
+
+
+def test_stdout_takes_one_format_and_json_is_read_again(results):
+    assert succeeded(report(results, "old.json", "--markdown", "-")).startswith("| artifact |")
+    assert succeeded(report(results, "old.json", "--csv", "-")).startswith("artifact,device,")
+    merged = json.loads(succeeded(report(results, "old.json", "new.json", "--json")))
+    write_json(results / "merged.json", merged)
+    assert [len(each["earlier"]) for each in merged["entries"]] == [1]
+    assert "(+1 earlier)" in succeeded(report(results, "merged.json"))
+
+
+def test_rows_that_failed_are_no_crash(results):
+    write_json(results / "failed.json", make_report(failed_row("a.tflite"), failed_row("b.tflite")).to_dict())
+    result = report(results, "failed.json", "--html", "page.html")
+    assert "failed" in succeeded(result)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The file of a small network."""
+    folder = tmp_path_factory.mktemp("network")
+    return init_model("binarynet", folder / "small.h5", hparams={"filters": 4, "dense_units": 8})
+
+
+@pytest.mark.integration
+def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
+    options = ["--runs", 5, "--profile", "-o", "kept", "--html", "page.html", "--svg", "chart.svg", "--json"]
+    result = bopkit("compare", network, *options, cwd=tmp_path)
+    found = json.loads(succeeded(result))
+    packed, float32, int8 = found["rows"]
+    assert [row["artifact"] for row in found["rows"]] == ["small (packed)", "small (float32 twin)", "small (int8 twin)"]
+    assert packed["size_bytes"] < int8["size_bytes"] < float32["size_bytes"] and packed["floor_bytes"]
+    assert all(row["top1"] is None and row["latency_ms_p50"] > 0 for row in found["rows"])
+    assert [(gain["variant"], gain["size_ratio"] > 1) for gain in found["gains"]] == [
+        ("float32 twin", True),
+        ("int8 twin", True),
+    ]
+    assert found["gains"][0]["latency_ratio"] == pytest.approx(float32["latency_ms_p50"] / packed["latency_ms_p50"])
+    # Steps add up to an inference; layers to the file. A twin has nothing of the delegate's.
+    assert len(packed["steps"]) > 5 and int8["steps"] == []
+    assert sum(layer["size_bytes"] for layer in packed["layers"]) == packed["size_bytes"]
+    assert any(layer["is_packed"] for layer in packed["layers"]) and not any(
+        each["is_packed"] for each in int8["layers"]
+    )
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [
+        "small.float32.tflite",
+        "small.int8.tflite",
+        "small.tflite",
+    ]
+    assert "What binarization buys" in (tmp_path / "page.html").read_text()
+    assert "int8 twin" in (tmp_path / "chart.svg").read_text()
+    (tmp_path / "compared.json").write_text(result.stdout)
+    assert len(read_reports(tmp_path / "compared.json")[0].rows) == 3
+    assert "fully_quantize" not in result.stderr
+
+
+def test_compare_refuses_what_it_cannot_know(network, tmp_path):
+    assert "binarynet" in failed(bopkit("compare", "binarynett"), 2)
+    assert "called small" in failed(bopkit("compare", network, tmp_path / "small.h5"), 2)
+    assert "need a dataset" in failed(bopkit("compare", network, "--limit", 5), 2)

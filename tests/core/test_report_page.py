@@ -1,0 +1,256 @@
+"""The page of a report: whole, escaped, light, and right in a browser without a network."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from written_results import device_report, failed_row, make_report, make_row
+
+from bopkit.benchmark import BenchmarkReport
+from bopkit.benchmark.report import LayerBytes, StepTime
+from bopkit.benchmark.reports import Gain, build_report, compare_entries, merge_reports, render_page, scatter_file
+from bopkit.files import write_json
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EVIL = "".join(
+    (
+        "</title><script>document.title='pwned'</script><img src=//evil.example/x onerror=alert(1)>",
+        "'\"&\x00\x1b\ud800{{7*7}}",
+    )
+)
+MANY = tuple(f"class {index}" for index in range(1000))
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+def many_rows() -> BenchmarkReport:
+    return make_report(
+        *(make_row(f"net{i}.tflite", 1.0 + i, 0.5 + i / 100, 10**5 * (i + 1), seed=i) for i in range(40))
+    )
+
+
+def evil_report() -> BenchmarkReport:
+    row = make_row(
+        EVIL,
+        device=EVIL,
+        runtime=EVIL,
+        settings={EVIL: EVIL},
+        notes=[EVIL],
+        architecture=EVIL,
+        preprocessing=EVIL,
+        governor=EVIL,
+        model_sha256=EVIL,
+        steps=[StepTime(EVIL, 1.0)],
+        layers=[LayerBytes(EVIL, 5, True)],
+    )
+    failed = failed_row("b", notes=[EVIL])
+    failed.error = failed.hint = EVIL
+    report = make_report(row, failed, make_row("c.tflite"), class_names=(EVIL,) * 10, dataset=EVIL, split=EVIL)
+    (environment,) = report.environments.values()
+    return make_report(*report.rows, class_names=(EVIL,) * 10, environments={EVIL: environment})
+
+
+def odd_report() -> BenchmarkReport:
+    """Figures that no honest benchmark has, but a file can."""
+    rows = [
+        make_row("zero", latency_ms_p50=0.0, size_bytes=0, samples_ms=[0.0] * 9, steps=[StepTime("s", 0.0)]),
+        make_row(
+            "negative", latency_ms_p50=-1.0, size_bytes=-5, samples_ms=[-1.0, 2.0], layers=[LayerBytes("l", -3, True)]
+        ),
+        make_row("large", latency_ms_p50=1e18, size_bytes=10**18, top1=1.0, top1_interval=(-3.0, 7.0), floor_bytes=0),
+        make_row("tiny", latency_ms_p50=1e-300, samples_ms=[1e-300, 1e-290, 1e18], latency_ms_p99=None),
+        make_row("far", confusion=[(-1, 10**9, 3)], class_top1=[None, None]),
+    ]
+    return make_report(*rows)
+
+
+CASES = {
+    "devices": device_report,
+    "one row": lambda: make_report(make_row("a.tflite")),
+    "failed only": lambda: make_report(failed_row("a.tflite"), failed_row("b.tflite")),
+    "no rows": lambda: make_report(),
+    "no accuracy": lambda: make_report(make_row("a.tflite", top1=None), make_row("b.tflite", 2.0, top1=None)),
+    "no samples": lambda: make_report(make_row("a.tflite", samples_ms=[], steps=[], layers=[])),
+    "equal samples": lambda: make_report(make_row("a.tflite", samples_ms=[2.0] * 50, latency_ms_p50=2.0)),
+    "1000 classes": lambda: make_report(make_row("a.tflite", classes=1000), class_names=MANY),
+    "40 rows": many_rows,
+    "evil": evil_report,
+    "odd": odd_report,
+}
+
+
+class Tags(html.parser.HTMLParser):
+    """Tags and attributes of a page, and whether each is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open
+    return tags
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_page_is_whole_and_needs_nothing_from_outside(case: str) -> None:
+    page = render_page(merge_reports([("a.json", CASES[case]())]))
+    tags = parsed(page)
+    names = {tag for tag, _ in tags.tags}
+    assert not names & {"script", "link", "img", "image", "iframe", "object", "use", "foreignobject", "base", "form"}
+    for tag, attributes in tags.tags:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        assert (attributes.get("href") or "#").startswith("#") and not attributes.get("src")
+    assert not re.search(r"@import|url\(|nan%|inf%|NaN|Infinity", page)
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in page
+    ids = [attributes["id"] for _, attributes in tags.tags if "id" in attributes]
+    links = [str(attributes["href"])[1:] for _, attributes in tags.tags if "href" in attributes]
+    assert len(set(ids)) == len(ids) and set(links) <= set(ids)
+
+
+def test_every_figure_that_is_asked_for_is_in_the_page() -> None:
+    text = parsed(render_page(merge_reports([("a.json", device_report())]))).text
+    for part in (
+        *("Summary", "What to ship", "Accuracy against latency", "Sizes", "Distributions", "Time by operator"),
+        *(
+            "Bytes by layer",
+            "Classes",
+            "Most frequent confusions",
+            "Environment and protocol",
+            "conv 3x3",
+            "Cortex-A76",
+        ),
+        *("It is no whole TensorFlow Lite model. Export it again.", "48 to 61 °C", "ondemand", "1.05 x the floor"),
+        *("71.4 %", "3.00 MB", "Example CPU 3000, 2 cores"),
+    ):
+        assert part in text, part
+
+
+def test_a_page_is_light() -> None:
+    four = make_report(
+        *(make_row(f"{i}.tflite", i + 1.0, seed=i, runs=20_000, classes=1000) for i in range(4)), class_names=MANY
+    )
+    assert len(render_page(merge_reports([("", four)])).encode()) < 150_000
+    assert len(render_page(merge_reports([("", many_rows())])).encode()) < 500_000
+
+
+def test_a_strangers_text_is_text() -> None:
+    page = render_page(merge_reports([(EVIL, evil_report())]), title=EVIL)
+    assert page.count("<script") == 0 and "\x00" not in page and "\x1b" not in page and "49}}" not in page
+    assert page.encode()  # no half of a surrogate pair
+    assert "&lt;script&gt;" in page
+
+
+def test_changes_and_rules_are_in_the_page(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    write_json(old, make_report(make_row("a.tflite", 5.0)).to_dict())
+    write_json(new, make_report(make_row("a.tflite", 6.0), date="2026-11-22T00:00:00").to_dict())
+    text = parsed(build_report([new, old], old, ["latency_ms_p50 > 1.05x"]).html()).text
+    assert "Rules that failed" in text and "+20.0 %" in text and "Earlier measurements" in text
+    assert compare_entries(merge_reports([]).entries, ()) == []
+
+
+def test_gains_are_in_the_page() -> None:
+    rows = [
+        make_row(f"net ({v})", ms, None, size, variant=v)
+        for v, ms, size in (("packed", 1.0, 100), ("int8 twin", 0.5, 400))
+    ]
+    gains = [Gain("net", "int8 twin", "local", 1, 4.0, 0.5)]
+    page = render_page(merge_reports([("", make_report(*rows))]), gains=gains)
+    text = parsed(page).text
+    assert "What binarization buys" in text and "4.00 x" in text and "Size against latency" in text
+    assert '<td class="number bad">0.50 x' in page
+
+
+def test_the_chart_alone_is_svg_by_itself() -> None:
+    picture = scatter_file(merge_reports([("", device_report())]), "Title <1>")
+    assert picture is not None
+    root = ElementTree.fromstring(picture)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "Title <1>" in texts and "ssh://pi@board" in texts and "top-1 (%)" in texts
+    assert scatter_file(merge_reports([("", make_report(failed_row("a")))]), "") is None
+
+
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: `apt-get install chromium`")
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("case", ["devices", "evil"])
+def test_chromium_shows_the_page_without_network_or_complaint(case: str, tmp_path: Path) -> None:
+    dom, complaints, urls = shown(render_page(merge_reports([("a.json", CASES[case]())])), tmp_path)
+    tags = parsed(dom)
+    assert "Environment and protocol" in tags.text and "pwned" not in re.findall("<title>.*?</title>", dom)[0]
+    assert not [tag for tag, _ in tags.tags if tag in ("script", "img")]
+    assert not complaints and not urls
+
+
+@NEEDS_CHROMIUM
+def test_chromium_would_tell_of_a_request_and_of_an_error(tmp_path: Path) -> None:
+    page = render_page(merge_reports([("a.json", device_report())]))
+    outside = '<img src="http://pictures.test/a.png">'
+    _, complaints, urls = shown(page.replace("</body>", f"{outside}</body>"), tmp_path / "kept")
+    assert complaints and not urls, "the page's policy did not stop it"
+    _, _, urls = shown(
+        page.replace("</body>", f"{outside}</body>").replace("default-src 'none';", ""), tmp_path / "gone"
+    )
+    assert urls == {"http://pictures.test/a.png"}
+
+
+@NEEDS_CHROMIUM
+def test_the_page_fits_a_phone(tmp_path: Path) -> None:
+    """Nothing but the tables, which scroll by themselves, is wider than 390 pixels."""
+    page = render_page(merge_reports([("a.json", device_report())]))
+    page = page.replace("default-src 'none'", "script-src 'unsafe-inline'").replace(
+        "</body>", "<script>document.title = document.documentElement.scrollWidth</script></body>"
+    )
+    (tmp_path / "page.html").write_text(page)
+    frame = '<iframe src="page.html" style="width:390px;height:900px;border:0"></iframe>'
+    measure = "<script>onload = () => { document.title = frames[0].document.title }</script>"
+    (tmp_path / "frame.html").write_text(f"<!doctype html>{frame}{measure}")
+    uri = (tmp_path / "frame.html").as_uri()
+    result = chromium("--dump-dom", "--allow-file-access-from-files", uri, home=tmp_path)
+    width_px = int(re.findall(r"<title>(\d+)</title>", result.stdout)[0])
+    assert 300 < width_px <= 390
+
+
+def shown(page: str, folder: Path) -> tuple[str, list[str], set[str]]:
+    """What Chromium makes of a page: its DOM, what its console says, and what the page wants from the network."""
+    folder.mkdir(exist_ok=True)
+    path, log = folder / "page.html", folder / "net.json"
+    path.write_text(page)
+    result = chromium("--dump-dom", "--enable-logging=stderr", f"--log-net-log={log}", path.as_uri(), home=folder)
+    complaints = [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+    urls = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text()))
+    # The browser itself calls home, whatever it is told.
+    return result.stdout, complaints, {url for url in urls if not re.match(r"https?://[\w.]*google(apis)?\.com/", url)}
+
+
+def chromium(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """A finished headless browser; a proxy that does not exist stands for no network."""
+    settings = ["--headless=new", "--no-sandbox", "--disable-gpu", "--proxy-server=127.0.0.1:9"]
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command = [str(CHROMIUM), *settings, *quiet, f"--user-data-dir={home / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
