@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import bopkit_runtime
 import numpy as np
+from bopkit_runtime.timing import measure_steps
 
+from bopkit.benchmark.native_timing import steps_of
+from bopkit.benchmark.report import StepTime
 from bopkit.benchmark.tflite_runtime import Tensors, TfliteRuntime
 from bopkit.errors import BopkitError
 
@@ -23,12 +27,18 @@ class LitertRuntime(TfliteRuntime):
             self._interpreter = bopkit_runtime.Interpreter(path, num_threads=threads)
         except bopkit_runtime.BopkitRuntimeError as error:
             raise BopkitError(error.message, error.hint) from error
+        self.library = Path(bopkit_runtime.library_path())
         described = self._interpreter.describe()
         self.settings.update(isa=described["isa"], claimed_operators=described["claimed_nodes"])
         inputs, outputs = self._interpreter.inputs, self._interpreter.outputs
         # An open batch counts as one example: that is how it is run.
         shapes = [(info.shape[0] or 1, *(size or 0 for size in info.shape[1:])) for info in inputs]
         return Tensors(shapes, [info.dtype for info in inputs], [info.dtype for info in outputs])
+
+    def steps(self, path: Path, runs: int, time_limit_s: float) -> list[StepTime]:
+        """Steps of the delegate, and what LiteRT's own operators took, in order."""
+        profile = measure_steps(path, int(self.settings["threads"]), runs=runs, max_seconds=time_limit_s)
+        return steps_of(dataclasses.asdict(profile))
 
     def _answer(self, example: list[np.ndarray]) -> list[np.ndarray]:
         answer = self._interpreter.predict(example)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit.benchmark.report import StepTime
 from bopkit.errors import BopkitError
 
 RUNTIMES = {
@@ -40,6 +41,7 @@ class Runtime(abc.ABC):
         outputs: Name of each; known after `open`.
         input_shape: Height, width, channels of one picture; known after `load`.
         settings: What else decides speed and results, by name; complete after `open`.
+        library: Its native library, where it is one file; known after `open`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Runtime(abc.ABC):
 
     def __init__(self, threads: int):
         self.settings: dict[str, str | int | bool] = {"threads": threads}
+        self.library: Path | None = None
 
     @abc.abstractmethod
     def open(self, path: Path) -> None:
@@ -94,6 +97,16 @@ class Runtime(abc.ABC):
     def floor_bytes(self) -> int | None:
         """One bit a binary weight and four bytes any other, after `load`; None where the artifact does not tell."""
         return None
+
+    def steps(self, path: Path, runs: int, time_limit_s: float) -> list[StepTime]:
+        """Time the steps of an inference, after `load`, in runs of their own; none where the runtime does not tell.
+
+        Args:
+            path: The artifact.
+            runs: Measured runs, fewer where they reach the limit.
+            time_limit_s: Limit in seconds.
+        """
+        return []
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """Compute scores, after `load`.
