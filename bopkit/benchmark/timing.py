@@ -100,16 +100,6 @@ def summarise(durations_ns: Sequence[int], warmup_runs: int) -> Latency:
     )
 
 
-def is_slowing_down(samples_ms: Sequence[float]) -> bool:
-    """Whether the runs became slower: the median of the last quarter is a fifth above that of the first.
-
-    Args:
-        samples_ms: Each timed run, in order; of fewer than 20 nothing is said.
-    """
-    quarter = len(samples_ms) // 4
-    return quarter >= 5 and bool(np.median(samples_ms[-quarter:]) > 1.2 * np.median(samples_ms[:quarter]))
-
-
 def _timed_runs(call: Callable[[], object], runs: int, time_limit_s: float, min_duration_s: float) -> list[int]:
     durations_ns: list[int] = []
     begin_ns = time.perf_counter_ns()

@@ -118,8 +118,6 @@ def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkR
     )
     for field in dataclasses.fields(latency):
         setattr(row, field.name, getattr(latency, field.name))
-    if latency.runs < timing.runs:
-        row.notes.append(f"{latency.runs} of {timing.runs} runs fitted into the limit of {timing.time_limit_s:g} s.")
 
 
 def _describe_clocks(row: BenchmarkRow, before: Files, after: Files) -> None:
