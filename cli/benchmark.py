@@ -57,6 +57,7 @@ def benchmark(
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
     from bopkit.benchmark import benchmark_artifacts
+    from bopkit.benchmark.report import LOCAL
 
     report = benchmark_artifacts(
         [str(artifact) for artifact in artifacts],
@@ -69,7 +70,7 @@ def benchmark(
         runs=runs,
         threads=_parse_threads(threads),
         runtime=runtime,
-        devices=devices or ["local"],
+        devices=devices or [LOCAL],
         min_duration_s=min_seconds,
         cool_down_s=cool_down,
         cpu_mask=cpu_mask,
@@ -98,11 +99,14 @@ def _parse_threads(text: str) -> list[int]:
 
 
 def _print_report(report: BenchmarkReport) -> None:
+    from bopkit.benchmark.report import LOCAL
+
     timing = report.protocol.timing
+    places = {(row.device, row.threads) for row in report.rows if row.error is None}
+    where = ["device", "threads"] if len(places) > 1 or {row.device for row in report.rows} != {LOCAL} else []
     print_table(
         [
-            "device",
-            "threads",
+            *where,
             "artifact",
             "runtime",
             "top-1",
@@ -115,7 +119,7 @@ def _print_report(report: BenchmarkReport) -> None:
             "p99 ms",
             "memory",
         ],
-        [_cells(row) for row in report.rows],
+        [[row.device, str(row.threads or "-")][: len(where)] + _cells(row) for row in report.rows],
         title=f"{report.dataset} {report.split}" if report.dataset else None,
         right=["threads", "top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
     )
@@ -136,12 +140,10 @@ def _print_report(report: BenchmarkReport) -> None:
 
 
 def _cells(row: BenchmarkRow) -> list[str]:
-    where = [row.device, str(row.threads or "-")]
     if row.error is not None:
-        return [*where, row.artifact, row.runtime, "failed", *[""] * 8]
+        return [row.artifact, row.runtime, "failed", *[""] * 8]
     over_floor = f"{row.size_bytes / row.floor_bytes:.2f}" if row.size_bytes and row.floor_bytes else "-"
     return [
-        *where,
         row.artifact,
         row.runtime,
         percent_text(row.top1),

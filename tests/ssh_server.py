@@ -1,7 +1,7 @@
 """A device over ssh: Debian's OpenSSH server on a free port of the loopback, with keys, a home and programs of its own.
 
-The user's side is the real `ssh`, with a config of its own: a shim in `PATH` adds `-F`, since ssh takes the home from the
-password database and not from HOME.
+The user's side is the real `ssh`, with a config of its own: a shim in `PATH` adds `-F`, since ssh takes the home from
+the password database and not from HOME.
 """
 
 import os
