@@ -192,7 +192,31 @@ def wheels_of_this_environment(folder):
     return folder
 
 
-_NOT_NEEDED = ("tests", "__pycache__")
+def small_wheels(folder, code=""):
+    """Wheels that install as the real ones do and compute nothing; `code` is run when the runtime is imported."""
+    tag = f"manylinux_2_17_{os.uname().machine}"
+    cpython = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    runtime = {
+        "bopkit_runtime/__init__.py": f"{code}\ndef isas():\n    return ['portable']",
+        "bopkit_runtime/litert.py": "def import_litert():\n    import numpy, ai_edge_litert",
+        "bopkit_runtime/machine.py": "def cpu_name():\n    return 'Small'",
+    }
+    for name, version, tags, modules in (
+        ("bopkit_runtime", "0.1.0", f"py3-none-{tag}", runtime),
+        ("ai_edge_litert", "2.0.0", f"{cpython}-{cpython}-{tag}", {"ai_edge_litert/__init__.py": ""}),
+        # As wheels may: with files that are not at the root.
+        ("numpy", "1.26.0", f"{cpython}-{cpython}-{tag}", {"numpy-1.26.0.data/platlib/numpy/__init__.py": ""}),
+    ):
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n"
+        with zipfile.ZipFile(folder / f"{name}-{version}-{tags}.whl", "w") as archive:
+            for path, text in {**modules, "METADATA": metadata, "WHEEL": wheel, "RECORD": ""}.items():
+                archive.writestr(path if "/" in path else f"{name}-{version}.dist-info/{path}", text)
+    return folder
+
+
+# WebGPU is not used, and takes a third of LiteRT.
+_NOT_NEEDED = ("tests", "__pycache__", "include", "f2py", "libLiteRtWebGpuAccelerator.so")
 
 
 def _zip(wheel, root, folders):

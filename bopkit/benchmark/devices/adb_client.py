@@ -49,7 +49,7 @@ class AdbClient:
             BopkitError: It took too long.
             DeviceLostError: The device is gone.
         """
-        result = self._run(["shell", f"{{ {command}\n}} 2>&1; echo; echo {_EXIT}$?"], limit_s)
+        result = self._run(["shell", f"{{ {command}\n}} 2>&1; code=$?; echo; echo {_EXIT}$code"], limit_s)
         text = result.stdout.replace("\r", "")
         output, found, code = text.rpartition(_EXIT)
         if not found or not code.strip().isdigit():
@@ -67,12 +67,14 @@ class AdbClient:
         result = self._run(["push", str(path.absolute()), remote], _PUSH_LIMIT_S)
         if result.returncode == 0:
             return
-        said = (result.stderr + result.stdout).strip().splitlines() or [f"code {result.returncode}"]
-        if "No space left" in said[-1]:
+        lines = (result.stderr + result.stdout).strip().splitlines()
+        said = next((line for line in lines if "error:" in line), f"adb ended with code {result.returncode}")
+        if "No space left" in said:
             raise BopkitError(f"There is no space left on {self.name}.", "Free some there, and run the command again.")
-        if "failed to copy" in said[-1] and "connect" not in said[-1] and "EOF" not in said[-1]:
-            raise BopkitError(f"{path} was not copied to {self.name}: {said[-1]}.", "Mend that on the device.")
-        raise self._lost(said[-1])
+        if ": remote " in said:
+            reason = said.rpartition(": remote ")[2]
+            raise BopkitError(f"{path} was not copied to {self.name}: {reason}.", "Mend that on the device.")
+        raise self._lost(said)
 
     def _run(self, arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
         return _adb(["-s", self._serial, *arguments], limit_s, self.name)
