@@ -23,7 +23,7 @@ from command_line import start_bopkit
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, benchmark_artifacts
-from bopkit.benchmark.devices import agent, known, management, ssh
+from bopkit.benchmark.devices import agent, connection, known, management, ssh
 from bopkit.benchmark.devices.management import device_info, list_devices, remove_device, set_up_device
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.wheels import Target, target_of
@@ -363,6 +363,34 @@ def test_nothing_is_left_on_the_device_when_bopkit_is_stopped(
         assert eventually(lambda: is_clean(ready)), (ready.processes(), ready.files())
     finally:
         process.kill()
+
+
+def make_impatient(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the agent give up after a second without a word, not a minute."""
+    text = Path(agent.__file__).read_text()
+    assert "SILENCE_S = 60.0" in text
+    (folder / "agent.py").write_text(text.replace("SILENCE_S = 60.0", "SILENCE_S = 1.0"))
+    monkeypatch.setattr(agent, "__file__", str(folder / "agent.py"))
+
+
+@needs_ssh
+def test_a_long_pause_is_no_silence(
+    ready: ssh_server.SshServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_impatient(monkeypatch, tmp_path)
+    monkeypatch.setattr(connection, "_PING_S", 0.2)
+    assert not measure(ready, model, cool_down_s=1.5, min_duration_s=1.5).failed
+
+
+@needs_ssh
+def test_a_device_that_hears_nothing_stops(
+    ready: ssh_server.SshServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the network between is gone, and no side is told."""
+    make_impatient(monkeypatch, tmp_path)
+    monkeypatch.setattr(connection, "_PING_S", 600.0)
+    assert "dropped out" in only_error(measure(ready, model, min_duration_s=30.0))
+    assert is_clean(ready)
 
 
 def _is_timing(device: ssh_server.SshServer) -> bool:

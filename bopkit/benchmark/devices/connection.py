@@ -7,13 +7,16 @@ with this process, however that ends, and then the agent cleans up.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
 import shlex
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,8 @@ class Connection:
         self._name, self._python = name, python
         self._received = b""
         self._is_open = False
+        self._sending = threading.Lock()
+        self._closing = threading.Event()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
         try:
             self._process = subprocess.Popen(
@@ -85,14 +90,16 @@ class Connection:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
+                bufsize=0,  # a full pipe must not keep `close` waiting
                 # Ctrl-C is for bopkit, which then closes the connection and waits until the device is clean.
                 start_new_session=True,
             )
         except FileNotFoundError as error:
             self._stderr.close()
             raise BopkitError("There is no ssh here.", "Install it: apt install openssh-client.") from error
+        threading.Thread(target=self._ping, daemon=True).start()
         try:
-            self._send(json.dumps(Path(agent.__file__).read_text()).encode() + b"\n")
+            self._send([json.dumps(Path(agent.__file__).read_text()).encode() + b"\n"])
             self.facts: dict[str, Any] = self.request("hello", _START_LIMIT_S)
         except BaseException:
             self.close()
@@ -111,7 +118,7 @@ class Connection:
             RefusedError: It cannot.
             DeviceLostError: The connection is gone.
         """
-        self._send(json.dumps({"do": do, **values}).encode() + b"\n")
+        self._send([json.dumps({"do": do, **values}).encode() + b"\n"])
         return self._answer(time.monotonic() + answer_limit_s)
 
     def send_file(self, do: str, path: Path, name: str) -> str:
@@ -131,15 +138,15 @@ class Connection:
         """
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            self._send(json.dumps({"do": do, "name": name, "size": size}).encode() + b"\n")
-            for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
-                self._send(block)
+            header = json.dumps({"do": do, "name": name, "size": size}).encode() + b"\n"
+            self._send(itertools.chain([header], iter(lambda: file.read(_BLOCK_BYTES), b"")))
         sha256: str = self._answer(time.monotonic() + _ANSWER_LIMIT_S)["sha256"]
         return sha256
 
     def close(self) -> None:
         """End the connection, and wait until the agent has cleaned up."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        self._closing.set()
         try:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -151,13 +158,24 @@ class Connection:
             self._process.stdout.close()
             self._stderr.close()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, blocks: Iterable[bytes]) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            with self._sending:
+                for block in blocks:
+                    rest = memoryview(block)
+                    while rest:
+                        rest = rest[self._process.stdin.write(rest) :]
         except OSError as error:
             raise self._lost() from error
+
+    def _ping(self) -> None:
+        """Tell the agent now and then that somebody is here, also between requests: there may be a long pause."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # the next request says why it is gone
+            while not self._closing.wait(_PING_S):
+                with self._sending:
+                    self._process.stdin.write(b"\n")
 
     def _answer(self, deadline_s: float) -> dict[str, Any]:
         while True:
@@ -180,19 +198,16 @@ class Connection:
             self._received += self._read(deadline_s)
 
     def _read(self, deadline_s: float) -> bytes:
-        """What the device prints next; meanwhile it is told now and then that somebody waits."""
+        """What the device prints next."""
         assert self._process.stdout is not None
         stream = self._process.stdout.fileno()
-        while True:
-            readable, _, _ = select.select([stream], [], [], min(_PING_S, max(deadline_s - time.monotonic(), 0)))
-            if readable:
-                data = os.read(stream, _BLOCK_BYTES)
-                if not data:
-                    raise self._lost()
-                return data
-            if time.monotonic() >= deadline_s:
-                raise DeviceLostError(f"{self._name.name} does not answer any more.", _AGAIN)
-            self._send(b"\n")
+        readable, _, _ = select.select([stream], [], [], max(deadline_s - time.monotonic(), 0))
+        if not readable:
+            raise DeviceLostError(f"{self._name.name} does not answer any more.", _AGAIN)
+        data = os.read(stream, _BLOCK_BYTES)
+        if not data:
+            raise self._lost()
+        return data
 
     def _lost(self) -> BopkitError:
         """Why the connection ended."""
