@@ -135,8 +135,9 @@ def _print_report(report: BenchmarkReport) -> None:
     for name, environment in report.environments.items():
         show(f"{name}: {environment.cpu}, {environment.logical_cores} cores")
     for row in report.rows:
+        on = "" if row.device == LOCAL else f" on {row.device}"
         for note in row.notes:
-            say(f"{row.artifact}: {note}")
+            say(f"{row.artifact}{on}: {note}")
 
 
 def _cells(row: BenchmarkRow) -> list[str]:

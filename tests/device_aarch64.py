@@ -58,6 +58,7 @@ def main():
         server = ssh_server.SshServer(folder / "board", python)
         os.environ["PATH"] = f"{server.client / 'bin'}:{os.environ['PATH']}"
         os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+        os.environ["XDG_CACHE_HOME"] = str(aarch64_root.BUILD / "cache")
         try:
             check(server, folder)
         finally:

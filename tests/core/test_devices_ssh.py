@@ -21,13 +21,15 @@ import pytest
 import ssh_server
 from command_line import start_bopkit
 
-from bopkit import files
-from bopkit.benchmark import BenchmarkReport, benchmark_artifacts
+from bopkit import artifact, files
+from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark_artifacts
 from bopkit.benchmark.devices import agent, connection, known, management, ssh
 from bopkit.benchmark.devices.management import device_info, list_devices, remove_device, set_up_device
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.wheels import Target, target_of
+from bopkit.benchmark.job import Job
 from bopkit.errors import BopkitError, UsageError
+from bopkit.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 FEW: dict[str, Any] = {"runs": 5, "warmup_runs": 1, "min_duration_s": 0.0}
@@ -75,6 +77,33 @@ def test_names(name: str, parsed: object) -> None:
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
         benchmark_artifacts(["model.tflite"], devices=[name])
+
+
+def test_a_lost_device_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Losing(LocalDevice):
+        name = "ssh://pi"
+
+        def measure(self, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
+            asked.append((job.artifact, job.threads))
+            if len(asked) == 2:
+                raise DeviceLostError("ssh://pi dropped out: no power.", "Check it.")
+            return BenchmarkRow(job.artifact, threads=job.threads, runs=50)
+
+        def close(self) -> None:
+            asked.append(("closed", 0))
+
+    monkeypatch.setattr(benchmark, "open_device", lambda name, runner: Losing())
+    monkeypatch.setattr(artifact, "read_card", lambda path: None)
+    report = benchmark_artifacts(["a.tflite", "b.tflite"], threads=[1, 2, 4], devices=["ssh://pi"])
+    assert asked == [("a.tflite", 1), ("a.tflite", 2), ("closed", 0)]
+    assert [row.error is None for row in report.rows] == [True] + 5 * [False]
+    assert [(row.artifact, row.threads) for row in report.rows[3:]] == [
+        ("b.tflite", 1),
+        ("b.tflite", 2),
+        ("b.tflite", 4),
+    ]
 
 
 FACTS = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -353,6 +352,8 @@ def locked(path: str) -> int:
     Raises:
         BlockingIOError: Another process holds it.
     """
+    import fcntl  # not on Windows, where bopkit imports this module too
+
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
