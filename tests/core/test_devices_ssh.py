@@ -24,6 +24,8 @@ from command_line import start_bopkit
 from bopkit import artifact, files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark_artifacts
 from bopkit.benchmark.devices import agent, connection, known, management, ssh
+from bopkit.benchmark.devices.device import DeviceLostError
+from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.management import device_info, list_devices, remove_device, set_up_device
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.wheels import Target, target_of
