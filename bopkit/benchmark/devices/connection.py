@@ -257,13 +257,14 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
                 return BopkitError(text, hint.format(destination=name.destination, host=name.host))
         reason = lines[-1].rstrip(".") if lines else "ssh does not say why"
         return BopkitError(f"{name.name} cannot be reached: {reason}.", f"Try `ssh {name.destination}`.")
+    other_python = f"If it has another one, name it: `bopkit device setup {name.name} --python PATH`."
     for line in lines:
         if line.startswith("bopkit-python "):
             version = line.removeprefix("bopkit-python ")
-            return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", _OTHER_PYTHON)
+            return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", other_python)
     if code in (126, 127):  # what shells answer for what they cannot run or find
         return BopkitError(
-            f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {_OTHER_PYTHON}"
+            f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"
         )
     reason = lines[-1].rstrip(".") if lines else f"code {code}"
     return BopkitError(
@@ -271,7 +272,6 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
     )
 
 
-_OTHER_PYTHON = "If it has another one, name it: `bopkit device setup DEVICE --python PATH`."
 _SSH_FAILED = 255
 # What OpenSSH prints; the first that is found counts.
 _SSH_FAILURES = (
