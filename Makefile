@@ -9,7 +9,7 @@ SOURCES := bopkit cli models export runtime tests
 NATIVE := $(wildcard runtime/src/* runtime/include/* runtime/*.py runtime/*.toml)
 DEMO := demo
 
-.PHONY: demo test fix check docs clean
+.PHONY: demo test test-device-aarch64 fix check docs clean
 
 # Editable: from the root of the repository a plain install would be hidden by the folder bopkit/.
 $(VENV)/.installed: pyproject.toml
@@ -34,6 +34,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.runtime
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
 	cd runtime && ../$(BIN)/python -m pytest -n 2
+
+# A device of another architecture: an arm64 Debian under qemu-user behind an ssh server. Needs apt with the network.
+test-device-aarch64: $(VENV)/.runtime
+	PYTHONPATH=runtime/tests $(BIN)/python tests/device_aarch64.py
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -18,6 +18,7 @@ from bopkit.cli.reporting import (
     say_failures,
     write_target,
 )
+from bopkit.errors import UsageError
 
 
 def benchmark(
@@ -30,9 +31,30 @@ def benchmark(
     split: Split = None,
     preprocess_fn: CardPreprocessFn = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="local|ssh://[user@]host[:port]|adb[:serial]",
+            help="Where to time; repeatable. Default: local.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        str, typer.Option("--threads", metavar="1,2,4", help="Threads for one picture; each number has its rows.")
+    ] = "1",
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
+    min_seconds: Annotated[
+        float, typer.Option("--min-seconds", min=0, help="Go on with the timed runs until this is over.")
+    ] = 1.0,
+    cool_down: Annotated[float, typer.Option("--cool-down", min=0, help="Seconds to pause before each row.")] = 0.0,
+    cpu_mask: Annotated[
+        str | None, typer.Option("--cpu-mask", metavar="HEX", help="Cores to run on, as taskset takes them.")
+    ] = None,
+    runner: Annotated[
+        Path | None, typer.Option("--runner", help="For adb: lce_benchmark_model or benchmark_model for the device.")
+    ] = None,
     runtime: Annotated[
         str | None,
         typer.Option("--runtime", help="For .tflite files: litert (where bopkit-runtime is installed) or lce."),
@@ -48,8 +70,9 @@ def benchmark(
     csv: Csv = None,
     json: Json = False,
 ) -> None:
-    """Measure artifacts side by side: accuracy, agreement, latency, size and memory on this host's CPU."""
+    """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
     from bopkit.benchmark import benchmark_artifacts, reports
+    from bopkit.benchmark.report import LOCAL
     from bopkit.files import json_text
 
     prints_table = check_targets(json, html, markdown, csv, output)
@@ -62,9 +85,14 @@ def benchmark(
         limit=limit,
         warmup_runs=warmup_runs,
         runs=runs,
-        threads=threads,
+        threads=_parse_threads(threads),
         runtime=runtime,
         with_steps=with_steps,
+        devices=devices or [LOCAL],
+        min_duration_s=min_seconds,
+        cool_down_s=cool_down,
+        cpu_mask=cpu_mask,
+        runner=runner,
         progress=say,
     )
     merged = reports.merge_reports([("", report)])
@@ -79,3 +107,10 @@ def benchmark(
     say_failures(merged)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _parse_threads(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise UsageError(f"{text!r} is no number of threads.", "Write for instance `--threads 4` or `--threads 1,2,4`.")
+    return [int(part) for part in parts]

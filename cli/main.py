@@ -17,6 +17,7 @@ from bopkit.cli import (
     compare,
     data,
     datasets,
+    device,
     diff,
     doctor,
     errors,
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="List, prepare and preview datasets.", no_args_is_help=True)
+device_app = typer.Typer(help="List, set up and clean the devices to measure on.", no_args_is_help=True)
 _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "train", train.train),
     (app, "sweep", sweep.sweep),
@@ -66,6 +68,10 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (data_app, "list", data.list_),
     (data_app, "prepare", data.prepare),
     (data_app, "preview", data.preview),
+    (device_app, "list", device.list_),
+    (device_app, "info", device.info),
+    (device_app, "setup", device.setup),
+    (device_app, "remove", device.remove),
     (app, "tensorboard", tensorboard.tensorboard),
     (app, "doctor", doctor.doctor),
     (app, "install-completion", install_completion.install_completion),
@@ -73,6 +79,7 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
 for group, name, function in _COMMANDS:
     group.command(name)(errors.reported(function))
 app.add_typer(data_app, name="data")
+app.add_typer(device_app, name="device")
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from bopkit.benchmark.report import BenchmarkRow
     from bopkit.benchmark.reports import Change, MergedReport
 
 STDOUT = "-"
@@ -78,13 +79,18 @@ def print_report(merged: MergedReport, changes: Sequence[Change | None] | None =
         show(text)
     for line in lines:
         for note in line.entry.row.notes:
-            say(f"{line.entry.row.artifact}: {note}")
+            say(f"{line.entry.row.artifact}{_on(line.entry.row)}: {note}")
 
 
 def say_failures(merged: MergedReport) -> None:
-    """Print why rows failed on stderr."""
-    for entry in merged.entries:
-        row = entry.row
-        if row.error is not None:
+    """Print why rows failed on stderr; a device that is not there fails all its rows for one reason, said once."""
+    said: set[str] = set()
+    for row in (entry.row for entry in merged.entries):
+        if row.error is not None and row.error not in said:
             where = "" if row.artifact in row.error else f"{row.artifact}: "
             say(f"Error: {where}{row.error} {row.hint or ''}".rstrip())
+            said.add(row.error)
+
+
+def _on(row: BenchmarkRow) -> str:
+    return "" if row.device == "local" else f" on {row.device}"

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import artifact
-from bopkit.benchmark.devices import Device, open_device
+from bopkit.benchmark.devices import Device, DeviceLostError, open_device
 from bopkit.benchmark.devices.local import LocalDevice
-from bopkit.benchmark.devices.names import check_device_name
+from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
+from bopkit.benchmark.host import parse_cpu_mask
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.layers import flatbuffer_layers
+from bopkit.benchmark.notes import add_timing_notes
 from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
 from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
@@ -43,6 +45,8 @@ def benchmark_artifacts(
     min_duration_s: float = SHORTEST_TIMING_S,
     cool_down_s: float = 0.0,
     with_steps: bool = False,
+    cpu_mask: str | None = None,
+    runner: str | Path | None = None,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
@@ -67,10 +71,14 @@ def benchmark_artifacts(
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
         runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
-        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`.
+        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`. One that drops out
+            keeps the rows that it has; each of the others says why.
         min_duration_s: Time of all timed runs of one row, at least.
         cool_down_s: Pause before each row, in which the device cools down.
         with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
+        cpu_mask: Cores to run on, in hexadecimal as `taskset` takes them; None for all.
+        runner: Benchmark binary for devices over adb: LCE's `lce_benchmark_model`, or TensorFlow Lite's
+            `benchmark_model` with our library beside it.
         progress: Called with one line now and then.
 
     Returns:
@@ -80,7 +88,7 @@ def benchmark_artifacts(
         UsageError: A name or number cannot be right, whatever the artifacts.
         BopkitError: The dataset is not prepared.
     """
-    threads = (threads,) if isinstance(threads, int) else tuple(threads)
+    threads = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
     _check_numbers(
         {"warmup_runs": warmup_runs, "cool_down_s": cool_down_s, "min_duration_s": min_duration_s},
         {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s, "threads": min(threads)},
@@ -89,13 +97,15 @@ def benchmark_artifacts(
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
     if runtime is not None and runtime not in TFLITE_RUNTIMES:
         raise UsageError(f"There is no runtime {runtime!r}.", f"Use one of: {', '.join(TFLITE_RUNTIMES)}.")
-    for device in devices:
-        check_device_name(device)
+    devices = tuple(dict.fromkeys(devices))
+    _check_devices(devices, runner)
+    if cpu_mask is not None:
+        parse_cpu_mask(cpu_mask)
     progress = progress or silent
     evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
-    timing = Timing(warmup_runs, runs, min_duration_s, time_limit_s, with_steps)
+    timing = Timing(warmup_runs, runs, min_duration_s, max(time_limit_s, min_duration_s), with_steps, cpu_mask)
     session = _Session(tuple(map(str, artifacts)), threads, timing, evaluation, runtime, cool_down_s, progress)
-    rows, environments = session.run(devices)
+    rows, environments = session.run(devices, Path(runner) if runner is not None else None)
     cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
     _share_floors(rows, cards)
     _fill_layers(rows)
@@ -119,6 +129,20 @@ def _check_numbers(from_zero: Mapping[str, float], above_zero: Mapping[str, floa
     for name, number in above_zero.items():
         if number is not None and number <= 0:
             raise UsageError(f"{name} is {number:g}.", "Use a number above 0.")
+
+
+def _check_devices(names: Sequence[str], runner: str | Path | None) -> None:
+    """Refuse what cannot be, before hours of accuracy; whether a device answers is known when it is its turn.
+
+    Raises:
+        UsageError: A name is none of a device, or a device over adb lacks its binary.
+    """
+    for name in names:
+        if isinstance(parse_device_name(name), AdbName) and runner is None:
+            raise UsageError(
+                f"{name} needs a benchmark binary.",
+                "Give LCE's lce_benchmark_model, or TensorFlow Lite's benchmark_model, with --runner.",
+            )
 
 
 def _plan_evaluation(
@@ -156,7 +180,7 @@ class _Session:
     progress: Progress
     reference: str | None = None
 
-    def run(self, devices: Sequence[str]) -> tuple[list[BenchmarkRow], dict[str, Environment]]:
+    def run(self, devices: Sequence[str], runner: Path | None) -> tuple[list[BenchmarkRow], dict[str, Environment]]:
         """All rows, and the devices that answered. Accuracy comes first: it tells what does not fit the dataset."""
         rows: list[BenchmarkRow] = []
         environments: dict[str, Environment] = {}
@@ -164,7 +188,7 @@ class _Session:
             accuracies = self._measure_accuracies(Path(scratch))
             for name in devices:
                 try:
-                    device = open_device(name)
+                    device = open_device(name, runner)
                 except BopkitError as error:
                     rows += [_failed(artifact_path, error, name) for artifact_path in self.artifacts]
                     continue
@@ -200,18 +224,26 @@ class _Session:
         return accuracies
 
     def _measure_on(self, device: Device, accuracies: Mapping[str, BenchmarkRow], scratch: Path) -> list[BenchmarkRow]:
-        rows = []
+        rows: list[BenchmarkRow] = []
+        lost: DeviceLostError | None = None
         for artifact_path in self.artifacts:
             accuracy = accuracies.get(artifact_path)
             if accuracy is not None and accuracy.error is not None:
                 rows.append(dataclasses.replace(accuracy, device=device.name, threads=None))
                 continue
             for threads in self.threads:
+                if lost is not None:
+                    rows.append(_failed(artifact_path, lost, device.name, threads))
+                    continue
                 on = "" if device.name == LOCAL else f" on {device.name}"
                 self.progress(f"{artifact_path}: latency{on}, {threads} thread(s)")
                 time.sleep(self.cool_down_s)
                 job = Job(artifact_path, threads, self.timing, runtime=self.runtime)
-                rows.append(_measured(device, job, _new_folder(scratch), self.progress))
+                try:
+                    rows.append(_measured(device, job, _new_folder(scratch), self.progress))
+                except DeviceLostError as error:
+                    lost = error
+                    rows.append(_failed(artifact_path, error, device.name, threads))
         return rows
 
 
@@ -222,9 +254,13 @@ def _new_folder(scratch: Path) -> Path:
 def _measured(device: Device, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
     try:
         row = device.measure(job, folder, progress)
+    except DeviceLostError:
+        raise
     except BopkitError as error:
         return _failed(job.artifact, error, device.name, job.threads)
     row.device = device.name
+    if job.timing is not None and row.error is None:
+        add_timing_notes(row, job.timing)
     return row
 
 

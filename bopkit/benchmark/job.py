@@ -60,6 +60,7 @@ class Timing:
         min_duration_s: Time of all timed runs, at least.
         time_limit_s: Limit for the timed runs, in seconds.
         with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
+        cpu_mask: Cores to run on, in hexadecimal as `taskset` takes them; None for all.
     """
 
     warmup_runs: int = 10
@@ -67,6 +68,7 @@ class Timing:
     min_duration_s: float = SHORTEST_TIMING_S
     time_limit_s: float = 30.0
     with_steps: bool = False
+    cpu_mask: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

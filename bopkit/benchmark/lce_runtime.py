@@ -29,6 +29,7 @@ class LceRuntime(TfliteRuntime):
     def __init__(self, threads: int):
         super().__init__(threads)
         self._extension = _import_extension()
+        self.library = Path(str(self._extension.__file__))
 
     def _start(self, path: Path) -> Tensors:
         flatbuffer = path.read_bytes()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit.benchmark.job import Timing
 from bopkit.benchmark.report import LayerBytes, StepTime
 from bopkit.errors import BopkitError
 
@@ -42,6 +41,7 @@ class Runtime(abc.ABC):
         outputs: Name of each; known after `open`.
         input_shape: Height, width, channels of one picture; known after `load`.
         settings: What else decides speed and results, by name; complete after `open`.
+        library: Its native library, where it is one file; known after `open`.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Runtime(abc.ABC):
 
     def __init__(self, threads: int):
         self.settings: dict[str, str | int | bool] = {"threads": threads}
+        self.library: Path | None = None
 
     @abc.abstractmethod
     def open(self, path: Path) -> None:
@@ -101,15 +102,13 @@ class Runtime(abc.ABC):
         """Where the bytes of the artifact are, after `load`; empty where it does not tell."""
         return []
 
-    def time_steps(self, picture: np.ndarray, timing: Timing) -> list[StepTime]:
-        """Time what an inference is made of, after `load`, in runs of its own.
+    def steps(self, path: Path, runs: int, time_limit_s: float) -> list[StepTime]:
+        """Time the steps of an inference, after `load`, in runs of their own; none where the runtime does not tell.
 
         Args:
-            picture: float32 [1, H, W, C].
-            timing: Warm-up and number of runs.
-
-        Returns:
-            Steps whose times add up to the mean of these runs; empty where the runtime does not tell.
+            path: The artifact.
+            runs: Measured runs, fewer where they reach the limit.
+            time_limit_s: Limit in seconds.
         """
         return []
 

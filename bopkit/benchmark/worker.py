@@ -17,7 +17,16 @@ import numpy as np
 
 from bopkit import artifact, files
 from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate
-from bopkit.benchmark.host import peak_memory_bytes
+from bopkit.benchmark.host import (
+    Files,
+    governor,
+    is_throttled,
+    parse_cpu_mask,
+    peak_memory_bytes,
+    pin_process,
+    read_system_files,
+    temperature_c,
+)
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
@@ -50,6 +59,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     Raises:
         BopkitError: The artifact cannot be read, or does not fit the dataset.
     """
+    if job.timing is not None and job.timing.cpu_mask is not None:
+        pin_process(parse_cpu_mask(job.timing.cpu_mask))  # before any library starts threads
     row.kind = artifact.kind(job.artifact)
     card = artifact.read_card(job.artifact)
     path = artifact.resolve(job.artifact)
@@ -57,20 +68,23 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
         row.notes.append(f"Version {path.name}, the newest.")
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
+    row.model_sha256 = files.sha256(path) if path.is_file() else None
 
     runtime = make_runtime(row.kind, job.threads, job.runtime)
     row.runtime = runtime.name
     memory_before_bytes = peak_memory_bytes()
+    system_files = read_system_files()
     picture = _load(runtime, path, card, row)
     _fit_to_dataset(job.evaluation, card, row)
     if job.timing is not None:
         _time(runtime, picture, job.timing, row)
+        _describe_clocks(row, system_files, read_system_files())
         row.peak_memory_bytes = peak_memory_bytes()
         row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
+        if job.timing.with_steps:
+            row.steps = runtime.steps(path, job.timing.runs, job.timing.time_limit_s)
     row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
     row.layers = runtime.layers()
-    if job.timing is not None and job.timing.with_steps:
-        row.steps = runtime.time_steps(picture, job.timing)
     if job.evaluation is not None and row.preprocessing is not None:
         row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
 
@@ -79,6 +93,7 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
     """Load the artifact and run it once; the picture it ran on."""
     row.load_ms, _ = _timed(lambda: runtime.load(path))
     row.settings = runtime.settings
+    row.library_sha256 = files.sha256(runtime.library) if runtime.library is not None else None
     row.input_shape = runtime.input_shape
     picture = random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0))
     row.first_inference_ms, scores = _timed(lambda: runtime.predict(picture))
@@ -104,8 +119,12 @@ def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkR
     )
     for field in dataclasses.fields(latency):
         setattr(row, field.name, getattr(latency, field.name))
-    if latency.runs < timing.runs:
-        row.notes.append(f"{latency.runs} of {timing.runs} runs fitted into the limit of {timing.time_limit_s:g} s.")
+
+
+def _describe_clocks(row: BenchmarkRow, before: Files, after: Files) -> None:
+    row.governor = governor(after)
+    row.temperature_c_before, row.temperature_c_after = temperature_c(before), temperature_c(after)
+    row.is_throttled = is_throttled(before, after)
 
 
 def random_picture(input_shape: tuple[int, int, int], value_range: tuple[float, float]) -> np.ndarray:

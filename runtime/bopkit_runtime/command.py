@@ -64,6 +64,9 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--min-seconds", type=float, default=1.0, metavar="S", help="go on until this is over (default: 1)"
     )
+    parser.add_argument(
+        "--max-seconds", type=float, metavar="S", help="stop then, also with fewer runs (default: no limit)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of one run, 1 to 256 (default: 1)")
     parser.add_argument("--isa", default="auto", metavar="NAME", help="instruction set (default: auto, the fastest)")
     parser.add_argument(
@@ -88,6 +91,7 @@ def _run(arguments: Sequence[str] | None) -> None:
         runs=options.runs,
         min_seconds=options.min_seconds,
         profile=options.profile,
+        max_seconds=options.max_seconds,
     )
     if options.json:
         print(json.dumps(measurement.to_dict(), indent=2))
@@ -108,6 +112,8 @@ def _lines(measurement: Measurement) -> list[str]:
         facts.append(
             f"{_number(machine.temperature_c_before, 1)} °C before, {machine.temperature_c_after:.1f} °C after"
         )
+    if machine.is_throttled:
+        facts.append("throttled")
     rows = [
         ("model", f"{measurement.model}, {measurement.model_bytes / 1e6:.2f} MB, {inputs}"),
         ("machine", ", ".join(facts)),
@@ -116,7 +122,7 @@ def _lines(measurement: Measurement) -> list[str]:
         ("claimed", f"{profile.claimed_nodes} operators in {profile.partitions} partition(s)"),
         ("load", f"{latency.load_ms:.2f} ms, first run {latency.first_inference_ms:.3f} ms"),
         ("memory", "-" if machine.peak_memory_bytes is None else f"{machine.peak_memory_bytes / 1e6:.1f} MB at most"),
-        ("runs", f"{latency.runs} in {latency.duration_s:.2f} s, after {settings.warmup_runs} warm-up runs"),
+        ("runs", f"{latency.runs} in {latency.duration_s:.2f} s, after {latency.warmup_runs} warm-up runs"),
     ]
     lines = [f"{name:<10}{value}" for name, value in rows]
     names = ("p50", "p90", "p99", "mean", "std", "min")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _BOARD = Path("/proc/device-tree/model")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _ZONES = Path("/sys/class/thermal")
+_CPUS = Path("/sys/devices/system/cpu")
+_FIRMWARE_FLAGS = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 
 # ARM's own cores by the part number that Linux shows in place of a name.
 _ARM_CORES = {
@@ -61,6 +66,65 @@ def temperature_c() -> float | None:
         if text.lstrip("-").isdigit():
             temperatures.append(int(text) / 1000)
     return max(temperatures, default=None)
+
+
+class ClockLimits(NamedTuple):
+    """What Linux tells of lowered clocks, at one moment.
+
+    Attributes:
+        flags: Of a Raspberry Pi's firmware: what limits its clock now, and what has since it was switched on.
+        events: How often the cores of an x86 processor were slowed down for heat.
+        cooling: The largest step by which something slows a core down for heat, 0 for not at all.
+        highest_khz: Clock that each core may reach.
+    """
+
+    flags: int | None
+    events: int | None
+    cooling: int | None
+    highest_khz: tuple[int, ...]
+
+
+def clock_limits() -> ClockLimits:
+    """What limits the clocks now."""
+    flags = _text(_FIRMWARE_FLAGS).strip()
+    coolers = [path for path in sorted(_ZONES.glob("cooling_device*")) if _cools_cpu(path)]
+    return ClockLimits(
+        flags=int(flags, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]+", flags) else None,
+        events=_total(_numbers(sorted(_CPUS.glob("cpu*/thermal_throttle/*_throttle_count")))),
+        cooling=max(_numbers([path / "cur_state" for path in coolers]), default=None),
+        highest_khz=tuple(_numbers(sorted(_CPUS.glob("cpu*/cpufreq/scaling_max_freq")))),
+    )
+
+
+def is_throttled(before: ClockLimits, after: ClockLimits) -> bool | None:
+    """Whether a clock was lowered between two moments, for heat or power; None where Linux tells nothing of it."""
+    if (before.flags, before.events, before.cooling, before.highest_khz) == (None, None, None, ()):
+        return None
+    flags = ((before.flags or 0) | (after.flags or 0)) & _LIMITED_NOW
+    flags |= (after.flags or 0) & ~(before.flags or 0) & _LIMITED_SINCE
+    is_lower = any(now < then for then, now in zip(before.highest_khz, after.highest_khz))
+    cooling = max(before.cooling or 0, after.cooling or 0)
+    return bool(flags or (after.events or 0) > (before.events or 0) or cooling or is_lower)
+
+
+# Bits of the firmware's flags: 1 clock capped, 2 throttled, 3 soft limit of temperature; 16 higher: so since the start.
+_LIMITED_NOW = 0b1110
+_LIMITED_SINCE = _LIMITED_NOW << 16
+
+
+def _cools_cpu(cooler: Path) -> bool:
+    """Whether it cools by lowering a clock of the CPU: fans cool too."""
+    kind = _text(cooler / "type").lower()
+    return "cpufreq" in kind or kind.startswith("processor")
+
+
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    texts = (_text(path).strip() for path in paths)
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def _total(numbers: list[int]) -> int | None:
+    return sum(numbers) if numbers else None
 
 
 def peak_memory_bytes() -> int | None:

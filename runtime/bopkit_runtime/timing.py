@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Settings:
         warmup_runs: Runs after the first that were not timed.
         runs: Timed runs, at least.
         min_seconds: Time of all timed runs, at least.
+        max_seconds: Limit of it, at which there are fewer runs; None for none.
     """
 
     threads: int
@@ -49,6 +50,7 @@ class Settings:
     warmup_runs: int
     runs: int
     min_seconds: float
+    max_seconds: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +65,11 @@ class Latency:
         latency_ms_std: Standard deviation.
         latency_ms_min: Fastest run.
         runs: Timed runs.
-        duration_s: Time of all of them.
+        warmup_runs: Runs after the first that were not timed.
+        duration_s: Time of all timed runs.
         load_ms: Time to load the file and pack its weights, the import of LiteRT not included.
         first_inference_ms: Time of the first run, which is not among the timed ones.
+        samples_ms: Each timed run, in order.
     """
 
     latency_ms_p50: float
@@ -75,9 +79,11 @@ class Latency:
     latency_ms_std: float
     latency_ms_min: float
     runs: int
+    warmup_runs: int
     duration_s: float
     load_ms: float
     first_inference_ms: float
+    samples_ms: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +137,7 @@ class Machine:
         governor: How the first core's clock is chosen.
         temperature_c_before: Hottest thermal zone before the first run, in degrees Celsius.
         temperature_c_after: That after the last.
+        is_throttled: Whether the clock was lowered meanwhile, for heat or power.
         peak_memory_bytes: Largest resident set of this process: Python, LiteRT, weights, activations.
     """
 
@@ -140,6 +147,7 @@ class Machine:
     governor: str | None
     temperature_c_before: float | None
     temperature_c_after: float | None
+    is_throttled: bool | None
     peak_memory_bytes: int | None
 
 
@@ -172,7 +180,8 @@ class Measurement:
         model: Path of the model, as given.
         model_bytes: Its size.
         model_sha256: Its SHA-256.
-        inputs: `name`, `dtype` and `shape` of each input, which held uniform random numbers.
+        inputs: `name`, `dtype` and `shape` of each input, which held uniform random numbers, floats from -1 to 1.
+        outputs: `name`, `dtype` and `shape` of each output.
         date: Start, ISO 8601 in UTC.
         settings: What was asked for.
         latency: How long it took.
@@ -185,6 +194,7 @@ class Measurement:
     model_bytes: int
     model_sha256: str
     inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
     date: str
     settings: Settings
     latency: Latency
@@ -206,6 +216,7 @@ def measure_model(
     runs: int = 50,
     min_seconds: float = 1.0,
     profile: bool = False,
+    max_seconds: float | None = None,
 ) -> Measurement:
     """Time a model on this machine, one run after the other, on inputs of the shapes that the file names.
 
@@ -218,37 +229,97 @@ def measure_model(
         runs: Timed runs, at least; 1 or more.
         min_seconds: They go on until this is over: percentiles of few short runs are mostly noise.
         profile: Measure each step too.
+        max_seconds: Limit for the timed runs, at which there may be fewer (but at least 5); the warm-up ends after
+            a fifth of it. None for no limit.
 
     Raises:
         UsageError: An argument is out of its range.
         BopkitRuntimeError: The file cannot be read or run, or LiteRT is not there.
     """
-    _check_numbers(warmup_runs, runs, min_seconds)
+    amount = _checked(_Amount(warmup_runs, runs, min_seconds, max_seconds))
     file = check_model_file(path)
     import_litert()  # its time is no part of the model's
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    inputs, latency, where, described = _measured_latency(file, num_threads, isa, claim, warmup_runs, runs, min_seconds)
+    timed = _measured_latency(file, num_threads, isa, claim, amount)
+    steps = _measured_profile(file, num_threads, isa, claim, amount) if profile else _profile(timed.described)
     return Measurement(
         model=str(path),
         model_bytes=file.stat().st_size,
         model_sha256=sha256_of(file),
-        inputs=inputs,
+        inputs=timed.inputs,
+        outputs=timed.outputs,
         date=date,
-        settings=Settings(num_threads, described["isa"], claim, warmup_runs, runs, min_seconds),
-        latency=latency,
-        profile=_measured_profile(file, num_threads, isa, claim, warmup_runs, runs) if profile else _profile(described),
-        machine=where,
+        settings=Settings(num_threads, timed.described["isa"], claim, warmup_runs, runs, min_seconds, max_seconds),
+        latency=timed.latency,
+        profile=steps,
+        machine=timed.where,
         software=_software(),
     )
 
 
-def _check_numbers(warmup_runs: int, runs: int, min_seconds: float) -> None:
-    if warmup_runs < 0:
-        raise UsageError(f"warmup_runs is {warmup_runs}.", "Use a number from 0.")
-    if runs < 1:
-        raise UsageError(f"runs is {runs}.", "Use a number from 1.")
-    if not (math.isfinite(min_seconds) and min_seconds >= 0):
-        raise UsageError(f"min_seconds is {min_seconds:g}.", "Use a number from 0.")
+def measure_steps(
+    path: str | os.PathLike[str], num_threads: int = 1, warmup_runs: int = 10, runs: int = 50, max_seconds: float = 30.0
+) -> Profile:
+    """Time each step of a model, without the latency of whole runs.
+
+    Args:
+        path: A .tflite file.
+        num_threads: Threads for one run, 1 to 256.
+        warmup_runs: Runs after the first before the measured ones, 0 or more.
+        runs: Measured runs; 1 or more.
+        max_seconds: Limit for them, at which there may be fewer, but at least 5.
+
+    Raises:
+        UsageError: An argument is out of its range.
+        BopkitRuntimeError: The file cannot be read or run, or LiteRT is not there.
+    """
+    amount = _checked(_Amount(warmup_runs, runs, 0.0, max_seconds))
+    return _measured_profile(check_model_file(path), num_threads, "auto", "all", amount)
+
+
+_FEWEST_RUNS = 5  # also of a model of which one run takes longer than the limit
+
+
+class _Amount(NamedTuple):
+    """How many runs, and for how long."""
+
+    warmup_runs: int
+    runs: int
+    min_seconds: float
+    max_seconds: float | None
+
+    def is_enough(self, runs: int, elapsed_s: float) -> bool:
+        """Whether so many timed runs in such a time are all."""
+        if self.max_seconds is not None and elapsed_s >= self.max_seconds and runs >= _FEWEST_RUNS:
+            return True
+        return runs >= self.runs and elapsed_s >= self.min_seconds
+
+
+class _Timed(NamedTuple):
+    """What the latency's interpreter left."""
+
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    latency: Latency
+    where: Machine
+    described: dict[str, Any]
+
+
+def _checked(amount: _Amount) -> _Amount:
+    """The amount, if it can be one.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if amount.warmup_runs < 0:
+        raise UsageError(f"warmup_runs is {amount.warmup_runs}.", "Use a number from 0.")
+    if amount.runs < 1:
+        raise UsageError(f"runs is {amount.runs}.", "Use a number from 1.")
+    if not (math.isfinite(amount.min_seconds) and amount.min_seconds >= 0):
+        raise UsageError(f"min_seconds is {amount.min_seconds:g}.", "Use a number from 0.")
+    if amount.max_seconds is not None and not amount.max_seconds > 0:
+        raise UsageError(f"max_seconds is {amount.max_seconds:g}.", "Use a number above 0.")
+    return amount
 
 
 def _fill_inputs(interpreter: Interpreter) -> list[dict[str, Any]]:
@@ -266,8 +337,13 @@ def _fill_inputs(interpreter: Interpreter) -> list[dict[str, Any]]:
         else:
             raise BopkitRuntimeError(f"Input {each['name']!r} takes {dtype}.", "Only inputs of numbers can be timed.")
         interpreter.litert.set_tensor(each["index"], values)
-        filled.append({"name": each["name"], "dtype": dtype.name, "shape": list(shape)})
+        filled.append(_tensor(each))
     return filled
+
+
+def _tensor(details: dict[str, Any]) -> dict[str, Any]:
+    shape = [int(size) for size in details["shape"]]
+    return {"name": details["name"], "dtype": np.dtype(details["dtype"]).name, "shape": shape}
 
 
 def _invoke(interpreter: Interpreter) -> None:
@@ -277,23 +353,28 @@ def _invoke(interpreter: Interpreter) -> None:
         raise BopkitRuntimeError(f"The model cannot be run: {first_line(error)}.", "Export it again.") from error
 
 
-def _time_runs(interpreter: Interpreter, warmup_runs: int, runs: int, min_seconds: float) -> list[int]:
-    """Durations in nanoseconds, without garbage collection between the runs."""
-    for _ in range(warmup_runs):
+def _time_runs(interpreter: Interpreter, amount: _Amount) -> tuple[int, list[int]]:
+    """Runs of the warm-up, and durations in nanoseconds of those after it, without garbage collection between them."""
+    warmups = 0
+    begin_s = time.perf_counter()
+    while warmups < amount.warmup_runs and not (
+        amount.max_seconds is not None and time.perf_counter() - begin_s >= amount.max_seconds / 5
+    ):
         _invoke(interpreter)
+        warmups += 1
     invoke = interpreter.litert.invoke
     durations_ns: list[int] = []
     elapsed_ns = 0
     with _no_garbage_collection():
-        while len(durations_ns) < runs or elapsed_ns < min_seconds * NS_PER_S:
+        while not amount.is_enough(len(durations_ns), elapsed_ns / NS_PER_S):
             start_ns = time.perf_counter_ns()
             invoke()
             durations_ns.append(time.perf_counter_ns() - start_ns)
             elapsed_ns += durations_ns[-1]
-    return durations_ns
+    return warmups, durations_ns
 
 
-def _summary(durations_ns: Sequence[int], load_ns: int, first_ns: int) -> Latency:
+def _summary(durations_ns: Sequence[int], warmup_runs: int, load_ns: int, first_ns: int) -> Latency:
     durations_ms = np.asarray(durations_ns) / NS_PER_MS
     p50, p90, p99 = (float(value) for value in np.percentile(durations_ms, (50, 90, 99)))
     return Latency(
@@ -304,36 +385,39 @@ def _summary(durations_ns: Sequence[int], load_ns: int, first_ns: int) -> Latenc
         latency_ms_std=float(durations_ms.std()),
         latency_ms_min=float(durations_ms.min()),
         runs=len(durations_ns),
+        warmup_runs=warmup_runs,
         duration_s=sum(durations_ns) / NS_PER_S,
         load_ms=load_ns / NS_PER_MS,
         first_inference_ms=first_ns / NS_PER_MS,
+        samples_ms=[round(each, 6) for each in durations_ms.tolist()],  # the clock counts nanoseconds
     )
 
 
-def _measured_latency(
-    path: Path, num_threads: int, isa: str, claim: str, warmup_runs: int, runs: int, min_seconds: float
-) -> tuple[list[dict[str, Any]], Latency, Machine, dict[str, Any]]:
-    """Inputs, latency, the machine meanwhile, and what the delegate describes.
+def _measured_latency(path: Path, num_threads: int, isa: str, claim: str, amount: _Amount) -> _Timed:
+    """The latency, and the machine meanwhile.
 
     The interpreter ends with this call: a board may not have memory for the weights twice.
     """
-    temperature_c_before = machine.temperature_c()
+    temperature_c_before, limits_before = machine.temperature_c(), machine.clock_limits()
     load_ns, interpreter = _timed(lambda: Interpreter(path, num_threads, isa, claim))
     inputs = _fill_inputs(interpreter)
+    outputs = [_tensor(each) for each in interpreter.litert.get_output_details()]
     first_ns, _ = _timed(lambda: _invoke(interpreter))
-    durations_ns = _time_runs(interpreter, warmup_runs, runs, min_seconds)
-    where = _machine(temperature_c_before)
-    return inputs, _summary(durations_ns, load_ns, first_ns), where, interpreter.describe()
+    warmups, durations_ns = _time_runs(interpreter, amount)
+    where = _machine(temperature_c_before, machine.is_throttled(limits_before, machine.clock_limits()))
+    latency = _summary(durations_ns, warmups, load_ns, first_ns)
+    return _Timed(inputs, outputs, latency, where, interpreter.describe())
 
 
-def _measured_profile(path: Path, num_threads: int, isa: str, claim: str, warmup_runs: int, runs: int) -> Profile:
+def _measured_profile(path: Path, num_threads: int, isa: str, claim: str, amount: _Amount) -> Profile:
     interpreter = Interpreter(path, num_threads, isa, claim, profile=True)
     _fill_inputs(interpreter)
-    _time_runs(interpreter, 0, 1 + warmup_runs, 0.0)
+    _invoke(interpreter)
+    _time_runs(interpreter, _Amount(0, max(amount.warmup_runs, 1), 0.0, amount.max_seconds))
     before = interpreter.describe()
-    durations_ns = _time_runs(interpreter, 0, runs, 0.0)
-    profile = _profile(interpreter.describe(), before, runs)
-    latency_ms = sum(durations_ns) / runs / NS_PER_MS
+    _, durations_ns = _time_runs(interpreter, _Amount(0, amount.runs, 0.0, amount.max_seconds))
+    profile = _profile(interpreter.describe(), before, len(durations_ns))
+    latency_ms = sum(durations_ns) / len(durations_ns) / NS_PER_MS
     inside_ms = sum(step.latency_ms_mean or 0.0 for step in profile.steps)
     return dataclasses.replace(profile, latency_ms_mean=latency_ms, outside_ms_mean=latency_ms - inside_ms)
 
@@ -352,7 +436,7 @@ def _profile(described: dict[str, Any], before: dict[str, Any] | None = None, ru
     return Profile(described["claimed_nodes"], len(described["partitions"]), steps)
 
 
-def _machine(temperature_c_before: float | None) -> Machine:
+def _machine(temperature_c_before: float | None, is_throttled: bool | None) -> Machine:
     return Machine(
         cpu=machine.cpu_name(),
         logical_cores=machine.logical_cores(),
@@ -360,6 +444,7 @@ def _machine(temperature_c_before: float | None) -> Machine:
         governor=machine.governor(),
         temperature_c_before=temperature_c_before,
         temperature_c_after=machine.temperature_c(),
+        is_throttled=is_throttled,
         peak_memory_bytes=machine.peak_memory_bytes(),
     )
 

@@ -41,13 +41,17 @@ def test_json_has_every_figure_and_stdout_nothing_else(model):
     assert latency["runs"] == 5 and settings["runs"] == 5 and settings["warmup_runs"] == 1
     order = [latency[f"latency_ms_{name}"] for name in ("min", "p50", "p90", "p99")]
     assert order == sorted(order) and order[0] > 0
+    assert latency["warmup_runs"] == 1 and len(latency["samples_ms"]) == 5
+    assert latency["latency_ms_p50"] == pytest.approx(sorted(latency["samples_ms"])[2], abs=1e-6)
+    assert measured["outputs"] and set(measured["outputs"][0]) == {"name", "dtype", "shape"}
     assert latency["load_ms"] > 0 and latency["first_inference_ms"] > 0
     assert settings["isa"] == bopkit_runtime.isas()[0] and settings["threads"] == 1
     assert profile["claimed_nodes"] == len(CASE.graph.operators)
     assert profile["latency_ms_mean"] is None and {step["latency_ms_mean"] for step in profile["steps"]} == {None}
     assert sum(step["binary_macs"] for step in profile["steps"]) > 0
     assert set(measured["machine"]) == {
-        *("cpu", "logical_cores", "os", "governor", "temperature_c_before", "temperature_c_after", "peak_memory_bytes"),
+        *("cpu", "logical_cores", "os", "governor", "temperature_c_before", "temperature_c_after", "is_throttled"),
+        "peak_memory_bytes",
     }
 
 
@@ -65,6 +69,14 @@ def test_profile_adds_up(model):
 def test_runs_go_on_until_the_time_is_over(model):
     latency = json.loads(command(model, "--runs", "1", "--min-seconds", "0.2", "--json").stdout)["latency"]
     assert latency["runs"] > 1 and latency["duration_s"] >= 0.2
+
+
+def test_a_limit_ends_warm_up_and_runs(model):
+    many = ["--runs", "1000000", "--warmup", "1000000", "--max-seconds", "0.2", "--json"]
+    latency = json.loads(command(model, *many).stdout)["latency"]
+    assert 5 <= latency["runs"] < 1000000 and 0 < latency["warmup_runs"] < 1000000
+    assert 0.2 <= latency["duration_s"] < 2
+    assert json.loads(command(model, "--max-seconds", "1e-9", "--json").stdout)["latency"]["runs"] == 5
 
 
 def test_table(model):
@@ -90,6 +102,7 @@ def test_table(model):
         (["MODEL", "--runs", "many"], 2, "Argument --runs: invalid int value: 'many'."),
         (["MODEL", "--warmup", "-1"], 2, "warmup_runs is -1. Use a number from 0."),
         (["MODEL", "--min-seconds", "inf"], 2, "min_seconds is inf."),
+        (["MODEL", "--max-seconds", "0"], 2, "max_seconds is 0. Use a number above 0."),
         (["MODEL", "--threads", "0"], 2, "num_threads is 0. Use a number from 1 to 256."),
         (["MODEL", "--claim", "some"], 2, "Argument --claim: invalid choice: 'some'"),
         (["MODEL", "--fast"], 2, "Unrecognized arguments: --fast."),
@@ -158,3 +171,52 @@ def test_boards_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "_ZONES", zones)
     assert machine.cpu_name() == "Raspberry Pi 4 Model B Rev 1.4, Cortex-A72"
     assert machine.temperature_c() == 51.0
+
+
+def _tree(root, **files):
+    """A machine's files below `root`, and the module's paths to them."""
+    for name, text in files.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "throttled"),
+    [
+        ({}, {}, None),
+        ({"flags": "0\n"}, {}, False),
+        ({"flags": "50000\n"}, {}, False),  # under voltage and throttled, long ago
+        ({"flags": "0\n"}, {"flags": "80008\n"}, True),
+        ({"flags": "0\n"}, {"flags": "20000\n"}, True),
+        ({"flags": "0\n"}, {"flags": "10001\n"}, False),  # under voltage alone lowers no clock
+        ({"cpus__cpu0__thermal_throttle__core_throttle_count": "7\n"}, {}, False),
+        (
+            {"cpus__cpu0__thermal_throttle__core_throttle_count": "7\n"},
+            {"cpus__cpu0__thermal_throttle__core_throttle_count": "8\n"},
+            True,
+        ),
+        (
+            {"zones__cooling_device0__type": "cpufreq-cpu0\n", "zones__cooling_device0__cur_state": "0\n"},
+            {"zones__cooling_device0__cur_state": "2\n"},
+            True,
+        ),
+        (
+            {"zones__cooling_device0__type": "pwm-fan\n", "zones__cooling_device0__cur_state": "3\n", "flags": "0\n"},
+            {},
+            False,
+        ),
+        (
+            {"cpus__cpu0__cpufreq__scaling_max_freq": "1800000\n"},
+            {"cpus__cpu0__cpufreq__scaling_max_freq": "1500000\n"},
+            True,
+        ),
+    ],
+)
+def test_throttling(before, after, throttled, monkeypatch, tmp_path):
+    for name, path in {"_FIRMWARE_FLAGS": "flags", "_CPUS": "cpus", "_ZONES": "zones"}.items():
+        monkeypatch.setattr(machine, name, tmp_path / path)
+    _tree(tmp_path, **before)
+    limits = machine.clock_limits()
+    _tree(tmp_path, **after)
+    assert machine.is_throttled(limits, machine.clock_limits()) is throttled

@@ -6,6 +6,7 @@ import typer
 from bopkit.cli.main import app
 
 COMMANDS = typer.main.get_command(app).commands
+OF_DEVICES = COMMANDS["device"].commands
 
 ARCHIVED = {
     "train": {
@@ -57,8 +58,14 @@ def test_json_wherever_a_command_answers_with_figures():
     }
 
 
+def test_json_of_every_command_for_devices():
+    assert set(OF_DEVICES) == {"list", "info", "setup", "remove"}
+    for name, command in OF_DEVICES.items():
+        assert any("--json" in parameter.opts for parameter in command.params), name
+
+
 def test_every_option_says_what_it_does():
-    for name, command in COMMANDS.items():
+    for name, command in [*COMMANDS.items(), *OF_DEVICES.items()]:
         assert command.help, name
         for parameter in command.params:
             assert parameter.help, f"{name} {parameter.name}"

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bopkit_runtime
 import numpy as np
 import psutil
 import pytest
 
-from bopkit import artifact
+from bopkit import artifact, files
 from bopkit.benchmark import (
     BenchmarkReport,
     BenchmarkRow,
@@ -342,6 +343,17 @@ def test_flatbuffers_run_in_either_runtime(artifacts: Artifacts) -> None:
         assert (keras.runtime, tflite.runtime) == ("Keras", name) and tflite.error is None
         assert tflite.top1_agreement == 1 and tflite.within_tolerance == 1
     assert rows[0][1].settings["claimed_operators"], "the delegate ran nothing"
+
+
+def test_a_local_row_says_how_it_was_timed(artifacts: Artifacts) -> None:
+    options: dict[str, Any] = {"runs": 20, "min_duration_s": 0.0, "with_steps": True, "cpu_mask": "1"}
+    report = benchmark_artifacts([artifacts.tflite], threads=[1, 2, 2], **options)
+    assert not report.failed and [row.threads for row in report.rows] == [1, 2]
+    for row in report.rows:
+        assert row.runs == len(row.samples_ms) == 20 and row.duration_s == pytest.approx(sum(row.samples_ms) / 1000)
+        assert row.model_sha256 == files.sha256(artifacts.tflite)
+        assert row.library_sha256 == files.sha256(Path(bopkit_runtime.library_path()))
+        assert len(row.steps) > 2 and all(step.latency_ms_mean >= 0 for step in row.steps)
 
 
 def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

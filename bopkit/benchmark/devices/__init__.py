@@ -1,6 +1,6 @@
 """What latency is measured on: this host, and devices over ssh and adb."""
 
-from bopkit.benchmark.devices.device import Device
-from bopkit.benchmark.devices.names import open_device
+from bopkit.benchmark.devices.device import Device, DeviceLostError
+from bopkit.benchmark.devices.opening import open_device
 
-__all__ = ["Device", "open_device"]
+__all__ = ["Device", "DeviceLostError", "open_device"]

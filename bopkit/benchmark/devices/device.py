@@ -7,7 +7,12 @@ from pathlib import Path
 
 from bopkit.benchmark.job import Job
 from bopkit.benchmark.report import BenchmarkRow, Environment
+from bopkit.errors import BopkitError
 from bopkit.progress import Progress
+
+
+class DeviceLostError(BopkitError):
+    """A device dropped out: nothing more can be measured on it."""
 
 
 class Device(abc.ABC):
@@ -34,7 +39,8 @@ class Device(abc.ABC):
             The row of the artifact, with its error if it could not be measured.
 
         Raises:
-            BopkitError: The device dropped out, or the measuring process died.
+            DeviceLostError: The device dropped out.
+            BopkitError: The measuring process died, or the device cannot run the artifact.
         """
 
     def close(self) -> None:  # noqa: B027 - this host has nothing to give back

@@ -1,29 +1,80 @@
-"""From the name of a device to the device."""
+"""Names of devices: `local`, `ssh://[user@]host[:port]`, `adb[:serial]`."""
 
 from __future__ import annotations
 
-from bopkit.benchmark.devices.device import Device
-from bopkit.benchmark.devices.local import LocalDevice
+import re
+from typing import NamedTuple
+
 from bopkit.benchmark.report import LOCAL
 from bopkit.errors import UsageError
 
+_SSH = "ssh://"
+_ADB = "adb"
+_HOST = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+(%[\w.-]+)?)\]|(?P<host>\w[\w.+%~-]*)")
+_USER = re.compile(r"\w[^\s'\"\\:/]*")
+_SERIAL = re.compile(r"\w[\w.:\[\]%-]*")
+_KNOWN = f"Use {LOCAL}, {_SSH}[user@]host[:port] or {_ADB}[:serial]."
 
-def check_device_name(name: str) -> None:
-    """Make sure that a name is one of a device, whether it answers or not.
+
+class SshName(NamedTuple):
+    """A host that ssh reaches.
+
+    Attributes:
+        name: As the user typed it.
+        host: An address, or a name that DNS or the user's ssh config knows.
+        user: Who logs in; None for what the ssh config says.
+        port: None for what the ssh config says.
+    """
+
+    name: str
+    host: str
+    user: str | None
+    port: int | None
+
+    @property
+    def destination(self) -> str:
+        """Arguments of `ssh` as a person types them."""
+        port = f"-p {self.port} " if self.port is not None else ""
+        return port + (f"{self.user}@{self.host}" if self.user else self.host)
+
+
+class AdbName(NamedTuple):
+    """A device of the Android Debug Bridge.
+
+    Attributes:
+        name: As the user typed it.
+        serial: As `adb devices` lists it; None for the only one.
+    """
+
+    name: str
+    serial: str | None
+
+
+def parse_device_name(name: str) -> SshName | AdbName | None:
+    """What a name of a device says; None for this host.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is no name of a device.
     """
-    if name != LOCAL:
-        raise UsageError(f"There is no device {name!r}.", f"Use {LOCAL}.")
+    if name == LOCAL:
+        return None
+    if name.startswith(_SSH):
+        return _parse_ssh(name)
+    kind, colon, serial = name.partition(":")
+    if kind != _ADB or (colon and not _SERIAL.fullmatch(serial)):
+        raise UsageError(f"There is no device {name!r}.", _KNOWN)
+    return AdbName(name, serial or None)
 
 
-def open_device(name: str) -> Device:
-    """Connect to a device.
-
-    Raises:
-        UsageError: There is no device of such a name.
-        BopkitError: It does not answer, or cannot measure anything.
-    """
-    check_device_name(name)
-    return LocalDevice()
+def _parse_ssh(name: str) -> SshName:
+    user, at, place = name.removeprefix(_SSH).rpartition("@")
+    found = _HOST.match(place)
+    rest = place[found.end() :] if found else ""
+    # A host or user that begins with a hyphen would be an option of ssh.
+    if found is None or (at and not _USER.fullmatch(user)) or not re.fullmatch(r"(:\d{1,5})?/?", rest):
+        raise UsageError(f"{name!r} is no address of a device.", f"Write {_SSH}[user@]host[:port], IPv6 in brackets.")
+    digits = rest.strip(":/")
+    port = int(digits) if digits else None
+    if port is not None and not 1 <= port <= 65535:
+        raise UsageError(f"{name!r} names port {port}.", "Use a port from 1 to 65535.")
+    return SshName(name, found["v6"] or found["host"], user or None, port)

@@ -90,9 +90,11 @@ def _conditions_of(report: BenchmarkReport) -> list[str]:
         f"{environment.cpu}, {environment.logical_cores} cores" + ("" if name == "local" else f" ({name})")
         for name, environment in report.environments.items()
     )
+    pinned = f" on cores {timing.cpu_mask}" if timing.cpu_mask else ""
     texts.append(
-        f"latency of one picture, {threads} thread(s), {timing.warmup_runs} warm-up runs, then at least "
-        f"{timing.runs} (at most {timing.time_limit_s:g} s); {where or 'no device answered'}"
+        f"latency of one picture, {threads} thread(s){pinned}, {timing.warmup_runs} warm-up runs, then at least "
+        f"{timing.runs} and {timing.min_duration_s:g} s (at most {timing.time_limit_s:g} s); "
+        f"{where or 'no device answered'}"
     )
     return texts
 

@@ -1,0 +1,308 @@
+"""One ssh connection to the agent on a device, through the user's own `ssh`: his config, keys, agent and known hosts.
+
+All goes through this one connection, files too: a board need not have scp or sftp, and one login is enough. It ends
+with this process, however that ends, and then the agent cleans up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bopkit.benchmark.devices import agent
+from bopkit.benchmark.devices.device import DeviceLostError
+from bopkit.benchmark.devices.names import SshName
+from bopkit.errors import BopkitError
+
+PYTHON = "python3"
+"""What runs the agent, unless `bopkit device setup --python` named another one."""
+
+_OPTIONS = (
+    "-T",
+    "-o",
+    "BatchMode=yes",  # a password or a question would wait for ever
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=10",  # a board whose plug was pulled says nothing
+    "-o",
+    "ServerAliveCountMax=3",
+)
+# The agent comes as one line, read byte by byte: what follows it is for the agent to read.
+_START = (
+    'import sys,json;v=sys.version_info;v<(3,9)and sys.exit("bopkit-python %d.%d"%v[:2]);'
+    'exec(json.loads(open(0,"rb",0,closefd=False).readline()))'
+)
+_START_LIMIT_S = 120.0
+_ANSWER_LIMIT_S = 300.0  # a slow card takes its time to write a wheel through
+_PING_S = 10.0
+_END_S = 10.0
+_BLOCK_BYTES = 1 << 20
+
+
+class RefusedError(BopkitError):
+    """What the device cannot do.
+
+    Attributes:
+        kind: The agent's word for it.
+    """
+
+    def __init__(self, kind: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+
+
+class Connection:
+    """A connection to a device; `close` it.
+
+    Args:
+        name: Where to.
+        python: What runs the agent there.
+
+    Attributes:
+        facts: What the agent says of the device.
+
+    Raises:
+        BopkitError: The device cannot be reached, lets nobody in, or has no Python 3.9.
+    """
+
+    def __init__(self, name: SshName, python: str = PYTHON) -> None:
+        self._name, self._python = name, python
+        self._received = b""
+        self._is_open = False
+        self._sending = threading.Lock()
+        self._closing = threading.Event()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
+        try:
+            self._process = subprocess.Popen(
+                [*_ssh_command(name), shlex.join([python, "-u", "-c", _START])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                bufsize=0,  # a full pipe must not keep `close` waiting
+                # Ctrl-C is for bopkit, which then closes the connection and waits until the device is clean.
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            self._stderr.close()
+            raise BopkitError("There is no ssh here.", "Install it: apt install openssh-client.") from error
+        threading.Thread(target=self._ping, daemon=True).start()
+        try:
+            self._send([json.dumps(Path(agent.__file__).read_text()).encode() + b"\n"])
+            self.facts: dict[str, Any] = self.request("hello", _START_LIMIT_S)
+        except BaseException:
+            self.close()
+            raise
+        self._is_open = True
+
+    def request(self, do: str, answer_limit_s: float = _ANSWER_LIMIT_S, **values: Any) -> dict[str, Any]:
+        """Let the agent do something.
+
+        Args:
+            do: Its name for it.
+            answer_limit_s: Time for the answer, in seconds.
+            values: What else it is told.
+
+        Raises:
+            RefusedError: It cannot.
+            DeviceLostError: The connection is gone.
+        """
+        self._send([json.dumps({"do": do, **values}).encode() + b"\n"])
+        return self._answer(time.monotonic() + answer_limit_s)
+
+    def send_file(self, do: str, path: Path, name: str) -> str:
+        """Send a file.
+
+        Args:
+            do: `put` or `stage`.
+            path: The file on this host.
+            name: What it is called on the device.
+
+        Returns:
+            Its SHA-256 as the device computes it.
+
+        Raises:
+            RefusedError: It does not fit there.
+            DeviceLostError: The connection is gone.
+        """
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header = json.dumps({"do": do, "name": name, "size": size}).encode() + b"\n"
+            self._send(itertools.chain([header], iter(lambda: file.read(_BLOCK_BYTES), b"")))
+        sha256: str = self._answer(time.monotonic() + _ANSWER_LIMIT_S)["sha256"]
+        return sha256
+
+    def close(self) -> None:
+        """End the connection, and wait until the agent has cleaned up."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._closing.set()
+        try:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_S)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._stderr.close()
+
+    def _send(self, blocks: Iterable[bytes]) -> None:
+        assert self._process.stdin is not None
+        try:
+            with self._sending:
+                for block in blocks:
+                    rest = memoryview(block)
+                    while rest:
+                        rest = rest[self._process.stdin.write(rest) :]
+        except OSError as error:
+            raise self._lost() from error
+
+    def _ping(self) -> None:
+        """Tell the agent now and then that somebody is here, also between requests: there may be a long pause."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # the next request says why it is gone
+            while not self._closing.wait(_PING_S):
+                with self._sending:
+                    self._process.stdin.write(b"\n")
+
+    def _answer(self, deadline_s: float) -> dict[str, Any]:
+        while True:
+            line = self._line(deadline_s)
+            if line.startswith(agent.MARK.encode()):
+                break
+        answer = json.loads(line[len(agent.MARK) :])
+        if "refused" in answer:
+            raise self._refused(answer["refused"], answer["text"])
+        result: dict[str, Any] = answer["ok"]
+        return result
+
+    def _line(self, deadline_s: float) -> bytes:
+        """The next line that the device prints."""
+        while True:
+            line, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                return line
+            self._received += self._read(deadline_s)
+
+    def _read(self, deadline_s: float) -> bytes:
+        """What the device prints next."""
+        assert self._process.stdout is not None
+        stream = self._process.stdout.fileno()
+        readable, _, _ = select.select([stream], [], [], max(deadline_s - time.monotonic(), 0))
+        if not readable:
+            raise DeviceLostError(f"{self._name.name} does not answer any more.", _AGAIN)
+        data = os.read(stream, _BLOCK_BYTES)
+        if not data:
+            raise self._lost()
+        return data
+
+    def _lost(self) -> BopkitError:
+        """Why the connection ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        code = self._process.poll()
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace")
+        if not self._is_open:
+            return _cannot_connect(self._name, self._python, code, said)
+        lines = [line for line in said.strip().splitlines() if line.strip()]
+        reason = lines[-1].strip().rstrip(".") if lines else f"ssh ended with code {code}"
+        return DeviceLostError(f"{self._name.name} dropped out: {reason}.", _AGAIN)
+
+    def _refused(self, kind: str, text: str) -> RefusedError:
+        name = self._name.name
+        messages = {
+            "full": (f"There is no space left on {name} ({text}).", "Free some there, and run the command again."),
+            "busy": (f"Another bopkit uses {name} just now.", "Wait until it is done."),
+            "late": (f"The run on {name} took too long and was ended.", "Use fewer runs, or a smaller network."),
+            "cores": (f"{name} has none of the cores of the CPU mask.", f"It has cores {text}."),
+            "import": (
+                f"The runtime does not start on {name}: {text}.",
+                "Its Python may be a special one: name another with --python.",
+            ),
+        }
+        message, hint = messages.get(kind, (f"{name} says: {text}.", "Mend that on the device."))
+        return RefusedError(kind, message, hint)
+
+
+_AGAIN = "Check its power and network, and run the command again."
+
+
+def _ssh_command(name: SshName) -> list[str]:
+    user = ["-l", name.user] if name.user is not None else []
+    port = ["-p", str(name.port)] if name.port is not None else []
+    return ["ssh", *_OPTIONS, *port, *user, "--", name.host]
+
+
+def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> BopkitError:
+    """What ssh, or the shell on the device, said, as an error with what to do."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if code == _SSH_FAILED:
+        for signs, message, hint in _SSH_FAILURES:
+            if any(sign in said for sign in signs):
+                text = message.format(name=name.name, host=name.host)
+                return BopkitError(text, hint.format(destination=name.destination, host=name.host))
+        reason = lines[-1].rstrip(".") if lines else "ssh does not say why"
+        return BopkitError(f"{name.name} cannot be reached: {reason}.", f"Try `ssh {name.destination}`.")
+    other_python = f"If it has another one, name it: `bopkit device setup {name.name} --python PATH`."
+    for line in lines:
+        if line.startswith("bopkit-python "):
+            version = line.removeprefix("bopkit-python ")
+            return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", other_python)
+    if code in (126, 127):  # what shells answer for what they cannot run or find
+        return BopkitError(
+            f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"
+        )
+    reason = lines[-1].rstrip(".") if lines else f"code {code}"
+    return BopkitError(
+        f"{python} on {name.name} ended at once: {reason}.", f"Try `ssh {name.destination} {python} --version`."
+    )
+
+
+_SSH_FAILED = 255
+# What OpenSSH prints; the first that is found counts.
+_SSH_FAILURES = (
+    (
+        ("Could not resolve hostname",),
+        "No host is called {host}.",
+        "Check the name, or give its address: ssh://user@192.168.1.20.",
+    ),
+    (
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
+        "{name} has another host key than before.",
+        "If it was set up anew, type `ssh-keygen -R {host}`, then `ssh {destination}` once and accept its key.",
+    ),
+    (
+        ("Host key verification failed", "host key is known"),
+        "The host key of {name} is not known here.",
+        "Type `ssh {destination}` once and accept its key.",
+    ),
+    (
+        ("Permission denied", "Too many authentication failures"),
+        "{name} accepts no key of yours.",
+        "Type `ssh-copy-id {destination}`; a key with a passphrase has to be in the agent: `ssh-add`.",
+    ),
+    (
+        ("Connection refused",),
+        "{name} refuses the connection: no ssh server listens there.",
+        "Start one, or name its port: ssh://user@host:2222.",
+    ),
+    (
+        ("timed out", "No route to host", "Network is unreachable", "Host is down"),
+        "{name} does not answer.",
+        "Check that it is on, and in the same network as this host.",
+    ),
+)

@@ -1,0 +1,59 @@
+"""The devices that were set up from this host, in a small file of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from bopkit import files
+from bopkit.benchmark.devices.connection import PYTHON
+from bopkit.errors import BopkitError
+
+
+def known_devices() -> dict[str, dict[str, Any]]:
+    """What was noted of each device, by its name.
+
+    Raises:
+        BopkitError: The file is damaged.
+    """
+    path = _path()
+    if not path.exists():
+        return {}
+    try:
+        devices = json.loads(path.read_text())
+        if not isinstance(devices, dict) or not all(isinstance(each, dict) for each in devices.values()):
+            raise ValueError
+    except ValueError as error:
+        raise BopkitError(f"{path} is damaged.", "Remove it, and set up the devices again.") from error
+    return devices
+
+
+def remember(name: str, python: str, cpu: str) -> None:
+    """Note that a device was set up.
+
+    Args:
+        name: Of the device.
+        python: What runs there.
+        cpu: Name of its processor, for the list.
+    """
+    files.write_json(_path(), {**known_devices(), name: {"python": python, "cpu": cpu}})
+
+
+def forget(name: str) -> None:
+    """Forget a device, if it is known."""
+    devices = known_devices()
+    if devices.pop(name, None) is not None:
+        files.write_json(_path(), devices)
+
+
+def python_of(name: str) -> str:
+    """What runs on a device."""
+    python: str = known_devices().get(name, {}).get("python", PYTHON)
+    return python
+
+
+def _path() -> Path:
+    folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(folder).expanduser() / "bopkit" / "devices.json"

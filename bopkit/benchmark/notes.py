@@ -1,0 +1,39 @@
+"""What the reader of a row should know of how it was timed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bopkit.benchmark.job import Timing
+from bopkit.benchmark.report import BenchmarkRow
+
+_SLOWDOWN = 1.2
+_SHORTEST_QUARTER = 5
+
+
+def add_timing_notes(row: BenchmarkRow, timing: Timing) -> None:
+    """Note fewer runs than were asked for, a lowered clock, and runs that became slower."""
+    if row.runs is not None and row.runs < timing.runs:
+        row.notes.append(f"{row.runs} of {timing.runs} runs fitted into the limit of {timing.time_limit_s:g} s.")
+    temperatures = (row.temperature_c_before, row.temperature_c_after)
+    heat = "" if None in temperatures else " ({:.0f} degrees Celsius before, {:.0f} after)".format(*temperatures)
+    if row.is_throttled:
+        row.notes.append(f"The clock was lowered for heat or power meanwhile{heat}. {_COOL}")
+    ratio = slowdown(row.samples_ms)
+    if ratio > _SLOWDOWN:
+        row.notes.append(f"The last quarter of the runs took {ratio:.2f} times as long as the first{heat}. {_COOL}")
+
+
+def slowdown(samples_ms: list[float]) -> float:
+    """Median of the last quarter of the runs over that of the first.
+
+    Args:
+        samples_ms: Each timed run, in order; of fewer than 20 nothing is said: 1.
+    """
+    quarter = len(samples_ms) // 4
+    if quarter < _SHORTEST_QUARTER:
+        return 1.0
+    return float(np.median(samples_ms[-quarter:]) / np.median(samples_ms[:quarter]))
+
+
+_COOL = "Cool the device, or pause between rows with --cool-down."
