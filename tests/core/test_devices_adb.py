@@ -26,7 +26,7 @@ from bopkit.benchmark.devices.management import device_info, list_devices
 from bopkit.errors import BopkitError, UsageError
 
 needs_adb = pytest.mark.skipif(scripted_device.MISSING is not None, reason=str(scripted_device.MISSING))
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 # Written after the format of the tool's printf calls, with numbers of our own.
 OLD = """STARTING!
