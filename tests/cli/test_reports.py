@@ -1,13 +1,17 @@
 """`bopkit report`, the files of `bopkit benchmark`, and `bopkit compare` as a shell runs them."""
 
+import contextlib
 import csv
 import json
+import subprocess
 
 import pytest
 from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from typer.testing import CliRunner
 from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark.reports import read_reports
+from bopkit.cli.main import app
 from bopkit.files import write_json
 from bopkit.initialise import init_model
 
@@ -25,11 +29,15 @@ def results(tmp_path):
 
 
 def report(folder, *arguments):
-    return bopkit("report", *arguments, cwd=folder, program=NO_TENSORFLOW)
+    """The finished command, run in this process: a new one for each would take most of the time."""
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 def test_a_table_of_all_devices_and_all_formats(results):
-    result = report(results, "devices.json", "old.json", *(each for pair in FILES.items() for each in pair))
+    formats = [each for pair in FILES.items() for each in pair]
+    result = bopkit("report", "devices.json", "old.json", *formats, cwd=results, program=NO_TENSORFLOW)
     heading, *rows = succeeded(result).splitlines()[1:]
     assert heading.split()[:4] == ["artifact", "device", "threads", "runtime"]
     assert sum("ssh://pi@board" in row for row in rows) >= 7
@@ -88,6 +96,17 @@ def test_rows_that_failed_are_no_crash(results):
     write_json(results / "failed.json", make_report(failed_row("a.tflite"), failed_row("b.tflite")).to_dict())
     result = report(results, "failed.json", "--html", "page.html")
     assert "failed" in succeeded(result)
+
+
+def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
+    (tmp_path / "cut.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
+    files = ["-o", "out/result.json", "--html", "page.html", "--csv", "-"]
+    result = bopkit("benchmark", "cut.tflite", *files, cwd=tmp_path)
+    assert result.returncode == 1 and "no whole TensorFlow Lite model" in result.stderr
+    assert result.stdout.splitlines()[1].startswith("cut.tflite,local,")
+    (row,) = read_reports(tmp_path / "out" / "result.json")[0].rows
+    assert row.error and '<h3 class="bad">Failed' in (tmp_path / "page.html").read_text()
+    assert "is a folder" in failed(bopkit("benchmark", "cut.tflite", "-o", "out", cwd=tmp_path), 2)
 
 
 @pytest.fixture(scope="module")
