@@ -113,7 +113,7 @@ def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
 def network(tmp_path_factory):
     """The file of a small network."""
     folder = tmp_path_factory.mktemp("network")
-    return init_model("binarynet", folder / "small.h5", hparams={"filters": 4, "dense_units": 8})
+    return init_model("tiny.network", folder / "small.h5", hparams={"filters": 4})
 
 
 @pytest.mark.integration
@@ -132,6 +132,8 @@ def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
     assert found["gains"][0]["latency_ratio"] == pytest.approx(float32["latency_ms_p50"] / packed["latency_ms_p50"])
     # Steps add up to an inference; layers to the file. A twin has nothing of the delegate's.
     assert len(packed["steps"]) > 5 and int8["steps"] == []
+    steps_ms = sum(step["latency_ms_mean"] for step in packed["steps"])
+    assert packed["latency_ms_min"] / 10 < steps_ms < 10 * packed["latency_ms_mean"]
     assert sum(layer["size_bytes"] for layer in packed["layers"]) == packed["size_bytes"]
     assert any(layer["is_packed"] for layer in packed["layers"]) and not any(
         each["is_packed"] for each in int8["layers"]
