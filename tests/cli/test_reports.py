@@ -1,13 +1,17 @@
 """`bopkit report`, the files of `bopkit benchmark`, and `bopkit compare` as a shell runs them."""
 
+import contextlib
 import csv
 import json
+import subprocess
 
 import pytest
 from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from typer.testing import CliRunner
 from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark.reports import read_reports
+from bopkit.cli.main import app
 from bopkit.files import write_json
 from bopkit.initialise import init_model
 
@@ -25,11 +29,15 @@ def results(tmp_path):
 
 
 def report(folder, *arguments):
-    return bopkit("report", *arguments, cwd=folder, program=NO_TENSORFLOW)
+    """The finished command, run in this process: a new one for each would take most of the time."""
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 def test_a_table_of_all_devices_and_all_formats(results):
-    result = report(results, "devices.json", "old.json", *(each for pair in FILES.items() for each in pair))
+    formats = [each for pair in FILES.items() for each in pair]
+    result = bopkit("report", "devices.json", "old.json", *formats, cwd=results, program=NO_TENSORFLOW)
     heading, *rows = succeeded(result).splitlines()[1:]
     assert heading.split()[:4] == ["artifact", "device", "threads", "runtime"]
     assert sum("ssh://pi@board" in row for row in rows) >= 7
@@ -90,11 +98,22 @@ def test_rows_that_failed_are_no_crash(results):
     assert "failed" in succeeded(result)
 
 
+def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
+    (tmp_path / "cut.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
+    files = ["-o", "out/result.json", "--html", "page.html", "--csv", "-"]
+    result = bopkit("benchmark", "cut.tflite", *files, cwd=tmp_path)
+    assert result.returncode == 1 and "no whole TensorFlow Lite model" in result.stderr
+    assert result.stdout.splitlines()[1].startswith("cut.tflite,local,")
+    (row,) = read_reports(tmp_path / "out" / "result.json")[0].rows
+    assert row.error and '<h3 class="bad">Failed' in (tmp_path / "page.html").read_text()
+    assert "is a folder" in failed(bopkit("benchmark", "cut.tflite", "-o", "out", cwd=tmp_path), 2)
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """The file of a small network."""
     folder = tmp_path_factory.mktemp("network")
-    return init_model("binarynet", folder / "small.h5", hparams={"filters": 4, "dense_units": 8})
+    return init_model("tiny.network", folder / "small.h5", hparams={"filters": 4})
 
 
 @pytest.mark.integration
@@ -113,6 +132,8 @@ def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
     assert found["gains"][0]["latency_ratio"] == pytest.approx(float32["latency_ms_p50"] / packed["latency_ms_p50"])
     # Steps add up to an inference; layers to the file. A twin has nothing of the delegate's.
     assert len(packed["steps"]) > 5 and int8["steps"] == []
+    steps_ms = sum(step["latency_ms_mean"] for step in packed["steps"])
+    assert packed["latency_ms_min"] / 10 < steps_ms < 10 * packed["latency_ms_mean"]
     assert sum(layer["size_bytes"] for layer in packed["layers"]) == packed["size_bytes"]
     assert any(layer["is_packed"] for layer in packed["layers"]) and not any(
         each["is_packed"] for each in int8["layers"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import types
 import typing
 from collections.abc import Sequence
 from typing import Any
 
-from bopkit.benchmark.report import BenchmarkRow, LayerBytes, StepTime
+from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
@@ -56,9 +57,12 @@ def csv_table(merged: MergedReport, changes: Sequence[Change | None] | None = No
 def _scalar_fields() -> list[str]:
     """Figures of one value, intervals and shapes among them; lists and tables have no place in a cell."""
     hints = typing.get_type_hints(BenchmarkRow)
-    many = {"settings", "notes", "samples_ms", "class_top1", "confusion"}
-    tables = {name for name, hint in hints.items() if hint in (list[StepTime], list[LayerBytes])}
-    return [field.name for field in dataclasses.fields(BenchmarkRow) if field.name not in many | tables]
+    return [field.name for field in dataclasses.fields(BenchmarkRow) if not _holds_many(hints[field.name])]
+
+
+def _holds_many(hint: Any) -> bool:
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return any(typing.get_origin(member) in (list, dict) for member in members)
 
 
 def _columns_of(field: str) -> list[str]:

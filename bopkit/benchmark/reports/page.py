@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -357,12 +358,30 @@ def _class_name(report: BenchmarkReport, index: int) -> str:
     return report.class_names[index] if 0 <= index < len(report.class_names) else f"class {index}"
 
 
+def _facts_of(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known of a device, by name; versions of packages by the packages' names."""
+    versions = values.pop("versions")
+    facts = [
+        ("CPU" if name == "cpu" else name.removesuffix("_bytes").replace("_", " "), _fact(name, value))
+        for name, value in values.items()
+    ]
+    return [(name, text) for name, text in [*facts, *versions.items()] if text]
+
+
+def _fact(name: str, value: Any) -> str:
+    if value is None or value == {} or value == []:
+        return ""
+    return size_text(value) if name.endswith("_bytes") else str(value)
+
+
 def _environments(sources: Sequence[tuple[str, BenchmarkReport]]) -> list[dict[str, Any]]:
     """Each device once, with the dates of the results that it is in."""
     found: dict[Any, dict[str, Any]] = {}
     for _, report in sources:
         for name, environment in report.environments.items():
-            key = (name, *dataclasses.astuple(environment)[:-1], *environment.versions.items())
-            entry = found.setdefault(key, {"name": name, "environment": environment, "dates": []})
+            values = dataclasses.asdict(environment)
+            entry = found.setdefault(
+                (name, json.dumps(values, sort_keys=True)), {"name": name, "facts": _facts_of(values), "dates": []}
+            )
             entry["dates"].append(report.protocol.date)
     return list(found.values())

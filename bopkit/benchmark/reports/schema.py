@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.benchmark import report
-from bopkit.benchmark.job import Timing
 from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport
-
-_DESCRIBED = (
-    report.BenchmarkReport,
-    report.BenchmarkRow,
-    report.Protocol,
-    report.Environment,
-    report.StepTime,
-    report.LayerBytes,
-    Timing,
-)
 
 
 def json_schema() -> dict[str, Any]:
@@ -29,7 +19,7 @@ def json_schema() -> dict[str, Any]:
 
     schema = pydantic.TypeAdapter(BenchmarkReport).json_schema()
     tables = {**schema["$defs"], BenchmarkReport.__name__: schema}
-    for described in _DESCRIBED:
+    for described in _dataclasses_in(BenchmarkReport):
         table = tables[described.__name__]
         table["description"] = " ".join((inspect.getdoc(described) or "").partition("\n\n")[0].split())
         for name, text in attribute_texts(described).items():
@@ -38,6 +28,13 @@ def json_schema() -> dict[str, Any]:
     schema["properties"] = {"schema_version": version, **schema["properties"]}
     schema["required"] = ["schema_version", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _dataclasses_in(hint: Any) -> set[type]:
+    """The dataclasses that values of a type are made of."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return {hint}.union(*map(_dataclasses_in, typing.get_type_hints(hint).values()))
+    return set().union(*map(_dataclasses_in, typing.get_args(hint)))
 
 
 _VERSION_TEXT = "raised when a figure changes its name or meaning; what is only added keeps it."
