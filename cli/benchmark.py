@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def benchmark(
     artifacts: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACTS", help=".h5, .keras, .tflite, SavedModel directories.", show_default=False),
+        typer.Argument(
+            metavar="ARTIFACTS", help=".h5, .keras, .tflite, runs, SavedModel directories.", show_default=False
+        ),
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
@@ -31,6 +33,13 @@ def benchmark(
         str | None,
         typer.Option("--runtime", help="For .tflite files: litert (where bopkit-runtime is installed) or lce."),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", metavar="ARTIFACT", help="Compare with its answers.", show_default="the first"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with accuracy where the same command was interrupted.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, latency, size and memory on this host's CPU."""
@@ -47,6 +56,8 @@ def benchmark(
         runs=runs,
         threads=threads,
         runtime=runtime,
+        reference=reference,
+        resume=resume,
         progress=say,
     )
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from bopkit.benchmark.devices import Device, open_device
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.names import check_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.parallel import usable_cores
 from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
 from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
@@ -42,6 +44,8 @@ def benchmark_artifacts(
     min_duration_s: float = SHORTEST_TIMING_S,
     cool_down_s: float = 0.0,
     with_steps: bool = False,
+    reference: str | Path | None = None,
+    resume: bool = True,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
@@ -50,8 +54,8 @@ def benchmark_artifacts(
     row with its error; the others are still measured.
 
     Args:
-        artifacts: Paths of `.h5`, `.keras` and `.tflite` files and of SavedModel directories, with or without
-            the version.
+        artifacts: Paths of `.h5`, `.keras` and `.tflite` files, of run directories, whose `model.h5` is meant, and of
+            SavedModel directories, with or without the version.
         dataset: Name of a prepared dataset for the accuracy; None for latency, size and memory only.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split.
@@ -62,7 +66,7 @@ def benchmark_artifacts(
         runs: Timed runs of one picture. Networks that take less than `min_duration_s` for all get more, and those
             that reach the time limit fewer.
         threads: Threads for one picture; of several numbers each has rows of its own.
-        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one at a time.
+        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one after the other, on each core.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
         runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
@@ -70,6 +74,10 @@ def benchmark_artifacts(
         min_duration_s: Time of all timed runs of one row, at least.
         cool_down_s: Pause before each row, in which the device cools down.
         with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
+        reference: Artifact that the others' answers are compared with, one of them or another; None for the first whose
+            accuracy can be measured.
+        resume: Keep scores in the user's cache folder until the report is there, and go on with those that an
+            interrupted call with the same arguments left.
         progress: Called with one line now and then.
 
     Returns:
@@ -77,7 +85,7 @@ def benchmark_artifacts(
 
     Raises:
         UsageError: A name or number cannot be right, whatever the artifacts.
-        BopkitError: The dataset is not prepared.
+        BopkitError: The dataset is not prepared, or the reference's accuracy cannot be measured.
     """
     threads = (threads,) if isinstance(threads, int) else tuple(threads)
     _check_numbers(
@@ -91,9 +99,18 @@ def benchmark_artifacts(
     for device in devices:
         check_device_name(device)
     progress = progress or silent
-    evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
+    evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size, reference, resume)
     timing = Timing(warmup_runs, runs, min_duration_s, time_limit_s, with_steps)
-    session = _Session(tuple(map(str, artifacts)), threads, timing, evaluation, runtime, cool_down_s, progress)
+    session = _Session(
+        tuple(map(str, artifacts)),
+        threads,
+        timing,
+        evaluation,
+        runtime,
+        cool_down_s,
+        progress,
+        str(reference) if reference else None,
+    )
     rows, environments = session.run(devices)
     cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
     _share_floors(rows, cards)
@@ -126,6 +143,8 @@ def _plan_evaluation(
     preprocess_fn: str | None,
     limit: int | None,
     batch_size: int,
+    reference: str | Path | None,
+    resume: bool,
 ) -> Evaluation | None:
     """Open the dataset once, so that what is wrong with it is one error and not one a row.
 
@@ -134,11 +153,12 @@ def _plan_evaluation(
         BopkitError: The dataset is not prepared.
     """
     if name is None:
-        for option, value in {"split": split, "preprocess_fn": preprocess_fn, "limit": limit}.items():
+        needing = {"split": split, "preprocess_fn": preprocess_fn, "limit": limit, "reference": reference}
+        for option, value in needing.items():
             if value is not None:
                 raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
         return None
-    return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size)
+    return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size, resume)
 
 
 @dataclasses.dataclass
@@ -171,26 +191,33 @@ class _Session:
                     rows += self._measure_on(device, accuracies, Path(scratch))
                 finally:
                     device.close()
-        for row in rows:
-            _take_accuracy(row, accuracies.get(row.artifact))
+            for row in rows:
+                _take_accuracy(row, accuracies.get(row.artifact))
+            _remove_saved_scores(Path(scratch))
         return rows, environments
 
     def _measure_accuracies(self, scratch: Path) -> dict[str, BenchmarkRow]:
-        """Of each artifact, on this host; agreement is with the first that has scores."""
+        """Of each artifact, on this host; agreement is with the named reference, else with the first that has scores.
+
+        Raises:
+            BopkitError: The named reference cannot be measured.
+        """
         accuracies: dict[str, BenchmarkRow] = {}
         reference_scores: np.ndarray | None = None
         if self.evaluation is None:
             return accuracies
-        host = LocalDevice()
-        for artifact_path in dict.fromkeys(self.artifacts):
+        host, named = LocalDevice(), self.reference
+        for artifact_path in dict.fromkeys([*([named] if named else []), *self.artifacts]):
             self.progress(f"{artifact_path}: accuracy")
             folder = _new_folder(scratch)
-            job = Job(artifact_path, host.environment.logical_cores, None, self.evaluation, self.runtime)
+            job = Job(artifact_path, usable_cores(), None, self.evaluation, self.runtime)
             row = accuracies[artifact_path] = _measured(host, job, folder, self.progress)
             if row.error is not None:
+                if artifact_path == named:
+                    raise BopkitError(f"The reference {named} cannot be measured: {row.error}", row.hint or "")
                 continue
             scores = np.load(folder / SCORES_FILE, mmap_mode="r")
-            score(row, scores, np.load(folder / LABELS_FILE))
+            score(row, scores, np.load(folder / LABELS_FILE, mmap_mode="r"))
             if reference_scores is None:
                 self.reference, reference_scores = artifact_path, scores
             else:
@@ -211,6 +238,12 @@ class _Session:
                 job = Job(artifact_path, threads, self.timing, runtime=self.runtime)
                 rows.append(_measured(device, job, _new_folder(scratch), self.progress))
         return rows
+
+
+def _remove_saved_scores(scratch: Path) -> None:
+    """What was kept for the case of an interruption is in the report now."""
+    for note in scratch.glob(f"*/{SAVED_SCORES_FILE}"):
+        shutil.rmtree(note.read_text(), ignore_errors=True)
 
 
 def _new_folder(scratch: Path) -> Path:

@@ -191,14 +191,14 @@ def test_a_split_without_labels_has_no_accuracy(label: int, tmp_path: Path, monk
         def predict(self, pictures: np.ndarray) -> np.ndarray:
             return np.full((len(pictures), 10), 0.1, np.float32)
 
-    def batches(*arguments: object) -> Any:
+    def batches(*arguments: object, **options: object) -> Any:
         pictures, labels = np.zeros((PICTURES, *SHAPE), np.float32), np.zeros(PICTURES, np.int64)
         labels[40] = label
         return import_tensorflow().data.Dataset.from_tensor_slices((pictures, labels)).batch(32)
 
     monkeypatch.setattr(evaluation, "evaluation_batches", batches)
     with pytest.raises(BopkitError, match="Split test of dataset digits has no labels.*--split"):
-        evaluate(Uniform(), EVALUATION, "resize", tmp_path, print)  # type: ignore[arg-type]
+        evaluate([Uniform()], EVALUATION, "resize", tmp_path, print)
 
 
 def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPatch) -> None:
