@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from written_runs import write_run
 
 from bopkit import artifact
 from bopkit.benchmark import (
@@ -28,8 +29,9 @@ from bopkit.benchmark import (
 )
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.benchmark.parallel import RuntimeProcess, one_a_core
 from bopkit.benchmark.runtime import default_runtime, make_runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
@@ -272,17 +274,22 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 
 @pytest.mark.integration
-def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts) -> None:
-    paths = [artifacts.keras, artifacts.saved_model, artifacts.tflite]
+def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")  # stands for its model
+    (run / "model.h5").write_bytes(artifacts.keras.read_bytes())
+    paths = [run, artifacts.saved_model, artifacts.tflite]
     report = benchmark_artifacts(paths, "digits", limit=PICTURES, warmup_runs=2, runs=20)
     assert not report.failed, report.failed
-    assert report.reference == str(artifacts.keras)
+    assert report.reference == str(run)
     assert [row.kind for row in report.rows] == ["keras", "savedmodel", "tflite"]
     assert artifacts.top1 > 0.6
     for row in report.rows:
         assert (row.pictures, row.top1, row.top5) == (PICTURES, artifacts.top1, artifacts.top5)
         assert (row.preprocessing, row.preprocessing_source) == ("resize", "model card")
         assert (row.input_shape, row.classes, row.floor_bytes) == (SHAPE, 10, artifacts.floor_bytes)
+        assert (
+            row.images_per_second and len(row.class_top1) == 10 and sum(each[2] for each in row.confusion) == PICTURES
+        )
         _check_figures(row)
     keras, saved_model, tflite = report.rows
     assert keras.top1_agreement is None
@@ -339,6 +346,35 @@ def test_flatbuffers_run_in_either_runtime(artifacts: Artifacts) -> None:
         assert (keras.runtime, tflite.runtime) == ("Keras", name) and tflite.error is None
         assert tflite.top1_agreement == 1 and tflite.within_tolerance == 1
     assert rows[0][1].settings["claimed_operators"], "the delegate ran nothing"
+
+
+@pytest.mark.parametrize("name", ["litert", "lce"])
+def test_interpreters_on_several_cores_give_the_bits_of_one(name: str, artifacts: Artifacts, tmp_path: Path) -> None:
+    runtime = make_runtime("tflite", 1, name)
+    runtime.load(artifacts.tflite)
+    plan = dataclasses.replace(EVALUATION, batch_size=8)
+    scores = []
+    for cores in (1, 3):
+        with one_a_core(runtime, "tflite", name, artifacts.tflite, cores) as predictors:
+            assert len(predictors) == cores
+            evaluate(predictors, plan, "resize", tmp_path, print)
+        scores.append((tmp_path / SCORES_FILE).read_bytes())
+    assert scores[0] == scores[1]
+
+
+def test_an_interpreter_that_dies_in_its_process_is_one_error(artifacts: Artifacts) -> None:
+    process = RuntimeProcess(SHAPE, "tflite", "lce", artifacts.tflite)
+    pictures = np.zeros((2, *SHAPE), np.float32)
+    assert process.predict(pictures).shape == (2, 10)
+    process._process.kill()
+    with pytest.raises(BopkitError, match=r"process that ran .*model.tflite was ended by SIGKILL"):
+        process.predict(pictures)
+    process.close()
+
+
+def test_a_run_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
+    (row,) = benchmark_artifacts([write_run(tmp_path / "run")]).rows
+    assert "run has no model.h5 yet" in str(row.error) and "same train command" in str(row.hint)
 
 
 def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,10 @@ def test_calibration_error_is_that_of_its_definition(sharpness):
 
 
 def test_a_score_on_the_edge_of_a_bin_belongs_to_the_lower_one():
-    scores = np.float32([[1, 0]] * 3 + [[0.75, 0.25]])
-    labels = np.array([0, 0, 1, 0])
-    # (14/15, 1]: two of three right at 1; (11/15, 12/15]: right at 0.75
-    assert metrics.calibration_error(scores, np.zeros(4, int), labels) == pytest.approx((1 + 0.25) / 4)
+    scores = np.array([[6 / 15, 0.3, 0.3], [0.39, 0.31, 0.3]])  # float64: no float32 lies on an edge but 1
+    labels = np.array([0, 1])
+    error = metrics.calibration_error(scores, np.zeros(2, int), labels)
+    assert error == pytest.approx(abs(1 - 6 / 15 - 0.39) / 2)  # one bin: one of two right
 
 
 def test_figures_of_classes_are_counts():
