@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bopkit.cli.accuracy import print_accuracy
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.output import percent_text, print_json, print_table, say, show, size_text
 
@@ -91,9 +92,7 @@ def _print_report(report: BenchmarkReport) -> None:
         title=f"{report.dataset} {report.split}" if report.dataset else None,
         right=["top-1", "top-5", "agreement", "size", "x floor", "p50 ms", "p90 ms", "p99 ms", "memory"],
     )
-    pictures = next((row.pictures for row in report.rows if row.pictures), None)
-    if pictures:
-        show(f"accuracy on {pictures} pictures; agreement: same top-1 as {report.reference}")
+    print_accuracy(report.rows, report.reference)
     threads = ", ".join(map(str, report.protocol.threads))
     show(
         f"latency of one picture, {threads} thread(s), {timing.warmup_runs} warm-up runs, then at least "

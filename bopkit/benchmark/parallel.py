@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import math
 import os
 import queue
 import struct
@@ -172,10 +173,11 @@ def serve(kind: str, name: str, path: str) -> None:
     runtime.load(Path(path))
     batches = sys.stdin.buffer
     while len(header := batches.read(_COUNT.size)) == _COUNT.size:
-        (count,) = _COUNT.unpack(header)
-        pictures = np.empty((count, *runtime.input_shape), np.float32)
-        batches.readinto(pictures.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
-        scores = np.ascontiguousarray(runtime.predict(pictures), np.float32)
+        shape = (*_COUNT.unpack(header), *runtime.input_shape)
+        pictures = np.frombuffer(batches.read(4 * math.prod(shape)), np.float32)
+        if pictures.size != math.prod(shape):
+            return  # the other side was killed while it wrote
+        scores = np.ascontiguousarray(runtime.predict(pictures.reshape(shape)), np.float32)
         answers.write(_COUNT.pack(scores.nbytes))
         answers.write(scores.data)
         answers.flush()

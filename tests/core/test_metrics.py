@@ -53,6 +53,8 @@ def test_a_score_on_the_edge_of_a_bin_belongs_to_the_lower_one():
     labels = np.array([0, 1])
     error = metrics.calibration_error(scores, np.zeros(2, int), labels)
     assert error == pytest.approx(abs(1 - 6 / 15 - 0.39) / 2)  # one bin: one of two right
+    scores = np.array([[0.97, 0.03], [0.92, 0.08]])  # bins of their own, off in both directions
+    assert metrics.calibration_error(scores, np.zeros(2, int), np.array([1, 0])) == pytest.approx((0.97 + 0.08) / 2)
 
 
 def test_figures_of_classes_are_counts():
