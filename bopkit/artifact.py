@@ -1,6 +1,7 @@
 """What can be measured or served: a Keras file, a SavedModel directory or a flatbuffer; the card of each.
 
-A file's kind is read from its contents, not from its name. Nothing here imports TensorFlow or runs a model.
+A run directory stands for its `model.h5`. A file's kind is read from its contents, not from its name. Nothing here
+imports TensorFlow or runs a model.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def kind(path: str | Path) -> str:
     """What an artifact is, by its contents, after its checksum, if it carries one, was found right.
 
     Args:
-        path: A file, a SavedModel directory, or a directory of numbered SavedModel versions.
+        path: A file, a run directory, a SavedModel directory, or a directory of numbered SavedModel versions.
 
     Returns:
         `keras`, `savedmodel` or `tflite`.
@@ -41,9 +42,9 @@ def kind(path: str | Path) -> str:
     Raises:
         BopkitError: There is no such artifact, it is damaged, or it is none of the three.
     """
-    path = Path(path)
+    path = resolve(path)
     if path.is_dir():
-        checksum.check(_version_directory(path))
+        checksum.check(path)
         return "savedmodel"
     if _is_tflite(path):
         read_flatbuffer(path)
@@ -53,13 +54,22 @@ def kind(path: str | Path) -> str:
 
 
 def resolve(path: str | Path) -> Path:
-    """The path to load: the newest version directory of a SavedModel, any file as it is.
+    """The path to load: the newest version directory of a SavedModel, a run's `model.h5`, any file as it is.
 
     Raises:
-        BopkitError: A directory that holds no SavedModel.
+        BopkitError: A directory that holds no SavedModel, or a run without a model.
     """
     path = Path(path)
-    return _version_directory(path) if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    return _model_of_run(path) if is_run(path) else _version_directory(path)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run directory."""
+    from bopkit.training import run_directory  # which itself reads artifacts
+
+    return run_directory.is_run(path)
 
 
 def read_card(path: str | Path) -> ModelCard | None:
@@ -68,9 +78,9 @@ def read_card(path: str | Path) -> ModelCard | None:
     Raises:
         BopkitError: There is no such artifact, or it or its card is damaged.
     """
-    path = Path(path)
+    path = resolve(path)
     if path.is_dir():
-        card = _version_directory(path) / SAVED_MODEL_CARD
+        card = path / SAVED_MODEL_CARD
         return model_file.parse_card(card.read_bytes(), card) if card.is_file() else None
     if _is_tflite(path):
         text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
@@ -211,6 +221,22 @@ def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
     return builder.EndVector()
+
+
+def _model_of_run(path: Path) -> Path:
+    """The `model.h5` of a run directory.
+
+    Raises:
+        BopkitError: It has none yet.
+    """
+    from bopkit.training import run_directory
+
+    model = path / run_directory.MODEL_FILE
+    if not model.is_file():
+        is_running = run_directory.run_state(path) == "running"
+        hint = "Wait for its end." if is_running else "Resume it with the same train command."
+        raise BopkitError(f"{path} has no {model.name} yet.", hint)
+    return model
 
 
 def _version_directory(path: Path) -> Path:

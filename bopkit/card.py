@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from bopkit import checksum
@@ -78,10 +79,10 @@ PACKAGES = ("bopkit", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "
 """The distributions whose versions decide what a run computes."""
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of `PACKAGES`; a package that is not installed is absent."""
+def package_versions(others: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of Python, of `PACKAGES` and of `others`; a package that is not installed is absent."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *others):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

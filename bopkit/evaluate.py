@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,9 @@ from bopkit.benchmark.keras_runtime import KerasRuntime
 from bopkit.benchmark.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.benchmark.worker import random_picture
 from bopkit.card import ModelCard
-from bopkit.errors import BopkitError, UsageError
+from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
-from bopkit.training import run_directory
 from bopkit.training.devices import place
 
 BATCH_SIZE = 100
@@ -102,7 +100,7 @@ def evaluate_model(
     for name, value in (("limit", limit), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
-    path = find_model(Path(model))
+    path = _find_model(Path(model))
     card = artifact.read_card(path)
     plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
     on_gpu = place("one", device).on_gpu
@@ -113,10 +111,10 @@ def evaluate_model(
     check_classes(plan, count_classes(scores, path))
     preprocessing = choose_preprocessing(plan, card, runtime.input_shape)
     with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
-        began_s = time.perf_counter()
-        pictures = evaluate(runtime, plan, preprocessing.name, Path(folder), progress or silent)
-        seconds = time.perf_counter() - began_s
+        evaluated = evaluate([runtime], plan, preprocessing.name, Path(folder), progress or silent)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
+    pictures = evaluated.pictures
+    assert evaluated.images_per_second is not None
     top1 = top_k_accuracy(scores, labels, 1)
     return Evaluation(
         model=str(path),
@@ -130,25 +128,20 @@ def evaluate_model(
         top1_interval=wilson_interval(top1, pictures),
         top5=top_k_accuracy(scores, labels, TOP_K) if plan.classes > TOP_K else None,
         loss=cross_entropy(scores, labels),
-        images_per_second=pictures / seconds,
+        images_per_second=evaluated.images_per_second,
         device=_gpu_name() if on_gpu else "CPU",
         batch_size=batch_size,
     )
 
 
-def find_model(path: Path) -> Path:
+def _find_model(path: Path) -> Path:
     """The model file that a path means: a run's `model.h5`, or the file itself.
 
     Raises:
         BopkitError: A run without a model, or no Keras file.
     """
-    if path.is_dir() and run_directory.is_run(path):
-        model = path / run_directory.MODEL_FILE
-        if not model.is_file():
-            is_running = run_directory.run_state(path) == "running"
-            hint = "Wait for its end." if is_running else "Resume it with the same train command."
-            raise BopkitError(f"{path} has no {model.name} yet.", hint)
-        return model
+    if path.is_dir() and artifact.is_run(path):
+        return artifact.resolve(path)
     if path.is_dir() or artifact.kind(path) != "keras":
         raise UsageError(
             f"{path} is neither a run directory nor a Keras file.",

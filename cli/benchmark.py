@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bopkit.cli.accuracy import print_accuracy
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.output import print_json, say
 from bopkit.cli.reporting import (
@@ -24,7 +25,9 @@ from bopkit.errors import UsageError
 def benchmark(
     artifacts: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACTS", help=".h5, .keras, .tflite, SavedModel directories.", show_default=False),
+        typer.Argument(
+            metavar="ARTIFACTS", help=".h5, .keras, .tflite, runs, SavedModel directories.", show_default=False
+        ),
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
@@ -68,6 +71,13 @@ def benchmark(
     html: Html = None,
     markdown: Markdown = None,
     csv: Csv = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", metavar="ARTIFACT", help="Compare with its answers.", show_default="the first"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with accuracy where the same command was interrupted.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
@@ -93,6 +103,8 @@ def benchmark(
         cool_down_s=cool_down,
         cpu_mask=cpu_mask,
         runner=runner,
+        reference=reference,
+        resume=resume,
         progress=say,
     )
     merged = reports.merge_reports([("", report)])
@@ -104,6 +116,7 @@ def benchmark(
         print_json(report.to_dict())
     if prints_table:
         print_report(merged)
+        print_accuracy(report.rows)
     say_failures(merged)
     if report.failed:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.host import parse_cpu_mask
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.layers import flatbuffer_layers
 from bopkit.benchmark.notes import add_timing_notes
+from bopkit.benchmark.parallel import usable_cores
 from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
 from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
@@ -47,6 +49,8 @@ def benchmark_artifacts(
     with_steps: bool = False,
     cpu_mask: str | None = None,
     runner: str | Path | None = None,
+    reference: str | Path | None = None,
+    resume: bool = True,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
@@ -55,8 +59,8 @@ def benchmark_artifacts(
     row with its error; the others are still measured.
 
     Args:
-        artifacts: Paths of `.h5`, `.keras` and `.tflite` files and of SavedModel directories, with or without
-            the version.
+        artifacts: Paths of `.h5`, `.keras` and `.tflite` files, of run directories, whose `model.h5` is meant, and of
+            SavedModel directories, with or without the version.
         dataset: Name of a prepared dataset for the accuracy; None for latency, size and memory only.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split.
@@ -67,7 +71,7 @@ def benchmark_artifacts(
         runs: Timed runs of one picture. Networks that take less than `min_duration_s` for all get more, and those
             that reach the time limit fewer.
         threads: Threads for one picture; of several numbers each has rows of its own.
-        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one at a time.
+        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one after the other, on each core.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
         runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
@@ -79,6 +83,10 @@ def benchmark_artifacts(
         cpu_mask: Cores to run on, in hexadecimal as `taskset` takes them; None for all.
         runner: Benchmark binary for devices over adb: LCE's `lce_benchmark_model`, or TensorFlow Lite's
             `benchmark_model` with our library beside it.
+        reference: Artifact that the others' answers are compared with, one of them or another; None for the first whose
+            accuracy can be measured.
+        resume: Keep scores in the user's cache folder until the report is there, and go on with those that an
+            interrupted call with the same arguments left.
         progress: Called with one line now and then.
 
     Returns:
@@ -86,7 +94,7 @@ def benchmark_artifacts(
 
     Raises:
         UsageError: A name or number cannot be right, whatever the artifacts.
-        BopkitError: The dataset is not prepared.
+        BopkitError: The dataset is not prepared, or the reference's accuracy cannot be measured.
     """
     threads = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
     _check_numbers(
@@ -102,9 +110,18 @@ def benchmark_artifacts(
     if cpu_mask is not None:
         parse_cpu_mask(cpu_mask)
     progress = progress or silent
-    evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size)
+    evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size, reference, resume)
     timing = Timing(warmup_runs, runs, min_duration_s, max(time_limit_s, min_duration_s), with_steps, cpu_mask)
-    session = _Session(tuple(map(str, artifacts)), threads, timing, evaluation, runtime, cool_down_s, progress)
+    session = _Session(
+        tuple(map(str, artifacts)),
+        threads,
+        timing,
+        evaluation,
+        runtime,
+        cool_down_s,
+        progress,
+        str(reference) if reference else None,
+    )
     rows, environments = session.run(devices, Path(runner) if runner is not None else None)
     cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
     _share_floors(rows, cards)
@@ -152,6 +169,8 @@ def _plan_evaluation(
     preprocess_fn: str | None,
     limit: int | None,
     batch_size: int,
+    reference: str | Path | None,
+    resume: bool,
 ) -> Evaluation | None:
     """Open the dataset once, so that what is wrong with it is one error and not one a row.
 
@@ -160,11 +179,12 @@ def _plan_evaluation(
         BopkitError: The dataset is not prepared.
     """
     if name is None:
-        for option, value in {"split": split, "preprocess_fn": preprocess_fn, "limit": limit}.items():
+        needing = {"split": split, "preprocess_fn": preprocess_fn, "limit": limit, "reference": reference}
+        for option, value in needing.items():
             if value is not None:
                 raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
         return None
-    return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size)
+    return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size, resume)
 
 
 @dataclasses.dataclass
@@ -197,26 +217,33 @@ class _Session:
                     rows += self._measure_on(device, accuracies, Path(scratch))
                 finally:
                     device.close()
-        for row in rows:
-            _take_accuracy(row, accuracies.get(row.artifact))
+            for row in rows:
+                _take_accuracy(row, accuracies.get(row.artifact))
+            _remove_saved_scores(Path(scratch))
         return rows, environments
 
     def _measure_accuracies(self, scratch: Path) -> dict[str, BenchmarkRow]:
-        """Of each artifact, on this host; agreement is with the first that has scores."""
+        """Of each artifact, on this host; agreement is with the named reference, else with the first that has scores.
+
+        Raises:
+            BopkitError: The named reference cannot be measured.
+        """
         accuracies: dict[str, BenchmarkRow] = {}
         reference_scores: np.ndarray | None = None
         if self.evaluation is None:
             return accuracies
-        host = LocalDevice()
-        for artifact_path in dict.fromkeys(self.artifacts):
+        host, named = LocalDevice(), self.reference
+        for artifact_path in dict.fromkeys([*([named] if named else []), *self.artifacts]):
             self.progress(f"{artifact_path}: accuracy")
             folder = _new_folder(scratch)
-            job = Job(artifact_path, host.environment.logical_cores, None, self.evaluation, self.runtime)
+            job = Job(artifact_path, usable_cores(), None, self.evaluation, self.runtime)
             row = accuracies[artifact_path] = _measured(host, job, folder, self.progress)
             if row.error is not None:
+                if artifact_path == named:
+                    raise BopkitError(f"The reference {named} cannot be measured: {row.error}", row.hint or "")
                 continue
             scores = np.load(folder / SCORES_FILE, mmap_mode="r")
-            score(row, scores, np.load(folder / LABELS_FILE))
+            score(row, scores, np.load(folder / LABELS_FILE, mmap_mode="r"))
             if reference_scores is None:
                 self.reference, reference_scores = artifact_path, scores
             else:
@@ -245,6 +272,12 @@ class _Session:
                     lost = error
                     rows.append(_failed(artifact_path, error, device.name, threads))
         return rows
+
+
+def _remove_saved_scores(scratch: Path) -> None:
+    """What was kept for the case of an interruption is in the report now."""
+    for note in scratch.glob(f"*/{SAVED_SCORES_FILE}"):
+        shutil.rmtree(note.read_text(), ignore_errors=True)
 
 
 def _new_folder(scratch: Path) -> Path:

@@ -18,7 +18,8 @@ from bopkit.progress import Progress
 _START = """
 import os, sys
 sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-from bopkit.benchmark.worker import main
+from bopkit.benchmark.worker import end_with_parent, main
+end_with_parent()
 main(sys.argv[1])
 """
 _WORKER = (sys.executable, "-c", _START)
@@ -59,7 +60,7 @@ def _run(command: list[str], folder: Path, progress: Progress) -> int:
         open(folder / _STDERR_FILE, "wb") as stderr,
         subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: its end tells the process that we are gone
             stdout=subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **ENVIRONMENT},
@@ -72,6 +73,7 @@ def _run(command: list[str], folder: Path, progress: Progress) -> int:
             for line in process.stdout:
                 if line.startswith(PROGRESS_PREFIX):
                     progress(line.removeprefix(PROGRESS_PREFIX).rstrip())
+            process.wait()  # its standard input must stay open to its end
         except BaseException:
             process.kill()
             raise

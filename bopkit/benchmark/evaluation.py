@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bopkit import checksum
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
-from bopkit.benchmark.runtime import Runtime
-from bopkit.card import ModelCard
+from bopkit.benchmark.parallel import Predictor, predicted
+from bopkit.benchmark.saved_scores import SAVE_EVERY_S, SavedScores
+from bopkit.card import ModelCard, package_versions
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
 PROGRESS_EVERY_S = 5.0
+
+_RUNTIME_PACKAGES = ("bopkit-runtime", "ai-edge-litert")
+"""Besides those that versions are always taken of."""
 
 
 class PreprocessingChoice(NamedTuple):
@@ -32,6 +38,7 @@ def plan_evaluation(
     preprocess_fn: str | None,
     limit: int | None,
     batch_size: int,
+    resume: bool = False,
 ) -> Evaluation:
     """Open a dataset and check what is asked of it, before any artifact is loaded.
 
@@ -42,6 +49,7 @@ def plan_evaluation(
         preprocess_fn: Name of a preprocessing, `default` for the dataset's; None for each artifact's own.
         limit: Measure on that many pictures; None for all.
         batch_size: Pictures at a time.
+        resume: Whether to go on with what an interrupted evaluation left, and to leave such.
 
     Raises:
         UsageError: An unknown name, or a split without pictures.
@@ -68,6 +76,7 @@ def plan_evaluation(
         input_shape=dataset.input_shape,
         default_preprocessing=dataset.default_preprocessing,
         preprocess_fn=preprocess_fn,
+        resume=resume,
     )
 
 
@@ -127,57 +136,127 @@ def choose_preprocessing(
     return PreprocessingChoice(evaluation.default_preprocessing, "dataset default")
 
 
+def scores_facts(
+    evaluation: Evaluation, preprocessing: str, runtime: str, settings: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
+    """All that decides the scores of an artifact, as JSON values: what was saved under other facts is of no use.
+
+    Args:
+        evaluation: Which pictures.
+        preprocessing: Name of the preprocessing.
+        runtime: Name of the runtime.
+        settings: Its settings.
+        path: The artifact.
+    """
+    return {
+        "artifact": checksum.source_checksum(path),
+        "dataset": open_dataset(evaluation.dataset, evaluation.data_dir).cache_identity,
+        "pictures": [evaluation.split, evaluation.pictures, evaluation.batch_size],
+        "preprocessing": preprocessing,
+        "runtime": [runtime, dict(settings)],
+        "versions": package_versions(_RUNTIME_PACKAGES),
+    }
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation did.
+
+    Attributes:
+        pictures: Number of pictures that there are scores of.
+        computed: Those of them that were not restored from an interrupted evaluation.
+        images_per_second: Computed pictures a second, reading and preprocessing included; None without any.
+    """
+
+    pictures: int
+    computed: int
+    images_per_second: float | None
+
+
 def evaluate(
-    runtime: Runtime,
+    predictors: Sequence[Predictor],
     evaluation: Evaluation,
     preprocessing: str,
     folder: Path,
     progress: Progress,
-) -> int:
+    saved: SavedScores | None = None,
+) -> Evaluated:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
+    Scores do not depend on the number of predictors, nor on interruptions.
+
     Args:
-        runtime: Holds the loaded artifact.
+        predictors: Hold the loaded artifact; each computes batches on a thread of its own.
         evaluation: Which pictures.
         preprocessing: Name of the preprocessing.
         folder: Where the two files go.
         progress: Called with one line every `PROGRESS_EVERY_S` seconds.
-
-    Returns:
-        Number of pictures.
+        saved: Scores of an interrupted evaluation, which are not computed again; new ones are added.
 
     Raises:
         BopkitError: A score is no finite number, a picture has no label, or the dataset holds fewer pictures than
             it says.
     """
     dataset = open_dataset(evaluation.dataset, evaluation.data_dir)
-    batches = evaluation_batches(
-        dataset,
-        evaluation.split,
-        get_preprocessing(preprocessing, runtime.input_shape),
-        evaluation.batch_size,
-        evaluation.pictures,
-    )
+    transform = get_preprocessing(preprocessing, predictors[0].input_shape)
     shape = (evaluation.pictures, evaluation.classes)
     scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
-    labels = np.empty(evaluation.pictures, np.int64)
-    done, next_line_s = 0, time.monotonic() + PROGRESS_EVERY_S
-    for images, batch_labels in readable(batches.as_numpy_iterator(), dataset, evaluation.split):
-        end = done + len(images)
-        scores[done:end] = _finite(runtime.predict(images), done)
-        labels[done:end] = _checked(batch_labels, evaluation)
-        done = end
-        if time.monotonic() > next_line_s:
-            progress(f"{done} of {evaluation.pictures} pictures")
-            next_line_s = time.monotonic() + PROGRESS_EVERY_S
-    if done != evaluation.pictures:
-        raise BopkitError(
-            f"Dataset {evaluation.dataset} holds {done} pictures instead of {evaluation.pictures}.",
-            f"Prepare it anew with `bopkit prepare {evaluation.dataset}`.",
-        )
+    labels = np.lib.format.open_memmap(folder / LABELS_FILE, "w+", np.int64, shape[:1])
+    missing = [(0, evaluation.pictures)] if saved is None else saved.restore(scores, labels)
+    meter = _Meter(evaluation.pictures, sum(end - begin for begin, end in missing), progress)
+    for begin, end in missing:
+        batches = evaluation_batches(dataset, evaluation.split, transform, evaluation.batch_size, limit=end, skip=begin)
+        unsaved = done = begin
+        saved_s = time.monotonic()
+        numbered = readable(batches.as_numpy_iterator(), dataset, evaluation.split)
+        for batch_scores, batch_labels in predicted(predictors, numbered):
+            until = done + len(batch_labels)
+            scores[done:until] = _finite(batch_scores, done)
+            labels[done:until] = _checked(batch_labels, evaluation)
+            done = until
+            meter.count(len(batch_labels))
+            if saved is not None and (done == end or time.monotonic() > saved_s + SAVE_EVERY_S):
+                saved.save(unsaved, scores[unsaved:done], labels[unsaved:done])
+                unsaved, saved_s = done, time.monotonic()
+        if done != end:
+            raise BopkitError(
+                f"Dataset {evaluation.dataset} holds {done} pictures instead of {evaluation.pictures}.",
+                f"Prepare it anew with `bopkit prepare {evaluation.dataset}`.",
+            )
     scores.flush()
-    np.save(folder / LABELS_FILE, labels)
-    return done
+    labels.flush()
+    return Evaluated(evaluation.pictures, meter.computed, meter.images_per_second)
+
+
+class _Meter:
+    """Counts pictures, and says now and then how far they are."""
+
+    def __init__(self, pictures: int, missing: int, progress: Progress):
+        self._pictures, self._missing = pictures, missing
+        self._progress = progress
+        self.computed = 0
+        self._began_s = time.monotonic()
+        self._next_line_s = self._began_s + PROGRESS_EVERY_S
+        if missing < pictures:
+            progress(f"going on after an interruption: {pictures - missing} of {pictures} pictures are done")
+
+    @property
+    def images_per_second(self) -> float | None:
+        return self.computed / (time.monotonic() - self._began_s) if self.computed else None
+
+    def count(self, pictures: int) -> None:
+        self.computed += pictures
+        if time.monotonic() > self._next_line_s:
+            rate = self.images_per_second or 0.0
+            left_s = (self._missing - self.computed) / rate
+            done = self._pictures - self._missing + self.computed
+            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} a second, {_written(left_s)} left")
+            self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
+
+
+def _written(seconds: float) -> str:
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
 def _checked(labels: np.ndarray, evaluation: Evaluation) -> np.ndarray:

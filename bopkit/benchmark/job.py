@@ -13,6 +13,8 @@ SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
 LABELS_FILE = "labels.npy"
 """int64 [n]."""
+SAVED_SCORES_FILE = "saved_scores.txt"
+"""Path of the scores that the evaluation has saved for the case of an interruption; absent if there are none."""
 
 PROGRESS_PREFIX = "bopkit: "
 """Begins the lines of a measuring process that are meant for the user; libraries print there too."""
@@ -32,6 +34,7 @@ class Evaluation:
         input_shape: Height, width, channels that the dataset's default preprocessing makes.
         default_preprocessing: Name of that preprocessing.
         preprocess_fn: Name of the preprocessing that the user asks for; None for the artifact's own.
+        resume: Whether to go on with what an interrupted evaluation left, and to leave such.
     """
 
     dataset: str
@@ -43,6 +46,7 @@ class Evaluation:
     input_shape: tuple[int, int, int]
     default_preprocessing: str
     preprocess_fn: str | None
+    resume: bool = False
 
     @property
     def classes(self) -> int:

@@ -25,6 +25,7 @@ class LceRuntime(TfliteRuntime):
     """
 
     name = "LCE"
+    releases_lock = False
 
     def __init__(self, threads: int):
         super().__init__(threads)

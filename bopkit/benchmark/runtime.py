@@ -42,9 +42,13 @@ class Runtime(abc.ABC):
         input_shape: Height, width, channels of one picture; known after `load`.
         settings: What else decides speed and results, by name; complete after `open`.
         library: Its native library, where it is one file; known after `open`.
+        is_batched: Whether `predict` computes a batch at once, on all its threads, and not one picture after the other.
+        releases_lock: Whether other threads of Python run while it computes.
     """
 
     name: str
+    is_batched = True
+    releases_lock = True
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     outputs: tuple[str, ...]
     input_shape: tuple[int, int, int]

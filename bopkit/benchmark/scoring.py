@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.benchmark.metrics import TOP_K, share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.benchmark.metrics import (
+    TOP_K,
+    calibration_error,
+    class_top1,
+    confusion,
+    cross_entropy,
+    named_classes,
+    share_within_tolerance,
+    top1_agreement,
+    top_k_accuracy,
+    wilson_interval,
+)
 from bopkit.benchmark.report import BenchmarkRow
 
 ACCURACY_FIGURES = (
@@ -35,11 +46,21 @@ def score(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
         scores: float32 [n, classes], n > 0.
         labels: int64 [n], 0 to classes - 1.
     """
+    count, classes = scores.shape
+    named = named_classes(scores)
     row.top1 = top_k_accuracy(scores, labels, 1)
-    row.top5 = top_k_accuracy(scores, labels, TOP_K) if scores.shape[1] > TOP_K else None
+    row.top1_interval = wilson_interval(row.top1, count)
+    if classes > TOP_K:
+        row.top5 = top_k_accuracy(scores, labels, TOP_K)
+        row.top5_interval = wilson_interval(row.top5, count)
+    row.loss = cross_entropy(scores, labels)
+    row.calibration_error = calibration_error(scores, named, labels)
+    row.class_top1 = class_top1(named, labels, classes)
+    row.confusion = confusion(named, labels)
 
 
 def compare(row: BenchmarkRow, scores: np.ndarray, reference: np.ndarray) -> None:
     """Fill in how far the scores agree with those of the reference, both float32 [n, classes]."""
     row.top1_agreement = top1_agreement(scores, reference)
+    row.top1_agreement_interval = wilson_interval(row.top1_agreement, len(scores))
     row.within_tolerance = share_within_tolerance(scores, reference)

@@ -26,6 +26,8 @@ class Tensors(NamedTuple):
 class TfliteRuntime(Runtime):
     """Runs one example after the other, as devices do."""
 
+    is_batched = False
+
     def open(self, path: Path) -> None:
         """Load a flatbuffer. A damaged one can end the process."""
         self._to_input: Callable[[np.ndarray], np.ndarray] = np.asarray

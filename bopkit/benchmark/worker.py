@@ -6,7 +6,11 @@ first, so that the dataset's memory is not counted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from bopkit import artifact, files
-from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate
+from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
 from bopkit.benchmark.host import (
     Files,
     governor,
@@ -27,9 +31,11 @@ from bopkit.benchmark.host import (
     read_system_files,
     temperature_c,
 )
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.parallel import one_a_core
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
+from bopkit.benchmark.saved_scores import saved_scores
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError
@@ -53,6 +59,17 @@ def main(folder: str | Path) -> None:
     files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
 
 
+def end_with_parent() -> None:
+    """End this process once the other end of its standard input is gone: a parent that is killed cannot say so."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     """Fill in the row of an artifact; scores and labels go to files in `folder`.
 
@@ -64,13 +81,13 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     row.kind = artifact.kind(job.artifact)
     card = artifact.read_card(job.artifact)
     path = artifact.resolve(job.artifact)
-    if path != Path(job.artifact):
+    if path.is_dir() and path != Path(job.artifact):
         row.notes.append(f"Version {path.name}, the newest.")
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
     row.model_sha256 = files.sha256(path) if path.is_file() else None
 
-    runtime = make_runtime(row.kind, job.threads, job.runtime)
+    runtime = make_runtime(row.kind, _threads(job, row.kind), job.runtime)
     row.runtime = runtime.name
     memory_before_bytes = peak_memory_bytes()
     system_files = read_system_files()
@@ -86,7 +103,32 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
     row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
     row.layers = runtime.layers()
     if job.evaluation is not None and row.preprocessing is not None:
-        row.pictures = evaluate(runtime, job.evaluation, row.preprocessing, folder, _print_progress)
+        _evaluate(runtime, job, job.evaluation, path, row, folder)
+
+
+def _threads(job: Job, kind: str) -> int:
+    """Threads of the runtime: accuracy of flatbuffers is measured by one interpreter a core."""
+    return 1 if job.evaluation is not None and kind == "tflite" else job.threads
+
+
+def _evaluate(runtime: Runtime, job: Job, evaluation: Evaluation, path: Path, row: BenchmarkRow, folder: Path) -> None:
+    """Scores and labels into `folder`, on as many cores as the job has threads."""
+    assert row.preprocessing is not None
+    with contextlib.ExitStack() as stack:
+        saved = None
+        if evaluation.resume:
+            facts = scores_facts(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
+            saved = stack.enter_context(saved_scores(facts, evaluation.pictures, evaluation.classes, _print_progress))
+        predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
+        try:
+            found = evaluate(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
+        except BopkitError:
+            if saved is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
+                saved.remove()
+            raise
+    if saved is not None:
+        (folder / SAVED_SCORES_FILE).write_text(str(saved.folder))
+    row.pictures, row.images_per_second = found.pictures, found.images_per_second
 
 
 def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:

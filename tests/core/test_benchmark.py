@@ -15,6 +15,7 @@ import bopkit_runtime
 import numpy as np
 import psutil
 import pytest
+from written_runs import write_run
 
 from bopkit import artifact, files
 from bopkit.benchmark import (
@@ -29,8 +30,10 @@ from bopkit.benchmark import (
 )
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.lce_runtime import LceRuntime
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.benchmark.parallel import RuntimeProcess, one_a_core
 from bopkit.benchmark.runtime import default_runtime, make_runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
@@ -169,9 +172,11 @@ def test_modules_in_the_working_directory_are_not_run(tmp_path: Path, monkeypatc
 def test_the_measuring_process_starts_in_the_repository() -> None:
     code = child._START.replace("main(sys.argv[1])", "import bopkit.models, bopkit.export; print('started')")
     root = Path(__file__).parents[2]
-    assert (
-        subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True).stdout == b"started\n"
-    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdout.read() == b"started\n"
+        assert process.wait() == 0
 
 
 def test_an_error_without_text_is_named_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,14 +197,14 @@ def test_a_split_without_labels_has_no_accuracy(label: int, tmp_path: Path, monk
         def predict(self, pictures: np.ndarray) -> np.ndarray:
             return np.full((len(pictures), 10), 0.1, np.float32)
 
-    def batches(*arguments: object) -> Any:
+    def batches(*arguments: object, **options: object) -> Any:
         pictures, labels = np.zeros((PICTURES, *SHAPE), np.float32), np.zeros(PICTURES, np.int64)
         labels[40] = label
         return import_tensorflow().data.Dataset.from_tensor_slices((pictures, labels)).batch(32)
 
     monkeypatch.setattr(evaluation, "evaluation_batches", batches)
     with pytest.raises(BopkitError, match="Split test of dataset digits has no labels.*--split"):
-        evaluate(Uniform(), EVALUATION, "resize", tmp_path, print)  # type: ignore[arg-type]
+        evaluate([Uniform()], EVALUATION, "resize", tmp_path, print)
 
 
 def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,17 +278,22 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 
 @pytest.mark.integration
-def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts) -> None:
-    paths = [artifacts.keras, artifacts.saved_model, artifacts.tflite]
+def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")  # stands for its model
+    (run / "model.h5").write_bytes(artifacts.keras.read_bytes())
+    paths = [run, artifacts.saved_model, artifacts.tflite]
     report = benchmark_artifacts(paths, "digits", limit=PICTURES, warmup_runs=2, runs=20)
     assert not report.failed, report.failed
-    assert report.reference == str(artifacts.keras)
+    assert report.reference == str(run)
     assert [row.kind for row in report.rows] == ["keras", "savedmodel", "tflite"]
     assert artifacts.top1 > 0.6
     for row in report.rows:
         assert (row.pictures, row.top1, row.top5) == (PICTURES, artifacts.top1, artifacts.top5)
         assert (row.preprocessing, row.preprocessing_source) == ("resize", "model card")
         assert (row.input_shape, row.classes, row.floor_bytes) == (SHAPE, 10, artifacts.floor_bytes)
+        assert (
+            row.images_per_second and len(row.class_top1) == 10 and sum(each[2] for each in row.confusion) == PICTURES
+        )
         _check_figures(row)
     keras, saved_model, tflite = report.rows
     assert keras.top1_agreement is None
@@ -354,6 +364,40 @@ def test_a_local_row_says_how_it_was_timed(artifacts: Artifacts) -> None:
         assert row.model_sha256 == files.sha256(artifacts.tflite)
         assert row.library_sha256 == files.sha256(Path(bopkit_runtime.library_path()))
         assert len(row.steps) > 2 and all(step.latency_ms_mean >= 0 for step in row.steps)
+
+
+@pytest.mark.parametrize("name", ["litert", "lce"])
+def test_interpreters_on_several_cores_give_the_bits_of_one(name: str, artifacts: Artifacts, tmp_path: Path) -> None:
+    if name == "litert":
+        runtime = make_runtime("tflite", 1, name)
+        runtime.load(artifacts.tflite)
+    else:  # its library can be loaded once in a process, and other tests load it through its package
+        runtime = object.__new__(LceRuntime)
+        runtime.input_shape = SHAPE
+    plan = dataclasses.replace(EVALUATION, batch_size=8)
+    alone = RuntimeProcess(SHAPE, "tflite", name, artifacts.tflite)
+    evaluate([alone], plan, "resize", tmp_path, print)
+    alone.close()
+    expected = (tmp_path / SCORES_FILE).read_bytes()
+    with one_a_core(runtime, "tflite", name, artifacts.tflite, 3) as predictors:
+        assert len(predictors) == 3 and isinstance(predictors[0], RuntimeProcess) == (name == "lce")
+        evaluate(predictors, plan, "resize", tmp_path, print)
+    assert (tmp_path / SCORES_FILE).read_bytes() == expected
+
+
+def test_an_interpreter_that_dies_in_its_process_is_one_error(artifacts: Artifacts) -> None:
+    process = RuntimeProcess(SHAPE, "tflite", "lce", artifacts.tflite)
+    pictures = np.zeros((2, *SHAPE), np.float32)
+    assert process.predict(pictures).shape == (2, 10)
+    process._process.kill()
+    with pytest.raises(BopkitError, match=r"process that ran .*model.tflite was ended by SIGKILL"):
+        process.predict(pictures)
+    process.close()
+
+
+def test_a_run_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
+    (row,) = benchmark_artifacts([write_run(tmp_path / "run")]).rows
+    assert "run has no model.h5 yet" in str(row.error) and "same train command" in str(row.hint)
 
 
 def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,333 @@
+"""Evaluation on all cores and across interruptions: the same bits as one runtime that is left alone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from bopkit.benchmark import benchmark_artifacts, evaluation, saved_scores
+from bopkit.benchmark.devices import local
+from bopkit.benchmark.evaluation import evaluate, plan_evaluation, scores_facts
+from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE
+from bopkit.benchmark.parallel import predicted
+from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.saved_scores import SavedScores
+from bopkit.errors import BopkitError, UsageError
+
+PICTURES = 200
+BATCH = 8
+CLASSES = 10
+
+
+class Slow:
+    """Scores that depend on every pixel, after a time that depends on the picture; notes what it computed."""
+
+    input_shape = (32, 32, 1)
+
+    def __init__(self, fail_after=None, error=KeyboardInterrupt, seconds=0.0):
+        self.computed = 0
+        self._fail_after, self._error, self._seconds = fail_after, error, seconds
+        self._weights = np.random.default_rng(0).normal(size=(32 * 32, CLASSES)).astype(np.float32)
+
+    def predict(self, pictures):
+        if self._fail_after is not None and self.computed >= self._fail_after:
+            raise self._error
+        self.computed += len(pictures)
+        time.sleep(self._seconds + float(pictures[0].sum()) % 0.003)
+        return np.stack([each.reshape(-1) @ self._weights for each in pictures])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bopkit" / "evaluations"
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return plan_evaluation("digits", None, None, None, PICTURES, BATCH, resume=True)
+
+
+def run(plan, predictors, folder, saved=None, progress=lambda line: None):
+    folder.mkdir(exist_ok=True)
+    found = evaluate(predictors, plan, "resize", folder, progress, saved)
+    return found, (folder / SCORES_FILE).read_bytes(), (folder / LABELS_FILE).read_bytes()
+
+
+def keep(folder, progress=lambda line: None):
+    folder.mkdir(parents=True, exist_ok=True)
+    return SavedScores(folder, PICTURES, CLASSES, progress)
+
+
+def test_several_predictors_give_the_bits_of_one(plan, tmp_path):
+    alone, several = (run(plan, [Slow() for _ in range(count)], tmp_path / str(count)) for count in (1, 5))
+    assert several[1:] == alone[1:]
+    assert several[0].pictures == several[0].computed == PICTURES and several[0].images_per_second > 0
+
+
+def test_batches_keep_their_order_and_few_are_taken_ahead():
+    taken, given = [], []
+
+    def batches():
+        for number in range(60):
+            taken.append(number)
+            assert len(taken) - len(given) <= 2 * 3
+            yield np.full((2, 1), number * 37 % 60, np.float32), number
+
+    class Echo:
+        def predict(self, pictures):
+            time.sleep(float(pictures[0, 0]) / 60 * 0.01)
+            return pictures
+
+    for scores, number in predicted([Echo(), Echo(), Echo()], batches()):
+        assert scores[0, 0] == number * 37 % 60
+        given.append(number)
+    assert given == list(range(60))
+
+
+def test_what_a_thread_raises_ends_the_evaluation_at_once(plan, tmp_path):
+    before = threading.active_count()
+    steady = Slow()
+    with pytest.raises(BopkitError, match="it broke"):
+        run(plan, [steady, Slow(fail_after=16, error=BopkitError("it broke"))], tmp_path / "broken")
+    assert steady.computed < PICTURES - 64
+    deadline_s = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("computed", [0, 40, 120])
+def test_an_interrupted_evaluation_goes_on_with_the_same_bits(plan, computed, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    _, scores, labels = run(plan, [Slow()], tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, [Slow(fail_after=computed)], tmp_path / "first", keep(tmp_path / "saved"))
+    lines, second = [], Slow()
+    found, *files = run(plan, [second], tmp_path / "second", keep(tmp_path / "saved"), lines.append)
+    assert files == [scores, labels]
+    kept = PICTURES - second.computed
+    assert found.computed == second.computed and max(0, computed - 8) <= kept <= computed
+    expected = [f"going on after an interruption: {kept} of {PICTURES} pictures are done"] if kept else []
+    assert lines == expected
+    third = Slow()
+    found, *files = run(plan, [third], tmp_path / "third", keep(tmp_path / "saved"))
+    assert files == [scores, labels] and (third.computed, found.images_per_second) == (0, None)
+
+
+def damage_first_byte(path):
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_first_byte,
+        lambda path: path.write_bytes(path.read_bytes()[:-4]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        lambda path: shutil.copy(path.with_name("000000000032-000000000040.chunk"), path),
+    ],
+)
+def test_a_damaged_chunk_alone_is_computed_again(plan, damage, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    _, *whole = run(plan, [Slow()], tmp_path / "whole", keep(tmp_path / "saved"))
+    assert len(list((tmp_path / "saved").iterdir())) == PICTURES // BATCH
+    damage(tmp_path / "saved" / "000000000080-000000000088.chunk")
+    again = Slow()
+    _, *files = run(plan, [again], tmp_path / "again", keep(tmp_path / "saved"))
+    assert files == whole and again.computed == BATCH
+
+
+def test_a_disk_that_cannot_be_written_ends_nothing(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    lines = []
+    with saved_scores.saved_scores({}, PICTURES, CLASSES, lines.append) as saved:
+        assert saved is None
+    assert len(lines) == 1 and "Nothing is kept" in lines[0]
+
+    def full(path, data):
+        raise OSError(28, "No space left on device", str(path))
+
+    lines.clear()
+    monkeypatch.setattr(saved_scores.files, "write_bytes", full)
+    found, *_ = run(plan, [Slow()], tmp_path / "full", keep(tmp_path / "saved", lines.append))
+    assert found.pictures == PICTURES
+    assert len(lines) == 1 and lines[0].startswith("The disk is full")
+
+
+def test_two_at_a_time_do_not_share_a_folder(cache, monkeypatch):
+    monkeypatch.setattr(saved_scores, "LOCK_PATIENCE_S", 0.1)
+    lines, facts = [], {"artifact": "a"}
+    with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as first:
+        with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as second:
+            assert first is not None and second is None and "another process" in lines[0]
+        with saved_scores.saved_scores({"artifact": "b"}, PICTURES, CLASSES, lines.append) as other:
+            assert other is not None and other.folder != first.folder and len(lines) == 1
+    with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as later:
+        assert later is not None and later.folder == first.folder
+
+
+def test_scores_that_nobody_asks_for_are_removed(cache):
+    month_ago_s = time.time() - 31 * 24 * 3600
+    for name in ("old", "new"):
+        (cache / name).mkdir(parents=True)
+    os.utime(cache / "old", (month_ago_s, month_ago_s))
+    with saved_scores.saved_scores({}, PICTURES, CLASSES, print) as saved:
+        assert {each.name for each in cache.iterdir()} == {"new", saved.folder.name}
+
+
+def test_whatever_decides_the_scores_changes_their_key(plan, tmp_path):
+    import dataclasses
+
+    (tmp_path / "a.tflite").write_bytes(b"a")
+    (tmp_path / "b.tflite").write_bytes(b"b")
+    usual = {"evaluation": plan, "preprocessing": "resize", "runtime": "LiteRT", "settings": {"threads": 1}}
+    usual["path"] = tmp_path / "a.tflite"
+    others = [
+        {"evaluation": dataclasses.replace(plan, split="train")},
+        {"evaluation": dataclasses.replace(plan, pictures=100)},
+        {"preprocessing": "shift"},
+        {"runtime": "LCE"},
+        {"settings": {"threads": 2}},
+        {"path": tmp_path / "b.tflite"},
+    ]
+    facts = [scores_facts(**{**usual, **other}) for other in others]
+    assert scores_facts(**usual) == scores_facts(**usual)
+    assert all(each != scores_facts(**usual) for each in facts)
+    shutil.copy(tmp_path / "a.tflite", tmp_path / "copy.tflite")
+    assert scores_facts(**{**usual, "path": tmp_path / "copy.tflite"}) == scores_facts(**usual)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_evaluation as here
+from bopkit.benchmark import evaluation
+from bopkit.benchmark.evaluation import plan_evaluation
+evaluation.SAVE_EVERY_S = 0
+plan = plan_evaluation("digits", None, None, None, here.PICTURES, here.BATCH, resume=True)
+folder = Path({folder!r})
+print("started", flush=True)
+here.run(plan, [here.Slow(seconds=0.02), here.Slow(seconds=0.02)], folder / "first", here.keep(folder / "saved"))
+"""
+
+
+@pytest.mark.integration
+def test_killed_at_a_random_moment_and_resumed(plan, tmp_path):
+    _, *whole = run(plan, [Slow(), Slow()], tmp_path / "whole")
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    kept = []
+    for delay_s in np.random.default_rng().uniform(0.02, 0.35, 2):  # of 0.3 s that it takes
+        shutil.rmtree(tmp_path / "saved", ignore_errors=True)
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"started\n"
+            deadline_s = time.monotonic() + 60
+            while not list((tmp_path / "saved").glob("*.chunk")) and time.monotonic() < deadline_s:
+                time.sleep(0.005)
+            time.sleep(delay_s)
+            process.kill()
+        second = Slow()
+        _, *files = run(plan, [second], tmp_path / "second", keep(tmp_path / "saved"))
+        assert files == whole, f"killed after {delay_s} s"
+        kept.append(PICTURES - second.computed)
+    assert min(kept) > 0, "nothing was kept"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_ends_every_process(number, code, tmp_path):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    stopped = "import time; time.sleep(60)"
+    start = f"""
+import sys
+from bopkit.benchmark import child
+child._START = child._START.replace("main(sys.argv[1])", {stopped!r})
+child._WORKER = (sys.executable, "-c", child._START)
+from bopkit.cli import main
+main()
+"""
+    command = [sys.executable, "-c", start, "benchmark", str(tmp_path / "model.h5"), "--dataset", "digits"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while "accuracy" not in process.stderr.readline():
+            assert process.poll() is None
+        children = []
+        while not children:
+            children = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(1)  # the child is past its start
+        sent_s = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(timeout=10) == code
+        assert time.monotonic() - sent_s < 3
+    _, alive = psutil.wait_procs(children, timeout=3)
+    assert not alive
+
+
+def measured(scores, error=None):
+    """What stands in for the measuring process: scores of a name, or an error."""
+
+    def measure(job, folder, progress):
+        name = Path(job.artifact).name
+        row = BenchmarkRow(job.artifact, classes=CLASSES, error=error if name == "broken.h5" else None, hint="Mend it.")
+        if job.evaluation is not None and row.error is None:
+            np.save(folder / SCORES_FILE, scores[name])
+            np.save(folder / LABELS_FILE, np.zeros(PICTURES, np.int64))
+            row.pictures = PICTURES
+        return row
+
+    return measure
+
+
+def one_hot(named):
+    return np.eye(CLASSES, dtype=np.float32)[np.broadcast_to(named, PICTURES)]
+
+
+def test_a_reference_need_not_be_a_row(monkeypatch):
+    half = np.arange(PICTURES) % 2
+    scores = {"a.h5": one_hot(half), "b.h5": one_hot(1), "reference.h5": one_hot(0)}
+    monkeypatch.setattr(local, "measure_in_child", measured(scores, "It is damaged."))
+    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    report = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES, reference="reference.h5")
+    assert [row.artifact for row in report.rows] == ["a.h5", "b.h5"] and report.reference == "reference.h5"
+    assert [row.top1_agreement for row in report.rows] == [0.5, 0.0]
+    first = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES)
+    assert first.reference == "a.h5" and [row.top1_agreement for row in first.rows] == [None, 0.5]
+    second = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES, reference="b.h5")
+    assert [row.top1_agreement for row in second.rows] == [0.5, None]
+    low, high = second.rows[0].top1_agreement_interval
+    assert low < 0.5 < high and second.rows[0].class_top1[0] == 0.5
+    with pytest.raises(BopkitError, match=r"reference broken.h5 cannot be measured: It is damaged\. Mend it\."):
+        benchmark_artifacts(["a.h5"], "digits", limit=PICTURES, reference="broken.h5")
+    with pytest.raises(UsageError, match="--reference needs a dataset"):
+        benchmark_artifacts(["a.h5"], reference="b.h5")
+
+
+def test_saved_scores_live_until_the_report_is_there(cache, monkeypatch):
+    plain = measured({"a.h5": one_hot(0)})
+    timed = []
+
+    def measure(job, folder, progress):
+        if job.evaluation is None:
+            timed.append(len(list(cache.iterdir())))
+            return plain(job, folder, progress)
+        with saved_scores.saved_scores({"artifact": job.artifact}, PICTURES, CLASSES, progress) as saved:
+            (folder / SAVED_SCORES_FILE).write_text(str(saved.folder))
+        return plain(job, folder, progress)
+
+    monkeypatch.setattr(local, "measure_in_child", measure)
+    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    benchmark_artifacts(["a.h5"], "digits", limit=PICTURES)
+    assert timed == [1] and list(cache.iterdir()) == []
