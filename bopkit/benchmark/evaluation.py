@@ -149,7 +149,8 @@ def scores_facts(
         path: The artifact.
     """
     return {
-        "artifact": checksum.source_checksum(path),
+        # Its place too: a copy that is measured beside it is not an interrupted evaluation.
+        "artifact": [str(path.resolve()), checksum.source_checksum(path)],
         "dataset": open_dataset(evaluation.dataset, evaluation.data_dir).cache_identity,
         "pictures": [evaluation.split, evaluation.pictures, evaluation.batch_size],
         "preprocessing": preprocessing,
@@ -208,6 +209,7 @@ def evaluate(
         unsaved = done = begin
         saved_s = time.monotonic()
         numbered = readable(batches.as_numpy_iterator(), dataset, evaluation.split)
+        meter.begin()
         for batch_scores, batch_labels in predicted(predictors, numbered):
             until = done + len(batch_labels)
             scores[done:until] = _finite(batch_scores, done)
@@ -234,14 +236,21 @@ class _Meter:
         self._pictures, self._missing = pictures, missing
         self._progress = progress
         self.computed = 0
-        self._began_s = time.monotonic()
-        self._next_line_s = self._began_s + PROGRESS_EVERY_S
+        self._began_s: float | None = None
+        self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
         if missing < pictures:
             progress(f"going on after an interruption: {pictures - missing} of {pictures} pictures are done")
 
     @property
     def images_per_second(self) -> float | None:
-        return self.computed / (time.monotonic() - self._began_s) if self.computed else None
+        if self._began_s is None or not self.computed:
+            return None
+        return self.computed / (time.monotonic() - self._began_s)
+
+    def begin(self) -> None:
+        """Start the clock, the first time: TensorFlow's own start does not count."""
+        if self._began_s is None:
+            self._began_s = time.monotonic()
 
     def count(self, pictures: int) -> None:
         self.computed += pictures
