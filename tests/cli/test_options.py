@@ -51,6 +51,8 @@ def test_json_wherever_a_command_answers_with_figures():
         "inspect",
         "diff",
         "benchmark",
+        "report",
+        "compare",
         "models",
         "hparams",
         "datasets",

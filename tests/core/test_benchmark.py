@@ -342,17 +342,12 @@ def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> N
     _check_figures(report.rows[0])
 
 
-def test_flatbuffers_run_in_either_runtime(artifacts: Artifacts) -> None:
-    rows = [
-        benchmark_artifacts(
-            [artifacts.keras, artifacts.tflite], dataset="digits", limit=PICTURES, runs=5, runtime=runtime
-        ).rows
-        for runtime in ("litert", "lce")
-    ]
-    for (keras, tflite), name in zip(rows, ("LiteRT", "LCE"), strict=True):
-        assert (keras.runtime, tflite.runtime) == ("Keras", name) and tflite.error is None
-        assert tflite.top1_agreement == 1 and tflite.within_tolerance == 1
-    assert rows[0][1].settings["claimed_operators"], "the delegate ran nothing"
+@pytest.mark.parametrize(("runtime", "name"), [("litert", "LiteRT"), ("lce", "LCE")])
+def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: Artifacts) -> None:
+    (row,) = benchmark_artifacts([artifacts.tflite], "digits", limit=PICTURES, runs=5, runtime=runtime).rows
+    assert (row.error, row.runtime, row.top1, row.top5) == (None, name, artifacts.top1, artifacts.top5)
+    assert ("claimed_operators" in row.settings) == (runtime == "litert")
+    assert row.settings.get("claimed_operators") != 0, "the delegate ran nothing"
 
 
 def test_a_local_row_says_how_it_was_timed(artifacts: Artifacts) -> None:

@@ -44,6 +44,5 @@ def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     for agreement in flatbuffer["agreements"]:
         assert all(each["near_tie"] for each in agreement["disagreements"])
 
-    rows = benchmark_artifacts([artifact["path"] for artifact in report["artifacts"]], runs=2, warmup_runs=1).rows
-    assert not [row.error for row in rows if row.error]
-    assert all(row.latency_ms_p50 > 0 for row in rows)
+    (row,) = benchmark_artifacts([flatbuffer["path"]], runs=2, warmup_runs=1, min_duration_s=0.0).rows
+    assert row.error is None and row.runtime == "LiteRT" and row.settings["claimed_operators"] > 0
