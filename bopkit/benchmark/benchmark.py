@@ -112,6 +112,7 @@ def benchmark_artifacts(
     progress = progress or silent
     evaluation = _plan_evaluation(dataset, data_dir, split, preprocess_fn, limit, batch_size, reference, resume)
     timing = Timing(warmup_runs, runs, min_duration_s, max(time_limit_s, min_duration_s), with_steps, cpu_mask)
+    protocol = Protocol(threads, timing, cool_down_s)  # now: it holds the date of the start
     session = _Session(
         tuple(map(str, artifacts)),
         threads,
@@ -134,7 +135,7 @@ def benchmark_artifacts(
         dataset=dataset,
         split=evaluation.split if evaluation else None,
         class_names=evaluation.class_names if evaluation else (),
-        protocol=Protocol(threads, timing, cool_down_s),
+        protocol=protocol,
         environments=environments,
     )
 
