@@ -17,12 +17,9 @@ from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
 
-# Python puts the working directory first on the path, where a user's h5py.py or queue.py would hide the real one.
-_START = """
+_OWN_PATH = """
 import os, sys
 sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-from bopkit.isolation import serve
-serve()
 """
 _HINT = "The file is damaged, or memory ran out: copy or export it again, or use a machine with more memory."
 
@@ -33,6 +30,14 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",  # a file that is only looked at or measured on the CPU holds no GPU
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
 }
+
+
+def python_command(code: str) -> list[str]:
+    """The command for code in a Python of its own that imports nothing from the working directory.
+
+    Python puts that first on the path, where a user's h5py.py or queue.py would hide the real one.
+    """
+    return [sys.executable, "-c", _OWN_PATH + code]
 
 
 class Child:
@@ -108,7 +113,7 @@ class Child:
         if self._process is None or self._process.poll() is not None:
             self._stderr = tempfile.NamedTemporaryFile(prefix="bopkit-", suffix=".txt")  # noqa: SIM115
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START],
+                python_command("from bopkit.isolation import serve; serve()"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

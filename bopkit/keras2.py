@@ -7,7 +7,6 @@ first touched. `select()` runs when bopkit is imported; `import_tensorflow()` wh
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bopkit.errors import BopkitError
+from bopkit.garbage import no_collection
 
 _KERAS_3_LOADED = BopkitError(
     "Keras 3 is already loaded, and larq needs Keras 2.",
@@ -52,7 +52,8 @@ def import_tensorflow() -> Any:
         return sys.modules["tensorflow"]
     select()
     try:
-        with quiet_stderr(), _no_garbage_collection():
+        # What an import leaves is no garbage; looking for some takes a fifth of TensorFlow's.
+        with quiet_stderr(), no_collection():
             import larq  # noqa: F401  registers its layers and quantizers with Keras
             import tensorflow as tf
     except ImportError as error:
@@ -61,18 +62,6 @@ def import_tensorflow() -> Any:
         tf.get_logger().setLevel("ERROR")
         logging.getLogger("larq").setLevel(logging.ERROR)  # its advice on training meets every export
     return tf
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """What an import leaves is no garbage; looking for some takes a fifth of TensorFlow's."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

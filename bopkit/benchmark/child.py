@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.errors import BopkitError
-from bopkit.isolation import ENVIRONMENT, describe_end
+from bopkit.isolation import ENVIRONMENT, describe_end, python_command
 from bopkit.progress import Progress
 
-# Python puts the working directory first on the path, where a user's h5py.py or queue.py would hide the real one.
 _START = """
-import os, sys
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
 from bopkit.benchmark.worker import end_with_parent, main
 end_with_parent()
 main(sys.argv[1])
 """
-_WORKER = (sys.executable, "-c", _START)
 _STDERR_FILE = "stderr.txt"
 
 
@@ -41,7 +36,7 @@ def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow
         BopkitError: The process ended without a row: it crashed or was killed.
     """
     (folder / JOB_FILE).write_text(job.to_json())
-    return_code = _run([*_WORKER, str(folder)], folder, progress)
+    return_code = _run([*python_command(_START), str(folder)], folder, progress)
     if return_code != 0 or not (folder / ROW_FILE).is_file():
         raise BopkitError(
             f"The process that ran {job.artifact} {describe_end(return_code, folder / _STDERR_FILE)}.", _HINT

@@ -22,17 +22,11 @@ import numpy as np
 
 from bopkit.benchmark.runtime import Runtime, make_runtime
 from bopkit.errors import BopkitError
-from bopkit.isolation import describe_end
+from bopkit.isolation import describe_end, python_command
 
 T = TypeVar("T")
 
-# Python puts the working directory first on the path, where a user's queue.py or numpy.py would hide the real one.
-_START = """
-import os, sys
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-from bopkit.benchmark.parallel import serve
-serve(*sys.argv[1:])
-"""
+_START = "from bopkit.benchmark.parallel import serve; serve(*sys.argv[1:])"
 _COUNT = struct.Struct("<Q")
 
 
@@ -135,7 +129,7 @@ class RuntimeProcess:
         self.input_shape = input_shape
         self._path = path
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, kind, name or "", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*python_command(_START), kind, name or "", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from bopkit.garbage import no_collection
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
@@ -72,7 +73,8 @@ def measure_latency(
     while warmups < warmup_runs and time.perf_counter_ns() < deadline_ns:
         call()
         warmups += 1
-    with _no_garbage_collection():
+    gc.collect()
+    with no_collection():
         durations_ns = _timed_runs(call, runs, time_limit_s, min_duration_s)
     return summarise(durations_ns, warmups)
 
@@ -113,15 +115,3 @@ def _timed_runs(call: Callable[[], object], runs: int, time_limit_s: float, min_
         durations_ns.append(end_ns - start_ns)
         elapsed_s = (end_ns - begin_ns) / NS_PER_S
     return durations_ns
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -20,6 +20,7 @@ from typing import Any
 
 from bopkit import keras2
 from bopkit.errors import BopkitError, UsageError
+from bopkit.isolation import python_command
 from bopkit.progress import Progress
 
 MESSAGE_PREFIX = "bopkit-sweep "
@@ -28,13 +29,7 @@ MESSAGE_PREFIX = "bopkit-sweep "
 STOP_S = 60.0
 """Time that a trial gets for its checkpoint when the sweep is stopped."""
 
-# As for measuring processes: a user's h5py.py or queue.py must not hide the real one.
-_START = """
-import os, sys
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-from bopkit.sweep.worker import main
-main()
-"""
+_START = "from bopkit.sweep.worker import main; main()"
 
 
 class SweepStopped(BopkitError):
@@ -75,7 +70,7 @@ def train_in_child(
     with (
         tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
-            [sys.executable, "-c", _START],
+            python_command(_START),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

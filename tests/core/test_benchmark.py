@@ -38,6 +38,7 @@ from bopkit.benchmark.runtime import default_runtime, make_runtime
 from bopkit.card import ModelCard
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
+from bopkit.isolation import python_command
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_file import save_model
 
@@ -172,9 +173,7 @@ def test_modules_in_the_working_directory_are_not_run(tmp_path: Path, monkeypatc
 def test_the_measuring_process_starts_in_the_repository() -> None:
     code = child._START.replace("main(sys.argv[1])", "import bopkit.models, bopkit.export; print('started')")
     root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(python_command(code), cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.read() == b"started\n"
         assert process.wait() == 0
 
@@ -426,7 +425,7 @@ def _peak_bytes(row: BenchmarkRow) -> int:
 
 
 def _replace_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(child, "_WORKER", (sys.executable, "-c", code))
+    monkeypatch.setattr(child, "_START", code)
 
 
 def _tiny_model(classes: int, input_shape: tuple[int, int, int] = SHAPE, bias: float = 0.0) -> Any:

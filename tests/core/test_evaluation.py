@@ -257,7 +257,6 @@ def test_a_signal_ends_every_process(number, code, tmp_path):
 import sys
 from bopkit.benchmark import child
 child._START = child._START.replace("main(sys.argv[1])", {stopped!r})
-child._WORKER = (sys.executable, "-c", child._START)
 from bopkit.cli import main
 main()
 """

@@ -371,7 +371,7 @@ def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):
 
 def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
     """`train_in_child` with a child that runs a script; what it said."""
-    monkeypatch.setattr(child, "_START", "import os, sys\ntell = lambda text: print('bopkit-sweep', text)\n" + script)
+    monkeypatch.setattr(child, "_START", "tell = lambda text: print('bopkit-sweep', text)\n" + script)
     said = []
     child.train_in_child(
         "binarynet", "digits", output_dir=tmp_path, hparams={}, on_epoch=on_epoch, progress=said.append
