@@ -124,6 +124,6 @@ def benchmark(
 
 def _parse_threads(text: str) -> list[int]:
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
+    if not all(part.strip().isdecimal() and len(part) < 5 and int(part) for part in parts):
         raise UsageError(f"{text!r} is no number of threads.", "Write for instance `--threads 4` or `--threads 1,2,4`.")
     return [int(part) for part in parts]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import shutil
 import tempfile
 import time
@@ -27,6 +29,7 @@ from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
 from bopkit.benchmark.timing import SHORTEST_TIMING_S
 from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
+from bopkit.failures import translate
 from bopkit.progress import Progress, silent
 
 
@@ -97,6 +100,8 @@ def benchmark_artifacts(
         BopkitError: The dataset is not prepared, or the reference's accuracy cannot be measured.
     """
     threads = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
+    if not threads:
+        raise UsageError("No number of threads was named.", "Give one or several numbers from 1.")
     _check_numbers(
         {"warmup_runs": warmup_runs, "cool_down_s": cool_down_s, "min_duration_s": min_duration_s},
         {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s, "threads": min(threads)},
@@ -124,12 +129,12 @@ def benchmark_artifacts(
         str(reference) if reference else None,
     )
     rows, environments = session.run(devices, Path(runner) if runner is not None else None)
-    cards = [artifact.read_card(row.artifact) if row.error is None else None for row in rows]
+    cards = [_card_of(row) for row in rows]
     _share_floors(rows, cards)
     _fill_layers(rows)
     if evaluation is None:
         _suggest_datasets(rows, cards)
-    return BenchmarkReport(
+    report = BenchmarkReport(
         rows=tuple(rows),
         reference=session.reference,
         dataset=dataset,
@@ -138,14 +143,16 @@ def benchmark_artifacts(
         protocol=protocol,
         environments=environments,
     )
+    session.remove_saved_scores()
+    return report
 
 
 def _check_numbers(from_zero: Mapping[str, float], above_zero: Mapping[str, float | None]) -> None:
     for name, value in from_zero.items():
-        if value < 0:
+        if not 0 <= value < math.inf:
             raise UsageError(f"{name} is {value:g}.", "Use a number from 0.")
     for name, number in above_zero.items():
-        if number is not None and number <= 0:
+        if number is not None and not 0 < number < math.inf:
             raise UsageError(f"{name} is {number:g}.", "Use a number above 0.")
 
 
@@ -153,8 +160,10 @@ def _check_devices(names: Sequence[str], runner: str | Path | None) -> None:
     """Refuse what cannot be, before hours of accuracy; whether a device answers is known when it is its turn.
 
     Raises:
-        UsageError: A name is none of a device, or a device over adb lacks its binary.
+        UsageError: A name is none of a device, a device over adb lacks its binary, or that is no file.
     """
+    if runner is not None and not Path(runner).is_file():
+        raise UsageError(f"{runner} is no file.", "Give lce_benchmark_model or benchmark_model with --runner.")
     for name in names:
         if isinstance(parse_device_name(name), AdbName) and runner is None:
             raise UsageError(
@@ -200,6 +209,7 @@ class _Session:
     cool_down_s: float
     progress: Progress
     reference: str | None = None
+    saved_scores: list[Path] = dataclasses.field(default_factory=list)
 
     def run(self, devices: Sequence[str], runner: Path | None) -> tuple[list[BenchmarkRow], dict[str, Environment]]:
         """All rows, and the devices that answered. Accuracy comes first: it tells what does not fit the dataset."""
@@ -210,8 +220,8 @@ class _Session:
             for name in devices:
                 try:
                     device = open_device(name, runner)
-                except BopkitError as error:
-                    rows += [_failed(artifact_path, error, name) for artifact_path in self.artifacts]
+                except (BopkitError, OSError) as error:
+                    rows += [_failed(artifact_path, translate(error), name) for artifact_path in self.artifacts]
                     continue
                 environments[name] = device.environment
                 try:
@@ -220,8 +230,13 @@ class _Session:
                     device.close()
             for row in rows:
                 _take_accuracy(row, accuracies.get(row.artifact))
-            _remove_saved_scores(Path(scratch))
+            self.saved_scores = [Path(note.read_text()) for note in Path(scratch).glob(f"*/{SAVED_SCORES_FILE}")]
         return rows, environments
+
+    def remove_saved_scores(self) -> None:
+        """What was kept for the case of an interruption is in the report now."""
+        for folder in self.saved_scores:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _measure_accuracies(self, scratch: Path) -> dict[str, BenchmarkRow]:
         """Of each artifact, on this host; agreement is with the named reference, else with the first that has scores.
@@ -275,12 +290,6 @@ class _Session:
         return rows
 
 
-def _remove_saved_scores(scratch: Path) -> None:
-    """What was kept for the case of an interruption is in the report now."""
-    for note in scratch.glob(f"*/{SAVED_SCORES_FILE}"):
-        shutil.rmtree(note.read_text(), ignore_errors=True)
-
-
 def _new_folder(scratch: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=scratch))
 
@@ -290,8 +299,8 @@ def _measured(device: Device, job: Job, folder: Path, progress: Progress) -> Ben
         row = device.measure(job, folder, progress)
     except DeviceLostError:
         raise
-    except BopkitError as error:
-        return _failed(job.artifact, error, device.name, job.threads)
+    except (BopkitError, OSError) as error:
+        return _failed(job.artifact, translate(error), device.name, job.threads)
     row.device = device.name
     if job.timing is not None and row.error is None:
         add_timing_notes(row, job.timing)
@@ -311,6 +320,16 @@ def _take_accuracy(row: BenchmarkRow, accuracy: BenchmarkRow | None) -> None:
     row.notes = list(dict.fromkeys([*row.notes, *accuracy.notes]))
 
 
+def _card_of(row: BenchmarkRow) -> ModelCard | None:
+    """The card of what was measured; None if it has none, or is gone meanwhile."""
+    if row.error is not None:
+        return None
+    try:
+        return artifact.read_card(row.artifact)
+    except (BopkitError, OSError):
+        return None
+
+
 def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:
     for row, card in zip(rows, cards, strict=True):
         if card is not None and card.names_stock_dataset:
@@ -323,8 +342,9 @@ def _fill_layers(rows: Sequence[BenchmarkRow]) -> None:
     for row in rows:
         if row.error is None and row.kind == "tflite":
             if row.artifact not in known:
-                known[row.artifact] = flatbuffer_layers(Path(row.artifact))
-            row.layers = known[row.artifact]
+                with contextlib.suppress(BopkitError, OSError):  # gone meanwhile
+                    known[row.artifact] = flatbuffer_layers(Path(row.artifact))
+            row.layers = known.get(row.artifact, [])
 
 
 def _share_floors(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:

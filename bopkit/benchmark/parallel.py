@@ -14,6 +14,7 @@ import queue
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -28,6 +29,10 @@ T = TypeVar("T")
 
 _START = "from bopkit.benchmark.parallel import serve; serve(*sys.argv[1:])"
 _COUNT = struct.Struct("<Q")
+
+
+class RuntimeDiedError(BopkitError):
+    """The process of a runtime died: what it computed before is right."""
 
 
 class Predictor(Protocol):
@@ -128,15 +133,15 @@ class RuntimeProcess:
     def __init__(self, input_shape: tuple[int, int, int], kind: str, name: str | None, path: Path):
         self.input_shape = input_shape
         self._path = path
-        self._process = subprocess.Popen(
-            [*python_command(_START), kind, name or "", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._stderr = tempfile.NamedTemporaryFile(prefix="bopkit-", suffix=".txt")  # noqa: SIM115
+        command = [*python_command(_START), kind, name or "", str(path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """float32 [n, classes] of float32 [n, H, W, C].
 
         Raises:
-            BopkitError: The process died.
+            RuntimeDiedError: The process died.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -146,8 +151,8 @@ class RuntimeProcess:
         size_bytes = self._process.stdout.read(_COUNT.size)
         answer = self._process.stdout.read(*_COUNT.unpack(size_bytes)) if len(size_bytes) == _COUNT.size else b""
         if not answer:
-            end = describe_end(self._process.wait(), Path(os.devnull))
-            raise BopkitError(
+            end = describe_end(self._process.wait(), Path(self._stderr.name))
+            raise RuntimeDiedError(
                 f"A process that ran {self._path} {end}.",
                 "The file is damaged, or memory ran out: export it again, or use a machine with more memory.",
             )
@@ -157,6 +162,7 @@ class RuntimeProcess:
         """End the process."""
         self._process.kill()
         self._process.communicate()
+        self._stderr.close()
 
 
 def serve(kind: str, name: str, path: str) -> None:

@@ -32,7 +32,7 @@ from bopkit.benchmark.host import (
     temperature_c,
 )
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.parallel import one_a_core
+from bopkit.benchmark.parallel import RuntimeDiedError, one_a_core
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
 from bopkit.benchmark.saved_scores import saved_scores
@@ -122,6 +122,8 @@ def _evaluate(runtime: Runtime, job: Job, evaluation: Evaluation, path: Path, ro
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
             found = evaluate(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
+        except RuntimeDiedError:
+            raise
         except BopkitError:
             if saved is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
                 saved.remove()

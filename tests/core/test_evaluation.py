@@ -1,5 +1,7 @@
 """Evaluation on all cores and across interruptions: the same bits as one runtime that is left alone."""
 
+import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -8,16 +10,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
-from bopkit.benchmark import benchmark_artifacts, evaluation, saved_scores
+from bopkit.benchmark import benchmark_artifacts, evaluation, saved_scores, worker
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.evaluation import evaluate, plan_evaluation, scores_facts
-from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE
-from bopkit.benchmark.parallel import predicted
+from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Job
+from bopkit.benchmark.parallel import RuntimeDiedError, predicted
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.saved_scores import SavedScores
 from bopkit.errors import BopkitError, UsageError
@@ -331,3 +334,44 @@ def test_saved_scores_live_until_the_report_is_there(cache, monkeypatch):
     monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
     benchmark_artifacts(["a.h5"], "digits", limit=PICTURES)
     assert timed == [1] and list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeDiedError("its process was ended by SIGKILL"), BopkitError("wrong labels")])
+def test_saved_scores_outlive_the_process_of_a_runtime_and_no_wrong_pictures(error, plan, tmp_path, monkeypatch):
+    saved = keep(tmp_path / "saved")
+    saved.save(0, np.zeros((BATCH, CLASSES), np.float32), np.zeros(BATCH, np.int64))
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(worker, "evaluate", fail)
+    monkeypatch.setattr(worker, "scores_facts", lambda *arguments: {})
+    monkeypatch.setattr(worker, "saved_scores", lambda *arguments: contextlib.nullcontext(saved))
+    monkeypatch.setattr(worker, "one_a_core", lambda *arguments: contextlib.nullcontext([]))
+    row, job = BenchmarkRow("a.tflite", kind="tflite", preprocessing="resize"), Job("a.tflite", 2, None, plan)
+    with pytest.raises(BopkitError, match=str(error)):
+        worker._evaluate(SimpleNamespace(name="LCE", settings={}), job, plan, Path("a.tflite"), row, tmp_path)
+    assert saved.folder.exists() == isinstance(error, RuntimeDiedError)
+
+
+def test_what_the_system_refuses_for_one_artifact_leaves_the_others(cache, monkeypatch):
+    plain = measured({"a.h5": one_hot(0), "b.h5": one_hot(1)})
+
+    def measure(job, folder, progress):
+        if job.artifact == "a.h5" and job.timing is not None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+        return plain(job, folder, progress)
+
+    monkeypatch.setattr(local, "measure_in_child", measure)
+    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    first, second = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES).rows
+    assert "The disk is full" in first.error and second.error is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"threads": []}, {"cool_down_s": float("nan")}, {"min_duration_s": float("inf")}, {"runner": "no_such_file"}],
+)
+def test_numbers_and_files_that_cannot_be_are_refused_first(wrong):
+    with pytest.raises(UsageError):
+        benchmark_artifacts(["a.tflite"], **wrong)
