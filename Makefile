@@ -32,7 +32,7 @@ demo: $(VENV)/.installed
 	$(BIN)/bopkit benchmark $(DEMO)/model.h5 $(DEMO)/model $(DEMO)/model.tflite --dataset digits
 
 test: $(VENV)/.runtime
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
 	cd runtime && ../$(BIN)/python -m pytest -n 2
 
 # A device of another architecture: an arm64 Debian under qemu-user behind an ssh server. Needs apt with the network.
