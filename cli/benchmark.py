@@ -85,7 +85,7 @@ def benchmark(
     from bopkit.benchmark.report import LOCAL
     from bopkit.files import json_text
 
-    prints_table = check_targets(json, html, markdown, csv, output)
+    prints_table = check_targets(json, html, markdown, csv, output, inputs=[*artifacts, reference, runner])
     report = benchmark_artifacts(
         [str(artifact) for artifact in artifacts],
         dataset=dataset,

@@ -47,7 +47,7 @@ def compare(
     from bopkit.benchmark.report import LOCAL
     from bopkit.export.compare import compare_models
 
-    prints_table = check_targets(json, html, svg)
+    prints_table = check_targets(json, html, svg, inputs=models)
     comparison = compare_models(
         models,
         output,

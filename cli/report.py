@@ -36,7 +36,7 @@ def report(
     """Merge results of several devices and days, compare them with a baseline, and fail on regressions."""
     from bopkit.benchmark.reports import build_report
 
-    prints_table = check_targets(json, html, markdown, csv)
+    prints_table = check_targets(json, html, markdown, csv, inputs=[*results, baseline])
     built = build_report(results, baseline, fail_if or ())
     write_target(html, built.html)
     write_target(markdown, built.markdown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
+from bopkit.files import scratch_directory
 
 if TYPE_CHECKING:
     from bopkit.benchmark.report import BenchmarkRow
@@ -29,23 +30,35 @@ Csv = Annotated[
 ]
 
 
-def check_targets(json: bool, *targets: str | Path | None) -> bool:
+def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str | Path | None] = ()) -> bool:
     """Refuse files that cannot be written, before anything slow.
+
+    Args:
+        json: Whether JSON goes to stdout.
+        targets: Files to write, `STDOUT` or None.
+        inputs: Files that are read, and must not be overwritten.
 
     Returns:
         Whether stdout is free for the table.
 
     Raises:
         UsageError: A folder has the name of a file, two things go into one file, or two to stdout.
+        OSError: The folder of a file is not there or cannot be written to.
     """
+    taken = {Path(each).resolve() for each in inputs if each is not None}
     given = [str(target) for target in targets if target is not None]
     if json + given.count(STDOUT) > 1:
         raise UsageError("Only one of --json and the files named - can go to stdout.", "Name a file for the others.")
     for target in given:
-        if target != STDOUT and (Path(target).is_dir() or not Path(target).name):
+        if target == STDOUT:
+            continue
+        if Path(target).is_dir() or not Path(target).name:
             raise UsageError(f"{target} is a folder.", "Name a file.")
-        if target != STDOUT and given.count(target) > 1:
-            raise UsageError(f"Two formats would go into {target}.", "Name a file for each.")
+        if Path(target).resolve() in taken:
+            raise UsageError(f"{target} would be overwritten: it is read, or written twice.", "Name another file.")
+        taken.add(Path(target).resolve())
+        with scratch_directory(Path(target).parent):
+            pass
     return not json and STDOUT not in given
 
 
@@ -84,12 +97,18 @@ def print_report(merged: MergedReport, changes: Sequence[Change | None] | None =
 
 def say_failures(merged: MergedReport) -> None:
     """Print why rows failed on stderr; a device that is not there fails all its rows for one reason, said once."""
-    said: set[str] = set()
-    for row in (entry.row for entry in merged.entries):
-        if row.error is not None and row.error not in said:
+    rows = [entry.row for entry in merged.entries]
+    said: set[tuple[str, str]] = set()
+    for row in rows:
+        if row.error is None:
+            continue
+        of_device = [each.error for each in rows if each.device == row.device]
+        is_of_device = row.device != "local" and set(of_device) == {row.error}
+        key = (row.device if is_of_device else row.artifact, row.error)
+        if key not in said:
             where = "" if row.artifact in row.error else f"{row.artifact}: "
             say(f"Error: {where}{row.error} {row.hint or ''}".rstrip())
-            said.add(row.error)
+            said.add(key)
 
 
 def _on(row: BenchmarkRow) -> str:

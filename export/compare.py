@@ -17,6 +17,7 @@ from typing import Any
 from bopkit import artifact, files
 from bopkit.architecture import floor_bytes
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
+from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.report import LOCAL
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
 from bopkit.counting import count_weights
@@ -114,6 +115,12 @@ def compare_models(
     """
     progress = progress or silent
     names = _names(models)
+    for device in devices:
+        if isinstance(parse_device_name(device), AdbName):
+            raise UsageError(
+                "Over adb there is no LiteRT to compare in.",
+                "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
+            )
     accuracy: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
     settings: dict[str, Any] = {
         **{"threads": threads, "devices": devices, "warmup_runs": warmup_runs, "runs": runs},
@@ -150,10 +157,15 @@ def _names(models: Sequence[str | Path]) -> dict[str, str]:
     for model in map(str, models):
         path = Path(model)
         name = path.stem if path.suffix in FILE_ENDINGS else path.resolve().name
-        if name in names:
-            raise UsageError(f"Two networks are called {name}.", "Rename one of the files.")
+        if any(_file_stems(name) & _file_stems(other) for other in names):
+            raise UsageError(f"Files of {name} and of another network have the same name.", "Rename one of them.")
         names[name] = model
     return names
+
+
+def _file_stems(name: str) -> set[str]:
+    """Of the packed flatbuffer and its twins."""
+    return {name, f"{name}.float32", f"{name}.int8"}
 
 
 @contextlib.contextmanager

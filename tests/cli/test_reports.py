@@ -76,7 +76,12 @@ def test_what_cannot_be_is_a_usage_error(results):
     assert "latency_ms_p50" in failed(report(results, "old.json", "--fail-if", "latency_ms_p5 > 1"), 2)
     assert "needs a baseline" in failed(report(results, "old.json", "--fail-if", "size_bytes > 1x"), 2)
     assert "stdout" in failed(report(results, "old.json", "--json", "--csv", "-"), 2)
-    assert "Two formats" in failed(report(results, "old.json", "--html", "x", "--csv", "x"), 2)
+    assert "written twice" in failed(report(results, "old.json", "--html", "x", "--csv", "./x"), 2)
+    before = (results / "old.json").read_bytes()
+    assert "overwritten" in failed(report(results, "old.json", "--csv", "./old.json"), 2)
+    assert (results / "old.json").read_bytes() == before
+    assert "cannot be a folder" in failed(report(results, "old.json", "--csv", "old.json/x.csv"))
+    assert "no figure reaches" in failed(report(results, "old.json", "--fail-if", "latency_ms_p50 > 1e999"), 2)
     assert "is a folder" in failed(report(results, "old.json", "--html", "."), 2)
     (results / "cut.json").write_text((results / "old.json").read_text()[:500])
     assert "cut.json is cut off" in failed(report(results, "cut.json"))
@@ -152,5 +157,5 @@ def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
 
 def test_compare_refuses_what_it_cannot_know(network, tmp_path):
     assert "binarynet" in failed(bopkit("compare", "binarynett"), 2)
-    assert "called small" in failed(bopkit("compare", network, tmp_path / "small.h5"), 2)
+    assert "Files of small" in failed(bopkit("compare", network, tmp_path / "small.h5"), 2)
     assert "need a dataset" in failed(bopkit("compare", network, "--limit", 5), 2)

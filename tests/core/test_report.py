@@ -262,13 +262,35 @@ def test_a_rule_finds_regressions_and_what_it_cannot_check(tmp_path: Path) -> No
     new = write(tmp_path / "new.json", make_report(*rows, date="2026-11-22T00:00:00"))
     built = build_report([new], old, ["latency_ms_p50 > 1.05x"])
     texts = [str(each) for each in built.findings]
-    assert len(texts) == 3, texts
+    assert len(texts) == 4, texts
     assert "a.tflite on local, 1 thread(s): `latency_ms_p50 > 1.05x` holds: 6" in texts[0]
     assert "baseline 5" in texts[0] and "limit 5.2" in texts[0] and "beyond the noise" in texts[0]
     assert "the baseline has no such row" in texts[1] and "the row failed" in texts[2]
+    assert "gone.tflite" in texts[3] and "the baseline has it, these results do not" in texts[3]
     assert any("gone.tflite on local: in the baseline only" in text for text in built.texts)
     with pytest.raises(UsageError, match="needs a baseline"):
         build_report([new], None, ["latency_ms_p50 > 1.05x"])
+
+
+def test_accuracy_on_other_pictures_is_not_compared(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.json", make_report(make_row("a.tflite", top1=0.6, pictures=100)))
+    new = write(tmp_path / "new.json", make_report(make_row("a.tflite", top1=0.9)))
+    (finding,) = build_report([new], old, ["top1 < baseline - 0.005"]).findings
+    assert "measured on other pictures" in str(finding)
+    assert build_report([new], old).changes[0].top1_difference is None  # type: ignore[index, union-attr]
+
+
+def test_runs_on_other_cores_are_no_repeats() -> None:
+    first, second = make_report(make_row("a.tflite")), make_report(make_row("a.tflite", 9.0))
+    for mask, lines in (("f0", 2), (None, 1)):
+        timing = dataclasses.replace(second.protocol.timing, cpu_mask=mask)
+        other = dataclasses.replace(second, protocol=dataclasses.replace(second.protocol, timing=timing))
+        assert len(merge_reports([("", first), ("", other)]).entries) == lines
+
+
+def test_a_result_without_rows_passes_no_gate(tmp_path: Path) -> None:
+    with pytest.raises(BopkitError, match="hold no rows"):
+        build_report([write(tmp_path / "empty.json", dataclasses.replace(make_report(make_row("a")), rows=()))])
 
 
 def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
@@ -284,7 +306,7 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
 
 def test_the_front_of_each_device_and_who_beats_the_rest() -> None:
     choices = choose(lines_of(merge_reports([("", device_report())])))
-    server = {choice.number: choice for choice in choices["local", "cifar10 test"]}
+    server = {choice.number: choice for choice in choices["local", "cifar10 test, 2000 pictures"]}
     assert [number for number, choice in server.items() if choice.beaten_by is None] == [1, 2]
     assert server[3].beaten_by == 1 and server[4].beaten_by == 2
     assert "2.60 points more for 7.4" in server[2].reason and server[1].reason == "the fastest"

@@ -11,7 +11,7 @@ from bopkit import files
 from bopkit.benchmark import host
 from bopkit.benchmark.devices import adb_client, benchmark_output
 from bopkit.benchmark.devices.adb_client import AdbClient
-from bopkit.benchmark.devices.device import Device
+from bopkit.benchmark.devices.device import Device, DeviceLostError
 from bopkit.benchmark.devices.names import AdbName
 from bopkit.benchmark.devices.ssh import flatbuffer_of, row_of, run_limit_s
 from bopkit.benchmark.job import Job, Timing
@@ -129,7 +129,11 @@ class AdbDevice(Device):
             self._client.push(path, f"{self._folder}/{_MODEL}")
             self._sent = row.model_sha256
         before = self._system_files()
-        code, output = self._client.shell(self._command(job.timing, job.threads), run_limit_s(job.timing))
+        try:
+            code, output = self._client.shell(self._command(job.timing, job.threads), run_limit_s(job.timing))
+        except BopkitError as error:
+            self.close()  # else the next row would be timed beside what still runs
+            raise DeviceLostError(error.message, error.hint) from error
         after = self._system_files()
         if code != 0 or not benchmark_output.fill_row(row, output):
             said = benchmark_output.last_words(output).replace(f"{self._folder}/", "")

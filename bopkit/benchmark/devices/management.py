@@ -20,6 +20,8 @@ from bopkit.progress import Progress, silent
 
 _SPARE_BYTES = 16 << 20  # for models, and for the blocks that files do not fill
 
+_INSTALL_LIMIT_S = 660.0  # the device itself gives up trying the runtime after 600
+
 
 @dataclasses.dataclass(frozen=True)
 class DeviceInfo:
@@ -94,7 +96,7 @@ def set_up_device(
                 raise BopkitError(f"{wheel.name} arrived damaged on {name}.", "Run the command again.")
         progress(f"{name}: starting the runtime")
         manifest = {"versions": versions_of(chosen), "wheels": sha256}
-        installed = connection.request("install", manifest=manifest)
+        installed = connection.request("install", _INSTALL_LIMIT_S, manifest=manifest)
         known.remember(name, python, installed["cpu"])
         return _info_of(name, connection.request("hello"))
 

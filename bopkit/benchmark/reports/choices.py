@@ -58,7 +58,8 @@ def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]
     for number, line in enumerate(lines, start=1):
         if goodness(line, by_accuracy) is not None:
             report = line.entry.newest.report
-            name = f"{report.dataset} {report.split}" if by_accuracy else network_of(line)
+            pictures = f"{report.dataset} {report.split}, {line.entry.row.pictures} pictures"
+            name = pictures if by_accuracy else network_of(line)
             found.setdefault((line.device, name), []).append((number, line))
     return found
 

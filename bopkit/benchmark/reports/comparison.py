@@ -30,6 +30,7 @@ class Change:
     Attributes:
         baseline: What it is compared with.
         same_machine: Whether both ran on the same CPU; else nothing is said of times and memory.
+        same_pictures: Whether accuracy was measured on the same pictures; else nothing is said of it.
         latency_ratio: p50 over the baseline's p50.
         latency_ratio_interval: Ends of the 95 % bootstrap interval of that ratio; None with too few samples.
         repeat_ratio: Largest over smallest p50 among repeated measurements of the same, on either side: noise from run
@@ -40,6 +41,7 @@ class Change:
 
     baseline: Measurement
     same_machine: bool
+    same_pictures: bool
     latency_ratio: float | None
     latency_ratio_interval: tuple[float, float] | None
     repeat_ratio: float | None
@@ -78,6 +80,7 @@ class Change:
             "baseline_artifact": self.baseline.row.artifact,
             "baseline_date": self.baseline.report.protocol.date,
             "same_machine": self.same_machine,
+            "same_pictures": self.same_pictures,
             "latency_ratio": self.latency_ratio,
             "latency_ratio_interval": self.latency_ratio_interval,
             "repeat_ratio": self.repeat_ratio,
@@ -168,7 +171,7 @@ def _unique(
     for index, each in measurements.items():
         row, name = each.row, identity(each.row)
         if name is not None:
-            place = (row.device, row.threads, row.runtime, each.machine if on_machine else None)
+            place = (row.device, row.threads, row.runtime, each.cpu_mask, each.machine if on_machine else None)
             found.setdefault((name, *place), []).append(index)
     return {name: places[0] for name, places in found.items() if len(places) == 1}
 
@@ -177,15 +180,19 @@ def _change(entry: Entry, before: Entry) -> Change:
     measurement, baseline = entry.newest, before.newest
     row, old = measurement.row, baseline.row
     same_machine = measurement.machine == baseline.machine
+    same_pictures = measurement.pictures == baseline.pictures
     ratio = _ratio(row.latency_ms_p50, old.latency_ms_p50) if same_machine else None
     return Change(
         baseline=baseline,
         same_machine=same_machine,
+        same_pictures=same_pictures,
         latency_ratio=ratio,
         latency_ratio_interval=median_ratio_interval(row.samples_ms, old.samples_ms) if same_machine else None,
         repeat_ratio=_repeat_ratio((entry, before)) if same_machine else None,
         size_ratio=_ratio(row.size_bytes, old.size_bytes),
-        top1_difference=None if row.top1 is None or old.top1 is None else row.top1 - old.top1,
+        top1_difference=row.top1 - old.top1
+        if same_pictures and row.top1 is not None and old.top1 is not None
+        else None,
     )
 
 

@@ -44,9 +44,19 @@ class Measurement:
         return None if environment is None else (environment.cpu, environment.logical_cores, environment.machine)
 
     @property
+    def cpu_mask(self) -> str | None:
+        """Cores that it ran on; None for all."""
+        return self.report.protocol.timing.cpu_mask
+
+    @property
+    def pictures(self) -> tuple[Any, ...]:
+        """What accuracy was measured on: accuracy on other pictures says nothing about it."""
+        return self.report.dataset, self.report.split, self.row.pictures, self.row.preprocessing
+
+    @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for measurements of the same thing: artifact, threads and runtime on the same device."""
-        return self.row.artifact, self.row.device, self.machine, self.row.threads, self.row.runtime
+        """Equal for measurements of the same thing: artifact, threads and runtime on the same cores of a device."""
+        return self.row.artifact, self.row.device, self.machine, self.row.threads, self.row.runtime, self.cpu_mask
 
 
 @dataclasses.dataclass(frozen=True)

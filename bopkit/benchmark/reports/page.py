@@ -193,9 +193,18 @@ def _facts(row: BenchmarkRow) -> str:
     return ", ".join(facts)
 
 
+def _file_names(lines: Sequence[Line]) -> list[str]:
+    """What to call the file of each line: its path, and its device where another file has the same path elsewhere."""
+    contents: dict[str, set[Any]] = {}
+    for row in (line.entry.row for line in lines):
+        contents.setdefault(row.artifact, set()).add(row.model_sha256 or row.size_bytes)
+    names = [(line.entry.row.artifact, line.device) for line in lines]
+    return [f"{name} on {device}" if len(contents[name]) > 1 else name for name, device in names]
+
+
 def _sizes(lines: Sequence[Line]) -> list[tuple[str, str, Any]]:
-    """A bar an artifact: the same file on several devices has one size."""
-    found = {line.entry.row.artifact: line for line in lines if line.entry.row.size_bytes}
+    """A bar a file: the same on several devices has one size."""
+    found = {name: line for name, line in zip(_file_names(lines), lines, strict=True) if line.entry.row.size_bytes}
     sizes = {name: (line.entry.row.size_bytes or 0, line.entry.row.floor_bytes) for name, line in found.items()}
     largest = max((max(size, floor or 0) for size, floor in sizes.values()), default=0)
     texts = {
@@ -268,9 +277,9 @@ def _steps(lines: Sequence[Line], names: Sequence[str]) -> list[tuple[str, str, 
 
 
 def _layers(lines: Sequence[Line]) -> list[tuple[str, str, list[tuple[str, str, float, bool]]]]:
-    """Of each artifact once: it is the same file on every device."""
+    """Of each file once, on however many devices it is."""
     found = {}
-    for line in lines:
+    for name, line in zip(_file_names(lines), lines, strict=True):
         values = [(layer.name, float(layer.size_bytes), layer.is_packed) for layer in line.entry.row.layers]
         if values:
             total = sum(value for _, value, _ in values)
@@ -280,7 +289,7 @@ def _layers(lines: Sequence[Line]) -> list[tuple[str, str, list[tuple[str, str, 
                 for layer, size, mark in _largest(values, "layers")
             ]
             text = f"{size_text(total)}, {_share(packed, total)} of it bit-packed"
-            found[line.entry.row.artifact] = (line.entry.row.artifact, text, bars)
+            found[name] = (name, text, bars)
     return list(found.values())
 
 
@@ -317,9 +326,9 @@ def _bars(
 
 
 def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Of each artifact once: accuracy is measured on one host."""
+    """Of each file once: accuracy is measured on one host."""
     found: dict[str, dict[str, Any]] = {}
-    for line in lines:
+    for name, line in zip(_file_names(lines), lines, strict=True):
         row, report = line.entry.row, line.entry.newest.report
         known = [(index, value) for index, value in enumerate(row.class_top1) if value is not None]
         if not known and not row.confusion:
@@ -327,8 +336,8 @@ def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
         worst_first = sorted(known, key=lambda each: each[1])
         shown = known if len(known) <= MOST_CLASSES else worst_first[:MOST_CLASSES]
         wrong = sorted((each for each in row.confusion if each[0] != each[1]), key=lambda each: -each[2])
-        found[row.artifact] = {
-            "name": row.artifact,
+        found[name] = {
+            "name": name,
             "text": _classes_text(row, [value for _, value in known]),
             "is_cut": len(shown) < len(known),
             "bars": [(_class_name(report, index), percent_text(value), value, False) for index, value in shown],

@@ -37,7 +37,7 @@ def read_reports(path: str | Path) -> tuple[BenchmarkReport, ...]:
     values = _read_json(path)
     if not isinstance(values, dict) or "schema_version" not in values:
         raise BopkitError(f"{path} is no result of a benchmark.", _HINT)
-    if not isinstance(values["schema_version"], int) or values["schema_version"] > SCHEMA_VERSION:
+    if type(values["schema_version"]) is not int or not 1 <= values["schema_version"] <= SCHEMA_VERSION:
         raise BopkitError(
             f"{path} has the schema {values['schema_version']!r}, and this bopkit reads {SCHEMA_VERSION}.",
             "Read it with the bopkit that wrote it, or upgrade this one.",

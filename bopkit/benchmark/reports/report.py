@@ -15,7 +15,7 @@ from bopkit.benchmark.reports.merging import Entry, MergedReport, merge_reports,
 from bopkit.benchmark.reports.page import render_page
 from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Report:
         """What a person has to know besides the table, a line each: changes of latency, what is gone, what failed."""
         texts = []
         for entry, change in zip(self.merged.entries, self.changes or (), strict=False):
-            where = f"{entry.row.artifact} on {entry.row.device}, {entry.row.threads} thread(s)"
+            threads = "" if entry.row.threads is None else f", {entry.row.threads} thread(s)"
+            where = f"{entry.row.artifact} on {entry.row.device}{threads}"
             if change is None:
                 texts.append(f"{where}: the baseline has no such row.")
             elif not change.same_machine:
@@ -90,13 +91,15 @@ def build_report(
     if not results:
         raise UsageError("No result was named.", "Give files of `bopkit benchmark --json`.")
     merged = merge_reports(_read_all(results))
+    if not merged.entries:
+        raise BopkitError("The results hold no rows.", "Give results of `bopkit benchmark --json`.")
     if baseline is None:
         return Report(merged, findings=tuple(check_rules(rules, merged.entries, [None] * len(merged.entries))))
     before = merge_reports(_read_all([baseline]))
     changes = compare_entries(merged.entries, before.entries)
     matched = [change.baseline for change in changes if change is not None]
     only_before = [entry for entry in before.entries if all(entry.newest is not each for each in matched)]
-    findings = check_rules(rules, merged.entries, changes)
+    findings = check_rules(rules, merged.entries, changes, only_before)
     return Report(merged, tuple(changes), tuple(findings), tuple(only_before))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import operator
 import re
 import types
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry
+from bopkit.benchmark.reports.reading import LARGEST_NUMBER
+from bopkit.benchmark.scoring import ACCURACY_FIGURES
 from bopkit.errors import UsageError
 
 OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -132,6 +135,8 @@ def parse_rule(text: str) -> Rule:
         offset = float(match["offset"] or 0) * (-1 if match["sign"] == "-" else 1)
         return Rule(text, field, match["operator"], 1.0, offset)
     number = float(match["number"])
+    if not math.isfinite(number * LARGEST_NUMBER):
+        raise UsageError(f"{text!r} has a limit that no figure reaches.", "Use a smaller number.")
     if not match["times"]:
         return Rule(text, field, match["operator"], 0.0, number)
     if number <= 0:
@@ -139,20 +144,33 @@ def parse_rule(text: str) -> Rule:
     return Rule(text, field, match["operator"], number, 0.0)
 
 
-def check_rules(rules: Sequence[Rule], entries: Sequence[Entry], changes: Sequence[Change | None]) -> list[Finding]:
+def check_rules(
+    rules: Sequence[Rule],
+    entries: Sequence[Entry],
+    changes: Sequence[Change | None],
+    only_before: Sequence[Entry] = (),
+) -> list[Finding]:
     """All rows that a rule holds for, and all that it cannot be checked on: nothing passes unseen.
 
     Args:
         rules: What fails.
         entries: What was measured.
         changes: Of each entry, as `compare_entries` returns them.
+        only_before: Entries of the baseline that were not measured again.
     """
-    return [
+    found = [
         finding
         for rule in rules
         for entry, change in zip(entries, changes, strict=True)
         if (finding := _finding(rule, entry, change)) is not None
     ]
+    gone = [
+        Finding(rule.text, row.artifact, row.device, row.threads, problem="the baseline has it, these results do not")
+        for rule in rules
+        if rule.needs_baseline
+        for row in (entry.row for entry in only_before)
+    ]
+    return found + gone
 
 
 def _finding(rule: Rule, entry: Entry, change: Change | None) -> Finding | None:
@@ -180,6 +198,8 @@ def _problem(rule: Rule, entry: Entry, change: Change | None, baseline: float | 
         return None
     if change is None:
         return "the baseline has no such row"
+    if not change.same_pictures and rule.field in ACCURACY_FIGURES:
+        return "the baseline was measured on other pictures"
     if not change.same_machine and rule.field not in ANYWHERE:
         return "the baseline was measured on another machine"
     return f"the baseline's row has no {rule.field}" if baseline is None else None
