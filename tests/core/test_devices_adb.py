@@ -221,7 +221,8 @@ def test_a_binary_for_another_processor(phone: scripted_device.ScriptedDevice, m
     runner = tmp_path / "benchmark_model"
     runner.write_bytes(b"\x7fELF" + bytes(14) + (62).to_bytes(2, "little") + b"LceBconv2d")
     assert "benchmark_model is for x86-64, and adb:" in only_error(measure(phone, runner, model))
-    assert "There is no file" in only_error(measure(phone, tmp_path / "missing", model))
+    with pytest.raises(UsageError, match="missing is no file"):
+        measure(phone, tmp_path / "missing", model)
 
 
 @needs_adb
@@ -281,6 +282,21 @@ def test_nothing_is_left_on_the_device_after_ctrl_c(
         process.kill()
     number = int((tmp_path / "number").read_text())
     assert eventually(lambda: not Path("/proc", str(number)).exists())
+    assert list(phone.temporary.iterdir()) == []
+
+
+@needs_adb
+def test_a_run_that_hangs_ends_before_anything_is_timed_beside_it(
+    phone: scripted_device.ScriptedDevice, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = write_runner(
+        tmp_path / "lce_benchmark_model", f"echo $$ >> {tmp_path}/numbers; while :; do sleep 0.1; done"
+    )
+    monkeypatch.setattr(adb, "run_limit_s", lambda timing: 2.0)
+    rows = benchmark_artifacts([model], devices=[f"adb:{phone.serial}"], runner=runner, threads=[1, 2]).rows
+    assert ["did not answer within 2 s" in str(row.error) for row in rows] == [True, True]
+    (number,) = (tmp_path / "numbers").read_text().split()
+    assert eventually(lambda: not Path("/proc", number).exists())
     assert list(phone.temporary.iterdir()) == []
 
 

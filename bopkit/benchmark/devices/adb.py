@@ -75,13 +75,7 @@ class Runner(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Runner:
-        """Read a binary.
-
-        Raises:
-            BopkitError: There is no such file.
-        """
-        if not path.is_file():
-            raise BopkitError(f"There is no file {path}.", "Give the benchmark binary itself with --runner.")
+        """Read a binary."""
         data = path.read_bytes()
         library = path.with_name(LIBRARY)
         takes_delegate = b"external_delegate_path" in data and library.is_file()
