@@ -1,4 +1,4 @@
-"""What a benchmark found, as plain values: `to_dict` is ready for JSON, and `from_dict` reads it."""
+"""What a benchmark found, as plain values: `to_dict` is ready for JSON, which `bopkit.benchmark.reports` reads."""
 
 from __future__ import annotations
 
@@ -272,23 +272,3 @@ class BenchmarkReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and finite numbers, for JSON; every row has every key."""
         return {"schema_version": SCHEMA_VERSION, **files.finite(dataclasses.asdict(self))}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkReport:
-        """Read what `to_dict` and JSON made of a report of this `SCHEMA_VERSION`.
-
-        Raises:
-            KeyError: It lacks something.
-            TypeError: It holds something else.
-        """
-        protocol = dict(values["protocol"])
-        protocol.update(threads=tuple(protocol["threads"]), timing=Timing(**protocol["timing"]))
-        return cls(
-            rows=tuple(map(BenchmarkRow.from_dict, values["rows"])),
-            reference=values["reference"],
-            dataset=values["dataset"],
-            split=values["split"],
-            class_names=tuple(values["class_names"]),
-            protocol=Protocol(**protocol),
-            environments={name: Environment(**each) for name, each in values["environments"].items()},
-        )

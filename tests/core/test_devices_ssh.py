@@ -20,6 +20,7 @@ import h5py
 import pytest
 import ssh_server
 from command_line import start_bopkit
+from pydantic import TypeAdapter
 
 from bopkit import artifact, files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark_artifacts
@@ -28,7 +29,7 @@ from bopkit.benchmark.devices.device import DeviceLostError
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.management import device_info, list_devices, remove_device, set_up_device
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
-from bopkit.benchmark.devices.wheels import Target, target_of
+from bopkit.benchmark.devices.wheels import Target, _runtime_wheel, target_of
 from bopkit.benchmark.job import Job
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
@@ -112,6 +113,15 @@ FACTS = {
     **{"platform": "linux", "implementation": "CPython", "machine": "aarch64", "bits": 64},
     **{"glibc": [2, 36], "python": [3, 11, 2]},
 }
+
+
+def test_the_newest_wheel_for_glibc_is_taken(tmp_path: Path) -> None:
+    tags = ["0.9.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64", "0.10.0-py3-none-manylinux_2_17_x86_64"]
+    tags += ["0.10.0-py3-none-manylinux_2_17_aarch64", "0.11.0-py3-none-musllinux_1_2_x86_64"]
+    for tag in tags:
+        (tmp_path / f"bopkit_runtime-{tag}.whl").touch()
+    wheel = _runtime_wheel(Target((3, 11), "x86_64", (2, 36)), tmp_path, print)
+    assert wheel.name == f"bopkit_runtime-{tags[1]}.whl"
 
 
 def test_wheels_are_chosen_by_python_processor_and_libc() -> None:
@@ -229,7 +239,7 @@ def test_a_row_has_every_figure(ready: ssh_server.SshServer, model: Path) -> Non
     environment = report.environments[ready.name]
     assert environment.machine == os.uname().machine and "bopkit-runtime" in environment.versions
     assert report.protocol.timing.cpu_mask == "1"
-    assert BenchmarkReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    assert TypeAdapter(BenchmarkReport).validate_json(json.dumps(report.to_dict())) == report
     assert is_clean(ready)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,9 +133,18 @@ def versions_of(wheels: Sequence[Path]) -> dict[str, str]:
     return {name.replace("_", "-"): version for name, version, *_ in parts}
 
 
+def _is_for(wheel: Path, target: Target) -> bool:
+    """Whether the runtime's wheel is one of Linux with glibc on the target's processor: they all work from 2.17 on."""
+    tags = wheel.stem.split("-")[-1].split(".")
+    return any(tag.startswith("manylinux") and tag.endswith(f"_{target.architecture}") for tag in tags)
+
+
 def _runtime_wheel(target: Target, folder: Path | None, progress: Progress) -> Path:
     if folder is not None:
-        fitting = sorted(each for each in folder.glob(_RUNTIME_WHEELS) if each.stem.endswith(f"_{target.architecture}"))
+        fitting = sorted(
+            (each for each in folder.glob(_RUNTIME_WHEELS) if _is_for(each, target)),
+            key=lambda wheel: [int(number) for number in re.findall(r"\d+", wheel.name.split("-")[1])],
+        )
         if not fitting:
             raise BopkitError(
                 f"{folder} holds no wheel of bopkit-runtime for {target.architecture} on Linux.",
