@@ -39,6 +39,20 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def user_folder(variable: str, default: str) -> Path:
+    """Bopkit's folder in one of the user's, by the XDG Base Directory Specification: relative paths in it do not count.
+
+    Args:
+        variable: `XDG_CACHE_HOME` or `XDG_CONFIG_HOME`.
+        default: Below the home folder, where the variable is not set.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
+    named = Path(os.environ.get(variable, ""))
+    return (named if named.is_absolute() else Path.home() / default) / "bopkit"
+
+
 def sync(path: Path) -> None:
     """Make sure that a file, or all below a folder, are on the disk: a crash must not leave them empty."""
     for each in path.rglob("*") if path.is_dir() else [path]:

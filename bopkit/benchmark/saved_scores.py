@@ -153,8 +153,7 @@ def saved_scores(
 
 def evaluations_folder() -> Path:
     """Where all saved scores of this user lie."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "bopkit" / "evaluations"
+    return files.user_folder("XDG_CACHE_HOME", ".cache") / "evaluations"
 
 
 def _digest(path: Path, content: bytes) -> bytes:

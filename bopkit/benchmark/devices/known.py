@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -55,5 +54,4 @@ def python_of(name: str) -> str:
 
 
 def _path() -> Path:
-    folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(folder).expanduser() / "bopkit" / "devices.json"
+    return files.user_folder("XDG_CONFIG_HOME", ".config") / "devices.json"

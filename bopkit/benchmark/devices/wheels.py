@@ -235,5 +235,4 @@ def _last_line(text: str) -> str:
 
 
 def _cache() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(folder).expanduser() / "bopkit" / "wheels"
+    return files.user_folder("XDG_CACHE_HOME", ".cache") / "wheels"
