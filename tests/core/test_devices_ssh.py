@@ -47,7 +47,7 @@ needs_ssh = pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_se
         ("local", None),
         ("ssh://pi", SshName("ssh://pi", "pi", None, None)),
         ("ssh://pi@10.0.0.2:2222", SshName("ssh://pi@10.0.0.2:2222", "10.0.0.2", "pi", 2222)),
-        ("ssh://pi/", SshName("ssh://pi/", "pi", None, None)),
+        ("ssh://pi/", SshName("ssh://pi", "pi", None, None)),
         ("ssh://me@corp@jump_host", SshName("ssh://me@corp@jump_host", "jump_host", "me@corp", None)),
         ("ssh://[fe80::1%eth0]:22", SshName("ssh://[fe80::1%eth0]:22", "fe80::1%eth0", None, 22)),
         ("adb", AdbName("adb", None)),

@@ -20,7 +20,7 @@ class SshName(NamedTuple):
     """A host that ssh reaches.
 
     Attributes:
-        name: As the user typed it.
+        name: As the user typed it, without a slash at its end.
         host: An address, or a name that DNS or the user's ssh config knows.
         user: Who logs in; None for what the ssh config says.
         port: None for what the ssh config says.
@@ -77,4 +77,4 @@ def _parse_ssh(name: str) -> SshName:
     port = int(digits) if digits else None
     if port is not None and not 1 <= port <= 65535:
         raise UsageError(f"{name!r} names port {port}.", "Use a port from 1 to 65535.")
-    return SshName(name, found["v6"] or found["host"], user or None, port)
+    return SshName(name.rstrip("/"), found["v6"] or found["host"], user or None, port)
