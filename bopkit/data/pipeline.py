@@ -74,6 +74,9 @@ def training_batches(
 
     @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
+        graph = tf.compat.v1.get_default_graph()  # of this function alone
+        if graph.seed == 0:  # the caller's global seed: TensorFlow would ask whether `order`, a tensor, is 0 too
+            graph.seed = 1
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
         mine = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False).shard(workers, worker)

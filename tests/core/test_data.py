@@ -143,6 +143,14 @@ def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, **options):
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
 
+def test_a_global_seed_of_zero_is_one_like_others():
+    import_tensorflow().random.set_seed(0)
+    digits = open_dataset("digits")
+    first, second = (batches_of(digits, get_preprocessing("shift", digits.input_shape), 0, 1) for _ in range(2))
+    assert len(first) > 0
+    np.testing.assert_array_equal(first[0][0], second[0][0])
+
+
 def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
     digits = open_dataset("digits")
     preprocessing = get_preprocessing("shift", digits.input_shape)
