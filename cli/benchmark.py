@@ -17,7 +17,7 @@ from bopkit.cli.reporting import (
     check_targets,
     print_report,
     say_failures,
-    write_target,
+    write_targets,
 )
 from bopkit.errors import UsageError
 
@@ -108,16 +108,20 @@ def benchmark(
         progress=say,
     )
     merged = reports.merge_reports([("", report)])
-    write_target(output, lambda: json_text(report.to_dict()) + "\n")
-    write_target(html, lambda: reports.render_page(merged))
-    write_target(markdown, lambda: reports.markdown(merged))
-    write_target(csv, lambda: reports.csv_table(merged))
+    error = write_targets(
+        (output, lambda: json_text(report.to_dict()) + "\n"),
+        (html, lambda: reports.render_page(merged)),
+        (markdown, lambda: reports.markdown(merged)),
+        (csv, lambda: reports.csv_table(merged)),
+    )
     if json:
         print_json(report.to_dict())
     if prints_table:
         print_report(merged)
         print_accuracy(report.rows)
     say_failures(merged)
+    if error is not None:
+        raise error
     if report.failed:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ import typer
 
 from bopkit.cli.arguments import DataDir, Dataset, Json, Split
 from bopkit.cli.output import print_json, print_table, say
-from bopkit.cli.reporting import Html, check_targets, print_report, say_failures, write_target
+from bopkit.cli.reporting import Html, check_targets, print_report, say_failures, write_targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,14 +62,15 @@ def compare(
         with_steps=with_steps,
         progress=say,
     )
-    write_target(html, comparison.html)
-    write_target(svg, comparison.svg)
+    error = write_targets((html, comparison.html), (svg, comparison.svg))
     if json:
         print_json(comparison.to_dict())
     if prints_table:
         print_report(comparison.merged)
         _print_gains(comparison.gains)
     say_failures(comparison.merged)
+    if error is not None:
+        raise error
     if comparison.report.failed:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ import typer
 
 from bopkit.cli.arguments import Json
 from bopkit.cli.output import print_json, say
-from bopkit.cli.reporting import Csv, Html, Markdown, check_targets, print_report, say_failures, write_target
+from bopkit.cli.reporting import Csv, Html, Markdown, check_targets, print_report, say_failures, write_targets
 
 
 def report(
@@ -38,9 +38,7 @@ def report(
 
     prints_table = check_targets(json, html, markdown, csv, inputs=[*results, baseline])
     built = build_report(results, baseline, fail_if or ())
-    write_target(html, built.html)
-    write_target(markdown, built.markdown)
-    write_target(csv, built.csv)
+    error = write_targets((html, built.html), (markdown, built.markdown), (csv, built.csv))
     if json:
         print_json(built.to_dict())
     if prints_table:
@@ -48,5 +46,7 @@ def report(
     say_failures(built.merged)
     for text in built.texts:
         say(text)
+    if error is not None:
+        raise error
     if built.findings:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 
 from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
+from bopkit.failures import translate
 from bopkit.files import scratch_directory
 
 if TYPE_CHECKING:
@@ -62,8 +63,27 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
     return not json and STDOUT not in given
 
 
-def write_target(target: str | Path | None, make: Callable[[], str]) -> None:
-    """Write what `make` returns to a file, whole or not at all, or to stdout; nothing where no target is given."""
+def write_targets(*targets: tuple[str | Path | None, Callable[[], str]]) -> Exception | None:
+    """Write files, each whole or not at all, or to stdout; one that fails keeps none of the others back.
+
+    Args:
+        targets: File and what makes its text; nothing is written where the file is None.
+
+    Returns:
+        The first error, for the command to end with; the others are said.
+    """
+    first: Exception | None = None
+    for target, make in targets:
+        try:
+            _write(target, make)
+        except Exception as error:
+            if first is not None:
+                say(f"Error: {translate(error)}")
+            first = first or error
+    return first
+
+
+def _write(target: str | Path | None, make: Callable[[], str]) -> None:
     from bopkit import files
 
     if target is None:

@@ -247,8 +247,8 @@ class BenchmarkReport:
 
     Attributes:
         rows: One an artifact, device and number of threads, by device, then in the order given.
-        reference: Path of the artifact that the others are compared with, the first whose accuracy could be
-            measured; None without a dataset.
+        reference: Path of the artifact that the others are compared with: the one that `--reference` names, else the
+            first whose accuracy could be measured; None without a dataset.
         dataset: Name of the dataset; None if only latency, size and memory were measured.
         split: Split of the dataset.
         class_names: Of the dataset; empty without one.

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import subprocess
 
@@ -86,6 +87,16 @@ def test_what_cannot_be_is_a_usage_error(results):
     (results / "cut.json").write_text((results / "old.json").read_text()[:500])
     assert "cut.json is cut off" in failed(report(results, "cut.json"))
     assert "missing.json" in failed(report(results, "missing.json"))
+
+
+def test_a_writer_that_fails_keeps_nothing_else_back(results, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bopkit.benchmark.reports.report.render_page", full)
+    result = report(results, "old.json", "--html", "page.html", "--csv", "figures.csv")
+    assert "a.tflite" in result.stdout and (results / "figures.csv").exists()
+    assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("Error: ")
 
 
 def test_stdout_takes_one_format_and_json_is_read_again(results):

@@ -16,6 +16,8 @@ from written_results import BOARD, device_report, failed_row, make_report, make_
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
+from bopkit.benchmark.job import Timing
+from bopkit.benchmark.report import Protocol
 from bopkit.benchmark.reports import build_report, compare_entries, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
 from bopkit.benchmark.reports.comparison import median_ratio_interval
@@ -139,6 +141,12 @@ def test_a_merged_report_is_read_again(tmp_path: Path) -> None:
     assert [entry.row for entry in again.entries] == [entry.row for entry in built.merged.entries]
 
 
+def test_rows_on_other_cores_say_on_which() -> None:
+    protocol = Protocol((1,), Timing(cpu_mask="3"), date="2026-11-22T00:00:00")
+    pinned, free = make_report(make_row("a.tflite"), protocol=protocol), make_report(make_row("a.tflite", 6.0))
+    assert " cores " in markdown(merge_reports([("x", pinned), ("y", free)])).splitlines()[0]
+
+
 # Comparison.
 
 
@@ -237,6 +245,7 @@ def test_rules_hold_beyond_their_limit(text: str, value: float, baseline: float 
         ("top1 < nan", "is no rule"),
         ("top1 < baseline * 2", "is no rule"),
         ("size_bytes > 0x", "factor above 0"),
+        ("top1 < baseline - 1e999", "no figure reaches"),
         ("", "is no rule"),
     ],
 )

@@ -131,12 +131,12 @@ def parse_rule(text: str) -> Rule:
         close = difflib.get_close_matches(field, fields, n=3, cutoff=0.4)
         nearest = f"Did you mean {', '.join(close)}?" if close else f"Known: {', '.join(fields)}."
         raise UsageError(f"A row has no figure {field!r}.", nearest)
+    if not math.isfinite(float(match["number"] or match["offset"] or 0) * LARGEST_NUMBER):
+        raise UsageError(f"{text!r} has a limit that no figure reaches.", "Use a smaller number.")
     if match["baseline"]:
         offset = float(match["offset"] or 0) * (-1 if match["sign"] == "-" else 1)
         return Rule(text, field, match["operator"], 1.0, offset)
     number = float(match["number"])
-    if not math.isfinite(number * LARGEST_NUMBER):
-        raise UsageError(f"{text!r} has a limit that no figure reaches.", "Use a smaller number.")
     if not match["times"]:
         return Rule(text, field, match["operator"], 0.0, number)
     if number <= 0:

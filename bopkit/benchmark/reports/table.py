@@ -141,6 +141,12 @@ _COLUMNS = (
         is_needed=_differ(lambda line: line.entry.row.threads if line.entry.row.error is None else 1),
     ),
     Column("runtime", lambda line: line.entry.row.runtime, is_number=False),
+    Column(
+        "cores",
+        lambda line: line.entry.newest.cpu_mask or "all",
+        False,
+        _differ(lambda line: line.entry.newest.cpu_mask),
+    ),
     Column("top-1", lambda line: percent_text(line.entry.row.top1), is_needed=_HAS_ACCURACY),
     Column("top-5", lambda line: percent_text(line.entry.row.top5), is_needed=_HAS_ACCURACY),
     Column(
@@ -178,5 +184,5 @@ _COLUMNS = (
     ),
 )
 
-_KNOWN_BEFORE = frozenset({"artifact", "device", "threads", "runtime", "measured"})
+_KNOWN_BEFORE = frozenset({"artifact", "device", "threads", "runtime", "cores", "measured"})
 """Columns that a row has which could not be measured; the first of the others says so."""
