@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import fcntl
 import json
 import os
@@ -356,6 +357,23 @@ def test_a_runtime_that_does_not_start_is_not_installed(ready: ssh_server.SshSer
     with pytest.raises(BopkitError, match="does not start on .*no such luck"):
         set_up_device(ready.name, ssh_server.small_wheels(tmp_path, "raise ImportError('no such luck')"))
     assert ready.files() == before
+
+
+@needs_ssh
+def test_a_file_that_does_not_arrive_is_a_clear_error(ready: ssh_server.SshServer, tmp_path: Path) -> None:
+    name = parse_device_name(ready.name)
+    assert isinstance(name, SshName)
+    wheel = tmp_path / "some.whl"
+    wheel.write_bytes(b"no wheel")
+    with contextlib.closing(connection.Connection(name)) as connected:
+        with pytest.raises(BopkitError, match=r"some\.whl arrived damaged on ssh://.*\. Run the command again"):
+            connected.send_file("stage", wheel, wheel.name, files.sha256(wheel)[::-1])
+        with pytest.raises(BopkitError, match=r"ssh://.* cannot unpack some\.whl: .*\. Remove that wheel"):
+            connected.send_file("stage", wheel, wheel.name, files.sha256(wheel))
+        with pytest.raises(BopkitError, match="cannot be read: Is a directory"):
+            connected.send_file("put", tmp_path, "model.tflite", "")
+        assert connected.request("hello")["manifest"], "the connection is still in step"
+    assert is_clean(ready)
 
 
 @needs_ssh

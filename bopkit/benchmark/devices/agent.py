@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,13 +33,15 @@ MARK = "bopkit-agent "
 SILENCE_S = 60.0
 """The other side says something every few seconds; after so long without a word it is gone."""
 
+IMPORT_LIMIT_S = 600.0
+"""For the first start of a runtime: an emulated board takes minutes."""
+
 FORMAT = 1
 """Of the private directory, and of what the runtime in it prints: one of another format has to be set up again."""
 
 _SESSION, _NEW, _OLD, _RUNTIME = "session-", "new-", "old-", "runtime"
 _MANIFEST, _LOCK, _SITE = "manifest.json", ".lock", "site"
 _YOUNG_S = 60.0  # a folder that nobody has locked may be one that another connection is just making
-_IMPORT_LIMIT_S = 600.0  # an emulated board takes minutes
 _END_S = 5.0  # a process closes its streams a moment before it has ended
 _PR_SET_PDEATHSIG = 1
 _DESCRIBE = """
@@ -159,24 +162,26 @@ class Session:
 
     def do_put(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write a file into the folder of the session."""
-        return {"sha256": self._put(self._open_folder(_SESSION), request)}
+        self._put(self._open_folder(_SESSION), request)
+        return {}
 
     def do_stage(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take a wheel of the runtime that is being set up, and unpack it."""
         folder = self._open_folder(_NEW)
-        digest = self._put(folder, request)
-        wheel = os.path.join(folder, request["name"])
-        with contextlib.suppress(zipfile.BadZipFile):  # the host sees by the digest that it arrived damaged
+        wheel = self._put(folder, request)
+        try:
             unpack(wheel, os.path.join(folder, _SITE))
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise Refused("wheel", f"{request['name']}: {error}") from error
         os.unlink(wheel)  # one at a time: the disk may not hold all of them twice
-        return {"sha256": digest}
+        return {}
 
     def do_install(self, request: dict[str, Any]) -> dict[str, Any]:
         """Try what was staged, and put it in the place of the runtime that was there."""
         self._lock_device()
         stage = self._open_folder(_NEW)
         command = [sys.executable, "-c", _DESCRIBE]
-        tried = self._run(command, os.path.join(stage, _SITE), stage, _IMPORT_LIMIT_S, None)
+        tried = self._run(command, os.path.join(stage, _SITE), stage, IMPORT_LIMIT_S, None)
         if tried["code"] != 0:
             raise Refused("import", (tried["errors"].strip().splitlines() or [f"code {tried['code']}"])[-1])
         facts = json.loads(tried["output"].strip().splitlines()[-1])
@@ -224,17 +229,25 @@ class Session:
                 shutil.rmtree(self.root)
 
     def _put(self, folder: str, request: dict[str, Any]) -> str:
+        """Write a file that comes behind its request; where it is.
+
+        Raises:
+            Refused: It is not the one that was sent.
+        """
+        path = os.path.join(folder, os.path.basename(request["name"]))
         parts = self.input.parts(request["size"])
         digest = hashlib.sha256()
         try:
-            with open(os.path.join(folder, os.path.basename(request["name"])), "wb") as file:
+            with open(path, "wb") as file:
                 for part in parts:
                     digest.update(part)
                     file.write(part)
         finally:
             for _ in parts:  # what could not be written: the next request comes after it
                 pass
-        return digest.hexdigest()
+        if digest.hexdigest() != request["sha256"]:
+            raise Refused("damaged", request["name"])
+        return path
 
     def _open_folder(self, prefix: str) -> str:
         if prefix not in self._folders:

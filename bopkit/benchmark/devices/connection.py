@@ -7,7 +7,6 @@ with this process, however that ends, and then the agent cleans up.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import select
@@ -16,7 +15,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,9 @@ from bopkit.errors import BopkitError
 
 PYTHON = "python3"
 """What runs the agent, unless `bopkit device setup --python` named another one."""
+
+ANSWER_LIMIT_S = 300.0
+"""For an answer of the agent: a slow card takes its time to write a wheel through."""
 
 _OPTIONS = (
     "-T",
@@ -45,7 +46,6 @@ _START = (
     'exec(json.loads(open(0,"rb",0,closefd=False).readline()))'
 )
 _START_LIMIT_S = 120.0
-_ANSWER_LIMIT_S = 300.0  # a slow card takes its time to write a wheel through
 _PING_S = 10.0
 _END_S = 10.0
 _BLOCK_BYTES = 1 << 20
@@ -99,14 +99,14 @@ class Connection:
             raise BopkitError("There is no ssh here.", "Install it: apt install openssh-client.") from error
         threading.Thread(target=self._ping, daemon=True).start()
         try:
-            self._send([json.dumps(Path(agent.__file__).read_text()).encode() + b"\n"])
+            self._send(json.dumps(Path(agent.__file__).read_text()).encode() + b"\n")
             self.facts: dict[str, Any] = self.request("hello", _START_LIMIT_S)
         except BaseException:
             self.close()
             raise
         self._is_open = True
 
-    def request(self, do: str, answer_limit_s: float = _ANSWER_LIMIT_S, **values: Any) -> dict[str, Any]:
+    def request(self, do: str, answer_limit_s: float = ANSWER_LIMIT_S, **values: Any) -> dict[str, Any]:
         """Let the agent do something.
 
         Args:
@@ -118,30 +118,31 @@ class Connection:
             RefusedError: It cannot.
             DeviceLostError: The connection is gone.
         """
-        self._send([json.dumps({"do": do, **values}).encode() + b"\n"])
+        self._send(json.dumps({"do": do, **values}).encode() + b"\n")
         return self._answer(time.monotonic() + answer_limit_s)
 
-    def send_file(self, do: str, path: Path, name: str) -> str:
+    def send_file(self, do: str, path: Path, name: str, sha256: str) -> None:
         """Send a file.
 
         Args:
             do: `put` or `stage`.
             path: The file on this host.
             name: What it is called on the device.
-
-        Returns:
-            Its SHA-256 as the device computes it.
+            sha256: What has to arrive.
 
         Raises:
-            RefusedError: It does not fit there.
+            BopkitError: It cannot be read here.
+            RefusedError: It does not fit there, or arrived damaged.
             DeviceLostError: The connection is gone.
         """
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            header = json.dumps({"do": do, "name": name, "size": size}).encode() + b"\n"
-            self._send(itertools.chain([header], iter(lambda: file.read(_BLOCK_BYTES), b"")))
-        sha256: str = self._answer(time.monotonic() + _ANSWER_LIMIT_S)["sha256"]
-        return sha256
+        try:
+            data = path.read_bytes()  # whole: a file that ends early would leave the agent waiting for the rest
+        except OSError as error:
+            raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check its disk and permissions.") from error
+        header = json.dumps({"do": do, "name": name, "size": len(data), "sha256": sha256}).encode() + b"\n"
+        self._send(header)
+        self._send(data)
+        self._answer(time.monotonic() + ANSWER_LIMIT_S)
 
     def close(self) -> None:
         """End the connection, and wait until the agent has cleaned up."""
@@ -158,14 +159,13 @@ class Connection:
             self._process.stdout.close()
             self._stderr.close()
 
-    def _send(self, blocks: Iterable[bytes]) -> None:
+    def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
         try:
             with self._sending:
-                for block in blocks:
-                    rest = memoryview(block)
-                    while rest:
-                        rest = rest[self._process.stdin.write(rest) :]
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self._process.stdin.write(rest) :]
         except OSError as error:
             raise self._lost() from error
 
@@ -226,6 +226,8 @@ class Connection:
         name = self._name.name
         messages = {
             "full": (f"There is no space left on {name} ({text}).", "Free some there, and run the command again."),
+            "damaged": (f"{text} arrived damaged on {name}.", "Run the command again."),
+            "wheel": (f"{name} cannot unpack {text}.", "Remove that wheel, and run the command again."),
             "busy": (f"Another bopkit uses {name} just now.", "Wait until it is done."),
             "late": (f"The run on {name} took too long and was ended.", "Use fewer runs, or a smaller network."),
             "cores": (f"{name} has none of the cores of the CPU mask.", f"It has cores {text}."),

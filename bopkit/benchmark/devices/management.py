@@ -92,8 +92,7 @@ def set_up_device(
         for wheel in chosen:
             progress(f"{name}: copying {wheel.name}")
             sha256[wheel.name] = files.sha256(wheel)
-            if connection.send_file("stage", wheel, wheel.name) != sha256[wheel.name]:
-                raise BopkitError(f"{wheel.name} arrived damaged on {name}.", "Run the command again.")
+            connection.send_file("stage", wheel, wheel.name, sha256[wheel.name])
         progress(f"{name}: starting the runtime")
         manifest = {"versions": versions_of(chosen), "wheels": sha256}
         installed = connection.request("install", _INSTALL_LIMIT_S, manifest=manifest)

@@ -51,6 +51,7 @@ class SshDevice(Device):
         assert job.timing is not None
         path = flatbuffer_of(job.artifact, self.name)
         row = row_of(job, path)
+        assert row.model_sha256 is not None
         if self._sent != row.model_sha256:
             self._send(path, row.model_sha256, progress)
         answer = self._connection.request(
@@ -74,12 +75,11 @@ class SshDevice(Device):
         """End the connection; what it wrote on the device is removed there."""
         self._connection.close()
 
-    def _send(self, path: Path, sha256: str | None, progress: Progress) -> None:
+    def _send(self, path: Path, sha256: str, progress: Progress) -> None:
         progress(f"{path}: copying to {self.name}")
         self._sent = ""
-        if self._connection.send_file("put", path, _MODEL) != sha256:
-            raise BopkitError(f"{path} arrived damaged on {self.name}.", "Run the command again.")
-        self._sent = sha256 or ""
+        self._connection.send_file("put", path, _MODEL, sha256)
+        self._sent = sha256
 
 
 def environment_of(facts: Mapping[str, Any]) -> Environment:
