@@ -60,6 +60,21 @@ def test_names(name: str, parsed: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("ssh://pi/", "ssh://pi"),
+        ("ssh://me@pi:0022/", "ssh://me@pi:22"),
+        ("ssh://[fe80::1%eth0]", "ssh://[fe80::1%eth0]"),
+        ("ssh://[10.0.0.2]", "ssh://10.0.0.2"),
+    ],
+)
+def test_a_device_is_the_same_however_its_name_is_typed(name: str, key: str) -> None:
+    for typed in (name, key):
+        parsed = parse_device_name(typed)
+        assert isinstance(parsed, SshName) and parsed.key == key
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *(
@@ -476,9 +491,9 @@ def test_remove_leaves_nothing(
     monkeypatch.setattr(adb_client, "attached_devices", list)  # adb would leave a server running
     assert f"is not set up. Type `bopkit device setup {empty.name}`." in only_error(measure(empty, model))
     python = str(empty.programs / "python3")
-    assert set_up_device(empty.name, ssh_server.small_wheels(tmp_path), python).is_ready
+    assert set_up_device(f"{empty.name}/", ssh_server.small_wheels(tmp_path), python).is_ready
     assert [device.name for device in list_devices()][:2] == ["local", empty.name]
-    assert known.python_of(empty.name) == python
+    assert known.python_of(SshName("", "127.0.0.1", None, empty.port)) == python
     assert (empty.home / ".bopkit-device").stat().st_mode & 0o777 == 0o700
     assert remove_device(empty.name) and not remove_device(empty.name)
     assert list(empty.home.iterdir()) == [] and empty.name not in [device.name for device in list_devices()]
@@ -533,6 +548,23 @@ def test_hosts_that_do_not_answer(board: ssh_server.SshServer) -> None:
     assert _error_of_connecting("ssh://no-such-host.invalid").startswith(unknown)
     nobody = f"ssh://127.0.0.1:{ssh_server.free_port()}"
     assert _error_of_connecting(nobody).startswith(f"{nobody} refuses the connection: no ssh server listens there.")
+
+
+@needs_ssh
+def test_a_device_that_cannot_be_reached_is_not_forgotten(board: ssh_server.SshServer) -> None:
+    name = parse_device_name(f"ssh://127.0.0.1:{ssh_server.free_port()}")
+    assert isinstance(name, SshName)
+    with pytest.raises(BopkitError, match=r"listens there\. Nothing was removed\. Start one, .*:2222\.$"):
+        remove_device(name.name)
+    known.remember(name, "python3", "Small")
+    try:
+        with pytest.raises(
+            BopkitError, match=r"Nothing was removed\. .* gone for good, take it out of .*devices\.json"
+        ):
+            remove_device(name.name)
+        assert name.key in known.known_devices()
+    finally:
+        known.forget(name)
 
 
 @needs_ssh

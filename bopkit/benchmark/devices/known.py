@@ -8,16 +8,17 @@ from typing import Any
 
 from bopkit import files
 from bopkit.benchmark.devices.connection import PYTHON
+from bopkit.benchmark.devices.names import SshName
 from bopkit.errors import BopkitError
 
 
 def known_devices() -> dict[str, dict[str, Any]]:
-    """What was noted of each device, by its name.
+    """What was noted of each device, by its key.
 
     Raises:
         BopkitError: The file is damaged.
     """
-    path = _path()
+    path = list_path()
     if not path.exists():
         return {}
     try:
@@ -29,7 +30,7 @@ def known_devices() -> dict[str, dict[str, Any]]:
     return devices
 
 
-def remember(name: str, python: str, cpu: str) -> None:
+def remember(name: SshName, python: str, cpu: str) -> None:
     """Note that a device was set up.
 
     Args:
@@ -37,21 +38,22 @@ def remember(name: str, python: str, cpu: str) -> None:
         python: What runs there.
         cpu: Name of its processor, for the list.
     """
-    files.write_json(_path(), {**known_devices(), name: {"python": python, "cpu": cpu}})
+    files.write_json(list_path(), {**known_devices(), name.key: {"python": python, "cpu": cpu}})
 
 
-def forget(name: str) -> None:
+def forget(name: SshName) -> None:
     """Forget a device, if it is known."""
     devices = known_devices()
-    if devices.pop(name, None) is not None:
-        files.write_json(_path(), devices)
+    if devices.pop(name.key, None) is not None:
+        files.write_json(list_path(), devices)
 
 
-def python_of(name: str) -> str:
+def python_of(name: SshName) -> str:
     """What runs on a device."""
-    python: str = known_devices().get(name, {}).get("python", PYTHON)
+    python: str = known_devices().get(name.key, {}).get("python", PYTHON)
     return python
 
 
-def _path() -> Path:
+def list_path() -> Path:
+    """The file."""
     return files.user_folder("XDG_CONFIG_HOME", ".config") / "devices.json"

@@ -81,7 +81,7 @@ def set_up_device(
     ssh = _ssh_name(name)
     if wheels is not None and not wheels.is_dir():
         raise UsageError(f"{wheels} is no folder.", "Give a folder of wheels, such as runtime/dist.")
-    python = python or known.python_of(name)
+    python = python or known.python_of(ssh)
     with contextlib.closing(Connection(ssh, python)) as connection:
         target = target_of(connection.facts, name)
         progress(f"{name}: {connection.facts['cpu']}, {target}")
@@ -96,7 +96,7 @@ def set_up_device(
         progress(f"{name}: starting the runtime")
         manifest = {"versions": versions_of(chosen), "wheels": sha256}
         installed = connection.request("install", _INSTALL_LIMIT_S, manifest=manifest)
-        known.remember(name, python, installed["cpu"])
+        known.remember(ssh, python, installed["cpu"])
         return _info_of(name, connection.request("hello"))
 
 
@@ -108,11 +108,18 @@ def remove_device(name: str) -> bool:
 
     Raises:
         UsageError: It is no device over ssh.
-        BopkitError: It cannot be reached.
+        BopkitError: It cannot be reached; then it is not forgotten.
     """
-    with contextlib.closing(Connection(_ssh_name(name), known.python_of(name))) as connection:
+    ssh = _ssh_name(name)
+    try:
+        connection = Connection(ssh, known.python_of(ssh))
+    except BopkitError as error:
+        gone = f" If it is gone for good, take it out of {known.list_path()}."
+        hint = error.hint + (gone if ssh.key in known.known_devices() else "")
+        raise BopkitError(f"{error.message} Nothing was removed.", hint) from error
+    with contextlib.closing(connection):
         was_there: bool = connection.request("remove")["removed"]
-    known.forget(name)
+    known.forget(ssh)
     return was_there
 
 
@@ -128,7 +135,7 @@ def device_info(name: str) -> DeviceInfo:
     """
     parsed = parse_device_name(name)
     if isinstance(parsed, SshName):
-        with contextlib.closing(Connection(parsed, known.python_of(name))) as connection:
+        with contextlib.closing(Connection(parsed, known.python_of(parsed))) as connection:
             return _info_of(name, connection.facts)
     if isinstance(parsed, AdbName):
         environment = android_environment(adb_client.connect(parsed))

@@ -32,6 +32,14 @@ class SshName(NamedTuple):
     port: int | None
 
     @property
+    def key(self) -> str:
+        """The same name, however it was typed. No port is not port 22: the ssh config may say another one."""
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{_SSH}{user}{host}{port}"
+
+    @property
     def destination(self) -> str:
         """Arguments of `ssh` as a person types them."""
         port = f"-p {self.port} " if self.port is not None else ""

@@ -37,7 +37,7 @@ class SshDevice(Device):
 
     def __init__(self, name: SshName) -> None:
         self.name = name.name
-        self._connection = Connection(name, known.python_of(name.name))
+        self._connection = Connection(name, known.python_of(name))
         self._sent = ""
         try:
             self.environment = environment_of(self._connection.facts)
