@@ -9,8 +9,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import scripted_device
 import ssh_server
 from command_line import start_bopkit
+from devices_under_test import WAIT_S, eventually, only_error
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
@@ -26,7 +26,6 @@ from bopkit.benchmark.devices.management import device_info, list_devices
 from bopkit.errors import BopkitError, UsageError
 
 needs_adb = pytest.mark.skipif(scripted_device.MISSING is not None, reason=str(scripted_device.MISSING))
-WAIT_S = 60.0
 
 # Written after the format of the tool's printf calls, with numbers of our own.
 OLD = """STARTING!
@@ -142,21 +141,6 @@ def model(tmp_path: Path) -> Path:
 
 def measure(phone: scripted_device.ScriptedDevice, runner: Path, *models: Path, **options: Any) -> BenchmarkReport:
     return benchmark_artifacts(list(models), devices=[f"adb:{phone.serial}"], runner=runner, **options)
-
-
-def only_error(report: BenchmarkReport) -> str:
-    (row,) = report.rows
-    assert row.error is not None and "\n" not in row.error, row
-    return f"{row.error} {row.hint}"
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    deadline_s = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline_s:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @needs_adb

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import h5py
 import pytest
 import ssh_server
 from command_line import start_bopkit
+from devices_under_test import WAIT_S, eventually, only_error
 from pydantic import TypeAdapter
 
 from bopkit import artifact, files
@@ -37,7 +38,6 @@ from bopkit.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 FEW: dict[str, Any] = {"runs": 5, "warmup_runs": 1, "min_duration_s": 0.0}
-WAIT_S = 60.0
 
 needs_ssh = pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_server.MISSING))
 
@@ -210,21 +210,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measure(device: ssh_server.SshServer, *models: Path, **options: Any) -> BenchmarkReport:
     return benchmark_artifacts(list(models), devices=[device.name], **{**FEW, **options})
-
-
-def only_error(report: BenchmarkReport) -> str:
-    (row,) = report.rows
-    assert row.error is not None and "\n" not in row.error, row
-    return f"{row.error} {row.hint}"
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    deadline_s = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline_s:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def is_clean(device: ssh_server.SshServer) -> bool:
