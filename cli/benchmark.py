@@ -82,10 +82,28 @@ def benchmark(
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
     from bopkit.benchmark import benchmark_artifacts, reports
-    from bopkit.benchmark.report import LOCAL
+    from bopkit.benchmark.report import LOCAL, BenchmarkReport
     from bopkit.files import json_text
 
     prints_table = check_targets(json, html, markdown, csv, output, inputs=[*artifacts, reference, runner])
+
+    def deliver(report: BenchmarkReport) -> None:
+        merged = reports.merge_reports([("", report)])
+        error = write_targets(
+            (output, lambda: json_text(report.to_dict()) + "\n"),
+            (html, lambda: reports.render_page(merged)),
+            (markdown, lambda: reports.markdown(merged)),
+            (csv, lambda: reports.csv_table(merged)),
+        )
+        if json:
+            print_json(report.to_dict())
+        if prints_table:
+            print_report(merged)
+            print_accuracy(report.rows)
+        say_failures(merged)
+        if error is not None:
+            raise error
+
     report = benchmark_artifacts(
         [str(artifact) for artifact in artifacts],
         dataset=dataset,
@@ -105,23 +123,9 @@ def benchmark(
         runner=runner,
         reference=reference,
         resume=resume,
+        deliver=deliver,
         progress=say,
     )
-    merged = reports.merge_reports([("", report)])
-    error = write_targets(
-        (output, lambda: json_text(report.to_dict()) + "\n"),
-        (html, lambda: reports.render_page(merged)),
-        (markdown, lambda: reports.markdown(merged)),
-        (csv, lambda: reports.csv_table(merged)),
-    )
-    if json:
-        print_json(report.to_dict())
-    if prints_table:
-        print_report(merged)
-        print_accuracy(report.rows)
-    say_failures(merged)
-    if error is not None:
-        raise error
     if report.failed:
         raise typer.Exit(1)
 

@@ -56,15 +56,26 @@ def setup(
     _print_info(set_up_device(name, wheels, python, say), json)
 
 
-def remove(name: Name, json: Json = False) -> None:
+def remove(
+    name: Name,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only take it off the list: it is gone, and cannot be cleaned.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Remove what `setup` put onto a device, and forget it."""
-    from bopkit.benchmark.devices.management import remove_device
+    from bopkit.benchmark.devices.management import forget_device, remove_device
 
-    was_there = remove_device(name)
-    if json:
-        print_json({"name": name, "removed": was_there})
+    if forget:
+        done, text = "forgotten", ("forgotten", "was not on the list")
+        was_there = forget_device(name)
     else:
-        show(f"{name}: removed" if was_there else f"{name}: nothing was there")
+        done, text = "removed", ("removed", "nothing was there")
+        was_there = remove_device(name)
+    if json:
+        print_json({"name": name, done: was_there})
+    else:
+        show(f"{name}: {text[0] if was_there else text[1]}")
 
 
 def _print_info(info: DeviceInfo, as_json: bool) -> None:

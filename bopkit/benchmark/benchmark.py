@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,7 @@ def benchmark_artifacts(
     runner: str | Path | None = None,
     reference: str | Path | None = None,
     resume: bool = True,
+    deliver: Callable[[BenchmarkReport], None] | None = None,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
@@ -88,8 +89,9 @@ def benchmark_artifacts(
             `benchmark_model` with our library beside it.
         reference: Artifact that the others' answers are compared with, one of them or another; None for the first whose
             accuracy can be measured.
-        resume: Keep scores in the user's cache folder until the report is there, and go on with those that an
+        resume: Keep scores in the user's cache folder until the report is delivered, and go on with those that an
             interrupted call with the same arguments left.
+        deliver: Called with the report, to write it; where that fails the kept scores stay.
         progress: Called with one line now and then.
 
     Returns:
@@ -143,6 +145,8 @@ def benchmark_artifacts(
         protocol=protocol,
         environments=environments,
     )
+    if deliver is not None:
+        deliver(report)
     session.remove_saved_scores()
     return report
 
@@ -234,7 +238,7 @@ class _Session:
         return rows, environments
 
     def remove_saved_scores(self) -> None:
-        """What was kept for the case of an interruption is in the report now."""
+        """What was kept for the case of an interruption is delivered now."""
         for folder in self.saved_scores:
             shutil.rmtree(folder, ignore_errors=True)
 

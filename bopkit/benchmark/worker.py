@@ -100,8 +100,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
         row.model_memory_bytes = row.peak_memory_bytes - memory_before_bytes
         if job.timing.with_steps:
             row.steps = runtime.steps(path, job.timing.runs, job.timing.time_limit_s)
-    row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
-    row.layers = runtime.layers()
+        row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
+        row.layers = runtime.layers()
     if job.evaluation is not None and row.preprocessing is not None:
         _evaluate(runtime, job, job.evaluation, path, row, folder)
 

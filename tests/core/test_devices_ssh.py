@@ -29,7 +29,13 @@ from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark
 from bopkit.benchmark.devices import adb_client, agent, connection, known, management, ssh
 from bopkit.benchmark.devices.device import DeviceLostError
 from bopkit.benchmark.devices.local import LocalDevice
-from bopkit.benchmark.devices.management import device_info, list_devices, remove_device, set_up_device
+from bopkit.benchmark.devices.management import (
+    device_info,
+    forget_device,
+    list_devices,
+    remove_device,
+    set_up_device,
+)
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.wheels import Target, _runtime_wheel, target_of
 from bopkit.benchmark.job import Job
@@ -544,10 +550,13 @@ def test_a_device_that_cannot_be_reached_is_not_forgotten(board: ssh_server.SshS
     known.remember(name, "python3", "Small")
     try:
         with pytest.raises(
-            BopkitError, match=r"Nothing was removed\. .* gone for good, take it out of .*devices\.json"
+            BopkitError, match=r"Nothing was removed\. .* gone for good: `bopkit device remove --forget"
         ):
             remove_device(name.name)
         assert name.key in known.known_devices()
+        assert forget_device(name.name)
+        assert not forget_device(name.name)
+        assert name.key not in known.known_devices()
     finally:
         known.forget(name)
 

@@ -318,7 +318,7 @@ def test_a_reference_need_not_be_a_row(monkeypatch):
         benchmark_artifacts(["a.h5"], reference="b.h5")
 
 
-def test_saved_scores_live_until_the_report_is_there(cache, monkeypatch):
+def test_saved_scores_live_until_the_report_is_delivered(cache, monkeypatch):
     plain = measured({"a.h5": one_hot(0)})
     timed = []
 
@@ -332,8 +332,16 @@ def test_saved_scores_live_until_the_report_is_there(cache, monkeypatch):
 
     monkeypatch.setattr(local, "measure_in_child", measure)
     monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+
+    def full(report):
+        assert report.rows[0].top1 is not None
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        benchmark_artifacts(["a.h5"], "digits", limit=PICTURES, deliver=full)
+    assert len(list(cache.iterdir())) == 1
     benchmark_artifacts(["a.h5"], "digits", limit=PICTURES)
-    assert timed == [1] and list(cache.iterdir()) == []
+    assert timed == [1, 1] and list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeDiedError("its process was ended by SIGKILL"), BopkitError("wrong labels")])

@@ -106,11 +106,7 @@ class AdbDevice(Device):
         self._folder = f"{_PARENT}/{_PREFIX}{secrets.token_hex(4)}"
         self.environment = android_environment(self._client)
         _check_machine(self._runner, self.environment.machine, self.name)
-        try:
-            self._copy_runner()
-        except BaseException:
-            self.close()
-            raise
+        self._copy_runner()
 
     def measure(self, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
         """Copy the model, and let the binary time it."""
@@ -118,6 +114,8 @@ class AdbDevice(Device):
         path = flatbuffer_of(job.artifact, self.name)
         row = row_of(job, path)
         self._fill_software(row, path)
+        if not self._is_there:
+            self._copy_runner()
         if self._sent != row.model_sha256:
             progress(f"{path}: copying to {self.name}")
             self._client.push(path, f"{self._folder}/{_MODEL}")
@@ -126,8 +124,9 @@ class AdbDevice(Device):
         try:
             code, output = self._client.shell(self._command(job.timing, job.threads), run_limit_s(job.timing))
         except BopkitError as error:
-            self.close()  # else the next row would be timed beside what still runs
-            raise DeviceLostError(error.message, error.hint) from error
+            if not self._clean():  # else the next row would be timed beside what still runs
+                raise DeviceLostError(error.message, error.hint) from error
+            raise
         after = self._system_files()
         if code != 0 or not benchmark_output.fill_row(row, output):
             said = benchmark_output.last_words(output).replace(f"{self._folder}/", "")
@@ -143,15 +142,27 @@ class AdbDevice(Device):
     def close(self) -> None:
         """Kill what still runs on the device, and remove the folder."""
         if self._is_there:
-            self._is_there = False
-            try:
-                self._client.shell(_SWEEP)
-            except BopkitError:  # a device that is gone: its next session sweeps
-                return
+            self._clean()
+
+    def _clean(self) -> bool:
+        """Whether the device could be cleaned: one that is gone is swept by its next session."""
+        self._is_there, self._sent = False, None
+        try:
+            self._client.shell(_SWEEP)
+        except BopkitError:
+            return False
+        return True
 
     def _copy_runner(self) -> None:
         self._client.shell(_SWEEP)
         self._is_there = True
+        try:
+            self._fill_folder()
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill_folder(self) -> None:
         code, output = self._client.shell(f"mkdir -p {self._folder}")
         if code != 0:
             raise BopkitError(

@@ -41,11 +41,13 @@ def remember(name: SshName, python: str, cpu: str) -> None:
     files.write_json(list_path(), {**known_devices(), name.key: {"python": python, "cpu": cpu}})
 
 
-def forget(name: SshName) -> None:
-    """Forget a device, if it is known."""
+def forget(name: SshName) -> bool:
+    """Forget a device; whether it was known."""
     devices = known_devices()
-    if devices.pop(name.key, None) is not None:
-        files.write_json(list_path(), devices)
+    if devices.pop(name.key, None) is None:
+        return False
+    files.write_json(list_path(), devices)
+    return True
 
 
 def python_of(name: SshName) -> str:

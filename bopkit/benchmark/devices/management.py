@@ -114,13 +114,25 @@ def remove_device(name: str) -> bool:
     try:
         connection = Connection(ssh, known.python_of(ssh))
     except BopkitError as error:
-        gone = f" If it is gone for good, take it out of {known.list_path()}."
+        gone = f" If it is gone for good: `bopkit device remove --forget {name}`."
         hint = error.hint + (gone if ssh.key in known.known_devices() else "")
         raise BopkitError(f"{error.message} Nothing was removed.", hint) from error
     with contextlib.closing(connection):
         was_there: bool = connection.request("remove")["removed"]
     known.forget(ssh)
     return was_there
+
+
+def forget_device(name: str) -> bool:
+    """Take a device that is gone for good off the list; what was put there stays where it is.
+
+    Returns:
+        Whether it was on the list.
+
+    Raises:
+        UsageError: It is no device over ssh.
+    """
+    return known.forget(_ssh_name(name))
 
 
 def device_info(name: str) -> DeviceInfo:

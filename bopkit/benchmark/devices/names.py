@@ -85,4 +85,4 @@ def _parse_ssh(name: str) -> SshName:
     port = int(digits) if digits else None
     if port is not None and not 1 <= port <= 65535:
         raise UsageError(f"{name!r} names port {port}.", "Use a port from 1 to 65535.")
-    return SshName(name.rstrip("/"), found["v6"] or found["host"], user or None, port)
+    return SshName(name.removesuffix("/"), found["v6"] or found["host"], user or None, port)
