@@ -31,7 +31,7 @@ from bopkit.model_config import NOTHING
 from bopkit.progress import Progress, silent
 from bopkit.registry import FILE_ENDINGS
 
-PACKED, FLOAT32, INT8 = VARIANTS = ("packed", "float32 twin", "int8 twin")
+PACKED, FLOAT32, INT8 = ("packed", "float32 twin", "int8 twin")
 
 TITLE = "What binarization buys"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
+from bopkit import keras2
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.errors import BopkitError
@@ -37,6 +39,8 @@ def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow
     """
     (folder / JOB_FILE).write_text(job.to_json())
     return_code = _run([*python_command(_START), str(folder)], folder, progress)
+    if not keras2.quiet:  # --debug: its traceback is there
+        sys.stderr.write((folder / _STDERR_FILE).read_text(errors="replace"))
     if return_code != 0 or not (folder / ROW_FILE).is_file():
         raise BopkitError(
             f"The process that ran {job.artifact} {describe_end(return_code, folder / _STDERR_FILE)}.", _HINT

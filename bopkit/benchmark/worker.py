@@ -52,8 +52,7 @@ def main(folder: str | Path) -> None:
     try:
         measure(job, row, folder)
     except Exception as error:  # a runtime can raise anything; the row carries it
-        if not isinstance(error, BopkitError):
-            traceback.print_exc()
+        traceback.print_exc()  # seen with --debug
         known = translate(error)
         row.error, row.hint = known.message, known.hint
     files.write_json(folder / ROW_FILE, dataclasses.asdict(row))

@@ -203,12 +203,6 @@ class Session:
         command = [sys.executable, "-m", "bopkit_runtime", *request["arguments"]]
         return self._run(command, site, self._open_folder(_SESSION), request["limit_s"], request["cores"])
 
-    def do_forget(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Remove a file of the session."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._open_folder(_SESSION), os.path.basename(request["name"])))
-        return {}
-
     def do_remove(self, request: dict[str, Any]) -> dict[str, Any]:
         """Remove the private directory; whether there was one."""
         was_there = os.path.isdir(self.root)
