@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ PACKED_OPERATORS = frozenset({"LceBconv2d"})
 def flatbuffer_layers(path: Path) -> list[LayerBytes]:
     """The operators of a flatbuffer that have constants, each buffer at the first operator that reads it.
 
+    An operator has the name of the layer that it computes last: the converter fuses a convolution with what follows it.
+
     Raises:
         BopkitError: It is damaged.
     """
-    layers: dict[str, LayerBytes] = {}
+    found: list[LayerBytes] = []
     counted: set[int] = set()
     for graph in artifact.read_flatbuffer(path).graphs:
         for operator in graph.operators:
@@ -28,14 +32,21 @@ def flatbuffer_layers(path: Path) -> list[LayerBytes]:
             own = {each.buffer: len(each.data) for each in constants if each.is_constant and each.buffer not in counted}
             counted |= set(own)
             if own:
-                # The converter joins the names of all that it has fused; the first is the layer's.
-                name = (
-                    graph.tensors[operator.outputs[0]].name.partition(";")[0].removeprefix("model/")
-                    if operator.outputs
-                    else ""
-                )
-                _add(layers, LayerBytes(name or operator.type, sum(own.values()), operator.type in PACKED_OPERATORS))
+                # The converter joins the names of all that it has fused, the last first.
+                name = graph.tensors[operator.outputs[0]].name.partition(";")[0] if operator.outputs else ""
+                found.append(LayerBytes(name or operator.type, sum(own.values()), operator.type in PACKED_OPERATORS))
+    layers: dict[str, LayerBytes] = {}
+    for name, layer in zip(layer_names([each.name for each in found]), found, strict=True):
+        _add(layers, dataclasses.replace(layer, name=name))
     return _with_rest(layers, path)
+
+
+def layer_names(tensors: Sequence[str]) -> list[str]:
+    """Names of layers, from those that TensorFlow gives tensors: MODEL/LAYER/OPERATOR, the model's the same in all."""
+    scopes = [name.rpartition("/")[0] or name for name in tensors]
+    models = {scope.partition("/")[0] for scope in scopes}
+    is_below = len(models) == 1 and all("/" in scope for scope in scopes)
+    return [scope.partition("/")[2] if is_below else scope for scope in scopes]
 
 
 def keras_layers(model: Any, path: Path) -> list[LayerBytes]:

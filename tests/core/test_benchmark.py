@@ -31,6 +31,7 @@ from bopkit.benchmark import (
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.layers import layer_names
 from bopkit.benchmark.lce_runtime import LceRuntime
 from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
 from bopkit.benchmark.parallel import RuntimeProcess, one_a_core
@@ -276,6 +277,21 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     )
 
 
+@pytest.mark.parametrize(
+    ("tensors", "names"),
+    [
+        (["m/conv/Conv2D", "m/block/bn/FusedBatchNormV3"], ["conv", "block/bn"]),
+        (["conv/Conv2D", "logits/MatMul"], ["conv", "logits"]),
+        (["one/conv/Conv2D", "other/conv/Conv2D"], ["one/conv", "other/conv"]),
+        (["m/logits/MatMul"], ["logits"]),
+        (["LceBconv2d", "m/conv/Conv2D"], ["LceBconv2d", "m/conv"]),
+        ([], []),
+    ],
+)
+def test_layers_of_a_flatbuffer_are_named_as_in_keras(tensors: list[str], names: list[str]) -> None:
+    assert layer_names(tensors) == names
+
+
 @pytest.mark.integration
 def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")  # stands for its model
@@ -302,6 +318,7 @@ def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path:
     for row in (keras, tflite):  # two layers with packed kernels in the flatbuffer, none in the Keras file
         assert sum(layer.size_bytes for layer in row.layers) == row.size_bytes
         assert sum(layer.is_packed for layer in row.layers) == (1 if row is tflite else 0)
+    assert any(layer.name.startswith("batch_normalization") for layer in tflite.layers), tflite.layers
     assert tflite.size_bytes == artifacts.tflite.stat().st_size
     assert _peak_bytes(tflite) < _peak_bytes(keras) / 3  # no TensorFlow in its process
     assert json.loads(json.dumps(report.to_dict()))["rows"][2]["latency_ms_p50"] == tflite.latency_ms_p50
