@@ -43,10 +43,9 @@ def flatbuffer_layers(path: Path) -> list[LayerBytes]:
 
 def layer_names(tensors: Sequence[str]) -> list[str]:
     """Names of layers, from those that TensorFlow gives tensors: MODEL/LAYER/OPERATOR, the model's the same in all."""
-    scopes = [name.rpartition("/")[0] or name for name in tensors]
-    models = {scope.partition("/")[0] for scope in scopes}
-    is_below = len(models) == 1 and all("/" in scope for scope in scopes)
-    return [scope.partition("/")[2] if is_below else scope for scope in scopes]
+    models = {name.partition("/")[0] for name in tensors if "/" in name}
+    prefix = f"{models.pop()}/" if len(models) == 1 else ""
+    return [(name.rpartition("/")[0] or name).removeprefix(prefix) for name in tensors]
 
 
 def keras_layers(model: Any, path: Path) -> list[LayerBytes]:

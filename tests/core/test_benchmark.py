@@ -284,7 +284,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
         (["conv/Conv2D", "logits/MatMul"], ["conv", "logits"]),
         (["one/conv/Conv2D", "other/conv/Conv2D"], ["one/conv", "other/conv"]),
         (["m/logits/MatMul"], ["logits"]),
-        (["LceBconv2d", "m/conv/Conv2D"], ["LceBconv2d", "m/conv"]),
+        (["m/conv/Conv2D", "StatefulPartitionedCall:0"], ["conv", "StatefulPartitionedCall:0"]),
         ([], []),
     ],
 )
