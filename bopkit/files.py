@@ -19,13 +19,21 @@ SCRATCH_PREFIX = ".bopkit-"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a scratch path with the suffix of `path`; on success it replaces `path`, on any failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_directory(path.parent) as folder:
-        scratch = folder / path.name
-        yield scratch
-        sync(folder)
-        os.replace(scratch, path)
+    """Yield a scratch path with the suffix of `path`; on success it replaces `path`, on any failure it is removed.
+
+    The file that a link names is replaced, not the link; what is no file, such as `/dev/full` or a pipe, is written to.
+    """
+    if is_stream(path):
+        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as folder:
+            yield Path(folder, path.name)
+            with open(Path(folder, path.name), "rb") as scratch, open(path, "wb") as stream:
+                shutil.copyfileobj(scratch, stream)
+        return
+    path = path.resolve()
+    with scratch_directory(path.parent) as parent:
+        yield parent / path.name
+        sync(parent)
+        os.replace(parent / path.name, path)
 
 
 @contextlib.contextmanager
@@ -37,6 +45,17 @@ def scratch_directory(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether something is there that is neither file nor folder: a device, a pipe, a socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def existing_ancestor(path: Path) -> Path:
+    """The nearest folder on the way to `path` that exists: scratch files there leave nothing behind."""
+    path = path.absolute()
+    return path if path.is_dir() else existing_ancestor(path.parent)
 
 
 def user_folder(variable: str, default: str) -> Path:

@@ -11,7 +11,7 @@ import typer
 from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
 from bopkit.failures import translate
-from bopkit.files import scratch_directory
+from bopkit.files import existing_ancestor, is_stream, scratch_directory
 
 if TYPE_CHECKING:
     from bopkit.benchmark.report import BenchmarkRow
@@ -44,7 +44,7 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
 
     Raises:
         UsageError: A folder has the name of a file, two things go into one file, or two to stdout.
-        OSError: The folder of a file is not there or cannot be written to.
+        OSError: The folder of a file cannot be made or written to.
     """
     taken = {Path(each).resolve() for each in inputs if each is not None}
     given = [str(target) for target in targets if target is not None]
@@ -58,8 +58,9 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
         if Path(target).resolve() in taken:
             raise UsageError(f"{target} would be overwritten: it is read, or written twice.", "Name another file.")
         taken.add(Path(target).resolve())
-        with scratch_directory(Path(target).parent):
-            pass
+        if not is_stream(Path(target)):
+            with scratch_directory(existing_ancestor(Path(target).parent)):
+                pass
     return not json and STDOUT not in given
 
 

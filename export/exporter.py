@@ -18,7 +18,7 @@ from bopkit.export.conversion import import_lce
 from bopkit.export.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
-from bopkit.export.publish import existing_ancestor, publish, require_free
+from bopkit.export.publish import publish, require_free
 from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
@@ -41,7 +41,7 @@ from bopkit.export.tflite import (
     inputs_for,
     predict_flatbuffer,
 )
-from bopkit.files import scratch_directory, size_bytes
+from bopkit.files import existing_ancestor, scratch_directory, size_bytes
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 

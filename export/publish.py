@@ -13,12 +13,6 @@ from bopkit.export.spec import SAVED_MODEL, TFLITE
 from bopkit.files import sync
 
 
-def existing_ancestor(path: Path) -> Path:
-    """The nearest folder on the way to `path` that exists: scratch files there leave nothing behind."""
-    path = path.absolute()
-    return path if path.is_dir() else existing_ancestor(path.parent)
-
-
 def require_free(folder: Path, version: int) -> None:
     """Raise UsageError if `folder` holds that version."""
     if version in _versions(folder):

@@ -15,6 +15,26 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
+def test_a_link_stays_a_link(tmp_path):
+    target, link = tmp_path / "page.html", tmp_path / "newest.html"
+    link.symlink_to(target.name)
+    for text in (b"1", b"2"):
+        files.write_bytes(link, text)
+        assert link.is_symlink() and target.read_bytes() == text and not target.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_bytes(pipe, b"123")
+        assert os.read(reader, 10) == b"123" and pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
 def test_only_what_is_open_for_writing_is_synced(tmp_path, monkeypatch):
     """On Windows a file that was opened to read cannot be synced."""
     fcntl = pytest.importorskip("fcntl")
