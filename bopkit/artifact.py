@@ -249,14 +249,18 @@ def _version_directory(path: Path) -> Path:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     versions = [each for each in numbered if (each / "saved_model.pb").is_file()]
     if not versions:
-        hint = "Give a directory made by `bopkit export --savedmodel`, or one of its version directories."
+        hint = "Give the directory of a run, or one made by `bopkit export --savedmodel`, or a version in it."
         raise BopkitError(f"{path} holds no SavedModel.", hint)
     return max(versions, key=lambda each: int(each.name))
 
 
 def _is_tflite(path: Path) -> bool:
+    """By its contents; a file that is nothing at all is what its name says."""
     try:
         with open(path, "rb") as file:
-            return file.read(8)[4:] == TFLITE_IDENTIFIER
+            start = file.read(8)
     except OSError:
         return False  # the reader of Keras files says what is wrong with the path
+    if start[4:] == TFLITE_IDENTIFIER:
+        return True
+    return path.suffix == ".tflite" and not start.startswith((model_file.HDF5_MAGIC, model_file.ZIP_MAGIC))

@@ -78,6 +78,9 @@ class ModelCard:
 PACKAGES = ("bopkit", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "tensorflow-datasets", "numpy")
 """The distributions whose versions decide what a run computes."""
 
+RUNTIME_PACKAGES = ("bopkit-runtime", "ai-edge-litert")
+"""Besides those, the distributions whose versions decide what a benchmark measures."""
+
 
 def package_versions(others: Iterable[str] = ()) -> dict[str, str]:
     """Versions of Python, of `PACKAGES` and of `others`; a package that is not installed is absent."""

@@ -108,7 +108,7 @@ def evaluate_model(
     runtime.load(path)
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
-    check_classes(plan, count_classes(scores, path))
+    check_classes(plan, count_classes(scores, path), card)
     preprocessing = choose_preprocessing(plan, card, runtime.input_shape)
     with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
         evaluated = evaluate([runtime], plan, preprocessing.name, Path(folder), progress or silent)

@@ -26,6 +26,7 @@ from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.model_config import NOTHING, Vouched, check_config
 from bopkit.old_config import modernised
+from bopkit.registry import MODELS
 
 if TYPE_CHECKING:
     import h5py
@@ -219,7 +220,9 @@ def container(path: Path) -> str:
         with open(path, "rb") as file:
             start = file.read(len(HDF5_MAGIC))
     except FileNotFoundError as error:
-        raise BopkitError(f"{path} does not exist.", "Check the path; `bopkit train` writes model.h5.") from error
+        is_name = str(path) in MODELS
+        hint = f"`bopkit init {path} -o {path}.h5` makes that network, untrained." if is_name else "Check the path."
+        raise BopkitError(f"{path} does not exist.", hint) from error
     except IsADirectoryError as error:
         raise BopkitError(f"{path} is a directory, not a model file.", "Give the .h5 or .keras file.") from error
     except OSError as error:

@@ -45,6 +45,10 @@ class Registry:
         self._modules[name] = module
         self._aliases.update(dict.fromkeys(aliases, name))
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a name or an alias is registered."""
+        return self._aliases.get(name, name) in self._modules
+
     def names(self) -> list[str]:
         """Registered names in the order of registration, without aliases."""
         return list(self._modules)

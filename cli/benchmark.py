@@ -97,7 +97,7 @@ def benchmark(
         )
         if json:
             print_json(report.to_dict())
-        if prints_table:
+        if prints_table and len(report.failed) < len(report.rows):
             print_report(merged)
             print_accuracy(report.rows)
         say_failures(merged)

@@ -107,5 +107,8 @@ def main() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "--debug" in arguments:  # also behind the command, where most people type it
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
+    for name in ("SIGTERM", "SIGHUP"):  # the second, where there is one, when a terminal is closed
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
     app(arguments, prog_name="bopkit")

@@ -32,6 +32,9 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.progress import Progress, silent
 
+MOST_THREADS = 256
+"""As many as the native runtime takes."""
+
 
 def benchmark_artifacts(
     artifacts: Sequence[str | Path],
@@ -104,6 +107,8 @@ def benchmark_artifacts(
     threads = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
     if not threads:
         raise UsageError("No number of threads was named.", "Give one or several numbers from 1.")
+    if max(threads) > MOST_THREADS:
+        raise UsageError(f"threads is {max(threads)}.", f"Use a number from 1 to {MOST_THREADS}.")
     _check_numbers(
         {"warmup_runs": warmup_runs, "cool_down_s": cool_down_s, "min_duration_s": min_duration_s},
         {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s, "threads": min(threads)},
@@ -164,16 +169,18 @@ def _check_devices(names: Sequence[str], runner: str | Path | None) -> None:
     """Refuse what cannot be, before hours of accuracy; whether a device answers is known when it is its turn.
 
     Raises:
-        UsageError: A name is none of a device, a device over adb lacks its binary, or that is no file.
+        UsageError: A name is none of a device, or the binary is missing, no file, or for no device.
     """
     if runner is not None and not Path(runner).is_file():
         raise UsageError(f"{runner} is no file.", "Give lce_benchmark_model or benchmark_model with --runner.")
-    for name in names:
-        if isinstance(parse_device_name(name), AdbName) and runner is None:
-            raise UsageError(
-                f"{name} needs a benchmark binary.",
-                "Give LCE's lce_benchmark_model, or TensorFlow Lite's benchmark_model, with --runner.",
-            )
+    over_adb = [name for name in names if isinstance(parse_device_name(name), AdbName)]
+    if runner is not None and not over_adb:
+        raise UsageError("--runner is for devices over adb, and none is named.", "Add --device adb.")
+    if runner is None and over_adb:
+        raise UsageError(
+            f"{over_adb[0]} needs a benchmark binary.",
+            "Give LCE's lce_benchmark_model, or TensorFlow Lite's benchmark_model, with --runner.",
+        )
 
 
 def _plan_evaluation(

@@ -13,15 +13,12 @@ from bopkit import checksum
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
 from bopkit.benchmark.parallel import Predictor, predicted
 from bopkit.benchmark.saved_scores import SAVE_EVERY_S, SavedScores
-from bopkit.card import ModelCard, package_versions
+from bopkit.card import RUNTIME_PACKAGES, ModelCard, package_versions
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
 PROGRESS_EVERY_S = 5.0
-
-_RUNTIME_PACKAGES = ("bopkit-runtime", "ai-edge-litert")
-"""Besides those that versions are always taken of."""
 
 
 class PreprocessingChoice(NamedTuple):
@@ -94,16 +91,24 @@ def count_classes(scores: np.ndarray, path: Path) -> int:
     return scores.shape[1]
 
 
-def check_classes(evaluation: Evaluation, classes: int) -> None:
+def check_classes(evaluation: Evaluation, classes: int, card: ModelCard | None) -> None:
     """Make sure that an artifact with that many scores can be measured on the dataset.
 
     Raises:
-        BopkitError: The dataset has another number of classes.
+        BopkitError: The dataset has other classes: another number, or names none of which its card has.
     """
+    dataset, names = evaluation.dataset, evaluation.class_names
+    hint = "Choose the dataset that it was trained on, or leave out --dataset to measure latency only."
     if evaluation.classes != classes:
+        raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {evaluation.classes}.", hint)
+    its_names = card.class_names if card is not None else ()
+    # Datasets whose builder names no classes, such as cifar10_1, number them.
+    are_numbers = names == tuple(map(str, range(len(names))))
+    if its_names and not are_numbers and set(its_names).isdisjoint(names):
         raise BopkitError(
-            f"It has {classes} classes, and dataset {evaluation.dataset} has {evaluation.classes}.",
-            "Choose the dataset that it was trained on, or leave out --dataset to measure latency only.",
+            f"Its classes ({its_names[0]}, {its_names[-1]}) are none of those of dataset {dataset} "
+            f"({names[0]}, {names[-1]}).",
+            hint,
         )
 
 
@@ -155,7 +160,7 @@ def scores_facts(
         "pictures": [evaluation.split, evaluation.pictures, evaluation.batch_size],
         "preprocessing": preprocessing,
         "runtime": [runtime, dict(settings)],
-        "versions": package_versions(_RUNTIME_PACKAGES),
+        "versions": package_versions(RUNTIME_PACKAGES),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bopkit_runtime
 import numpy as np
+from bopkit_runtime.litert import import_litert
 from bopkit_runtime.timing import measure_steps
 
 from bopkit.benchmark.native_timing import steps_of
@@ -29,7 +30,9 @@ class LitertRuntime(TfliteRuntime):
             raise BopkitError(error.message, error.hint) from error
         self.library = Path(bopkit_runtime.library_path())
         described = self._interpreter.describe()
+        litert = import_litert()
         self.settings.update(isa=described["isa"], claimed_operators=described["claimed_nodes"])
+        self.settings["litert"] = f"{litert.name} {litert.version}"
         inputs, outputs = self._interpreter.inputs, self._interpreter.outputs
         # An open batch counts as one example: that is how it is run.
         shapes = [(info.shape[0] or 1, *(size or 0 for size in info.shape[1:])) for info in inputs]

@@ -12,7 +12,7 @@ from bopkit import files
 from bopkit.benchmark import host
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.metrics import SCORE_TOLERANCE
-from bopkit.card import package_versions
+from bopkit.card import RUNTIME_PACKAGES, package_versions
 
 SCHEMA_VERSION = 1
 """Raised when a figure changes its name or meaning; what is only added keeps it."""
@@ -237,7 +237,7 @@ class Environment:
             memory_bytes=host.memory_bytes(),
             os=platform.platform(),
             machine=platform.machine(),
-            versions=package_versions(),
+            versions=package_versions(RUNTIME_PACKAGES),
         )
 
 

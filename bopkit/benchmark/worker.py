@@ -150,7 +150,7 @@ def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: 
         return
     trained_on = card.dataset if card else ""
     assert row.classes is not None and row.input_shape is not None
-    check_classes(evaluation, row.classes)
+    check_classes(evaluation, row.classes, card)
     row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
     if trained_on not in ("", evaluation.dataset):
         row.notes.append(f"It was trained on {trained_on}.")
@@ -160,6 +160,7 @@ def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkR
     latency = measure_latency(
         lambda: runtime.predict(picture), timing.warmup_runs, timing.runs, timing.time_limit_s, timing.min_duration_s
     )
+    row.settings = {**runtime.settings, "timed": "arrays in, arrays out"}  # a device times `invoke` alone
     for field in dataclasses.fields(latency):
         setattr(row, field.name, getattr(latency, field.name))
 

@@ -317,12 +317,16 @@ def test_cores_that_are_not_there(ready: ssh_server.SshServer, model: Path) -> N
 
 
 @needs_ssh
-def test_one_measures_at_a_time(ready: ssh_server.SshServer, model: Path) -> None:
+def test_one_measures_at_a_time(ready: ssh_server.SshServer, model: Path, wheels: Path) -> None:
     with open(ready.home / ".bopkit-device" / ".lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "Another bopkit uses" in only_error(measure(ready, model))
+        lines: list[str] = []
+        assert "Another bopkit uses" in only_error(measure(ready, model, progress=lines.append))
         with pytest.raises(BopkitError, match="Another bopkit uses"):
             remove_device(ready.name)
+        with pytest.raises(BopkitError, match="Another bopkit uses"):
+            set_up_device(ready.name, wheels, progress=lines.append)
+        assert not any("copying" in line for line in lines), lines
     assert not measure(ready, model).failed
 
 
@@ -568,7 +572,8 @@ def test_host_keys_are_checked(board: ssh_server.SshServer) -> None:
         told = _error_of_connecting(board.name)
         assert told.endswith(f"is not known here. Type `ssh -p {board.port} 127.0.0.1` once and accept its key.")
         board.trust_host((board.folder / "user_key.pub").read_text())
-        assert "has another host key than before" in _error_of_connecting(board.name)
+        told = _error_of_connecting(board.name)
+        assert "has another host key than before" in told and f"`ssh-keygen -R '[127.0.0.1]:{board.port}'`" in told
         assert (board.client / "known_hosts").read_text().endswith((board.folder / "user_key.pub").read_text())
     finally:
         board.trust_host()
@@ -591,6 +596,7 @@ def test_a_refused_key(board: ssh_server.SshServer) -> None:
     [
         (None, "has no python3 that runs. Install Python 3.9 or newer on it."),
         ('echo "bopkit-python 3.7" >&2; exit 1', "python3 of .* is Python 3.7, and 3.9 is needed. .*--python PATH"),
+        ('echo cannot open "$3" >&2; exit 2', "python3 of .* is no Python. .*--python PATH"),
         ("echo Bus error >&2; exit 135", "python3 on .* ended at once: Bus error. Try `ssh .* python3 --version`"),
     ],
 )

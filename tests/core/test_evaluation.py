@@ -1,6 +1,7 @@
 """Evaluation on all cores and across interruptions: the same bits as one runtime that is left alone."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 import shutil
@@ -23,6 +24,7 @@ from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Jo
 from bopkit.benchmark.parallel import RuntimeDiedError, predicted
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.saved_scores import SavedScores
+from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 
 PICTURES = 200
@@ -298,6 +300,23 @@ def one_hot(named):
     return np.eye(CLASSES, dtype=np.float32)[np.broadcast_to(named, PICTURES)]
 
 
+@pytest.mark.parametrize(
+    ("own", "dataset", "fits"),
+    [
+        (("cat", "dog"), ("cat", "hound"), True),
+        (("cat", "dog"), ("0", "1"), True),
+        ((), ("cat", "dog"), True),
+        (("0", "1"), ("cat", "dog"), False),
+        (("ship", "car"), ("cat", "dog"), False),
+    ],
+)
+def test_classes_of_the_same_number_but_other_names(own, dataset, fits, plan):
+    card = ModelCard("tiny", (8, 8, 1), (-1.0, 1.0), "resize", class_names=own)
+    named = dataclasses.replace(plan, class_names=dataset)
+    with contextlib.nullcontext() if fits else pytest.raises(BopkitError, match="are none of those of dataset digits"):
+        evaluation.check_classes(named, 2, card)
+
+
 def test_a_reference_need_not_be_a_row(monkeypatch):
     half = np.arange(PICTURES) % 2
     scores = {"a.h5": one_hot(half), "b.h5": one_hot(1), "reference.h5": one_hot(0)}
@@ -378,7 +397,14 @@ def test_what_the_system_refuses_for_one_artifact_leaves_the_others(cache, monke
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threads": []}, {"cool_down_s": float("nan")}, {"min_duration_s": float("inf")}, {"runner": "no_such_file"}],
+    [
+        {"threads": []},
+        {"threads": [257]},
+        {"runner": __file__},
+        {"cool_down_s": float("nan")},
+        {"min_duration_s": float("inf")},
+        {"runner": "no_such_file"},
+    ],
 )
 def test_numbers_and_files_that_cannot_be_are_refused_first(wrong):
     with pytest.raises(UsageError):

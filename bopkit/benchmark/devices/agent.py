@@ -160,17 +160,21 @@ class Session:
             "manifest": self._manifest(),
         }
 
+    def do_reserve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Keep the device for this connection, before anything is copied beside what another one measures."""
+        self._lock_device()
+        return {}
+
     def do_put(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write a file into the folder of the session."""
-        self._put(self._open_folder(_SESSION), request)
+        self._put(_SESSION, request)
         return {}
 
     def do_stage(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take a wheel of the runtime that is being set up, and unpack it."""
-        folder = self._open_folder(_NEW)
-        wheel = self._put(folder, request)
+        wheel = self._put(_NEW, request)
         try:
-            unpack(wheel, os.path.join(folder, _SITE))
+            unpack(wheel, os.path.join(self._open_folder(_NEW), _SITE))
         except (zipfile.BadZipFile, zlib.error) as error:
             raise Refused("wheel", f"{request['name']}: {error}") from error
         os.unlink(wheel)  # one at a time: the disk may not hold all of them twice
@@ -178,7 +182,6 @@ class Session:
 
     def do_install(self, request: dict[str, Any]) -> dict[str, Any]:
         """Try what was staged, and put it in the place of the runtime that was there."""
-        self._lock_device()
         stage = self._open_folder(_NEW)
         command = [sys.executable, "-c", _DESCRIBE]
         tried = self._run(command, os.path.join(stage, _SITE), stage, IMPORT_LIMIT_S, None)
@@ -198,7 +201,6 @@ class Session:
 
     def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run `python -m bopkit_runtime` with these arguments, in the folder of the session."""
-        self._lock_device()
         site = os.path.join(self.root, _RUNTIME, _SITE)
         command = [sys.executable, "-m", "bopkit_runtime", *request["arguments"]]
         return self._run(command, site, self._open_folder(_SESSION), request["limit_s"], request["cores"])
@@ -222,16 +224,16 @@ class Session:
             if set(os.listdir(self.root)) <= {_LOCK}:
                 shutil.rmtree(self.root)
 
-    def _put(self, folder: str, request: dict[str, Any]) -> str:
-        """Write a file that comes behind its request; where it is.
+    def _put(self, prefix: str, request: dict[str, Any]) -> str:
+        """Write a file that comes behind its request into a folder of the session; where it is.
 
         Raises:
             Refused: It is not the one that was sent.
         """
-        path = os.path.join(folder, os.path.basename(request["name"]))
         parts = self.input.parts(request["size"])
         digest = hashlib.sha256()
         try:
+            path = os.path.join(self._open_folder(prefix), os.path.basename(request["name"]))
             with open(path, "wb") as file:
                 for part in parts:
                     digest.update(part)

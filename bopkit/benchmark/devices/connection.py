@@ -41,8 +41,9 @@ _OPTIONS = (
     "ServerAliveCountMax=3",
 )
 # The agent comes as one line, read byte by byte: what follows it is for the agent to read.
+_OLD_PYTHON = "bopkit-python "
 _START = (
-    'import sys,json;v=sys.version_info;v<(3,9)and sys.exit("bopkit-python %d.%d"%v[:2]);'
+    f'import sys,json;v=sys.version_info;v<(3,9)and sys.exit("{_OLD_PYTHON}%d.%d"%v[:2]);'
     'exec(json.loads(open(0,"rb",0,closefd=False).readline()))'
 )
 _START_LIMIT_S = 120.0
@@ -256,14 +257,16 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
         for signs, message, hint in _SSH_FAILURES:
             if any(sign in said for sign in signs):
                 text = message.format(name=name.name, host=name.host)
-                return BopkitError(text, hint.format(destination=name.destination, host=name.host))
+                return BopkitError(text, hint.format(destination=name.destination, known_host=name.known_host))
         reason = lines[-1].rstrip(".") if lines else "ssh does not say why"
         return BopkitError(f"{name.name} cannot be reached: {reason}.", f"Try `ssh {name.destination}`.")
     other_python = f"If it has another one, name it: `bopkit device setup {name.name} --python PATH`."
     for line in lines:
-        if line.startswith("bopkit-python "):
-            version = line.removeprefix("bopkit-python ")
+        if line.startswith(_OLD_PYTHON):
+            version = line.removeprefix(_OLD_PYTHON)
             return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", other_python)
+    if _OLD_PYTHON in said:  # it took the code for something else, and says so
+        return BopkitError(f"{python} of {name.name} is no Python.", other_python)
     if code in (126, 127):  # what shells answer for what they cannot run or find
         return BopkitError(
             f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"
@@ -285,7 +288,7 @@ _SSH_FAILURES = (
     (
         ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
         "{name} has another host key than before.",
-        "If it was set up anew, type `ssh-keygen -R {host}`, then `ssh {destination}` once and accept its key.",
+        "If it was set up anew, type `ssh-keygen -R {known_host}`, then `ssh {destination}` once and accept its key.",
     ),
     (
         ("Host key verification failed", "host key is known"),

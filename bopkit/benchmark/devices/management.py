@@ -87,6 +87,7 @@ def set_up_device(
         progress(f"{name}: {connection.facts['cpu']}, {target}")
     chosen = collect_wheels(target, wheels, progress)  # may take minutes, in which a connection would be idle
     with contextlib.closing(Connection(ssh, python)) as connection:
+        connection.request("reserve")
         _check_space(connection.facts, chosen, name)
         sha256 = {}
         for wheel in chosen:
@@ -183,6 +184,11 @@ def _check_space(facts: dict[str, Any], wheels: list[Path], name: str) -> None:
 def _info_of(name: str, facts: dict[str, Any]) -> DeviceInfo:
     manifest = facts["manifest"] or {}
     is_ready = bool(manifest.get("is_current"))
+    note = "" if is_ready else f"Type `bopkit device setup {name}`."
+    try:
+        target_of(facts, name)
+    except BopkitError as error:
+        note = str(error)
     return DeviceInfo(
         name=name,
         environment=environment_of(facts),
@@ -190,5 +196,5 @@ def _info_of(name: str, facts: dict[str, Any]) -> DeviceInfo:
         free_bytes=facts["free_bytes"],
         folder=facts["root"],
         isas=tuple(manifest.get("isas", ())),
-        note="" if is_ready else f"Type `bopkit device setup {name}`.",
+        note=note,
     )

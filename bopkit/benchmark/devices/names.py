@@ -45,6 +45,11 @@ class SshName(NamedTuple):
         port = f"-p {self.port} " if self.port is not None else ""
         return port + (f"{self.user}@{self.host}" if self.user else self.host)
 
+    @property
+    def known_host(self) -> str:
+        """What ssh calls it in `known_hosts`, as an argument for a shell."""
+        return self.host if self.port in (None, 22) else f"'[{self.host}]:{self.port}'"
+
 
 class AdbName(NamedTuple):
     """A device of the Android Debug Bridge.

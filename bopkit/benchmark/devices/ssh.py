@@ -42,6 +42,7 @@ class SshDevice(Device):
         try:
             self.environment = environment_of(self._connection.facts)
             _check_set_up(name.name, self._connection.facts["manifest"])
+            self._connection.request("reserve")
         except BaseException:
             self._connection.close()
             raise
@@ -102,10 +103,12 @@ def flatbuffer_of(artifact_path: str, device: str) -> Path:
     Raises:
         BopkitError: They cannot, or there is no such file.
     """
-    if artifact.kind(artifact_path) != "tflite":
+    kind = artifact.kind(artifact_path)
+    if kind != "tflite":
+        source = artifact_path if kind == "keras" else "MODEL.h5"  # a SavedModel is no source of flatbuffers
         raise BopkitError(
             f"{artifact_path} does not run on {device}: devices run .tflite files.",
-            f"Export it first: `bopkit export {artifact_path} --tflite`.",
+            f"Export one: `bopkit export {source} --tflite`.",
         )
     return artifact.resolve(artifact_path)
 
