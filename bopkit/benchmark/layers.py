@@ -45,7 +45,13 @@ def layer_names(tensors: Sequence[str]) -> list[str]:
     """Names of layers, from those that TensorFlow gives tensors: MODEL/LAYER/OPERATOR, the model's the same in all."""
     models = {name.partition("/")[0] for name in tensors if "/" in name}
     prefix = f"{models.pop()}/" if len(models) == 1 else ""
-    return [(name.rpartition("/")[0] or name).removeprefix(prefix) for name in tensors]
+    return [_layer_name(name.removeprefix(prefix).split("/")) for name in tensors]
+
+
+def _layer_name(parts: Sequence[str]) -> str:
+    if parts[-1].startswith("Sign") and len(parts) > 2:  # LAYER/QUANTIZER/Sign: of the input of the layer after it
+        return f"before {'/'.join(parts[:-2])}"
+    return "/".join(parts[:-1] or parts)
 
 
 def keras_layers(model: Any, path: Path) -> list[LayerBytes]:

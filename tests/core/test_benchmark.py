@@ -281,6 +281,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     ("tensors", "names"),
     [
         (["m/conv/Conv2D", "m/block/bn/FusedBatchNormV3"], ["conv", "block/bn"]),
+        (["m/conv_bn/add", "m/dense2/ste_sign_6/Sign_1", "m/sign/Sign"], ["conv_bn", "before dense2", "sign"]),
         (["conv/Conv2D", "logits/MatMul"], ["conv", "logits"]),
         (["one/conv/Conv2D", "other/conv/Conv2D"], ["one/conv", "other/conv"]),
         (["m/logits/MatMul"], ["logits"]),
