@@ -13,7 +13,8 @@ from bopkit.errors import BopkitError, UsageError
 
 _LIMIT_S = 60.0
 _PUSH_LIMIT_S = 600.0
-_READY = "device"
+READY = "device"
+"""The state in which a device takes commands."""
 # Old devices do not pass the exit code on, so that the shell prints it.
 _EXIT = "bopkit-exit "
 _STATES = {
@@ -110,7 +111,7 @@ def connect(name: AdbName) -> AdbClient:
     for sign, hint in _STATES.items():
         if state.startswith(sign):
             raise BopkitError(f"{name.name} is {sign}.", hint)
-    if not state.startswith(_READY):
+    if not state.startswith(READY):
         raise BopkitError(f"{name.name} is in the state {state}.", "Start it normally.")
     return AdbClient(name.name, serial)
 

@@ -159,7 +159,10 @@ def device_info(name: str) -> DeviceInfo:
 def list_devices() -> list[ListedDevice]:
     """This host, the devices that were set up from it, and those that adb sees."""
     known_ones = [ListedDevice(name, each.get("cpu", "")) for name, each in known.known_devices().items()]
-    adb_ones = [ListedDevice(f"adb:{serial}", state) for serial, state in adb_client.attached_devices()]
+    adb_ones = [
+        ListedDevice(f"adb:{serial}", "ready" if state == adb_client.READY else state)
+        for serial, state in adb_client.attached_devices()
+    ]
     return [ListedDevice(LOCAL, "this host"), *known_ones, *adb_ones]
 
 
