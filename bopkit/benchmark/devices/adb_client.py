@@ -11,10 +11,11 @@ from bopkit.benchmark.devices.device import DeviceLostError
 from bopkit.benchmark.devices.names import AdbName
 from bopkit.errors import BopkitError, UsageError
 
-_LIMIT_S = 60.0
-_PUSH_LIMIT_S = 600.0
 READY = "device"
 """The state in which a device takes commands."""
+
+_LIMIT_S = 60.0
+_PUSH_LIMIT_S = 600.0
 # Old devices do not pass the exit code on, so that the shell prints it.
 _EXIT = "bopkit-exit "
 _STATES = {
