@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bopkit.cli.output import percent_text, print_table, show
+from bopkit.cli.output import print_table, show
 
 if TYPE_CHECKING:
     from bopkit.benchmark.report import BenchmarkRow
@@ -13,25 +13,9 @@ if TYPE_CHECKING:
 
 def print_accuracy(rows: Iterable[BenchmarkRow]) -> None:
     """Print a row for each artifact whose accuracy was measured; nothing if there is none."""
-    measured = {row.artifact: row for row in rows if row.top1 is not None}  # the same in all rows of an artifact
-    if not measured:
-        return
-    numbers = ["top-1, 95 %", "top-5, 95 %", "agreement, 95 %", "loss", "calibration error", "pictures/s"]
-    show()
-    print_table(["artifact", *numbers], map(_cells, measured.values()), right=numbers)
+    from bopkit.benchmark.reports.accuracy import NUMBER_HEADINGS, accuracy_table
 
-
-def _cells(row: BenchmarkRow) -> list[str]:
-    return [
-        row.artifact,
-        _interval_text(row.top1_interval),
-        _interval_text(row.top5_interval),
-        _interval_text(row.top1_agreement_interval),
-        "-" if row.loss is None else f"{row.loss:.4f}",
-        percent_text(row.calibration_error),
-        "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
-    ]
-
-
-def _interval_text(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{100 * interval[0]:.2f} to {percent_text(interval[1])}"
+    headings, table = accuracy_table((row.artifact, row, "") for row in rows)  # the same in all rows of an artifact
+    if table:
+        show()
+        print_table(headings, table, right=NUMBER_HEADINGS)

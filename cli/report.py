@@ -43,7 +43,7 @@ def report(
         print_json(built.to_dict())
     if prints_table:
         print_report(built.merged, built.changes)
-    say_failures(built.merged)
+    say_failures(built.merged, is_error=False)
     for text in built.texts:
         say(text)
     if error is not None:

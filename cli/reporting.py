@@ -14,7 +14,6 @@ from bopkit.failures import translate
 from bopkit.files import existing_ancestor, is_stream, scratch_directory
 
 if TYPE_CHECKING:
-    from bopkit.benchmark.report import BenchmarkRow
     from bopkit.benchmark.reports import Change, MergedReport
 
 STDOUT = "-"
@@ -98,6 +97,7 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
 def print_report(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> None:
     """Print the table and how it was measured on stdout, notes on stderr."""
+    from bopkit.benchmark.reports.naming import noted
     from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 
     lines = lines_of(merged, changes)
@@ -111,13 +111,17 @@ def print_report(merged: MergedReport, changes: Sequence[Change | None] | None =
     )
     for text in conditions(merged):
         show(text)
-    for line in lines:
-        for note in line.entry.row.notes:
-            say(f"{line.entry.row.artifact}{_on(line.entry.row)}: {note}")
+    for _, name, note in noted(lines):
+        say(f"{name}: {note}")
 
 
-def say_failures(merged: MergedReport) -> None:
-    """Print why rows failed on stderr; a device that is not there fails all its rows for one reason, said once."""
+def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:
+    """Print why rows failed on stderr; a device that is not there fails all its rows for one reason, said once.
+
+    Args:
+        merged: The report.
+        is_error: Whether the command fails for it; else it only tells of what failed when it was measured.
+    """
     rows = [entry.row for entry in merged.entries]
     said: set[tuple[str, str]] = set()
     for row in rows:
@@ -127,10 +131,7 @@ def say_failures(merged: MergedReport) -> None:
         is_of_device = row.device != "local" and set(of_device) == {row.error}
         key = (row.device if is_of_device else row.artifact, row.error)
         if key not in said:
-            where = "" if row.artifact in row.error else f"{row.artifact}: "
-            say(f"Error: {where}{row.error} {row.hint or ''}".rstrip())
+            where = "" if row.artifact in row.error and is_error else f"{row.artifact}: "
+            start = f"Error: {where}" if is_error else f"{where}failed: "
+            say(f"{start}{row.error} {row.hint or ''}".rstrip())
             said.add(key)
-
-
-def _on(row: BenchmarkRow) -> str:
-    return "" if row.device == "local" else f" on {row.device}"

@@ -42,7 +42,7 @@ def test_a_table_of_all_devices_and_all_formats(results):
     heading, *rows = succeeded(result).splitlines()[1:]
     assert heading.split()[:4] == ["artifact", "device", "threads", "runtime"]
     assert sum("ssh://pi@board" in row for row in rows) >= 7
-    assert "birealnet.h5: It is no whole TensorFlow Lite model. Export it again." in result.stderr
+    assert "birealnet.h5: failed: It is no whole TensorFlow Lite model. Export it again." in result.stderr
     assert "<title>Benchmark report</title>" in (results / "page.html").read_text()
     assert (results / "table.md").read_text().startswith("| artifact | device |")
     assert len(list(csv.DictReader(open(results / "figures.csv", newline="")))) == 12
@@ -112,6 +112,27 @@ def test_rows_that_failed_are_no_crash(results):
     write_json(results / "failed.json", make_report(failed_row("a.tflite"), failed_row("b.tflite")).to_dict())
     result = report(results, "failed.json", "--html", "page.html")
     assert "failed" in succeeded(result)
+    assert "a.tflite: failed: It is no whole TensorFlow Lite model. Export it again." in result.stderr
+    assert "Error" not in result.stderr
+    ruled = report(results, "failed.json", "--fail-if", "top1 < 0.9")
+    assert ruled.returncode == 1 and "Error: a.tflite" in ruled.stderr
+
+
+def test_notes_say_which_row_they_are_about_and_once(results):
+    rows = [make_row("a.tflite", threads=each, notes=["For all.", f"For {each}."]) for each in (1, 4)]
+    write_json(results / "notes.json", make_report(*rows).to_dict())
+    lines = report(results, "notes.json").stderr.splitlines()
+    assert lines == ["a.tflite: For all.", "a.tflite, 1 thread: For 1.", "a.tflite, 4 threads: For 4."]
+
+
+def test_accuracy_comes_from_the_result_that_has_it(results):
+    file = {"model_sha256": "ab" * 32}
+    write_json(results / "i.json", make_report(make_row("a.tflite", top1=0.93, **file)).to_dict())
+    latency = make_report(make_row("a.tflite", 4.0, None, **file), date="2026-11-22T00:00:00+00:00")
+    write_json(results / "dev.json", latency.to_dict())
+    result = report(results, "i.json", "dev.json", "--fail-if", "top1 < 0.9")
+    assert "93.00 %" in succeeded(result) and "accuracy on 2000 pictures of cifar10 test" in result.stdout
+    assert result.stderr == "a.tflite: Accuracy from i.json (2026-11-20): the same file by its SHA-256.\n"
 
 
 def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
@@ -119,6 +140,7 @@ def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
     files = ["-o", "out/result.json", "--html", "page.html", "--csv", "-"]
     result = bopkit("benchmark", "cut.tflite", *files, cwd=tmp_path)
     assert result.returncode == 1 and "no whole TensorFlow Lite model" in result.stderr
+    assert "Error: cut.tflite" in result.stderr
     assert result.stdout.splitlines()[1].startswith("cut.tflite,local,")
     (row,) = read_reports(tmp_path / "out" / "result.json")[0].rows
     assert row.error and '<h3 class="bad">Failed' in (tmp_path / "page.html").read_text()

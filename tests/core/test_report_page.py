@@ -13,7 +13,8 @@ import pytest
 from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark import BenchmarkReport
-from bopkit.benchmark.report import LayerBytes, StepTime
+from bopkit.benchmark.job import Timing
+from bopkit.benchmark.report import LayerBytes, Protocol, StepTime
 from bopkit.benchmark.reports import Gain, build_report, compare_entries, merge_reports, render_page, scatter_file
 from bopkit.files import write_json
 
@@ -171,6 +172,54 @@ def test_changes_and_rules_are_in_the_page(tmp_path: Path) -> None:
     text = parsed(build_report([new, old], old, ["latency_ms_p50 > 1.05x"]).html()).text
     assert "Rules that failed" in text and "+20.0 %" in text and "Earlier measurements" in text
     assert compare_entries(merge_reports([]).entries, ()) == []
+
+
+def test_accuracy_of_another_result_is_in_the_page() -> None:
+    file = "ab" * 32
+    accuracy = make_report(make_row("a.tflite", 5.0, 0.931, model_sha256=file), make_row("b.tflite", 9.0, 0.95))
+    rows = [make_row("a.tflite", 4.0 + index, None, threads=index, model_sha256=file) for index in (1, 2)]
+    latency = make_report(*rows, date="2026-11-22T00:00:00+00:00")
+    page = parsed(render_page(merge_reports([("i.json", accuracy), ("dev.json", latency)]))).text
+    assert "Accuracy against latency" in page and "On local, cifar10 test, 2000 pictures" in page
+    assert "1, 3 a.tflite: Accuracy from i.json (2026-11-20): the same file by its SHA-256." in page
+    assert page.count("93.10 %") >= 4 and "plane" in page.partition("Most frequent confusions")[2]
+
+
+def test_only_what_is_in_the_page_is_explained() -> None:
+    rows = [make_row("a.tflite", floor_bytes=None), make_row("b.tflite", 7.0, floor_bytes=None)]
+    protocol = Protocol((1,), Timing(cpu_mask="f0"), date="2026-11-22T00:00:00")
+    bare = parsed(render_page(merge_reports([("", make_report(*rows, protocol=protocol))]))).text
+    assert "floor" not in bare and "agreement" not in bare and "cores4-7" in bare
+    rows[1].floor_bytes, rows[1].top1_agreement = 4_000_000, 0.9
+    text = parsed(render_page(merge_reports([("", make_report(*rows))]))).text
+    assert "x floor: size over the floor" in text and "The line across a bar: the floor" in text
+    assert "agreement: same top-1 as a.tflite" in text and "cores4-7" not in text
+
+
+def test_a_tie_is_no_defeat() -> None:
+    rows = [make_row("a.tflite", 0.121, None, seed=1), make_row("b.tflite", 0.1211, None, seed=2)]
+    text = parsed(render_page(merge_reports([("", make_report(*rows))]))).text
+    assert "ties with" in text and "as fast within the noise and of the same size" in text
+
+
+def test_marks_of_the_front_lie_above_the_others() -> None:
+    picture = scatter_file(merge_reports([("", device_report())]), "")
+    assert picture is not None
+    marks = [each.get("class", "") for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}path")]
+    kinds = [each.split()[0] for each in marks]
+    assert kinds.count("open") >= 2 and "open" not in kinds[kinds.index("mark") :]
+
+
+def test_ticks_that_lie_close_are_told_apart() -> None:
+    rows = [
+        make_row("a.tflite", 0.1, None, latency_ms_p50=0.1),
+        make_row("b.tflite", 0.1005, None, latency_ms_p50=0.1005),
+    ]
+    picture = scatter_file(merge_reports([("", make_report(*rows))]), "")
+    assert picture is not None
+    texts = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ticks = [str(each.text) for each in texts if each.get("y") == "373"]
+    assert len(ticks) >= 3 and len(set(ticks)) == len(ticks)
 
 
 def test_gains_are_in_the_page() -> None:

@@ -6,11 +6,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+import numpy as np
+
+from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.reports.comparison import median_ratio_interval
 from bopkit.benchmark.reports.table import Line
 from bopkit.text import size_text, threads_text
 
 WITHIN = " (within the 95 % interval)"
 """The accuracies may differ by chance: other pictures of the same kind may turn them round."""
+
+NOISE = " (within the noise)"
+"""The latencies may differ by chance: the 95 % interval of their ratio contains 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +29,14 @@ class Choice:
         line: The line.
         beaten_by: Number of the line that is at least as good in both figures and better in one; None on the front.
         reason: What the front or that line means, in words.
+        is_tie: Whether all by which that line is better may be chance.
     """
 
     number: int
     line: Line
     beaten_by: int | None
     reason: str
+    is_tie: bool = False
 
 
 def goodness(line: Line, by_accuracy: bool) -> tuple[float, float] | None:
@@ -57,9 +66,7 @@ def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]
     by_accuracy = has_accuracy(lines)
     for number, line in enumerate(lines, start=1):
         if goodness(line, by_accuracy) is not None:
-            report = line.entry.newest.report
-            pictures = f"{report.dataset} {report.split}, {line.entry.row.pictures} pictures"
-            name = pictures if by_accuracy else network_of(line)
+            name = line.entry.newest.pictures_text if by_accuracy else network_of(line)
             found.setdefault((line.device, name), []).append((number, line))
     return found
 
@@ -84,6 +91,17 @@ def choose(lines: Sequence[Line]) -> dict[tuple[str, str], list[Choice]]:
     return {name: _choices(members, by_accuracy) for name, members in groups(lines).items()}
 
 
+def on_front(lines: Sequence[Line]) -> set[int]:
+    """Numbers of the lines that are beaten by none of their device and dataset."""
+    by_accuracy = has_accuracy(lines)
+    return {
+        number
+        for members in groups(lines).values()
+        for number, better in _beaten(_figures_of(members, by_accuracy)).items()
+        if better is None
+    }
+
+
 def short_names(lines: Sequence[Line]) -> list[str]:
     """Names for charts: the file's where that is enough, with threads where they differ."""
     artifacts = {line.entry.row.artifact for line in lines}
@@ -103,20 +121,29 @@ def short_names(lines: Sequence[Line]) -> list[str]:
 
 
 def _choices(members: Sequence[tuple[int, Line]], by_accuracy: bool) -> list[Choice]:
-    figures = {number: goodness(line, by_accuracy) or (0.0, 0.0) for number, line in members}
-    beaten = {number: _best_above(number, figures) for number, _ in members}
+    figures = _figures_of(members, by_accuracy)
+    beaten = _beaten(figures)
     lines = dict(members)
     fastest_first = sorted(lines, key=lambda number: (-figures[number][0], -figures[number][1]))
     front = [number for number in fastest_first if beaten[number] is None]
     choices = []
     for number in fastest_first:
         better = beaten[number]
-        if better is not None:
-            reason = _beaten_text(lines[number], lines[better], by_accuracy)
+        if better is None:
+            choices.append(Choice(number, lines[number], None, _front_text(front, number, lines, by_accuracy)))
         else:
-            reason = _front_text(front, number, lines, by_accuracy)
-        choices.append(Choice(number, lines[number], better, reason))
+            reason, is_tie = _beaten_text(lines[number].entry.row, lines[better].entry.row, by_accuracy)
+            choices.append(Choice(number, lines[number], better, reason, is_tie))
     return choices
+
+
+def _figures_of(members: Sequence[tuple[int, Line]], by_accuracy: bool) -> dict[int, tuple[float, float]]:
+    return {number: goodness(line, by_accuracy) or (0.0, 0.0) for number, line in members}
+
+
+def _beaten(figures: Mapping[int, tuple[float, float]]) -> dict[int, int | None]:
+    """Of each number the one that it is beaten by; None on the front."""
+    return {number: _best_above(number, figures) for number in figures}
 
 
 def _best_above(number: int, figures: Mapping[int, tuple[float, float]]) -> int | None:
@@ -137,7 +164,8 @@ def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by
     assert row.latency_ms_p50 and faster.latency_ms_p50
     if (row.latency_ms_p50, row.top1, row.size_bytes) == (faster.latency_ms_p50, faster.top1, faster.size_bytes):
         return f"the same as {front[place - 1]}"
-    time = f"for {row.latency_ms_p50 / faster.latency_ms_p50:.2f} x the time of {front[place - 1]}"
+    time = f"for {_ratio_text(row, faster)} the time of {front[place - 1]}"
+    time += NOISE if is_latency_noise(row, faster) else ""
     prefix = f"{best}, " if place == len(front) - 1 else ""
     if not by_accuracy:
         assert row.size_bytes is not None and faster.size_bytes is not None
@@ -147,14 +175,46 @@ def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by
     return f"{prefix}{100 * (row.top1 - faster.top1):.2f} points more {time}" + (WITHIN if is_noise else "")
 
 
-def _beaten_text(line: Line, better: Line, by_accuracy: bool) -> str:
-    row, other = line.entry.row, better.entry.row
-    assert row.latency_ms_p50 and other.latency_ms_p50
-    faster = f"{row.latency_ms_p50 / other.latency_ms_p50:.2f} x as fast"
+def _beaten_text(row: BenchmarkRow, better: BenchmarkRow, by_accuracy: bool) -> tuple[str, bool]:
+    """By what a row is beaten, and whether all of that may be chance."""
+    is_as_fast = row.latency_ms_p50 == better.latency_ms_p50
+    is_noise = is_as_fast or is_latency_noise(row, better)
+    if is_noise:
+        speed = "as fast" if is_as_fast else "as fast within the noise"
+    else:
+        speed = f"{_ratio_text(row, better)} as fast"
     if not by_accuracy:
-        return f"{faster} and {size_text(other.size_bytes)} instead of {size_text(row.size_bytes)}"
-    assert row.top1 is not None and other.top1 is not None
-    if row.top1 == other.top1:
-        return f"{faster} and as accurate"
-    is_noise = row.top1_interval is not None and row.top1_interval[1] > other.top1
-    return f"{faster} and {100 * (other.top1 - row.top1):.2f} points more accurate" + (WITHIN if is_noise else "")
+        return f"{speed} and {_size_text(row, better)}", is_noise and row.size_bytes == better.size_bytes
+    assert row.top1 is not None and better.top1 is not None
+    if row.top1 == better.top1:
+        return f"{speed} and as accurate", is_noise
+    is_chance = row.top1_interval is not None and row.top1_interval[1] > better.top1
+    points = f"{100 * (better.top1 - row.top1):.2f} points more accurate" + (WITHIN if is_chance else "")
+    return f"{speed} and {points}", is_noise and is_chance
+
+
+def _size_text(row: BenchmarkRow, better: BenchmarkRow) -> str:
+    if row.size_bytes == better.size_bytes:
+        return "of the same size"
+    size, other = size_text(better.size_bytes), size_text(row.size_bytes)
+    return "of nearly the same size" if size == other else f"{size} instead of {other}"
+
+
+def _ratio_text(slower: BenchmarkRow, faster: BenchmarkRow) -> str:
+    """How many times as long the slower one takes: `1.39 x`."""
+    assert slower.latency_ms_p50 and faster.latency_ms_p50
+    ratio = slower.latency_ms_p50 / faster.latency_ms_p50
+    return f"{ratio:.2f} x" if ratio >= 1.005 else "under 1.01 x"
+
+
+def is_latency_noise(slower: BenchmarkRow, faster: BenchmarkRow) -> bool:
+    """Whether two medians may differ by chance: their samples' 95 % interval of the ratio contains 1.
+
+    Nothing is noise where there are no samples to tell it by.
+    """
+    if not slower.samples_ms or not faster.samples_ms:
+        return False
+    if np.percentile(slower.samples_ms, 10) > np.percentile(faster.samples_ms, 90):
+        return False  # far apart: spares most pairs the resampling
+    interval = median_ratio_interval(slower.samples_ms, faster.samples_ms)
+    return interval is not None and interval[0] <= 1 <= interval[1]

@@ -16,7 +16,7 @@ from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
 from bopkit.text import printable
 
-_ROW_COLUMNS = ("date", "source", "cpu", "cpu_mask", "dataset", "split", "earlier_measurements")
+_ROW_COLUMNS = ("date", "source", "cpu", "cpu_mask", "dataset", "split", "earlier_measurements", "notes")
 _CHANGE_COLUMNS = (
     *("baseline_date", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "size_ratio", "top1_difference"),
 )
@@ -49,7 +49,9 @@ def csv_table(merged: MergedReport, changes: Sequence[Change | None] | None = No
             origin = (
                 *(measurement.report.protocol.date, measurement.source, environment.cpu if environment else None),
                 measurement.cpu_mask,
-                *(measurement.report.dataset, measurement.report.split, len(line.entry.earlier) if is_newest else None),
+                *(measurement.accuracy_report.dataset, measurement.accuracy_report.split),
+                len(line.entry.earlier) if is_newest else None,
+                " ".join(measurement.row.notes) or None,
             )
             writer.writerow(map(_cell, (*figures, *origin, *_change_values(line.change if is_newest else None))))
     return out.getvalue()
@@ -93,4 +95,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return printable(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    # Nine digits are more than any clock measures; whole numbers keep all of theirs.
+    return f"{value:.9g}" if isinstance(value, float) and not value.is_integer() else str(int(value))

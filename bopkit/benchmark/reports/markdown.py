@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from bopkit.benchmark.reports.accuracy import TEXT_HEADINGS, accuracy_table
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
+from bopkit.benchmark.reports.naming import file_names, noted, row_names
 from bopkit.benchmark.reports.rules import Finding
 from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 from bopkit.text import printable
@@ -15,7 +17,7 @@ from bopkit.text import printable
 def markdown(
     merged: MergedReport, changes: Sequence[Change | None] | None = None, findings: Sequence[Finding] = ()
 ) -> str:
-    """The table, how it was measured, errors, and what rules found.
+    """The table, what rules found, errors, notes, the table of accuracies, and how all was measured.
 
     Args:
         merged: The report.
@@ -24,24 +26,33 @@ def markdown(
     """
     lines = lines_of(merged, changes)
     columns = columns_for(lines)
-    rows = [
-        [column.heading for column in columns],
-        ["---:" if column.is_number else "---" for column in columns],
-        *(
-            [
-                text if column.is_number or not text else code(text)
-                for column, text in zip(columns, cells(columns, line), strict=True)
-            ]
-            for line in lines
-        ),
-    ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    headings = [column.heading for column in columns]
+    texts = {column.heading for column in columns if not column.is_number}
+    table = _table(headings, (cells(columns, line) for line in lines), texts)
     failed = [
-        f"- {code(line.entry.row.artifact)}: {code(line.entry.row.error)}" for line in lines if line.entry.row.error
+        f"- {code(name)}: {code(line.entry.row.error)}"
+        for name, line in zip(row_names(lines), lines, strict=True)
+        if line.entry.row.error
     ]
+    notes = [f"- {code(name)}: {code(note)}" for _, name, note in noted(lines)]
+    headings, accuracies = accuracy_table(
+        (name, line.entry.row, line.entry.newest.pictures_text)
+        for name, line in zip(file_names(lines), lines, strict=True)
+    )
+    accuracy = _table(headings, accuracies, TEXT_HEADINGS) if accuracies else []
     found = [f"- {code(str(finding))}" for finding in findings]
     facts = [f"{code(text)}  " for text in conditions(merged)]
-    return "\n\n".join("\n".join(part) for part in ([table], found, failed, facts) if part) + "\n"
+    return "\n\n".join("\n".join(part) for part in (table, found, failed, notes, accuracy, facts) if part) + "\n"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: Iterable[str]) -> list[str]:
+    """Its lines; columns under the headings `texts` hold a stranger's text, the others numbers."""
+    is_text = [heading in set(texts) for heading in headings]
+    escaped = (
+        [code(cell) if a_text and cell else cell for cell, a_text in zip(row, is_text, strict=True)] for row in rows
+    )
+    rules = ["---" if a_text else "---:" for a_text in is_text]
+    return [f"| {' | '.join(row)} |" for row in (headings, rules, *escaped)]
 
 
 def code(text: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
 from bopkit.benchmark.reports.reading import MERGED_REPORTS
+from bopkit.benchmark.scoring import ACCURACY_FIGURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +19,18 @@ class Measurement:
     """One row and where it comes from.
 
     Attributes:
-        row: The figures.
+        row: The figures; where accuracy was not measured with them, those of `donor` among them.
         report: The result that it is part of.
+        number: Of the row in that result, from 0.
         source: Name of the file; empty for a result that was just measured.
+        donor: The measurement of the same file that accuracy is taken from; None for its own, or for none.
     """
 
     row: BenchmarkRow
     report: BenchmarkReport
+    number: int
     source: str = ""
+    donor: Measurement | None = None
 
     @property
     def date(self) -> datetime.datetime:
@@ -49,9 +55,26 @@ class Measurement:
         return self.report.protocol.timing.cpu_mask
 
     @property
+    def accuracy_report(self) -> BenchmarkReport:
+        """The result that its accuracy is part of, with the dataset, the split and the names of classes."""
+        return self.report if self.donor is None else self.donor.report
+
+    @property
     def pictures(self) -> tuple[Any, ...]:
         """What accuracy was measured on: accuracy on other pictures says nothing about it."""
-        return self.report.dataset, self.report.split, self.row.pictures, self.row.preprocessing
+        report = self.accuracy_report
+        return report.dataset, report.split, self.row.pictures, self.row.preprocessing
+
+    @property
+    def pictures_text(self) -> str:
+        """The dataset, split and number of pictures of its accuracy; empty where there is none."""
+        report = self.accuracy_report
+        return "" if self.row.top1 is None else f"{report.dataset} {report.split}, {self.row.pictures} pictures"
+
+    @property
+    def donor_note(self) -> str | None:
+        """Where its accuracy is taken from, as a note of the row; None for its own, or for none."""
+        return None if self.donor is None else _donor_note(self.donor)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -94,7 +117,8 @@ class MergedReport:
 
         Returns:
             `reports` as they were, and of each line of the tables the numbers of its report and row (from 0) under
-            `newest`, and those of the measurements that it stands for under `earlier`.
+            `newest`, those of the measurements that it stands for under `earlier`, and under `accuracy` those of the
+            row that accuracy is taken from, null where that is its own or there is none.
         """
         reports = [report for _, report in self.sources]
         return {
@@ -105,6 +129,7 @@ class MergedReport:
                 {
                     "newest": _place(entry.newest, reports),
                     "earlier": [_place(each, reports) for each in entry.earlier],
+                    "accuracy": entry.newest.donor and _place(entry.newest.donor, reports),
                 }
                 for entry in self.entries
             ],
@@ -114,6 +139,9 @@ class MergedReport:
 def merge_reports(sources: Iterable[tuple[str, BenchmarkReport]]) -> MergedReport:
     """Merge results; the same result given twice counts once.
 
+    Accuracy belongs to the artifact: lines without any take that of the newest measurement of the same file, which the
+    SHA-256 tells. SavedModel directories have none, so they keep to their own: a path does not tell what is in it.
+
     Args:
         sources: Name of the file and result, in any order.
     """
@@ -122,12 +150,14 @@ def merge_reports(sources: Iterable[tuple[str, BenchmarkReport]]) -> MergedRepor
         if all(report != other for _, other in kept):
             kept.append((source, report))
     by_key: dict[tuple[Any, ...], list[Measurement]] = {}
-    for source, report in kept:
-        for row in report.rows:
-            measurement = Measurement(row, report, source)
-            by_key.setdefault(measurement.key, []).append(measurement)
+    all_measurements = [
+        Measurement(row, report, number, source) for source, report in kept for number, row in enumerate(report.rows)
+    ]
+    for measurement in all_measurements:
+        by_key.setdefault(measurement.key, []).append(measurement)
     devices = list(dict.fromkeys(key[1:3] for key in by_key))
-    entries = [_entry(measurements) for measurements in by_key.values()]
+    donors = _donors(all_measurements)
+    entries = [_entry(measurements, donors) for measurements in by_key.values()]
     entries.sort(key=lambda entry: devices.index(entry.newest.key[1:3]))
     return MergedReport(tuple(kept), tuple(entries))
 
@@ -153,16 +183,49 @@ def source_names(paths: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(set(map(str, paths))) else list(map(str, paths))
 
 
-def _entry(measurements: Sequence[Measurement]) -> Entry:
-    # Of two with the same date the one that was given later counts as the newer.
+def _newest_first(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Of two with the same date the one that was given later counts as the newer."""
     ordered = sorted(enumerate(measurements), key=lambda each: (each[1].date, each[0]), reverse=True)
-    newest, *earlier = (measurement for _, measurement in ordered)
-    return Entry(newest, tuple(earlier))
+    return [measurement for _, measurement in ordered]
+
+
+def _entry(measurements: Sequence[Measurement], donors: Mapping[str, Measurement]) -> Entry:
+    newest, *earlier = _newest_first(measurements)
+    return Entry(_with_accuracy(newest, donors), tuple(earlier))
+
+
+def _donors(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
+    """The newest measurement with an accuracy of each file, by its SHA-256."""
+    found: dict[str, Measurement] = {}
+    for each in _newest_first(measurements):
+        if each.row.top1 is not None and each.row.model_sha256:
+            found.setdefault(each.row.model_sha256, each)
+    return found
+
+
+_SUGGESTION = re.compile(r"Add --dataset \S+ for its accuracy\.")
+"""The note of a row without accuracy, which one that gets an accuracy needs no more."""
+
+
+def _with_accuracy(measurement: Measurement, donors: Mapping[str, Measurement]) -> Measurement:
+    """The measurement with the accuracy of its file, and a note of where that comes from; as it is if it has one."""
+    row = measurement.row
+    donor = donors.get(row.model_sha256 or "")
+    if donor is None or row.top1 is not None or row.error is not None:
+        return measurement
+    figures = {name: getattr(donor.row, name) for name in ACCURACY_FIGURES}
+    notes = [*(note for note in row.notes if not _SUGGESTION.fullmatch(note)), _donor_note(donor)]
+    return dataclasses.replace(measurement, row=dataclasses.replace(row, **figures, notes=notes), donor=donor)
+
+
+def _donor_note(donor: Measurement) -> str:
+    day = f"{donor.date:%Y-%m-%d}"
+    origin = f"from {donor.source} ({day})" if donor.source else f"of {day}"
+    return f"Accuracy {origin}: the same file by its SHA-256."
 
 
 def _place(measurement: Measurement, reports: Sequence[BenchmarkReport]) -> dict[str, int]:
     for number, report in enumerate(reports):
         if report is measurement.report:
-            index = next(index for index, row in enumerate(report.rows) if row is measurement.row)
-            return {"report": number, "row": index}
+            return {"report": number, "row": measurement.number}
     raise ValueError("a measurement belongs to none of the reports")

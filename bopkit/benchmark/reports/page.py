@@ -15,11 +15,12 @@ from typing import Any
 
 from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.reports import svg
-from bopkit.benchmark.reports.choices import choose, groups, has_accuracy, short_names
+from bopkit.benchmark.reports.choices import choose, groups, has_accuracy, on_front, short_names
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
+from bopkit.benchmark.reports.naming import file_names, noted
 from bopkit.benchmark.reports.rules import Finding
-from bopkit.benchmark.reports.table import Line, cells, columns_for, lines_of, over_floor
+from bopkit.benchmark.reports.table import Line, cells, columns_for, cores_text, has_agreement, lines_of, over_floor
 from bopkit.text import ms_text, percent_text, printable, size_text
 
 TEMPLATE = "page.html.jinja"
@@ -75,7 +76,8 @@ def render_page(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clean": printable, "size": size_text, "percent": percent_text, "ms": ms_text}
+    environment.filters |= {"clean": printable, "cores": cores_text}
+    environment.filters |= {"size": size_text, "percent": percent_text, "ms": ms_text}
     source = (importlib.resources.files("bopkit.benchmark.reports") / TEMPLATE).read_text()
     lines = lines_of(merged, changes)
     return environment.from_string(source).render(
@@ -98,6 +100,7 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
 
     columns = columns_for(lines)
     names, numbers = short_names(lines), _series_numbers(lines)
+    choices = choose(lines) if len(lines) > 1 else {}
     return {
         "columns": columns,
         "rows": [
@@ -110,9 +113,13 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
             }
             for number, (line, name) in enumerate(zip(lines, names, strict=True), start=1)
         ],
+        "notes": noted(lines),
+        "has_floor": any(over_floor(line) is not None for line in lines),
+        "has_agreement": has_agreement,
         "devices": list(dict.fromkeys(line.device for line in lines)),
         "series": [(name, drawn(svg.key(number))) for number, name in enumerate(dict.fromkeys(_series_names(lines)))],
-        "choices": choose(lines) if len(lines) > 1 else {},
+        "choices": choices,
+        "has_ties": any(choice.is_tie for members in choices.values() for choice in members),
         "by_accuracy": has_accuracy(lines),
         "names": names,
         "scatters": [(dataset, drawn(chart)) for dataset, chart in _scatters(lines, with_legend=False)],
@@ -123,11 +130,18 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
         "layers": [(name, total, _bars(values, drawn)) for name, total, values in _layers(lines)],
         "classes": [{**each, "bars": _bars(each["bars"], drawn, 1.0)} for each in _classes(lines)],
         "histories": [line for line in lines if line.entry.earlier],
+        "has_several_pictures": len(_all_pictures(lines)) > 1,
         "sources": merged.sources,
         "environments": _environments(merged.sources),
         "dates": _dates(lines),
         "open_parts": OPEN_PARTS,
     }
+
+
+def _all_pictures(lines: Sequence[Line]) -> set[str]:
+    """What accuracies were measured on, those of earlier measurements among them."""
+    measurements = (each for line in lines for each in (line.entry.newest, *line.entry.earlier))
+    return {each.pictures_text for each in measurements if each.pictures_text}
 
 
 def _dates(lines: Sequence[Line]) -> list[str]:
@@ -156,7 +170,7 @@ def _scatters(lines: Sequence[Line], with_legend: bool) -> list[tuple[str, Any]]
     """A chart a dataset, or one of size against latency where nothing has an accuracy."""
     by_accuracy = has_accuracy(lines)
     names, numbers = short_names(lines), _series_numbers(lines)
-    on_front = {choice.number for choices in choose(lines).values() for choice in choices if choice.beaten_by is None}
+    front = on_front(lines)
     points: dict[str, list[svg.Point]] = {}
     for group, ((device, name), members) in enumerate(groups(lines).items()):
         dataset = name if by_accuracy else ""
@@ -166,7 +180,7 @@ def _scatters(lines: Sequence[Line], with_legend: bool) -> list[tuple[str, Any]]
             # The series tells the variant.
             label = names[number - 1].replace(f" ({line.entry.row.variant})", "")
             points.setdefault(dataset, []).append(
-                svg.Point(*point, numbers[number - 1], group, number, label, title, number in on_front)
+                svg.Point(*point, numbers[number - 1], group, number, label, title, number in front)
             )
     y_text, limits = ("top-1 (%)", (0.0, 100.0)) if by_accuracy else ("size (MB)", (0.0, float("inf")))
     legend = list(dict.fromkeys(_series_names(lines))) if with_legend else []
@@ -193,18 +207,9 @@ def _facts(row: BenchmarkRow) -> str:
     return ", ".join(facts)
 
 
-def _file_names(lines: Sequence[Line]) -> list[str]:
-    """What to call the file of each line: its path, and its device where another file has the same path elsewhere."""
-    contents: dict[str, set[Any]] = {}
-    for row in (line.entry.row for line in lines):
-        contents.setdefault(row.artifact, set()).add(row.model_sha256 or row.size_bytes)
-    names = [(line.entry.row.artifact, line.device) for line in lines]
-    return [f"{name} on {device}" if len(contents[name]) > 1 else name for name, device in names]
-
-
 def _sizes(lines: Sequence[Line]) -> list[tuple[str, str, Any]]:
     """A bar a file: the same on several devices has one size."""
-    found = {name: line for name, line in zip(_file_names(lines), lines, strict=True) if line.entry.row.size_bytes}
+    found = {name: line for name, line in zip(file_names(lines), lines, strict=True) if line.entry.row.size_bytes}
     sizes = {name: (line.entry.row.size_bytes or 0, line.entry.row.floor_bytes) for name, line in found.items()}
     largest = max((max(size, floor or 0) for size, floor in sizes.values()), default=0)
     texts = {
@@ -279,7 +284,7 @@ def _steps(lines: Sequence[Line], names: Sequence[str]) -> list[tuple[str, str, 
 def _layers(lines: Sequence[Line]) -> list[tuple[str, str, list[tuple[str, str, float, bool]]]]:
     """Of each file once, on however many devices it is."""
     found = {}
-    for name, line in zip(_file_names(lines), lines, strict=True):
+    for name, line in zip(file_names(lines), lines, strict=True):
         values = [(layer.name, float(layer.size_bytes), layer.is_packed) for layer in line.entry.row.layers]
         if values:
             total = sum(value for _, value, _ in values)
@@ -326,18 +331,20 @@ def _bars(
 
 
 def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Of each file once: accuracy is measured on one host."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, line in zip(_file_names(lines), lines, strict=True):
-        row, report = line.entry.row, line.entry.newest.report
+    """Of each file and dataset once: accuracy is measured on one host."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    has_several = len({line.entry.newest.pictures_text for line in lines if line.entry.newest.pictures_text}) > 1
+    for name, line in zip(file_names(lines), lines, strict=True):
+        row, report = line.entry.row, line.entry.newest.accuracy_report
         known = [(index, value) for index, value in enumerate(row.class_top1) if value is not None]
         if not known and not row.confusion:
             continue
         worst_first = sorted(known, key=lambda each: each[1])
         shown = known if len(known) <= MOST_CLASSES else worst_first[:MOST_CLASSES]
         wrong = sorted((each for each in row.confusion if each[0] != each[1]), key=lambda each: -each[2])
-        found[name] = {
-            "name": name,
+        pictures = line.entry.newest.pictures_text
+        found[name, pictures] = {
+            "name": f"{name} on {pictures}" if has_several and pictures else name,
             "text": _classes_text(row, [value for _, value in known]),
             "is_cut": len(shown) < len(known),
             "bars": [(_class_name(report, index), percent_text(value), value, False) for index, value in shown],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +49,19 @@ def read_reports(path: str | Path) -> tuple[BenchmarkReport, ...]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(
-            path.read_bytes().decode(), parse_constant=_refused, parse_float=_number(float), parse_int=_number(int)
-        )
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin a file with a mark
+        return json.loads(text, parse_constant=_refused, parse_float=_number(float), parse_int=_number(int))
+    except UnicodeDecodeError as error:
+        raise BopkitError(f"{path} is no result of a benchmark: it is not UTF-8 text.", _HINT) from error
     except json.JSONDecodeError as error:
         if error.doc.strip() and error.doc.lstrip()[0] in "{[" and error.pos >= len(error.doc.rstrip()) - 1:
             raise BopkitError(f"{path} is cut off.", "Copy it again, or measure again.") from error
-        raise BopkitError(f"{path} is no JSON: {first_line(error)}.", _HINT) from error
-    except (ValueError, RecursionError) as error:
-        raise BopkitError(f"{path} is no JSON: {first_line(error)}.", _HINT) from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BopkitError(f"{path} is no result of a benchmark: it is no JSON ({place}).", _HINT) from error
+    except RecursionError as error:
+        raise BopkitError(f"{path} is no result of a benchmark: it is no JSON of that depth.", _HINT) from error
+    except ValueError as error:
+        raise BopkitError(f"{path} is no result of a benchmark: {first_line(error)}.", _HINT) from error
 
 
 def _refused(text: str) -> None:
@@ -67,10 +70,9 @@ def _refused(text: str) -> None:
 
 def _number(kind: type[int] | type[float]) -> Any:
     def read(text: str) -> int | float:
-        value = kind(text)
-        if not math.isfinite(value) or abs(value) > LARGEST_NUMBER:
+        if not abs(float(text)) <= LARGEST_NUMBER:  # first: Python refuses to read an int of thousands of digits
             raise ValueError(f"it holds {text[:20]}, which no benchmark measures")
-        return value
+        return kind(text)
 
     return read
 

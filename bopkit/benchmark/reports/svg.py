@@ -99,6 +99,15 @@ class Axis(NamedTuple):
         )
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
+    def labelled_ticks(self) -> list[tuple[float, str]]:
+        """The ticks with their texts, of as many digits as tell them apart."""
+        texts: list[str] = []
+        for digits in range(3, 10):
+            texts = [number_text(tick, digits) for tick in self.ticks]
+            if len(set(texts)) == len(texts):
+                break
+        return list(zip(self.ticks, texts, strict=True))
+
 
 def make_axis(
     values: Iterable[float], *, from_zero: bool = False, may_be_log: bool = True, limits=(-math.inf, math.inf)
@@ -209,10 +218,10 @@ def ranges(
 def axis_row(axis: Axis, unit: str) -> ElementTree.Element:
     """The ticks below rows of ranges."""
     chart = _chart(18, "")
-    for tick in axis.ticks:
+    for tick, text in axis.labelled_ticks():
         share = axis.share(tick)
         anchor = "start" if share < 0.04 else "end" if share > 0.93 else "middle"
-        _text(chart, 100 * share, 13, f"{number_text(tick)}{unit if tick == axis.ticks[-1] else ''}", anchor, "soft")
+        _text(chart, 100 * share, 13, f"{text}{unit if tick == axis.ticks[-1] else ''}", anchor, "soft")
     return chart
 
 
@@ -266,8 +275,8 @@ def histogram(
     outline = "".join(f"V{66 - 64 * count / largest:.1f}H{index + 1}" for index, count in enumerate(counts))
     _add(plot, "path", f"area {series_class(series)}", d=f"M0 66{outline}V66Z")
     _add(chart, "line", "axis", x1="0", x2="100%", y1=110, y2=110)
-    for tick in axis.ticks:
-        _text(chart, 100 * axis.share(tick), 125, number_text(tick), "middle", "soft")
+    for tick, text in axis.labelled_ticks():
+        _text(chart, 100 * axis.share(tick), 125, text, "middle", "soft")
     ends = [-math.inf] * 3  # of the last text in each line
     for name, value in marks:
         share = 100 * axis.share(value)
@@ -383,14 +392,14 @@ def _draw_axes(
     chart: ElementTree.Element, x_axis: Axis, y_axis: Axis, span: tuple[int, int], x_text: str, y_text: str
 ) -> None:
     top, bottom = span
-    for tick in y_axis.ticks:
+    for tick, text in y_axis.labelled_ticks():
         y = bottom - y_axis.share(tick) * (bottom - top)
         _add(chart, "line", "grid", x1=_pc(LEFT), x2=_pc(RIGHT), y1=y, y2=y)
-        _text(chart, LEFT - 1, y + 4, number_text(tick), "end", "soft")
-    for tick in x_axis.ticks:
+        _text(chart, LEFT - 1, y + 4, text, "end", "soft")
+    for tick, text in x_axis.labelled_ticks():
         x = _across(x_axis, tick)
         _add(chart, "line", "grid", x1=_pc(x), x2=_pc(x), y1=top, y2=bottom)
-        _text(chart, x, bottom + 17, number_text(tick), "middle", "soft")
+        _text(chart, x, bottom + 17, text, "middle", "soft")
     _add(chart, "line", "axis", x1=_pc(LEFT), x2=_pc(RIGHT), y1=bottom, y2=bottom)
     _text(chart, 0, 14, y_text + (", logarithmic" if y_axis.is_log else ""), css="strong")
     _text(chart, RIGHT, bottom + 36, x_text + (", logarithmic" if x_axis.is_log else ""), "end", "strong")
@@ -404,10 +413,13 @@ def _draw_front(chart: ElementTree.Element, places: Sequence[tuple[float, float]
 
 
 def _draw_points(chart: ElementTree.Element, points: Sequence[Point], places: Sequence[tuple[float, float]]) -> None:
+    """Marks and labels; the marks of the front come last, so that no other mark lies over them."""
     pixels = [(x / 100 * _NOMINAL_WIDTH_PX, y) for x, y in places]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
+    drawn = []
     for point, (x, y), (x_px, _) in zip(points, places, pixels, strict=True):
-        group = _add(chart, "g", "")
+        group = ElementTree.Element("g")
+        drawn.append((point.is_on_front, group))
         ElementTree.SubElement(group, "title").text = printable(point.title)
         group.append(marker(x, y, point.series, "mark" if point.is_on_front else "open"))
         name = f" {printable(point.name)}" if len(points) <= MOST_NAMES else ""
@@ -420,6 +432,7 @@ def _draw_points(chart: ElementTree.Element, points: Sequence[Point], places: Se
         label = _text(group, x, y + down, number, anchor, "strong label")
         label.set("dx", str(offset))
         ElementTree.SubElement(label, "tspan", {"class": "name"}).text = name
+    chart.extend(group for _, group in sorted(drawn, key=lambda each: each[0]))
 
 
 def _free_place(

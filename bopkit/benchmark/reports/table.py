@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
+from bopkit.benchmark.host import parse_cpu_mask
 from bopkit.benchmark.report import BenchmarkReport
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry, MergedReport, device_labels
+from bopkit.errors import UsageError
 from bopkit.text import change_text, ms_text, percent_text, size_text
 
 FAILED = "failed"
@@ -74,6 +77,29 @@ def cells(columns: Iterable[Column], line: Line) -> list[str]:
     return texts
 
 
+def cores_text(cpu_mask: str | None) -> str:
+    """The cores of a mask by their numbers: `1`, `4-7`, `0, 2-3`; `all` without one.
+
+    Args:
+        cpu_mask: Hexadecimal, as `taskset` takes it; what is no mask is named as it is.
+    """
+    if cpu_mask is None:
+        return "all"
+    try:
+        cores = sorted(parse_cpu_mask(cpu_mask))
+    except UsageError:  # a file may hold anything
+        return f"mask {cpu_mask}"
+    neighbours = itertools.groupby(enumerate(cores), lambda each: each[1] - each[0])
+    runs = [[core for _, core in group] for _, group in neighbours]
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def on_cores_text(cpu_mask: str) -> str:
+    """`on core 1`, `on cores 4-7`."""
+    text = cores_text(cpu_mask)
+    return f"on core{'' if text.isdecimal() else 's'} {text}"
+
+
 def conditions(merged: MergedReport) -> list[str]:
     """How the figures were measured, one sentence a result."""
     return list(dict.fromkeys(text for _, report in merged.sources for text in _conditions_of(report)))
@@ -83,20 +109,25 @@ def _conditions_of(report: BenchmarkReport) -> list[str]:
     texts = []
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
-        agreement = f"; agreement: same top-1 as {report.reference}" if report.reference else ""
+        agreement = f"; agreement: same top-1 as {report.reference}" if has_agreement(report) else ""
         texts.append(f"accuracy on {pictures} pictures of {report.dataset} {report.split}{agreement}")
     timing, threads = report.protocol.timing, ", ".join(map(str, report.protocol.threads))
     where = "; ".join(
         f"{environment.cpu}, {environment.logical_cores} cores" + ("" if name == "local" else f" ({name})")
         for name, environment in report.environments.items()
     )
-    pinned = f" on cores {timing.cpu_mask}" if timing.cpu_mask else ""
+    pinned = f" {on_cores_text(timing.cpu_mask)}" if timing.cpu_mask else ""
     texts.append(
         f"latency of one picture, {threads} thread(s){pinned}, {timing.warmup_runs} warm-up runs, then at least "
         f"{timing.runs} and {timing.min_duration_s:g} s (at most {timing.time_limit_s:g} s); "
         f"{where or 'no device answered'}"
     )
     return texts
+
+
+def has_agreement(report: BenchmarkReport) -> bool:
+    """Whether any of its rows was compared with the reference."""
+    return bool(report.reference) and any(row.top1_agreement is not None for row in report.rows)
 
 
 def over_floor(line: Line) -> float | None:
@@ -143,9 +174,17 @@ _COLUMNS = (
     Column("runtime", lambda line: line.entry.row.runtime, is_number=False),
     Column(
         "cores",
-        lambda line: line.entry.newest.cpu_mask or "all",
+        lambda line: cores_text(line.entry.newest.cpu_mask),
         False,
         _differ(lambda line: line.entry.newest.cpu_mask),
+    ),
+    Column(
+        "accuracy on",
+        lambda line: line.entry.newest.pictures_text or "-",
+        False,
+        lambda lines: _differ(lambda line: line.entry.newest.pictures_text)(
+            [line for line in lines if line.entry.newest.pictures_text]
+        ),
     ),
     Column("top-1", lambda line: percent_text(line.entry.row.top1), is_needed=_HAS_ACCURACY),
     Column("top-5", lambda line: percent_text(line.entry.row.top5), is_needed=_HAS_ACCURACY),
