@@ -21,7 +21,7 @@ from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.host import parse_cpu_mask
 from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.layers import flatbuffer_layers
-from bopkit.benchmark.notes import add_timing_notes
+from bopkit.benchmark.notes import add_timing_notes, dataset_suggestion
 from bopkit.benchmark.parallel import usable_cores
 from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
 from bopkit.benchmark.runtime import TFLITE_RUNTIMES
@@ -344,7 +344,7 @@ def _card_of(row: BenchmarkRow) -> ModelCard | None:
 def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:
     for row, card in zip(rows, cards, strict=True):
         if card is not None and card.names_stock_dataset:
-            row.notes.append(f"Add --dataset {card.dataset} for its accuracy.")
+            row.notes.append(dataset_suggestion(card.dataset))
 
 
 def _fill_layers(rows: Sequence[BenchmarkRow]) -> None:

@@ -37,3 +37,17 @@ def slowdown(samples_ms: list[float]) -> float:
 
 
 _COOL = "Cool the device, or pause between rows with --cool-down."
+
+
+def dataset_suggestion(dataset: str) -> str:
+    """The note of a row whose accuracy could be measured, too."""
+    return _SUGGESTION.format(dataset)
+
+
+def is_dataset_suggestion(note: str) -> bool:
+    """Whether a note is that one: a row that gets an accuracy elsewhere needs it no more."""
+    start, _, end = _SUGGESTION.partition("{}")
+    return note.startswith(start) and note.endswith(end)
+
+
+_SUGGESTION = "Add --dataset {} for its accuracy."

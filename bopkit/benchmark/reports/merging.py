@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bopkit.benchmark.notes import is_dataset_suggestion
 from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
 from bopkit.benchmark.reports.reading import MERGED_REPORTS
 from bopkit.benchmark.scoring import ACCURACY_FIGURES
@@ -203,10 +203,6 @@ def _donors(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
     return found
 
 
-_SUGGESTION = re.compile(r"Add --dataset \S+ for its accuracy\.")
-"""The note of a row without accuracy, which one that gets an accuracy needs no more."""
-
-
 def _with_accuracy(measurement: Measurement, donors: Mapping[str, Measurement]) -> Measurement:
     """The measurement with the accuracy of its file, and a note of where that comes from; as it is if it has one."""
     row = measurement.row
@@ -214,7 +210,7 @@ def _with_accuracy(measurement: Measurement, donors: Mapping[str, Measurement]) 
     if donor is None or row.top1 is not None or row.error is not None:
         return measurement
     figures = {name: getattr(donor.row, name) for name in ACCURACY_FIGURES}
-    notes = [*(note for note in row.notes if not _SUGGESTION.fullmatch(note)), _donor_note(donor)]
+    notes = [*(note for note in row.notes if not is_dataset_suggestion(note)), _donor_note(donor)]
     return dataclasses.replace(measurement, row=dataclasses.replace(row, **figures, notes=notes), donor=donor)
 
 
