@@ -1,4 +1,4 @@
-"""What the reader of a row should know of how it was timed."""
+"""What the reader of a row should know of how it was timed, and what else could be measured."""
 
 from __future__ import annotations
 
