@@ -306,15 +306,18 @@ def _build(network: _Network, folder: Path, temporary: Path, process: Child, pro
     """
 
     def call(function: str, *arguments: Any) -> Any:
-        return process.call(f"bopkit.export.comparison_worker:{function}", *arguments, subject=network.model)
+        try:
+            return process.call(f"bopkit.export.comparison_worker:{function}", *arguments, subject=network.model)
+        except BopkitError as error:  # of an architecture the user knows no file
+            message, hint = (text.replace(str(source), network.model) for text in (error.message, error.hint))
+            raise BopkitError(message, hint) from error
 
     name = network.name
+    source = network.source or temporary / f"{name}.h5"
     paths = {PACKED: folder / f"{name}.tflite"}
     paths |= {variant: folder / f"{name}.{_precision(variant)}.tflite" for variant in (FLOAT32, INT8)}
     progress(f"{name}: packed")
-    source = network.source
-    if source is None:
-        source = temporary / f"{name}.h5"
+    if network.source is None:
         call("write_untrained", network.model, str(source))
     call("write_packed", str(source), str(temporary / f"{name}.packed"), str(paths[PACKED]))
     progress(f"{name}: twins")

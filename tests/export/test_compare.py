@@ -40,7 +40,7 @@ class Converter:
         assert callable(getattr(sys.modules[module], name)) and json.dumps(arguments)
         self.calls.append(name)
         if Path(arguments[0]).stem in self.fails:
-            raise BopkitError(f"{subject} has no convolutions.", "Take another.")
+            raise BopkitError(f"{arguments[0]} has no convolutions.", "Take another.")
         paths = arguments[1].values() if name == "write_twins" else [arguments[-1]]
         for path in paths:
             Path(path).write_bytes(b"TFL3")
@@ -158,6 +158,9 @@ def test_the_errors_of_all_networks_are_said(played: Played, network: Path, tmp_
     found = compare_models([bad[1], network, "binarynet"])
     errors = {row.artifact: row.error for row in found.report.rows if row.error}
     assert list(errors) == ["gone (packed)", "small (packed)"]
+    played.converter.fails = {"binarynet", "small"}
+    with pytest.raises(BopkitError, match=r"^No network can be compared\. binarynet has no convolutions"):
+        compare_models(["binarynet", network])
     with pytest.raises(BopkitError) as alone:
         compare_models([network])
     assert alone.value.message == f"{network} has no convolutions." and alone.value.hint == "Take another."
