@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,13 @@ def python_command(code: str) -> list[str]:
 class Child:
     """A process that calls functions of bopkit one after the other. It starts with the first call, and again with
     the next one after it died; it ends with this process.
+
+    Args:
+        environment: Variables that it has besides those of this process.
     """  # noqa: D205
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[str] | None = None
         self._stderr: Any = None
         self.starts = 0
@@ -64,7 +69,8 @@ class Child:
             What the function returned, as JSON gives it back.
 
         Raises:
-            BopkitError: The function raised an error, which is passed on, or its process died or was too slow.
+            BopkitError: The function raised an error, which is passed on with its traceback as a note, or its process
+                died or was too slow.
         """
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
@@ -91,15 +97,18 @@ class Child:
                 timer.cancel()
             if not answer.endswith("\n"):
                 _kill(process)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=_END_S)  # until then it can still write into a folder that is being removed
                 self._process = None
         if not answer.endswith("\n"):
             end = f"needed more than {timeout_s:g} s" if late.is_set() else self._end_of(process)
             raise BopkitError(f"The process that read {subject} {end}.", _HINT)
         values = json.loads(answer)
         if "message" in values:
-            raise (UsageError if values["exit_code"] == UsageError.exit_code else BopkitError)(
-                values["message"], values["hint"]
-            )
+            kind = UsageError if values["exit_code"] == UsageError.exit_code else BopkitError
+            error = kind(values["message"], values["hint"])
+            error.add_note(values["traceback"])  # seen with --debug
+            raise error
         return values["result"]
 
     def close(self) -> None:
@@ -108,6 +117,9 @@ class Child:
             _kill(self._process)
             self._process.wait()
             self._process = None
+        if self._stderr is not None:
+            self._stderr.close()  # which removes it
+            self._stderr = None
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
@@ -117,7 +129,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **self._environment},
                 encoding="utf-8",
                 start_new_session=True,  # for `_kill`
             )
@@ -135,9 +147,9 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def child() -> Iterator[Child]:
+def child(environment: Mapping[str, str] | None = None) -> Iterator[Child]:
     """Yield a `Child` that ends with the block."""
-    process = Child()
+    process = Child(environment)
     try:
         yield process
     finally:
@@ -165,6 +177,9 @@ def serve() -> None:
             answer: dict[str, Any] = {"result": getattr(importlib.import_module(module), name)(*arguments)}
         except Exception as error:  # a damaged file can make a library raise anything
             known = translate(error)
-            answer = {"message": known.message, "hint": known.hint, "exit_code": known.exit_code}
+            answer = {
+                **{"message": known.message, "hint": known.hint, "exit_code": known.exit_code},
+                "traceback": traceback.format_exc(),
+            }
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

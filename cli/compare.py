@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, Dataset, Json, Split
-from bopkit.cli.output import print_json, print_table, say
+from bopkit.cli.output import print_json, print_table, say, show
 from bopkit.cli.reporting import Html, check_targets, print_report, say_failures, write_targets
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def compare(
         print_json(comparison.to_dict())
     if prints_table:
         print_report(comparison.merged)
-        _print_gains(comparison.gains)
+        if comparison.gains:
+            show()
+            _print_gains(comparison.gains)
     say_failures(comparison.merged)
     if error is not None:
         raise error

@@ -2,34 +2,34 @@
 
 Each network is exported bit-packed, and its twins (`bopkit.export.twin`) in float32 and int8; the three are weighed and
 timed by the same benchmark. Twins have random weights and carry no card: they never get an accuracy.
+
+What can be known at once is checked first. TensorFlow works in a process of its own
+(`bopkit.export.comparison_worker`), and all files lie in a scratch folder until the end: Ctrl-C leaves nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bopkit import artifact, files
-from bopkit.architecture import floor_bytes
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
+from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
+from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.report import LOCAL
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
-from bopkit.counting import count_weights
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.exporter import export_model
-from bopkit.export.options import ExportOptions
-from bopkit.export.sources import load_source, resolve_source
-from bopkit.export.twin import convert_twin, make_twin
-from bopkit.initialise import init_model
-from bopkit.model_config import NOTHING
+from bopkit.export.sources import resolve_source
+from bopkit.failures import translate
+from bopkit.isolation import Child, child
 from bopkit.progress import Progress, silent
-from bopkit.registry import FILE_ENDINGS
+from bopkit.registry import FILE_ENDINGS, MODELS
 
 PACKED, FLOAT32, INT8 = ("packed", "float32 twin", "int8 twin")
 
@@ -107,60 +107,111 @@ def compare_models(
         progress: Called with one line now and then.
 
     Returns:
-        Rows and ratios. A network that cannot be exported is a row with its error.
+        Rows and ratios. A network that cannot be exported is a row with its error, and so is one on a device that does
+        not answer.
 
     Raises:
         UsageError: A name is unknown, two networks have one name, or there is a dataset and no trained network.
-        BopkitError: The dataset is not prepared, bopkit-runtime is not installed, or no network can be exported.
+        BopkitError: The dataset is not prepared, bopkit-runtime is not installed, no device answers, or no network can
+            be exported.
     """
     progress = progress or silent
-    names = _names(models)
-    for device in devices:
-        if isinstance(parse_device_name(device), AdbName):
-            raise UsageError(
-                "Over adb there is no LiteRT to compare in.",
-                "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
-            )
-    accuracy: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
-    settings: dict[str, Any] = {
-        **{"threads": threads, "devices": devices, "warmup_runs": warmup_runs, "runs": runs},
-        **{"runtime": "litert", "with_steps": with_steps, "progress": progress},
-    }
-    if dataset is None and (split, limit) != (None, None):
-        raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
-    if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
-        raise BopkitError(
-            "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",
-            "Type `pip install ./runtime` in a checkout of bopkit.",
-        )
-    with _folder(output) as folder:
-        built, failed = _build_all(names, folder, devices, progress)
-        trained = [path for path in built if dataset is not None and _is_trained(path)]
-        if dataset is not None and not trained:
+    networks = _networks(models)
+    devices = tuple(dict.fromkeys(devices))
+    _check_request(devices, dataset, split, limit, output)
+    errors = {each.name: each.error for each in networks if each.error is not None}
+    if len(errors) == len(networks):
+        raise _all_failed(errors, "No network can be compared")
+    if dataset is not None:
+        plan_evaluation(dataset, data_dir, split, None, limit, batch_size=1)
+        if not any(each.trained for each in networks):
             raise UsageError("None of the networks is trained: they have no accuracy.", "Leave out --dataset.")
+    unreachable = _unreachable(devices, progress)
+    answering = tuple(device for device in devices if device not in unreachable)
+    if not answering:
+        raise _all_failed(unreachable, "No device answers")
+    with files.scratch_directory(files.existing_ancestor(Path(output or tempfile.gettempdir()))) as scratch:
+        folder = scratch / "files"
+        built = _build_all([each for each in networks if each.error is None], folder, errors, progress)
+        if not built:
+            raise _all_failed(errors, "No network can be compared")
+        titles = _Titles(built)
+        accuracy: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
+        settings: dict[str, Any] = {
+            **{"threads": threads, "devices": answering, "warmup_runs": warmup_runs, "runs": runs},
+            **{"runtime": "litert", "with_steps": with_steps, "progress": lambda line: progress(titles.put_into(line))},
+        }
+        trained = [each.path for each in built if dataset is not None and each.trained]
+        others = [each.path for each in built if each.path not in trained]
         reports = [benchmark_artifacts(trained, **accuracy, **settings)] if trained else []
-        if len(trained) < len(built):
-            reports.append(benchmark_artifacts([path for path in built if path not in trained], **settings))
-    report = _joined(reports, {str(path): each for path, each in built.items()}, failed, devices)
-    return Comparison(report, tuple(_gains(report.rows, list(names))))
+        if others:
+            reports.append(benchmark_artifacts(others, **settings))
+        if output is not None:
+            _publish(built, Path(output))
+    failed = [
+        _failed_row(each.name, error, device)
+        for device in devices
+        for each in networks
+        if (error := unreachable.get(device) or errors.get(each.name)) is not None
+    ]
+    report = _joined(reports, {str(each.path): each for each in built}, titles, failed, answering)
+    return Comparison(report, tuple(_gains(report.rows, [each.name for each in networks])))
 
 
-def _names(models: Sequence[str | Path]) -> dict[str, str]:
-    """The models by what they are called in the report.
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """One of the models.
+
+    Attributes:
+        name: What it is called in the report.
+        source: File or version directory; None for an architecture.
+        model: As the user named it.
+        trained: Whether its card says so.
+        error: Why it cannot be compared, where its card shows that.
+    """
+
+    name: str
+    source: Path | None
+    model: str
+    trained: bool = False
+    error: BopkitError | None = None
+
+
+def _networks(models: Sequence[str | Path]) -> list[_Network]:
+    """The models, each once, whatever it is called.
 
     Raises:
-        UsageError: There is none, or two have the same name.
+        UsageError: There is none, a name is unknown, or two have the same name.
     """
     if not models:
         raise UsageError("No network was named.", "Give names of `bopkit models`, files or run directories.")
-    names: dict[str, str] = {}
+    networks: list[_Network] = []
+    known: list[Any] = []
     for model in map(str, models):
         path = Path(model)
-        name = path.stem if path.suffix in FILE_ENDINGS else path.resolve().name
-        if any(_file_stems(name) & _file_stems(other) for other in names):
-            raise UsageError(f"Files of {name} and of another network have the same name.", "Rename one of them.")
-        names[name] = model
-    return names
+        is_file = path.suffix in FILE_ENDINGS or path.exists()
+        network = _network_of(path) if is_file else _Network(path.name, None, model)
+        identity = (network.source or path).resolve() if is_file else MODELS.load(model)
+        if identity in known:
+            continue
+        if any(_file_stems(network.name) & _file_stems(other.name) for other in networks):
+            raise UsageError(
+                f"Files of {network.name} and of another network have the same name.", "Rename one of them."
+            )
+        known.append(identity)
+        networks.append(network)
+    return networks
+
+
+def _network_of(path: Path) -> _Network:
+    """The network of a file or folder, by its card; the rest of it is not read yet."""
+    name = path.stem if path.suffix in FILE_ENDINGS else path.resolve().name
+    try:
+        source = resolve_source(path)
+        card = artifact.read_card(source)
+    except BopkitError as error:
+        return _Network(name, None, str(path), error=error)
+    return _Network(name, source, str(path), trained=card is not None and card.trained)
 
 
 def _file_stems(name: str) -> set[str]:
@@ -168,36 +219,53 @@ def _file_stems(name: str) -> set[str]:
     return {name, f"{name}.float32", f"{name}.int8"}
 
 
-@contextlib.contextmanager
-def _folder(output: str | Path | None) -> Iterator[Path]:
-    if output is not None:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        yield Path(output)
-        return
-    with tempfile.TemporaryDirectory(prefix="bopkit-compare-") as scratch:
-        yield Path(scratch)
-
-
-def _build_all(
-    names: Mapping[str, str], folder: Path, devices: Sequence[str], progress: Progress
-) -> tuple[dict[Path, _Built], list[BenchmarkRow]]:
-    """The flatbuffers of all networks, and rows for those that have none.
+def _check_request(
+    devices: Sequence[str], dataset: str | None, split: str | None, limit: int | None, output: str | Path | None
+) -> None:
+    """Refuse what cannot be, whatever the networks.
 
     Raises:
-        BopkitError: None has any.
+        UsageError: A name is none of a device, or is one over adb; an option lacks its dataset; a file is in the place
+            of the folder.
+        BopkitError: bopkit-runtime is not installed.
     """
-    built: dict[Path, _Built] = {}
+    for device in devices:
+        if isinstance(parse_device_name(device), AdbName):
+            raise UsageError(
+                "Over adb there is no LiteRT to compare in.",
+                "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
+            )
+    if dataset is None and (split, limit) != (None, None):
+        raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
+    if output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"{output} is a file where a folder must be.", "Name another --output.")
+    if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
+        raise BopkitError(
+            "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",
+            "Type `pip install ./runtime` in a checkout of bopkit.",
+        )
+
+
+def _unreachable(devices: Sequence[str], progress: Progress) -> dict[str, BopkitError]:
+    """The devices that do not answer, each with the reason."""
     errors: dict[str, BopkitError] = {}
-    for name, model in names.items():
+    for device in devices:
+        if device == LOCAL:
+            continue
+        progress(f"{device}: connecting")
         try:
-            built |= {each.path: each for each in _build(name, model, folder, progress)}
-        except UsageError:
-            raise
-        except BopkitError as error:
-            errors[name] = error
-    if not built:
-        raise next(iter(errors.values()))
-    return built, [_failed_row(name, error, device) for device in devices for name, error in errors.items()]
+            open_device(device).close()
+        except (BopkitError, OSError) as error:
+            errors[device] = translate(error)
+    return errors
+
+
+def _all_failed(errors: Mapping[str, BopkitError], what: str) -> BopkitError:
+    """The error of all of them in one line; a single one as it is."""
+    if len(errors) == 1:
+        return next(iter(errors.values()))
+    reasons = [str(error) if name in error.message else f"{name}: {error}" for name, error in errors.items()]
+    return BopkitError(f"{what}. {' '.join(reasons)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,41 +275,84 @@ class _Built:
     path: Path
     name: str
     variant: str
+    trained: bool
     floor_bytes: int | None
 
 
-def _build(name: str, model: str, folder: Path, progress: Progress) -> list[_Built]:
+def _build_all(
+    networks: Sequence[_Network], folder: Path, errors: dict[str, BopkitError], progress: Progress
+) -> list[_Built]:
+    """Write the flatbuffers of all networks into `folder`; the errors of those that have none are added."""
+    built: list[_Built] = []
+    folder.mkdir()
+    temporary = folder.parent / "temporary"
+    temporary.mkdir()
+    # What the process leaves behind when it is ended goes with the scratch folder.
+    with child({name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}) as process:
+        for network in networks:
+            try:
+                built += _build(network, folder, temporary, process, progress)
+            except BopkitError as error:
+                errors[network.name] = error
+    return built
+
+
+def _build(network: _Network, folder: Path, temporary: Path, process: Child, progress: Progress) -> list[_Built]:
     """Write the flatbuffers of a network: packed, and both twins.
 
     Raises:
-        UsageError: There is no such network.
         BopkitError: It cannot be exported, or has no twin.
     """
-    with tempfile.TemporaryDirectory(prefix="bopkit-compare-") as scratch:
-        source = Path(model)
-        if source.suffix in FILE_ENDINGS or source.exists():
-            source = resolve_source(source)
-        else:
-            source = init_model(model, Path(scratch) / f"{name}.h5")
-        progress(f"{name}: packed")
-        options = ExportOptions(savedmodel=False)
-        (exported,) = export_model(source, Path(scratch) / "packed", options).artifacts
-        packed = folder / f"{name}.tflite"
-        files.write_bytes(packed, Path(exported.path).read_bytes())
-        progress(f"{name}: twins")
-        network = load_source(source, options, NOTHING).model
-        floors = {PACKED: floor_bytes(*count_weights(network))}
-        twin = make_twin(network)
-    paths = {PACKED: packed}
-    for variant in (FLOAT32, INT8):
-        paths[variant] = folder / f"{name}.{variant.split()[0]}.tflite"
-        files.write_bytes(paths[variant], convert_twin(twin, int8=variant == INT8))
-    return [_Built(path, name, variant, floors.get(variant)) for variant, path in paths.items()]
+
+    def call(function: str, *arguments: Any) -> Any:
+        try:
+            return process.call(f"bopkit.export.comparison_worker:{function}", *arguments, subject=network.model)
+        except BopkitError as error:  # of an architecture the user knows no file
+            message, hint = (text.replace(str(source), network.model) for text in (error.message, error.hint))
+            raise BopkitError(message, hint) from error
+
+    name = network.name
+    source = network.source or temporary / f"{name}.h5"
+    paths = {PACKED: folder / f"{name}.tflite"}
+    paths |= {variant: folder / f"{name}.{_precision(variant)}.tflite" for variant in (FLOAT32, INT8)}
+    progress(f"{name}: packed")
+    if network.source is None:
+        call("write_untrained", network.model, str(source))
+    call("write_packed", str(source), str(temporary / f"{name}.packed"), str(paths[PACKED]))
+    progress(f"{name}: twins")
+    floor_bytes = call("write_twins", str(source), {_precision(each): str(paths[each]) for each in (FLOAT32, INT8)})
+    floors = {PACKED: floor_bytes}
+    return [
+        _Built(path, name, variant, network.trained and variant == PACKED, floors.get(variant))
+        for variant, path in paths.items()
+    ]
 
 
-def _is_trained(path: Path) -> bool:
-    card = artifact.read_card(path)
-    return card is not None and card.trained
+def _precision(twin: str) -> str:
+    """`float32` or `int8`."""
+    return twin.split()[0]
+
+
+def _publish(built: Sequence[_Built], output: Path) -> None:
+    """Move the flatbuffers into the user's folder, by one rename each."""
+    for each in built:
+        files.sync(each.path)
+    output.mkdir(parents=True, exist_ok=True)
+    for each in built:
+        os.replace(each.path, output / each.path.name)
+
+
+class _Titles:
+    """What a person knows flatbuffers by that lie in a scratch folder."""
+
+    def __init__(self, built: Sequence[_Built]):
+        self._titles = {str(each.path): f"{each.name}, {each.variant}" for each in built}
+
+    def put_into(self, text: str) -> str:
+        """The text with a title in place of each path."""
+        for path, title in self._titles.items():
+            text = text.replace(path, title)
+        return text
 
 
 def _row_name(name: str, variant: str) -> str:
@@ -255,6 +366,7 @@ def _failed_row(name: str, error: BopkitError, device: str) -> BenchmarkRow:
 def _joined(
     reports: Sequence[BenchmarkReport],
     built: Mapping[str, _Built],
+    titles: _Titles,
     failed: Sequence[BenchmarkRow],
     devices: Sequence[str],
 ) -> BenchmarkReport:
@@ -264,15 +376,18 @@ def _joined(
         (row for report in reports for row in report.rows),
         key=lambda row: (list(devices).index(row.device), order.index(row.artifact)),
     )
-    named = [_named(row, built[row.artifact]) for row in rows]
+    named = [_named(row, built[row.artifact], titles) for row in rows]
     environments = {name: each for report in reports for name, each in report.environments.items()}
     # Networks of different kinds are no references of each other.
     return dataclasses.replace(reports[0], rows=(*named, *failed), reference=None, environments=environments)
 
 
-def _named(row: BenchmarkRow, built: _Built) -> BenchmarkRow:
+def _named(row: BenchmarkRow, built: _Built, titles: _Titles) -> BenchmarkRow:
     return dataclasses.replace(
         row,
+        error=titles.put_into(row.error) if row.error is not None else None,
+        hint=titles.put_into(row.hint) if row.hint is not None else None,
+        notes=list(map(titles.put_into, row.notes)),
         artifact=_row_name(built.name, built.variant),
         variant=built.variant,
         floor_bytes=built.floor_bytes,

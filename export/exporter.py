@@ -42,6 +42,7 @@ from bopkit.export.tflite import (
     predict_flatbuffer,
 )
 from bopkit.files import existing_ancestor, scratch_directory, size_bytes
+from bopkit.interruption import unswallowed
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -75,16 +76,24 @@ def export_model(
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
     options = options or ExportOptions()
-    progress = progress or silent
+    say = progress or silent
     for folder in (output, output / name) if options.savedmodel else (output,):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file where a folder must be.", "Name another --output.")
     if options.version is not None:
         require_free(output / name, options.version)
-    if options.tflite:
-        import_lce()  # before anything slow
+    with (
+        unswallowed() as check_stop,
+        vouched_code(options.custom) as vouched,
+        scratch_directory(existing_ancestor(output)) as scratch,
+    ):
 
-    with vouched_code(options.custom) as vouched, scratch_directory(existing_ancestor(output)) as scratch:
+        def progress(line: str) -> None:
+            check_stop()
+            say(line)
+
+        if options.tflite:
+            import_lce()  # before anything slow
         reference, notes = compute_reference(model_path, options, progress, vouched)
         options = offered_formats(reference.model, options)
         if options.savedmodel:
@@ -101,6 +110,7 @@ def export_model(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
                 "Nothing was written. Train on and export again, or report this with the model file.",
             )
+        check_stop()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options)
     duration_s = time.perf_counter() - started

@@ -4,10 +4,15 @@ import contextlib
 import csv
 import errno
 import json
+import os
+import shutil
+import signal
 import subprocess
+import time
 
 import pytest
-from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+import ssh_server
+from command_line import NO_TENSORFLOW, bopkit, failed, start_bopkit, succeeded
 from typer.testing import CliRunner
 from written_results import device_report, failed_row, make_report, make_row
 
@@ -157,7 +162,7 @@ def network(tmp_path_factory):
 @pytest.mark.integration
 def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
     options = ["--runs", 5, "--profile", "-o", "kept", "--html", "page.html", "--svg", "chart.svg", "--json"]
-    result = bopkit("compare", network, *options, cwd=tmp_path)
+    result = bopkit("compare", network, *options, cwd=tmp_path, program=NO_TENSORFLOW)
     found = json.loads(succeeded(result))
     packed, float32, int8 = found["rows"]
     assert [row["artifact"] for row in found["rows"]] == ["small (packed)", "small (float32 twin)", "small (int8 twin)"]
@@ -190,5 +195,37 @@ def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
 
 def test_compare_refuses_what_it_cannot_know(network, tmp_path):
     assert "binarynet" in failed(bopkit("compare", "binarynett"), 2)
-    assert "Files of small" in failed(bopkit("compare", network, tmp_path / "small.h5"), 2)
+    other = shutil.copy(network, tmp_path)
+    assert "Files of small" in failed(bopkit("compare", network, other), 2)
     assert "need a dataset" in failed(bopkit("compare", network, "--limit", 5), 2)
+    untrained = bopkit("compare", network, network, "binarynet", "--dataset", "digits", program=NO_TENSORFLOW)
+    assert "is trained" in failed(untrained, 2)
+
+
+@pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_server.MISSING))
+def test_compare_asks_devices_first(network):
+    device = f"ssh://127.0.0.1:{ssh_server.free_port()}"
+    result = bopkit("compare", network, "--device", device, program=NO_TENSORFLOW)
+    assert "refuses the connection" in failed(result) and result.stdout == ""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("step", ["packed", "twins"])
+def test_ctrl_c_while_comparing_leaves_nothing(step, network, tmp_path):
+    """Where TensorFlow has just written a SavedModel to convert, it swallows a KeyboardInterrupt now and then."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "work").mkdir()
+    targets = ["-o", "kept", "--html", "page.html"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+    process = start_bopkit("compare", network, *targets, cwd=tmp_path / "work", env=environment)
+    for line in process.stderr:
+        if line == f"small: {step}\n":
+            break
+    before = set(tmp_path.rglob("saved_model.pb"))
+    while set(tmp_path.rglob("saved_model.pb")) <= before:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130 and said.splitlines()[-1].startswith("Interrupted."), said
+    assert not list((tmp_path / "scratch").iterdir()) and not list((tmp_path / "work").iterdir())

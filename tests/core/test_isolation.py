@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -23,8 +25,9 @@ def process(monkeypatch: pytest.MonkeyPatch) -> isolation.Child:
 
 def test_a_child_answers_and_outlives_its_errors(process: isolation.Child) -> None:
     assert process.call("test_isolation:double", [1, "ä"], subject="x") == [1, "ä", 1, "ä"]
-    with pytest.raises(UsageError, match="mistyped"):
+    with pytest.raises(UsageError, match="mistyped") as error:
         process.call("test_isolation:fail", subject="x")
+    assert "in fail\n" in error.value.__notes__[0]  # for --debug
     assert process.call("test_isolation:double", [2], subject="x") == [2, 2]
     assert process.starts == 1
 
@@ -45,6 +48,24 @@ def test_the_end_of_a_child_is_one_line(function: str, says: str, process: isola
     assert error.value.hint and "\n" not in str(error.value)
     assert process.call("test_isolation:double", [1], subject="x") == [1, 1]
     assert process.starts == 2
+
+
+def test_ctrl_c_ends_the_child_before_it_is_passed_on(process: isolation.Child) -> None:
+    child = process._started()
+    stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    stop.start()
+    with pytest.raises(KeyboardInterrupt):
+        process.call("test_isolation:wait", subject="x")
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_child_has_variables_of_its_own_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path / "of_child")}
+    with isolation.child(environment) as process:
+        assert process.call("test_isolation:variable", "TMPDIR", subject="x") == environment["TMPDIR"]
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_libhdf5_dies_of_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +89,10 @@ def double(values: list[object]) -> list[object]:
 
 def fail() -> None:
     raise UsageError("mistyped", "type it again")
+
+
+def variable(name: str) -> str:
+    return os.environ[name]
 
 
 def die() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -454,3 +458,24 @@ def test_networks_of_another_form_are_refused(form: str, message: str, tmp_path:
     tf.keras.Model(inputs, outputs).save(tmp_path / "net.keras")
     with pytest.raises(BopkitError, match=message):
         export_model(tmp_path / "net.keras", options=ExportOptions(savedmodel=False))
+
+
+@pytest.mark.parametrize("then", ["goes on", "fails"])
+def test_a_swallowed_ctrl_c_publishes_nothing(then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow swallows some; the export must neither go on to its end nor call the file damaged."""
+
+    def compute_reference(*_: Any) -> tuple[Any, list[str]]:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        if then == "fails":
+            raise AssertionError("a graph is not finished")
+        return SimpleNamespace(model=SimpleNamespace(layers=[])), []
+
+    published: list[Path] = []
+    monkeypatch.setattr(exporter, "compute_reference", compute_reference)
+    monkeypatch.setattr(exporter, "_make_saved_model", lambda *_: (None, []))
+    monkeypatch.setattr(exporter, "publish", lambda _, output, version: published.append(output) or [])
+    with pytest.raises(KeyboardInterrupt):
+        export_model("model.h5", tmp_path, ExportOptions(tflite=False))
+    assert not published and not list(tmp_path.iterdir())

@@ -1,0 +1,41 @@
+"""The child's side of `bopkit.export.compare`: the TensorFlow of an export and of twins, one call a step.
+
+TensorFlow swallows a Ctrl-C now and then, or makes another error of it; a process of its own is simply ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bopkit import files
+from bopkit.architecture import floor_bytes
+from bopkit.counting import count_weights
+from bopkit.export.exporter import export_model
+from bopkit.export.options import ExportOptions
+from bopkit.export.sources import load_source
+from bopkit.export.twin import convert_twin, make_twin
+from bopkit.initialise import init_model
+from bopkit.model_config import NOTHING
+
+OPTIONS = ExportOptions(savedmodel=False)
+
+
+def write_untrained(architecture: str, path: str) -> None:
+    """Write an untrained network to `path`."""
+    init_model(architecture, path)
+
+
+def write_packed(source: str, scratch: str, path: str) -> None:
+    """Export a network to the flatbuffer `path`; `scratch` is a folder that is not there yet."""
+    (exported,) = export_model(source, scratch, OPTIONS).artifacts
+    files.write_bytes(Path(path), Path(exported.path).read_bytes())
+
+
+def write_twins(source: str, paths: Mapping[str, str]) -> int:
+    """Convert the twins of a network to `float32` and `int8`, each to its path; the network's floor in bytes."""
+    network = load_source(Path(source), OPTIONS, NOTHING).model
+    twin = make_twin(network)
+    for precision, path in paths.items():
+        files.write_bytes(Path(path), convert_twin(twin, int8=precision == "int8"))
+    return floor_bytes(*count_weights(network))
