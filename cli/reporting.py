@@ -129,9 +129,9 @@ def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:
             continue
         of_device = [each.error for each in rows if each.device == row.device]
         is_of_device = row.device != "local" and set(of_device) == {row.error}
-        key = (row.device if is_of_device else row.artifact, row.error)
-        if key not in said:
-            where = "" if row.artifact in row.error and is_error else f"{row.artifact}: "
+        name = row.device if is_of_device else row.artifact
+        if (name, row.error) not in said:
+            said.add((name, row.error))
+            where = "" if name in row.error and is_error else f"{name}: "
             start = f"Error: {where}" if is_error else f"{where}failed: "
             say(f"{start}{row.error} {row.hint or ''}".rstrip())
-            said.add(key)
