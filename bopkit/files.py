@@ -26,14 +26,14 @@ def replacing(path: Path) -> Iterator[Path]:
     if is_stream(path):
         with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as folder:
             yield Path(folder, path.name)
-            with open(Path(folder, path.name), "rb") as scratch, open(path, "wb") as stream:
-                shutil.copyfileobj(scratch, stream)
+            with open(Path(folder, path.name), "rb") as whole, open(path, "wb") as stream:
+                shutil.copyfileobj(whole, stream)
         return
     path = path.resolve()
-    with scratch_directory(path.parent) as parent:
-        yield parent / path.name
-        sync(parent)
-        os.replace(parent / path.name, path)
+    with scratch_directory(path.parent) as scratch:
+        yield scratch / path.name
+        sync(scratch)
+        os.replace(scratch / path.name, path)
 
 
 @contextlib.contextmanager

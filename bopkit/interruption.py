@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while TensorFlow works in this process, which swallows what their handlers raise now and then."""
+"""Ctrl-C, SIGTERM and SIGHUP while TensorFlow works in this process: it can swallow what their handlers raise."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @contextlib.contextmanager
 def unswallowed() -> Iterator[Callable[[], None]]:
-    """Make sure that what a handler of SIGINT or SIGTERM raises within the block ends it, whatever becomes of it there.
+    """Make sure that what a handler of these signals raises within the block ends it, whatever becomes of it there.
 
     Code of libraries that Python calls through C++ can drop an exception, or end with another one because of it. The
     handlers of this process keep what they raise, and it is raised again where the block ends, in any way, and where
@@ -28,7 +30,7 @@ def unswallowed() -> Iterator[Callable[[], None]]:
 
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):
                     signal.signal(number, _keeping(handler, stops))

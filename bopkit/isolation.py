@@ -47,10 +47,13 @@ class Child:
 
     Args:
         environment: Variables that it has besides those of this process.
+        work: What it does with the subject of a call, for messages: `read`.
+        hint: What to do when it dies.
     """  # noqa: D205
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT) -> None:
         self._environment = dict(environment or {})
+        self._work, self._hint = work, hint
         self._process: subprocess.Popen[str] | None = None
         self._stderr: Any = None
         self.starts = 0
@@ -102,7 +105,7 @@ class Child:
                 self._process = None
         if not answer.endswith("\n"):
             end = f"needed more than {timeout_s:g} s" if late.is_set() else self._end_of(process)
-            raise BopkitError(f"The process that read {subject} {end}.", _HINT)
+            raise BopkitError(f"The process that {self._work} {subject} {end}.", self._hint)
         values = json.loads(answer)
         if "message" in values:
             kind = UsageError if values["exit_code"] == UsageError.exit_code else BopkitError
@@ -147,9 +150,11 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def child(environment: Mapping[str, str] | None = None) -> Iterator[Child]:
-    """Yield a `Child` that ends with the block."""
-    process = Child(environment)
+def child(
+    environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT
+) -> Iterator[Child]:
+    """Yield a `Child`, whose arguments these are, that ends with the block."""
+    process = Child(environment, work, hint)
     try:
         yield process
     finally:

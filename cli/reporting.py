@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +13,7 @@ import typer
 from bopkit.cli.output import print_document, print_table, say, show
 from bopkit.errors import UsageError
 from bopkit.failures import translate
-from bopkit.files import existing_ancestor, is_stream, scratch_directory
+from bopkit.files import is_stream, scratch_directory
 
 if TYPE_CHECKING:
     from bopkit.benchmark.reports import Change, MergedReport
@@ -46,21 +48,34 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
         OSError: The folder of a file cannot be made or written to.
     """
     taken = {Path(each).resolve() for each in inputs if each is not None}
-    given = [str(target) for target in targets if target is not None]
-    if json + given.count(STDOUT) > 1:
+    given = [target for target in targets if target is not None]
+    to_stdout = sum(map(_is_stdout, given))
+    if json + to_stdout > 1:
         raise UsageError("Only one of --json and the files named - can go to stdout.", "Name a file for the others.")
     for target in given:
-        if target == STDOUT:
+        if _is_stdout(target):
             continue
-        if Path(target).is_dir() or not Path(target).name:
+        path = Path(target).resolve()  # what is written to, where it is a link
+        if path.is_dir() or not Path(target).name:
             raise UsageError(f"{target} is a folder.", "Name a file.")
-        if Path(target).resolve() in taken:
+        if path in taken:
             raise UsageError(f"{target} would be overwritten: it is read, or written twice.", "Name another file.")
-        taken.add(Path(target).resolve())
+        taken.add(path)
         if not is_stream(Path(target)):
-            with scratch_directory(existing_ancestor(Path(target).parent)):
-                pass
-    return not json and STDOUT not in given
+            _try_writing_below(next(each for each in path.parents if each.exists()))
+    return not json and not to_stdout
+
+
+def _is_stdout(target: str | Path) -> bool:
+    """Whether a file is stdout by one of its names: opened anew it would overwrite what is printed."""
+    return str(target) in (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def _try_writing_below(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    with scratch_directory(folder):
+        pass
 
 
 def write_targets(*targets: tuple[str | Path | None, Callable[[], str]]) -> Exception | None:
@@ -88,7 +103,7 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
     if target is None:
         return
-    if str(target) == STDOUT:
+    if _is_stdout(target):
         print_document(make())
         return
     files.write_bytes(Path(target), make().encode())
@@ -122,14 +137,14 @@ def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:
         merged: The report.
         is_error: Whether the command fails for it; else it only tells of what failed when it was measured.
     """
-    rows = [entry.row for entry in merged.entries]
+    from bopkit.benchmark.report import LOCAL
+
+    silent_devices = {each.row.device for each in merged.entries if each.newest.environment is None} - {LOCAL}
     said: set[tuple[str, str]] = set()
-    for row in rows:
+    for row in (entry.row for entry in merged.entries):
         if row.error is None:
             continue
-        of_device = [each.error for each in rows if each.device == row.device]
-        is_of_device = row.device != "local" and set(of_device) == {row.error}
-        name = row.device if is_of_device else row.artifact
+        name = row.device if row.device in silent_devices else row.artifact
         if (name, row.error) not in said:
             said.add((name, row.error))
             where = "" if name in row.error and is_error else f"{name}: "

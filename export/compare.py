@@ -19,6 +19,7 @@ from typing import Any
 
 from bopkit import artifact, files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
+from bopkit.benchmark.benchmark import check_threads
 from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
@@ -118,7 +119,9 @@ def compare_models(
     progress = progress or silent
     networks = _networks(models)
     devices = tuple(dict.fromkeys(devices))
-    _check_request(devices, dataset, split, limit, output)
+    check_threads(threads)
+    _check_request(devices, dataset, split, limit)
+    _check_output(output, networks)
     errors = {each.name: each.error for each in networks if each.error is not None}
     if len(errors) == len(networks):
         raise _all_failed(errors, "No network can be compared")
@@ -131,7 +134,7 @@ def compare_models(
     if not answering:
         raise _all_failed(unreachable, "No device answers")
     with files.scratch_directory(files.existing_ancestor(Path(output or tempfile.gettempdir()))) as scratch:
-        folder = scratch / "files"
+        folder = scratch / f"{files.SCRATCH_PREFIX}files"  # by that prefix it is left out of errors
         built = _build_all([each for each in networks if each.error is None], folder, errors, progress)
         if not built:
             raise _all_failed(errors, "No network can be compared")
@@ -219,14 +222,11 @@ def _file_stems(name: str) -> set[str]:
     return {name, f"{name}.float32", f"{name}.int8"}
 
 
-def _check_request(
-    devices: Sequence[str], dataset: str | None, split: str | None, limit: int | None, output: str | Path | None
-) -> None:
+def _check_request(devices: Sequence[str], dataset: str | None, split: str | None, limit: int | None) -> None:
     """Refuse what cannot be, whatever the networks.
 
     Raises:
-        UsageError: A name is none of a device, or is one over adb; an option lacks its dataset; a file is in the place
-            of the folder.
+        UsageError: A name is none of a device, or is one over adb; an option lacks its dataset.
         BopkitError: bopkit-runtime is not installed.
     """
     for device in devices:
@@ -237,13 +237,26 @@ def _check_request(
             )
     if dataset is None and (split, limit) != (None, None):
         raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
-    if output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise UsageError(f"{output} is a file where a folder must be.", "Name another --output.")
     if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
         raise BopkitError(
             "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",
             "Type `pip install ./runtime` in a checkout of bopkit.",
         )
+
+
+def _check_output(output: str | Path | None, networks: Sequence[_Network]) -> None:
+    """Refuse a folder for the flatbuffers that is a file, or holds folders of their names.
+
+    Raises:
+        UsageError: It is.
+    """
+    if output is None:
+        return
+    if Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"{output} is a file where a folder must be.", "Name another --output.")
+    for path in (Path(output, f"{stem}.tflite") for network in networks for stem in _file_stems(network.name)):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder where a file must be.", "Name another --output.")
 
 
 def _unreachable(devices: Sequence[str], progress: Progress) -> dict[str, BopkitError]:
@@ -285,10 +298,12 @@ def _build_all(
     """Write the flatbuffers of all networks into `folder`; the errors of those that have none are added."""
     built: list[_Built] = []
     folder.mkdir()
-    temporary = folder.parent / "temporary"
+    temporary = folder.parent / f"{files.SCRATCH_PREFIX}temporary"
     temporary.mkdir()
     # What the process leaves behind when it is ended goes with the scratch folder.
-    with child({name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}) as process:
+    environment = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
+    hint = "Memory ran out: use a machine with more, or leave out that network."
+    with child(environment, "converted", hint) as process:
         for network in networks:
             try:
                 built += _build(network, folder, temporary, process, progress)

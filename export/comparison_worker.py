@@ -27,7 +27,7 @@ def write_untrained(architecture: str, path: str) -> None:
 
 
 def write_packed(source: str, scratch: str, path: str) -> None:
-    """Export a network to the flatbuffer `path`; `scratch` is a folder that is not there yet."""
+    """Export a network to the flatbuffer `path`; `scratch` is a folder that does not exist yet."""
     (exported,) = export_model(source, scratch, OPTIONS).artifacts
     files.write_bytes(Path(path), Path(exported.path).read_bytes())
 

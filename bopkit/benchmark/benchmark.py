@@ -104,14 +104,10 @@ def benchmark_artifacts(
         UsageError: A name or number cannot be right, whatever the artifacts.
         BopkitError: The dataset is not prepared, or the reference's accuracy cannot be measured.
     """
-    threads = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
-    if not threads:
-        raise UsageError("No number of threads was named.", "Give one or several numbers from 1.")
-    if max(threads) > MOST_THREADS:
-        raise UsageError(f"threads is {max(threads)}.", f"Use a number from 1 to {MOST_THREADS}.")
+    threads = check_threads(threads)
     _check_numbers(
         {"warmup_runs": warmup_runs, "cool_down_s": cool_down_s, "min_duration_s": min_duration_s},
-        {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s, "threads": min(threads)},
+        {"runs": runs, "batch_size": batch_size, "limit": limit, "time_limit_s": time_limit_s},
     )
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
@@ -154,6 +150,21 @@ def benchmark_artifacts(
         deliver(report)
     session.remove_saved_scores()
     return report
+
+
+def check_threads(threads: int | Sequence[int]) -> tuple[int, ...]:
+    """The numbers of threads, each once.
+
+    Raises:
+        UsageError: There is none, or one is out of range.
+    """
+    numbers = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
+    if not numbers:
+        raise UsageError("No number of threads was named.", "Give one or several numbers from 1.")
+    for number in numbers:
+        if not 1 <= number <= MOST_THREADS:
+            raise UsageError(f"threads is {number}.", f"Use a number from 1 to {MOST_THREADS}.")
+    return numbers
 
 
 def _check_numbers(from_zero: Mapping[str, float], above_zero: Mapping[str, float | None]) -> None:

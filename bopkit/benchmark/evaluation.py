@@ -95,21 +95,28 @@ def check_classes(evaluation: Evaluation, classes: int, card: ModelCard | None) 
     """Make sure that an artifact with that many scores can be measured on the dataset.
 
     Raises:
-        BopkitError: The dataset has other classes: another number, or names none of which its card has.
+        BopkitError: The dataset has other classes: another number of them, or by the names in its card.
     """
     dataset, names = evaluation.dataset, evaluation.class_names
-    hint = "Choose the dataset that it was trained on, or leave out --dataset to measure latency only."
+    hint = "Choose the dataset that it was trained on, or leave out --dataset."
     if evaluation.classes != classes:
         raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {evaluation.classes}.", hint)
-    its_names = card.class_names if card is not None else ()
-    # Datasets whose builder names no classes, such as cifar10_1, number them.
-    are_numbers = names == tuple(map(str, range(len(names))))
-    if its_names and not are_numbers and set(its_names).isdisjoint(names):
-        raise BopkitError(
-            f"Its classes ({its_names[0]}, {its_names[-1]}) are none of those of dataset {dataset} "
-            f"({names[0]}, {names[-1]}).",
-            hint,
-        )
+    if card is not None and card.class_names and _are_other_classes(card.class_names, names):
+        theirs, its = (f"{each[0]} to {each[-1]}" for each in (names, card.class_names))
+        raise BopkitError(f"Its classes ({its}) are not those of dataset {dataset} ({theirs}).", hint)
+
+
+def _are_other_classes(own: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether names of classes show that labels mean something else: none is the same, or one has another number.
+
+    Datasets whose builder names no classes, such as cifar10_1, number them: they show nothing.
+    """
+    if list(names) == [str(number) for number in range(len(names))]:
+        return False
+    own, names = ([name.casefold() for name in each] for each in (own, names))
+    places = {name: number for number, name in enumerate(names)}
+    same = [places[name] == number for number, name in enumerate(own) if name in places]
+    return not same or not all(same)
 
 
 def choose_preprocessing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,19 @@ def flatbuffer_layers(path: Path) -> list[LayerBytes]:
     return _with_rest(layers, path)
 
 
+_INPUT_QUANTIZER = re.compile(r"(ste|approx|swish|magnitude_aware)_sign(_\d+)?")
+
+
 def layer_names(tensors: Sequence[str]) -> list[str]:
     """Names of layers, from those that TensorFlow gives tensors: MODEL/LAYER/OPERATOR, the model's the same in all."""
-    models = {name.partition("/")[0] for name in tensors if "/" in name}
-    prefix = f"{models.pop()}/" if len(models) == 1 else ""
+    scoped = [name.split("/") for name in tensors if "/" in name]
+    models = {model for model, *_ in scoped}
+    prefix = f"{models.pop()}/" if len(models) == 1 and all(len(parts) > 2 for parts in scoped) else ""
     return [_layer_name(name.removeprefix(prefix).split("/")) for name in tensors]
 
 
 def _layer_name(parts: Sequence[str]) -> str:
-    if parts[-1].startswith("Sign") and len(parts) > 2:  # LAYER/QUANTIZER/Sign: of the input of the layer after it
+    if len(parts) > 2 and _INPUT_QUANTIZER.fullmatch(parts[-2]):  # the layer before is fused with the sign of its input
         return f"before {'/'.join(parts[:-2])}"
     return "/".join(parts[:-1] or parts)
 

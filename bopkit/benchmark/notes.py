@@ -46,8 +46,23 @@ def dataset_suggestion(dataset: str) -> str:
 
 def is_dataset_suggestion(note: str) -> bool:
     """Whether a note is that one: a row that gets an accuracy elsewhere needs it no more."""
-    start, _, end = _SUGGESTION.partition("{}")
+    return _is_made_of(_SUGGESTION, note)
+
+
+def trained_on_note(dataset: str) -> str:
+    """The note of an accuracy on another dataset than the card names."""
+    return _TRAINED_ON.format(dataset)
+
+
+def is_trained_on_note(note: str) -> bool:
+    """Whether a note is that one, which belongs to the accuracy wherever that is shown."""
+    return _is_made_of(_TRAINED_ON, note)
+
+
+def _is_made_of(template: str, note: str) -> bool:
+    start, _, end = template.partition("{}")
     return note.startswith(start) and note.endswith(end)
 
 
 _SUGGESTION = "Add --dataset {} for its accuracy."
+_TRAINED_ON = "It was trained on {}."

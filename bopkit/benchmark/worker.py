@@ -32,6 +32,7 @@ from bopkit.benchmark.host import (
     temperature_c,
 )
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.parallel import RuntimeDiedError, one_a_core
 from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.runtime import Runtime, make_runtime
@@ -153,7 +154,7 @@ def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: 
     check_classes(evaluation, row.classes, card)
     row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
     if trained_on not in ("", evaluation.dataset):
-        row.notes.append(f"It was trained on {trained_on}.")
+        row.notes.append(trained_on_note(trained_on))
 
 
 def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkRow) -> None:

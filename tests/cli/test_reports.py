@@ -8,16 +8,19 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 import ssh_server
-from command_line import NO_TENSORFLOW, bopkit, failed, start_bopkit, succeeded
+from command_line import NO_TENSORFLOW, PROGRAM, bopkit, failed, start_bopkit, succeeded
 from typer.testing import CliRunner
 from written_results import device_report, failed_row, make_report, make_row
 
-from bopkit.benchmark.reports import read_reports
+from bopkit.benchmark.reports import merge_reports, read_reports
 from bopkit.cli.main import app
+from bopkit.cli.reporting import check_targets, say_failures
+from bopkit.errors import UsageError
 from bopkit.files import write_json
 from bopkit.initialise import init_model
 
@@ -51,6 +54,38 @@ def test_a_table_of_all_devices_and_all_formats(results):
     assert "<title>Benchmark report</title>" in (results / "page.html").read_text()
     assert (results / "table.md").read_text().startswith("| artifact | device |")
     assert len(list(csv.DictReader(open(results / "figures.csv", newline="")))) == 12
+
+
+def test_files_that_cannot_be_written_are_refused_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "below_file.html").symlink_to("notes.txt/page.html")
+    for target in ("notes.txt/page.html", "notes.txt/a/b/page.html", "below_file.html"):
+        with pytest.raises(NotADirectoryError, match="notes.txt"):
+            check_targets(False, target)
+    with pytest.raises(UsageError, match="Only one of"):
+        check_targets(False, "-", "/dev/stdout")
+    assert check_targets(False, "new/folder/page.html", "/dev/null") and not check_targets(False, "/dev/stdout")
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "below_file.html"}
+
+
+def test_stdout_by_its_other_name_loses_nothing(results):
+    for target in ("-", "/dev/stdout"):
+        with open(results / "out.csv", "w") as out:
+            print("before", file=out, flush=True)
+            command = [sys.executable, "-c", PROGRAM, "report", "new.json", "--csv", target]
+            subprocess.run(command, cwd=results, stdout=out, check=True)
+        first, heading, _ = (results / "out.csv").read_text().splitlines()
+        assert first == "before" and heading.startswith("artifact,device")
+
+
+def test_errors_name_the_artifact_unless_the_device_is_not_there(capsys):
+    rows = [failed_row(name, device="ssh://pi@board") for name in ("a.tflite", "a.tflite")]
+    rows += [failed_row(name, device="ssh://pi@gone") for name in ("a.tflite", "b.tflite")]
+    environments = {"ssh://pi@board": device_report().environments["ssh://pi@board"]}
+    say_failures(merge_reports([("", make_report(*rows, environments=environments))]))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": It is no")[0] for line in said] == ["Error: a.tflite", "Error: ssh://pi@gone"]
 
 
 def test_a_regression_fails_with_each_case_in_a_line(results):

@@ -285,6 +285,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
         (["conv/Conv2D", "logits/MatMul"], ["conv", "logits"]),
         (["one/conv/Conv2D", "other/conv/Conv2D"], ["one/conv", "other/conv"]),
         (["m/logits/MatMul"], ["logits"]),
+        (["logits/MatMul"], ["logits"]),
+        (["m/block/sign/Sign"], ["block/sign"]),
         (["m/conv/Conv2D", "StatefulPartitionedCall:0"], ["conv", "StatefulPartitionedCall:0"]),
         ([], []),
     ],

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -328,6 +329,38 @@ def test_one_measures_at_a_time(ready: ssh_server.SshServer, model: Path, wheels
             set_up_device(ready.name, wheels, progress=lines.append)
         assert not any("copying" in line for line in lines), lines
     assert not measure(ready, model).failed
+
+
+def test_a_reservation_of_a_device_without_a_runtime_outlives_others(tmp_path: Path) -> None:
+    """The agent, as ssh starts it: those that are refused end, and tidy up, while the first one holds the device."""
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, agent.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HOME": str(tmp_path)},
+        )
+
+    def ask(process: subprocess.Popen[str]) -> dict[str, Any]:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write('{"do": "reserve"}\n')
+        process.stdin.flush()
+        lines = iter(process.stdout.readline, "")
+        answer: dict[str, Any] = json.loads(
+            next(line for line in lines if line.startswith(agent.MARK))[len(agent.MARK) :]
+        )
+        return answer
+
+    with start() as first:
+        assert ask(first) == {"ok": {}}
+        for _ in range(2):
+            with start() as other:
+                assert ask(other)["refused"] == "busy"
+                other.communicate()
+        first.communicate()
+    assert not list(tmp_path.iterdir())
 
 
 @needs_ssh

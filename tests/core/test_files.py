@@ -24,6 +24,14 @@ def test_a_link_stays_a_link(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_link_to_what_is_not_there_yet(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "newest.html"
+    link.symlink_to("elsewhere/page.html")
+    files.write_bytes(link, b"1")
+    assert link.is_symlink() and (tmp_path / "elsewhere" / "page.html").read_bytes() == b"1"
+
+
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

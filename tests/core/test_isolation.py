@@ -62,9 +62,11 @@ def test_ctrl_c_ends_the_child_before_it_is_passed_on(process: isolation.Child) 
 def test_a_child_has_variables_of_its_own_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path / "of_child")}
-    with isolation.child(environment) as process:
+    with isolation.child(environment, "converted", "Take more memory.") as process:
         assert process.call("test_isolation:variable", "TMPDIR", subject="x") == environment["TMPDIR"]
         assert list(tmp_path.iterdir())
+        with pytest.raises(BopkitError, match=r"that converted x was ended by SIGSEGV\. Take more memory\."):
+            process.call("test_isolation:die", subject="x")
     assert not list(tmp_path.iterdir())
 
 

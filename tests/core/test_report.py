@@ -18,6 +18,7 @@ from written_results import BOARD, SERVER, device_report, failed_row, make_repor
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.job import Timing
+from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.report import Protocol
 from bopkit.benchmark.reports import build_report, compare_entries, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
@@ -85,7 +86,7 @@ def test_the_schema_says_what_every_figure_is() -> None:
         (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 30}', 1), "no benchmark measures"),
         (lambda text: text.replace('"threads": 1', '"threads": true', 1), "threads"),
         (lambda text: text.replace("2026-11-20T10", "yesterday", 1), "has no date"),
-        (lambda text: "[" * 100_000, "is no JSON|is cut off"),
+        (lambda text: "[" * 100_000, "is nested too deeply|is cut off"),
         (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 5000}', 1), "no benchmark measures"),
     ],
 )
@@ -165,22 +166,22 @@ def test_rows_on_other_cores_say_on_which() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "text"),
+    ("mask", "cell", "text"),
     [
-        ("2", "1 thread(s) on core 1,"),
-        ("100", "1 thread(s) on core 8,"),
-        ("f0", "1 thread(s) on cores 4-7,"),
-        ("0xd", "1 thread(s) on cores 0, 2-3,"),
-        ("none", "1 thread(s) on cores mask none,"),
+        ("2", "1", "1 thread(s) on core 1,"),
+        ("100", "8", "1 thread(s) on core 8,"),
+        ("f0", "4-7", "1 thread(s) on cores 4-7,"),
+        ("0xd", "0, 2-3", "1 thread(s) on cores 0, 2-3,"),
+        ("none", "mask none", "1 thread(s) with CPU mask none,"),
     ],
 )
-def test_cores_are_named_by_their_numbers(mask: str, text: str) -> None:
+def test_cores_are_named_by_their_numbers(mask: str, cell: str, text: str) -> None:
     protocol = Protocol((1,), Timing(cpu_mask=mask), date="2026-11-22T00:00:00")
     pinned, free = make_report(make_row("a.tflite"), protocol=protocol), make_report(make_row("a.tflite", 6.0))
     merged = merge_reports([("x", pinned), ("y", free)])
     assert text in markdown(merged)
     column = markdown(merged).splitlines()[0].split(" | ").index("cores")
-    assert markdown(merged).splitlines()[2].split(" | ")[column] == f"`{text[:-1].split('on core')[1].lstrip('s ')}`"
+    assert markdown(merged).splitlines()[2].split(" | ")[column] == f"`{cell}`"
 
 
 # Accuracy of other measurements of the same file.
@@ -254,6 +255,23 @@ def test_the_note_names_rows_only_where_others_have_another_accuracy() -> None:
     text = markdown(merge_reports([*merged.sources, ("older", older)]))
     where = "on ssh://pi@board, 1 thread; on ssh://pi@board, 4 threads"
     assert f"- `a.tflite {where}`: `Accuracy from i (" in text and "from older" not in text
+
+
+def test_what_belongs_to_an_accuracy_comes_with_it_and_what_is_of_the_host_does_not() -> None:
+    with_accuracy, latency = accuracy_and_latency()
+    with_accuracy.rows[1].notes.append(trained_on_note("cifar100"))
+    with_accuracy.rows[1].images_per_second = 1000.0
+    *_, entry = merge_reports([("i", with_accuracy), ("dev", latency)]).entries
+    assert entry.row.top1 == 0.93 and entry.row.images_per_second is None
+    assert entry.row.notes[0] == "It was trained on cifar100." and len(entry.row.notes) == 2
+
+
+def test_the_accuracy_on_most_pictures_counts() -> None:
+    with_accuracy, latency = accuracy_and_latency()
+    few = make_row("a.tflite", 5.0, 0.5, model_sha256=FILE, pictures=50)
+    quick = make_report(few, date="2026-11-21T00:00:00+00:00")
+    entries = merge_reports([("quick", quick), ("i", with_accuracy), ("dev", latency)]).entries
+    assert {each.row.top1 for each in entries if each.row.device != "local"} == {0.93}
 
 
 def test_the_newest_accuracy_counts(tmp_path: Path) -> None:
@@ -567,7 +585,9 @@ def test_notes_are_said_once_and_of_which_row() -> None:
         "",
     ]
     columns = csv_columns()
-    assert columns[columns.index("earlier_measurements") + 1] == "notes"
+    of_row = ["date", "source", "cpu", "dataset", "split", "earlier_measurements", "cpu_mask", "notes"]
+    begin = columns.index("date")
+    assert columns[begin : begin + len(of_row)] == of_row  # new ones come last
 
 
 def test_markdown_has_the_accuracies_with_their_intervals() -> None:

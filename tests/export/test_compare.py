@@ -60,7 +60,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played(Converter(), [])
 
     @contextlib.contextmanager
-    def child(environment: Mapping[str, str]) -> Iterator[Converter]:
+    def child(environment: Mapping[str, str], work: str, hint: str) -> Iterator[Converter]:
         played.converter.temporary = environment["TMPDIR"]
         yield played.converter
 

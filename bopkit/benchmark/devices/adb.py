@@ -124,9 +124,10 @@ class AdbDevice(Device):
         try:
             code, output = self._client.shell(self._command(job.timing, job.threads), run_limit_s(job.timing))
         except BopkitError as error:
-            if not self._clean():  # else the next row would be timed beside what still runs
-                raise DeviceLostError(error.message, error.hint) from error
-            raise
+            kind = (
+                BopkitError if self._clean() else DeviceLostError
+            )  # else the next row is timed beside what still runs
+            raise kind(error.message, error.hint) from error
         after = self._system_files()
         if code != 0 or not benchmark_output.fill_row(row, output):
             said = benchmark_output.last_words(output).replace(f"{self._folder}/", "")
@@ -146,12 +147,12 @@ class AdbDevice(Device):
 
     def _clean(self) -> bool:
         """Whether the device could be cleaned: one that is gone is swept by its next session."""
-        self._is_there, self._sent = False, None
         try:
-            self._client.shell(_SWEEP)
+            code, _ = self._client.shell(_SWEEP)
         except BopkitError:
-            return False
-        return True
+            code = None
+        self._is_there, self._sent = False, None
+        return code == 0
 
     def _copy_runner(self) -> None:
         self._client.shell(_SWEEP)

@@ -220,8 +220,9 @@ class Session:
         for folder in self._folders.values():
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Refused):
             if set(os.listdir(self.root)) <= {_LOCK}:
+                self._lock_device()  # which another connection may hold, that has copied nothing yet
                 shutil.rmtree(self.root)
 
     def _put(self, prefix: str, request: dict[str, Any]) -> str:

@@ -265,12 +265,12 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
         if line.startswith(_OLD_PYTHON):
             version = line.removeprefix(_OLD_PYTHON)
             return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", other_python)
-    if _OLD_PYTHON in said:  # it took the code for something else, and says so
-        return BopkitError(f"{python} of {name.name} is no Python.", other_python)
     if code in (126, 127):  # what shells answer for what they cannot run or find
         return BopkitError(
             f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"
         )
+    if _OLD_PYTHON in said:  # it took the code for something else, and says so
+        return BopkitError(f"{python} of {name.name} is no Python.", other_python)
     reason = lines[-1].rstrip(".") if lines else f"code {code}"
     return BopkitError(
         f"{python} on {name.name} ended at once: {reason}.", f"Try `ssh {name.destination} {python} --version`."

@@ -16,7 +16,7 @@ from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
 from bopkit.text import printable
 
-_ROW_COLUMNS = ("date", "source", "cpu", "cpu_mask", "dataset", "split", "earlier_measurements", "notes")
+_ROW_COLUMNS = ("date", "source", "cpu", "dataset", "split", "earlier_measurements", "cpu_mask", "notes")
 _CHANGE_COLUMNS = (
     *("baseline_date", "latency_ratio", "latency_ratio_low", "latency_ratio_high", "size_ratio", "top1_difference"),
 )
@@ -48,9 +48,9 @@ def csv_table(merged: MergedReport, changes: Sequence[Change | None] | None = No
             environment = measurement.environment
             origin = (
                 *(measurement.report.protocol.date, measurement.source, environment.cpu if environment else None),
-                measurement.cpu_mask,
                 *(measurement.accuracy_report.dataset, measurement.accuracy_report.split),
                 len(line.entry.earlier) if is_newest else None,
+                measurement.cpu_mask,
                 " ".join(measurement.row.notes) or None,
             )
             writer.writerow(map(_cell, (*figures, *origin, *_change_values(line.change if is_newest else None))))

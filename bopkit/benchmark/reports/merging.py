@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.notes import is_dataset_suggestion
+from bopkit.benchmark.notes import is_dataset_suggestion, is_trained_on_note
 from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
 from bopkit.benchmark.reports.reading import MERGED_REPORTS
 from bopkit.benchmark.scoring import ACCURACY_FIGURES
@@ -139,8 +139,9 @@ class MergedReport:
 def merge_reports(sources: Iterable[tuple[str, BenchmarkReport]]) -> MergedReport:
     """Merge results; the same result given twice counts once.
 
-    Accuracy belongs to the artifact: lines without any take that of the newest measurement of the same file, which the
-    SHA-256 tells. SavedModel directories have none, so they keep to their own: a path does not tell what is in it.
+    Accuracy belongs to the artifact: lines without any take that of the same file, which the SHA-256 tells; of several
+    that on most pictures, then the newest. SavedModel directories have no SHA-256, so they keep to their own: a path
+    does not tell what is in it.
 
     Args:
         sources: Name of the file and result, in any order.
@@ -195,12 +196,16 @@ def _entry(measurements: Sequence[Measurement], donors: Mapping[str, Measurement
 
 
 def _donors(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
-    """The newest measurement with an accuracy of each file, by its SHA-256."""
+    """The measurement with the accuracy of each file on most pictures, of several the newest; by its SHA-256."""
     found: dict[str, Measurement] = {}
-    for each in _newest_first(measurements):
+    for each in sorted(_newest_first(measurements), key=lambda each: -(each.row.pictures or 0)):
         if each.row.top1 is not None and each.row.model_sha256:
             found.setdefault(each.row.model_sha256, each)
     return found
+
+
+_OF_THE_HOST = ("images_per_second",)
+"""Figures that come with accuracy, and are of the host that measured it."""
 
 
 def _with_accuracy(measurement: Measurement, donors: Mapping[str, Measurement]) -> Measurement:
@@ -209,8 +214,9 @@ def _with_accuracy(measurement: Measurement, donors: Mapping[str, Measurement]) 
     donor = donors.get(row.model_sha256 or "")
     if donor is None or row.top1 is not None or row.error is not None:
         return measurement
-    figures = {name: getattr(donor.row, name) for name in ACCURACY_FIGURES}
-    notes = [*(note for note in row.notes if not is_dataset_suggestion(note)), _donor_note(donor)]
+    figures = {name: getattr(donor.row, name) for name in ACCURACY_FIGURES if name not in _OF_THE_HOST}
+    own = [note for note in row.notes if not is_dataset_suggestion(note)]
+    notes = [*own, *filter(is_trained_on_note, donor.row.notes), _donor_note(donor)]
     return dataclasses.replace(measurement, row=dataclasses.replace(row, **figures, notes=notes), donor=donor)
 
 

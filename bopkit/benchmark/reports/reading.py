@@ -59,7 +59,7 @@ def _read_json(path: Path) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
         raise BopkitError(f"{path} is no result of a benchmark: it is no JSON ({place}).", _HINT) from error
     except RecursionError as error:
-        raise BopkitError(f"{path} is no result of a benchmark: it is no JSON of that depth.", _HINT) from error
+        raise BopkitError(f"{path} is no result of a benchmark: it is nested too deeply.", _HINT) from error
     except ValueError as error:
         raise BopkitError(f"{path} is no result of a benchmark: {first_line(error)}.", _HINT) from error
 

@@ -97,6 +97,8 @@ def cores_text(cpu_mask: str | None) -> str:
 def on_cores_text(cpu_mask: str) -> str:
     """`on core 1`, `on cores 4-7`."""
     text = cores_text(cpu_mask)
+    if text.startswith("mask"):
+        return f"with CPU {text}"
     return f"on core{'' if text.isdecimal() else 's'} {text}"
 
 
