@@ -124,9 +124,8 @@ class AdbDevice(Device):
         try:
             code, output = self._client.shell(self._command(job.timing, job.threads), run_limit_s(job.timing))
         except BopkitError as error:
-            kind = (
-                BopkitError if self._clean() else DeviceLostError
-            )  # else the next row is timed beside what still runs
+            # On a device that cannot be cleaned the next row would be timed beside what still runs.
+            kind = BopkitError if self._clean() else DeviceLostError
             raise kind(error.message, error.hint) from error
         after = self._system_files()
         if code != 0 or not benchmark_output.fill_row(row, output):
