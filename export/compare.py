@@ -4,7 +4,8 @@ Each network is exported bit-packed, and its twins (`bopkit.export.twin`) in flo
 timed by the same benchmark. Twins have random weights and carry no card: they never get an accuracy.
 
 What can be known at once is checked first. TensorFlow works in a process of its own
-(`bopkit.export.comparison_worker`), and all files lie in a scratch folder until the end: Ctrl-C leaves nothing half-made.
+(`bopkit.export.comparison_worker`), and all files lie in a scratch folder until the end: Ctrl-C leaves nothing that is
+half made.
 """
 
 from __future__ import annotations
