@@ -1,7 +1,11 @@
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+# A job in the background of a shell ignores Ctrl-C, and so would the commands that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # First, so that `models` is the module here: the root of the repository has a folder of that name. Last, so that an
 # installed wheel is tested rather than the checkout.

@@ -38,9 +38,9 @@ def road(request, data_dir, tmp_path_factory):
     command = COMMANDS[request.param].split()
     dataset = command[command.index("--dataset") : command.index("--dataset") + 2]
     trained = json.loads(succeeded(bopkit(*command, "--output-dir", folder, *data)))
-    exported = json.loads(succeeded(bopkit("export", folder / "model.h5", *data)))
+    exported = json.loads(succeeded(bopkit("export", folder / "model.h5", "--pictures", 32, *data)))
     artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
-    measured = json.loads(succeeded(bopkit("benchmark", *artifacts, *dataset, "--runs", 5, *data)))
+    measured = json.loads(succeeded(bopkit("benchmark", *artifacts, *dataset, "--runs", 5, "--min-seconds", 0, *data)))
     return Road(folder, trained, exported, measured)
 
 
