@@ -150,9 +150,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def child(
-    environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT
-) -> Iterator[Child]:
+def child(environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT) -> Iterator[Child]:
     """Yield a `Child`, whose arguments these are, that ends with the block."""
     process = Child(environment, work, hint)
     try:
