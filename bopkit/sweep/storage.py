@@ -79,6 +79,8 @@ def open_study(url: str, name: str, sampler: Any, pruner: Any) -> Any:
                 storage = optuna.storages.RDBStorage(
                     url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
                 )
+                if is_sqlite:
+                    _lock_before_reading(storage.engine)
                 return optuna.create_study(
                     storage=storage,
                     study_name=name,
@@ -105,6 +107,25 @@ def open_study(url: str, name: str, sampler: Any, pruner: Any) -> Any:
         except RuntimeError as error:  # tables of another Optuna
             raise BopkitError(f"The storage {shown}: {first_line(error)}.", "Name another --storage.") from error
     raise AssertionError("unreachable")
+
+
+def _lock_before_reading(engine: Any) -> None:
+    """Let each transaction of an SQLite file take the lock at its begin.
+
+    Optuna reads whether a trial waits, and then takes it. SQLite has no SELECT FOR UPDATE, and Python's driver begins a
+    transaction at the first write only: two processes could take the same trial.
+    """
+    import sqlalchemy
+
+    def leave_transactions_to_us(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", leave_transactions_to_us)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    engine.dispose()  # connections from before
 
 
 @contextlib.contextmanager

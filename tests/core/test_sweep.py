@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -166,6 +167,32 @@ def test_processes_that_share_a_study_train_every_point_once(tmp_path):
         assert process.returncode == 0, errors
     trained = (tmp_path / "log.txt").read_text().splitlines()
     assert sorted(trained) == [f"trial-{number:04d}" for number in range(12)]
+
+
+def test_a_waiting_trial_is_taken_once(tmp_path):
+    """By one of several connections to the database that ask at the same moment."""
+    from optuna.trial import TrialState
+
+    study = open_empty_study(tmp_path)
+    for number in range(40):
+        study.enqueue_trial({"gamma": number})
+    trials = [trial._trial_id for trial in study.get_trials(deepcopy=False)]
+    together = threading.Barrier(3)
+    taken = []
+
+    def take():
+        database = open_empty_study(tmp_path)._storage
+        for trial in trials:
+            together.wait()
+            if database.set_trial_state_values(trial, TrialState.RUNNING):
+                taken.append(trial)
+
+    threads = [threading.Thread(target=take) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == trials
 
 
 def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
@@ -430,6 +457,7 @@ def test_a_child_ends_with_what_its_parent_raises(monkeypatch, tmp_path):
     script = f"""
 tell('{{"row": {{"epoch": 1}}}}')
 sys.stdout.flush()
+import threading
 import time
 time.sleep(20)
 open({str(tmp_path / "alive")!r}, "w")
