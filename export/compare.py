@@ -27,6 +27,7 @@ from bopkit.benchmark.evaluation import plan_evaluation
 from bopkit.benchmark.report import LOCAL
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.publish import require_folder
 from bopkit.export.sources import resolve_source
 from bopkit.failures import translate
 from bopkit.isolation import Child, child
@@ -253,8 +254,7 @@ def _check_output(output: str | Path | None, networks: Sequence[_Network]) -> No
     """
     if output is None:
         return
-    if Path(output).exists() and not Path(output).is_dir():
-        raise UsageError(f"{output} is a file where a folder must be.", "Name another --output.")
+    require_folder(Path(output))
     for path in (Path(output, f"{stem}.tflite") for network in networks for stem in _file_stems(network.name)):
         if path.is_dir():
             raise UsageError(f"{path} is a folder where a file must be.", "Name another --output.")

@@ -12,13 +12,13 @@ import numpy as np
 
 from bopkit import checksum
 from bopkit.benchmark.host import peak_memory_bytes
-from bopkit.errors import BopkitError, UsageError
+from bopkit.errors import BopkitError
 from bopkit.export import saved_model, verify
 from bopkit.export.conversion import import_lce
 from bopkit.export.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.packing import pack
-from bopkit.export.publish import publish, require_free
+from bopkit.export.publish import publish, require_folder, require_free
 from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
@@ -78,8 +78,7 @@ def export_model(
     options = options or ExportOptions()
     say = progress or silent
     for folder in (output, output / name) if options.savedmodel else (output,):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file where a folder must be.", "Name another --output.")
+        require_folder(folder)
     if options.version is not None:
         require_free(output / name, options.version)
     with (

@@ -13,6 +13,12 @@ from bopkit.export.spec import SAVED_MODEL, TFLITE
 from bopkit.files import sync
 
 
+def require_folder(path: Path) -> None:
+    """Raise UsageError if something else is in the place of a folder for artifacts."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file where a folder must be.", "Name another --output.")
+
+
 def require_free(folder: Path, version: int) -> None:
     """Raise UsageError if `folder` holds that version."""
     if version in _versions(folder):
