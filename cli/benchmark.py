@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.accuracy import print_accuracy
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.output import print_json, say
 from bopkit.cli.reporting import (
@@ -99,7 +98,6 @@ def benchmark(
             print_json(report.to_dict())
         if prints_table and len(report.failed) < len(report.rows):
             print_report(merged)
-            print_accuracy(report.rows)
         say_failures(merged)
         if error is not None:
             raise error

@@ -111,7 +111,8 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
 
 def print_report(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> None:
-    """Print the table and how it was measured on stdout, notes on stderr."""
+    """Print the table, how it was measured and accuracies with their intervals on stdout, notes on stderr."""
+    from bopkit.benchmark.reports.accuracy import NUMBER_HEADINGS, accuracy_table
     from bopkit.benchmark.reports.naming import noted
     from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 
@@ -128,6 +129,10 @@ def print_report(merged: MergedReport, changes: Sequence[Change | None] | None =
         show(text)
     for _, name, note in noted(lines):
         say(f"{name}: {note}")
+    headings, accuracies = accuracy_table(lines)
+    if accuracies:
+        show()
+        print_table(headings, accuracies, right=NUMBER_HEADINGS)
 
 
 def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:

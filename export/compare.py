@@ -20,7 +20,7 @@ from typing import Any
 
 from bopkit import artifact, files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
-from bopkit.benchmark.benchmark import check_threads
+from bopkit.benchmark.benchmark import check_dataset_options, check_threads
 from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.evaluation import plan_evaluation
@@ -237,8 +237,7 @@ def _check_request(devices: Sequence[str], dataset: str | None, split: str | Non
                 "Over adb there is no LiteRT to compare in.",
                 "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
             )
-    if dataset is None and (split, limit) != (None, None):
-        raise UsageError("--split and --limit need a dataset.", "Name one with --dataset.")
+    check_dataset_options(dataset, split=split, limit=limit)
     if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
         raise BopkitError(
             "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",

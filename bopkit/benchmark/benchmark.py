@@ -167,6 +167,21 @@ def check_threads(threads: int | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
+def check_dataset_options(dataset: str | None, **options: object) -> None:
+    """Refuse options of accuracy without a dataset.
+
+    Args:
+        dataset: Name of the dataset; None for no accuracy.
+        options: Their values by name; None for those that were not given.
+
+    Raises:
+        UsageError: One was given, and no dataset.
+    """
+    for option, value in options.items():
+        if dataset is None and value is not None:
+            raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
+
+
 def _check_numbers(from_zero: Mapping[str, float], above_zero: Mapping[str, float | None]) -> None:
     for name, value in from_zero.items():
         if not 0 <= value < math.inf:
@@ -210,11 +225,8 @@ def _plan_evaluation(
         UsageError: An unknown name, or an option that needs a dataset without one.
         BopkitError: The dataset is not prepared.
     """
+    check_dataset_options(name, split=split, preprocess_fn=preprocess_fn, limit=limit, reference=reference)
     if name is None:
-        needing = {"split": split, "preprocess_fn": preprocess_fn, "limit": limit, "reference": reference}
-        for option, value in needing.items():
-            if value is not None:
-                raise UsageError(f"--{option.replace('_', '-')} needs a dataset.", "Name one with --dataset.")
         return None
     return plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size, resume)
 

@@ -232,7 +232,7 @@ def test_compare_refuses_what_it_cannot_know(network, tmp_path):
     assert "binarynet" in failed(bopkit("compare", "binarynett"), 2)
     other = shutil.copy(network, tmp_path)
     assert "Files of small" in failed(bopkit("compare", network, other), 2)
-    assert "need a dataset" in failed(bopkit("compare", network, "--limit", 5), 2)
+    assert "--limit needs a dataset" in failed(bopkit("compare", network, "--limit", 5), 2)
     untrained = bopkit("compare", network, network, "binarynet", "--dataset", "digits", program=NO_TENSORFLOW)
     assert "is trained" in failed(untrained, 2)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.reports.naming import file_names
+from bopkit.benchmark.reports.table import Line, picture_sets
 from bopkit.text import percent_text
 
 TEXT_HEADINGS = ("artifact", "accuracy on")
@@ -13,22 +15,23 @@ TEXT_HEADINGS = ("artifact", "accuracy on")
 NUMBER_HEADINGS = ("top-1, 95 %", "top-5, 95 %", "agreement, 95 %", "loss", "calibration error", "pictures/s")
 
 
-def accuracy_table(rows: Iterable[tuple[str, BenchmarkRow, str]]) -> tuple[list[str], list[list[str]]]:
+def accuracy_table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table, each accuracy of a file once.
 
     Args:
-        rows: Name of the file, row, and what its accuracy was measured on; rows without accuracy are left out.
+        lines: Of the report's table; those without accuracy are left out.
 
     Returns:
         Headings, of `TEXT_HEADINGS` and `NUMBER_HEADINGS`, and the cells of each line; no lines without any accuracy.
     """
     found: dict[tuple[str, ...], str] = {}
-    for name, row, pictures in rows:
+    for name, line in zip(file_names(lines), lines, strict=True):
+        row = line.entry.row
         if row.top1 is not None:
-            found.setdefault((name, pictures, *_figures(row)), _speed_text(row))
+            found.setdefault((name, line.entry.newest.pictures_text, *_figures(row)), _speed_text(row))
     table = [[*texts, speed] for texts, speed in found.items()]
     headings = [*TEXT_HEADINGS, *NUMBER_HEADINGS]
-    if len({pictures for _, pictures, *_ in table}) > 1:
+    if len(picture_sets(lines)) > 1:
         return headings, table
     return headings[:1] + headings[2:], [[name, *figures] for name, _, *figures in table]
 

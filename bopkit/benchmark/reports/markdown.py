@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from bopkit.benchmark.reports.accuracy import TEXT_HEADINGS, accuracy_table
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
-from bopkit.benchmark.reports.naming import file_names, noted, row_names
+from bopkit.benchmark.reports.naming import noted, row_names
 from bopkit.benchmark.reports.rules import Finding
 from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 from bopkit.text import printable
@@ -35,10 +35,7 @@ def markdown(
         if line.entry.row.error
     ]
     notes = [f"- {code(name)}: {code(note)}" for _, name, note in noted(lines)]
-    headings, accuracies = accuracy_table(
-        (name, line.entry.row, line.entry.newest.pictures_text)
-        for name, line in zip(file_names(lines), lines, strict=True)
-    )
+    headings, accuracies = accuracy_table(lines)
     accuracy = _table(headings, accuracies, TEXT_HEADINGS) if accuracies else []
     found = [f"- {code(str(finding))}" for finding in findings]
     facts = [f"{code(text)}  " for text in conditions(merged)]

@@ -20,7 +20,16 @@ from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.naming import file_names, noted
 from bopkit.benchmark.reports.rules import Finding
-from bopkit.benchmark.reports.table import Line, cells, columns_for, cores_text, has_agreement, lines_of, over_floor
+from bopkit.benchmark.reports.table import (
+    Line,
+    cells,
+    columns_for,
+    cores_text,
+    has_agreement,
+    lines_of,
+    over_floor,
+    picture_sets,
+)
 from bopkit.text import ms_text, percent_text, printable, size_text
 
 TEMPLATE = "page.html.jinja"
@@ -130,18 +139,12 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
         "layers": [(name, total, _bars(values, drawn)) for name, total, values in _layers(lines)],
         "classes": [{**each, "bars": _bars(each["bars"], drawn, 1.0)} for each in _classes(lines)],
         "histories": [line for line in lines if line.entry.earlier],
-        "has_several_pictures": len(_all_pictures(lines)) > 1,
+        "has_several_pictures": len(picture_sets(lines, with_earlier=True)) > 1,
         "sources": merged.sources,
         "environments": _environments(merged.sources),
         "dates": _dates(lines),
         "open_parts": OPEN_PARTS,
     }
-
-
-def _all_pictures(lines: Sequence[Line]) -> set[str]:
-    """What accuracies were measured on, those of earlier measurements among them."""
-    measurements = (each for line in lines for each in (line.entry.newest, *line.entry.earlier))
-    return {each.pictures_text for each in measurements if each.pictures_text}
 
 
 def _dates(lines: Sequence[Line]) -> list[str]:
@@ -333,7 +336,7 @@ def _bars(
 def _classes(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """Of each file and dataset once: accuracy is measured on one host."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    has_several = len({line.entry.newest.pictures_text for line in lines if line.entry.newest.pictures_text}) > 1
+    has_several = len(picture_sets(lines)) > 1
     for name, line in zip(file_names(lines), lines, strict=True):
         row, report = line.entry.row, line.entry.newest.accuracy_report
         known = [(index, value) for index, value in enumerate(row.class_top1) if value is not None]

@@ -61,6 +61,17 @@ def lines_of(merged: MergedReport, changes: Sequence[Change | None] | None = Non
     return [Line(*each) for each in zip(merged.entries, labels, changes, strict=True)]
 
 
+def picture_sets(lines: Iterable[Line], *, with_earlier: bool = False) -> set[str]:
+    """What accuracies were measured on: of more than one, each accuracy has to say on which.
+
+    Args:
+        lines: Of the table.
+        with_earlier: Whether those of earlier measurements are among them.
+    """
+    measurements = ((line.entry.newest, *(line.entry.earlier if with_earlier else ())) for line in lines)
+    return {each.pictures_text for every in measurements for each in every if each.pictures_text}
+
+
 def columns_for(lines: Sequence[Line]) -> list[Column]:
     """The columns that say something about these lines; the same for every writer."""
     return [column for column in _COLUMNS if column.is_needed is None or column.is_needed(lines)]
@@ -184,9 +195,7 @@ _COLUMNS = (
         "accuracy on",
         lambda line: line.entry.newest.pictures_text or "-",
         False,
-        lambda lines: _differ(lambda line: line.entry.newest.pictures_text)(
-            [line for line in lines if line.entry.newest.pictures_text]
-        ),
+        lambda lines: len(picture_sets(lines)) > 1,
     ),
     Column("top-1", lambda line: percent_text(line.entry.row.top1), is_needed=_HAS_ACCURACY),
     Column("top-5", lambda line: percent_text(line.entry.row.top5), is_needed=_HAS_ACCURACY),
