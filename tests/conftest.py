@@ -10,8 +10,8 @@ sys.path.append(str(Path(__file__).parent))  # for `standins` and `tiny`; import
 import pytest
 import standins
 
-# A job in the background of a shell ignores Ctrl-C, and one of nohup the end of its terminal; so would all commands that
-# the tests start and interrupt.
+# A job in the background of a shell ignores Ctrl-C, and one of nohup the end of its terminal; so would all commands
+# that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
