@@ -172,6 +172,7 @@ def test_accuracy_comes_from_the_result_that_has_it(results):
     write_json(results / "dev.json", latency.to_dict())
     result = report(results, "i.json", "dev.json", "--fail-if", "top1 < 0.9")
     assert "93.00 %" in succeeded(result) and "accuracy on 2000 pictures of cifar10 test" in result.stdout
+    assert "91.70 to 94.20 %" in result.stdout.partition("top-1, 95 %")[2]
     assert result.stderr == "a.tflite: Accuracy from i.json (2026-11-20): the same file by its SHA-256.\n"
 
 

@@ -299,7 +299,13 @@ def shown(page: str, folder: Path) -> tuple[str, list[str], set[str]]:
 
 def chromium(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     """A finished headless browser; a proxy that does not exist stands for no network."""
-    settings = ["--headless=new", "--no-sandbox", "--disable-gpu", "--proxy-server=127.0.0.1:9"]
+    settings = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--proxy-server=127.0.0.1:9",
+    ]
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = [str(CHROMIUM), *settings, *quiet, f"--user-data-dir={home / 'profile'}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
