@@ -66,7 +66,7 @@ def import_tensorflow() -> Any:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error.
+    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error of others.
 
     Only where `quiet` is set.
     """
@@ -79,6 +79,8 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(swallowed.fileno(), 2)
         try:
             yield
+        except BopkitError:  # says all itself
+            raise
         except Exception:
             swallowed.seek(0)
             os.write(stderr, swallowed.read())

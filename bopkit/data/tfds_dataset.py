@@ -80,12 +80,12 @@ class TfdsDataset(Dataset):
         """
         import tensorflow_datasets as tfds
 
+        tf = import_tensorflow()
         self._checked(split)
         self._check_files(split)
         examples = self._builder.as_dataset(
             split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()}
         )
-        tf = import_tensorflow()
         return examples.map(lambda example: (example["image"], example["label"]), num_parallel_calls=tf.data.AUTOTUNE)
 
     def explain_unreadable(self, split: str) -> BopkitError:
@@ -150,30 +150,32 @@ class TfdsDataset(Dataset):
 def find_builder(name: str, data_dir: str | Path | None, version: str | None) -> Any:
     """The TFDS builder of that name, prepared or not.
 
+    TensorFlow, which takes seconds, is not imported, except by what some builders are made of.
+
     Raises:
         UsageError: TFDS has no such builder or version.
         BopkitError: The dataset's own description is damaged.
     """
-    import_tensorflow()
     import tensorflow_datasets as tfds
     from google.protobuf import json_format  # type: ignore[import-untyped]
 
     if keras2.quiet:  # TFDS warns of a folder without a dataset; what to do about it is in our own errors
         logging.getLogger("absl").setLevel(logging.ERROR)
     directory = Path(data_dir).expanduser() if data_dir else None
-    try:
-        return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
-    except tfds.core.registered.DatasetNotFoundError as error:
-        raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
-    except json_format.ParseError as error:
-        raise BopkitError(
-            f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
-            f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
-        ) from error
-    except (AssertionError, ValueError) as error:
-        if version is None:
+    with keras2.quiet_stderr():
+        try:
+            return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
+        except tfds.core.registered.DatasetNotFoundError as error:
             raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
-        raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
+        except json_format.ParseError as error:
+            raise BopkitError(
+                f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
+                f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
+            ) from error
+        except (AssertionError, ValueError) as error:
+            if version is None:
+                raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
+            raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
 def prepare(builder: Any, progress: Progress) -> None:
@@ -188,6 +190,7 @@ def prepare(builder: Any, progress: Progress) -> None:
     """
     if builder.is_prepared():
         return
+    import_tensorflow()  # quietly, before TFDS does
     import tensorflow_datasets as tfds
 
     _check_features(builder)

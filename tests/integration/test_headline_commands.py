@@ -10,13 +10,14 @@ from command_line import bopkit, succeeded
 from bopkit import artifact, load_model, open_dataset
 from bopkit.benchmark.child import measure_in_child
 from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job
+from bopkit.data.catalogue import DATASETS
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
 
 COMMANDS = {
     "birealnet": "train birealnet --dataset imagenet2012 --hparams batch_size=8,epochs=1 --limit-steps 2",
-    "binarynet": "train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set bop_sec52 "
+    "binarynet": "train binarynet --dataset cifar10 --hparams-set bop_sec52 "
     "--hparams epochs=2,filters=16,dense_units=64",
 }
 
@@ -33,11 +34,12 @@ class Road:
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def road(request, data_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
+    tmp_path = tmp_path_factory.mktemp(request.param)
     data = ["--data-dir", data_dir, "--json"]
     command = COMMANDS[request.param].split()
     dataset = command[command.index("--dataset") : command.index("--dataset") + 2]
-    trained = json.loads(succeeded(bopkit(*command, "--output-dir", folder, *data)))
+    trained = json.loads(succeeded(bopkit(*command, *data, cwd=tmp_path)))
+    folder = (tmp_path / trained["model_file"]).parent
     exported = json.loads(succeeded(bopkit("export", folder / "model.h5", "--pictures", 32, *data)))
     artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
     measured = json.loads(succeeded(bopkit("benchmark", *artifacts, *dataset, "--runs", 5, "--min-seconds", 0, *data)))
@@ -45,7 +47,9 @@ def road(request, data_dir, tmp_path_factory):
 
 
 def test_the_whole_road(road):
-    model, card = load_model(road.trained["model_file"])
+    model, card = load_model(road.folder / "model.h5")
+    assert road.folder.match(f"runs/{card.dataset}/{card.architecture}/*")
+    assert card.preprocessing == DATASETS[card.dataset].default_preprocessing
     assert card.trained
     assert card.accuracy["val_top1"] == road.trained["metrics"]["val_top1"]
 
@@ -109,12 +113,3 @@ def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_pa
     assert succeeded(result) == ""
     assert "dry run: everything builds and two steps ran" in result.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_a_run_without_a_folder_of_its_own(data_dir, tmp_path):
-    options = "--hparams batch_size=50,epochs=1,filters=8,dense_units=16 --limit-steps 1".split()
-    result = bopkit("train", "binarynet", "--dataset", "cifar10", *options, "--data-dir", data_dir, cwd=tmp_path)
-    (model_file,) = succeeded(result).split()
-    (found,) = tmp_path.glob("runs/cifar10/binarynet/*/model.h5")
-    assert tmp_path / model_file == found
-    assert json.loads((found.parent / "config.json").read_text())["preprocessing"] == "resize_and_flip"
