@@ -23,7 +23,7 @@ SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 
 EXPORT_RECORD = "bopkit_export"
 """Metadata entry of a flatbuffer with bopkit's own record of the export, JSON: input contract, precision, accuracy,
-provenance."""
+the network's floor, provenance."""
 
 TFLITE_IDENTIFIER = tflite_file.IDENTIFIER
 
@@ -89,7 +89,7 @@ def read_card(path: str | Path) -> ModelCard | None:
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """What a flatbuffer says of its export: input, output, precision, accuracy, source and versions.
+    """What a flatbuffer says of its export: input, output, precision, accuracy, floor, source and versions.
 
     Returns:
         None for an artifact without such a record.
@@ -110,6 +110,19 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise BopkitError(f"The record of the export in {path} is damaged.", "Copy the file again, or export it again.")
     return record
+
+
+def read_floor_bytes(path: str | Path) -> int | None:
+    """One bit a binary weight and 32 bits any other of the network that a flatbuffer was exported from.
+
+    Returns:
+        None for an artifact whose record does not tell it, or that has none.
+
+    Raises:
+        BopkitError: There is no such artifact, or it or its record is damaged.
+    """
+    floor_bytes = (read_record(path) or {}).get("floor_bytes")
+    return floor_bytes if isinstance(floor_bytes, int) and floor_bytes > 0 else None
 
 
 def pixel_preprocessing(path: str | Path) -> str | None:

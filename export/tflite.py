@@ -101,6 +101,7 @@ def describe_flatbuffer(
         "calibrated_on": options.calibrate,
         "target": options.target,
         "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
+        "floor_bytes": reference.floor_bytes,
         "source": {"file": source.name, "sha256": checksum.source_checksum(source)},
         "versions": package_versions(),
     }

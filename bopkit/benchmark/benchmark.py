@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import shutil
@@ -133,8 +132,8 @@ def benchmark_artifacts(
     )
     rows, environments = session.run(devices, Path(runner) if runner is not None else None)
     cards = [_card_of(row) for row in rows]
+    _read_flatbuffers(rows)
     _share_floors(rows, cards)
-    _fill_layers(rows)
     if evaluation is None:
         _suggest_datasets(rows, cards)
     report = BenchmarkReport(
@@ -370,15 +369,21 @@ def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | 
             row.notes.append(dataset_suggestion(card.dataset))
 
 
-def _fill_layers(rows: Sequence[BenchmarkRow]) -> None:
-    """Say where the bytes of flatbuffers are: read here, since no device has to know."""
-    known: dict[str, list[LayerBytes]] = {}
+def _read_flatbuffers(rows: Sequence[BenchmarkRow]) -> None:
+    """Say where the bytes of flatbuffers are, and the floor: read here, since no device has to know."""
+    known: dict[str, tuple[list[LayerBytes], int | None]] = {}
     for row in rows:
         if row.error is None and row.kind == "tflite":
             if row.artifact not in known:
-                with contextlib.suppress(BopkitError, OSError):  # gone meanwhile
-                    known[row.artifact] = flatbuffer_layers(Path(row.artifact))
-            row.layers = known.get(row.artifact, [])
+                known[row.artifact] = _layers_and_floor_bytes(Path(row.artifact))
+            row.layers, row.floor_bytes = known[row.artifact]
+
+
+def _layers_and_floor_bytes(flatbuffer: Path) -> tuple[list[LayerBytes], int | None]:
+    try:
+        return flatbuffer_layers(flatbuffer), artifact.read_floor_bytes(flatbuffer)
+    except (BopkitError, OSError):  # gone meanwhile
+        return [], None
 
 
 def _share_floors(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:

@@ -72,7 +72,8 @@ class BenchmarkRow:
         classes: Number of scores.
         size_bytes: Size of the file, or of all files of the SavedModel's version directory.
         floor_bytes: One bit a binary weight and four bytes any other, batch-norm statistics included. Counted
-            in Keras files, and taken from them for other artifacts whose cards describe the same network.
+            in Keras files, recorded in flatbuffers by `bopkit export`, and taken from one of these for other artifacts
+            whose cards describe the same network.
         load_ms: Time to load the artifact, the import of its runtime's libraries not included.
         first_inference_ms: Time of the first picture, tracing and weight packing included.
         latency_ms_p50: Median latency of one picture (batch 1) in milliseconds, from array to scores.

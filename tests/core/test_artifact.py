@@ -87,6 +87,18 @@ def test_flatbuffer_without_card(flatbuffer: bytes, tmp_path: Path) -> None:
     assert artifact.read_card(tmp_path / "model.tflite") is None
 
 
+@pytest.mark.parametrize(
+    ("record", "floor_bytes"),
+    [('{"floor_bytes": 1340}', 1340), ("{}", None), ('{"floor_bytes": -1}', None), ('{"floor_bytes": "1"}', None)],
+)
+def test_the_floor_is_what_the_export_recorded(
+    record: str, floor_bytes: int | None, flatbuffer: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(artifact.embed_metadata(flatbuffer, {artifact.EXPORT_RECORD: record.encode()}))
+    assert artifact.read_floor_bytes(path) == floor_bytes
+
+
 def test_cut_flatbuffer_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     for length in range(0, len(flatbuffer), 97):

@@ -361,6 +361,14 @@ def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> N
     _check_figures(report.rows[0])
 
 
+def test_a_flatbuffer_tells_the_floor_that_its_export_recorded(artifacts: Artifacts, tmp_path: Path) -> None:
+    record = json.dumps({"floor_bytes": artifacts.floor_bytes}).encode()
+    flatbuffer = artifact.embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: record})
+    (tmp_path / "model.tflite").write_bytes(flatbuffer)
+    report = benchmark_artifacts([tmp_path / "model.tflite"], runs=2, min_duration_s=0.0, threads=[1, 2])
+    assert [row.floor_bytes for row in report.rows] == [artifacts.floor_bytes] * 2
+
+
 @pytest.mark.parametrize(("runtime", "name"), [("litert", "LiteRT"), ("lce", "LCE")])
 def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: Artifacts) -> None:
     (row,) = benchmark_artifacts([artifacts.tflite], "digits", limit=PICTURES, runs=5, runtime=runtime).rows

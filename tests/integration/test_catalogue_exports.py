@@ -46,3 +46,4 @@ def test_an_untrained_network_exports_bit_packed(name, tmp_path):
 
     (row,) = benchmark_artifacts([flatbuffer["path"]], runs=2, warmup_runs=1, min_duration_s=0.0).rows
     assert row.error is None and row.runtime == "LiteRT" and row.settings["claimed_operators"] > 0
+    assert row.floor_bytes == counts["floor_bytes"]
