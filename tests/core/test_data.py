@@ -432,6 +432,13 @@ def test_a_kernel_that_misses_something_is_not_blamed_on_the_dataset(data_dir):
         raise tf.errors.NotFoundError(None, None, waited_for_input)
 
 
+def test_what_a_dataset_is_takes_no_tensorflow(data_dir):
+    """`bopkit benchmark` asks before it starts the processes that read pictures."""
+    opened = f"opened = open_dataset('cifar10', {str(data_dir)!r}); opened.class_names, opened.count('test')"
+    code = f"import sys; from bopkit.data import open_dataset; {opened}; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+
+
 def test_a_damaged_description_of_a_dataset(damaged_cifar10):
     folder, _ = damaged_cifar10
     (description,) = folder.rglob("dataset_info.json")

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from catalogue_exports import assert_small_and_packed
 from command_line import bopkit, succeeded
 
 from bopkit import artifact, load_model, open_dataset
@@ -74,6 +75,11 @@ def test_the_whole_road(road):
         # The validation of the last epoch saw the same pictures through the same preprocessing.
         assert row["top1"] == pytest.approx(road.trained["metrics"]["val_top1"])
     assert [row["top1_agreement"] for row in rows] == [None, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("road", ["birealnet"], indirect=True)
+def test_bi_real_net_is_as_small_as_promised(road):
+    assert_small_and_packed("birealnet", road.exported)
 
 
 def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
