@@ -122,7 +122,7 @@ def read_floor_bytes(path: str | Path) -> int | None:
         BopkitError: There is no such artifact, or it or its record is damaged.
     """
     floor_bytes = (read_record(path) or {}).get("floor_bytes")
-    return floor_bytes if isinstance(floor_bytes, int) and floor_bytes > 0 else None
+    return floor_bytes if type(floor_bytes) is int and floor_bytes > 0 else None  # True is no number of bytes
 
 
 def pixel_preprocessing(path: str | Path) -> str | None:

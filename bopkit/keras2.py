@@ -66,7 +66,7 @@ def import_tensorflow() -> Any:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on an error of others.
+    """Swallow what C++ code writes to stderr, where Python cannot filter it; show it after all on any error but ours.
 
     Only where `quiet` is set.
     """

@@ -10,10 +10,8 @@ sys.path.append(str(Path(__file__).parent))  # for `standins` and `tiny`; import
 import pytest
 import standins
 
-# A job in the background of a shell ignores Ctrl-C, and one of nohup the end of its terminal; so would all commands
-# that the tests start and interrupt.
+# A job in the background of a shell ignores Ctrl-C, and so would all commands that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 gc.set_threshold(50_000, 20, 20)  # tracing makes objects by the million: Python's own thresholds cost a tenth
 

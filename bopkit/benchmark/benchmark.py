@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import shutil
@@ -132,7 +133,7 @@ def benchmark_artifacts(
     )
     rows, environments = session.run(devices, Path(runner) if runner is not None else None)
     cards = [_card_of(row) for row in rows]
-    _read_flatbuffers(rows)
+    _describe_flatbuffers(rows)
     _share_floors(rows, cards)
     if evaluation is None:
         _suggest_datasets(rows, cards)
@@ -369,8 +370,8 @@ def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | 
             row.notes.append(dataset_suggestion(card.dataset))
 
 
-def _read_flatbuffers(rows: Sequence[BenchmarkRow]) -> None:
-    """Say where the bytes of flatbuffers are, and the floor: read here, since no device has to know."""
+def _describe_flatbuffers(rows: Sequence[BenchmarkRow]) -> None:
+    """Fill in where the bytes of flatbuffers are, and the floor: read here, since no device has to know."""
     known: dict[str, tuple[list[LayerBytes], int | None]] = {}
     for row in rows:
         if row.error is None and row.kind == "tflite":
@@ -380,10 +381,13 @@ def _read_flatbuffers(rows: Sequence[BenchmarkRow]) -> None:
 
 
 def _layers_and_floor_bytes(flatbuffer: Path) -> tuple[list[LayerBytes], int | None]:
-    try:
-        return flatbuffer_layers(flatbuffer), artifact.read_floor_bytes(flatbuffer)
-    except (BopkitError, OSError):  # gone meanwhile
-        return [], None
+    """Of each what can be read: the file may be gone meanwhile, and its record damaged."""
+    layers, floor_bytes = [], None
+    with contextlib.suppress(BopkitError, OSError):
+        layers = flatbuffer_layers(flatbuffer)
+    with contextlib.suppress(BopkitError, OSError):
+        floor_bytes = artifact.read_floor_bytes(flatbuffer)
+    return layers, floor_bytes
 
 
 def _share_floors(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:

@@ -99,7 +99,7 @@ class Runtime(abc.ABC):
         self.input_shape = shape
 
     def floor_bytes(self) -> int | None:
-        """One bit a binary weight and four bytes any other, after `load`; None where the artifact does not tell."""
+        """One bit a binary weight and four bytes any other, after `load`; None where the runtime cannot count them."""
         return None
 
     def layers(self) -> list[LayerBytes]:

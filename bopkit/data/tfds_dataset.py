@@ -172,6 +172,9 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
                 f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
                 f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
             ) from error
+        except ImportError:
+            import_tensorflow()  # says what to do, if it is TensorFlow that some builders miss
+            raise
         except (AssertionError, ValueError) as error:
             if version is None:
                 raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
@@ -190,7 +193,6 @@ def prepare(builder: Any, progress: Progress) -> None:
     """
     if builder.is_prepared():
         return
-    import_tensorflow()  # quietly, before TFDS does
     import tensorflow_datasets as tfds
 
     _check_features(builder)
@@ -199,6 +201,7 @@ def prepare(builder: Any, progress: Progress) -> None:
     if manual_dir is None:  # else the addresses that TFDS knows are those of the files in there
         _check_reachable(builder, root)
     progress(f"preparing {builder.name} in {root}")
+    import_tensorflow()  # quietly, before TFDS does
     family = Path(builder.data_path).parent
     others = set(family.glob("incomplete.*"))
     try:

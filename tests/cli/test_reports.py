@@ -176,6 +176,17 @@ def test_accuracy_comes_from_the_result_that_has_it(results):
     assert result.stderr == "a.tflite: Accuracy from i.json (2026-11-20): the same file by its SHA-256.\n"
 
 
+@pytest.mark.parametrize("order", [("host.json", "board.json"), ("board.json", "host.json")])
+def test_the_speed_of_accuracy_is_shown_whichever_result_comes_first(order, results):
+    file = {"model_sha256": "ab" * 32}
+    write_json(results / "host.json", make_report(make_row("a.tflite", images_per_second=597.0, **file)).to_dict())
+    board = make_row("a.tflite", 4.0, None, device="ssh://pi@board", **file)
+    write_json(results / "board.json", make_report(board).to_dict())
+    headings, *cells = succeeded(report(results, *order)).partition("artifact       top-1, 95 %")[2].splitlines()
+    assert "agreement" not in headings and len(cells) == 1  # nothing was compared
+    assert cells[0].split()[-1] == "597"
+
+
 def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
     (tmp_path / "cut.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
     files = ["-o", "out/result.json", "--html", "page.html", "--csv", "-"]

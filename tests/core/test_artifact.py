@@ -88,15 +88,15 @@ def test_flatbuffer_without_card(flatbuffer: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "floor_bytes"),
-    [('{"floor_bytes": 1340}', 1340), ("{}", None), ('{"floor_bytes": -1}', None), ('{"floor_bytes": "1"}', None)],
+    ("recorded", "read"), [("1340", 1340), ("null", None), ("-1", None), ('"1"', None), ("true", None)]
 )
 def test_the_floor_is_what_the_export_recorded(
-    record: str, floor_bytes: int | None, flatbuffer: bytes, tmp_path: Path
+    recorded: str, read: int | None, flatbuffer: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.tflite"
-    path.write_bytes(artifact.embed_metadata(flatbuffer, {artifact.EXPORT_RECORD: record.encode()}))
-    assert artifact.read_floor_bytes(path) == floor_bytes
+    record = f'{{"floor_bytes": {recorded}}}'.encode()
+    path.write_bytes(artifact.embed_metadata(flatbuffer, {artifact.EXPORT_RECORD: record}))
+    assert artifact.read_floor_bytes(path) == read
 
 
 def test_cut_flatbuffer_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:

@@ -369,6 +369,13 @@ def test_a_flatbuffer_tells_the_floor_that_its_export_recorded(artifacts: Artifa
     assert [row.floor_bytes for row in report.rows] == [artifacts.floor_bytes] * 2
 
 
+def test_a_damaged_record_of_the_export_hides_no_layers(artifacts: Artifacts, tmp_path: Path) -> None:
+    flatbuffer = artifact.embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: b"[]"})
+    (tmp_path / "model.tflite").write_bytes(flatbuffer)
+    (row,) = benchmark_artifacts([tmp_path / "model.tflite"], runs=2, min_duration_s=0.0).rows
+    assert (row.error, row.floor_bytes) == (None, None) and len(row.layers) > 2
+
+
 @pytest.mark.parametrize(("runtime", "name"), [("litert", "LiteRT"), ("lce", "LCE")])
 def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: Artifacts) -> None:
     (row,) = benchmark_artifacts([artifacts.tflite], "digits", limit=PICTURES, runs=5, runtime=runtime).rows

@@ -434,9 +434,14 @@ def test_a_kernel_that_misses_something_is_not_blamed_on_the_dataset(data_dir):
 
 def test_what_a_dataset_is_takes_no_tensorflow(data_dir):
     """`bopkit benchmark` asks before it starts the processes that read pictures."""
-    opened = f"opened = open_dataset('cifar10', {str(data_dir)!r}); opened.class_names, opened.count('test')"
-    code = f"import sys; from bopkit.data import open_dataset; {opened}; print('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
+    code = f"""
+import sys
+from bopkit.data import open_dataset
+dataset = open_dataset("cifar10", {str(data_dir)!r})
+print(len(dataset.class_names), dataset.count("test"), "tensorflow" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "10 60 False\n", result.stderr
 
 
 def test_a_damaged_description_of_a_dataset(damaged_cifar10):

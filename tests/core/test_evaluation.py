@@ -261,8 +261,9 @@ def test_a_signal_ends_every_process(number, code, tmp_path):
     (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     stopped = "import time; time.sleep(60)"
     start = f"""
-import sys
+import signal, sys
 from bopkit.benchmark import child
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests under nohup ignore
 child._START = child._START.replace("main(sys.argv[1])", {stopped!r})
 from bopkit.cli import main
 main()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 COMMANDS = {
     "birealnet": "train birealnet --dataset imagenet2012 --hparams batch_size=8,epochs=1 --limit-steps 2",
-    "binarynet": "train binarynet --dataset cifar10 --hparams-set bop_sec52 "
+    "binarynet": "train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set bop_sec52 "
     "--hparams epochs=2,filters=16,dense_units=64",
 }
 
@@ -80,6 +80,9 @@ def test_the_whole_road(road):
 @pytest.mark.parametrize("road", ["birealnet"], indirect=True)
 def test_bi_real_net_is_as_small_as_promised(road):
     assert_small_and_packed("birealnet", road.exported)
+    row = road.measured["rows"][2]
+    assert row["runtime"] == "LiteRT" and row["settings"]["claimed_operators"] > 0
+    assert row["floor_bytes"] == road.exported["artifacts"][0]["floor_bytes"]
 
 
 def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):

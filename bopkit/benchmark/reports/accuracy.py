@@ -9,14 +9,17 @@ from bopkit.benchmark.reports.naming import file_names
 from bopkit.benchmark.reports.table import Line, picture_sets
 from bopkit.text import percent_text
 
-TEXT_HEADINGS = ("artifact", "accuracy on")
+_PICTURES = "accuracy on"
+_UNKNOWN = "-"
+
+TEXT_HEADINGS = ("artifact", _PICTURES)
 """Above texts; the second is there only where accuracy was measured on several sets of pictures."""
 
 NUMBER_HEADINGS = ("top-1, 95 %", "top-5, 95 %", "agreement, 95 %", "loss", "calibration error", "pictures/s")
 
 
 def accuracy_table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the table, each accuracy of a file once.
+    """Headings and cells of the table, each accuracy of a file once, without columns that would say nothing.
 
     Args:
         lines: Of the report's table; those without accuracy are left out.
@@ -28,12 +31,20 @@ def accuracy_table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     for name, line in zip(file_names(lines), lines, strict=True):
         row = line.entry.row
         if row.top1 is not None:
-            found.setdefault((name, line.entry.newest.pictures_text, *_figures(row)), _speed_text(row))
+            figures = (name, line.entry.newest.pictures_text, *_figures(row))
+            if found.get(figures, _UNKNOWN) == _UNKNOWN:  # a line that took its accuracy from another has no speed
+                found[figures] = _speed_text(row)
     table = [[*texts, speed] for texts, speed in found.items()]
     headings = [*TEXT_HEADINGS, *NUMBER_HEADINGS]
-    if len(picture_sets(lines)) > 1:
-        return headings, table
-    return headings[:1] + headings[2:], [[name, *figures] for name, _, *figures in table]
+    has_several_sets = len(picture_sets(lines)) > 1
+
+    def is_needed(number: int) -> bool:
+        if headings[number] == _PICTURES:
+            return has_several_sets
+        return any(cells[number] != _UNKNOWN for cells in table)
+
+    needed = list(filter(is_needed, range(len(headings))))
+    return [headings[number] for number in needed], [[cells[number] for number in needed] for cells in table]
 
 
 def _figures(row: BenchmarkRow) -> list[str]:
@@ -41,14 +52,14 @@ def _figures(row: BenchmarkRow) -> list[str]:
         _interval_text(row.top1_interval),
         _interval_text(row.top5_interval),
         _interval_text(row.top1_agreement_interval),
-        "-" if row.loss is None else f"{row.loss:.4f}",
+        _UNKNOWN if row.loss is None else f"{row.loss:.4f}",
         percent_text(row.calibration_error),
     ]
 
 
 def _speed_text(row: BenchmarkRow) -> str:
-    return "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}"
+    return _UNKNOWN if row.images_per_second is None else f"{row.images_per_second:,.0f}"
 
 
 def _interval_text(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{100 * interval[0]:.2f} to {percent_text(interval[1])}"
+    return _UNKNOWN if interval is None else f"{100 * interval[0]:.2f} to {percent_text(interval[1])}"

@@ -139,7 +139,7 @@ def _sections(merged: MergedReport, lines: Sequence[Line]) -> dict[str, Any]:
         "layers": [(name, total, _bars(values, drawn)) for name, total, values in _layers(lines)],
         "classes": [{**each, "bars": _bars(each["bars"], drawn, 1.0)} for each in _classes(lines)],
         "histories": [line for line in lines if line.entry.earlier],
-        "has_several_pictures": len(picture_sets(lines, with_earlier=True)) > 1,
+        "has_several_pictures": len(picture_sets(lines, of_earlier=True)) > 1,
         "sources": merged.sources,
         "environments": _environments(merged.sources),
         "dates": _dates(lines),

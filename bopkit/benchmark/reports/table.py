@@ -61,15 +61,19 @@ def lines_of(merged: MergedReport, changes: Sequence[Change | None] | None = Non
     return [Line(*each) for each in zip(merged.entries, labels, changes, strict=True)]
 
 
-def picture_sets(lines: Iterable[Line], *, with_earlier: bool = False) -> set[str]:
-    """What accuracies were measured on: of more than one, each accuracy has to say on which.
+def picture_sets(lines: Iterable[Line], *, of_earlier: bool = False) -> set[str]:
+    """What accuracies were measured on: where it is more than one set of pictures, each accuracy has to say on which.
 
     Args:
         lines: Of the table.
-        with_earlier: Whether those of earlier measurements are among them.
+        of_earlier: Whether to count those of earlier measurements too.
     """
-    measurements = ((line.entry.newest, *(line.entry.earlier if with_earlier else ())) for line in lines)
-    return {each.pictures_text for every in measurements for each in every if each.pictures_text}
+    return {
+        measurement.pictures_text
+        for line in lines
+        for measurement in (line.entry.newest, *(line.entry.earlier if of_earlier else ()))
+        if measurement.pictures_text
+    }
 
 
 def columns_for(lines: Sequence[Line]) -> list[Column]:
