@@ -1,5 +1,6 @@
 """Runs `bopkit` as a shell would, in a process of its own, or in a fork of one that has imported TensorFlow."""
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -35,27 +36,40 @@ def start_bopkit(*arguments, program=PROGRAM, **options):
 class ForkedBopkit:
     """`bopkit ARGUMENTS...` in a fork of a process that has imported TensorFlow: about half the price of a new one.
 
-    It ends without Python's and TensorFlow's clean-up at exit; where that matters, start a new process.
+    It ends as a new one does, with Python's and TensorFlow's clean-up.
 
     Args:
         arguments: What is typed behind `bopkit`.
         output: A folder; stdout and stderr go into files there.
         size_bytes: Make it fail to write a file beyond that size, as on a full disk; None for no limit.
+        cwd: Where it runs; None for here.
+        environment: Variables to add.
+        before: Python code that it runs first.
     """
 
-    def __init__(self, *arguments, output, size_bytes=None):
+    def __init__(self, *arguments, output, size_bytes=None, cwd=None, environment=None, before=""):
         forks = multiprocessing.get_context("forkserver")
         forks.set_forkserver_preload(["bopkit", "larq", "bopkit.cli.main", "bopkit.training.loop"])
         output.mkdir(exist_ok=True)
         self._arguments = list(map(str, arguments))
         self._files = [output / "stdout", output / "stderr"]
-        self._process = forks.Process(target=_run_forked, args=(self._arguments, self._files, size_bytes))
+        settings = (size_bytes, cwd or os.getcwd(), environment or {}, before)
+        self._process = forks.Process(target=_run_forked, args=(self._arguments, self._files, *settings))
         self._process.start()
 
     def send_signal(self, number):
         """Send a signal to a process that may have ended."""
         if self._process.is_alive():
             os.kill(self._process.pid, number)
+
+    def kill(self):
+        """End it, and wait for that."""
+        self._process.kill()
+        self._process.join()
+
+    def printed(self):
+        """What it has printed on stderr so far."""
+        return self._files[1].read_text() if self._files[1].exists() else ""
 
     def is_running(self):
         """Whether it has not ended."""
@@ -66,12 +80,14 @@ class ForkedBopkit:
         self._process.join(timeout_s)
         code = self._process.exitcode
         if code is None:
-            self._process.kill()
+            self.kill()
             raise TimeoutError(f"still running after {timeout_s} s: {self._arguments}")
         return subprocess.CompletedProcess(self._arguments, code, *(file.read_text() for file in self._files))
 
 
-def _run_forked(arguments, files, size_bytes):
+def _run_forked(arguments, files, size_bytes, cwd, environment, before):
+    os.environ.update(environment)
+    os.chdir(cwd)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     from bopkit.cli import main
@@ -85,7 +101,13 @@ def _run_forked(arguments, files, size_bytes):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
     sys.argv = ["bopkit", *arguments]
-    main()
+    exec(before, {})
+    code = 0
+    try:
+        main()
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    ctypes.pythonapi.Py_Exit(code)  # multiprocessing would end the process at once
 
 
 def succeeded(result):

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from command_line import bopkit, succeeded
+from command_line import ForkedBopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
@@ -24,11 +24,15 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
-    succeeded(bopkit(*TRAIN, "--output-dir", folder))
-    exported = json.loads(succeeded(bopkit("export", folder / "model.h5", "--pictures", 364, "--json")))
+    folder, said = (tmp_path_factory.mktemp(name) for name in ("demo", "said"))
+
+    def run(*arguments):
+        return json.loads(succeeded(ForkedBopkit(*arguments, "--json", output=said).finished(timeout_s=300)))
+
+    run(*TRAIN, "--output-dir", folder)
+    exported = run("export", folder / "model.h5", "--pictures", 364)
     artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
-    report = json.loads(succeeded(bopkit("benchmark", *artifacts, "--dataset", "digits", "--min-seconds", 0, "--json")))
+    report = run("benchmark", *artifacts, "--dataset", "digits", "--min-seconds", 0)
     return Demo(exported, report["rows"])
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from catalogue_exports import assert_small_and_packed
-from command_line import bopkit, succeeded
+from command_line import ForkedBopkit, succeeded
 
 from bopkit import artifact, load_model, open_dataset
 from bopkit.benchmark.child import measure_in_child
@@ -36,14 +36,18 @@ class Road:
 @pytest.fixture(scope="module", params=COMMANDS)
 def road(request, data_dir, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp(request.param)
-    data = ["--data-dir", data_dir, "--json"]
+
+    def run(*arguments):
+        process = ForkedBopkit(*arguments, "--data-dir", data_dir, "--json", output=tmp_path / "said", cwd=tmp_path)
+        return json.loads(succeeded(process.finished(timeout_s=300)))
+
     command = COMMANDS[request.param].split()
     dataset = command[command.index("--dataset") : command.index("--dataset") + 2]
-    trained = json.loads(succeeded(bopkit(*command, *data, cwd=tmp_path)))
+    trained = run(*command)
     folder = (tmp_path / trained["model_file"]).parent
-    exported = json.loads(succeeded(bopkit("export", folder / "model.h5", "--pictures", 32, *data)))
+    exported = run("export", folder / "model.h5", "--pictures", 32)
     artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
-    measured = json.loads(succeeded(bopkit("benchmark", *artifacts, *dataset, "--runs", 5, "--min-seconds", 0, *data)))
+    measured = run("benchmark", *artifacts, *dataset, "--runs", 5, "--min-seconds", 0)
     return Road(folder, trained, exported, measured)
 
 
@@ -118,7 +122,9 @@ def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
 def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_path):
     """Its README's own: no `default` preprocessing for cifar10, and no name `alexnet`."""
     options = ["--dry-run", "--hparams", "batch_size=4", "--data-dir", data_dir]
-    result = bopkit(*command.split(), *options, cwd=tmp_path)
+    (tmp_path / "empty").mkdir()
+    process = ForkedBopkit(*command.split(), *options, output=tmp_path / "said", cwd=tmp_path / "empty")
+    result = process.finished(timeout_s=300)
     assert succeeded(result) == ""
     assert "dry run: everything builds and two steps ran" in result.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "empty").iterdir())

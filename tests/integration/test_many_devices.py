@@ -2,22 +2,16 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, ForkedBopkit, failed, start_bopkit, succeeded
+from command_line import ForkedBopkit, failed, succeeded
 
 from bopkit.training.checkpoints import list_places
 
 pytestmark = pytest.mark.integration
-
-TESTS = Path(__file__).parents[1]
-"""The folder that holds `tiny.network`."""
 
 EPOCHS, STEPS = 5, 10
 
@@ -83,7 +77,7 @@ def test_two_mirrored_devices_train_as_one(reference, tmp_path):
 
 
 class Workers:
-    """Two real processes of `bopkit train` on this machine; each knows of both through TF_CONFIG.
+    """Two processes of `bopkit train` on this machine; each knows of both through TF_CONFIG.
 
     Args:
         run: The run directory; what the workers print goes into files beside it.
@@ -93,7 +87,7 @@ class Workers:
 
     def __init__(self, run, options=(WHOLE, WHOLE), before=""):
         self._run = run
-        self._processes = []
+        self._workers = []
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
             for each in sockets:
@@ -101,47 +95,37 @@ class Workers:
             workers = ["{}:{}".format(*each.getsockname()) for each in sockets]
         for index in range(2):
             task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
             command = [*TRAIN, "--device", "cpu", "--output-dir", run, *options[index]]
-            with contextlib.ExitStack() as stack:
-                stdout, stderr = (stack.enter_context(open(path, "w")) for path in self._printed(index))
-                process = start_bopkit(
-                    *command, program=before + PROGRAM, env=environment, cwd=TESTS, stdout=stdout, stderr=stderr
-                )
-                self._processes.append(process)
+            said, environment = run.parent / f"said{index}", {"TF_CONFIG": json.dumps(task)}
+            self._workers.append(ForkedBopkit(*command, output=said, environment=environment, before=before))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *failure):
-        for process in self._processes:
-            process.kill()
-            process.wait()
-
-    def _printed(self, index):
-        return [self._run.parent / f"{name}{index}" for name in ("stdout", "stderr")]
+        for worker in self._workers:
+            worker.kill()
 
     def printed(self, index):
         """What a worker has printed on stderr so far."""
-        return self._printed(index)[1].read_text()
+        return self._workers[index].printed()
 
     def send_signal(self, index, number):
         """Send one worker a signal."""
-        self._processes[index].send_signal(number)
+        self._workers[index].send_signal(number)
 
     def signal_after(self, epoch, index, number):
         """Send one worker a signal in the middle of the epoch after `epoch`."""
         sign = f'"step": {epoch * STEPS + 1},'
         metrics_file = self._run / "metrics.jsonl"
         while not (metrics_file.exists() and sign in metrics_file.read_text()):
-            assert all(process.poll() is None for process in self._processes), self.printed(0)
+            assert all(worker.is_running() for worker in self._workers), self.printed(0)
             time.sleep(0.02)
         self.send_signal(index, number)
 
     def finished(self, index, timeout_s=300):
         """The finished process of a worker, as `subprocess.run` returns it."""
-        code = self._processes[index].wait(timeout_s)
-        return subprocess.CompletedProcess([], code, *(path.read_text() for path in self._printed(index)))
+        return self._workers[index].finished(timeout_s)
 
 
 SLOW_VALIDATION = """
