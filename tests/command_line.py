@@ -85,6 +85,11 @@ class ForkedBopkit:
         return subprocess.CompletedProcess(self._arguments, code, *(file.read_text() for file in self._files))
 
 
+def forked(*arguments, output, **options):
+    """The finished process of `bopkit ARGUMENTS...` in a fork; arguments as of `ForkedBopkit`."""
+    return ForkedBopkit(*arguments, output=output, **options).finished(timeout_s=300)
+
+
 def _run_forked(arguments, files, size_bytes, cwd, environment, before):
     os.environ.update(environment)
     os.chdir(cwd)

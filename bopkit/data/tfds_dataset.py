@@ -147,6 +147,7 @@ class TfdsDataset(Dataset):
             ) from error
 
 
+@keras2.quiet_stderr()
 def find_builder(name: str, data_dir: str | Path | None, version: str | None) -> Any:
     """The TFDS builder of that name, prepared or not.
 
@@ -162,23 +163,22 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     if keras2.quiet:  # TFDS warns of a folder without a dataset; what to do about it is in our own errors
         logging.getLogger("absl").setLevel(logging.ERROR)
     directory = Path(data_dir).expanduser() if data_dir else None
-    with keras2.quiet_stderr():
-        try:
-            return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
-        except tfds.core.registered.DatasetNotFoundError as error:
+    try:
+        return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
+    except json_format.ParseError as error:
+        raise BopkitError(
+            f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
+            f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
+        ) from error
+    except ImportError:
+        import_tensorflow()  # says what to do, if it is TensorFlow that some builders miss
+        raise
+    except (AssertionError, ValueError) as error:
+        if version is None:
             raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
-        except json_format.ParseError as error:
-            raise BopkitError(
-                f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
-                f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
-            ) from error
-        except ImportError:
-            import_tensorflow()  # says what to do, if it is TensorFlow that some builders miss
-            raise
-        except (AssertionError, ValueError) as error:
-            if version is None:
-                raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
-            raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
+        raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
 def prepare(builder: Any, progress: Progress) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from catalogue_exports import LARGEST_FLATBUFFER_BYTES, assert_small_and_packed
-from command_line import ForkedBopkit, succeeded
+from command_line import forked, succeeded
 
 from bopkit import benchmark_artifacts, list_models
 
@@ -23,7 +23,7 @@ def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     """In processes that end: TensorFlow keeps the memory of a large network, gigabytes, for itself."""
 
     def run(*arguments):
-        return succeeded(ForkedBopkit(*arguments, output=tmp_path / "said").finished(timeout_s=300))
+        return succeeded(forked(*arguments, output=tmp_path / "said"))
 
     run("init", name, "-o", tmp_path / f"{name}.h5")
     report = json.loads(run("export", tmp_path / f"{name}.h5", "--pictures", 4, "--json"))

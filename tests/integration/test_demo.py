@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from command_line import ForkedBopkit, succeeded
+from command_line import forked, succeeded
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ def demo(tmp_path_factory):
     folder, said = (tmp_path_factory.mktemp(name) for name in ("demo", "said"))
 
     def run(*arguments):
-        return json.loads(succeeded(ForkedBopkit(*arguments, "--json", output=said).finished(timeout_s=300)))
+        return json.loads(succeeded(forked(*arguments, "--json", output=said)))
 
     run(*TRAIN, "--output-dir", folder)
     exported = run("export", folder / "model.h5", "--pictures", 364)

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 from catalogue_exports import assert_small_and_packed
-from command_line import ForkedBopkit, succeeded
+from command_line import forked, succeeded
 
 from bopkit import artifact, load_model, open_dataset
 from bopkit.benchmark.child import measure_in_child
 from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job
-from bopkit.data.catalogue import DATASETS
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -35,16 +34,14 @@ class Road:
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def road(request, data_dir, tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp(request.param)
+    folder, said = (tmp_path_factory.mktemp(name) for name in (request.param, "said"))
 
     def run(*arguments):
-        process = ForkedBopkit(*arguments, "--data-dir", data_dir, "--json", output=tmp_path / "said", cwd=tmp_path)
-        return json.loads(succeeded(process.finished(timeout_s=300)))
+        return json.loads(succeeded(forked(*arguments, "--data-dir", data_dir, "--json", output=said)))
 
     command = COMMANDS[request.param].split()
     dataset = command[command.index("--dataset") : command.index("--dataset") + 2]
-    trained = run(*command)
-    folder = (tmp_path / trained["model_file"]).parent
+    trained = run(*command, "--output-dir", folder)
     exported = run("export", folder / "model.h5", "--pictures", 32)
     artifacts = [folder / name for name in ("model.h5", "model", "model.tflite")]
     measured = run("benchmark", *artifacts, *dataset, "--runs", 5, "--min-seconds", 0)
@@ -52,9 +49,7 @@ def road(request, data_dir, tmp_path_factory):
 
 
 def test_the_whole_road(road):
-    model, card = load_model(road.folder / "model.h5")
-    assert road.folder.match(f"runs/{card.dataset}/{card.architecture}/*")
-    assert card.preprocessing == DATASETS[card.dataset].default_preprocessing
+    model, card = load_model(road.trained["model_file"])
     assert card.trained
     assert card.accuracy["val_top1"] == road.trained["metrics"]["val_top1"]
 
@@ -123,8 +118,16 @@ def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_pa
     """Its README's own: no `default` preprocessing for cifar10, and no name `alexnet`."""
     options = ["--dry-run", "--hparams", "batch_size=4", "--data-dir", data_dir]
     (tmp_path / "empty").mkdir()
-    process = ForkedBopkit(*command.split(), *options, output=tmp_path / "said", cwd=tmp_path / "empty")
-    result = process.finished(timeout_s=300)
+    result = forked(*command.split(), *options, output=tmp_path / "said", cwd=tmp_path / "empty")
     assert succeeded(result) == ""
     assert "dry run: everything builds and two steps ran" in result.stderr
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_a_run_without_a_folder_of_its_own(data_dir, tmp_path):
+    options = "--hparams batch_size=50,epochs=1,filters=8,dense_units=16 --limit-steps 1".split()
+    train = ["train", "binarynet", "--dataset", "cifar10", *options, "--data-dir", data_dir]
+    (model_file,) = succeeded(forked(*train, output=tmp_path / "said", cwd=tmp_path)).split()
+    (found,) = tmp_path.glob("runs/cifar10/binarynet/*/model.h5")
+    assert tmp_path / model_file == found
+    assert json.loads((found.parent / "config.json").read_text())["preprocessing"] == "resize_and_flip"

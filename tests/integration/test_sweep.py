@@ -7,10 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, bopkit, start_bopkit, succeeded
-from typer.testing import CliRunner
-
-from bopkit.cli.main import app
+from command_line import PROGRAM, bopkit, failed, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
@@ -114,9 +111,8 @@ def test_the_preset_draws_its_figure(tmp_path):
 
 def test_trials_that_cannot_be_trained(tmp_path):
     """A learning rate that ends in a loss that is no number is recorded; a dataset that is none stops the sweep."""
-    command = [*"sweep binarynet --dataset no_such --grid gamma=0.1 --output-dir".split(), str(tmp_path / "a")]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 2 and "no_such" in result.stderr.splitlines()[-1]
+    line = failed(bopkit(*"sweep binarynet --dataset no_such --grid gamma=0.1 --output-dir".split(), tmp_path / "a"), 2)
+    assert "no_such" in line
     arguments = [*SWEEP[:-5], "--grid", "learning_rate=1e38|1e-3", "--output-dir", tmp_path / "b", "--json"]
     result = json.loads(succeeded(bopkit(*arguments, cwd=TESTS)))
     assert [row["state"] for row in result["trials"]] == ["failed", "finished"]
