@@ -37,7 +37,7 @@ test: $(VENV)/.runtime
 
 # A device of another architecture: an arm64 Debian under qemu-user behind an ssh server. Needs apt with the network.
 test-device-aarch64: $(VENV)/.runtime
-	PYTHONPATH=runtime/tests $(BIN)/python tests/device_aarch64.py
+	PYTHONPATH=runtime/tests:tests/support $(BIN)/python tests/device_aarch64.py
 
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -9,7 +9,7 @@ import platform
 import shutil
 from pathlib import Path
 
-from bopkit.card import PACKAGES, package_versions
+from bopkit.artifacts.card import PACKAGES, package_versions
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bopkit.errors import BopkitError
-from bopkit.garbage import no_collection
+from bopkit.garbage_collection import no_collection
 
 _KERAS_3_LOADED = BopkitError(
     "Keras 3 is already loaded, and larq needs Keras 2.",

@@ -81,7 +81,7 @@ def benchmark(
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
     from bopkit.benchmark import benchmark_artifacts, reports
-    from bopkit.benchmark.report import LOCAL, BenchmarkReport
+    from bopkit.benchmark.results import LOCAL, BenchmarkReport
     from bopkit.files import json_text
 
     prints_table = check_targets(json, html, markdown, csv, output, inputs=[*artifacts, reference, runner])

@@ -44,8 +44,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """Measure what binarization buys: networks bit-packed, against float32 and int8 twins of the same shape."""
-    from bopkit.benchmark.report import LOCAL
-    from bopkit.export.compare import compare_models
+    from bopkit.benchmark.results import LOCAL
+    from bopkit.export.comparison.compare import compare_models
 
     prints_table = check_targets(json, html, svg, inputs=models)
     comparison = compare_models(

@@ -12,7 +12,7 @@ from bopkit.cli.output import print_json, print_table, say, show, size_text
 from bopkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from bopkit.throughput import ThroughputReport, ThroughputRow
+    from bopkit.training.throughput import ThroughputReport, ThroughputRow
 
 
 def doctor(
@@ -52,7 +52,7 @@ def doctor(
             raise UsageError("Nothing is measured without --gpu.", "Add --gpu, or leave its options out.")
         _diagnose(json)
         return
-    from bopkit.throughput import STEPS, measure_throughput
+    from bopkit.training.throughput import STEPS, measure_throughput
 
     report = measure_throughput(
         model or "birealnet",
@@ -89,7 +89,7 @@ def _diagnose(json: bool) -> None:
 
 
 def _print_throughput(report: ThroughputReport) -> None:
-    from bopkit.throughput import ADVICE
+    from bopkit.training.throughput import ADVICE
 
     print_table(
         ["precision", "XLA", "batch", "compute", "input", "both", "memory", "limit"],

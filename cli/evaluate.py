@@ -26,7 +26,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure loss, top-1 and top-5 of a trained network; the dataset defaults to the one it was trained on."""
-    from bopkit.evaluate import evaluate_model
+    from bopkit.benchmark.evaluate import evaluate_model
 
     found = evaluate_model(
         model,

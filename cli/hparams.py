@@ -30,7 +30,7 @@ def hparams(
 
 
 def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, Any]) -> None:
-    from bopkit.runs import value_text
+    from bopkit.runs.summary import value_text
 
     print_table(
         ["hyper-parameter", heading, "range", "meaning"],
@@ -49,7 +49,7 @@ def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, 
 
 def _print_sets(found: dict[str, Any]) -> None:
     """One row a set, with what differs from the defaults."""
-    from bopkit.runs import setting_text
+    from bopkit.runs.summary import setting_text
 
     defaults = {field["name"]: field["default"] for field in found["fields"]}
     print_table(

@@ -24,7 +24,7 @@ def init(
 ) -> None:
     """Write an untrained network with +-1 kernels, to export and time it before anyone trains it."""
     from bopkit.hparams import parse_overrides
-    from bopkit.initialise import init_model
+    from bopkit.training.initialise import init_model
 
     path = init_model(
         model,

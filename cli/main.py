@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bopkit import keras2
-from bopkit.card import package_versions
+from bopkit.artifacts.card import package_versions
 from bopkit.cli import (
     benchmark,
     compare,

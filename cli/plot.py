@@ -28,7 +28,7 @@ def plot(
     json: Json = False,
 ) -> None:
     """Draw accuracy and flips (pi_t) of runs by epoch, as Fig. 1 of the Bop paper."""
-    from bopkit.plot import plot_runs
+    from bopkit.runs.plot import plot_runs
 
     written = plot_runs(runs, output, label or None, layer)
     if json:

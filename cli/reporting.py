@@ -112,7 +112,7 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
 def print_report(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> None:
     """Print the table, how it was measured and accuracies with their intervals on stdout, notes on stderr."""
-    from bopkit.benchmark.reports.accuracy import NUMBER_HEADINGS, accuracy_table
+    from bopkit.benchmark.reports.accuracy_table import NUMBER_HEADINGS, accuracy_table
     from bopkit.benchmark.reports.naming import noted
     from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 
@@ -142,7 +142,7 @@ def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:
         merged: The report.
         is_error: Whether the command fails for it; else it only tells of what failed when it was measured.
     """
-    from bopkit.benchmark.report import LOCAL
+    from bopkit.benchmark.results import LOCAL
 
     silent_devices = {each.row.device for each in merged.entries if each.newest.environment is None} - {LOCAL}
     said: set[tuple[str, str]] = set()

@@ -13,7 +13,7 @@ from bopkit.cli.arguments import Json
 from bopkit.cli.output import percent_text, print_json, print_table, say, show
 
 if TYPE_CHECKING:
-    from bopkit.runs import RunSummary
+    from bopkit.runs.summary import RunSummary
 
 SHARED = {"model": "model", "hparams_set": "set", "dataset": "dataset", "seed": "seed", "precision": "precision"}
 """Headings of the settings that have a column where runs differ in them, and a place in the last line elsewhere."""
@@ -32,7 +32,7 @@ def runs(
     json: Json = False,
 ) -> None:
     """List and compare finished, running and stopped runs."""
-    from bopkit.runs import differing_settings, list_runs
+    from bopkit.runs.summary import differing_settings, list_runs
 
     found = list_runs(folder, sort)
     differing = differing_settings(found)
@@ -76,7 +76,7 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
 
 def _columns_of(names: list[str], found: list[RunSummary], differing: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Cells of differing settings, by heading."""
-    from bopkit.runs import value_text
+    from bopkit.runs.summary import value_text
 
     rows = list(zip(found, differing, strict=True))
     return {name: [value_text(each[name]) if run.settings else "-" for run, each in rows] for name in names}

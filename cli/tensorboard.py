@@ -18,6 +18,6 @@ def tensorboard(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any free port.")] = 6006,
 ) -> None:
     """Show the logs of all runs below a folder in TensorBoard."""
-    from bopkit.tensorboard import serve_tensorboard
+    from bopkit.runs.tensorboard import serve_tensorboard
 
     serve_tensorboard(model, output_prefix, port)

@@ -12,7 +12,7 @@ from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
-    from bopkit.export.verification import Verification
+    from bopkit.export.verification.verify import Verification
 
 
 def verify(
@@ -25,7 +25,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check that two artifacts are the same network: structure, bits, scores; exit 1 if they are not."""
-    from bopkit.export.verification import verify_artifacts
+    from bopkit.export.verification.verify import verify_artifacts
 
     verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), progress=say)
     if json:
@@ -41,7 +41,7 @@ def verify(
 
 
 def _print(verification: Verification) -> None:
-    from bopkit.export.ports import ports_text
+    from bopkit.export.network.signature import ports_text
 
     for side in (verification.first, verification.second):
         if side is not None:

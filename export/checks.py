@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export import flatbuffer as fb
-from bopkit.export import saved_model
+from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.export.inspection.contents import BinaryKernel, different_weights
 from bopkit.export.inspection.lce import PackedConvolution, binary_convolutions
-from bopkit.export.layers import LayerFacts
-from bopkit.export.packing import pack
+from bopkit.export.network.layers import LayerFacts
+from bopkit.export.network.packing import pack
+from bopkit.export.network.rewrites import is_packed
+from bopkit.export.network.signature import Ports, call
 from bopkit.export.pictures import Pictures
-from bopkit.export.ports import Ports, call
 from bopkit.export.report import Accuracy, Agreement, Disagreement
-from bopkit.export.rewrites import is_packed
+from bopkit.export.serving import saved_model
 from bopkit.export.spec import (
     MEAN_DIFFERENCE,
     NEAR_TIE,
@@ -33,8 +33,8 @@ from bopkit.export.spec import (
     TOP1_AGREEMENT,
     TRACED_PICTURES,
 )
-from bopkit.export.tflite import Inputs, predict_flatbuffer
-from bopkit.tflite_file import TfliteFile
+from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite.build import Inputs, predict_flatbuffer
 
 Model = Any  # TensorFlow is imported inside the functions
 Feed = Callable[[Inputs], Inputs]

@@ -10,21 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import checksum
-from bopkit.benchmark.host import peak_memory_bytes
+from bopkit.artifacts import checksum
 from bopkit.errors import BopkitError
-from bopkit.export import saved_model, verify
-from bopkit.export.conversion import import_lce
-from bopkit.export.layers import LayerFacts
+from bopkit.export import checks
+from bopkit.export.network.layers import LayerFacts
+from bopkit.export.network.packing import pack
+from bopkit.export.network.rewrites import is_packed
 from bopkit.export.options import ExportOptions
-from bopkit.export.packing import pack
 from bopkit.export.publish import publish, require_folder, require_free
-from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import BATCH_SIZE, Reference, compute_reference
 from bopkit.export.report import Agreement, ArtifactReport, ExportReport, LayerReport
-from bopkit.export.rewrites import is_packed
-from bopkit.export.serving_start import measure_start
-from bopkit.export.sources import (
+from bopkit.export.serving import saved_model
+from bopkit.export.serving.start import measure_start
+from bopkit.export.sources.source import (
     artifact_name,
     default_output,
     offered_formats,
@@ -33,7 +31,7 @@ from bopkit.export.sources import (
     vouched_code,
 )
 from bopkit.export.spec import SAVED_MODEL, TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES, Target
-from bopkit.export.tflite import (
+from bopkit.export.tflite.build import (
     Flatbuffer,
     Inputs,
     build_flatbuffer,
@@ -41,7 +39,10 @@ from bopkit.export.tflite import (
     inputs_for,
     predict_flatbuffer,
 )
+from bopkit.export.tflite.convert import import_lce
+from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.files import existing_ancestor, scratch_directory, size_bytes
+from bopkit.host import peak_memory_bytes
 from bopkit.interruption import unswallowed
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
@@ -142,7 +143,7 @@ def _make_flatbuffer(
     built = build_flatbuffer(reference, options, path.with_suffix(".savedmodel"))
     conversion_s = time.perf_counter() - started
     progress("Checking the flatbuffer")
-    wrong_structure = verify.flatbuffer_structure(built.model, built.ports, options.input_type)
+    wrong_structure = checks.flatbuffer_structure(built.model, built.ports, options.input_type)
     if wrong_structure:
         path.write_bytes(built.content)  # the report tells its size
         return _artifact_report(TFLITE, path, reference, [], [], conversion_s), wrong_structure
@@ -151,27 +152,27 @@ def _make_flatbuffer(
     accuracy = None
     for pictures, expected in reference.comparisons:
         outputs = predict_flatbuffer(built.content, inputs_for(reference, pictures.inputs))
-        outputs = list(map(verify.softmax, outputs)) if options.output == "logits" else outputs
-        compared = verify.compare_outputs(reference.ports, pictures, expected, outputs)
+        outputs = list(map(checks.softmax, outputs)) if options.output == "logits" else outputs
+        compared = checks.compare_outputs(reference.ports, pictures, expected, outputs)
         agreements += compared
         shown += [pictures.inputs] * len(compared)
         if reference.ports.answers_scores:
-            accuracy = accuracy or verify.measure_accuracy(pictures, *expected, *outputs)
+            accuracy = accuracy or checks.measure_accuracy(pictures, *expected, *outputs)
     path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
     written = path.read_bytes()
-    matches, failures = verify.flatbuffer_bits(written, reference.facts, may_stay_float=options.target != "arm")
+    matches, failures = checks.flatbuffer_bits(written, reference.facts, may_stay_float=options.target != "arm")
     failures += _unchanged(built, written, reference)
     is_exact = options.float_weights == "float32"
     if is_exact:  # fewer bits change signs everywhere: no near-ties to trace, and accuracy is the measure
         feed = partial(inputs_for, reference)
         most = TRACED_PICTURES if reference.card is not None else options.pictures  # there, near-ties decide
         agreements = [
-            verify.trace_disagreements(each, inputs, reference.model, written, matches, feed, most)
+            checks.trace_disagreements(each, inputs, reference.model, written, matches, feed, most)
             for each, inputs in zip(agreements, shown, strict=True)
         ]
         failures += _agreement_failures(reference, agreements)
     elif reference.trained is not False:
-        failures += verify.accuracy_failures(accuracy, options.max_drop)
+        failures += checks.accuracy_failures(accuracy, options.max_drop)
     layers = _flatbuffer_layers(reference, matches, built.kernels)
     report = _artifact_report(TFLITE, path, reference, layers, agreements, conversion_s)
     return dataclasses.replace(report, passes=built.passes, accuracy=accuracy), failures
@@ -187,7 +188,7 @@ def _unchanged(built: Flatbuffer, written: bytes, reference: Reference) -> list[
 
 
 def _flatbuffer_layers(
-    reference: Reference, matches: list[verify.MatchedConvolution], kernels: tuple[StoredKernel, ...]
+    reference: Reference, matches: list[checks.MatchedConvolution], kernels: tuple[StoredKernel, ...]
 ) -> list[LayerReport]:
     """The report of every layer: packed, or float in the number of bits that its kernel takes."""
     packed = {match.facts.name: match.convolution.size_bytes for match in matches}
@@ -233,14 +234,14 @@ def _make_saved_model(
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
     loaded = import_tensorflow().saved_model.load(str(path))
-    wrong_structure = verify.saved_model_structure(loaded, ports)
-    wrong_bits = verify.saved_model_bits(loaded, reference.facts)
+    wrong_structure = checks.saved_model_structure(loaded, ports)
+    wrong_bits = checks.saved_model_bits(loaded, reference.facts)
     agreements: list[Agreement] = []
     for pictures, expected in reference.comparisons if not wrong_structure else []:
         inputs = {port.name: values for port, values in zip(ports.inputs, pictures.inputs, strict=True)}
         answer = saved_model.predict(loaded, inputs, BATCH_SIZE)
         outputs = [answer[port.name] for port in ports.outputs]
-        agreements += verify.compare_outputs(ports, pictures, expected, outputs)
+        agreements += checks.compare_outputs(ports, pictures, expected, outputs)
     layers = [_layer_report_of_saved_model(each, packed) for each in reference.facts]
     report = _artifact_report(SAVED_MODEL, path, reference, layers, agreements, conversion_s)
     progress("Loading it in a new process")
@@ -250,7 +251,7 @@ def _make_saved_model(
 
 
 def _agreement_failures(reference: Reference, agreements: list[Agreement]) -> list[str]:
-    return [line for each in agreements for line in verify.agreement_failures(each, reference.trained)]
+    return [line for each in agreements for line in checks.agreement_failures(each, reference.trained)]
 
 
 def _layer_report_of_saved_model(facts: LayerFacts, packed: bool) -> LayerReport:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.ports import Port, Ports
+from bopkit.export.network.signature import Port, Ports
 from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
 

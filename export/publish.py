@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bopkit.errors import UsageError
 from bopkit.export.report import ArtifactReport
-from bopkit.export.serving_files import write_server_files
+from bopkit.export.serving.server_files import write_server_files
 from bopkit.export.spec import SAVED_MODEL, TFLITE
 from bopkit.files import sync
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import floor_bytes
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_config import NOTHING, Vouched
 from bopkit.counting import count_weights
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.layers import LayerFacts, inspect_layers
+from bopkit.export.network.layers import LayerFacts, inspect_layers
+from bopkit.export.network.rewrites import to_float32
+from bopkit.export.network.signature import Port, Ports, are_probabilities, call
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, batches, on_pixel_grid, shown_to
-from bopkit.export.ports import Port, Ports, are_probabilities, call
-from bopkit.export.rewrites import to_float32
-from bopkit.export.sources import load_source
+from bopkit.export.sources.source import load_source
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import NOTHING, Vouched
 from bopkit.progress import Progress
 
 Model = Any  # TensorFlow is imported inside the functions

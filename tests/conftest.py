@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.append(str(Path(__file__).parent))  # for `standins` and `tiny`; importlib mode adds nothing itself
+sys.path.append(str(Path(__file__).parent / "support"))  # importlib mode adds nothing itself
 
 import pytest
 import standins

@@ -33,7 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact, checksum, isolation
+from bopkit import isolation
+from bopkit.artifacts import artifact, checksum
 from bopkit.errors import BopkitError
 
 KINDS = ("tflite", "h5", "keras", "savedmodel")
@@ -195,10 +196,10 @@ def make(kind: str, foreign: bool, folder: str) -> str:
     """Write the undamaged artifact; in a child, as this process should stay without TensorFlow."""
     import larq
 
-    from bopkit.card import ModelCard
+    from bopkit.artifacts.card import ModelCard
+    from bopkit.artifacts.keras_file import save_model
     from bopkit.export import ExportOptions, export_model
     from bopkit.keras2 import import_tensorflow
-    from bopkit.model_file import save_model
 
     tf = import_tensorflow()
     tf.keras.utils.set_random_seed(1)
@@ -247,8 +248,8 @@ def as_user(path: str) -> list[list[float]] | None:
     inspect_in_process(path)
     if artifact.kind(path) != "keras":
         return None
+    from bopkit.artifacts.keras_file import load_model
     from bopkit.keras2 import import_tensorflow
-    from bopkit.model_file import load_model
 
     model, _ = load_model(path)
     if model.input_shape[1:] != INPUT_SHAPE:
@@ -260,7 +261,7 @@ def as_user(path: str) -> list[list[float]] | None:
 
 def as_runner(path: str) -> list[list[float]]:
     """What `bopkit benchmark` and `bopkit verify` do in a process of their own."""
-    from bopkit.benchmark.runtime import make_runtime, reference_runtime
+    from bopkit.benchmark.runtimes.runtime import make_runtime, reference_runtime
 
     limit_memory()
     kind = artifact.kind(path)

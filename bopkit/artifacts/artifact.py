@@ -13,10 +13,10 @@ from typing import Any
 
 import flatbuffers
 
-from bopkit import checksum, model_file, tflite_file
-from bopkit.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.artifacts import checksum, keras_file, tflite_file
+from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
-from bopkit.tflite_file import TfliteFile
 
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
@@ -49,7 +49,7 @@ def kind(path: str | Path) -> str:
     if _is_tflite(path):
         read_flatbuffer(path)
         return "tflite"
-    model_file.read_config(path)
+    keras_file.read_config(path)
     return "keras"
 
 
@@ -67,9 +67,9 @@ def resolve(path: str | Path) -> Path:
 
 def is_run(path: Path) -> bool:
     """Whether a folder looks like a run directory."""
-    from bopkit.training import run_directory  # which itself reads artifacts
+    from bopkit.runs import directory  # which itself reads artifacts
 
-    return run_directory.is_run(path)
+    return directory.is_run(path)
 
 
 def read_card(path: str | Path) -> ModelCard | None:
@@ -81,11 +81,11 @@ def read_card(path: str | Path) -> ModelCard | None:
     path = resolve(path)
     if path.is_dir():
         card = path / SAVED_MODEL_CARD
-        return model_file.parse_card(card.read_bytes(), card) if card.is_file() else None
+        return keras_file.parse_card(card.read_bytes(), card) if card.is_file() else None
     if _is_tflite(path):
         text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
-        return None if text is None else model_file.parse_card(text, path)
-    return model_file.read_card(path)
+        return None if text is None else keras_file.parse_card(text, path)
+    return keras_file.read_card(path)
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -242,11 +242,11 @@ def _model_of_run(path: Path) -> Path:
     Raises:
         BopkitError: It has none yet.
     """
-    from bopkit.training import run_directory
+    from bopkit.runs import directory
 
-    model = path / run_directory.MODEL_FILE
+    model = path / directory.MODEL_FILE
     if not model.is_file():
-        is_running = run_directory.run_state(path) == "running"
+        is_running = directory.run_state(path) == "running"
         hint = "Wait for its end." if is_running else "Resume it with the same train command."
         raise BopkitError(f"{path} has no {model.name} yet.", hint)
     return model
@@ -276,4 +276,4 @@ def _is_tflite(path: Path) -> bool:
         return False  # the reader of Keras files says what is wrong with the path
     if start[4:] == TFLITE_IDENTIFIER:
         return True
-    return path.suffix == ".tflite" and not start.startswith((model_file.HDF5_MAGIC, model_file.ZIP_MAGIC))
+    return path.suffix == ".tflite" and not start.startswith((keras_file.HDF5_MAGIC, keras_file.ZIP_MAGIC))

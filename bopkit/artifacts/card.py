@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from bopkit import checksum
+from bopkit.artifacts import checksum
 
 CARD_ATTRIBUTE = "bopkit_card"
 """Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""

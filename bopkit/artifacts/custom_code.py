@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from bopkit.artifacts.keras_config import Vouched
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import Vouched
 from bopkit.registry import import_module
 
 

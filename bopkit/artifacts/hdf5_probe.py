@@ -17,7 +17,7 @@ BYTES_PER_S = 20_000_000
 """What the slowest disk reads, about."""
 
 MAX_DATASET_BYTES = 4 << 30
-"""Data sets that claim more are left to the checks of `bopkit.model_file`, which refuse them."""
+"""Data sets that claim more are left to the checks of `bopkit.artifacts.keras_file`, which refuse them."""
 
 
 def probe(path: Path, subject: Path | None = None) -> None:
@@ -37,7 +37,7 @@ def probe(path: Path, subject: Path | None = None) -> None:
 @functools.lru_cache(maxsize=16)  # one command reads a file's config, its card and its weights
 def _probe_once(path: str, subject: str, mtime_ns: int, size: int, inode: int) -> None:
     _child().call(
-        "bopkit.hdf5_probe:read_all", path, subject, subject=subject, timeout_s=TIMEOUT_S + size / BYTES_PER_S
+        "bopkit.artifacts.hdf5_probe:read_all", path, subject, subject=subject, timeout_s=TIMEOUT_S + size / BYTES_PER_S
     )
 
 

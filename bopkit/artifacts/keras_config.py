@@ -129,7 +129,7 @@ CLASSES = (
     | CONSTRAINTS
     | DATA_CLASSES
     | {"Policy", "function"}
-    | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_config` replaces them
+    | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_keras_config` replaces them
 )
 
 NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS

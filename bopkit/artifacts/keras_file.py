@@ -1,6 +1,6 @@
 """Keras model files (.h5 and .keras): load without running code of theirs, save whole or not at all.
 
-A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.model_config`),
+A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.artifacts.keras_config`),
 its tensors must lie inside the file and be of a bounded size, and its training config is never used. The bound
 is on what the file holds: a config of a few lines can still make Keras allocate a layer larger than memory.
 """
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bopkit import checksum, files, hdf5_probe
-from bopkit.card import CARD_ATTRIBUTE, ModelCard
+from bopkit import files
+from bopkit.artifacts import checksum, hdf5_probe
+from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.artifacts.keras_config import NOTHING, Vouched, check_config
+from bopkit.artifacts.old_keras_config import modernised
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import NOTHING, Vouched, check_config
-from bopkit.old_config import modernised
 from bopkit.registry import MODELS
 
 if TYPE_CHECKING:

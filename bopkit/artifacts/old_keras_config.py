@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from bopkit.artifacts.keras_config import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS, NOTHING, Vouched
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS, NOTHING, Vouched
 
 Config = dict[str, Any]
 
@@ -34,7 +34,7 @@ def modernised(config: Config, vouched: Vouched = NOTHING) -> tuple[Config, list
     """The config as today's Keras takes it.
 
     Args:
-        config: A config that `model_config.check_config` has passed; it is not altered.
+        config: A config that `keras_config.check_config` has passed; it is not altered.
         vouched: Classes of the user's own, which are left alone.
 
     Returns:

@@ -4,6 +4,6 @@ Importing this package imports neither TensorFlow nor LCE; each artifact is meas
 """
 
 from bopkit.benchmark.benchmark import benchmark_artifacts
-from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, Protocol
+from bopkit.benchmark.results import BenchmarkReport, BenchmarkRow, Environment, Protocol
 
 __all__ = ["BenchmarkReport", "BenchmarkRow", "Environment", "Protocol", "benchmark_artifacts"]

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.devices import Device, DeviceLostError, open_device
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
-from bopkit.benchmark.evaluation import plan_evaluation
-from bopkit.benchmark.host import parse_cpu_mask
 from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.layers import flatbuffer_layers
+from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.notes import add_timing_notes, dataset_suggestion
-from bopkit.benchmark.parallel import usable_cores
-from bopkit.benchmark.report import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
-from bopkit.benchmark.runtime import TFLITE_RUNTIMES
+from bopkit.benchmark.results import LOCAL, BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol
+from bopkit.benchmark.runtimes.parallel import usable_cores
+from bopkit.benchmark.runtimes.runtime import TFLITE_RUNTIMES
 from bopkit.benchmark.scoring import ACCURACY_FIGURES, compare, score
 from bopkit.benchmark.timing import SHORTEST_TIMING_S
-from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
+from bopkit.host import parse_cpu_mask
 from bopkit.progress import Progress, silent
 
 MOST_THREADS = 256

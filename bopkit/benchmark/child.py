@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bopkit import keras2
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
-from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.results import BenchmarkRow
 from bopkit.errors import BopkitError
 from bopkit.isolation import ENVIRONMENT, describe_end, python_command
 from bopkit.progress import Progress

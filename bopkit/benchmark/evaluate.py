@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import artifact
-from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate, plan_evaluation
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, plan_evaluation
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
-from bopkit.benchmark.keras_runtime import KerasRuntime
-from bopkit.benchmark.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
+from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
-from bopkit.card import ModelCard
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.training.devices import place
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, files
-from bopkit.benchmark.report import LayerBytes
+from bopkit import files
+from bopkit.artifacts import artifact
+from bopkit.benchmark.results import LayerBytes
 
 REST = "all else: structure, names, metadata"
 """The entry that is the rest of the file."""

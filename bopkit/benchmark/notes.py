@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.results import BenchmarkRow
 
 _SLOWDOWN = 1.2
 _SHORTEST_QUARTER = 5

@@ -8,11 +8,10 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from bopkit import files
-from bopkit.benchmark import host
+from bopkit import files, host
+from bopkit.artifacts.card import RUNTIME_PACKAGES, package_versions
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.metrics import SCORE_TOLERANCE
-from bopkit.card import RUNTIME_PACKAGES, package_versions
+from bopkit.metrics import SCORE_TOLERANCE
 
 SCHEMA_VERSION = 1
 """Raised when a figure changes its name or meaning; what is only added keeps it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.benchmark.metrics import (
+from bopkit.benchmark.results import BenchmarkRow
+from bopkit.metrics import (
     TOP_K,
     calibration_error,
     class_top1,
@@ -16,7 +17,6 @@ from bopkit.benchmark.metrics import (
     top_k_accuracy,
     wilson_interval,
 )
-from bopkit.benchmark.report import BenchmarkRow
 
 ACCURACY_FIGURES = (
     "preprocessing",

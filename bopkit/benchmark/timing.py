@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bopkit.garbage import no_collection
+from bopkit.garbage_collection import no_collection
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9

@@ -19,9 +19,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from bopkit import artifact, files
-from bopkit.benchmark.evaluation import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
-from bopkit.benchmark.host import (
+from bopkit import files
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.notes import trained_on_note
+from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
+from bopkit.benchmark.saved_scores import saved_scores
+from bopkit.benchmark.timing import NS_PER_MS, measure_latency
+from bopkit.errors import BopkitError
+from bopkit.failures import translate
+from bopkit.host import (
     Files,
     governor,
     is_throttled,
@@ -31,16 +42,6 @@ from bopkit.benchmark.host import (
     read_system_files,
     temperature_c,
 )
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.notes import trained_on_note
-from bopkit.benchmark.parallel import RuntimeDiedError, one_a_core
-from bopkit.benchmark.report import BenchmarkRow
-from bopkit.benchmark.runtime import Runtime, make_runtime
-from bopkit.benchmark.saved_scores import saved_scores
-from bopkit.benchmark.timing import NS_PER_MS, measure_latency
-from bopkit.card import ModelCard
-from bopkit.errors import BopkitError
-from bopkit.failures import translate
 
 T = TypeVar("T")
 

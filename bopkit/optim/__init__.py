@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bopkit.binary_kernels import binary_kernel, binary_layers, set_binary_kernels_to_signs
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim.claims import Claim, make_optimizer
-from bopkit.optim.kernels import binary_kernel, binary_layers, set_binary_kernels_to_signs
 from bopkit.optim.schedules import hyper_values
 
 __all__ = [

@@ -17,8 +17,8 @@ import numpy as np
 
 from bopkit import files
 from bopkit.errors import BopkitError, UsageError
-from bopkit.runs import RunSummary, differing_settings, setting_text, summarise_run
-from bopkit.training import run_directory
+from bopkit.runs.summary import RunSummary, differing_settings, setting_text, summarise_run
+from bopkit.runs import directory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,7 +177,7 @@ def read_curves(path: str | Path, layer: str | None = None) -> Curves:
     path = Path(path)
     _check_run(path)
     try:
-        return _curves(path, run_directory.read_metrics(path), layer)
+        return _curves(path, directory.read_metrics(path), layer)
     except (KeyError, TypeError, ValueError) as error:
         hint = "Restore it from a copy, or leave the run out."
         raise BopkitError(f"The metrics.jsonl of {path} is damaged.", hint) from error
@@ -308,7 +308,7 @@ def _title(runs: Sequence[RunSummary]) -> str:
 
 
 def _check_run(path: Path) -> None:
-    if not run_directory.is_run(path):
+    if not directory.is_run(path):
         raise UsageError(f"{path} is no run directory.", "`bopkit runs` lists those below a folder.")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
-from bopkit.training import run_directory
+from bopkit.runs import directory
 
 T = TypeVar("T")
 
@@ -129,9 +129,9 @@ def summarise_run(path: str | Path) -> RunSummary:
     problems: list[str] = []
     nothing: dict[str, Any] = {}
     no_rows: list[dict[str, Any]] = []
-    state: str = _attempt(run_directory.run_state, path, "stopped", problems)
-    config = _attempt(run_directory.read_config, path, nothing, problems)
-    rows = _attempt(run_directory.read_metrics, path, no_rows, problems)
+    state: str = _attempt(directory.run_state, path, "stopped", problems)
+    config = _attempt(directory.read_config, path, nothing, problems)
+    rows = _attempt(directory.read_metrics, path, no_rows, problems)
     if not rows and not problems and state != "running":
         problems.append("metrics.jsonl is missing or empty.")
     settings = _flat(config)
@@ -200,7 +200,7 @@ def value_text(value: Any) -> str:
 
 def _is_run(path: Path) -> bool:
     try:
-        return run_directory.is_run(path)
+        return directory.is_run(path)
     except PermissionError:  # a folder that may be listed and not entered
         return False
 
@@ -231,7 +231,7 @@ def _number(row: dict[str, Any], name: str) -> float | None:
 
 def _times(path: Path) -> tuple[str | None, str | None]:
     """When the config and the newest of a run's files were written."""
-    names = ("config.json", "metrics.jsonl", "checkpoints", run_directory.MODEL_FILE, run_directory.LAST_MODEL_FILE)
+    names = ("config.json", "metrics.jsonl", "checkpoints", directory.MODEL_FILE, directory.LAST_MODEL_FILE)
     written_s = {}
     for name in names:
         try:

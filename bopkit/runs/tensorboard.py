@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.registry import MODELS
-from bopkit.runs import summarise_run
+from bopkit.runs.summary import summarise_run
 
 
 def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "runs", port: int = 6006) -> None:

@@ -78,8 +78,8 @@ def draw(preset: Preset, output_dir: Path) -> list[Path]:
     Returns:
         The files, PNG and SVG; none if no run can be drawn.
     """
-    from bopkit.plot import plot_columns
-    from bopkit.training.run_directory import read_metrics
+    from bopkit.runs.directory import read_metrics
+    from bopkit.runs.plot import plot_columns
 
     columns = []
     for title, points in preset.columns:

@@ -262,7 +262,7 @@ class _Sweep:
     def _train_trial(self, trial: Any, slot: int, run_dir: Path, point: Point) -> float:
         import optuna
 
-        from bopkit.training.run_directory import read_metrics, run_state
+        from bopkit.runs.directory import read_metrics, run_state
 
         hparams = {**self._plan.hparams, **point}
         override(MODELS.load(self._plan.model).hparams(self._plan.hparams_set), hparams)
@@ -308,7 +308,7 @@ class _Sweep:
 
     def _wait_for_other_process(self, slot: int, run_dir: Path) -> None:
         """Wait while a process trains in the run directory: one that lost its database, or an ending child."""
-        from bopkit.training.run_directory import run_state
+        from bopkit.runs.directory import run_state
 
         if run_state(run_dir) == "running":
             self._say(f"trial {slot}: waiting for the process that still trains it")

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bopkit.card import package_versions
+from bopkit.artifacts.card import package_versions
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.training import cluster

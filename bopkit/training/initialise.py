@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import Architecture
-from bopkit.card import ModelCard, package_versions
+from bopkit.artifacts.card import ModelCard, package_versions
+from bopkit.artifacts.keras_file import save_model
 from bopkit.data.preprocessing import SMALL_PICTURE_PX, get_preprocessing
 from bopkit.errors import UsageError
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 from bopkit.registry import MODELS
 from bopkit.seeds import check_seed
 

@@ -18,12 +18,12 @@ from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
 from bopkit.progress import Progress
+from bopkit.runs.directory import RunDirectory
 from bopkit.training.checkpoints import Checkpoints, Place
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan
 from bopkit.training.record import Recorder
-from bopkit.training.run_directory import RunDirectory
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop import StopRequest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.architecture import Architecture
-from bopkit.card import ModelCard, package_versions
+from bopkit.artifacts.card import ModelCard, package_versions
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override

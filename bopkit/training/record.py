@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bopkit.keras2 import import_tensorflow
+from bopkit.runs.directory import RunDirectory
 from bopkit.training.flips import LayerFlips, flip_ratio
-from bopkit.training.run_directory import RunDirectory
 
 
 class Recorder:

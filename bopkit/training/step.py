@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.benchmark.metrics import TOP_K
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import TOP_K
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _sums(probabilities: Any, labels: Any, losses: Any) -> Any:
 
 
 def _classes_ahead(scores: Any, labels: Any) -> Any:
-    """int32 [n]: how many classes come before a picture's own, by the rule of `bopkit.benchmark.metrics`.
+    """int32 [n]: how many classes come before a picture's own, by the rule of `bopkit.metrics`.
 
     Of equal scores the first class wins, so that a network that answers all classes alike is no better than chance.
     Scores that are no numbers are behind none: such a picture is a miss.

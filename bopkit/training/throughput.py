@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from bopkit.architecture import Architecture
-from bopkit.benchmark.host import cpu_name, logical_cores
-from bopkit.card import package_versions
+from bopkit.artifacts.card import package_versions
 from bopkit.data import Dataset, DatasetFacts, Preprocessing, get_preprocessing, training_batches
 from bopkit.errors import BopkitError, UsageError, unknown_name
 from bopkit.failures import translate
+from bopkit.host import cpu_name, logical_cores
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress, silent

@@ -22,13 +22,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bopkit.artifact import read_card
+from bopkit.artifacts.artifact import read_card
+from bopkit.artifacts.keras_file import save_model
 from bopkit.data import evaluation_batches, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
+from bopkit.runs.directory import RunDirectory, is_finished, is_run, new_run_path, read_config
 from bopkit.training.checkpoints import Checkpoints, Place
 from bopkit.training.cluster import WorkerLost
 from bopkit.training.devices import Placement, describe_environment
@@ -36,7 +37,6 @@ from bopkit.training.loop import Loop, LoopOptions, Position
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan, plan_run
-from bopkit.training.run_directory import RunDirectory, is_finished, is_run, new_run_path, read_config
 from bopkit.training.step import TrainStep
 
 DRY_RUN_STEPS = 2

@@ -1,10 +1,10 @@
 """`compare_models`: what binarization buys on a device, against full-precision twins of the same shape in LiteRT.
 
-Each network is exported bit-packed, and its twins (`bopkit.export.twin`) in float32 and int8; the three are weighed and
-timed by the same benchmark. Twins have random weights and carry no card: they never get an accuracy.
+Each network is exported bit-packed, and its twins (`bopkit.export.comparison.twin`) in float32 and int8; the three are
+weighed and timed by the same benchmark. Twins have random weights and carry no card: they never get an accuracy.
 
 What can be known at once is checked first. TensorFlow works in a process of its own
-(`bopkit.export.comparison_worker`), and all files lie in a scratch folder until the end: Ctrl-C leaves nothing that is
+(`bopkit.export.comparison.worker`), and all files lie in a scratch folder until the end: Ctrl-C leaves nothing that is
 half made.
 """
 
@@ -18,17 +18,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, files
+from bopkit import files
+from bopkit.artifacts import artifact
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
+from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.benchmark import check_dataset_options, check_threads
 from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
-from bopkit.benchmark.evaluation import plan_evaluation
-from bopkit.benchmark.report import LOCAL
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
+from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.publish import require_folder
-from bopkit.export.sources import resolve_source
+from bopkit.export.sources.source import resolve_source
 from bopkit.failures import translate
 from bopkit.isolation import Child, child
 from bopkit.progress import Progress, silent
@@ -321,7 +322,7 @@ def _build(network: _Network, folder: Path, temporary: Path, process: Child, pro
 
     def call(function: str, *arguments: Any) -> Any:
         try:
-            return process.call(f"bopkit.export.comparison_worker:{function}", *arguments, subject=network.model)
+            return process.call(f"bopkit.export.comparison.worker:{function}", *arguments, subject=network.model)
         except BopkitError as error:  # of an architecture the user knows no file
             message, hint = (text.replace(str(source), network.model) for text in (error.message, error.hint))
             raise BopkitError(message, hint) from error

@@ -1,4 +1,4 @@
-"""The child's side of `bopkit.export.compare`: the TensorFlow of an export and of twins, one call a step.
+"""The child's side of `bopkit.export.comparison.compare`: the TensorFlow of an export and of twins, one call a step.
 
 TensorFlow swallows a Ctrl-C now and then, or makes another error of it; a process of its own is simply ended.
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from bopkit import files
 from bopkit.architecture import floor_bytes
+from bopkit.artifacts.keras_config import NOTHING
 from bopkit.counting import count_weights
+from bopkit.export.comparison.twin import convert_twin, make_twin
 from bopkit.export.exporter import export_model
 from bopkit.export.options import ExportOptions
-from bopkit.export.sources import load_source
-from bopkit.export.twin import convert_twin, make_twin
-from bopkit.initialise import init_model
-from bopkit.model_config import NOTHING
+from bopkit.export.sources.source import load_source
+from bopkit.training.initialise import init_model
 
 OPTIONS = ExportOptions(savedmodel=False)
 

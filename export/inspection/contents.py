@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import artifact
-from bopkit.model_config import NOTHING, Vouched
+from bopkit.artifacts import artifact
+from bopkit.artifacts.keras_config import NOTHING, Vouched
 
 READERS = {
     "keras": "bopkit.export.inspection.keras",
     "savedmodel": "bopkit.export.inspection.saved_model",
     "tflite": "bopkit.export.inspection.tflite",
 }
-"""The module whose `read` takes a path of each kind of artifact (`bopkit.artifact.kind`)."""
+"""The module whose `read` takes a path of each kind of artifact (`bopkit.artifacts.artifact.kind`)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact, files
+from bopkit import files
+from bopkit.artifacts import artifact
 from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer, match_kernels, read_contents
 from bopkit.export.inspection.report import TIMEOUT_S
-from bopkit.export.sources import vouched_code
+from bopkit.export.sources.source import vouched_code
 from bopkit.isolation import child
 
 NO_CARD = "(no card)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bopkit.artifacts.keras_config import Vouched
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
-from bopkit.export.layers import LayerFacts, inspect_layers, is_quantized
-from bopkit.export.sources import load_file
-from bopkit.model_config import Vouched
+from bopkit.export.network.layers import LayerFacts, inspect_layers, is_quantized
+from bopkit.export.sources.source import load_file
 
 
 def read(path: Path, vouched: Vouched) -> Contents:

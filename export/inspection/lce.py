@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from bopkit.artifacts.tflite_file import Graph, Operator, group_channels
 from bopkit.export.inspection.contents import BinaryKernel
-from bopkit.tflite_file import Graph, Operator, group_channels
 
 BINARY_CONVOLUTION = "LceBconv2d"
 """The only operator with a packed kernel; its second input."""

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, checksum, files
+from bopkit import files
 from bopkit.architecture import floor_bytes
+from bopkit.artifacts import artifact, checksum
 from bopkit.export.inspection.contents import StoredLayer, read_contents
-from bopkit.export.sources import vouched_code
+from bopkit.export.sources.source import vouched_code
 from bopkit.isolation import child
 
 TIMEOUT_S = 600.0

@@ -3,7 +3,7 @@
 One that Keras wrote has a config beside the graph, which tells layers and quantizers; any other has variables.
 
 The packed kernels of bopkit's exports are resources: a function that creates a variable of the kernel's shape, and
-one that unpacks a constant of one bit a weight into it (`bopkit.export.unpacked_kernel`).
+one that unpacks a constant of one bit a weight into it (`bopkit.export.serving.unpacked_kernel`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from bopkit.artifacts.keras_config import Vouched
 from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.inspection import keras
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
-from bopkit.export.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import Vouched
 
 LEAST_CONSTANT_BYTES = 64
 """Smaller constants in a graph are sizes and axes, not weights."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
+from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.tflite_file import Graph, Operator, Tensor
 from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.inspection.lce import BINARY_CONVOLUTION, read_convolution
-from bopkit.model_config import Vouched
-from bopkit.tflite_file import Graph, Operator, Tensor
 
 _KERNEL_AXES = {"CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0), "DEPTHWISE_CONV_2D": (1, 2, 0, 3)}
 """Axes of the second input, the kernel, in the order of Keras; a depthwise kernel's third axis has size 1."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bopkit.graph_check import read_saved_model
+from bopkit.artifacts.saved_model_check import read_saved_model
 from bopkit.keras2 import import_tensorflow
 
 NodeDef = Any  # TensorFlow is imported inside the functions

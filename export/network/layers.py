@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.counting import is_binary
-from bopkit.export.packing import LCE_WORD_BITS
+from bopkit.export.network.packing import LCE_WORD_BITS
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions

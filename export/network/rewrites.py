@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.layers import LayerFacts, is_quantized, materialised_weights
+from bopkit.export.network.layers import LayerFacts, is_quantized, materialised_weights
 from bopkit.export.spec import Target
 from bopkit.keras2 import import_tensorflow
 
@@ -101,7 +101,7 @@ def _copy_materialised(layer: Layer) -> Layer:
 
 def _with_kernel_from(facts: LayerFacts, target: Target, kernel_source: KernelSource) -> Layer:
     """A layer with the arithmetic of `facts.layer` whose kernel `kernel_source` provides."""
-    from bopkit.export import inference_layers
+    from bopkit.export.network import inference_layers
 
     config = _float32_config(facts.layer)
     for key in KERNEL_SETTINGS & config.keys():

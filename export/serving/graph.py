@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bopkit.export.serving_signatures import CLASSIFY
+from bopkit.export.serving.signatures import CLASSIFY
 from bopkit.keras2 import import_tensorflow
 
 MetaGraph = Any  # TensorFlow is imported inside the functions

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact
-from bopkit.card import ModelCard
-from bopkit.export.layers import LayerFacts
-from bopkit.export.metadata import labels_file
-from bopkit.export.packing import pack
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.export.network.layers import LayerFacts
+from bopkit.export.network.packing import pack
+from bopkit.export.network.rewrites import rewrite
+from bopkit.export.network.signature import Ports, call
 from bopkit.export.pictures import batches
-from bopkit.export.ports import Ports, call
-from bopkit.export.rewrites import rewrite
-from bopkit.export.serving_graph import finish_graph
-from bopkit.export.serving_signatures import make_signatures
-from bopkit.export.serving_warmup import write_warmup_requests
+from bopkit.export.serving.graph import finish_graph
+from bopkit.export.serving.signatures import make_signatures
+from bopkit.export.serving.warmup import write_warmup_requests
 from bopkit.export.spec import SAVED_MODEL
+from bopkit.export.tflite.metadata import labels_file
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -43,7 +43,7 @@ def write_saved_model(
         path: The version directory, which must not exist yet.
         packed: Store binary kernels as bits instead of float32; the answers are the same.
     """
-    from bopkit.export import unpacked_kernel
+    from bopkit.export.serving import unpacked_kernel
 
     tf = import_tensorflow()
     kernels: dict[str, Any] = {}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.benchmark.metrics import TOP_K
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
 from bopkit.data import get_preprocessing
-from bopkit.export.ports import Port, Ports
+from bopkit.export.network.signature import Port, Ports
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import TOP_K
 
 Tensor = Any  # TensorFlow is imported inside the functions
 Function = Any

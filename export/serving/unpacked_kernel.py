@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.export.packing import PackedBits
+from bopkit.export.network.packing import PackedBits
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()

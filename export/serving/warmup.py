@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.ports import Port
-from bopkit.export.serving_signatures import CLASSIFY, EXAMPLE_FEATURE
+from bopkit.export.network.signature import Port
+from bopkit.export.serving.signatures import CLASSIFY, EXAMPLE_FEATURE
 from bopkit.keras2 import import_tensorflow
 
 TensorProto = Any  # TensorFlow is imported inside the functions

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bopkit.counting import is_binary
-from bopkit.export.graph_freezing import Frozen
-from bopkit.export.graph_signs import NodeDef, is_binary_sign
-from bopkit.export.layers import REAL_BITS, LayerFacts, unsupported_convolution
+from bopkit.export.network.graph_signs import NodeDef, is_binary_sign
+from bopkit.export.network.layers import REAL_BITS, LayerFacts, unsupported_convolution
+from bopkit.export.sources.graph_freezing import Frozen
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.graph_signs import Nodes, node_name
+from bopkit.export.network.graph_signs import Nodes, node_name
 from bopkit.keras2 import import_tensorflow
 
 GraphDef = Any  # TensorFlow is imported inside the functions

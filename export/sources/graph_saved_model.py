@@ -1,6 +1,6 @@
 """SavedModels of code without a Keras config: their graph of stock operations, frozen and converted as it is.
 
-TensorFlow loads it only after `bopkit.graph_check` has found that it does nothing but compute.
+TensorFlow loads it only after `bopkit.artifacts.saved_model_check` has found that it does nothing but compute.
 
 Imports TensorFlow at its top, as its layer derives from Keras': import it inside functions only.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
+from bopkit.artifacts.keras_file import LoadedModel
+from bopkit.artifacts.saved_model_check import SIGNATURE, check_graph, read_saved_model
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.graph_facts import operation_facts
-from bopkit.export.graph_freezing import freeze
-from bopkit.export.layers import LayerFacts
-from bopkit.graph_check import SIGNATURE, check_graph, read_saved_model
+from bopkit.export.network.layers import LayerFacts
+from bopkit.export.sources.graph_facts import operation_facts
+from bopkit.export.sources.graph_freezing import freeze
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import LoadedModel
 
 tf: Any = import_tensorflow()
 

@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, model_file
+from bopkit.artifacts import artifact, keras_file
+from bopkit.artifacts.keras_config import Vouched, check_config
+from bopkit.artifacts.keras_file import LoadedModel
+from bopkit.artifacts.old_keras_config import modernised
+from bopkit.artifacts.saved_model_check import read_message, read_saved_model
 from bopkit.errors import BopkitError, first_line
-from bopkit.graph_check import read_message, read_saved_model
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import Vouched, check_config
-from bopkit.model_file import LoadedModel
-from bopkit.old_config import modernised
 
 METADATA = "keras_metadata.pb"
 """Where Keras keeps its configs from TensorFlow 2.5 on; earlier they are inside `saved_model.pb`."""
@@ -82,4 +82,4 @@ def _root_metadata(path: Path) -> Any:
         graphs = [graph.object_graph_def.nodes for graph in read_saved_model(path).meta_graphs]
         texts = [nodes[0].user_object.metadata for nodes in graphs if nodes]
     texts = [text for text in texts if text.lstrip().startswith("{")]
-    return json.loads(texts[0]) if texts and len(texts[0]) <= model_file.MAX_CONFIG_BYTES else {}
+    return json.loads(texts[0]) if texts and len(texts[0]) <= keras_file.MAX_CONFIG_BYTES else {}

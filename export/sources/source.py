@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, checksum
 from bopkit.architecture import Architecture
-from bopkit.custom import import_custom
+from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.custom_code import import_custom
+from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.keras_saved_model import NoConfigError, rebuild
 from bopkit.export.options import ExportOptions
-from bopkit.export.subclassed import as_graph
+from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.subclassed import as_graph
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_config import Vouched
-from bopkit.model_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.registry import MODELS
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -130,7 +130,7 @@ def _load_saved_model(path: Path, vouched: Vouched) -> LoadedModel:
     try:
         return rebuild(path, vouched)
     except NoConfigError:
-        from bopkit.export.graph_saved_model import load_graph
+        from bopkit.export.sources.graph_saved_model import load_graph
 
         return load_graph(path)
 

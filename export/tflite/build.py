@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact, checksum
-from bopkit.card import package_versions
+from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.card import package_versions
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError
-from bopkit.export import flatbuffer as fb
-from bopkit.export import flatbuffer_ports, metadata, quantize
-from bopkit.export.conversion import convert, import_lce
+from bopkit.export.network.signature import Port, Ports
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
-from bopkit.export.ports import Port, Ports
-from bopkit.export.quantize import StoredKernel
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
+from bopkit.export.tflite import inputs_and_outputs, metadata, quantize
+from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite.convert import convert, import_lce
+from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
 
 Inputs = tuple[np.ndarray, ...]
@@ -67,13 +67,13 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     converted, passes = convert(reference, options.target, scratch)
     model = fb.parse(converted)
     ports = reference.ports
-    flatbuffer_ports.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
+    inputs_and_outputs.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
     if options.output == "logits":
         ports = ports.with_scores("logits", is_probabilities=False)
-        if not flatbuffer_ports.remove_softmax(model, ports.outputs[0].name):
+        if not inputs_and_outputs.remove_softmax(model, ports.outputs[0].name):
             raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
     if options.input_type == "uint8":
-        flatbuffer_ports.take_pixels(model)
+        inputs_and_outputs.take_pixels(model)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
     passes += _stored_in_fewer_bits(kernels, options.float_weights)

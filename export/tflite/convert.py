@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from bopkit.artifacts.tflite_file import Graph, TfliteFile
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.graph_signs import separate_other_signs
-from bopkit.export.packing import LCE_WORD_BITS
-from bopkit.export.passes import PASSES, run_passes
-from bopkit.export.passes.graph import flatten, nodes, producer
-from bopkit.export.ports import call
+from bopkit.export.network.graph_signs import separate_other_signs
+from bopkit.export.network.packing import LCE_WORD_BITS
+from bopkit.export.network.passes import PASSES, run_passes
+from bopkit.export.network.passes.graph import flatten, nodes, producer
+from bopkit.export.network.rewrites import is_packed, rewrite
+from bopkit.export.network.signature import call
 from bopkit.export.reference import Reference
 from bopkit.export.report import PassReport
-from bopkit.export.rewrites import is_packed, rewrite
 from bopkit.export.spec import TFLITE
 from bopkit.keras2 import import_tensorflow
-from bopkit.tflite_file import Graph, TfliteFile
 
 Model = Any  # TensorFlow is imported inside the functions
 

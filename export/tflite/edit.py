@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.flatbuffer import builtin_name, schema
+from bopkit.export.tflite.schema import builtin_name, schema
 
 
 def add_tensor(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.export.flatbuffer import builtin_name, schema, signature_tensors
-from bopkit.export.flatbuffer_parts import add_tensor, new_operator
+from bopkit.export.tflite.edit import add_tensor, new_operator
+from bopkit.export.tflite.schema import builtin_name, schema, signature_tensors
 
 
 def order_ports(model: Any, inputs: list[str], outputs: list[str]) -> None:

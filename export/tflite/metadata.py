@@ -13,7 +13,7 @@ import zipfile
 from typing import Any
 
 from bopkit.errors import BopkitError
-from bopkit.export.ports import Port, Ports
+from bopkit.export.network.signature import Port, Ports
 
 METADATA_NAME = "TFLITE_METADATA"
 """Metadata entry whose buffer holds the standard metadata."""

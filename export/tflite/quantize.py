@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export import flatbuffer_parts as parts
-from bopkit.export.flatbuffer import builtin_name
+from bopkit.export.tflite import edit as parts
+from bopkit.export.tflite.schema import builtin_name
 
 KERNEL_INPUT, BIAS_INPUT = 1, 2
 """Where an operator takes its kernel and its bias."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from bopkit.artifact import TFLITE_IDENTIFIER
+from bopkit.artifacts.artifact import TFLITE_IDENTIFIER
 
 BUFFER_ALIGNMENT = 16
 """Bytes: TensorFlow Lite aligns constants so, and its kernels may read them with aligned instructions."""

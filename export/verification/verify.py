@@ -1,6 +1,6 @@
 """`verify_artifacts`: whether two artifacts are the same network: structure, then bits, then scores.
 
-Each artifact is read and run in a process of its own (`bopkit.export.verification_worker`), so that a damaged one
+Each artifact is read and run in a process of its own (`bopkit.export.verification.worker`), so that a damaged one
 is one line. What differs because the cards name two preprocessings is told apart from what differs in the networks.
 """
 
@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
 from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import verify
+from bopkit.export import checks
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
+from bopkit.export.network.signature import Port, Ports, partners, ports_text
 from bopkit.export.pictures import Pictures
-from bopkit.export.ports import Port, Ports, partners, ports_text
 from bopkit.export.report import Agreement
-from bopkit.export.verification_worker import GIVEN, KERNELS, NOISE, OWN, load_arrays, load_kernels
+from bopkit.export.verification.worker import GIVEN, KERNELS, NOISE, OWN, load_arrays, load_kernels
 from bopkit.isolation import child
 from bopkit.progress import Progress, silent
 
@@ -201,7 +201,7 @@ def _run(
 ) -> Side:
     with child() as process:
         facts = process.call(
-            "bopkit.export.verification_worker:run",
+            "bopkit.export.verification.worker:run",
             str(path),
             str(folder),
             str(first_folder) if first is not None else None,
@@ -294,11 +294,11 @@ def _compare_scores(
         pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown}_inputs")))
         reference = load_arrays(folders[0], f"{shown}_outputs")
         outputs = load_arrays(folders[1], f"{answered}_outputs")
-        return tuple(verify.compare_outputs(one.ports, pictures, reference, [outputs[place] for place in order]))
+        return tuple(checks.compare_outputs(one.ports, pictures, reference, [outputs[place] for place in order]))
 
     model = compared(one.pictures, True, OWN, f"{GIVEN}_{OWN}")
     noise = compared("uniform random input", False, NOISE, f"{GIVEN}_{NOISE}")
-    wrong_model = [line for each in model for line in verify.agreement_failures(each, trained, one.path)]
+    wrong_model = [line for each in model for line in checks.agreement_failures(each, trained, one.path)]
     failures += wrong_model
     if not (one.ports.takes_picture and two.ports.takes_picture):
         notes.append(f"Shown {one.pictures}; cards tell a preprocessing for networks of one picture only.")
@@ -311,6 +311,6 @@ def _compare_scores(
         failures += [
             f"the preprocessings differ ({one.preprocessing or 'default'}, {two.preprocessing or 'default'}): {line}"
             for each in deployed
-            for line in verify.agreement_failures(each, trained, one.path)
+            for line in checks.agreement_failures(each, trained, one.path)
         ]
     return Verification(one, two, matches, preprocessing, model, noise, deployed, tuple(failures), tuple(notes))

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import artifact, checksum
-from bopkit.benchmark import host
-from bopkit.benchmark.keras_runtime import KerasRuntime
-from bopkit.benchmark.runtime import Runtime, make_runtime, reference_runtime
+from bopkit import host
+from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.keras_config import Vouched
+from bopkit.benchmark.runtimes.keras import KerasRuntime
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, reference_runtime
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
+from bopkit.export.checks import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
+from bopkit.export.network.signature import Port, Ports, partners
 from bopkit.export.pictures import batches, on_pixel_grid, shown_to
-from bopkit.export.ports import Port, Ports, partners
-from bopkit.export.sources import load_file, vouched_code
-from bopkit.export.verify import softmax
-from bopkit.model_config import Vouched
+from bopkit.export.sources.source import load_file, vouched_code
 
 OWN, NOISE, GIVEN = "own", "noise", "given"
 """Pictures of the artifact's own preprocessing, noise, and those of the other artifact."""

@@ -2,13 +2,12 @@
 
     python tests/benchmarks/accuracy_speed.py [NETWORK] [--pictures 1000] [--rounds 3]
 
-An untrained network, exported, and the stand-in for ImageNet of tests/standins.py, JPEG pictures of 230 to 320 pixels.
-All read and preprocess the same pictures with the same pipeline; in the plain loops it prepares the next pictures on
-another core while the interpreter computes, as tf.data does for anyone. They take turns, and the best round of each
-counts, since others may be busy here. The clock starts before the first picture is read, and ends with the last score;
-starting processes and loading the network do not count. `processor` is the time of all cores for one picture: what an
-idle machine comes near to.
-"""
+An untrained network, exported, and the stand-in for ImageNet of tests/support/standins.py, JPEG pictures of 230 to 320
+pixels. All read and preprocess the same pictures with the same pipeline; in the plain loops it prepares the next
+pictures on another core while the interpreter computes, as tf.data does for anyone. They take turns, and the best round
+of each counts, since others may be busy here. The clock starts before the first picture is read, and ends with the last
+score; starting processes and loading the network do not count. `processor` is the time of all cores for one picture:
+what an idle machine comes near to."""
 
 import argparse
 import itertools
@@ -19,13 +18,13 @@ from pathlib import Path
 
 from bopkit import ExportOptions, export_model, init_model
 from bopkit.benchmark import benchmark_artifacts
-from bopkit.benchmark.evaluation import evaluate, plan_evaluation
-from bopkit.benchmark.host import cpu_name
-from bopkit.benchmark.parallel import one_a_core, usable_cores
-from bopkit.benchmark.runtime import make_runtime
+from bopkit.benchmark.accuracy import evaluate, plan_evaluation
+from bopkit.benchmark.runtimes.parallel import one_a_core, usable_cores
+from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
+from bopkit.host import cpu_name
 
-sys.path.append(str(Path(__file__).parents[1]))  # for `standins`
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # for `standins`
 
 PROJECTED_PICTURES = 50_000
 PREPROCESSING = "imagenet"

@@ -24,8 +24,8 @@ import bopkit_runtime
 import numpy as np
 
 from bopkit import ExportOptions, export_model, init_model, list_models, load_model
-from bopkit.benchmark.host import cpu_name
-from bopkit.export.twin import convert_twin, make_twin
+from bopkit.export.comparison.twin import convert_twin, make_twin
+from bopkit.host import cpu_name
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 PEAK = (RUNTIME / "benchmarks" / "peak.cc", RUNTIME / "src" / "cpu.cc")

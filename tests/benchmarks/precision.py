@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # for `standins`
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # for `standins`
 
 from bopkit import keras2, train_model
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import ExportOptions, export_model, init_model, list_models
-from bopkit.export.saved_model import predict
-from bopkit.export.serving_start import measure_start
+from bopkit.export.serving.saved_model import predict
+from bopkit.export.serving.start import measure_start
 from bopkit.files import size_bytes
 from bopkit.keras2 import import_tensorflow
 

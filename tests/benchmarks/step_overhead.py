@@ -20,8 +20,8 @@ from pathlib import Path
 from plain_keras import EpochClock
 
 from bopkit import train_model
-from bopkit.benchmark.host import cpu_name, logical_cores
 from bopkit.data import get_preprocessing, open_dataset, training_batches
+from bopkit.host import cpu_name, logical_cores
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import keras2
-from bopkit.benchmark.host import cpu_name, logical_cores, peak_memory_bytes
+from bopkit.host import cpu_name, logical_cores, peak_memory_bytes
 from bopkit.hparams import override
 from bopkit.registry import MODELS
 

@@ -22,7 +22,7 @@ from bopkit.cli.main import app
 from bopkit.cli.reporting import check_targets, say_failures
 from bopkit.errors import UsageError
 from bopkit.files import write_json
-from bopkit.initialise import init_model
+from bopkit.training.initialise import init_model
 
 FILES = {"--html": "page.html", "--markdown": "table.md", "--csv": "figures.csv"}
 
@@ -133,7 +133,7 @@ def test_a_writer_that_fails_keeps_nothing_else_back(results, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bopkit.benchmark.reports.report.render_page", full)
+    monkeypatch.setattr("bopkit.benchmark.reports.build.render_page", full)
     result = report(results, "old.json", "--html", "page.html", "--csv", "figures.csv")
     assert "a.tflite" in result.stdout and (results / "figures.csv").exists()
     assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("Error: ")

@@ -6,7 +6,7 @@ import pytest
 from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
 from written_runs import write_run
 
-from bopkit.initialise import init_model
+from bopkit.training.initialise import init_model
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from bopkit import hdf5_probe, isolation
+from bopkit import isolation
+from bopkit.artifacts import hdf5_probe
 from bopkit.errors import BopkitError, UsageError
 
 

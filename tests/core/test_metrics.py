@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bopkit.benchmark import metrics
-from bopkit.benchmark.report import BenchmarkRow
+from bopkit import metrics
+from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.scoring import compare, score
 
 CLASSES = 7

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.card import ModelCard
-from bopkit.export import exporter, inspection, verification
-from bopkit.export.serving_start import Start
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
+from bopkit.export import exporter, inspection
+from bopkit.export.serving.start import Start
+from bopkit.export.verification import verify
 from bopkit.isolation import Child, child
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 INPUT_SHAPE = (12, 12, 3)
 CLASSES = 10
@@ -155,7 +156,7 @@ def _child() -> Iterator[Child]:
 @pytest.fixture
 def one_child(_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `verify` and the like share a process: tests of what they find need no new one for each file, of seconds."""
-    for module in (verification, inspection.report, inspection.diff):
+    for module in (verify, inspection.report, inspection.diff):
         monkeypatch.setattr(module, "child", lambda: contextlib.nullcontext(_child))
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.export import verify
-from bopkit.export.layers import inspect_layers
+from bopkit.export import checks
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.signature import Ports
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, random_inputs
-from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
-from bopkit.export.tflite import build_flatbuffer
+from bopkit.export.tflite.build import build_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 
@@ -25,7 +25,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, failures = verify.flatbuffer_bits(flatbuffer, facts)
+    matches, failures = checks.flatbuffer_bits(flatbuffer, facts)
     assert not failures
 
     # In a copy of the network, one activation before the layer `ones` gets the other sign.
@@ -43,10 +43,10 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     expected = np.eye(10, dtype=np.float32)[[0] * 16]
     scores = expected.copy()
     scores[picture] = scores[picture, ::-1]
-    agreement = verify.compare(pictures, expected, scores)
+    agreement = checks.compare(pictures, expected, scores)
     assert agreement.disagreements == (Disagreement(int(picture), 0, 9, score_margin=1.0),)
 
-    traced = verify.trace_disagreements(agreement, pictures.inputs, copy, flatbuffer, _of(copy, matches))
+    traced = checks.trace_disagreements(agreement, pictures.inputs, copy, flatbuffer, _of(copy, matches))
     (disagreement,) = traced.disagreements
     scale = np.sqrt(np.mean(np.square(before[picture])))
     assert disagreement.traced
@@ -64,19 +64,19 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
     facts = inspect_layers(network)
     reference = Reference(network, None, facts, [], Ports.of(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, _ = verify.flatbuffer_bits(flatbuffer, facts)
+    matches, _ = checks.flatbuffer_bits(flatbuffer, facts)
     pictures = random_inputs([(12, 12, 3)], None, 3)
     expected = np.full((3, 10), 0.1, np.float32)
     scores = expected.copy()
     expected[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
     scores[:, 9] += (1e-6, 1e-2, 1e-6)
-    agreement = verify.compare(pictures, expected, scores)
+    agreement = checks.compare(pictures, expected, scores)
     assert [(each.traced, each.near_tie) for each in agreement.disagreements] == [
         (False, True),
         (False, None),
         (False, None),
     ]
-    traced = verify.trace_disagreements(agreement, pictures.inputs, network, flatbuffer, matches)
+    traced = checks.trace_disagreements(agreement, pictures.inputs, network, flatbuffer, matches)
     assert [(each.traced, each.near_tie) for each in traced.disagreements] == [
         (True, True),
         (True, False),
@@ -85,10 +85,10 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
     assert [each.score_margin for each in traced.disagreements] == pytest.approx([1e-6, 1e-2, 1e-2], rel=0.1)
 
 
-def _of(copy: Any, matches: list[verify.MatchedConvolution]) -> list[verify.MatchedConvolution]:
+def _of(copy: Any, matches: list[checks.MatchedConvolution]) -> list[checks.MatchedConvolution]:
     """The matches with the layers of a copied network."""
     layers = {facts.name: facts for facts in inspect_layers(copy)}
-    return [verify.MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
+    return [checks.MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_near_ties_count_only_where_the_network_is_known_to_be_trained(
     scores[: near + other] = [0.4, 0.6, 0.0]
     expected[:near] = [0.5 + 1e-6, 0.5, 0.0]
     scores[:near] = [0.5, 0.5 + 1e-6, 0.0]
-    agreement = verify.compare(Pictures("photographs", True, (np.zeros((200, 1)),)), expected, scores)
-    assert [bool(verify.agreement_failures(agreement, trained)) for trained in (True, None, False)] == [
+    agreement = checks.compare(Pictures("photographs", True, (np.zeros((200, 1)),)), expected, scores)
+    assert [bool(checks.agreement_failures(agreement, trained)) for trained in (True, None, False)] == [
         trained_fails,
         unknown_fails,
         False,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bopkit.artifacts.keras_file import save_model
 from bopkit.cli.main import app
 from bopkit.export import exporter
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 
 def export(*arguments: object) -> str:

@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
+from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, exporter, saved_model, serving_files
-from bopkit.export.layers import inspect_layers
-from bopkit.export.packing import pack
-from bopkit.export.ports import Ports
+from bopkit.export import ExportOptions, export_model, exporter
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.packing import pack
+from bopkit.export.network.signature import Ports
 from bopkit.export.publish import publish
-from bopkit.export.quantize import StoredKernel
-from bopkit.export.tflite import predict_flatbuffer
+from bopkit.export.serving import saved_model, server_files
+from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
 BINARY_LAYERS = [
@@ -251,10 +252,11 @@ def test_one_wrong_bit_in_the_saved_model_is_refused(
 def test_a_binary_layer_left_float_is_refused(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bopkit.export import conversion, spec
+    from bopkit.export import spec
+    from bopkit.export.tflite import convert
 
     stock = dataclasses.replace(spec.TFLITE, dense_as_convolution=False)
-    monkeypatch.setattr(conversion, "TFLITE", stock)
+    monkeypatch.setattr(convert, "TFLITE", stock)
     with pytest.raises(BopkitError, match="dense: stayed float.*called_twice: stayed float") as error:
         export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=8))
     assert str(error.value).count("stayed float") == 4
@@ -336,11 +338,11 @@ def test_the_settings_of_the_server_are_written_whole_and_once(tmp_path: Path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(serving_files, "sync", interrupted)
-        serving_files.write_server_files(tmp_path)
+        patch.setattr(server_files, "sync", interrupted)
+        server_files.write_server_files(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "models.config").write_text("mine")
-    serving_files.write_server_files(tmp_path)
+    server_files.write_server_files(tmp_path)
     assert (tmp_path / "models.config").read_text() == "mine"
     assert (tmp_path / "batching_parameters.txt").read_text().startswith("# For tensorflow_model_server")
     assert len(list(tmp_path.iterdir())) == 2
@@ -365,7 +367,7 @@ def test_benchmark_and_export_show_the_same_floor(
     """Also of kernels that are not called `kernel`, or lie inside a wrapper."""
     import larq
 
-    from bopkit.benchmark.keras_runtime import KerasRuntime
+    from bopkit.benchmark.runtimes.keras import KerasRuntime
 
     tf = import_tensorflow()
     depthwise = {"depthwise_quantizer": "ste_sign", "depthwise_constraint": "weight_clip"}

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
 from bopkit.data import open_dataset
 from bopkit.errors import UsageError
 from bopkit.export import ExportOptions, export_model, pictures
-from bopkit.model_file import save_model
 
 CARD = ModelCard("test", (8, 8, 1), (-1.0, 1.0), "resize")
 PHOTOGRAPHS = "crops of scikit-learn's two bundled photographs"

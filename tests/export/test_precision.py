@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bopkit import artifact
+from bopkit.artifacts import artifact
+from bopkit.artifacts.keras_file import save_model
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
-from bopkit.export import flatbuffer as fb
-from bopkit.export.tflite import predict_flatbuffer
+from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 
 @pytest.fixture(scope="module", name="digits_file")
@@ -84,10 +84,10 @@ def test_fewer_bits_keep_the_binary_layer_and_show_their_accuracy(
 
 
 def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bopkit.export import exporter, reference, verify
+    from bopkit.export import checks, exporter, reference
 
     monkeypatch.setattr(reference.Reference, "trained", True)
-    lossy = verify.Accuracy("digits", 200, before=0.90, after=0.89)
+    lossy = checks.Accuracy("digits", 200, before=0.90, after=0.89)
     monkeypatch.setattr(exporter.verify, "measure_accuracy", lambda *arguments: lossy)
     monkeypatch.setattr(exporter.verify, "agreement_failures", lambda *arguments: [])
     with pytest.raises(BopkitError, match=r"falls from 90\.00% to 89\.00% on 200.*--max-drop allows 0\.5"):
@@ -117,7 +117,7 @@ def test_pixels_go_in_and_logits_come_out(digits_file: Path, tmp_path: Path) -> 
 BENCHMARK = """
 import numpy as np
 from pathlib import Path
-from bopkit.benchmark.lce_runtime import LceRuntime
+from bopkit.benchmark.runtimes.lce import LceRuntime
 
 runtime = LceRuntime(threads=1)  # `bopkit benchmark` gives it preprocessed pictures, in a process of its own
 runtime.load(Path("net.tflite"))

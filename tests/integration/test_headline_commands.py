@@ -8,7 +8,8 @@ import pytest
 from catalogue_exports import assert_small_and_packed
 from command_line import forked, succeeded
 
-from bopkit import artifact, load_model, open_dataset
+from bopkit import load_model, open_dataset
+from bopkit.artifacts import artifact
 from bopkit.benchmark.child import measure_in_child
 from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job
 from bopkit.keras2 import import_tensorflow

@@ -11,7 +11,7 @@ from command_line import PROGRAM, bopkit, failed, start_bopkit, succeeded
 
 pytestmark = pytest.mark.integration
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1] / "support"
 """The folder that holds `tiny.network`."""
 
 EPOCHS = 3

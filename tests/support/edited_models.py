@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from bopkit.model_file import read_config
+from bopkit.artifacts.keras_file import read_config
 
 
 def with_config(saved: Path, folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:

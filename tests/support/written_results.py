@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol, StepTime
+from bopkit.benchmark.results import BenchmarkReport, BenchmarkRow, Environment, LayerBytes, Protocol, StepTime
 
 SERVER = Environment(
     "Example CPU 3000", 2, 8_000_000_000, "Linux-6.1", "x86_64", {"python": "3.11.9", "numpy": "1.26.4"}

@@ -7,15 +7,14 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from bopkit import files
-from bopkit.benchmark import host
+from bopkit import files, host
 from bopkit.benchmark.devices import adb_client, benchmark_output
 from bopkit.benchmark.devices.adb_client import AdbClient
 from bopkit.benchmark.devices.device import Device, DeviceLostError
 from bopkit.benchmark.devices.names import AdbName
 from bopkit.benchmark.devices.ssh import flatbuffer_of, row_of, run_limit_s
 from bopkit.benchmark.job import Job, Timing
-from bopkit.benchmark.report import BenchmarkRow, Environment
+from bopkit.benchmark.results import BenchmarkRow, Environment
 from bopkit.errors import BopkitError
 from bopkit.progress import Progress
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.results import BenchmarkRow
 
 _COUNT = re.compile(r"\bcount=(\d+)((?: \w+=[-+.\deE]+)+)")
 _VALUE = re.compile(r"(\w+)=([-+.\deE]+)")

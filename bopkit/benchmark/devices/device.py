@@ -6,7 +6,7 @@ import abc
 from pathlib import Path
 
 from bopkit.benchmark.job import Job
-from bopkit.benchmark.report import BenchmarkRow, Environment
+from bopkit.benchmark.results import BenchmarkRow, Environment
 from bopkit.errors import BopkitError
 from bopkit.progress import Progress
 

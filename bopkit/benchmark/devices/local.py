@@ -7,7 +7,7 @@ from pathlib import Path
 from bopkit.benchmark.child import measure_in_child
 from bopkit.benchmark.devices.device import Device
 from bopkit.benchmark.job import Job
-from bopkit.benchmark.report import LOCAL, BenchmarkRow, Environment
+from bopkit.benchmark.results import LOCAL, BenchmarkRow, Environment
 from bopkit.progress import Progress
 
 

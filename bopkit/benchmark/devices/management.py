@@ -14,7 +14,7 @@ from bopkit.benchmark.devices.connection import Connection
 from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.ssh import environment_of
 from bopkit.benchmark.devices.wheels import collect_wheels, target_of, unpacked_bytes, versions_of
-from bopkit.benchmark.report import LOCAL, Environment
+from bopkit.benchmark.results import LOCAL, Environment
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
 

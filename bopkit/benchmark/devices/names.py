@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from bopkit.benchmark.report import LOCAL
+from bopkit.benchmark.results import LOCAL
 from bopkit.errors import UsageError
 
 _SSH = "ssh://"

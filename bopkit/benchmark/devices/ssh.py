@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bopkit import artifact, files
+from bopkit import files
+from bopkit.artifacts import artifact
 from bopkit.benchmark.devices import known
 from bopkit.benchmark.devices.connection import Connection
 from bopkit.benchmark.devices.device import Device
 from bopkit.benchmark.devices.names import SshName
-from bopkit.benchmark.host import parse_cpu_mask
 from bopkit.benchmark.job import Job, Timing
-from bopkit.benchmark.native_timing import fill_row
-from bopkit.benchmark.report import BenchmarkRow, Environment
+from bopkit.benchmark.results import BenchmarkRow, Environment
+from bopkit.benchmark.runtimes.native_timing import fill_row
 from bopkit.errors import BopkitError
+from bopkit.host import parse_cpu_mask
 from bopkit.progress import Progress
 
 _MODEL = "model.tflite"  # on the device, whatever the artifact is called here

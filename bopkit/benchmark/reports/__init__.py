@@ -3,13 +3,13 @@
 Importing this package imports no TensorFlow.
 """
 
+from bopkit.benchmark.reports.build import Report, build_report
 from bopkit.benchmark.reports.comparison import Change, compare_entries
 from bopkit.benchmark.reports.csv_table import csv_table
 from bopkit.benchmark.reports.markdown import markdown
 from bopkit.benchmark.reports.merging import MergedReport, merge_reports
 from bopkit.benchmark.reports.page import Gain, render_page, scatter_file
 from bopkit.benchmark.reports.reading import read_reports
-from bopkit.benchmark.reports.report import Report, build_report
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
 
 __all__ = [

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.report import BenchmarkReport
 from bopkit.benchmark.reports.comparison import Change, compare_entries
 from bopkit.benchmark.reports.csv_table import csv_table
 from bopkit.benchmark.reports.markdown import markdown
@@ -15,6 +14,7 @@ from bopkit.benchmark.reports.merging import Entry, MergedReport, merge_reports,
 from bopkit.benchmark.reports.page import render_page
 from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
+from bopkit.benchmark.results import BenchmarkReport
 from bopkit.errors import BopkitError, UsageError
 
 

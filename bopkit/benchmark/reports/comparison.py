@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.reports.merging import Entry, Measurement
+from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import change_text
 
 RESAMPLES = 1000

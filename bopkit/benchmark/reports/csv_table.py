@@ -10,10 +10,10 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from bopkit.benchmark.report import BenchmarkRow
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
+from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import printable
 
 _ROW_COLUMNS = ("date", "source", "cpu", "dataset", "split", "earlier_measurements", "cpu_mask", "notes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from bopkit.benchmark.reports.accuracy import TEXT_HEADINGS, accuracy_table
+from bopkit.benchmark.reports.accuracy_table import TEXT_HEADINGS, accuracy_table
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.naming import noted, row_names

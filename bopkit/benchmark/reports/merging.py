@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.benchmark.notes import is_dataset_suggestion, is_trained_on_note
-from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
 from bopkit.benchmark.reports.reading import MERGED_REPORTS
+from bopkit.benchmark.results import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
 from bopkit.benchmark.scoring import ACCURACY_FIGURES
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bopkit.benchmark.report import LOCAL
 from bopkit.benchmark.reports.table import Line, on_cores_text
+from bopkit.benchmark.results import LOCAL
 from bopkit.text import threads_text
 
 

@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bopkit.benchmark.report import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.reports import svg
 from bopkit.benchmark.reports.choices import choose, groups, has_accuracy, on_front, short_names
 from bopkit.benchmark.reports.comparison import Change
@@ -30,6 +29,7 @@ from bopkit.benchmark.reports.table import (
     over_floor,
     picture_sets,
 )
+from bopkit.benchmark.results import BenchmarkReport, BenchmarkRow
 from bopkit.text import ms_text, percent_text, printable, size_text
 
 TEMPLATE = "page.html.jinja"

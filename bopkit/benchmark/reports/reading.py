@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport
+from bopkit.benchmark.results import SCHEMA_VERSION, BenchmarkReport
 from bopkit.errors import BopkitError, first_line
 
 MERGED_REPORTS = "reports"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.benchmark.report import SCHEMA_VERSION, BenchmarkReport
+from bopkit.benchmark.results import SCHEMA_VERSION, BenchmarkReport
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from bopkit.benchmark.host import parse_cpu_mask
-from bopkit.benchmark.report import BenchmarkReport
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry, MergedReport, device_labels
+from bopkit.benchmark.results import BenchmarkReport
 from bopkit.errors import UsageError
+from bopkit.host import parse_cpu_mask
 from bopkit.text import change_text, ms_text, percent_text, size_text
 
 FAILED = "failed"

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import floor_bytes
-from bopkit.benchmark.layers import keras_layers
-from bopkit.benchmark.report import LayerBytes
-from bopkit.benchmark.runtime import Runtime, example_shape
-from bopkit.benchmark.tensorflow_setup import start_tensorflow
+from bopkit.artifacts.keras_file import load_model
+from bopkit.benchmark.layer_bytes import keras_layers
+from bopkit.benchmark.results import LayerBytes
+from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
+from bopkit.benchmark.runtimes.tensorflow_setup import start_tensorflow
 from bopkit.counting import count_weights
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import load_model
 
 
 class KerasRuntime(Runtime):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-from bopkit.benchmark.tflite_runtime import Tensors, TfliteRuntime
+from bopkit.benchmark.runtimes.tflite import Tensors, TfliteRuntime
 from bopkit.errors import BopkitError
 
 _EXTENSION = "interpreter_wrapper_lite"

@@ -10,9 +10,9 @@ import numpy as np
 from bopkit_runtime.litert import import_litert
 from bopkit_runtime.timing import measure_steps
 
-from bopkit.benchmark.native_timing import steps_of
-from bopkit.benchmark.report import StepTime
-from bopkit.benchmark.tflite_runtime import Tensors, TfliteRuntime
+from bopkit.benchmark.results import StepTime
+from bopkit.benchmark.runtimes.native_timing import steps_of
+from bopkit.benchmark.runtimes.tflite import Tensors, TfliteRuntime
 from bopkit.errors import BopkitError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bopkit.benchmark.report import BenchmarkRow, StepTime
+from bopkit.benchmark.results import BenchmarkRow, StepTime
 
 OUTSIDE = "LiteRT's own operators"
 """Name of the step for what no step of the delegate took."""

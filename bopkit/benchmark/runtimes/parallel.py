@@ -21,13 +21,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from bopkit.benchmark.runtime import Runtime, make_runtime
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
 from bopkit.errors import BopkitError
 from bopkit.isolation import describe_end, python_command
 
 T = TypeVar("T")
 
-_START = "from bopkit.benchmark.parallel import serve; serve(*sys.argv[1:])"
+_START = "from bopkit.benchmark.runtimes.parallel import serve; serve(*sys.argv[1:])"
 _COUNT = struct.Struct("<Q")
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit.benchmark.report import LayerBytes, StepTime
+from bopkit.benchmark.results import LayerBytes, StepTime
 from bopkit.errors import BopkitError
 
 RUNTIMES = {
-    "keras": {"keras": "bopkit.benchmark.keras_runtime.KerasRuntime"},
-    "savedmodel": {"tensorflow": "bopkit.benchmark.saved_model_runtime.SavedModelRuntime"},
+    "keras": {"keras": "bopkit.benchmark.runtimes.keras.KerasRuntime"},
+    "savedmodel": {"tensorflow": "bopkit.benchmark.runtimes.saved_model.SavedModelRuntime"},
     "tflite": {
-        "litert": "bopkit.benchmark.litert_runtime.LitertRuntime",
-        "lce": "bopkit.benchmark.lce_runtime.LceRuntime",
+        "litert": "bopkit.benchmark.runtimes.litert.LitertRuntime",
+        "lce": "bopkit.benchmark.runtimes.lce.LceRuntime",
     },
 }
-"""The classes that run each kind of artifact (`bopkit.artifact.kind`), by the runtime's name, as dotted names."""
+"""The classes that run each kind of artifact (as `artifact.kind` names it), by the runtime's name, as dotted names."""
 
 TFLITE_RUNTIMES = tuple(RUNTIMES["tflite"])
 

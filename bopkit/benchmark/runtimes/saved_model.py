@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit.benchmark.runtime import Runtime, example_shape
-from bopkit.benchmark.tensorflow_setup import start_tensorflow
+from bopkit.artifacts.saved_model_check import SIGNATURE, check_graph
+from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
+from bopkit.benchmark.runtimes.tensorflow_setup import start_tensorflow
 from bopkit.errors import BopkitError, first_line
-from bopkit.graph_check import SIGNATURE, check_graph
 
 
 class SavedModelRuntime(Runtime):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bopkit import artifact
-from bopkit.benchmark.runtime import Runtime, example_shape
+from bopkit.artifacts import artifact
+from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 

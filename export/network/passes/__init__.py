@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bopkit.export.passes.graph import Model
-from bopkit.export.passes.identities import remove_identities
-from bopkit.export.passes.pooling import normalise_before_pooling
-from bopkit.export.passes.thresholds import norms_to_thresholds
+from bopkit.export.network.passes.graph import Model
+from bopkit.export.network.passes.identities import remove_identities
+from bopkit.export.network.passes.pooling import normalise_before_pooling
+from bopkit.export.network.passes.thresholds import norms_to_thresholds
 
 PASSES: dict[str, Callable[[Model], tuple[Model, list[str]]]] = {
     "identity removal": remove_identities,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.export.passes.graph import (
+from bopkit.export.network.passes.graph import (
     Consumers,
     KerasTensor,
     Layer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.export.passes.graph import (
+from bopkit.export.network.passes.graph import (
     Consumers,
     KerasTensor,
     Layer,
@@ -27,7 +27,7 @@ def norms_to_thresholds(network: Model) -> tuple[Model, list[str]]:
     Returns:
         The new network, and the names of the batch norms.
     """
-    from bopkit.export.inference_layers import Threshold
+    from bopkit.export.network.inference_layers import Threshold
 
     consumers = Consumers(network)
     replaced: list[str] = []

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit import artifact
-from bopkit.card import ModelCard
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 CARD = ModelCard(
     architecture="binarynet",

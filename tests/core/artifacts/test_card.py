@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
 
 CARD = ModelCard(
     architecture="binarynet",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bopkit import checksum
+from bopkit.artifacts import checksum
 from bopkit.errors import BopkitError
 
 

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from edited_models import with_config
 
-from bopkit import checksum, hdf5_probe, model_config, model_file
-from bopkit.card import ModelCard
+from bopkit.artifacts import checksum, hdf5_probe, keras_config, keras_file
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import load_model, read_card, read_config, save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import load_model, read_card, read_config, save_model
 
 Config = dict[str, Any]
 
@@ -131,16 +131,16 @@ def replaced(config: Config, keys: tuple[Any, ...], value: object) -> Config:
 
 def test_an_unknown_object_or_name_is_refused_wherever_it_stands(saved: Path) -> None:
     config = read_config(saved)
-    model_config.check_config(config, saved)
+    keras_config.check_config(config, saved)
     tried = 0
     for keys in positions(config):
         evil: list[object] = [LAMBDA, {"class_name": "function", "config": "exec", "module": "builtins"}]
-        if not model_config.TEXT_KEYS & set(keys):
+        if not keras_config.TEXT_KEYS & set(keys):
             evil.append("os>system")
         for value in evil:
             tried += 1
             with pytest.raises(BopkitError, match="is refused"):
-                model_config.check_config(replaced(config, keys, value), saved)
+                keras_config.check_config(replaced(config, keys, value), saved)
     assert tried > 500
 
 
@@ -250,7 +250,7 @@ def test_graph_that_keras_would_build_for_ever_is_refused(source: list[object], 
     config = read_config(saved)
     layer(config, "wrapped")["inbound_nodes"] = [[source]]
     with pytest.raises(BopkitError, match="without an input"):
-        model_config.check_config(config, saved)
+        keras_config.check_config(config, saved)
 
 
 def test_training_config_is_not_used(saved: Path, tmp_path: Path) -> None:
@@ -268,18 +268,18 @@ def test_allow_list_names_exist_and_registered_ones_are_larqs() -> None:
     tf = import_tensorflow()
     from tensorflow.python.util.tf_export import get_symbol_from_name
 
-    classes = model_config.MODELS | model_config.KERAS_LAYERS | model_config.OP_LAYERS | model_config.LARQ_LAYERS
+    classes = keras_config.MODELS | keras_config.KERAS_LAYERS | keras_config.OP_LAYERS | keras_config.LARQ_LAYERS
     for name in classes:
         try:
             tf.keras.layers.deserialize({"class_name": name, "config": {}}, use_legacy_format=True)
         except (TypeError, KeyError) as error:  # the class is found, its arguments are missing
             assert "Unknown layer" not in str(error)
-    for name in model_config.ACTIVATIONS:
+    for name in keras_config.ACTIVATIONS:
         assert callable(tf.keras.activations.get(name))
-    for name in model_config.OP_FUNCTIONS:
+    for name in keras_config.OP_FUNCTIONS:
         assert callable(get_symbol_from_name(name)), name
     registered = tf.keras.utils.get_custom_objects()
-    for name in model_config.NAMES & set(registered):
+    for name in keras_config.NAMES & set(registered):
         assert registered[name].__module__.startswith("larq."), name
 
 
@@ -438,8 +438,8 @@ def test_what_was_checked_is_what_is_loaded(zipped: Path, model: Any, monkeypatc
         tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)]).save(zipped)
 
     tf = import_tensorflow()
-    check = model_file.check_config
-    monkeypatch.setattr(model_file, "check_config", check_then_replace)
+    check = keras_file.check_config
+    monkeypatch.setattr(keras_file, "check_config", check_then_replace)
     loaded, _ = load_model(zipped)
     assert loaded.input_shape == model.input_shape
 
@@ -456,7 +456,7 @@ def test_what_is_wrong_with_the_machine_is_not_blamed_on_the_file(
     def fail(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(model_file, "check_config" if isinstance(error, MemoryError) else "import_tensorflow", fail)
+    monkeypatch.setattr(keras_file, "check_config" if isinstance(error, MemoryError) else "import_tensorflow", fail)
     with pytest.raises(type(error)) as raised:
         load_model(saved)
     assert raised.value is error
@@ -471,7 +471,7 @@ def test_an_error_without_text_is_named_by_its_class(saved: Path, monkeypatch: p
     def fail(*arguments: Any) -> None:
         raise LookupError
 
-    monkeypatch.setattr(model_file, "check_config", fail)
+    monkeypatch.setattr(keras_file, "check_config", fail)
     assert "LookupError" in refusal(saved)
 
 
@@ -491,10 +491,10 @@ def test_saving_elsewhere_than_h5_is_a_usage_error(model: Any, tmp_path: Path) -
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
+from bopkit.artifacts.keras_file import save_model
 
 tf = import_tensorflow()
 layers = [tf.keras.layers.InputLayer((512,)), tf.keras.layers.Dense(512)]

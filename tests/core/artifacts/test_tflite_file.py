@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
-from bopkit.tflite_file import TfliteFile
 
 engine = pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
@@ -37,7 +37,7 @@ def flatbuffer() -> bytes:
 
 
 def test_what_is_read_is_what_the_schema_says(flatbuffer: bytes) -> None:
-    from bopkit.export.flatbuffer import parse
+    from bopkit.export.tflite.schema import parse
 
     (graph,), (expected,) = TfliteFile(flatbuffer, Path("x")).graphs, parse(flatbuffer).subgraphs
     assert list(graph.inputs) == list(expected.inputs) and list(graph.outputs) == list(expected.outputs)
@@ -51,7 +51,7 @@ def test_what_is_read_is_what_the_schema_says(flatbuffer: bytes) -> None:
 
 def spoil(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
     def spoiled(flatbuffer: bytes) -> bytes:
-        from bopkit.export import flatbuffer as fb
+        from bopkit.export.tflite import schema as fb
 
         model = fb.parse(flatbuffer)
         change(model)

@@ -17,14 +17,14 @@ import numpy as np
 import psutil
 import pytest
 
-from bopkit.benchmark import benchmark_artifacts, evaluation, saved_scores, worker
+from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark import accuracy, benchmark_artifacts, saved_scores, worker
+from bopkit.benchmark.accuracy import evaluate, plan_evaluation, scores_facts
 from bopkit.benchmark.devices import local
-from bopkit.benchmark.evaluation import evaluate, plan_evaluation, scores_facts
 from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Job
-from bopkit.benchmark.parallel import RuntimeDiedError, predicted
-from bopkit.benchmark.report import BenchmarkRow
+from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, predicted
 from bopkit.benchmark.saved_scores import SavedScores
-from bopkit.card import ModelCard
 from bopkit.errors import BopkitError, UsageError
 
 PICTURES = 200
@@ -112,7 +112,7 @@ def test_what_a_thread_raises_ends_the_evaluation_at_once(plan, tmp_path):
 
 @pytest.mark.parametrize("computed", [0, 40, 120])
 def test_an_interrupted_evaluation_goes_on_with_the_same_bits(plan, computed, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(accuracy, "SAVE_EVERY_S", 0)
     _, scores, labels = run(plan, [Slow()], tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(plan, [Slow(fail_after=computed)], tmp_path / "first", keep(tmp_path / "saved"))
@@ -145,7 +145,7 @@ def damage_first_byte(path):
     ],
 )
 def test_a_damaged_chunk_alone_is_computed_again(plan, damage, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(accuracy, "SAVE_EVERY_S", 0)
     _, *whole = run(plan, [Slow()], tmp_path / "whole", keep(tmp_path / "saved"))
     assert len(list((tmp_path / "saved").iterdir())) == PICTURES // BATCH
     damage(tmp_path / "saved" / "000000000080-000000000088.chunk")
@@ -155,7 +155,7 @@ def test_a_damaged_chunk_alone_is_computed_again(plan, damage, tmp_path, monkeyp
 
 
 def test_a_disk_that_cannot_be_written_ends_nothing(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(accuracy, "SAVE_EVERY_S", 0)
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     lines = []
@@ -221,10 +221,10 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import test_evaluation as here
-from bopkit.benchmark import evaluation
-from bopkit.benchmark.evaluation import plan_evaluation
-evaluation.SAVE_EVERY_S = 0
+import test_accuracy as here
+from bopkit.benchmark import accuracy
+from bopkit.benchmark.accuracy import plan_evaluation
+accuracy.SAVE_EVERY_S = 0
 plan = plan_evaluation("digits", None, None, None, here.PICTURES, here.BATCH, resume=True)
 folder = Path({folder!r})
 print("started", flush=True)
@@ -318,14 +318,14 @@ def test_classes_of_the_same_number_but_other_names(own, dataset, fits, plan):
     card = ModelCard("tiny", (8, 8, 1), (-1.0, 1.0), "resize", class_names=own)
     named = dataclasses.replace(plan, class_names=dataset)
     with contextlib.nullcontext() if fits else pytest.raises(BopkitError, match="are not those of dataset digits"):
-        evaluation.check_classes(named, 2, card)
+        accuracy.check_classes(named, 2, card)
 
 
 def test_a_reference_need_not_be_a_row(monkeypatch):
     half = np.arange(PICTURES) % 2
     scores = {"a.h5": one_hot(half), "b.h5": one_hot(1), "reference.h5": one_hot(0)}
     monkeypatch.setattr(local, "measure_in_child", measured(scores, "It is damaged."))
-    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    monkeypatch.setattr("bopkit.artifacts.artifact.read_card", lambda path: None)
     report = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES, reference="reference.h5")
     assert [row.artifact for row in report.rows] == ["a.h5", "b.h5"] and report.reference == "reference.h5"
     assert [row.top1_agreement for row in report.rows] == [0.5, 0.0]
@@ -354,7 +354,7 @@ def test_saved_scores_live_until_the_report_is_delivered(cache, monkeypatch):
         return plain(job, folder, progress)
 
     monkeypatch.setattr(local, "measure_in_child", measure)
-    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    monkeypatch.setattr("bopkit.artifacts.artifact.read_card", lambda path: None)
 
     def full(report):
         assert report.rows[0].top1 is not None
@@ -394,7 +394,7 @@ def test_what_the_system_refuses_for_one_artifact_leaves_the_others(cache, monke
         return plain(job, folder, progress)
 
     monkeypatch.setattr(local, "measure_in_child", measure)
-    monkeypatch.setattr("bopkit.artifact.read_card", lambda path: None)
+    monkeypatch.setattr("bopkit.artifacts.artifact.read_card", lambda path: None)
     first, second = benchmark_artifacts(["a.h5", "b.h5"], "digits", limit=PICTURES).rows
     assert "The disk is full" in first.error and second.error is None
 

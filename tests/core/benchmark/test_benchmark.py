@@ -17,31 +17,32 @@ import psutil
 import pytest
 from written_runs import write_run
 
-from bopkit import artifact, files
+from bopkit import files
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
 from bopkit.benchmark import (
     BenchmarkReport,
     BenchmarkRow,
+    accuracy,
     benchmark,
     benchmark_artifacts,
     child,
-    evaluation,
     timing,
     worker,
 )
+from bopkit.benchmark.accuracy import choose_preprocessing, evaluate
 from bopkit.benchmark.devices import local
-from bopkit.benchmark.evaluation import choose_preprocessing, evaluate
 from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.layers import layer_names
-from bopkit.benchmark.lce_runtime import LceRuntime
-from bopkit.benchmark.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
-from bopkit.benchmark.parallel import RuntimeProcess, one_a_core
-from bopkit.benchmark.runtime import default_runtime, make_runtime
-from bopkit.card import ModelCard
+from bopkit.benchmark.layer_bytes import layer_names
+from bopkit.benchmark.runtimes.lce import LceRuntime
+from bopkit.benchmark.runtimes.parallel import RuntimeProcess, one_a_core
+from bopkit.benchmark.runtimes.runtime import default_runtime, make_runtime
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.isolation import python_command
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
+from bopkit.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
 
 SHAPE = (32, 32, 1)
 PICTURES = 60
@@ -173,7 +174,7 @@ def test_modules_in_the_working_directory_are_not_run(tmp_path: Path, monkeypatc
 
 def test_the_measuring_process_starts_in_the_repository() -> None:
     code = child._START.replace("main(sys.argv[1])", "import bopkit.models, bopkit.export; print('started')")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(python_command(code), cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.read() == b"started\n"
         assert process.wait() == 0
@@ -202,7 +203,7 @@ def test_a_split_without_labels_has_no_accuracy(label: int, tmp_path: Path, monk
         labels[40] = label
         return import_tensorflow().data.Dataset.from_tensor_slices((pictures, labels)).batch(32)
 
-    monkeypatch.setattr(evaluation, "evaluation_batches", batches)
+    monkeypatch.setattr(accuracy, "evaluation_batches", batches)
     with pytest.raises(BopkitError, match="Split test of dataset digits has no labels.*--split"):
         evaluate([Uniform()], EVALUATION, "resize", tmp_path, print)
 
@@ -232,7 +233,7 @@ def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
 
 def test_peak_memory_is_not_the_parents() -> None:
     ballast = np.ones(300_000_000, np.uint8)
-    code = "from bopkit.benchmark.host import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from bopkit.host import peak_memory_bytes; print(peak_memory_bytes())"
     peak_bytes = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert 5_000_000 < peak_bytes < ballast.nbytes
 
@@ -431,7 +432,7 @@ def test_a_run_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bopkit_runtime", None)
-    monkeypatch.delitem(sys.modules, "bopkit.benchmark.litert_runtime", raising=False)
+    monkeypatch.delitem(sys.modules, "bopkit.benchmark.runtimes.litert", raising=False)
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bopkit_runtime" else find_spec(name))
     assert default_runtime("tflite") == "lce" and default_runtime("keras") == "keras"

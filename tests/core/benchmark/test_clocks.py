@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bopkit.benchmark import BenchmarkRow, host
+from bopkit import host
+from bopkit.benchmark import BenchmarkRow
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.notes import add_timing_notes, slowdown
 from bopkit.errors import UsageError

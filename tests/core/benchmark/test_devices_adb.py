@@ -130,7 +130,7 @@ def printing(output: str) -> str:
 def model(tmp_path: Path) -> Path:
     """A flatbuffer with one of LCE's operators, in a file whose name a shell would take apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[2] / "runtime" / "tests"))
+        patch.syspath_prepend(str(Path(__file__).parents[3] / "runtime" / "tests"))
         from sweep import CASES
 
         case = next(case for case in CASES if case.name == "chain-residual")

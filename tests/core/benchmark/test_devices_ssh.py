@@ -25,7 +25,8 @@ from command_line import start_bopkit
 from devices_under_test import WAIT_S, eventually, only_error
 from pydantic import TypeAdapter
 
-from bopkit import artifact, files
+from bopkit import files
+from bopkit.artifacts import artifact
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark_artifacts
 from bopkit.benchmark.devices import adb_client, agent, connection, known, management, ssh
 from bopkit.benchmark.devices.device import DeviceLostError
@@ -43,7 +44,7 @@ from bopkit.benchmark.job import Job
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FEW: dict[str, Any] = {"runs": 5, "warmup_runs": 1, "min_duration_s": 0.0}
 
 needs_ssh = pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_server.MISSING))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from written_runs import write_run
 
-from bopkit.benchmark.metrics import STANDARD_NORMAL_97_5, cross_entropy, wilson_interval
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
+from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.evaluate import evaluate_model
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
+from bopkit.metrics import STANDARD_NORMAL_97_5, cross_entropy, wilson_interval
 
 SHAPE = (16, 16, 1)
 CARD = ModelCard("tiny", SHAPE, (-1.0, 1.0), "resize", dataset="digits")

@@ -14,8 +14,8 @@ from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.report import LayerBytes, Protocol, StepTime
 from bopkit.benchmark.reports import Gain, build_report, compare_entries, merge_reports, render_page, scatter_file
+from bopkit.benchmark.results import LayerBytes, Protocol, StepTime
 from bopkit.files import write_json
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

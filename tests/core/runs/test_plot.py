@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from written_runs import STEPS_PER_EPOCH, append, epoch_row, step_row, write_run
 
 from bopkit.errors import BopkitError, UsageError
-from bopkit.plot import SMOOTH_ABOVE_POINTS, draw_column, moving_average, plot_columns, plot_runs, read_curves
+from bopkit.runs.plot import SMOOTH_ABOVE_POINTS, draw_column, moving_average, plot_columns, plot_runs, read_curves
 
 
 def drawn_lines(curves):
@@ -86,7 +86,7 @@ def test_columns_share_scales_and_have_legends_of_their_own(tmp_path):
 def test_legends_cover_no_curve(tmp_path, monkeypatch):
     """With a label that is folded and a curve along each edge of both panels."""
     figures = []
-    monkeypatch.setattr("bopkit.plot._write", lambda figure, targets: figures.append(figure))
+    monkeypatch.setattr("bopkit.runs.plot._write", lambda figure, targets: figures.append(figure))
     for kind in ("a", "b"):
         path = write_run(tmp_path / kind)
         append(path, epoch_row(4, val_top1=1.0, top1=0.0))
@@ -149,13 +149,13 @@ def test_what_cannot_be_drawn_is_one_error_that_names_the_run(tmp_path):
 def test_neither_pyplot_nor_global_settings_are_touched(tmp_path):
     path = write_run(tmp_path / "run")
     code = f"""
-import sys, bopkit.plot
+import sys, bopkit.runs.plot
 assert "matplotlib" not in sys.modules and "tensorflow" not in sys.modules
 import matplotlib
 def settings():  # asking for the backend would import pyplot
     return {{name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"}}
 before = settings()
-bopkit.plot.plot_runs([{str(path)!r}], {str(tmp_path / "curves.svg")!r})
+bopkit.runs.plot.plot_runs([{str(path)!r}], {str(tmp_path / "curves.svg")!r})
 assert settings() == before and "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

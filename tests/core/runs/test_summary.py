@@ -9,7 +9,7 @@ import pytest
 from written_runs import append, epoch_row, step_row, write_run
 
 from bopkit.errors import UsageError
-from bopkit.runs import differing_settings, list_runs, summarise_run, value_text
+from bopkit.runs.summary import differing_settings, list_runs, summarise_run, value_text
 
 
 def test_runs_at_any_depth_with_their_states_and_whatever_is_damaged(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bopkit.errors import UsageError
-from bopkit.tensorboard import find_logs
+from bopkit.runs.tensorboard import find_logs
 
 
 @pytest.fixture

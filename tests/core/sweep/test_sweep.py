@@ -197,10 +197,10 @@ def test_a_waiting_trial_is_taken_once(tmp_path):
 
 def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
     """A process that lost its database trains on: its run is not touched, and then taken as it is."""
-    from bopkit.training import run_directory
+    from bopkit.runs import directory
 
     states = iter(["running", "running", "finished"])
-    monkeypatch.setattr(run_directory, "run_state", lambda path: next(states))
+    monkeypatch.setattr(directory, "run_state", lambda path: next(states))
     monkeypatch.setattr("bopkit.sweep.sweep.POLL_S", 0.01)
     said = []
     assert sweep(tmp_path, Trainer(), grid={"gamma": "1e-2"}, progress=said.append).best == 0
@@ -377,9 +377,9 @@ def test_more_trials_go_on_with_a_search(tmp_path):
 
 def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):
     drawn = []
-    plot = types.ModuleType("bopkit.plot")
+    plot = types.ModuleType("bopkit.runs.plot")
     plot.plot_columns = lambda columns, output: drawn.append((columns, output)) or [output]
-    monkeypatch.setitem(sys.modules, "bopkit.plot", plot)
+    monkeypatch.setitem(sys.modules, "bopkit.runs.plot", plot)
     trainer = Trainer()
     hparams = {"epochs": "1", "filters": "32"}
     result = run_sweep(preset="paper-5.1", dataset="digits", hparams=hparams, output_dir=tmp_path, train=trainer)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bopkit.errors import UsageError
+from bopkit.runs.directory import RunDirectory, read_config
 from bopkit.training.cluster import SLURM_BASE_PORT, SLURM_PORTS, Cluster, WorkerLost, expand_hosts, find_cluster
-from bopkit.training.run_directory import RunDirectory, read_config
 
 STEP = {
     "SLURM_JOB_ID": "17",

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bopkit.benchmark.metrics import top_k_accuracy
 from bopkit.data import get_preprocessing
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import top_k_accuracy
 from bopkit.optim import make_optimizer
 from bopkit.registry import MODELS
 from bopkit.training.network import build_training_network

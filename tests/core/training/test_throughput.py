@@ -6,9 +6,9 @@ import os
 import pytest
 from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
 
-from bopkit import throughput
 from bopkit.errors import UsageError
-from bopkit.throughput import ThroughputRow, images_per_second, measure_throughput, name_limit
+from bopkit.training import throughput
+from bopkit.training.throughput import ThroughputRow, images_per_second, measure_throughput, name_limit
 
 
 class Clock:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from bopkit import load_model, train_model
+from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.errors import BopkitError, UsageError
-from bopkit.evaluate import evaluate_model
 from bopkit.keras2 import import_tensorflow
 from bopkit.training.checkpoints import Checkpoints, Place, list_places
 from bopkit.training.step import Sums, TrainStep
@@ -483,7 +483,7 @@ def test_a_signal_handler_that_python_did_not_set():
 
 
 def test_two_new_runs_never_share_a_folder(tmp_path):
-    from bopkit.training.run_directory import new_run_path
+    from bopkit.runs.directory import new_run_path
 
     assert len({new_run_path(tmp_path, "digits", "binarynet") for _ in range(5)}) == 5
 

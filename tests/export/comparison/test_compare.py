@@ -19,9 +19,9 @@ from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import compare
-from bopkit.export.compare import compare_models
-from bopkit.initialise import init_model
+from bopkit.export.comparison import compare
+from bopkit.export.comparison.compare import compare_models
+from bopkit.training.initialise import init_model
 
 GONE = BopkitError("ssh://board does not answer.", "Switch it on.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bopkit.counting import is_binary
-from bopkit.export.packing import pack
+from bopkit.export.network.packing import pack
 
 
 def random_signs(*shape: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.export.passes import PASSES, run_passes
-from bopkit.export.passes.graph import flatten
-from bopkit.export.passes.thresholds import least_input_without_negative_output
+from bopkit.export.network.passes import PASSES, run_passes
+from bopkit.export.network.passes.graph import flatten
+from bopkit.export.network.passes.thresholds import least_input_without_negative_output
 from bopkit.keras2 import import_tensorflow
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bopkit.counting import count_weights
-from bopkit.export.layers import inspect_layers
-from bopkit.export.rewrites import is_packed, rewrite, to_float32
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.rewrites import is_packed, rewrite, to_float32
 from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
 from bopkit.keras2 import import_tensorflow
 

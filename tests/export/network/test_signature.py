@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.artifact import EXPORT_RECORD
+from bopkit.artifacts.artifact import EXPORT_RECORD
+from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, flatbuffer, flatbuffer_ports, saved_model
+from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection.diff import diff_in_process
 from bopkit.export.inspection.report import inspect_in_process
-from bopkit.export.ports import Ports, call
-from bopkit.export.subclassed import as_graph
-from bopkit.export.tflite import predict_flatbuffer
-from bopkit.export.verification import verify_artifacts
+from bopkit.export.network.signature import Ports, call
+from bopkit.export.serving import saved_model
+from bopkit.export.sources.subclassed import as_graph
+from bopkit.export.tflite import inputs_and_outputs, schema
+from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
@@ -93,12 +95,12 @@ def test_both_formats_answer_every_output_under_its_name(exported: tuple[Path, A
 
 
 def test_a_flatbuffer_tells_its_ports_by_signature_metadata_record_and_inspect(exported: tuple[Path, Any]) -> None:
-    parsed = flatbuffer.parse((exported[0] / "twin.tflite").read_bytes())
+    parsed = schema.parse((exported[0] / "twin.tflite").read_bytes())
     (graph,) = parsed.subgraphs
     places = [
         [list(indices).index(each[name]) for name in names]
         for indices, each, names in zip(
-            (graph.inputs, graph.outputs), flatbuffer.signature_tensors(parsed), (INPUTS, OUTPUTS), strict=True
+            (graph.inputs, graph.outputs), schema.signature_tensors(parsed), (INPUTS, OUTPUTS), strict=True
         )
     ]
     assert places == [[0, 1, 2], [0, 1, 2, 3]]
@@ -128,15 +130,15 @@ def test_outputs_in_each_others_place_are_refused(
                 names = {outputs[first]: outputs[second], outputs[second]: outputs[first]}
                 entry.name = names.get(entry.name.decode(), entry.name.decode()).encode()
 
-        monkeypatch.setattr(flatbuffer_ports, "order_ports", order_ports)
+        monkeypatch.setattr(inputs_and_outputs, "order_ports", order_ports)
 
-    ordered = flatbuffer_ports.order_ports
+    ordered = inputs_and_outputs.order_ports
     save_model(twin, make_card(trained=True, input_shape=(8, 8, 3)), tmp_path / "twin.h5")
     for first, second, message in ((0, 1, "zoom: the mean difference.*boxes: the mean"), (2, 3, "outputs are")):
         changed(first, second)
         with pytest.raises(BopkitError, match=message):
             export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
-    monkeypatch.setattr(flatbuffer_ports, "order_ports", ordered)
+    monkeypatch.setattr(inputs_and_outputs, "order_ports", ordered)
     export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
 
 

@@ -16,14 +16,14 @@ from dockerfile_parse import DockerfileParser
 from google.protobuf import text_format
 
 from bopkit import ExportOptions, export_model
-from bopkit.card import ModelCard
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import save_model
 
 tf = import_tensorflow()
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs" / "serving.md").read_text()
 DOCKER = ROOT / "docs" / "docker"
 CLASSES = ("tabby", "tiger cat", "lynx", "cougar", "leopard", "jaguar", "lion")
@@ -205,7 +205,7 @@ def test_warm_up_requests_ask_every_signature(server):
 
 @pytest.mark.integration
 def test_warm_up_requests_replay_without_larq_and_bopkit(exported):
-    command = [sys.executable, Path(__file__).with_name("model_server.py"), exported / "1"]
+    command = [sys.executable, ROOT / "tests" / "support" / "model_server.py", exported / "1"]
     result = subprocess.run(command, cwd=exported, check=True, capture_output=True, text=True)
     assert set(result.stdout.split()) == SIGNATURES
 

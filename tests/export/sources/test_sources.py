@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from edited_models import with_config
 
-from bopkit.benchmark.runtime import make_runtime
+from bopkit.artifacts.keras_file import load_model, open_model
+from bopkit.artifacts.saved_model_check import check_graph, read_saved_model
+from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection import diff_artifacts, inspect_artifact
 from bopkit.export.reference import compute_reference
-from bopkit.export.tflite import predict_flatbuffer
-from bopkit.export.verification import verify_artifacts
-from bopkit.graph_check import check_graph, read_saved_model
-from bopkit.initialise import init_model
+from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
-from bopkit.model_file import load_model, open_model
 from bopkit.progress import silent
+from bopkit.training.initialise import init_model
 
 OLD_MODELS = Path(__file__).with_name("old_models")
 PICTURES = np.random.RandomState(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
@@ -240,7 +240,7 @@ def test_code_of_the_users_own_is_read_when_she_vouches_for_it(own_code: Any, tm
 
 
 def import_custom(*modules: str) -> Any:
-    from bopkit.custom import import_custom as imported
+    from bopkit.artifacts.custom_code import import_custom as imported
 
     return imported(modules)
 
@@ -368,7 +368,7 @@ def test_a_graph_that_does_more_than_compute_is_refused(operation: str, nested: 
 @pytest.fixture
 def savedmodel_runtime(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The runtime in a process where TensorFlow has its threads already."""
-    monkeypatch.setattr("bopkit.benchmark.saved_model_runtime.start_tensorflow", lambda threads: import_tensorflow())
+    monkeypatch.setattr("bopkit.benchmark.runtimes.saved_model.start_tensorflow", lambda threads: import_tensorflow())
     return make_runtime("savedmodel", 1)
 
 

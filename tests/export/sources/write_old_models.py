@@ -3,7 +3,7 @@
 Runs under an old TensorFlow, in an environment of its own, and needs larq and nothing of bopkit:
 
     python3.8 -m venv old && old/bin/pip install tensorflow-cpu==2.4.4 larq==0.10.* 'protobuf<3.20'
-    old/bin/python tests/export/write_old_models.py tests/export/old_models
+    old/bin/python tests/export/sources/write_old_models.py tests/export/old_models
 
 For each network it writes the files that this version can write, and its scores on fixed pictures. The tests take
 `binary`, `zoo` and `sequential` as files, and `code` as a SavedModel.

@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from bopkit.cli.main import app
-from bopkit.export import conversion, spec
-from bopkit.export.layers import inspect_layers
-from bopkit.export.passes import PASSES
-from bopkit.export.ports import Ports
+from bopkit.export import spec
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.passes import PASSES
+from bopkit.export.network.signature import Ports
 from bopkit.export.reference import Reference
 from bopkit.export.report import PassReport
+from bopkit.export.tflite import convert
 from bopkit.keras2 import import_tensorflow
 
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
@@ -25,9 +26,9 @@ TABLES = 600
 """Bytes at most of the tables of two operators and of what else is no constant."""
 
 
-def convert(model: Any, scratch: Path) -> tuple[bytes, dict[str, PassReport]]:
+def converted(model: Any, scratch: Path) -> tuple[bytes, dict[str, PassReport]]:
     reference = Reference(model, None, inspect_layers(model), [], Ports.of(model), 0)
-    flatbuffer, reports = conversion.convert(reference, "arm", scratch)
+    flatbuffer, reports = convert.convert(reference, "arm", scratch)
     return flatbuffer, {report.name: report for report in reports}
 
 
@@ -63,12 +64,12 @@ def fixture_network(randomise: Callable[..., Any]) -> Any:
 def test_what_a_pass_saves_is_what_the_file_without_it_has_more(
     network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flatbuffer, reports = convert(network, tmp_path / "all")
+    flatbuffer, reports = converted(network, tmp_path / "all")
     assert {name: len(reports[name].layers) for name in PASSES} == dict.fromkeys(PASSES, 1)
     for name, run in PASSES.items():
         with monkeypatch.context() as patch:
             patch.setitem(PASSES, name, lambda network: (network, []))
-            without, _ = convert(network, tmp_path / run.__name__)
+            without, _ = converted(network, tmp_path / run.__name__)
         assert (reports[name].measured, reports[name].saved_bytes) == (True, len(without) - len(flatbuffer)), name
     # Signs of the floats before the pool, and no floats out of it and out of the subtraction of a threshold.
     pool = reports["max pool after batch norm"]
@@ -88,9 +89,9 @@ def test_what_packed_dense_layers_save_is_what_float_ones_take(
     tf = import_tensorflow()
     layers = [tf.keras.Input((1000,)), binary("QuantDense", 96), binary("QuantDense", 10)]
     network = randomise(tf.keras.Sequential(layers))
-    flatbuffer, reports = convert(network, tmp_path / "packed")
-    monkeypatch.setattr(conversion, "TFLITE", dataclasses.replace(spec.TFLITE, dense_as_convolution=False))
-    floats, _ = convert(network, tmp_path / "floats")
+    flatbuffer, reports = converted(network, tmp_path / "packed")
+    monkeypatch.setattr(convert, "TFLITE", dataclasses.replace(spec.TFLITE, dense_as_convolution=False))
+    floats, _ = converted(network, tmp_path / "floats")
     report = reports["binary dense layer as 1x1 convolution"]
     assert len(report.layers) == 2 and not report.measured
     assert report.saved_bytes == 96 * (4000 - 128) + 10 * (4 * 96 - 12)
@@ -116,16 +117,16 @@ def test_what_a_folded_batch_norm_saves_is_what_another_takes(
     def converted(name: str, *order: Any) -> tuple[bytes, PassReport]:
         shape = (32,) if "dense" in kind else (2, 2, 32)
         network = randomise(tf.keras.Sequential([tf.keras.Input(shape), make(), *order]))
-        flatbuffer, reports = convert(network, tmp_path / name)
+        flatbuffer, reports = converted(network, tmp_path / name)
         return flatbuffer, reports["batch norm folded by the converter"]
 
     folded, report = converted("folded", keras.BatchNormalization(name="norm"), keras.LeakyReLU())
     unfolded, nothing = converted("unfolded", keras.LeakyReLU(), keras.BatchNormalization(name="norm"))
     assert (report.layers, nothing.layers, nothing.saved_bytes) == (("norm",), (), 0)
     assert 0 <= len(unfolded) - len(folded) - report.saved_bytes < TABLES
-    before, after = (conversion._graph(each) for each in (unfolded, folded))
+    before, after = (convert._graph(each) for each in (unfolded, folded))
     assert report.saved_operators == len(before.operators) - len(after.operators)
-    assert report.saved_value_bytes == conversion._value_bytes(before) - conversion._value_bytes(after)
+    assert report.saved_value_bytes == convert._value_bytes(before) - convert._value_bytes(after)
 
 
 def test_the_export_says_what_each_rewrite_saved(network: Any, tmp_path: Path) -> None:

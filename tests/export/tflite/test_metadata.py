@@ -9,8 +9,8 @@ import zipfile
 import pytest
 
 from bopkit.errors import BopkitError
-from bopkit.export.metadata import Contract, labels_file, standard_metadata, with_labels
-from bopkit.export.ports import Port, Ports
+from bopkit.export.network.signature import Port, Ports
+from bopkit.export.tflite.metadata import Contract, labels_file, standard_metadata, with_labels
 
 CONTRACT = Contract(
     name="net",

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.export import flatbuffer as fb
-from bopkit.export import quantize
+from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.export.inspection.lce import binary_convolutions
-from bopkit.export.layers import inspect_layers
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.signature import Ports
 from bopkit.export.options import ExportOptions
-from bopkit.export.ports import Ports
 from bopkit.export.reference import Reference
-from bopkit.export.tflite import build_flatbuffer, predict_flatbuffer
+from bopkit.export.tflite import quantize
+from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite.build import build_flatbuffer, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
-from bopkit.tflite_file import TfliteFile
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
 

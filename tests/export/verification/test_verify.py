@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bopkit import artifact, checksum
+from bopkit.artifacts import artifact, checksum
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError
 from bopkit.export import ExportOptions, export_model
@@ -21,9 +21,9 @@ from bopkit.export.inspection.contents import read_contents
 from bopkit.export.inspection.diff import diff_in_process
 from bopkit.export.inspection.html import render
 from bopkit.export.inspection.report import inspect_in_process
-from bopkit.export.layers import inspect_layers
-from bopkit.export.packing import pack
-from bopkit.export.verification import verify_artifacts
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.packing import pack
+from bopkit.export.verification.verify import verify_artifacts
 
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
@@ -100,7 +100,7 @@ def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dic
 def test_difference_of_preprocessings_is_told_apart(
     files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
 ) -> None:
-    from bopkit.model_file import save_model
+    from bopkit.artifacts.keras_file import save_model
 
     save_model(network, make_card(value_range=(0.0, 1.0), trained=True), tmp_path / "other.h5")
     save_model(network, make_card(trained=True), tmp_path / "net.h5")
@@ -249,7 +249,7 @@ def test_a_saved_model_of_keras_is_its_network(latent: bool, tmp_path: Path) -> 
 def test_a_stranger_s_text_moves_no_cursor(
     network: Any, make_card: Any, tmp_path: Path, files: dict[str, Path]
 ) -> None:
-    from bopkit.model_file import save_model
+    from bopkit.artifacts.keras_file import save_model
 
     save_model(network, make_card(dataset="\x1b[2J\u202e"), tmp_path / "net.h5")
     for command in (["inspect", str(tmp_path / "net.h5")], ["diff", str(files["keras"]), str(tmp_path / "net.h5")]):
@@ -261,8 +261,8 @@ def test_a_stranger_s_text_moves_no_cursor(
 def test_flipped_weights_of_two_states_are_counted(
     files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
 ) -> None:
+    from bopkit.artifacts.keras_file import save_model
     from bopkit.keras2 import import_tensorflow
-    from bopkit.model_file import save_model
 
     copy = import_tensorflow().keras.models.clone_model(network)
     copy.set_weights(network.get_weights())

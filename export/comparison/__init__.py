@@ -1,0 +1,1 @@
+"""`bopkit compare`: networks against full-precision twins of the same shape."""

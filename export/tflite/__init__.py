@@ -1,0 +1,1 @@
+"""The LCE flatbuffer: conversion, quantization, metadata."""

@@ -1,0 +1,1 @@
+"""`bopkit verify`: whether two artifacts are the same network."""
