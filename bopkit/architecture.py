@@ -144,7 +144,7 @@ class Architecture:
             UsageError: The picture is too small for the network.
         """
         self.check_input_shape(input_shape, "Give it larger pictures.")
-        from bopkit.optim import set_binary_kernels_to_signs
+        from bopkit.binary_kernels import set_binary_kernels_to_signs
 
         model = self.build(hparams, input_shape, classes)
         set_binary_kernels_to_signs(model)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import Counts
+from bopkit.binary_kernels import binary_layers
 from bopkit.keras2 import import_tensorflow
-from bopkit.optim import binary_layers
 
 
 def count_weights(network: Any) -> tuple[int, int]:

@@ -9,9 +9,9 @@ import platform
 import shutil
 from pathlib import Path
 
-from bopkit.artifacts.card import PACKAGES, package_versions
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
+from bopkit.versions import PACKAGES, package_versions
 
 LCE_PLATFORMS = "CPython 3.10 to 3.12 on Linux x86-64, macOS or Windows"
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from bopkit import keras2
-from bopkit.artifacts.card import package_versions
 from bopkit.cli import (
     benchmark,
     compare,
@@ -38,6 +37,7 @@ from bopkit.cli import (
     verify,
 )
 from bopkit.cli.output import show
+from bopkit.versions import package_versions
 
 app = typer.Typer(
     name="bopkit",

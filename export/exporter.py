@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit.artifacts import checksum
+from bopkit.artifacts import artifact, checksum
 from bopkit.errors import BopkitError
 from bopkit.export import checks
 from bopkit.export.network.layers import LayerFacts
@@ -27,7 +27,6 @@ from bopkit.export.sources.source import (
     default_output,
     offered_formats,
     refuse_nesting,
-    resolve_source,
     vouched_code,
 )
 from bopkit.export.spec import SAVED_MODEL, TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES, Target
@@ -73,7 +72,7 @@ def export_model(
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     started = time.perf_counter()
-    model_path = resolve_source(Path(model_path))
+    model_path = artifact.resolve(model_path)
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
     options = options or ExportOptions()

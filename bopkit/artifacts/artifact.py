@@ -17,6 +17,7 @@ from bopkit.artifacts import checksum, keras_file, tflite_file
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
+from bopkit.runs import directory
 
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
@@ -62,14 +63,9 @@ def resolve(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    return _model_of_run(path) if is_run(path) else _version_directory(path)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a folder looks like a run directory."""
-    from bopkit.runs import directory  # which itself reads artifacts
-
-    return directory.is_run(path)
+    # Without its config too: a user may have kept no more of a run than its model.
+    is_run = directory.is_run(path) or (path / directory.MODEL_FILE).is_file()
+    return _model_of_run(path) if is_run else _version_directory(path)
 
 
 def read_card(path: str | Path) -> ModelCard | None:
@@ -242,8 +238,6 @@ def _model_of_run(path: Path) -> Path:
     Raises:
         BopkitError: It has none yet.
     """
-    from bopkit.runs import directory
-
     model = path / directory.MODEL_FILE
     if not model.is_file():
         is_running = directory.run_state(path) == "running"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
-import platform
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from bopkit.artifacts import checksum
@@ -73,21 +70,3 @@ class ModelCard:
         import pydantic
 
         return pydantic.TypeAdapter(cls).validate_json(text)
-
-
-PACKAGES = ("bopkit", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "tensorflow-datasets", "numpy")
-"""The distributions whose versions decide what a run computes."""
-
-RUNTIME_PACKAGES = ("bopkit-runtime", "ai-edge-litert")
-"""Besides those, the distributions whose versions decide what a benchmark measures."""
-
-
-def package_versions(others: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of Python, of `PACKAGES` and of `others`; a package that is not installed is absent."""
-    versions = {"python": platform.python_version()}
-    for package in (*PACKAGES, *others):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bopkit.artifacts import checksum
-from bopkit.artifacts.card import RUNTIME_PACKAGES, ModelCard, package_versions
+from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.benchmark.saved_scores import SAVE_EVERY_S, SavedScores
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
+from bopkit.versions import RUNTIME_PACKAGES, package_versions
 
 PROGRESS_EVERY_S = 5.0
 

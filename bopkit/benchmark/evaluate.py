@@ -21,6 +21,7 @@ from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
+from bopkit.runs.directory import is_run
 from bopkit.training.devices import place
 
 BATCH_SIZE = 100
@@ -140,7 +141,7 @@ def _find_model(path: Path) -> Path:
     Raises:
         BopkitError: A run without a model, or no Keras file.
     """
-    if path.is_dir() and artifact.is_run(path):
+    if path.is_dir() and is_run(path):
         return artifact.resolve(path)
     if path.is_dir() or artifact.kind(path) != "keras":
         raise UsageError(

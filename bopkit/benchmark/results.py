@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bopkit import files, host
-from bopkit.artifacts.card import RUNTIME_PACKAGES, package_versions
 from bopkit.benchmark.job import Timing
 from bopkit.metrics import SCORE_TOLERANCE
+from bopkit.versions import RUNTIME_PACKAGES, package_versions
 
 SCHEMA_VERSION = 1
 """Raised when a figure changes its name or meaning; what is only added keeps it."""

@@ -4,7 +4,8 @@ Importing this package imports neither TensorFlow nor TFDS.
 """
 
 from bopkit.data.catalogue import DatasetFacts, list_datasets
-from bopkit.data.dataset import Dataset, open_dataset, prepare_datasets, readable, reading
+from bopkit.data.dataset import Dataset, readable, reading
+from bopkit.data.opening import open_dataset, prepare_datasets
 from bopkit.data.pipeline import evaluation_batches, training_batches
 from bopkit.data.preprocessing import Preprocessing, get_preprocessing
 

@@ -1,6 +1,5 @@
-"""A prepared dataset: its facts, and its pictures by split.
+"""A prepared dataset: its facts, its pictures by split, and what to tell a user when they cannot be read.
 
-`open_dataset` finds it by name: the embedded digits, a builder of TensorFlow Datasets, or a user's own module.
 Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, w, c]; labels as int64.
 """
 
@@ -17,12 +16,8 @@ from typing import Any, TypeVar
 
 from bopkit.data.catalogue import DatasetFacts
 from bopkit.errors import BopkitError, UsageError
-from bopkit.progress import Progress, silent
-from bopkit.registry import Registry
 
 T = TypeVar("T")
-MODULES = Registry("dataset", "open_dataset", "bopkit datasets")
-MODULES.register("digits", "bopkit.data.digits")
 
 
 class Dataset(abc.ABC):
@@ -128,41 +123,6 @@ class Dataset(abc.ABC):
                 raise UsageError(f"Split {split} of dataset {self.name} has no labels.", "Name or keep another split.")
 
 
-def open_dataset(
-    name: str,
-    data_dir: str | Path | None = None,
-    version: str | None = None,
-    prepare: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Open a dataset by name.
-
-    Args:
-        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; or the dotted name of a module
-            that defines `open_dataset(data_dir)`.
-        data_dir: Where TFDS keeps prepared datasets; None for its default (`~/tensorflow_datasets`).
-        version: Version of the TFDS builder; None for the newest.
-        prepare: Download and prepare a TFDS dataset that is not prepared yet.
-        progress: Called with one line before something slow.
-
-    Raises:
-        UsageError: There is no such dataset.
-        BopkitError: It is not prepared, or cannot be.
-    """
-    if name in MODULES.names() or ("." in name and not {"/", ":"} & set(name)):
-        if version is not None:
-            raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
-        opened = MODULES.load(name)(data_dir)
-        opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
-        return opened
-    from bopkit.data import tfds_dataset
-
-    builder = tfds_dataset.find_builder(name, data_dir, version)
-    if prepare:
-        tfds_dataset.prepare(builder, progress or silent)
-    return tfds_dataset.TfdsDataset(builder)
-
-
 def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
     """Iterate over batches of a dataset, and explain what goes wrong in reading them, as `reading` does.
 
@@ -231,22 +191,3 @@ def damaged_cache(folder: Path) -> BopkitError:
     return BopkitError(
         f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled anew."
     )
-
-
-def prepare_datasets(
-    names: Iterable[str],
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-) -> list[Dataset]:
-    """Download and prepare datasets, and open them.
-
-    Args:
-        names: Names as for `open_dataset`.
-        data_dir: Where TFDS keeps prepared datasets; None for its default.
-        progress: Called with one line before something slow.
-
-    Raises:
-        UsageError: There is no such dataset.
-        BopkitError: A dataset cannot be downloaded, or files that only its owner hands out are missing.
-    """
-    return [open_dataset(name, data_dir, prepare=True, progress=progress) for name in names]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.data.dataset import Dataset, open_dataset, reading
+from bopkit.data.dataset import Dataset, reading
+from bopkit.data.opening import open_dataset
 from bopkit.data.pipeline import augmentation_seed
 from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing
 from bopkit.errors import UsageError

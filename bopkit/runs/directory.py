@@ -17,21 +17,42 @@ import datetime
 import itertools
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 from bopkit import files
 from bopkit.errors import BopkitError, UsageError
-from bopkit.training.checkpoints import Place, list_places
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.h5"
 LAST_MODEL_FILE = "model_last.h5"
 _LOCK_FILE = "lock"
+
+
+class Place(NamedTuple):
+    """Where a run is. The end of an epoch before its validation is another place than the start of the next one.
+
+    Attributes:
+        epoch: Epochs that are finished: trained, validated, and with a row.
+        step: Steps of the next one that are trained.
+    """
+
+    epoch: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"epoch{self.epoch:04d}-step{self.step:06d}"
+
+
+def list_places(folder: Path) -> list[Place]:
+    """The places that a folder has checkpoints of, in order; none where there is no such folder."""
+    names = (re.fullmatch(r"epoch(\d+)-step(\d+)", path.name) for path in folder.glob("epoch*") if path.is_dir())
+    return sorted(Place(int(name[1]), int(name[2])) for name in names if name)
 
 
 class RunDirectory:

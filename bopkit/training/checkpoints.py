@@ -7,37 +7,16 @@ the fourth are trained.
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bopkit import files
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
-
-
-class Place(NamedTuple):
-    """Where a run is. The end of an epoch before its validation is another place than the start of the next one.
-
-    Attributes:
-        epoch: Epochs that are finished: trained, validated, and with a row.
-        step: Steps of the next one that are trained.
-    """
-
-    epoch: int
-    step: int
-
-    def __str__(self) -> str:
-        return f"epoch{self.epoch:04d}-step{self.step:06d}"
-
-
-def list_places(folder: Path) -> list[Place]:
-    """The places that a folder has checkpoints of, in order; none where there is no such folder."""
-    names = (re.fullmatch(r"epoch(\d+)-step(\d+)", path.name) for path in folder.glob("epoch*") if path.is_dir())
-    return sorted(Place(int(name[1]), int(name[2])) for name in names if name)
+from bopkit.runs.directory import Place, list_places
 
 
 class Checkpoints:

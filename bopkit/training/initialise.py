@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.architecture import Architecture
-from bopkit.artifacts.card import ModelCard, package_versions
+from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
 from bopkit.data.preprocessing import SMALL_PICTURE_PX, get_preprocessing
 from bopkit.errors import UsageError
@@ -17,6 +17,7 @@ from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
 from bopkit.seeds import check_seed
+from bopkit.versions import package_versions
 
 CALIBRATION_PICTURES = 16
 """Pictures whose statistics batch norm starts from: enough for a standard deviation, few enough for a laptop."""

@@ -18,8 +18,8 @@ from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
 from bopkit.progress import Progress
-from bopkit.runs.directory import RunDirectory
-from bopkit.training.checkpoints import Checkpoints, Place
+from bopkit.runs.directory import Place, RunDirectory
+from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.architecture import Architecture
-from bopkit.artifacts.card import ModelCard, package_versions
+from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
@@ -16,6 +16,7 @@ from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.seeds import check_seed
 from bopkit.training.devices import Placement, choose_precision, place
+from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 
 from bopkit.architecture import Architecture
-from bopkit.artifacts.card import package_versions
 from bopkit.data import Dataset, DatasetFacts, Preprocessing, get_preprocessing, training_batches
 from bopkit.errors import BopkitError, UsageError, unknown_name
 from bopkit.failures import translate
@@ -29,6 +28,7 @@ from bopkit.training.devices import PRECISIONS, Placement, place
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
+from bopkit.versions import package_versions
 
 Limit = Literal["compute", "input", "shared"]
 

@@ -29,8 +29,8 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
-from bopkit.runs.directory import RunDirectory, is_finished, is_run, new_run_path, read_config
-from bopkit.training.checkpoints import Checkpoints, Place
+from bopkit.runs.directory import Place, RunDirectory, is_finished, is_run, new_run_path, read_config
+from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.cluster import WorkerLost
 from bopkit.training.devices import Placement, describe_environment
 from bopkit.training.loop import Loop, LoopOptions, Position

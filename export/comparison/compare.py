@@ -29,7 +29,6 @@ from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_p
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.publish import require_folder
-from bopkit.export.sources.source import resolve_source
 from bopkit.failures import translate
 from bopkit.isolation import Child, child
 from bopkit.progress import Progress, silent
@@ -213,7 +212,7 @@ def _network_of(path: Path) -> _Network:
     """The network of a file or folder, by its card; the rest of it is not read yet."""
     name = path.stem if path.suffix in FILE_ENDINGS else path.resolve().name
     try:
-        source = resolve_source(path)
+        source = artifact.resolve(path)
         card = artifact.read_card(source)
     except BopkitError as error:
         return _Network(name, None, str(path), error=error)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.architecture import Architecture
-from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts import checksum
 from bopkit.artifacts.custom_code import import_custom
 from bopkit.artifacts.keras_config import Vouched
 from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
-from bopkit.errors import BopkitError, UsageError
+from bopkit.errors import UsageError
 from bopkit.export.options import ExportOptions
 from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
 from bopkit.export.sources.subclassed import as_graph
@@ -25,24 +25,6 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
 
 Model = Any  # TensorFlow is imported inside the functions
-
-RUN_MODEL = "model.h5"
-"""The network in a run directory."""
-
-
-def resolve_source(path: Path) -> Path:
-    """The file or SavedModel version that is meant: a run directory stands for its `model.h5`.
-
-    Raises:
-        BopkitError: A directory that holds neither.
-    """
-    if not path.is_dir():
-        return path
-    if (path / RUN_MODEL).is_file():
-        return path / RUN_MODEL
-    if (path / "checkpoints").is_dir():
-        raise BopkitError(f"{path} holds no {RUN_MODEL}: its training has not ended.", "Resume it, then export it.")
-    return artifact.resolve(path)
 
 
 def artifact_name(source: Path) -> str:
@@ -98,7 +80,7 @@ def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
 
 
 def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedModel:
-    """Load what `resolve_source` has returned, as a graph of layers where that can be had.
+    """Load what `artifact.resolve` has returned, as a graph of layers where that can be had.
 
     Args:
         path: A `.h5` or `.keras` file, or a SavedModel's version directory.

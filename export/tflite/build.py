@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from bopkit.artifacts import artifact, checksum
-from bopkit.artifacts.card import package_versions
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.network.signature import Port, Ports
@@ -24,6 +23,7 @@ from bopkit.export.tflite import schema as fb
 from bopkit.export.tflite.convert import convert, import_lce
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
+from bopkit.versions import package_versions
 
 Inputs = tuple[np.ndarray, ...]
 """float32 or uint8 [n, ...], one an input of the network."""

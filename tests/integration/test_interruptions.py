@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from command_line import ForkedBopkit, bopkit, failed, start_bopkit, succeeded
 
-from bopkit.training.checkpoints import list_places
+from bopkit.runs.directory import list_places
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from command_line import ForkedBopkit, failed, forked, succeeded
 
-from bopkit.training.checkpoints import list_places
+from bopkit.runs.directory import list_places
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,8 @@ from bopkit import load_model, train_model
 from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.checkpoints import Checkpoints, Place, list_places
+from bopkit.runs.directory import Place, list_places
+from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
 from bopkit.training.stop import StopRequest
 
