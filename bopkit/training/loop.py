@@ -22,11 +22,11 @@ from bopkit.runs.directory import Place, RunDirectory
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter, flip_ratio
+from bopkit.training.metrics_writer import Recorder
 from bopkit.training.observer import Observer
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, TrainingPlan
-from bopkit.training.record import Recorder
 from bopkit.training.step import StepResult, Sums, TrainStep
-from bopkit.training.stop import StopRequest
+from bopkit.training.stop_signals import StopRequest
 
 T = TypeVar("T")
 
