@@ -17,43 +17,21 @@ from bopkit.data import evaluation_batches, readable, reading, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
-from bopkit.progress import Progress
+from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.flips import FlipMeter, flip_ratio
-from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan
-from bopkit.training.record import Recorder
+from bopkit.training.metrics_writer import Recorder
+from bopkit.training.observer import Observer
+from bopkit.training.plan import EVALUATION_BATCH_SIZE, TrainingPlan
 from bopkit.training.step import StepResult, Sums, TrainStep
-from bopkit.training.stop import StopRequest
+from bopkit.training.stop_signals import StopRequest
 
 T = TypeVar("T")
 
 VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopOptions:
-    """What changes how a run is fed, kept and shown, not what comes out of it.
-
-    Attributes:
-        data_cache: `memory`, or a folder, to keep the encoded pictures in.
-        tensorboard: Write TensorBoard logs.
-        checkpoint_every_s: Seconds between two checkpoints inside an epoch.
-        keep: Checkpoints to keep.
-        log_every: Steps between two rows with flips.
-        on_epoch: Called with each epoch's row when it is on the disk.
-        live_bar: Draw a progress bar on stderr.
-    """
-
-    data_cache: str | None
-    tensorboard: bool
-    checkpoint_every_s: float
-    keep: int
-    log_every: int
-    on_epoch: Callable[[dict[str, Any]], None] | None
-    live_bar: bool
 
 
 class Position:
@@ -86,38 +64,35 @@ class Loop:
         optimizer: Its optimizer.
         position: Where the run is.
         checkpoints: Where its state goes.
-        options: How it is fed, kept and shown.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
-        progress: Takes lines for a person.
+        observer: Who is told of it.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: TrainingPlan,
         run: RunDirectory,
         network: Any,
         optimizer: Any,
         position: Position,
         checkpoints: Checkpoints,
-        options: LoopOptions,
         save_best: Callable[[dict[str, Any]], None],
-        progress: Progress,
+        observer: Observer,
     ):
         self._plan = plan
         self._run = run
         self._optimizer = optimizer
         self._position = position
         self._checkpoints = checkpoints
-        self._options = options
         self._save_best = save_best
-        self._progress = progress
-        strategy = plan.placement.strategy
+        self._observer = observer
+        options, strategy = plan.options, plan.placement.strategy
         self._step = TrainStep(
             network,
             optimizer,
             strategy,
-            accumulate=plan.accumulate,
-            jit=plan.jit,
+            accumulate=options.accumulate,
+            jit=options.jit,
             finish=plan.preprocessing.finish,
         )
         # Listed at the first check: an optimizer's averages are there from the first step on. Batch norm's statistics
@@ -144,7 +119,7 @@ class Loop:
                 plan.preprocessing,
                 batch_size=plan.hparams.batch_size,
                 steps_per_epoch=plan.steps_per_epoch,
-                seed=plan.seed,
+                seed=options.seed,
                 first_epoch=epoch,
                 first_step=step,
                 epochs=plan.hparams.epochs,
@@ -152,7 +127,7 @@ class Loop:
                 worker=plan.placement.worker,
                 workers=plan.placement.workers,
                 cache=options.data_cache,
-                progress=progress,
+                progress=observer.progress,
             )
         )
         self._validation = self._distributed(
@@ -173,8 +148,8 @@ class Loop:
             plan.steps_per_epoch,
             plan.hparams.batch_size,
             trained_steps,
-            progress if is_chief else lambda line: None,
-            options.live_bar and is_chief,
+            observer.progress if is_chief else silent,
+            observer.live_bar and is_chief,
         )
 
     def run(self) -> list[dict[str, Any]]:
@@ -232,8 +207,8 @@ class Loop:
         if self._recorder:
             self._recorder.show_epoch(row)
         self._display.epoch_end(row)
-        if self._options.on_epoch:
-            self._options.on_epoch(row)
+        if self._observer.on_epoch:
+            self._observer.on_epoch(row)
 
     def _validate(self, epoch: int) -> Sums:
         """Validate on all workers, in rounds after which they tell each other of signals.
@@ -268,7 +243,7 @@ class Loop:
             if is_measured:
                 self._flips.before_step()
             signals = (float(self._checkpoint_is_due()), float(bool(self._stop)))
-            with reading(self._plan.data, self._plan.train_split, self._options.data_cache):
+            with reading(self._plan.data, self._plan.train_split, self._plan.options.data_cache):
                 result = self._step.train_next(batches, signals)
             rate_steps += 1
             save, stop = self._read(unread, epoch, step - 1)
@@ -340,13 +315,13 @@ class Loop:
         """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
         self._check_weights(epoch, step)
         self._save(Place(epoch, step))
-        self._progress(f"stopping after step {step} of epoch {epoch + 1}; the same command goes on from there")
+        self._observer.progress(f"stopping after step {step} of epoch {epoch + 1}; the same command goes on from there")
         self._stop.leave()
 
     def _checkpoint_is_due(self) -> bool:
         """Whether the last one is old; the chief's clock decides, since all workers must agree."""
         age_s = time.monotonic() - self._saved_at
-        return self._plan.placement.is_chief and age_s >= self._options.checkpoint_every_s
+        return self._plan.placement.is_chief and age_s >= 60 * self._plan.options.checkpoint_every_minutes
 
     def _may_break_off(self) -> bool:
         """Whether to stop right now: several workers first have to tell each other."""
@@ -355,9 +330,9 @@ class Loop:
     def _is_exhausted(self) -> bool:
         """Whether the last epochs brought no better validation top-1."""
         history = self._history()
-        if self._plan.early_stop is None or not history:
+        if self._plan.options.early_stop is None or not history:
             return False
-        return len(history) - 1 - history.index(max(history)) >= self._plan.early_stop
+        return len(history) - 1 - history.index(max(history)) >= self._plan.options.early_stop
 
     def _history(self) -> list[float]:
         """Validation top-1 of each epoch."""

@@ -29,14 +29,16 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import Claim, make_optimizer
 from bopkit.progress import Progress, silent
-from bopkit.runs.directory import Place, RunDirectory, is_finished, is_run, new_run_path, read_config
+from bopkit.runs.directory import Place, RunDirectory, new_run_path
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.cluster import WorkerLost
 from bopkit.training.devices import Placement, describe_environment
-from bopkit.training.loop import Loop, LoopOptions, Position
+from bopkit.training.loop import Loop, Position
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
-from bopkit.training.plan import EVALUATION_BATCH_SIZE, Plan, plan_run
+from bopkit.training.observer import Observer
+from bopkit.training.options import TrainOptions
+from bopkit.training.plan import EVALUATION_BATCH_SIZE, TrainingPlan, plan_run
 from bopkit.training.step import TrainStep
 
 DRY_RUN_STEPS = 2
@@ -69,68 +71,22 @@ def train_model(
     model: str,
     dataset: str,
     *,
-    hparams_set: str | None = None,
     hparams: Mapping[str, Any] | None = None,
-    preprocess_fn: str = "default",
-    data_dir: str | Path | None = None,
-    data_cache: str | None = None,
-    dataset_version: str | None = None,
-    output_prefix: str | Path = "runs",
-    output_dir: str | Path | None = None,
-    validationset: bool = False,
-    tensorboard: bool = True,
-    device: str = "auto",
-    strategy: str = "auto",
-    precision: str | None = None,
-    jit: bool = False,
-    accumulate: int = 1,
-    sync_batch_norm: bool = False,
-    deterministic: bool = False,
-    seed: int = 0,
-    checkpoint_every_minutes: float = 10.0,
-    keep: int = 2,
-    early_stop: int | None = None,
-    log_every: int = 50,
-    limit_steps: int | None = None,
-    dry_run: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: Progress | None = None,
     live_bar: bool = False,
+    **settings: Any,
 ) -> TrainResult:
     """Train a network of the zoo, or of your own, on a dataset.
 
     Args:
         model: Name of an architecture, or dotted name of a module with an `ARCHITECTURE`.
         dataset: Name of a dataset.
-        hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
-        hparams: Values that differ from the set.
-        preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
-        data_dir: Where TFDS keeps prepared datasets.
-        data_cache: `memory`, or a folder, to cache the encoded pictures in.
-        dataset_version: Version of the TFDS builder.
-        output_prefix: A new run gets the folder prefix/dataset/model/date_time.
-        output_dir: The run's own folder; an unfinished run in it is resumed.
-        validationset: Validate on a tenth of the training split, not on the test split.
-        tensorboard: Write TensorBoard logs.
-        device: `auto` (GPUs if there are any), `cpu`, `gpu`, `gpu:N`, or `cpu*N` for N virtual CPU devices.
-        strategy: `auto` (every GPU, every worker), `one`, `mirrored`, `multiworker` or `tpu`.
-        precision: `float32`, or `bfloat16` for layers that compute in it; None for what the run began with, else
-            bfloat16 where the device multiplies it.
-        jit: Compile forward and backward pass with XLA; a run is resumed only with the same value.
-        accumulate: Parts that a batch is split into, for batches that do not fit into memory; Bop steps once a batch.
-        sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
-        deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower. A
-            run is resumed only with the same value.
-        seed: Seeds weights, order and augmentation.
-        checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
-        keep: Checkpoints to keep.
-        early_stop: End after that many epochs without a better validation top-1; needs `validationset`.
-        log_every: Steps between two rows with flips in metrics.jsonl.
-        limit_steps: At most so many steps an epoch, and batches a validation.
-        dry_run: Build everything, run two steps, keep nothing.
+        hparams: Values that differ from the hyper-parameter set.
         on_epoch: Called with each epoch's row when row and checkpoint are on the disk; what it raises ends the run.
         progress: Called with each line that a person should read; None for silence.
         live_bar: Draw a progress bar on stderr.
+        settings: Any other field of `bopkit.training.TrainOptions`, such as `hparams_set`, `output_dir`, `seed`.
 
     Returns:
         Where the run is, and its last figures.
@@ -139,58 +95,38 @@ def train_model(
         UsageError: A name or value is wrong.
         BopkitError: Missing data, a damaged checkpoint, a loss or a weight that is not finite.
     """
-    progress = progress or silent
-    if not checkpoint_every_minutes > 0:  # also NaN
-        raise UsageError(f"checkpoint_every_minutes is {checkpoint_every_minutes}.", "Use a number above 0.")
-    for name, count in (("keep", keep), ("log_every", log_every)):
-        if count < 1:
-            raise UsageError(f"{name} is {count}.", "Use a number from 1.")
-    before = Path(output_dir) if output_dir and is_run(Path(output_dir)) else None
-    if precision is None and before:
-        precision = read_config(before).get("precision")
-    plan = plan_run(
-        model,
-        dataset,
-        hparams_set=hparams_set,
-        hparams=hparams or {},
-        preprocess_fn=preprocess_fn,
-        data_dir=data_dir,
-        dataset_version=dataset_version,
-        validationset=validationset,
-        device=device,
-        strategy=strategy,
-        precision=precision,
-        jit=jit,
-        deterministic=deterministic,
-        accumulate=accumulate,
-        sync_batch_norm=sync_batch_norm,
-        early_stop=early_stop,
-        limit_steps=limit_steps,
-        seed=seed,
-        computes=dry_run or before is None or not is_finished(before),
-        progress=progress,
-    )
-    options = LoopOptions(
-        data_cache=data_cache,
-        tensorboard=tensorboard,
-        checkpoint_every_s=60 * checkpoint_every_minutes,
-        keep=keep,
-        log_every=log_every,
-        on_epoch=on_epoch,
-        live_bar=live_bar,
-    )
+    options = TrainOptions(model=model, dataset=dataset, hparams=hparams or {}, **settings)
+    return run_training(options, Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar))
+
+
+def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
+    """Train as `train_model` does, with the settings in one object.
+
+    Args:
+        options: What to train, on what, and how.
+        observer: Who is told of it.
+
+    Returns:
+        Where the run is, and its last figures.
+
+    Raises:
+        UsageError: A name or value is wrong.
+        BopkitError: Missing data, a damaged checkpoint, a loss or a weight that is not finite.
+    """
+    plan = plan_run(options, observer.progress)
     with _noticing_lost_workers(plan.placement):
-        _check_same_settings({**plan.config(), "log_every": log_every, "dry_run": dry_run}, plan.placement)
-        if dry_run:
+        settings = {**plan.config(), "log_every": options.log_every, "dry_run": options.dry_run}
+        _check_same_settings(settings, plan.placement)
+        if options.dry_run:
             plan = plan.shortened(DRY_RUN_STEPS)
             with tempfile.TemporaryDirectory() as scratch:  # each worker has its own
                 with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
-                    result = _run(plan, run, options, progress)
+                    result = _run(plan, run, observer)
             return dataclasses.replace(result, output_dir=None, model_file=None)
-        path = _choose_path(plan, output_prefix, output_dir)
+        path = _choose_path(plan)
         with contextlib.closing(RunDirectory(path, plan.config(), writes=plan.placement.is_chief)) as run:
-            progress(f"run directory {run.path}")
-            return _run(plan, run, options, progress)
+            observer.progress(f"run directory {run.path}")
+            return _run(plan, run, observer)
 
 
 @contextlib.contextmanager
@@ -222,37 +158,38 @@ def _check_same_settings(settings: Mapping[str, Any], placement: Placement) -> N
             )
 
 
-def _choose_path(plan: Plan, output_prefix: str | Path, output_dir: str | Path | None) -> Path:
+def _choose_path(plan: TrainingPlan) -> Path:
     """The run's folder."""
-    if output_dir:
-        return Path(output_dir)
+    options = plan.options
+    if options.output_dir:
+        return Path(options.output_dir)
     if plan.placement.workers > 1:
         raise UsageError("Several workers share one folder.", "Name it with --output-dir, the same for each of them.")
-    return new_run_path(Path(output_prefix), plan.data.name, plan.architecture.name)
+    return new_run_path(Path(options.output_prefix), plan.data.name, plan.architecture.name)
 
 
-def _run(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
+def _run(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
     """Start or resume a run, and bring it to its end."""
     if run.is_finished:
-        progress(f"{run.path} is finished: {run.model_file}")
+        observer.progress(f"{run.path} is finished: {run.model_file}")
         return _look_up(plan, run)
     tf = import_tensorflow()
-    if plan.deterministic:
+    if plan.options.deterministic:
         tf.config.experimental.enable_op_determinism()
     # Not 0: TensorFlow's shuffle compares a global seed of 0 with the epoch's seed, a tensor, and fails.
-    tf.keras.utils.set_random_seed(plan.seed + 1)
-    return _train(plan, run, options, progress)
+    tf.keras.utils.set_random_seed(plan.options.seed + 1)
+    return _train(plan, run, observer)
 
 
-def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progress) -> TrainResult:
+def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
     """Build, restore, train, save."""
     tf = import_tensorflow()
-    placement = plan.placement
+    options, placement, progress = plan.options, plan.placement, observer.progress
     with placement.strategy.scope():
         network = _build(plan)
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     position = Position()
-    check_memory(network, plan.hparams.batch_size, plan.accumulate, placement.replicas, placement.workers)
+    check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
     state = tf.train.Checkpoint(
         network=network, optimizer=optimizer, epoch=position.epoch, step=position.step, sums=position.sums
     )
@@ -273,9 +210,8 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
         optimizer,
         position,
         checkpoints,
-        options,
         save_best=lambda row: save(row, run.model_file),
-        progress=progress,
+        observer=observer,
     )
     row = save.finish(run, loop.run())
     # The chief's figures, which only it has measured; and no worker ends well before the run is finished.
@@ -284,26 +220,26 @@ def _train(plan: Plan, run: RunDirectory, options: LoopOptions, progress: Progre
     return _result(plan, run, {**row, **dict(zip(names, figures, strict=True))}, resumed_after_epochs=first.epoch)
 
 
-def _build(plan: Plan) -> Any:
+def _build(plan: TrainingPlan) -> Any:
     """The network to train."""
     return build_training_network(
         plan.architecture,
         plan.hparams,
         plan.preprocessing.input_shape,
         plan.classes,
-        precision=plan.precision,
-        sync_batch_norm=plan.sync_batch_norm and plan.placement.replicas > 1,
+        precision=plan.precision.name,
+        sync_batch_norm=plan.options.sync_batch_norm and plan.placement.replicas > 1,
     )
 
 
 class _Saver:
     """Writes model files: float32 networks of one device, however they were trained."""
 
-    def __init__(self, plan: Plan, network: Any, progress: Progress):
+    def __init__(self, plan: TrainingPlan, network: Any, progress: Progress):
         self._plan = plan
         self._progress = progress
         self._network = self._plain = network
-        if plan.placement.replicas > 1 or plan.precision != "float32":
+        if plan.placement.replicas > 1 or plan.precision.name != "float32":
             self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
 
     def __call__(self, row: Mapping[str, Any], path: Path) -> None:
@@ -331,7 +267,7 @@ class _Saver:
         if row["epoch"] == last["epoch"]:
             row = last
             self._write(row, run.model_file)
-        elif self._plan.precision != "float32":
+        elif self._plan.precision.name != "float32":
             weights = self._plain.get_weights()
             self._plain.load_weights(str(run.model_file))
             row = self._measured(row)
@@ -353,7 +289,7 @@ class _Saver:
     def _measured(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row with the validation of the float32 network, where training has validated its bfloat16 twin."""
         plan = self._plan
-        if plan.precision == "float32":
+        if plan.precision.name == "float32":
             return row
         batches = evaluation_batches(
             plan.data, plan.validation_split, plan.preprocessing, EVALUATION_BATCH_SIZE, plan.validation_pictures
@@ -363,7 +299,7 @@ class _Saver:
         return {**row, **sums.means(plan.classes, "val_")}
 
 
-def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: Progress) -> None:
+def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: TrainingPlan, progress: Progress) -> None:
     """Go back to the newest checkpoint that is whole, on every worker to the same one.
 
     Raises:
@@ -388,7 +324,7 @@ def _restore(run: RunDirectory, checkpoints: Checkpoints, plan: Plan, progress: 
     run.check_epochs(here.epoch)
 
 
-def _look_up(plan: Plan, run: RunDirectory) -> TrainResult:
+def _look_up(plan: TrainingPlan, run: RunDirectory) -> TrainResult:
     """The result of a finished run."""
     rows = run.epochs()
     run.check_epochs(max(len(rows), 1))
@@ -402,12 +338,12 @@ def _look_up(plan: Plan, run: RunDirectory) -> TrainResult:
     return _result(plan, run, row, resumed_after_epochs=len(rows))
 
 
-def _row_of_model(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _row_of_model(plan: TrainingPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Of the rows of all epochs that of the network in `model.h5`."""
     return max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]
 
 
-def _result(plan: Plan, run: RunDirectory, metrics: dict[str, Any], resumed_after_epochs: int) -> TrainResult:
+def _result(plan: TrainingPlan, run: RunDirectory, metrics: dict[str, Any], resumed_after_epochs: int) -> TrainResult:
     return TrainResult(
         output_dir=run.path,
         model_file=run.model_file,
@@ -418,22 +354,24 @@ def _result(plan: Plan, run: RunDirectory, metrics: dict[str, Any], resumed_afte
     )
 
 
-def _opening_lines(plan: Plan, claims: list[Claim], first: Place) -> list[str]:
+def _opening_lines(plan: TrainingPlan, claims: list[Claim], first: Place) -> list[str]:
     """What a person should know before the first step."""
     placement = plan.placement
-    parts = f", each replica's in {plan.accumulate} parts" if plan.accumulate > 1 else ""
+    xla = "with XLA"
+    if not plan.options.jit:
+        xla = "without XLA (default: not faster everywhere; bopkit doctor --gpu shows)"
+    parts = f", each replica's in {plan.options.accumulate} parts" if plan.options.accumulate > 1 else ""
     lines = [
         f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {plan.preprocessing.name}, "
         f"input {' x '.join(map(str, plan.preprocessing.input_shape))}, {plan.classes} classes, "
         f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
-        f"on {placement.describe()}, {plan.precision} ({plan.precision_reason}), "
-        f"{'with XLA' if plan.jit else 'without XLA (default: not faster everywhere; bopkit doctor --gpu shows)'}, "
-        f"batches of {plan.hparams.batch_size}{parts}; seed {plan.seed}",
+        f"on {placement.describe()}, {plan.precision.name} ({plan.precision.reason}), {xla}, "
+        f"batches of {plan.hparams.batch_size}{parts}; seed {plan.options.seed}",
         *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
     ]
-    if placement.on_gpu and not plan.deterministic:
+    if placement.on_gpu and not plan.options.deterministic:
         lines.append("GPU kernels add up in any order: this run will not repeat bit for bit; --deterministic makes it")
-    if placement.replicas > 1 and not plan.sync_batch_norm:
+    if placement.replicas > 1 and not plan.options.sync_batch_norm:
         lines.append("batch norm is over each replica's part of a batch; --sync-batch-norm makes it over the whole")
     if not plan.has_validation_pictures:
         lines.append(

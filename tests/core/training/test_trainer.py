@@ -19,7 +19,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import Place, list_places
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
-from bopkit.training.stop import StopRequest
+from bopkit.training.stop_signals import StopRequest
 
 TINY = {"filters": 4, "epochs": 3, "batch_size": 32}
 
