@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bopkit.sweep.slots import ERROR, HOST, RUN_DIR
+from bopkit.training.options import TrainOptions
+
 
 @dataclasses.dataclass(frozen=True)
 class TrialRow:
@@ -67,28 +70,67 @@ def trial_dir(output_dir: Path, trial: int) -> Path:
     return output_dir / f"trial-{trial:04d}"
 
 
+def trial_row(slot: int, trial: Any) -> TrialRow:
+    """What an Optuna trial, the last attempt at its slot, has come to."""
+    values = list(trial.intermediate_values.values())
+    if trial.value is not None and trial.state.name == "COMPLETE":
+        values.append(trial.value)
+    attributes = trial.user_attrs
+    return TrialRow(
+        trial=slot,
+        state="failed" if ERROR in attributes else _STATES[trial.state.name],
+        hparams=dict(trial.params),
+        val_top1=max(values, default=None),
+        epochs=max(trial.intermediate_values, default=0),
+        run_dir=attributes.get(RUN_DIR),
+        host=attributes.get(HOST),
+        error=attributes.get(ERROR),
+    )
+
+
+_STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "stopped", "RUNNING": "running", "WAITING": "waiting"}
+"""Our words for Optuna's states. A trial that failed without an error was ended with its process."""
+
+
 def best_trial(rows: Iterable[TrialRow]) -> TrialRow | None:
     """The finished trial with the best validation top-1, the earliest of equals."""
     finished = [row for row in rows if row.state == "finished" and row.val_top1 is not None]
     return max(finished, key=lambda row: (row.val_top1, -row.trial), default=None)
 
 
-def train_command(model: str, dataset: str, hparams: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def train_command(training: TrainOptions) -> str:
     """The `bopkit train` command line of one trial.
 
     Args:
-        model: As typed.
-        dataset: As typed.
-        hparams: Everything that differs from the set.
-        options: Options of `train_model` by name; those that are None or False are left out.
+        training: Its settings; those that are the default are left out.
     """
-    words = ["bopkit", "train", model, "--dataset", dataset]
-    for name, value in options.items():
-        if value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-    if hparams:
-        words += ["--hparams", hparams_text(hparams, ",")]
+    words = ["bopkit", "train", training.model, "--dataset", training.dataset]
+    for name, value in changed_settings(training).items():
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    if training.hparams:
+        words += ["--hparams", hparams_text(training.hparams, ",")]
     return shlex.join(words)
+
+
+def changed_settings(training: TrainOptions) -> dict[str, Any]:
+    """The settings of a training that are not the default, as plain JSON values by name.
+
+    Left out are those that say what is trained and where: model, dataset, hyper-parameters and folders.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(training)}
+    return {
+        name: value
+        for name, value in training.to_dict().items()
+        if name not in ("model", "dataset", "hparams", "output_dir", "output_prefix") and value != defaults[name]
+    }
+
+
+_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every"}
+"""Options of `bopkit train` that are not named as the field of `TrainOptions`."""
 
 
 def hparams_text(hparams: Mapping[str, Any], separator: str = " ") -> str:

@@ -197,11 +197,9 @@ def test_a_waiting_trial_is_taken_once(tmp_path):
 
 def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
     """A process that lost its database trains on: its run is not touched, and then taken as it is."""
-    from bopkit.runs import directory
-
     states = iter(["running", "running", "finished"])
-    monkeypatch.setattr(directory, "run_state", lambda path: next(states))
-    monkeypatch.setattr("bopkit.sweep.sweep.POLL_S", 0.01)
+    monkeypatch.setattr("bopkit.sweep.trial.run_state", lambda path: next(states))
+    monkeypatch.setattr("bopkit.sweep.trial.POLL_S", 0.01)
     said = []
     assert sweep(tmp_path, Trainer(), grid={"gamma": "1e-2"}, progress=said.append).best == 0
     assert sum("still trains it" in line for line in said) == 1
