@@ -89,8 +89,8 @@ def sweep(
     """Train with many hyper-parameters, by grid or search; the same command resumes, also on more hosts."""
     from bopkit.hparams import parse_overrides
     from bopkit.sweep import SweepOptions, run_trials
+    from bopkit.sweep.command import hparams_text
     from bopkit.sweep.preset import names_of_trials
-    from bopkit.sweep.result import hparams_text
     from bopkit.sweep.space import split_options
     from bopkit.training import TrainOptions
 

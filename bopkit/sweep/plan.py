@@ -11,9 +11,9 @@ from typing import Any
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
 from bopkit.registry import MODELS
+from bopkit.sweep.command import changed_settings
 from bopkit.sweep.options import SweepOptions
 from bopkit.sweep.preset import Preset, get_preset
-from bopkit.sweep.result import changed_settings
 from bopkit.sweep.space import Choices, Point, Range, Space, check_space, grid_points, read_space
 from bopkit.sweep.storage import default_storage
 from bopkit.training.options import TrainOptions

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bopkit.sweep.slots import ERROR, HOST, RUN_DIR
-from bopkit.training.options import TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,43 +94,3 @@ def best_trial(rows: Iterable[TrialRow]) -> TrialRow | None:
     """The finished trial with the best validation top-1, the earliest of equals."""
     finished = [row for row in rows if row.state == "finished" and row.val_top1 is not None]
     return max(finished, key=lambda row: (row.val_top1, -row.trial), default=None)
-
-
-def train_command(training: TrainOptions) -> str:
-    """The `bopkit train` command line of one trial.
-
-    Args:
-        training: Its settings; those that are the default are left out.
-    """
-    words = ["bopkit", "train", training.model, "--dataset", training.dataset]
-    for name, value in changed_settings(training).items():
-        option = _OPTIONS.get(name, name.replace("_", "-"))
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
-    if training.hparams:
-        words += ["--hparams", hparams_text(training.hparams, ",")]
-    return shlex.join(words)
-
-
-def changed_settings(training: TrainOptions) -> dict[str, Any]:
-    """The settings of a training that are not the default, as plain JSON values by name.
-
-    Left out are those that say what is trained and where: model, dataset, hyper-parameters and folders.
-    """
-    defaults = {field.name: field.default for field in dataclasses.fields(training)}
-    return {
-        name: value
-        for name, value in training.to_dict().items()
-        if name not in ("model", "dataset", "hparams", "output_dir", "output_prefix") and value != defaults[name]
-    }
-
-
-_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every"}
-"""Options of `bopkit train` that are not named as the field of `TrainOptions`."""
-
-
-def hparams_text(hparams: Mapping[str, Any], separator: str = " ") -> str:
-    """Hyper-parameters as a person types them: `gamma=0.001,gamma_end=none`."""
-    return separator.join(f"{name}={'none' if value is None else value}" for name, value in hparams.items())

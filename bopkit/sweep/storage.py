@@ -22,8 +22,8 @@ DEFINITION = "definition"
 OPEN_TRIES = 4
 """Two processes that make the tables of a new database at once disturb each other: the loser tries again."""
 
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""Packages of the drivers that SQLAlchemy takes for postgresql:// and mysql://; others are named as they import."""
+_PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What to install for a driver whose package has another name than the module, or is complete with an extra only."""
 
 
 def default_storage(output_dir: Path) -> str:
@@ -175,7 +175,8 @@ def _missing_driver(shown: str, error: ImportError) -> BopkitError:
     driver = getattr(cause, "name", None)
     if driver is None:
         return BopkitError(
-            f"The driver of the storage {shown} does not import: {first_line(cause)}.", "Install it anew."
+            f"The driver of the storage {shown} does not import: {first_line(cause)}.",
+            "Install the driver anew, or name another in the URL: postgresql+psycopg2://.",
         )
     return BopkitError(
         f"The storage {shown} needs the Python package {driver}, which does not import.",

@@ -15,10 +15,11 @@ from typing import Any
 from bopkit.progress import Progress, silent
 from bopkit.sweep import slots
 from bopkit.sweep.child import train_in_child
+from bopkit.sweep.command import train_command
 from bopkit.sweep.options import SweepOptions
 from bopkit.sweep.plan import SweepPlan, plan_sweep
 from bopkit.sweep.preset import draw_preset, names_of_trials
-from bopkit.sweep.result import SweepResult, TrialRow, best_trial, train_command, trial_row
+from bopkit.sweep.result import SweepResult, TrialRow, best_trial, trial_row
 from bopkit.sweep.storage import open_study, refuse_other_sweep, shown_url, storage_errors
 from bopkit.sweep.trial import POLL_S, TrialExited, TrialFailed, TrialObjective, TrialTakenOver
 from bopkit.training.options import TrainOptions

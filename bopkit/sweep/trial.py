@@ -16,8 +16,9 @@ from bopkit.registry import MODELS
 from bopkit.runs.directory import read_epochs, run_state
 from bopkit.sweep import slots
 from bopkit.sweep.child import SweepStopped
+from bopkit.sweep.command import hparams_text
 from bopkit.sweep.plan import SweepPlan
-from bopkit.sweep.result import hparams_text, trial_dir
+from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Choices, Point, Range
 
 POLL_S = 2.0

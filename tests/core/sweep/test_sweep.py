@@ -1,6 +1,7 @@
 """Sweeps with a stand-in for the trainer: every trial once, whatever ends a process; search, pruning, bad input."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import sqlite3
@@ -9,13 +10,16 @@ import sys
 import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
 
 from bopkit.errors import BopkitError, UsageError
-from bopkit.sweep import child, run_sweep, slots, storage
+from bopkit.sweep import SweepOptions, child, run_sweep, run_trials, slots, storage
+from bopkit.sweep.command import train_command
 from bopkit.sweep.preset import PRESETS
 from bopkit.sweep.space import split_options
+from bopkit.training import TrainOptions
 from bopkit.training.cluster import find_cluster
 
 
@@ -349,7 +353,10 @@ def test_storages_that_cannot_be_used(tmp_path):
         (f"sqlite:///{tmp_path / 'no' / 'folder.db'}", "unable to open database file"),
         (f"sqlite:///{tmp_path / 'photo.db'}", "not a database"),
         ("postgresql+psycopg2://me:secret@localhost:1/x", "pip install psycopg2-binary"),
+        ("postgresql+psycopg://me:secret@localhost:1/x", r"pip install 'psycopg\[binary\]'"),
         ("mysql+pymysql://me:secret@localhost:1/x", "pip install pymysql"),
+        ("mysql://me:secret@localhost:1/x", "pip install mysqlclient"),
+        ("mariadb+mariadbconnector://me:secret@localhost:1/x", "pip install mariadb"),
     ):
         with pytest.raises(BopkitError, match=message) as caught:
             sweep(tmp_path / "sweep", Trainer(), grid=GRID, storage=url)
@@ -364,6 +371,36 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="points is"):
         sweep(tmp_path, Trainer(), grid={"gamma": "1e-2|1e-3"}, limit_steps=2)
     sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2, device="cpu")  # hosts may differ in that
+
+
+def test_a_setting_that_the_command_does_not_have_is_the_sweep_s_too(tmp_path):
+    """What decides the results is recorded where it is not the default, so that studies from before it go on."""
+    training = TrainOptions(model="binarynet", dataset="digits", hparams={"epochs": "1"})
+    for settings in ({}, {"keep": 5, "tensorboard": False}):
+        options = SweepOptions(training=dataclasses.replace(training, **settings), grid=GRID, output_dir=tmp_path)
+        assert run_trials(options, train=Trainer()).best == 0
+    options = SweepOptions(training=dataclasses.replace(training, jit=True), grid=GRID, output_dir=tmp_path)
+    with pytest.raises(UsageError, match="jit is null there and true here"):
+        run_trials(options, train=Trainer())
+    with pytest.raises(UsageError, match="dry run"):
+        SweepOptions(training=dataclasses.replace(training, dry_run=True), grid=GRID)
+
+
+def test_the_command_of_a_trial_names_what_is_not_the_default():
+    training = TrainOptions(
+        model="binarynet",
+        dataset="digits",
+        hparams={"gamma": 0.1, "gamma_end": None},
+        tensorboard=False,
+        validationset=True,
+        checkpoint_every_minutes=1.0,
+        data_dir=Path("my data"),
+        seed=3,
+    )
+    assert train_command(training) == (
+        "bopkit train binarynet --dataset digits --data-dir 'my data' --seed 3 --validationset --no-tensorboard "
+        "--checkpoint-every 1.0 --hparams gamma=0.1,gamma_end=none"
+    )
 
 
 def test_more_trials_go_on_with_a_search(tmp_path):
