@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from bopkit.data import evaluation_batches, readable, reading, training_batches
+from bopkit.data import BatchOptions, evaluation_batches, readable, reading, training_batches
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import hyper_values
@@ -117,15 +117,17 @@ class Loop:
                 plan.data,
                 plan.train_split,
                 plan.preprocessing,
-                batch_size=plan.hparams.batch_size,
-                steps_per_epoch=plan.steps_per_epoch,
-                seed=options.seed,
-                first_epoch=epoch,
-                first_step=step,
-                epochs=plan.hparams.epochs,
-                replicas=plan.placement.replicas,
-                worker=plan.placement.worker,
-                workers=plan.placement.workers,
+                BatchOptions(
+                    batch_size=plan.hparams.batch_size,
+                    steps_per_epoch=plan.steps_per_epoch,
+                    epochs=plan.hparams.epochs,
+                    seed=options.seed,
+                    first_epoch=epoch,
+                    first_step=step,
+                    replicas=plan.placement.replicas,
+                    worker=plan.placement.worker,
+                    workers=plan.placement.workers,
+                ),
                 cache=options.data_cache,
                 progress=observer.progress,
             )
