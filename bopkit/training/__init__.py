@@ -2,6 +2,7 @@
 
 from bopkit.training.observer import Observer
 from bopkit.training.options import TrainOptions
-from bopkit.training.trainer import TrainResult, run_training, train_model
+from bopkit.training.result import TrainResult
+from bopkit.training.trainer import run_training, train_model
 
 __all__ = ["Observer", "TrainOptions", "TrainResult", "run_training", "train_model"]

@@ -209,7 +209,7 @@ def test_damage_of_all_checkpoints_is_never_a_silent_start(tmp_path, stopped):
 
 
 def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
-    def crash(self, place):
+    def crash(self, place, sums):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
