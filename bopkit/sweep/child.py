@@ -20,8 +20,8 @@ from typing import Any
 
 from bopkit import keras2
 from bopkit.errors import BopkitError, UsageError
-from bopkit.isolation import python_command
 from bopkit.progress import Progress
+from bopkit.python_process import python_command
 
 MESSAGE_PREFIX = "bopkit-sweep "
 """Before each line for the parent, so that what a library prints is no message."""
