@@ -24,7 +24,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress, silent
 from bopkit.registry import MODELS
-from bopkit.training.devices import PRECISIONS, Placement, place
+from bopkit.training.devices import PRECISIONS, Placement, choose_devices
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
@@ -197,7 +197,7 @@ def _start_device(device: str) -> Placement:
             "`bopkit doctor --gpu --device cpu` measures the CPU; with an NVIDIA GPU and its driver: "
             "pip install -e '.[gpu]' in bopkit's folder.",
         )
-    return place("one", device)
+    return choose_devices("one", device)
 
 
 def _device_name() -> str:
