@@ -125,7 +125,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         BopkitError: The dataset is not prepared and cannot be.
     """
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
-    if options.precision is None and before:
+    if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
