@@ -15,7 +15,7 @@ from bopkit.hparams import HParams, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.runs.directory import is_finished, is_run, read_config
-from bopkit.training.devices import Placement, PrecisionChoice, choose_precision, place
+from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
 from bopkit.training.options import TrainOptions
 from bopkit.versions import package_versions
 
@@ -125,7 +125,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         BopkitError: The dataset is not prepared and cannot be.
     """
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
-    if options.precision is None and before:
+    if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
@@ -133,7 +133,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     if options.preprocess_fn != "default":  # a wrong name is told before a download begins
         get_preprocessing(options.preprocess_fn, architecture.input_shape)
     computes = options.dry_run or before is None or not is_finished(before)
-    placement = place(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
+    placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)

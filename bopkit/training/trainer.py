@@ -3,11 +3,11 @@
 Resume rules, for the same command with the same --output-dir:
 1. The folder must hold the same config; another run in it is an error.
 2. A finished run is left as it is: it is only looked up, without a lock, a device or another worker.
-3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and position.
+3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and place.
 4. A damaged checkpoint is skipped for the one before, with a warning. If all are damaged, or rows tell of epochs and
    there is no checkpoint, or a checkpoint of epochs without rows, that is an error, never a silent start from epoch 0.
    A run that broke off before its first checkpoint has nothing to lose: it may start with other settings.
-5. Order and augmentation depend on seed and position, so that the rest is what it would have been without the break.
+5. Order and augmentation depend on seed and place, so that the rest is what it would have been without the break.
 6. Each of several workers has the same settings and restores the same checkpoint; only the chief writes.
 """
 
@@ -16,14 +16,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
-from bopkit.progress import Progress, silent
+from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.devices import describe_environment
@@ -42,40 +41,8 @@ from bopkit.training.workers import check_same_settings, noticing_lost_workers
 DRY_RUN_STEPS = 2
 
 
-def train_model(
-    model: str,
-    dataset: str,
-    *,
-    hparams: Mapping[str, Any] | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-    progress: Progress | None = None,
-    live_bar: bool = False,
-    **settings: Any,
-) -> TrainResult:
-    """Train a network of the zoo, or of your own, on a dataset.
-
-    Args:
-        model: Name of an architecture, or dotted name of a module with an `ARCHITECTURE`.
-        dataset: Name of a dataset.
-        hparams: Values that differ from the hyper-parameter set.
-        on_epoch: Called with each epoch's row when row and checkpoint are on the disk; what it raises ends the run.
-        progress: Called with each line that a person should read; None for silence.
-        live_bar: Draw a progress bar on stderr.
-        settings: Any other field of `bopkit.training.TrainOptions`, such as `hparams_set`, `output_dir`, `seed`.
-
-    Returns:
-        Where the run is, and its last figures.
-
-    Raises:
-        UsageError: A name or value is wrong.
-        BopkitError: Missing data, a damaged checkpoint, a loss or a weight that is not finite.
-    """
-    options = TrainOptions(model=model, dataset=dataset, hparams=hparams or {}, **settings)
-    return run_training(options, Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar))
-
-
 def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
-    """Train as `train_model` does, with the settings in one object.
+    """Train a network of the zoo, or of your own, on a dataset.
 
     Args:
         options: What to train, on what, and how.
