@@ -20,7 +20,7 @@ class SweepOptions:
 
     Attributes:
         training: What all trials have in common. The sweep gives each trial its own `output_dir`, the hyper-parameters
-            that it varies and, by the field below, `validationset`.
+            that it varies and, by the field of that name below, `validationset`.
         grid: Values by name, `1e-2|1e-3`: all combinations are trained.
         search: Values or ranges by name, `log:1e-8..1e-5` or `16..128`: TPE chooses from them.
         trials: Number of trials that TPE chooses, over all processes and calls; None for 20.
@@ -31,8 +31,8 @@ class SweepOptions:
         storage: URL of the database; None for an SQLite file in the output folder.
         study: Name of the study in it; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
-        validationset: Validate on a tenth of the training split; None for yes with tpe, since a search that looks
-            at the test split fits it.
+        validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe,
+            since a search that looks at the test split fits it.
 
     Raises:
         UsageError: Nothing is varied, a name is unknown, `trials` is below 1, or options exclude each other. Names and

@@ -91,13 +91,16 @@ def plan_sweep(options: SweepOptions) -> SweepPlan:
     else:
         space, points = _space_of(preset.points), list(preset.points)
     _check_values(space, points, base, training)
+    validationset = options.validationset
+    if validationset is None:
+        validationset = training.validationset or options.is_search
     last = "sweep" if preset is None else preset.name
     output_dir = Path(options.output_dir or Path("runs", training.dataset.replace("/", "_"), architecture.name, last))
     return SweepPlan(
         training=dataclasses.replace(
             training,
             hparams={name: getattr(base, name) for name in training.hparams},
-            validationset=options.is_search if options.validationset is None else options.validationset,
+            validationset=validationset,
         ),
         space=space,
         points=points,

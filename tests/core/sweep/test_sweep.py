@@ -379,7 +379,10 @@ def test_a_setting_that_the_command_does_not_have_is_the_sweep_s_too(tmp_path):
     training = TrainOptions(model="binarynet", dataset="digits", hparams={"epochs": "1"})
     for settings in ({}, {"keep": 5, "tensorboard": False}):
         options = SweepOptions(training=dataclasses.replace(training, **settings), grid=GRID, output_dir=tmp_path)
-        assert run_trials(options, train=Trainer()).best == 0
+        assert "--validationset" not in run_trials(options, train=Trainer()).command
+    validated = dataclasses.replace(training, validationset=True)
+    options = SweepOptions(training=validated, grid=GRID, output_dir=tmp_path / "validated")
+    assert "--validationset" in run_trials(options, train=Trainer()).command
     options = SweepOptions(training=dataclasses.replace(training, jit=True), grid=GRID, output_dir=tmp_path)
     with pytest.raises(UsageError, match="jit is null there and true here"):
         run_trials(options, train=Trainer())
