@@ -113,7 +113,7 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 def print_report(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> None:
     """Print the table, how it was measured and accuracies with their intervals on stdout, notes on stderr."""
     from bopkit.benchmark.reports.accuracy_table import NUMBER_HEADINGS, accuracy_table
-    from bopkit.benchmark.reports.naming import noted
+    from bopkit.benchmark.reports.labels import noted
     from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 
     lines = lines_of(merged, changes)

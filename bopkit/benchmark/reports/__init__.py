@@ -3,8 +3,8 @@
 Importing this package imports no TensorFlow.
 """
 
+from bopkit.benchmark.reports.baseline import Change, compare_entries
 from bopkit.benchmark.reports.build import Report, build_report
-from bopkit.benchmark.reports.comparison import Change, compare_entries
 from bopkit.benchmark.reports.csv_table import csv_table
 from bopkit.benchmark.reports.markdown import markdown
 from bopkit.benchmark.reports.merging import MergedReport, merge_reports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bopkit.benchmark.reports.naming import file_names
+from bopkit.benchmark.reports.labels import file_names
 from bopkit.benchmark.reports.table import Line, picture_sets
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import percent_text

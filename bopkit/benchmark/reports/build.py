@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.reports.comparison import Change, compare_entries
+from bopkit.benchmark.reports.baseline import Change, compare_entries
 from bopkit.benchmark.reports.csv_table import csv_table
 from bopkit.benchmark.reports.markdown import markdown
 from bopkit.benchmark.reports.merging import Entry, MergedReport, merge_reports, source_names

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from bopkit.benchmark.reports.comparison import median_ratio_interval
+from bopkit.benchmark.reports.baseline import median_ratio_interval
 from bopkit.benchmark.reports.table import Line
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import size_text, threads_text

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.baseline import Change
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.reports.table import lines_of
 from bopkit.benchmark.results import BenchmarkRow

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bopkit.benchmark.reports.accuracy_table import TEXT_HEADINGS, accuracy_table
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.baseline import Change
+from bopkit.benchmark.reports.labels import noted, row_names
 from bopkit.benchmark.reports.merging import MergedReport
-from bopkit.benchmark.reports.naming import noted, row_names
 from bopkit.benchmark.reports.rules import Finding
 from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
 from bopkit.text import printable

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bopkit.benchmark.reports import svg
+from bopkit.benchmark.reports.baseline import Change
 from bopkit.benchmark.reports.choices import choose, groups, has_accuracy, on_front, short_names
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.labels import file_names, noted
 from bopkit.benchmark.reports.merging import MergedReport
-from bopkit.benchmark.reports.naming import file_names, noted
 from bopkit.benchmark.reports.rules import Finding
 from bopkit.benchmark.reports.table import (
     Line,

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Sequence
 
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.baseline import Change
 from bopkit.benchmark.reports.merging import Entry
 from bopkit.benchmark.reports.reading import LARGEST_NUMBER
 from bopkit.benchmark.results import BenchmarkRow

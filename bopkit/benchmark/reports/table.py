@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.baseline import Change
 from bopkit.benchmark.reports.merging import Entry, MergedReport, device_labels
 from bopkit.benchmark.results import BenchmarkReport
 from bopkit.errors import UsageError

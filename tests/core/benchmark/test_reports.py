@@ -20,8 +20,8 @@ from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.reports import build_report, compare_entries, csv_table, markdown, merge_reports, read_reports
+from bopkit.benchmark.reports.baseline import median_ratio_interval
 from bopkit.benchmark.reports.choices import choose
-from bopkit.benchmark.reports.comparison import median_ratio_interval
 from bopkit.benchmark.reports.csv_table import csv_columns
 from bopkit.benchmark.reports.markdown import code
 from bopkit.benchmark.reports.rules import parse_rule, rule_fields
