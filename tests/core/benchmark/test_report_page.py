@@ -14,7 +14,7 @@ from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.reports import Gain, build_report, compare_entries, merge_reports, render_page, scatter_file
+from bopkit.benchmark.reports import Gain, build_report, compare_lines, merge_reports, render_page, scatter_file
 from bopkit.benchmark.results import LayerBytes, Protocol, StepTime
 from bopkit.files import write_json
 
@@ -171,7 +171,7 @@ def test_changes_and_rules_are_in_the_page(tmp_path: Path) -> None:
     write_json(new, make_report(make_row("a.tflite", 6.0), date="2026-11-22T00:00:00").to_dict())
     text = parsed(build_report([new, old], old, ["latency_ms_p50 > 1.05x"]).html()).text
     assert "Rules that failed" in text and "+20.0 %" in text and "Earlier measurements" in text
-    assert compare_entries(merge_reports([]).entries, ()) == []
+    assert compare_lines(merge_reports([]).lines, ()) == []
 
 
 def test_accuracy_of_another_result_is_in_the_page() -> None:
