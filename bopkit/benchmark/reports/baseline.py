@@ -62,7 +62,6 @@ def _change(line: Line, baseline: Line) -> BaselineChange:
     row, old = line.row, baseline.row
     same_machine = line.machine == baseline.machine
     same_pictures = line.pictures == baseline.pictures
-    has_both_top1 = row.top1 is not None and old.top1 is not None
     return BaselineChange(
         baseline=baseline,
         same_machine=same_machine,
@@ -71,7 +70,7 @@ def _change(line: Line, baseline: Line) -> BaselineChange:
         latency_ratio_interval=median_ratio_interval(row.samples_ms, old.samples_ms) if same_machine else None,
         repeat_ratio=_repeat_ratio((line, baseline)) if same_machine else None,
         size_ratio=_ratio(row.size_bytes, old.size_bytes),
-        top1_difference=row.top1 - old.top1 if same_pictures and has_both_top1 else None,
+        top1_difference=_difference(row.top1, old.top1) if same_pictures else None,
     )
 
 
@@ -93,3 +92,7 @@ def _contents(row: BenchmarkRow) -> tuple[int | None, str | None]:
 def _ratio(value: float | None, baseline: float | None) -> float | None:
     """The ratio of two figures; None where one was not measured, or is no figure to compare with."""
     return value / baseline if value is not None and value > 0 and baseline is not None and baseline > 0 else None
+
+
+def _difference(value: float | None, baseline: float | None) -> float | None:
+    return None if value is None or baseline is None else value - baseline
