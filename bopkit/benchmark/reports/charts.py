@@ -69,26 +69,25 @@ class ClassChart(NamedTuple):
 
 
 def series_names(lines: Sequence[Line]) -> list[str]:
-    """The series of each line, which has one colour and shape: its device, or where networks have variants, those."""
-    devices = {line.device_label for line in lines}
-    names = []
-    for line in lines:
-        more = [line.device_label] if len(devices) > 1 else []
-        names.append(", ".join([line.row.variant, *more]) if line.row.variant else line.device_label)
-    return names
+    """What has a colour and shape of its own: each device, or where networks have variants, each of these."""
+    return list(dict.fromkeys(_series_name(line, lines) for line in lines))
 
 
 def series_numbers(lines: Sequence[Line]) -> dict[int, int]:
-    """The number of each line's series, from 0, by the line's number."""
+    """The index of each line's series in `series_names`, by the line's number."""
     names = series_names(lines)
-    order = list(dict.fromkeys(names))
-    return {line.number: order.index(name) for line, name in zip(lines, names, strict=True)}
+    return {line.number: names.index(_series_name(line, lines)) for line in lines}
+
+
+def _series_name(line: Line, lines: Sequence[Line]) -> str:
+    is_only_device = all(each.device_label == line.device_label for each in lines)
+    return ", ".join(filter(None, [line.row.variant, "" if line.row.variant and is_only_device else line.device_label]))
 
 
 def scatter_file(merged: MergedReport, title: str) -> str | None:
     """The page's chart of accuracy (or size) against latency as an SVG file; None where nothing was measured."""
-    charts = scatter_charts(merged.lines, choose(merged.lines), with_legend=True)
-    return svg.to_file(charts[0][1], title) if charts else None
+    found = scatter_charts(merged.lines, choose(merged.lines), with_legend=True)
+    return svg.to_file(found[0][1], title) if found else None
 
 
 def scatter_charts(
@@ -110,7 +109,7 @@ def scatter_charts(
             series = numbers[choice.line.number]
             of_dataset.append(_point(choice.line, by_accuracy, series, group, choice.beaten_by is None))
     y_text, limits = ("top-1 (%)", (0.0, 100.0)) if by_accuracy else ("size (MB)", (0.0, float("inf")))
-    legend = list(dict.fromkeys(series_names(lines))) if with_legend else []
+    legend = series_names(lines) if with_legend else []
     return [
         (dataset, svg.scatter(each, "p50 latency (ms)", y_text, limits, legend)) for dataset, each in points.items()
     ]

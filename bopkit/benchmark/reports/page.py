@@ -63,7 +63,6 @@ def render_page(
 def _sections(merged: MergedReport) -> dict[str, Any]:
     lines = merged.lines
     columns, choices, numbers = columns_for(lines), choose(lines), charts.series_numbers(lines)
-    names = dict.fromkeys(charts.series_names(lines))
     return {
         "columns": columns,
         "lines": lines,
@@ -73,7 +72,7 @@ def _sections(merged: MergedReport) -> dict[str, Any]:
         "has_floor": any(line.over_floor is not None for line in lines),
         "has_agreement": has_agreement,
         "devices": list(dict.fromkeys(line.device_label for line in lines)),
-        "series": [(name, svg.key(number)) for number, name in enumerate(names)],
+        "series": [(name, svg.key(number)) for number, name in enumerate(charts.series_names(lines))],
         "choices": choices if len(lines) > 1 else {},
         "has_ties": any(choice.is_tie for members in choices.values() for choice in members),
         "by_accuracy": has_accuracy(lines),

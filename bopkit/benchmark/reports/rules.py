@@ -21,7 +21,7 @@ OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operat
 
 GRAMMAR = "FIELD OP LIMIT, OP one of > >= < <=, LIMIT one of 4.5, 1.05x, baseline, baseline + 0.2, baseline - 0.005"
 
-ANYWHERE = frozenset(
+MACHINE_INDEPENDENT = frozenset(
     {
         *("size_bytes", "floor_bytes", "classes", "pictures", "top1", "top5", "loss", "calibration_error"),
         *("top1_agreement", "within_tolerance"),
@@ -188,7 +188,7 @@ def _problem(rule: Rule, line: Line, baseline: float | None) -> str | None:
         return "the baseline has no such row"
     if not change.same_pictures and rule.field in ACCURACY_FIGURES:
         return "the baseline was measured on other pictures"
-    if not change.same_machine and rule.field not in ANYWHERE:
+    if not change.same_machine and rule.field not in MACHINE_INDEPENDENT:
         return "the baseline was measured on another machine"
     return f"the baseline's row has no {rule.field}" if baseline is None else None
 
