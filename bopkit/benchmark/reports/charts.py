@@ -80,8 +80,10 @@ def series_numbers(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _series_name(line: Line, lines: Sequence[Line]) -> str:
+    if not line.row.variant:
+        return line.device_label
     is_only_device = all(each.device_label == line.device_label for each in lines)
-    return ", ".join(filter(None, [line.row.variant, "" if line.row.variant and is_only_device else line.device_label]))
+    return line.row.variant if is_only_device else f"{line.row.variant}, {line.device_label}"
 
 
 def scatter_file(merged: MergedReport, title: str) -> str | None:

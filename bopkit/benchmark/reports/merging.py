@@ -109,23 +109,17 @@ def _lines(histories: Sequence[Sequence[Measurement]], accuracies: Mapping[str, 
     """
     newest = [_with_accuracy(each[0], accuracies) for each in histories]
     devices = device_labels(newest)
-    labels = zip(devices, chart_labels(newest), file_labels(newest, devices), strict=True)
+    charts, files = chart_labels(newest), file_labels(newest, devices)
     return tuple(
         Line(
-            row=each.row,
-            report=each.report,
-            row_index=each.row_index,
-            source=each.source,
-            accuracy_from=each.accuracy_from,
-            number=number,
-            device_label=device_label,
-            label=label,
-            file_label=file_label,
-            earlier=tuple(history[1:]),
+            **vars(each),
+            number=index + 1,
+            device_label=devices[index],
+            label=charts[index],
+            file_label=files[index],
+            earlier=tuple(histories[index][1:]),
         )
-        for number, (each, history, (device_label, label, file_label)) in enumerate(
-            zip(newest, histories, labels, strict=True), start=1
-        )
+        for index, each in enumerate(newest)
     )
 
 
