@@ -15,6 +15,7 @@ from written_results import device_report, failed_row, make_report, make_row
 from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.reports import Gain, build_report, compare_lines, merge_reports, render_page, scatter_file
+from bopkit.benchmark.reports.charts import latency_bars
 from bopkit.benchmark.results import LayerBytes, Protocol, StepTime
 from bopkit.files import write_json
 
@@ -208,6 +209,16 @@ def test_marks_of_the_front_lie_above_the_others() -> None:
     marks = [each.get("class", "") for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}path")]
     kinds = [each.split()[0] for each in marks]
     assert kinds.count("open") >= 2 and "open" not in kinds[kinds.index("mark") :]
+
+
+def test_latencies_are_bars_on_a_scale_of_each_device() -> None:
+    bars = latency_bars(merge_reports([("", device_report())]).lines)
+    assert {device: len(members) for device, members in bars.items()} == {"local": 4, "ssh://pi@board": 6}
+    for members in bars.values():
+        charts = [{each.tag: each for each in bar.chart} for bar in members]
+        widths = [float(chart["rect"].get("width", "")[:-1]) for chart in charts]
+        limits = [float(chart["line"].get("x1", "")[:-1]) for chart in charts]
+        assert max(limits) == 100 and all(width < limit for width, limit in zip(widths, limits, strict=True))
 
 
 def test_ticks_that_lie_close_are_told_apart() -> None:
