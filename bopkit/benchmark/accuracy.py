@@ -1,4 +1,4 @@
-"""Scores of an artifact on a dataset. TensorFlow, which reads the pictures, is imported inside `evaluate`."""
+"""Scores of an artifact on a dataset. TensorFlow, which reads the pictures, is imported inside `write_scores`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from bopkit.artifacts import checksum
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
+from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheckpoint
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
-from bopkit.benchmark.saved_scores import SAVE_EVERY_S, SavedScores
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
@@ -37,7 +37,7 @@ def plan_evaluation(
     limit: int | None,
     batch_size: int,
     resume: bool = False,
-) -> Evaluation:
+) -> EvaluationPlan:
     """Open a dataset and check what is asked of it, before any artifact is loaded.
 
     Args:
@@ -64,7 +64,7 @@ def plan_evaluation(
     pictures = dataset.count(split)
     if pictures == 0:
         raise UsageError(f"Split {split} of dataset {name} is empty.", "Name another split.")
-    return Evaluation(
+    return EvaluationPlan(
         dataset=name,
         data_dir=str(data_dir) if data_dir else None,
         split=split,
@@ -92,7 +92,7 @@ def count_classes(scores: np.ndarray, path: Path) -> int:
     return scores.shape[1]
 
 
-def check_classes(evaluation: Evaluation, classes: int, card: ModelCard | None) -> None:
+def check_classes(evaluation: EvaluationPlan, classes: int, card: ModelCard | None) -> None:
     """Make sure that an artifact with that many scores can be measured on the dataset.
 
     Raises:
@@ -120,8 +120,8 @@ def _are_other_classes(own: Sequence[str], names: Sequence[str]) -> bool:
     return not same or not all(same)
 
 
-def choose_preprocessing(
-    evaluation: Evaluation, card: ModelCard | None, input_shape: tuple[int, int, int]
+def artifact_preprocessing(
+    evaluation: EvaluationPlan, card: ModelCard | None, input_shape: tuple[int, int, int]
 ) -> PreprocessingChoice:
     """The preprocessing that the user names, else that of the card, else the dataset's default.
 
@@ -149,8 +149,8 @@ def choose_preprocessing(
     return PreprocessingChoice(evaluation.default_preprocessing, "dataset default")
 
 
-def scores_facts(
-    evaluation: Evaluation, preprocessing: str, runtime: str, settings: Mapping[str, Any], path: Path
+def checkpoint_identity(
+    evaluation: EvaluationPlan, preprocessing: str, runtime: str, settings: Mapping[str, Any], path: Path
 ) -> dict[str, Any]:
     """All that decides the scores of an artifact, as JSON values: what was saved under other facts is of no use.
 
@@ -172,7 +172,7 @@ def scores_facts(
     }
 
 
-class Evaluated(NamedTuple):
+class WrittenScores(NamedTuple):
     """What an evaluation did.
 
     Attributes:
@@ -186,14 +186,14 @@ class Evaluated(NamedTuple):
     images_per_second: float | None
 
 
-def evaluate(
+def write_scores(
     predictors: Sequence[Predictor],
-    evaluation: Evaluation,
+    evaluation: EvaluationPlan,
     preprocessing: str,
     folder: Path,
     progress: Progress,
-    saved: SavedScores | None = None,
-) -> Evaluated:
+    saved: EvaluationCheckpoint | None = None,
+) -> WrittenScores:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
     Scores do not depend on the number of predictors, nor on interruptions.
@@ -239,7 +239,7 @@ def evaluate(
             )
     scores.flush()
     labels.flush()
-    return Evaluated(evaluation.pictures, meter.computed, meter.images_per_second)
+    return WrittenScores(evaluation.pictures, meter.computed, meter.images_per_second)
 
 
 class _Meter:
@@ -281,7 +281,7 @@ def _written(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
-def _checked(labels: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+def _checked(labels: np.ndarray, evaluation: EvaluationPlan) -> np.ndarray:
     """The labels of a batch; TFDS gives the pictures of a split without labels the label -1."""
     if labels.min() < 0 or labels.max() >= evaluation.classes:
         raise BopkitError(

@@ -38,7 +38,7 @@ ACCURACY_FIGURES = (
 """Attributes of a row that accuracy fills in: they belong to the artifact, not to the device."""
 
 
-def score(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
+def fill_accuracy(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
     """Fill in what scores tell by themselves.
 
     Args:
@@ -59,7 +59,7 @@ def score(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
     row.confusion = confusion(named, labels)
 
 
-def compare(row: BenchmarkRow, scores: np.ndarray, reference: np.ndarray) -> None:
+def fill_agreement(row: BenchmarkRow, scores: np.ndarray, reference: np.ndarray) -> None:
     """Fill in how far the scores agree with those of the reference, both float32 [n, classes]."""
     row.top1_agreement = top1_agreement(scores, reference)
     row.top1_agreement_interval = wilson_interval(row.top1_agreement, len(scores))

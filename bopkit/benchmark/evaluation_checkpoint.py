@@ -41,7 +41,7 @@ _CHUNK = re.compile(r"(\d{12})-(\d{12})\.chunk")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class SavedScores:
+class EvaluationCheckpoint:
     """The chunks of one evaluation.
 
     Args:
@@ -121,9 +121,9 @@ class SavedScores:
 
 
 @contextlib.contextmanager
-def saved_scores(
+def open_checkpoint(
     facts: Mapping[str, Any], pictures: int, classes: int, progress: Progress
-) -> Iterator[SavedScores | None]:
+) -> Iterator[EvaluationCheckpoint | None]:
     """Yield the saved scores of an evaluation, locked; None where they cannot be kept, which is said in one line.
 
     Args:
@@ -143,7 +143,7 @@ def saved_scores(
                 folder.mkdir(exist_ok=True)  # who held it before has removed it
                 for left_by_killed in folder.glob(f"{files.SCRATCH_PREFIX}*"):
                     shutil.rmtree(left_by_killed, ignore_errors=True)
-                saved = SavedScores(folder, pictures, classes, progress)
+                saved = EvaluationCheckpoint(folder, pictures, classes, progress)
             else:
                 progress("another process measures the same: this one keeps nothing for an interruption")
         except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bopkit.benchmark.devices.device import DeviceLostError
-from bopkit.benchmark.devices.names import AdbName
+from bopkit.benchmark.devices.device_names import AdbName
 from bopkit.errors import BopkitError, UsageError
 
 READY = "device"

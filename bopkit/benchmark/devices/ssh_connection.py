@@ -20,7 +20,7 @@ from typing import Any
 
 from bopkit.benchmark.devices import agent
 from bopkit.benchmark.devices.device import DeviceLostError
-from bopkit.benchmark.devices.names import SshName
+from bopkit.benchmark.devices.device_names import SshName
 from bopkit.errors import BopkitError
 
 PYTHON = "python3"

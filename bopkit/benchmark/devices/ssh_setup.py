@@ -1,66 +1,23 @@
-"""`bopkit device`: set devices up, look at them, remove what was put there."""
+"""Put the runtime onto a device over ssh, and take it off again: `bopkit device setup` and `remove`."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.benchmark.devices import adb_client, known
-from bopkit.benchmark.devices.adb import android_environment
-from bopkit.benchmark.devices.connection import Connection
-from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
-from bopkit.benchmark.devices.ssh import environment_of
-from bopkit.benchmark.devices.wheels import collect_wheels, target_of, unpacked_bytes, versions_of
-from bopkit.benchmark.results import LOCAL, Environment
+from bopkit.benchmark.devices import remembered_devices
+from bopkit.benchmark.devices.device_names import SshName, parse_device_name
+from bopkit.benchmark.devices.info import DeviceInfo, ssh_device_info
+from bopkit.benchmark.devices.ssh_connection import Connection
+from bopkit.benchmark.devices.wheels import collect_wheels, unpacked_bytes, versions_of, wheel_target
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
 
 _SPARE_BYTES = 16 << 20  # for models, and for the blocks that files do not fill
 
 _INSTALL_LIMIT_S = 660.0  # the device itself gives up trying the runtime after 600
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceInfo:
-    """What a device is and has.
-
-    Attributes:
-        name: As the user typed it.
-        environment: What it is.
-        is_ready: Whether it can measure.
-        free_bytes: Space for what bopkit puts there; None where it puts nothing.
-        folder: Where that is.
-        isas: Instruction sets that the runtime can use there, the fastest first; empty before it is set up.
-        note: What to do next, or what else to know; empty if there is nothing.
-    """
-
-    name: str
-    environment: Environment
-    is_ready: bool
-    free_bytes: int | None = None
-    folder: str | None = None
-    isas: tuple[str, ...] = ()
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As dictionaries, lists, strings and numbers."""
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class ListedDevice:
-    """A device that is known without asking it.
-
-    Attributes:
-        name: For `--device`.
-        about: What is known of it, for a person.
-    """
-
-    name: str
-    about: str
 
 
 def set_up_device(
@@ -81,9 +38,9 @@ def set_up_device(
     ssh = _ssh_name(name)
     if wheels is not None and not wheels.is_dir():
         raise UsageError(f"{wheels} is no folder.", "Give a folder of wheels, such as runtime/dist.")
-    python = python or known.python_of(ssh)
+    python = python or remembered_devices.python_of(ssh)
     with contextlib.closing(Connection(ssh, python)) as connection:
-        target = target_of(connection.facts, name)
+        target = wheel_target(connection.facts, name)
         progress(f"{name}: {connection.facts['cpu']}, {target}")
     chosen = collect_wheels(target, wheels, progress)  # may take minutes, in which a connection would be idle
     with contextlib.closing(Connection(ssh, python)) as connection:
@@ -97,8 +54,8 @@ def set_up_device(
         progress(f"{name}: starting the runtime")
         manifest = {"versions": versions_of(chosen), "wheels": sha256}
         installed = connection.request("install", _INSTALL_LIMIT_S, manifest=manifest)
-        known.remember(ssh, python, installed["cpu"])
-        return _info_of(name, connection.request("hello"))
+        remembered_devices.remember(ssh, python, installed["cpu"])
+        return ssh_device_info(name, connection.request("hello"))
 
 
 def remove_device(name: str) -> bool:
@@ -113,14 +70,14 @@ def remove_device(name: str) -> bool:
     """
     ssh = _ssh_name(name)
     try:
-        connection = Connection(ssh, known.python_of(ssh))
+        connection = Connection(ssh, remembered_devices.python_of(ssh))
     except BopkitError as error:
         gone = f" If it is gone for good: `bopkit device remove --forget {name}`."
-        hint = error.hint + (gone if ssh.key in known.known_devices() else "")
+        hint = error.hint + (gone if ssh.key in remembered_devices.load() else "")
         raise BopkitError(f"{error.message} Nothing was removed.", hint) from error
     with contextlib.closing(connection):
         was_there: bool = connection.request("remove")["removed"]
-    known.forget(ssh)
+    remembered_devices.forget(ssh)
     return was_there
 
 
@@ -133,37 +90,7 @@ def forget_device(name: str) -> bool:
     Raises:
         UsageError: It is no device over ssh.
     """
-    return known.forget(_ssh_name(name))
-
-
-def device_info(name: str) -> DeviceInfo:
-    """What a device is and has.
-
-    Args:
-        name: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`.
-
-    Raises:
-        UsageError: There is no device of such a name.
-        BopkitError: It cannot be reached.
-    """
-    parsed = parse_device_name(name)
-    if isinstance(parsed, SshName):
-        with contextlib.closing(Connection(parsed, known.python_of(parsed))) as connection:
-            return _info_of(name, connection.facts)
-    if isinstance(parsed, AdbName):
-        environment = android_environment(adb_client.connect(parsed))
-        return DeviceInfo(name, environment, True, note="Give a benchmark binary with --runner.")
-    return DeviceInfo(name, Environment.of_this_host(), True)
-
-
-def list_devices() -> list[ListedDevice]:
-    """This host, the devices that were set up from it, and those that adb sees."""
-    known_ones = [ListedDevice(name, each.get("cpu", "")) for name, each in known.known_devices().items()]
-    adb_ones = [
-        ListedDevice(f"adb:{serial}", "ready" if state == adb_client.READY else state)
-        for serial, state in adb_client.attached_devices()
-    ]
-    return [ListedDevice(LOCAL, "this host"), *known_ones, *adb_ones]
+    return remembered_devices.forget(_ssh_name(name))
 
 
 def _ssh_name(name: str) -> SshName:
@@ -182,22 +109,3 @@ def _check_space(facts: dict[str, Any], wheels: list[Path], name: str) -> None:
             f"in {facts['root']}.",
             "Free some space there, and run the command again.",
         )
-
-
-def _info_of(name: str, facts: dict[str, Any]) -> DeviceInfo:
-    manifest = facts["manifest"] or {}
-    is_ready = bool(manifest.get("is_current"))
-    note = "" if is_ready else f"Type `bopkit device setup {name}`."
-    try:
-        target_of(facts, name)
-    except BopkitError as error:
-        note = str(error)
-    return DeviceInfo(
-        name=name,
-        environment=environment_of(facts),
-        is_ready=is_ready,
-        free_bytes=facts["free_bytes"],
-        folder=facts["root"],
-        isas=tuple(manifest.get("isas", ())),
-        note=note,
-    )

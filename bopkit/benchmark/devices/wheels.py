@@ -40,7 +40,7 @@ _RUNTIME_WHEELS = "bopkit_runtime-*.whl"
 _LITERT_WHEELS = ("ai_edge_litert-*.whl", "tflite_runtime-*.whl")
 
 
-class Target(NamedTuple):
+class WheelTarget(NamedTuple):
     """What a wheel has to fit.
 
     Attributes:
@@ -63,7 +63,7 @@ class Target(NamedTuple):
         return f"cp{major}{minor}-{self.architecture}-glibc{glibc_major}.{glibc_minor}"
 
 
-def target_of(facts: Mapping[str, Any], name: str) -> Target:
+def wheel_target(facts: Mapping[str, Any], name: str) -> WheelTarget:
     """What wheels for a device have to fit.
 
     Args:
@@ -91,10 +91,10 @@ def target_of(facts: Mapping[str, Any], name: str) -> Target:
     python, glibc = tuple(facts["python"][:2]), tuple(facts["glibc"])
     if glibc < _OLDEST_GLIBC:
         raise BopkitError(f"{name} has glibc {glibc[0]}.{glibc[1]}, and 2.17 is needed.", "Use a newer system on it.")
-    return Target((python[0], python[1]), architecture, (glibc[0], glibc[1]))
+    return WheelTarget((python[0], python[1]), architecture, (glibc[0], glibc[1]))
 
 
-def collect_wheels(target: Target, folder: Path | None, progress: Progress) -> list[Path]:
+def collect_wheels(target: WheelTarget, folder: Path | None, progress: Progress) -> list[Path]:
     """All wheels for a device.
 
     Args:
@@ -133,13 +133,13 @@ def versions_of(wheels: Sequence[Path]) -> dict[str, str]:
     return {name.replace("_", "-"): version for name, version, *_ in parts}
 
 
-def _is_for(wheel: Path, target: Target) -> bool:
+def _is_for(wheel: Path, target: WheelTarget) -> bool:
     """Whether the runtime's wheel is one of Linux with glibc on the target's processor: they all work from 2.17 on."""
     tags = wheel.stem.split("-")[-1].split(".")
     return any(tag.startswith("manylinux") and tag.endswith(f"_{target.architecture}") for tag in tags)
 
 
-def _runtime_wheel(target: Target, folder: Path | None, progress: Progress) -> Path:
+def _runtime_wheel(target: WheelTarget, folder: Path | None, progress: Progress) -> Path:
     if folder is not None:
         fitting = sorted(
             (each for each in folder.glob(_RUNTIME_WHEELS) if _is_for(each, target)),
@@ -166,7 +166,7 @@ def _runtime_wheel(target: Target, folder: Path | None, progress: Progress) -> P
     return next(kept.glob(_RUNTIME_WHEELS))
 
 
-def _build(sources: Path, target: Target, copy: Path, built: Path) -> None:
+def _build(sources: Path, target: WheelTarget, copy: Path, built: Path) -> None:
     """Build the wheel from a copy of the sources: a checkout may be somebody else's, or read-only."""
     shutil.copytree(sources, copy, ignore=shutil.ignore_patterns(*_NOT_SOURCES))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), "."]
@@ -194,7 +194,7 @@ def _digest(sources: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _downloaded(target: Target, progress: Progress) -> list[Path]:
+def _downloaded(target: WheelTarget, progress: Progress) -> list[Path]:
     """LiteRT and numpy from the cache, or from PyPI once."""
     kept = _cache() / str(target)
     if not kept.is_dir():
@@ -205,7 +205,7 @@ def _downloaded(target: Target, progress: Progress) -> list[Path]:
     return sorted(kept.glob("*.whl"))
 
 
-def _download(target: Target, folder: Path, options: Sequence[str]) -> list[Path]:
+def _download(target: WheelTarget, folder: Path, options: Sequence[str]) -> list[Path]:
     """Let pip choose the wheels. Their own dependencies are for what the runtime does not use."""
     if importlib.util.find_spec("pip") is None:
         raise BopkitError("There is no pip here.", f"Type `{sys.executable} -m ensurepip`, or use --wheels.")
