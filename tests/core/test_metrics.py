@@ -42,7 +42,7 @@ def naive_calibration_error(scores, labels):
 @pytest.mark.parametrize("sharpness", [0.3, 2.0, 30.0])
 def test_calibration_error_is_that_of_its_definition(sharpness):
     scores, labels = probabilities(0, sharpness)
-    named = metrics.named_classes(scores)
+    named = metrics.predicted_classes(scores)
     expected = naive_calibration_error(scores, labels)
     assert expected > 0.05
     assert metrics.calibration_error(scores, named, labels) == pytest.approx(expected, rel=1e-12)
@@ -60,7 +60,7 @@ def test_a_score_on_the_edge_of_a_bin_belongs_to_the_lower_one():
 def test_figures_of_classes_are_counts():
     scores, labels = probabilities(1)
     named = [max(range(CLASSES), key=lambda k, i=i: scores[i][k]) for i in range(PICTURES)]
-    assert metrics.named_classes(scores).tolist() == named
+    assert metrics.predicted_classes(scores).tolist() == named
     of_class = metrics.class_top1(np.array(named), labels, CLASSES)
     for label in range(CLASSES):
         answers = [name for name, own in zip(named, labels, strict=True) if own == label]

@@ -1,4 +1,4 @@
-"""A device over adb: a benchmark binary of the user's times the model, in a folder that is removed afterwards."""
+"""A device over adb: the user's benchmark binary times the model, in a folder that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RUNS_ON = {
     "armv8l": {40},
 }
 
-# Whatever a run that was cut off left: its process, if the number is still that of one of ours, and its folder.
+# Removes what an interrupted run left: its process, if its number still belongs to one of ours, and its folder.
 _SWEEP = f"""for folder in {_PARENT}/{_PREFIX}*; do
   [ -d "$folder" ] || continue
   number=$(cat "$folder/{_PROCESS}" 2>/dev/null)
@@ -144,7 +144,7 @@ class AdbDevice(Device):
             self._clean()
 
     def _clean(self) -> bool:
-        """Whether the device could be cleaned: one that is gone is swept by its next session."""
+        """Whether the device could be cleaned; one that is gone is cleaned by its next session."""
         try:
             code, _ = self._client.shell(_SWEEP)
         except BopkitError:

@@ -12,10 +12,10 @@ from bopkit.errors import BopkitError
 
 
 def flatbuffer_of(artifact_path: str, device: str) -> Path:
-    """The file of an artifact, if devices can run it.
+    """The flatbuffer that an artifact is.
 
     Raises:
-        BopkitError: They cannot, or there is no such file.
+        BopkitError: It is none, which is all that devices run, or there is no such file.
     """
     kind = artifact.kind(artifact_path)
     if kind != "tflite":
@@ -28,7 +28,7 @@ def flatbuffer_of(artifact_path: str, device: str) -> Path:
 
 
 def row_of(job: Job, path: Path) -> BenchmarkRow:
-    """The row of a flatbuffer, with what is known before it is run."""
+    """The row of a flatbuffer, with what this host can tell of it."""
     card = artifact.read_card(job.artifact)
     return BenchmarkRow(
         artifact=job.artifact,

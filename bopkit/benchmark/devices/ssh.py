@@ -84,7 +84,7 @@ class SshDevice(Device):
 
 
 def environment_of(facts: Mapping[str, Any]) -> Environment:
-    """What a device is, by what its agent says."""
+    """The environment of a device, from what its agent answers to `hello`."""
     manifest = facts["manifest"] or {}
     python = ".".join(map(str, facts["python"]))
     return Environment(

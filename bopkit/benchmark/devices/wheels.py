@@ -41,7 +41,7 @@ _LITERT_WHEELS = ("ai_edge_litert-*.whl", "tflite_runtime-*.whl")
 
 
 class WheelTarget(NamedTuple):
-    """What a wheel has to fit.
+    """The Python, processor and C library that a wheel has to fit.
 
     Attributes:
         python: Major and minor version.
@@ -55,7 +55,7 @@ class WheelTarget(NamedTuple):
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What pip is asked for, but for bopkit-runtime."""
+        """What pip downloads: all but bopkit-runtime."""
         return _REQUIREMENTS.get(self.architecture, _USUAL_REQUIREMENTS)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class WheelTarget(NamedTuple):
 
 
 def wheel_target(facts: Mapping[str, Any], name: str) -> WheelTarget:
-    """What wheels for a device have to fit.
+    """The target of a device's wheels.
 
     Args:
         facts: What its agent says of it.
@@ -95,7 +95,7 @@ def wheel_target(facts: Mapping[str, Any], name: str) -> WheelTarget:
 
 
 def collect_wheels(target: WheelTarget, folder: Path | None, progress: Progress) -> list[Path]:
-    """All wheels for a device.
+    """All wheels for a device: of bopkit-runtime, LiteRT and numpy.
 
     Args:
         target: What they have to fit.
@@ -115,7 +115,7 @@ def collect_wheels(target: WheelTarget, folder: Path | None, progress: Progress)
 
 
 def unpacked_bytes(wheel: Path) -> int:
-    """What a wheel takes on the device.
+    """Space that a wheel takes on the device, unpacked.
 
     Raises:
         BopkitError: It is damaged.
@@ -134,7 +134,7 @@ def versions_of(wheels: Sequence[Path]) -> dict[str, str]:
 
 
 def _is_for(wheel: Path, target: WheelTarget) -> bool:
-    """Whether the runtime's wheel is one of Linux with glibc on the target's processor: they all work from 2.17 on."""
+    """Whether a wheel of the runtime is for Linux with glibc on the target's processor; all run from 2.17 on."""
     tags = wheel.stem.split("-")[-1].split(".")
     return any(tag.startswith("manylinux") and tag.endswith(f"_{target.architecture}") for tag in tags)
 
@@ -185,7 +185,7 @@ _NOT_SOURCES = (".*", "build", "dist", "*.egg-info", "tests", "benchmarks", "*.s
 
 
 def _digest(sources: Path) -> str:
-    """Of all that the wheel is made from, so that another checkout or an edited one is compiled anew."""
+    """Digest of all that the wheel is made from, so that another checkout or an edited one is compiled anew."""
     digest = hashlib.sha256()
     for folder in ("src", "include", "bopkit_runtime", "."):
         for path in sorted((sources / folder).iterdir()):
@@ -195,7 +195,7 @@ def _digest(sources: Path) -> str:
 
 
 def _downloaded(target: WheelTarget, progress: Progress) -> list[Path]:
-    """LiteRT and numpy from the cache, or from PyPI once."""
+    """Wheels of LiteRT and numpy from the cache, or from PyPI the first time."""
     kept = _cache() / str(target)
     if not kept.is_dir():
         progress(f"downloading LiteRT and numpy for {target}")
@@ -206,7 +206,7 @@ def _downloaded(target: WheelTarget, progress: Progress) -> list[Path]:
 
 
 def _download(target: WheelTarget, folder: Path, options: Sequence[str]) -> list[Path]:
-    """Let pip choose the wheels. Their own dependencies are for what the runtime does not use."""
+    """Let pip choose the wheels, without their dependencies: the runtime uses none of those."""
     if importlib.util.find_spec("pip") is None:
         raise BopkitError("There is no pip here.", f"Type `{sys.executable} -m ensurepip`, or use --wheels.")
     architecture, (glibc_major, glibc_minor) = target.architecture, target.glibc

@@ -61,9 +61,9 @@ def plan():
     return plan_evaluation("digits", None, None, None, PICTURES, BATCH, resume=True)
 
 
-def run(plan, predictors, folder, saved=None, progress=lambda line: None):
+def run(plan, predictors, folder, checkpoint=None, progress=lambda line: None):
     folder.mkdir(exist_ok=True)
-    found = write_scores(predictors, plan, "resize", folder, progress, saved)
+    found = write_scores(predictors, plan, "resize", folder, progress, checkpoint)
     return found, (folder / SCORES_FILE).read_bytes(), (folder / LABELS_FILE).read_bytes()
 
 
@@ -199,11 +199,11 @@ def test_whatever_decides_the_scores_changes_their_key(plan, tmp_path):
 
     (tmp_path / "a.tflite").write_bytes(b"a")
     (tmp_path / "b.tflite").write_bytes(b"b")
-    usual = {"evaluation": plan, "preprocessing": "resize", "runtime": "LiteRT", "settings": {"threads": 1}}
+    usual = {"plan": plan, "preprocessing": "resize", "runtime": "LiteRT", "settings": {"threads": 1}}
     usual["path"] = tmp_path / "a.tflite"
     others = [
-        {"evaluation": dataclasses.replace(plan, split="train")},
-        {"evaluation": dataclasses.replace(plan, pictures=100)},
+        {"plan": dataclasses.replace(plan, split="train")},
+        {"plan": dataclasses.replace(plan, pictures=100)},
         {"preprocessing": "shift"},
         {"runtime": "LCE"},
         {"settings": {"threads": 2}},
