@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -22,6 +23,7 @@ from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
 from bopkit.benchmark import (
+    BenchmarkOptions,
     BenchmarkReport,
     BenchmarkRow,
     accuracy,
@@ -138,6 +140,14 @@ def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
 def test_a_wrong_request_is_one_error_and_no_rows(arguments: dict) -> None:
     with pytest.raises(UsageError):
         benchmark_artifacts(**{"artifacts": ["model.h5"], **arguments})
+
+
+def test_the_function_has_the_defaults_of_the_options() -> None:
+    parameters = inspect.signature(benchmark_artifacts).parameters
+    others = ("artifacts", "deliver", "progress")
+    defaults = {name: each.default for name, each in parameters.items() if name not in others}
+    defaults["threads"] = (defaults["threads"],)
+    assert defaults == {option.name: option.default for option in dataclasses.fields(BenchmarkOptions)}
 
 
 def test_a_crash_is_a_row_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
