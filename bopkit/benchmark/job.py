@@ -12,12 +12,12 @@ SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
 LABELS_FILE = "labels.npy"
 """int64 [n]."""
-SAVED_SCORES_FILE = "saved_scores.txt"
-"""Path of the scores that the evaluation has saved for the case of an interruption; absent if there are none."""
+CHECKPOINT_FILE = "checkpoint.txt"
+"""Holds the path of the checkpoint that the evaluation has left; absent where there is none."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvaluationPlan:
     """The pictures that accuracy is measured on.
 
     Attributes:
@@ -86,7 +86,7 @@ class Job:
     artifact: str
     threads: int
     timing: Timing | None
-    evaluation: Evaluation | None = None
+    evaluation: EvaluationPlan | None = None
     runtime: str | None = None
 
     @classmethod
@@ -97,5 +97,5 @@ class Job:
             known["timing"] = Timing(**known["timing"])
         if known["evaluation"] is not None:
             as_tuples = {name: tuple(known["evaluation"][name]) for name in ("input_shape", "class_names")}
-            known["evaluation"] = Evaluation(**{**known["evaluation"], **as_tuples})
+            known["evaluation"] = EvaluationPlan(**{**known["evaluation"], **as_tuples})
         return cls(**known)

@@ -19,13 +19,19 @@ import numpy as np
 from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
-from bopkit.benchmark.job import SAVED_SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.notes import trained_on_note
+from bopkit.benchmark.accuracy import (
+    artifact_preprocessing,
+    check_classes,
+    checkpoint_identity,
+    count_classes,
+    write_scores,
+)
+from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
+from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
-from bopkit.benchmark.saved_scores import saved_scores
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.errors import BopkitError
 from bopkit.failures import translate
@@ -111,7 +117,7 @@ def _threads(job: Job, kind: str) -> int:
 def _evaluate(
     runtime: Runtime,
     job: Job,
-    evaluation: Evaluation,
+    plan: EvaluationPlan,
     path: Path,
     row: BenchmarkRow,
     folder: Path,
@@ -120,22 +126,22 @@ def _evaluate(
     """Scores and labels into `folder`, on as many cores as the job has threads."""
     assert row.preprocessing is not None
     with contextlib.ExitStack() as stack:
-        saved = None
-        if evaluation.resume:
-            facts = scores_facts(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
-            saved = stack.enter_context(saved_scores(facts, evaluation.pictures, evaluation.classes, progress))
+        checkpoint = None
+        if plan.resume:
+            identity = checkpoint_identity(plan, row.preprocessing, runtime.name, runtime.settings, path)
+            checkpoint = stack.enter_context(open_checkpoint(identity, plan.pictures, plan.classes, progress))
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            found = evaluate(predictors, evaluation, row.preprocessing, folder, progress, saved)
+            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint)
         except RuntimeDiedError:
             raise
         except BopkitError:
-            if saved is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
-                saved.remove()
+            if checkpoint is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
+                checkpoint.remove()
             raise
-    if saved is not None:
-        (folder / SAVED_SCORES_FILE).write_text(str(saved.folder))
-    row.pictures, row.images_per_second = found.pictures, found.images_per_second
+    if checkpoint is not None:
+        (folder / CHECKPOINT_FILE).write_text(str(checkpoint.folder))
+    row.pictures, row.images_per_second = written.pictures, written.images_per_second
 
 
 def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:
@@ -150,14 +156,14 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
     return picture
 
 
-def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: BenchmarkRow) -> None:
+def _fit_to_dataset(evaluation: EvaluationPlan | None, card: ModelCard | None, row: BenchmarkRow) -> None:
     """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
     if evaluation is None:
         return
     trained_on = card.dataset if card else ""
     assert row.classes is not None and row.input_shape is not None
     check_classes(evaluation, row.classes, card)
-    row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
+    row.preprocessing, row.preprocessing_source = artifact_preprocessing(evaluation, card, row.input_shape)
     if trained_on not in ("", evaluation.dataset):
         row.notes.append(trained_on_note(trained_on))
 

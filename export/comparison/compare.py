@@ -22,9 +22,9 @@ from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
 from bopkit.benchmark.accuracy import plan_evaluation
-from bopkit.benchmark.benchmark import check_dataset_options, check_threads
 from bopkit.benchmark.devices import open_device
-from bopkit.benchmark.devices.names import AdbName, parse_device_name
+from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
+from bopkit.benchmark.options import check_dataset_options, check_threads
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError

@@ -18,7 +18,6 @@ from written_results import BOARD, SERVER, device_report, failed_row, make_repor
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.reports import build_report, compare_lines, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
 from bopkit.benchmark.reports.csv_table import csv_columns
@@ -27,6 +26,7 @@ from bopkit.benchmark.reports.noise import median_ratio_interval
 from bopkit.benchmark.reports.rules import parse_rule, rule_fields
 from bopkit.benchmark.reports.schema import attribute_texts, json_schema
 from bopkit.benchmark.results import Protocol
+from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.errors import BopkitError, UsageError
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "benchmark.schema.json"
