@@ -1,4 +1,5 @@
-// Convolutions, binary and of float32: a product of patches and weights, in tiles of pixels by channels.
+// Convolutions, binary and of float32: a product of patches and weights, in tiles of pixels by
+// channels.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,11 +11,12 @@
 namespace bopkit {
 namespace {
 
-// Pixels whose patches a thread computes with one panel of weights before it takes the next: the panel then stays in the
-// first-level cache.
+// Pixels whose patches a thread computes with one panel of weights before it takes the next: the
+// panel then stays in the first-level cache.
 constexpr int kChunk = 84;
 
-constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;  // rough, to tell large steps from small ones
+constexpr double kBinaryMacsPerNs = 200,
+                 kFloatMacsPerNs = 20;  // rough, to tell large steps from small ones
 
 // Channels of one group that are computed together.
 struct Panel {
@@ -29,7 +31,8 @@ class Conv : public FinishingStep {
  public:
   static constexpr bool kIsBinary = std::is_same<Element, uint32_t>::value;
 
-  Conv(const Op& op, int input, const abi::Tensor& filter, const Element* weights, const Kernels& kernels)
+  Conv(const Op& op, int input, const abi::Tensor& filter, const Element* weights,
+       const Kernels& kernels)
       : FinishingStep(input),
         op_(op),
         window_(op.window),
@@ -43,7 +46,8 @@ class Conv : public FinishingStep {
   bool pack();
 
   std::string name() const override {
-    const std::string filter = std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
+    const std::string filter =
+        std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
     const std::string kind = kIsBinary ? "binary conv " : op_.is_dense ? "dense" : "conv ";
     return kind + (op_.is_dense ? "" : filter) + " to " + std::to_string(channels_out_) + suffix();
   }
@@ -56,12 +60,15 @@ class Conv : public FinishingStep {
   void start(Partition& partition, ThreadPool::Session& session) override;
   void make_row(Partition& partition, int picture, int y, float* to) const override;
 
-  int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ * (kIsBinary ? 32 : 1); }
+  int64_t macs() const {
+    return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
+           (kIsBinary ? 32 : 1);
+  }
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
   int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
 
   Finish finish_;
-  std::vector<float> multiplier_, bias_;   // padded to whole panels
+  std::vector<float> multiplier_, bias_;  // padded to whole panels
   std::vector<int32_t> threshold_;
 
  private:
@@ -69,9 +76,12 @@ class Conv : public FinishingStep {
   bool prepare_runs(const Value& input);
   bool prepare_corrections(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
-  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const;
-  void run_panel(const Panel& panel, const Element* const* patches, const int* classes, const Row* rows, int count) const;
-  void store_shifted_signs(uint32_t* words, int first, int channels, const uint32_t* panel_words) const;
+  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel,
+                 size_t end_panel, float* to) const;
+  void run_panel(const Panel& panel, const Element* const* patches, const int* classes,
+                 const Row* rows, int count) const;
+  void store_shifted_signs(uint32_t* words, int first, int channels,
+                           const uint32_t* panel_words) const;
 
   Op op_;
   Window window_;
@@ -85,15 +95,16 @@ class Conv : public FinishingStep {
   Extent height_{}, width_{};
   int64_t pixels_ = 0;
   Border border_;
-  Value source_;       // what patches are read from: the input, or a copy of it with a border
+  Value source_;  // what patches are read from: the input, or a copy of it with a border
   bool is_copied_ = false;
   Buffer copy_;
   std::vector<int32_t> runs_;
   int run_length_ = 0;
-  // Of zero padding: what the taps beyond the edge counted, for each set of such taps. Sets are numbered by row and column.
+  // Of zero padding: what the taps beyond the edge counted, for each set of such taps. Sets are
+  // numbered by row and column.
   std::vector<int> row_class_, column_class_;
   int column_classes_ = 1;
-  Buffer corrections_;  // int32 [row classes][column classes][channels, padded]
+  Buffer corrections_;    // int32 [row classes][column classes][channels, padded]
   int inner_class_ = -1;  // of the pixels that see no edge
 };
 
@@ -107,7 +118,8 @@ bool Conv<Element, Sum>::pack() {
     for (int first = 0; first < per_group; first += kPanel) {
       const int channels = std::min(kPanel, per_group - first);
       panels_.push_back({group, group * per_group + first, channels, elements});
-      elements += round_up(channels, packing_.block < kPanel ? packing_.block : packing_.granule) * length;
+      elements +=
+          round_up(channels, packing_.block < kPanel ? packing_.block : packing_.granule) * length;
       if (elements > kMaxBytes / 4) return fail("needs too much memory for its weights");
     }
   }
@@ -116,7 +128,8 @@ bool Conv<Element, Sum>::pack() {
     Element* to = packed_.as<Element>() + panel.weights;
     for (int block = 0; block < panel.channels; block += packing_.block) {
       const int channels = std::min(packing_.block, panel.channels - block);
-      const int lanes = packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
+      const int lanes =
+          packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
       for (int64_t k = 0; k < length; ++k, to += lanes) {
         for (int c = 0; c < channels; ++c) {
           const Element weight = weights_[(panel.first + block + c) * length + k];
@@ -126,7 +139,9 @@ bool Conv<Element, Sum>::pack() {
           }
           uint32_t word;
           std::memcpy(&word, &weight, sizeof word);
-          for (int b = 0; b < 4; ++b) reinterpret_cast<uint8_t*>(to)[b * lanes + c] = static_cast<uint8_t>(word >> (8 * b));
+          for (int b = 0; b < 4; ++b) {
+            reinterpret_cast<uint8_t*>(to)[b * lanes + c] = static_cast<uint8_t>(word >> (8 * b));
+          }
         }
       }
     }
@@ -149,15 +164,19 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
     out.dims[out.rank - 1] = channels_out_;
   } else {
     if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
-    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h, window_.is_same);
-    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w, window_.is_same);
+    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h,
+                            window_.is_same);
+    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w,
+                           window_.is_same);
     if (height_.size < 1 || width_.size < 1) return fail("got an input smaller than its filter");
     out.dims[1] = height_.size;
     out.dims[2] = width_.size;
     out.dims[3] = channels_out_;
   }
   border_ = {height_.before, width_.before, height_.after, width_.after};
-  if (!input.is_input && !input.is_output && !input.is_reshaped && input.alias_of < 0) input.border.grow_to(border_);
+  if (!input.is_input && !input.is_output && !input.is_reshaped && input.alias_of < 0) {
+    input.border.grow_to(border_);
+  }
   pixels_ = int64_t{input.n} * height_.size * width_.size;
   return shape_results(partition, out);
 }
@@ -168,12 +187,14 @@ bool Conv<Element, Sum>::prepare_runs(const Value& input) {
   const int group_depth = depth_;
   const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1;
   run_length_ = is_contiguous ? window_.filter_w * group_depth : group_depth;
-  if (is_contiguous && window_.dilation_h == 1 && input.row == run_length_) {  // whole rows: one run of all of them
+  if (is_contiguous && window_.dilation_h == 1 &&
+      input.row == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
     runs_.push_back(0);
     return true;
   }
-  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row + int64_t{window_.filter_w} * window_.dilation_w * input.c;
+  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row +
+                       int64_t{window_.filter_w} * window_.dilation_w * input.c;
   if (last > std::numeric_limits<int32_t>::max()) return fail("reaches too far");
   for (int y = 0; y < window_.filter_h; ++y) {
     const int64_t row = int64_t{y} * window_.dilation_h * input.row;
@@ -184,8 +205,10 @@ bool Conv<Element, Sum>::prepare_runs(const Value& input) {
   return true;
 }
 
-// Numbers the sets of taps that lie inside, along one axis: the set of each output cell is one of `ranges`.
-std::vector<int> classify(const Extent& extent, int size, int filter, int stride, int dilation, std::vector<std::pair<int, int>>* ranges) {
+// Numbers the sets of taps that lie inside, along one axis: the set of each output cell is one of
+// `ranges`.
+std::vector<int> classify(const Extent& extent, int size, int filter, int stride, int dilation,
+                          std::vector<std::pair<int, int>>* ranges) {
   std::vector<int> classes;
   for (int i = 0; i < extent.size; ++i) {
     const int64_t origin = int64_t{i} * stride - extent.before;
@@ -212,11 +235,13 @@ bool Conv<Element, Sum>::prepare_corrections(const Value& input) {
   column_class_ = classify(width_, input.w, w, window_.stride_w, window_.dilation_w, &columns);
   column_classes_ = static_cast<int>(columns.size());
   const int padded = round_up(channels_out_, kPanel);
-  if (!corrections_.allocate(int64_t{4} * static_cast<int64_t>(rows.size()) * column_classes_ * padded)) {
+  if (!corrections_.allocate(int64_t{4} * static_cast<int64_t>(rows.size()) * column_classes_ *
+                             padded)) {
     return fail("found no memory for its padding");
   }
-  // A border's cells count as +1; as zeros they add nothing, which is to say that half of their signs differ. A tap so adds
-  // its depth less twice its number of negative weights. Sums over rectangles of taps come from sums over corners.
+  // A border's cells count as +1; as zeros they add nothing, which is to say that half of their
+  // signs differ. A tap so adds its depth less twice its number of negative weights. Sums over
+  // rectangles of taps come from sums over corners.
   std::vector<int32_t> corner(static_cast<size_t>(h + 1) * (w + 1));
   for (int channel = 0; channel < channels_out_; ++channel) {
     const Element* weights = weights_ + static_cast<int64_t>(channel) * h * w * depth_;
@@ -234,19 +259,24 @@ bool Conv<Element, Sum>::prepare_corrections(const Value& input) {
       }
     }
     const auto sum = [&](const std::pair<int, int>& row, const std::pair<int, int>& column) {
-      return corner[row.second * (w + 1) + column.second] - corner[row.first * (w + 1) + column.second] -
-             corner[row.second * (w + 1) + column.first] + corner[row.first * (w + 1) + column.first];
+      return corner[row.second * (w + 1) + column.second] -
+             corner[row.first * (w + 1) + column.second] -
+             corner[row.second * (w + 1) + column.first] +
+             corner[row.first * (w + 1) + column.first];
     };
     const int32_t all = sum({0, h}, {0, w});
     for (size_t r = 0; r < rows.size(); ++r) {
       for (int c = 0; c < column_classes_; ++c) {
-        corrections_.as<int32_t>()[(r * column_classes_ + c) * padded + channel] = all - sum(rows[r], columns[c]);
+        corrections_.as<int32_t>()[(r * column_classes_ + c) * padded + channel] =
+            all - sum(rows[r], columns[c]);
       }
     }
   }
   for (size_t r = 0; r < rows.size(); ++r) {
     for (int c = 0; c < column_classes_; ++c) {
-      if (rows[r] == std::make_pair(0, h) && columns[c] == std::make_pair(0, w)) inner_class_ = static_cast<int>(r) * column_classes_ + c;
+      if (rows[r] == std::make_pair(0, h) && columns[c] == std::make_pair(0, w)) {
+        inner_class_ = static_cast<int>(r) * column_classes_ + c;
+      }
     }
   }
   return true;
@@ -289,7 +319,8 @@ template <typename Element, typename Sum>
 void Conv<Element, Sum>::make_row(Partition& partition, int picture, int y, float* to) const {
   const int64_t row = (int64_t{picture} * height_.size + y) * width_.size;
   for (int x = 0; x < width_.size; x += kChunk) {
-    run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(), to + int64_t{x} * channels_out_);
+    run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
+              to + int64_t{x} * channels_out_);
   }
 }
 
@@ -311,7 +342,8 @@ void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session)
 
 // With `to` the results go there, one pixel behind the other.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const {
+void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count,
+                                   size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
   int classes[kChunk];
   Row rows[kChunk];
@@ -319,15 +351,18 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
   int y = static_cast<int>(first / width_.size % height_.size);
   int picture = static_cast<int>(first / width_.size / height_.size);
   for (int i = 0; i < count; ++i) {
-    patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) - border_.top * source_.row -
-                 int64_t{border_.left} * source_.c;
+    patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) -
+                 border_.top * source_.row - int64_t{border_.left} * source_.c;
     classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
     } else {
-      rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x) : row_after(rows[i - 1], channels_out_);
+      rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x)
+                                 : row_after(rows[i - 1], channels_out_);
     }
-    if (groups_ > 1 && rows[i].signs != nullptr) std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
+    if (groups_ > 1 && rows[i].signs != nullptr) {
+      std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
+    }
     if (++x == width_.size) {
       x = 0;
       if (++y == height_.size) {
@@ -336,11 +371,14 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
       }
     }
   }
-  for (size_t i = first_panel; i < end_panel; ++i) run_panel(panels_[i], patches, classes, rows, count);
+  for (size_t i = first_panel; i < end_panel; ++i) {
+    run_panel(panels_[i], patches, classes, rows, count);
+  }
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches, const int* classes, const Row* rows, int count) const {
+void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches,
+                                   const int* classes, const Row* rows, int count) const {
   alignas(kAlignment) Sum sums[kMostPixels * kPanel];
   const int group_offset = panel.group * depth_;
   std::vector<int32_t> shifted;
@@ -358,8 +396,10 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   const int tiles = (count + packing_.pixels - 1) / packing_.pixels;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    const GemmArgs<Element, Sum> args = {end - begin,   patches + begin, offsets,        static_cast<int>(runs_.size()), run_length_,
-                                         packed_.as<Element>() + panel.weights, panel.channels, sums};
+    const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
+                                         offsets,        static_cast<int>(runs_.size()),
+                                         run_length_,    packed_.as<Element>() + panel.weights,
+                                         panel.channels, sums};
     if constexpr (kIsBinary) {
       kernels_.binary_gemm(args);
     } else {
@@ -375,7 +415,9 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
       const int32_t* corrections[kMostPixels];
       for (int i = begin; i < end; ++i) {
         const bool is_inner = classes[i] < 0 || classes[i] == inner_class_;
-        corrections[i - begin] = is_inner ? nullptr : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
+        corrections[i - begin] =
+            is_inner ? nullptr
+                     : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
       }
       kernels_.finish_integers(finish, sums, corrections, panel.channels, panel_rows, end - begin);
     } else {
@@ -389,7 +431,8 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
 
 // Groups of a number of channels that is no multiple of 32 share words with their neighbours.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::store_shifted_signs(uint32_t* words, int first, int channels, const uint32_t* panel_words) const {
+void Conv<Element, Sum>::store_shifted_signs(uint32_t* words, int first, int channels,
+                                             const uint32_t* panel_words) const {
   for (int c = 0; c < channels; ++c) {
     words[(first + c) / 32] |= (panel_words[c / 32] >> (c % 32) & 1u) << ((first + c) % 32);
   }
@@ -403,7 +446,8 @@ std::vector<float> padded(const float* values, int count) {
 
 // Bounds of an activation for integers.
 std::pair<int32_t, int32_t> activation_range(abi::Activation activation) {
-  constexpr int32_t kLeast = std::numeric_limits<int32_t>::min(), kMost = std::numeric_limits<int32_t>::max();
+  constexpr int32_t kLeast = std::numeric_limits<int32_t>::min(),
+                    kMost = std::numeric_limits<int32_t>::max();
   switch (activation) {
     case abi::kActRelu:
       return {0, kMost};
@@ -418,25 +462,31 @@ std::pair<int32_t, int32_t> activation_range(abi::Activation activation) {
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                                const float* multiplier, const float* bias) {
+std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context,
+                                                Partition& partition, const float* multiplier,
+                                                const float* bias) {
   const abi::Tensor& filter = context->tensors[op.filter];
   const abi::Tensor& output = context->tensors[op.output];
-  auto step = std::make_unique<Conv<uint32_t, int32_t>>(op, input, filter, static_cast<const uint32_t*>(filter.data), partition.kernels());
+  auto step = std::make_unique<Conv<uint32_t, int32_t>>(
+      op, input, filter, static_cast<const uint32_t*>(filter.data), partition.kernels());
   const int channels = filter.dims->data[0];
   const int groups = words_of(op.channels_in) / filter.dims->data[3];
   const int32_t depth = op.window.filter_h * op.window.filter_w * (op.channels_in / groups);
   if (output.type == abi::kInt32) {
-    // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches must not overflow.
+    // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches
+    // must not overflow.
     step->threshold_.assign(round_up(channels, kPanel), 0);
     const auto* thresholds = static_cast<const int32_t*>(context->tensors[op.threshold].data);
     for (int i = 0; i < channels; ++i) {
       const int32_t threshold = thresholds[i];
-      step->threshold_[i] = threshold >= depth ? std::numeric_limits<int32_t>::max() : threshold < 0 ? -1 : 2 * threshold;
+      step->threshold_[i] = threshold >= depth ? std::numeric_limits<int32_t>::max()
+                            : threshold < 0    ? -1
+                                               : 2 * threshold;
     }
     step->finish_.threshold = step->threshold_.data();
   } else {
-    // As LCE folds them: sums count differing signs, so that the result is depth - 2 * sum; in double, then rounded.
+    // As LCE folds them: sums count differing signs, so that the result is depth - 2 * sum; in
+    // double, then rounded.
     const double scale = output.type == abi::kInt8 ? output.scale : 1.0;
     const double zero_point = output.type == abi::kInt8 ? output.zero_point : 0.0;
     step->multiplier_ = padded(nullptr, channels);
@@ -444,7 +494,8 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
     for (int i = 0; i < channels; ++i) {
       const double factor = multiplier[i], shift = bias[i];
       step->multiplier_[i] = static_cast<float>(-1 * factor / scale);
-      step->bias_[i] = static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
+      step->bias_[i] =
+          static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
     }
     const auto [least, most] = activation_range(op.activation);
     step->finish_.has_clamp = op.activation != abi::kActNone;
@@ -457,8 +508,9 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
   return step;
 }
 
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                               const float* weights, const float* bias) {
+std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context,
+                                               Partition& partition, const float* weights,
+                                               const float* bias) {
   const abi::Tensor& filter = context->tensors[op.filter];
   auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, partition.kernels());
   if (bias != nullptr) {

@@ -1,8 +1,10 @@
-// The last part of a step, included by each instruction set's kernels in a namespace of its own, with its target chosen.
-// Needs `negative_mask(Ints)`: one bit a lane, set where the lane is negative.
+// The last part of a step, included by each instruction set's kernels in a namespace of its own,
+// with its target chosen. Needs `negative_mask(Ints)`: one bit a lane, set where the lane is
+// negative.
 //
-// Only multiplications and additions of float32, each rounded: the library is built with -ffp-contract=off, because a fused
-// one would move values across zero that LCE leaves on the other side.
+// Only multiplications and additions of float32, each rounded: the library is built with
+// -ffp-contract=off, because a fused one would move values across zero that LCE leaves on the other
+// side.
 
 constexpr int kLanes = 16;
 typedef float Floats __attribute__((vector_size(64)));
@@ -74,7 +76,8 @@ inline void store_bytes(const Floats& y, int count, int8_t* to) {
   float lanes[kLanes];
   __builtin_memcpy(lanes, &y, sizeof lanes);
   for (int i = 0; i < count; ++i) {
-    // Half away from zero, as std::round; saturated before the conversion, which would be undefined beyond int32.
+    // Half away from zero, as std::round; saturated before the conversion, which would be undefined
+    // beyond int32.
     float value = lanes[i] > -129.0f ? lanes[i] : -129.0f;
     value = value < 128.0f ? value : 128.0f;
     int32_t rounded = static_cast<int32_t>(value);
@@ -105,13 +108,17 @@ inline void store(const Finish& finish, Floats y, int channel, int count, const 
   } else if (kPosts == Posts::kAny) {
     for (int i = 0; i < finish.post_count; ++i) apply(finish.posts[i], row, channel, count, y);
   }
-  if (row.floats != nullptr) __builtin_memcpy(row.floats + channel, &y, kWhole ? sizeof y : static_cast<size_t>(count) * sizeof(float));
+  if (row.floats != nullptr) {
+    __builtin_memcpy(row.floats + channel, &y,
+                     kWhole ? sizeof y : static_cast<size_t>(count) * sizeof(float));
+  }
   if (row.signs != nullptr) store_signs(negative_mask(y < all(0)), channel, count, row.signs);
   if (row.bytes != nullptr) store_bytes(y, count, row.bytes + channel);
 }
 
 template <Posts kPosts, bool kWhole>
-inline void finish_integer_rows(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+inline void finish_integer_rows(const Finish& finish, const int32_t* sums,
+                                const int32_t* const* corrections, int channels, const Row* rows,
                                 int pixels) {
   for (int p = 0; p < pixels; ++p, sums += kPanel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
@@ -119,7 +126,8 @@ inline void finish_integer_rows(const Finish& finish, const int32_t* sums, const
       Ints x = load(sums + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
       if (finish.threshold != nullptr) {
-        store_signs(negative_mask(x > load(finish.threshold + channel)), channel, count, rows[p].signs);
+        store_signs(negative_mask(x > load(finish.threshold + channel)), channel, count,
+                    rows[p].signs);
         continue;
       }
       if (finish.has_clamp) {
@@ -133,11 +141,13 @@ inline void finish_integer_rows(const Finish& finish, const int32_t* sums, const
 }
 
 template <Posts kPosts, bool kWhole>
-inline void finish_float_rows(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels) {
+inline void finish_float_rows(const Finish& finish, const float* sums, int channels,
+                              const Row* rows, int pixels) {
   for (int p = 0; p < pixels; ++p, sums += kPanel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
-      Floats y = kWhole || count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
+      Floats y =
+          kWhole || count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
       if (finish.bias != nullptr) y = y + load(finish.bias + channel);
       store<kPosts, kWhole>(finish, y, channel, count, rows[p]);
     }
@@ -147,26 +157,31 @@ inline void finish_float_rows(const Finish& finish, const float* sums, int chann
 inline Posts posts_of(const Finish& finish) {
   if (finish.post_count == 0) return Posts::kNone;
   const Post& first = finish.posts[0];
-  return finish.post_count == 1 && first.kind == PostKind::kAddOperand && first.operand == 0 ? Posts::kAddOperand : Posts::kAny;
+  return finish.post_count == 1 && first.kind == PostKind::kAddOperand && first.operand == 0
+             ? Posts::kAddOperand
+             : Posts::kAny;
 }
 
-#define BOPKIT_FINISH(function, ...)                                                                          \
-  switch (posts_of(finish)) {                                                                                 \
-    case Posts::kNone:                                                                                        \
-      return channels % kLanes == 0 ? function<Posts::kNone, true>(__VA_ARGS__) : function<Posts::kNone, false>(__VA_ARGS__); \
-    case Posts::kAddOperand:                                                                                  \
-      return channels % kLanes == 0 ? function<Posts::kAddOperand, true>(__VA_ARGS__)                         \
-                                    : function<Posts::kAddOperand, false>(__VA_ARGS__);                       \
-    case Posts::kAny:                                                                                         \
-      return function<Posts::kAny, false>(__VA_ARGS__);                                                       \
+#define BOPKIT_FINISH(function, ...)                                                    \
+  switch (posts_of(finish)) {                                                           \
+    case Posts::kNone:                                                                  \
+      return channels % kLanes == 0 ? function<Posts::kNone, true>(__VA_ARGS__)         \
+                                    : function<Posts::kNone, false>(__VA_ARGS__);       \
+    case Posts::kAddOperand:                                                            \
+      return channels % kLanes == 0 ? function<Posts::kAddOperand, true>(__VA_ARGS__)   \
+                                    : function<Posts::kAddOperand, false>(__VA_ARGS__); \
+    case Posts::kAny:                                                                   \
+      return function<Posts::kAny, false>(__VA_ARGS__);                                 \
   }
 
-inline void finish_integers(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+inline void finish_integers(const Finish& finish, const int32_t* sums,
+                            const int32_t* const* corrections, int channels, const Row* rows,
                             int pixels) {
   BOPKIT_FINISH(finish_integer_rows, finish, sums, corrections, channels, rows, pixels)
 }
 
-inline void finish_floats(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels) {
+inline void finish_floats(const Finish& finish, const float* sums, int channels, const Row* rows,
+                          int pixels) {
   BOPKIT_FINISH(finish_float_rows, finish, sums, channels, rows, pixels)
 }
 

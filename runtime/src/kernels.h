@@ -5,8 +5,8 @@
 
 namespace bopkit {
 
-// Output channels that a kernel computes at a time, in lanes of its vectors: a panel. A multiple of 32, so that a panel's
-// signs fill whole words.
+// Output channels that a kernel computes at a time, in lanes of its vectors: a panel. A multiple of
+// 32, so that a panel's signs fill whole words.
 inline constexpr int kPanel = 64;
 
 inline constexpr int kMostPixels = 6;  // pixels that a kernel computes at a time, at most
@@ -14,8 +14,8 @@ inline constexpr int kMostPixels = 6;  // pixels that a kernel computes at a tim
 inline constexpr int kMostPosts = 8;     // of one step
 inline constexpr int kMostOperands = 2;  // tensors that join one step
 
-// A patch is what one output pixel reads: `runs` runs of `run_length` elements, a run beginning at `run_offset[i]` from the
-// pixel's first. `Element` is a word of 32 signs, or a float.
+// A patch is what one output pixel reads: `runs` runs of `run_length` elements, a run beginning at
+// `run_offset[i]` from the pixel's first. `Element` is a word of 32 signs, or a float.
 template <typename Element, typename Sum>
 struct GemmArgs {
   int pixels;  // 1 to the kernel's most
@@ -54,18 +54,20 @@ struct Post {
 
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
 struct Finish {
-  // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to float32 as LCE does.
-  // Of float sums: y = sum + bias, where there is a bias.
+  // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to
+  // float32 as LCE does. Of float sums: y = sum + bias, where there is a bias.
   bool has_clamp = false;
   int32_t clamp_min = 0, clamp_max = 0;
   const float* multiplier = nullptr;
   const float* bias = nullptr;
-  const int32_t* threshold = nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
+  const int32_t* threshold =
+      nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
   const Post* posts = nullptr;
   int post_count = 0;
 };
 
-// Where the results of one pixel go, and the tensors that join them; each points at the row's first channel of this panel.
+// Where the results of one pixel go, and the tensors that join them; each points at the row's first
+// channel of this panel.
 struct Row {
   float* floats = nullptr;
   uint32_t* signs = nullptr;  // whole words: those behind the last channel are zero
@@ -78,21 +80,24 @@ struct Kernels {
   bool (*is_supported)();
   bool has_fast_floats;  // whether float products are worth claiming
 
-  // How a panel is packed: in blocks of channels that lie side by side; the last is as wide as its channels need, rounded up
-  // to the granule. `pixels` is the most of one call.
+  // How a panel is packed: in blocks of channels that lie side by side; the last is as wide as its
+  // channels need, rounded up to the granule. `pixels` is the most of one call.
   struct Packing {
     int pixels, block, granule;
-    bool is_byte_wise;  // a word of each channel is stored as the first byte of each, then the second, ...
+    bool is_byte_wise;  // a word of each channel is stored as the first byte of each, then the
+                        // second, ...
   };
   Packing binary, floats;
 
   void (*binary_gemm)(const BinaryGemmArgs&);
   void (*float_gemm)(const FloatGemmArgs&);
-  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows' first channel. A correction
-  // may be null.
-  void (*finish_integers)(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
+  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows'
+  // first channel. A correction may be null.
+  void (*finish_integers)(const Finish& finish, const int32_t* sums,
+                          const int32_t* const* corrections, int channels, const Row* rows,
                           int pixels);
-  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels);
+  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows,
+                        int pixels);
   // Rows of any number of channels.
   void (*take_maximum)(float* most, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);

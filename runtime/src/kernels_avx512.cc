@@ -1,4 +1,5 @@
-// AVX-512 with VPOPCNTDQ: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64 channels in registers.
+// AVX-512 with VPOPCNTDQ: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64
+// channels in registers.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -35,13 +36,16 @@ void binary_tile(const BinaryGemmArgs& args) {
       for (int p = 0; p < pixels; ++p) {
         const __m512i word = _mm512_set1_epi32(static_cast<int>(x[p][k]));
         for (int v = 0; v < vectors; ++v) {
-          sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_popcnt_epi32(_mm512_xor_si512(w[v], word)));
+          sums[p][v] =
+              _mm512_add_epi32(sums[p][v], _mm512_popcnt_epi32(_mm512_xor_si512(w[v], word)));
         }
       }
     }
   }
   for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    for (int v = 0; v < vectors; ++v) {
+      _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    }
   }
 }
 
@@ -66,9 +70,13 @@ void float_tile(const FloatGemmArgs& args) {
   }
 }
 
-#define BOPKIT_ROW(tile, pixels) {tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4>}
-#define BOPKIT_TILES(tile) \
-  {BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3), BOPKIT_ROW(tile, 4), BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)}
+#define BOPKIT_ROW(tile, pixels) \
+  { tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4> }
+#define BOPKIT_TILES(tile)                                                              \
+  {                                                                                     \
+    BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3), BOPKIT_ROW(tile, 4), \
+        BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)                                        \
+  }
 
 void binary_gemm(const BinaryGemmArgs& args) {
   static constexpr void (*kTiles[kPixels][4])(const BinaryGemmArgs&) = BOPKIT_TILES(binary_tile);
@@ -84,9 +92,17 @@ BOPKIT_TARGET_END
 
 }  // namespace
 
-const Kernels kAvx512Kernels = {
-    "avx512",    is_supported, true,            {kPixels, kPanel, 16, false}, {kPixels, kPanel, 16, false},
-    binary_gemm, float_gemm,   finish_integers, finish_floats, take_maximum, add_row};
+const Kernels kAvx512Kernels = {"avx512",
+                                is_supported,
+                                true,
+                                {kPixels, kPanel, 16, false},
+                                {kPixels, kPanel, 16, false},
+                                binary_gemm,
+                                float_gemm,
+                                finish_integers,
+                                finish_floats,
+                                take_maximum,
+                                add_row};
 
 }  // namespace bopkit
 

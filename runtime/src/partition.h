@@ -20,14 +20,16 @@ class Step;
 
 // Operators that LiteRT runs as one node: steps over values, in order.
 //
-// `build` fuses operators into steps, from what does not change. `prepare` follows each change of the inputs' shapes: it
-// computes all shapes, lays the values out and lets each step get ready. `run` is one inference.
+// `build` fuses operators into steps, from what does not change. `prepare` follows each change of
+// the inputs' shapes: it computes all shapes, lays the values out and lets each step get ready.
+// `run` is one inference.
 class Partition {
  public:
   Partition(const Kernels& kernels, ThreadPool& pool, bool is_profiled);
   ~Partition();
 
-  bool build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params, const Constants& constants);
+  bool build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params,
+             const Constants& constants);
   bool prepare(abi::Context* context);
   bool run(abi::Context* context);
 
@@ -57,7 +59,8 @@ class Partition {
   std::vector<Value> values_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::map<int, std::vector<float>> dequantized_;  // constants by tensor
-  std::vector<Buffer> own_, shared_;  // memory of values: of their own where they have a border, else shared over time
+  std::vector<Buffer> own_,
+      shared_;  // memory of values: of their own where they have a border, else shared over time
   std::string error_;
 };
 

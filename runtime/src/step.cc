@@ -7,7 +7,8 @@
 namespace bopkit {
 
 bool FinishingStep::can_take_post(bool with_operand) const {
-  return signs < 0 && bytes < 0 && posts_.size() + 2 <= kMostPosts && (!with_operand || operands_.size() < kMostOperands);
+  return signs < 0 && bytes < 0 && posts_.size() + 2 <= kMostPosts &&
+         (!with_operand || operands_.size() < kMostOperands);
 }
 
 void FinishingStep::add_post(PostKind kind, int operand) {
@@ -46,15 +47,20 @@ bool FinishingStep::shape_results(Partition& partition, const Shape& shape) {
   Shape packed = shape;
   packed.dims[shape.rank - 1] = words_of(shape.channels());
   for (const int value : {floats, bytes}) {
-    if (value >= 0 && !partition.value(value).set_shape(shape)) return fail("has an output of no size, or too large");
+    if (value >= 0 && !partition.value(value).set_shape(shape)) {
+      return fail("has an output of no size, or too large");
+    }
   }
-  if (signs >= 0 && !partition.value(signs).set_shape(packed)) return fail("has an output of no size, or too large");
+  if (signs >= 0 && !partition.value(signs).set_shape(packed)) {
+    return fail("has an output of no size, or too large");
+  }
   for (const int channels : vector_channels_) {
     if (channels != shape.channels()) return fail("joins constants of another number of channels");
   }
   for (const int operand : operands_) {
     const Shape& other = partition.value(operand).shape;
-    if (other.rank != shape.rank || std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) != 0) {
+    if (other.rank != shape.rank ||
+        std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) != 0) {
       return fail("joins tensors of different shapes");
     }
   }
@@ -66,7 +72,9 @@ Row FinishingStep::row_at(Partition& partition, int picture, int y, int x) const
   if (floats >= 0) row.floats = partition.value(floats).at<float>(picture, y, x);
   if (signs >= 0) row.signs = partition.value(signs).at<uint32_t>(picture, y, x);
   if (bytes >= 0) row.bytes = partition.value(bytes).at<int8_t>(picture, y, x);
-  for (size_t i = 0; i < operands_.size(); ++i) row.operands[i] = partition.value(operands_[i]).at<const float>(picture, y, x);
+  for (size_t i = 0; i < operands_.size(); ++i) {
+    row.operands[i] = partition.value(operands_[i]).at<const float>(picture, y, x);
+  }
   return row;
 }
 
@@ -105,7 +113,9 @@ Row move(Row row, int channels, int words) {
 
 }  // namespace
 
-Row FinishingStep::row_after(Row row, int channels) const { return move(row, channels, words_of(channels)); }
+Row FinishingStep::row_after(Row row, int channels) const {
+  return move(row, channels, words_of(channels));
+}
 
 Row from_channel(Row row, int first) { return move(row, first, first / 32); }
 
@@ -128,7 +138,8 @@ std::pair<int, int> covered(int i, int stride, int before, int filter, int size)
 }
 
 // Shape of the output of a pool, and its extents; returns what is wrong, or nothing.
-const char* pooled_shape(const Value& input, const Window& window, Extent* height, Extent* width, Shape* out) {
+const char* pooled_shape(const Value& input, const Window& window, Extent* height, Extent* width,
+                         Shape* out) {
   if (input.shape.rank != 4) return "got an input that is no batch of pictures";
   *height = window_extent(input.h, window.filter_h, window.stride_h, 1, window.is_same);
   *width = window_extent(input.w, window.filter_w, window.stride_w, 1, window.is_same);
@@ -144,7 +155,9 @@ class Map : public FinishingStep {
   using FinishingStep::FinishingStep;
 
   std::string name() const override { return "map" + suffix(); }
-  bool shape(Partition& partition) override { return shape_results(partition, partition.value(input_).shape); }
+  bool shape(Partition& partition) override {
+    return shape_results(partition, partition.value(input_).shape);
+  }
 
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
@@ -165,7 +178,8 @@ class Map : public FinishingStep {
       Post posts[kMostPosts];
       finish_from(first, &finish, posts);
       const Row part = from_channel(row, first);
-      partition.kernels().finish_floats(finish, from + first, std::min(kPanel, input.c - first), &part, 1);
+      partition.kernels().finish_floats(finish, from + first, std::min(kPanel, input.c - first),
+                                        &part, 1);
     }
   }
 };
@@ -173,10 +187,14 @@ class Map : public FinishingStep {
 class Pool : public FinishingStep {
  public:
   Pool(const Op& op, int input, std::unique_ptr<FinishingStep> source)
-      : FinishingStep(input), window_(op.window), is_maximum_(op.kind == OpKind::kMaxPool), source_(std::move(source)) {}
+      : FinishingStep(input),
+        window_(op.window),
+        is_maximum_(op.kind == OpKind::kMaxPool),
+        source_(std::move(source)) {}
 
   std::string name() const override {
-    const std::string size = std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
+    const std::string size =
+        std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
     const std::string before = source_ == nullptr ? "" : source_->name() + ", ";
     return before + (is_maximum_ ? "max pool " : "average pool ") + size + suffix();
   }
@@ -192,7 +210,8 @@ class Pool : public FinishingStep {
     if (source_ == nullptr) return true;
     if (!source_->prepare(partition)) return fail(source_->error().c_str());
     const Value& input = partition.value(input_);
-    // A thread that begins within a picture computes the rows that its window shares with the one before once more.
+    // A thread that begins within a picture computes the rows that its window shares with the one
+    // before once more.
     parts_ = std::min(height_.size, partition.threads() == 1 ? 1 : 4 * partition.threads());
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
     const int64_t units = int64_t{input.n} * parts_;
@@ -203,17 +222,20 @@ class Pool : public FinishingStep {
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
     const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
-    const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps * 4 / kBytesPerNs;
+    const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps *
+                      4 / kBytesPerNs;
     if (source_ == nullptr) {
       session.run(input.n * height_.size, is_small(ns), [&](int unit) {
-        run_rows(partition, unit / height_.size, unit % height_.size, unit % height_.size + 1, nullptr);
+        run_rows(partition, unit / height_.size, unit % height_.size, unit % height_.size + 1,
+                 nullptr);
       });
       return;
     }
     source_->start(partition, session);
     session.run(input.n * parts_, is_small(ns), [&](int unit) {
       const int64_t part = unit % parts_;
-      const int begin = static_cast<int>(part * height_.size / parts_), end = static_cast<int>((part + 1) * height_.size / parts_);
+      const int begin = static_cast<int>(part * height_.size / parts_),
+                end = static_cast<int>((part + 1) * height_.size / parts_);
       run_rows(partition, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
     });
   }
@@ -230,7 +252,8 @@ class Pool : public FinishingStep {
   int64_t float_macs() const override { return source_ == nullptr ? 0 : source_->float_macs(); }
 
  private:
-  // Rows `begin` to `end` of a picture. With `strip` the rows under the window are made there, each as the window reaches it.
+  // Rows `begin` to `end` of a picture. With `strip` the rows under the window are made there, each
+  // as the window reaches it.
   void run_rows(Partition& partition, int picture, int begin, int end, float* strip) const {
     const Value& input = partition.value(input_);
     const int64_t length = int64_t{input.w} * input.c;
@@ -239,7 +262,8 @@ class Pool : public FinishingStep {
     std::vector<float> most;
     int made = 0;  // rows before this one are in the strip, as far as the window still needs them
     for (int y = begin; y < end; ++y) {
-      const auto [top, bottom] = covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
+      const auto [top, bottom] =
+          covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
       rows.clear();
       for (int v = top; v < bottom; ++v) {
         if (strip == nullptr) {
@@ -251,19 +275,26 @@ class Pool : public FinishingStep {
         rows.push_back(row);
       }
       made = std::max(made, bottom);
-      // The largest of a window is the largest of its columns' largest, which neighbours share. Sums would round otherwise.
+      // The largest of a window is the largest of its columns' largest, which neighbours share.
+      // Sums would round otherwise.
       if (is_maximum_ && rows.size() > 1) {
         most.assign(rows[0], rows[0] + length);
-        for (size_t v = 1; v < rows.size(); ++v) partition.kernels().take_maximum(most.data(), rows[v], static_cast<int>(length));
+        for (size_t v = 1; v < rows.size(); ++v) {
+          partition.kernels().take_maximum(most.data(), rows[v], static_cast<int>(length));
+        }
         rows.assign(1, most.data());
       }
-      for (int x = 0; x < width_.size; ++x) run_pixel(partition, rows, input, row_at(partition, picture, y, x), x);
+      for (int x = 0; x < width_.size; ++x) {
+        run_pixel(partition, rows, input, row_at(partition, picture, y, x), x);
+      }
     }
   }
 
-  void run_pixel(Partition& partition, const std::vector<const float*>& rows, const Value& input, const Row& to, int x) const {
+  void run_pixel(Partition& partition, const std::vector<const float*>& rows, const Value& input,
+                 const Row& to, int x) const {
     alignas(kAlignment) float pooled[kPanel];
-    const auto [left, right] = covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+    const auto [left, right] =
+        covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
     for (int first = 0; first < input.c; first += kPanel) {
       const int channels = std::min(kPanel, input.c - first);
       bool is_first = true;
@@ -273,7 +304,8 @@ class Pool : public FinishingStep {
           if (is_first) {
             std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
           } else {
-            (is_maximum_ ? partition.kernels().take_maximum : partition.kernels().add_row)(pooled, from, channels);
+            (is_maximum_ ? partition.kernels().take_maximum : partition.kernels().add_row)(
+                pooled, from, channels);
           }
         }
       }
@@ -306,7 +338,8 @@ class PlainStep : public Step {
 
  protected:
   bool shape_output(Partition& partition, const Shape& shape) {
-    return partition.value(output_).set_shape(shape) || fail("has an output of no size, or too large");
+    return partition.value(output_).set_shape(shape) ||
+           fail("has an output of no size, or too large");
   }
 
   // Calls `function(picture, y, x)` for each pixel of a value.
@@ -324,10 +357,12 @@ class PlainStep : public Step {
 // The largest of signs is -1 only where all are: their bits are joined by AND.
 class SignsMaxPool : public PlainStep {
  public:
-  SignsMaxPool(const Op& op, int input, int output) : PlainStep(input, output), window_(op.window) {}
+  SignsMaxPool(const Op& op, int input, int output)
+      : PlainStep(input, output), window_(op.window) {}
 
   std::string name() const override {
-    return "max pool " + std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) + " of signs";
+    return "max pool " + std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) +
+           " of signs";
   }
 
   bool shape(Partition& partition) override {
@@ -340,8 +375,10 @@ class SignsMaxPool : public PlainStep {
     const Value& input = partition.value(input_);
     const Value& output = partition.value(output_);
     for_pixels(output, session, [&](int picture, int y, int x) {
-      const auto [top, bottom] = covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
-      const auto [left, right] = covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+      const auto [top, bottom] =
+          covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
+      const auto [left, right] =
+          covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
       uint32_t* to = output.at<uint32_t>(picture, y, x);
       std::fill(to, to + output.c, ~0u);
       for (int v = top; v < bottom; ++v) {
@@ -360,7 +397,8 @@ class SignsMaxPool : public PlainStep {
 
 class SignsOfBytes : public PlainStep {
  public:
-  SignsOfBytes(int input, int output, int zero_point) : PlainStep(input, output), zero_point_(zero_point) {}
+  SignsOfBytes(int input, int output, int zero_point)
+      : PlainStep(input, output), zero_point_(zero_point) {}
 
   std::string name() const override { return "signs of bytes"; }
 
@@ -377,7 +415,9 @@ class SignsOfBytes : public PlainStep {
       const int8_t* from = input.at<const int8_t>(picture, y, x);
       uint32_t* to = output.at<uint32_t>(picture, y, x);
       std::fill(to, to + output.c, 0u);
-      for (int c = 0; c < input.c; ++c) to[c / 32] |= static_cast<uint32_t>(from[c] < zero_point_) << (c % 32);
+      for (int c = 0; c < input.c; ++c) {
+        to[c / 32] |= static_cast<uint32_t>(from[c] < zero_point_) << (c % 32);
+      }
     });
   }
 
@@ -400,7 +440,9 @@ class Unpack : public PlainStep {
     Value& output = partition.value(output_);
     Shape shape = partition.value(input_).shape;
     const int channels = output.shape.channels();
-    if (shape.channels() != words_of(channels)) return fail("got an input of another number of channels");
+    if (shape.channels() != words_of(channels)) {
+      return fail("got an input of another number of channels");
+    }
     shape.dims[shape.rank - 1] = channels;
     return shape_output(partition, shape);
   }
@@ -430,14 +472,16 @@ class Unpack : public PlainStep {
 
 class Mean : public PlainStep {
  public:
-  Mean(const Op& op, int input, int output) : PlainStep(input, output), keeps_rank_(op.keeps_rank) {}
+  Mean(const Op& op, int input, int output)
+      : PlainStep(input, output), keeps_rank_(op.keeps_rank) {}
 
   std::string name() const override { return "mean"; }
 
   bool shape(Partition& partition) override {
     const Value& input = partition.value(input_);
     if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
-    return shape_output(partition, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
+    return shape_output(
+        partition, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
   }
 
   void run(Partition& partition, ThreadPool::Session&) override {
@@ -448,7 +492,9 @@ class Mean : public PlainStep {
       float* to = output.at<float>(picture, 0, 0);
       std::fill(to, to + input.c, 0.0f);
       for (int y = 0; y < input.h; ++y) {
-        for (int x = 0; x < input.w; ++x) partition.kernels().add_row(to, input.at<const float>(picture, y, x), input.c);
+        for (int x = 0; x < input.w; ++x) {
+          partition.kernels().add_row(to, input.at<const float>(picture, y, x), input.c);
+        }
       }
       for (int c = 0; c < input.c; ++c) to[c] /= count;
     }
@@ -460,7 +506,8 @@ class Mean : public PlainStep {
 
 class Reshape : public PlainStep {
  public:
-  Reshape(int input, int output, std::vector<int> shape, bool is_alias) : PlainStep(input, output), target_(std::move(shape)), is_alias_(is_alias) {}
+  Reshape(int input, int output, std::vector<int> shape, bool is_alias)
+      : PlainStep(input, output), target_(std::move(shape)), is_alias_(is_alias) {}
 
   std::string name() const override { return "reshape"; }
 
@@ -481,13 +528,18 @@ class Reshape : public PlainStep {
       }
     }
     if (unknown >= 0) shape.dims[unknown] = static_cast<int>(all / known);
-    if (unknown < 0 ? known != all : all % known != 0) return fail("cannot take the shape that it should");
+    if (unknown < 0 ? known != all : all % known != 0) {
+      return fail("cannot take the shape that it should");
+    }
     return shape_output(partition, shape);
   }
 
   void run(Partition& partition, ThreadPool::Session&) override {
     const Value& input = partition.value(input_);
-    if (!is_alias_) std::memcpy(partition.value(output_).first, input.first, static_cast<size_t>(input.pixels()) * input.c * input.element_bytes());
+    if (!is_alias_) {
+      std::memcpy(partition.value(output_).first, input.first,
+                  static_cast<size_t>(input.pixels()) * input.c * input.element_bytes());
+    }
   }
 
  private:
@@ -497,7 +549,8 @@ class Reshape : public PlainStep {
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_ptr<FinishingStep> source) {
+std::unique_ptr<FinishingStep> make_pool(const Op& op, int input,
+                                         std::unique_ptr<FinishingStep> source) {
   auto step = std::make_unique<Pool>(op, input, std::move(source));
   step->add_activation(op.activation);
   return step;
@@ -505,7 +558,9 @@ std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_pt
 
 std::unique_ptr<FinishingStep> make_map(int input) { return std::make_unique<Map>(input); }
 
-std::unique_ptr<Step> make_signs_max_pool(const Op& op, int input, int output) { return std::make_unique<SignsMaxPool>(op, input, output); }
+std::unique_ptr<Step> make_signs_max_pool(const Op& op, int input, int output) {
+  return std::make_unique<SignsMaxPool>(op, input, output);
+}
 
 std::unique_ptr<Step> make_signs_of_bytes(int input, int output, int zero_point) {
   return std::make_unique<SignsOfBytes>(input, output, zero_point);
@@ -515,7 +570,9 @@ std::unique_ptr<Step> make_unpack(int input, int output, float scale, int zero_p
   return std::make_unique<Unpack>(input, output, scale, zero_point);
 }
 
-std::unique_ptr<Step> make_mean(const Op& op, int input, int output) { return std::make_unique<Mean>(op, input, output); }
+std::unique_ptr<Step> make_mean(const Op& op, int input, int output) {
+  return std::make_unique<Mean>(op, input, output);
+}
 
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias) {
   return std::make_unique<Reshape>(input, output, std::move(shape), is_alias);

@@ -20,7 +20,8 @@ class Step {
 
   virtual std::string name() const = 0;
 
-  // Computes the shape of the outputs from that of the inputs, and asks for the borders that the input should have.
+  // Computes the shape of the outputs from that of the inputs, and asks for the borders that the
+  // input should have.
   virtual bool shape(Partition& partition) = 0;
   // Gets ready to run, once all values have their layout.
   virtual bool prepare(Partition&) { return true; }
@@ -47,8 +48,8 @@ class Step {
   std::string error_;
 };
 
-// A step that computes rows of float32 or of sums, and finishes them: arithmetic with other tensors and constants, and storing
-// as numbers, as signs, or as both.
+// A step that computes rows of float32 or of sums, and finishes them: arithmetic with other tensors
+// and constants, and storing as numbers, as signs, or as both.
 class FinishingStep : public Step {
  public:
   using Step::Step;
@@ -57,8 +58,8 @@ class FinishingStep : public Step {
   int result = -1;
   int floats = -1, signs = -1, bytes = -1;  // the values that it writes, -1 where it does not
 
-  // Some steps can compute one row of their output at a time into memory of the caller's, float32 [w, channels], so that what
-  // follows finds it in the cache. `start` comes before the first row.
+  // Some steps can compute one row of their output at a time into memory of the caller's, float32
+  // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
   virtual bool makes_rows() const { return false; }
   virtual void start(Partition&, ThreadPool::Session&) {}
   virtual void make_row(Partition&, int /*picture*/, int /*y*/, float* /*to*/) const {}
@@ -73,7 +74,8 @@ class FinishingStep : public Step {
   std::vector<int> writes() const override;
 
  protected:
-  // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that the operands have it.
+  // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that
+  // the operands have it.
   bool shape_results(Partition& partition, const Shape& shape);
   // Rows of a pixel of the output, at channel 0.
   Row row_at(Partition& partition, int picture, int y, int x) const;
@@ -96,7 +98,8 @@ class FinishingStep : public Step {
 // `row` from its channel `first` on, a multiple of 32.
 Row from_channel(Row row, int first);
 
-// Size of the output of a window over `size` cells, and how many cells the window reaches over the edge in front and behind.
+// Size of the output of a window over `size` cells, and how many cells the window reaches over the
+// edge in front and behind.
 struct Extent {
   int size, before, after;
 };
@@ -106,12 +109,16 @@ Extent window_extent(int size, int filter, int stride, int dilation, bool is_sam
 inline bool is_small(double ns) { return ns < 20e3; }
 
 // Steps that write float32 rows.
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                                const float* multiplier, const float* bias);
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                               const float* filter, const float* bias);
-// With `source`, the pool computes its input itself, row by row; the value `input` then has no memory.
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_ptr<FinishingStep> source);
+std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context,
+                                                Partition& partition, const float* multiplier,
+                                                const float* bias);
+std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context,
+                                               Partition& partition, const float* filter,
+                                               const float* bias);
+// With `source`, the pool computes its input itself, row by row; the value `input` then has no
+// memory.
+std::unique_ptr<FinishingStep> make_pool(const Op& op, int input,
+                                         std::unique_ptr<FinishingStep> source);
 std::unique_ptr<FinishingStep> make_map(int input);  // rows as they are
 
 // Other steps.

@@ -18,7 +18,8 @@ struct Shape {
   int channels() const { return dims[rank - 1]; }
 };
 
-// Cells around a picture that stay zero, so that a convolution needs no special case at its edge. A zero word is +1.
+// Cells around a picture that stay zero, so that a convolution needs no special case at its edge. A
+// zero word is +1.
 struct Border {
   int top = 0, left = 0, bottom = 0, right = 0;
 
@@ -34,7 +35,8 @@ struct Border {
   }
 };
 
-// A tensor of rank 4 is [n, h, w, c]; of any other rank, [n, 1, 1, c] with all but the last dimension in n.
+// A tensor of rank 4 is [n, h, w, c]; of any other rank, [n, 1, 1, c] with all but the last
+// dimension in n.
 struct Value {
   int tensor = -1;
   abi::Type type = abi::kNoType;
@@ -51,7 +53,9 @@ struct Value {
 
   int element_bytes() const { return type == abi::kFloat32 || type == abi::kInt32 ? 4 : 1; }
   int64_t pixels() const { return int64_t{n} * h * w; }
-  int64_t offset(int picture_index, int y, int x) const { return picture_index * picture + y * row + int64_t{x} * c; }
+  int64_t offset(int picture_index, int y, int x) const {
+    return picture_index * picture + y * row + int64_t{x} * c;
+  }
 
   template <typename T>
   T* at(int picture_index, int y, int x) const {
@@ -79,7 +83,8 @@ struct Value {
     return true;
   }
 
-  // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes for too many.
+  // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes
+  // for too many.
   int64_t lay_out() {
     row = int64_t{w + border.left + border.right} * c;
     if (row > kMaxBytes) return kMaxBytes + 1;
@@ -88,7 +93,9 @@ struct Value {
     return picture * n * element_bytes();
   }
 
-  void place(char* memory) { first = memory + (border.top * row + int64_t{border.left} * c) * element_bytes(); }
+  void place(char* memory) {
+    first = memory + (border.top * row + int64_t{border.left} * c) * element_bytes();
+  }
 };
 
 }  // namespace bopkit
