@@ -42,7 +42,7 @@ constexpr Tables kTables = make_tables();
 
 BOPKIT_TARGET("avx2,fma")
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   __m256i halves[2];

@@ -17,7 +17,7 @@ bool is_supported() { return cpu_features().avx512; }
 
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 

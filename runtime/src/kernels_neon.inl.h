@@ -2,7 +2,7 @@
 // which sums the counts of four bytes in the instruction that ARMv8.0 needs to add them up as
 // bytes. 4 pixels by 16 channels in registers.
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   int32x4_t quarters[4];

@@ -9,7 +9,7 @@ namespace {
 
 bool is_supported() { return true; }
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   uint32_t mask = 0;
