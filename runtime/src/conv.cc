@@ -27,13 +27,13 @@ struct Panel {
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 template <typename Element, typename Sum>
-class Conv : public FinishingStep {
+class Conv : public EpilogueStep {
  public:
   static constexpr bool kIsBinary = std::is_same<Element, uint32_t>::value;
 
   Conv(const Op& op, int input, const abi::Tensor& filter, const Element* weights,
        const Kernels& kernels)
-      : FinishingStep(input),
+      : EpilogueStep(input),
         op_(op),
         window_(op.window),
         kernels_(kernels),
@@ -56,9 +56,9 @@ class Conv : public FinishingStep {
   bool prepare(Partition& partition) override;
   void run(Partition& partition, ThreadPool::Session& session) override;
 
-  bool makes_rows() const override { return !kIsBinary && !joins_tensors(); }
+  bool makes_rows() const override { return !kIsBinary && !joins_operands(); }
   void start(Partition& partition, ThreadPool::Session& session) override;
-  void make_row(Partition& partition, int picture, int y, float* to) const override;
+  void make_row(Partition& partition, int image, int y, float* to) const override;
 
   int64_t macs() const {
     return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
@@ -67,21 +67,21 @@ class Conv : public FinishingStep {
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
   int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
 
-  Finish finish_;
+  Epilogue epilogue_;
   std::vector<float> multiplier_, bias_;  // padded to whole panels
   std::vector<int32_t> threshold_;
 
  private:
   int depth_per_tap() const { return kIsBinary ? op_.channels_in / groups_ : depth_; }
-  bool prepare_runs(const Value& input);
+  bool prepare_indirection(const Value& input);
   bool prepare_corrections(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
   void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel,
                  size_t end_panel, float* to) const;
   void run_panel(const Panel& panel, const Element* const* patches, const int* classes,
                  const Row* rows, int count) const;
-  void store_shifted_signs(uint32_t* words, int first, int channels,
-                           const uint32_t* panel_words) const;
+  void store_shifted_bits(uint32_t* words, int first, int channels,
+                          const uint32_t* panel_words) const;
 
   Op op_;
   Window window_;
@@ -98,7 +98,7 @@ class Conv : public FinishingStep {
   Value source_;  // what patches are read from: the input, or a copy of it with a border
   bool is_copied_ = false;
   Buffer copy_;
-  std::vector<int32_t> runs_;
+  std::vector<int32_t> run_offsets_;
   int run_length_ = 0;
   // Of zero padding: what the taps beyond the edge counted, for each set of such taps. Sets are
   // numbered by row and column.
@@ -155,7 +155,7 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
   if (input.c != depth_ * groups_) return fail("got an input of another number of channels");
   Shape out = input.shape;
   if (op_.is_dense) {
-    if (input.h != 1 || input.w != 1) return fail("got a picture where it takes a vector");
+    if (input.h != 1 || input.w != 1) return fail("got an image where it takes a vector");
     height_ = width_ = {1, 0, 0};
     if (!op_.keeps_rank) {
       out.rank = 2;
@@ -163,7 +163,7 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
     }
     out.dims[out.rank - 1] = channels_out_;
   } else {
-    if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
+    if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
     height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h,
                             window_.is_same);
     width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w,
@@ -182,24 +182,24 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare_runs(const Value& input) {
-  runs_.clear();
+bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
+  run_offsets_.clear();
   const int group_depth = depth_;
   const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1;
   run_length_ = is_contiguous ? window_.filter_w * group_depth : group_depth;
   if (is_contiguous && window_.dilation_h == 1 &&
-      input.row == run_length_) {  // whole rows: one run of all of them
+      input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
-    runs_.push_back(0);
+    run_offsets_.push_back(0);
     return true;
   }
-  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row +
+  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row_stride +
                        int64_t{window_.filter_w} * window_.dilation_w * input.c;
   if (last > std::numeric_limits<int32_t>::max()) return fail("reaches too far");
   for (int y = 0; y < window_.filter_h; ++y) {
-    const int64_t row = int64_t{y} * window_.dilation_h * input.row;
+    const int64_t row = int64_t{y} * window_.dilation_h * input.row_stride;
     for (int x = 0; x < (is_contiguous ? 1 : window_.filter_w); ++x) {
-      runs_.push_back(static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.c));
+      run_offsets_.push_back(static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.c));
     }
   }
   return true;
@@ -292,7 +292,7 @@ bool Conv<Element, Sum>::prepare(Partition& partition) {
     if (!copy_.allocate(source_.lay_out())) return fail("found no memory for its padded input");
     source_.place(copy_.as<char>());
   }
-  return prepare_runs(source_) && prepare_corrections(input);
+  return prepare_indirection(source_) && prepare_corrections(input);
 }
 
 template <typename Element, typename Sum>
@@ -300,8 +300,8 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
   const size_t bytes = static_cast<size_t>(input.w) * input.c * sizeof(Element);
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
   session.run(input.n * input.h, is_small(ns), [&](int unit) {
-    const int picture = unit / input.h, y = unit % input.h;
-    std::memcpy(source_.at<Element>(picture, y, 0), input.at<Element>(picture, y, 0), bytes);
+    const int image = unit / input.h, y = unit % input.h;
+    std::memcpy(source_.at<Element>(image, y, 0), input.at<Element>(image, y, 0), bytes);
   });
 }
 
@@ -316,8 +316,8 @@ void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& sessio
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::make_row(Partition& partition, int picture, int y, float* to) const {
-  const int64_t row = (int64_t{picture} * height_.size + y) * width_.size;
+void Conv<Element, Sum>::make_row(Partition& partition, int image, int y, float* to) const {
+  const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
   for (int x = 0; x < width_.size; x += kChunk) {
     run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
               to + int64_t{x} * channels_out_);
@@ -349,25 +349,25 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
   Row rows[kChunk];
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
-  int picture = static_cast<int>(first / width_.size / height_.size);
+  int image = static_cast<int>(first / width_.size / height_.size);
   for (int i = 0; i < count; ++i) {
-    patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) -
-                 border_.top * source_.row - int64_t{border_.left} * source_.c;
+    patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
+                 border_.top * source_.row_stride - int64_t{border_.left} * source_.c;
     classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
     } else {
-      rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x)
-                                 : row_after(rows[i - 1], channels_out_);
+      rows[i] =
+          i == 0 || x == 0 ? row_at(partition, image, y, x) : row_after(rows[i - 1], channels_out_);
     }
-    if (groups_ > 1 && rows[i].signs != nullptr) {
-      std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
+    if (groups_ > 1 && rows[i].bits != nullptr) {
+      std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
     }
     if (++x == width_.size) {
       x = 0;
       if (++y == height_.size) {
         y = 0;
-        ++picture;
+        ++image;
       }
     }
   }
@@ -379,25 +379,25 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
 template <typename Element, typename Sum>
 void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches,
                                    const int* classes, const Row* rows, int count) const {
-  alignas(kAlignment) Sum sums[kMostPixels * kPanel];
+  alignas(kAlignment) Sum sums[kMaxTilePixels * kPanel];
   const int group_offset = panel.group * depth_;
   std::vector<int32_t> shifted;
-  const int32_t* offsets = runs_.data();
+  const int32_t* offsets = run_offsets_.data();
   if (group_offset != 0) {
-    for (const int32_t run : runs_) shifted.push_back(run + group_offset);
+    for (const int32_t run : run_offsets_) shifted.push_back(run + group_offset);
     offsets = shifted.data();
   }
-  Finish finish = finish_;
-  Post posts[kMostPosts];
-  finish_from(panel.first, &finish, posts);
+  Epilogue epilogue = epilogue_;
+  EpilogueOp ops[kMaxEpilogueOps];
+  epilogue_from(panel.first, &epilogue, ops);
   const int padded = round_up(channels_out_, kPanel);
-  const bool shifts_signs = panel.first % 32 != 0;
+  const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int tiles = (count + packing_.pixels - 1) / packing_.pixels;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
     const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
-                                         offsets,        static_cast<int>(runs_.size()),
+                                         offsets,        static_cast<int>(run_offsets_.size()),
                                          run_length_,    packed_.as<Element>() + panel.weights,
                                          panel.channels, sums};
     if constexpr (kIsBinary) {
@@ -405,34 +405,35 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
     } else {
       kernels_.float_gemm(args);
     }
-    Row panel_rows[kMostPixels];
-    uint32_t words[kMostPixels][kPanel / 32] = {};
+    Row panel_rows[kMaxTilePixels];
+    uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; i < end; ++i) {
       Row& row = panel_rows[i - begin] = from_channel(rows[i], panel.first);
-      if (shifts_signs && row.signs != nullptr) row.signs = words[i - begin];
+      if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
     if constexpr (kIsBinary) {
-      const int32_t* corrections[kMostPixels];
+      const int32_t* corrections[kMaxTilePixels];
       for (int i = begin; i < end; ++i) {
         const bool is_inner = classes[i] < 0 || classes[i] == inner_class_;
         corrections[i - begin] =
             is_inner ? nullptr
                      : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
       }
-      kernels_.finish_integers(finish, sums, corrections, panel.channels, panel_rows, end - begin);
+      kernels_.integer_epilogue(epilogue, sums, corrections, panel.channels, panel_rows,
+                                end - begin);
     } else {
-      kernels_.finish_floats(finish, sums, panel.channels, panel_rows, end - begin);
+      kernels_.float_epilogue(epilogue, sums, panel.channels, panel_rows, end - begin);
     }
-    for (int i = begin; shifts_signs && i < end && rows[i].signs != nullptr; ++i) {
-      store_shifted_signs(rows[i].signs, panel.first, panel.channels, words[i - begin]);
+    for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
+      store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);
     }
   }
 }
 
 // Groups of a number of channels that is no multiple of 32 share words with their neighbours.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::store_shifted_signs(uint32_t* words, int first, int channels,
-                                             const uint32_t* panel_words) const {
+void Conv<Element, Sum>::store_shifted_bits(uint32_t* words, int first, int channels,
+                                            const uint32_t* panel_words) const {
   for (int c = 0; c < channels; ++c) {
     words[(first + c) / 32] |= (panel_words[c / 32] >> (c % 32) & 1u) << ((first + c) % 32);
   }
@@ -446,25 +447,25 @@ std::vector<float> padded(const float* values, int count) {
 
 // Bounds of an activation for integers.
 std::pair<int32_t, int32_t> activation_range(abi::Activation activation) {
-  constexpr int32_t kLeast = std::numeric_limits<int32_t>::min(),
-                    kMost = std::numeric_limits<int32_t>::max();
+  constexpr int32_t kMin = std::numeric_limits<int32_t>::min(),
+                    kMax = std::numeric_limits<int32_t>::max();
   switch (activation) {
     case abi::kActRelu:
-      return {0, kMost};
+      return {0, kMax};
     case abi::kActReluN1To1:
       return {-1, 1};
     case abi::kActRelu6:
       return {0, 6};
     default:
-      return {kLeast, kMost};
+      return {kMin, kMax};
   }
 }
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context,
-                                                Partition& partition, const float* multiplier,
-                                                const float* bias) {
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Context* context,
+                                               Partition& partition, const float* multiplier,
+                                               const float* bias) {
   const abi::Tensor& filter = context->tensors[op.filter];
   const abi::Tensor& output = context->tensors[op.output];
   auto step = std::make_unique<Conv<uint32_t, int32_t>>(
@@ -483,7 +484,7 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
                             : threshold < 0    ? -1
                                                : 2 * threshold;
     }
-    step->finish_.threshold = step->threshold_.data();
+    step->epilogue_.threshold = step->threshold_.data();
   } else {
     // As LCE folds them: sums count differing signs, so that the result is depth - 2 * sum; in
     // double, then rounded.
@@ -497,27 +498,27 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
       step->bias_[i] =
           static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
     }
-    const auto [least, most] = activation_range(op.activation);
-    step->finish_.has_clamp = op.activation != abi::kActNone;
-    step->finish_.clamp_min = depth - std::min(most, depth);
-    step->finish_.clamp_max = depth - std::max(least, -depth);
-    step->finish_.multiplier = step->multiplier_.data();
-    step->finish_.bias = step->bias_.data();
+    const auto [min, max] = activation_range(op.activation);
+    step->epilogue_.has_clamp = op.activation != abi::kActNone;
+    step->epilogue_.clamp_min = depth - std::min(max, depth);
+    step->epilogue_.clamp_max = depth - std::max(min, -depth);
+    step->epilogue_.multiplier = step->multiplier_.data();
+    step->epilogue_.bias = step->bias_.data();
   }
   if (!step->pack()) return nullptr;
   return step;
 }
 
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context,
-                                               Partition& partition, const float* weights,
-                                               const float* bias) {
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, abi::Context* context,
+                                              Partition& partition, const float* weights,
+                                              const float* bias) {
   const abi::Tensor& filter = context->tensors[op.filter];
   auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, partition.kernels());
   if (bias != nullptr) {
     step->bias_ = padded(bias, filter.dims->data[0]);
-    step->finish_.bias = step->bias_.data();
+    step->epilogue_.bias = step->bias_.data();
   }
-  step->add_activation(op.activation);
+  step->append_activation(op.activation);
   if (!step->pack()) return nullptr;
   return step;
 }

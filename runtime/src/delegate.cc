@@ -21,7 +21,7 @@ namespace bopkit {
 namespace {
 
 constexpr const char* kVersion = "0.1.0";
-constexpr int kMostThreads = 256;
+constexpr int kMaxThreads = 256;
 
 struct Options {
   int threads = 0;  // 0: as the interpreter
@@ -86,7 +86,7 @@ std::string set_option(const std::string& key, const std::string& value, Options
     char rest = 0;
     const bool is_number = std::sscanf(value.c_str(), "%d%c", &threads, &rest) == 1;
     options->threads = threads;
-    return is_number && threads >= 1 && threads <= kMostThreads
+    return is_number && threads >= 1 && threads <= kMaxThreads
                ? ""
                : "num_threads is 1 to 256, not '" + value + "'";
   }
@@ -303,7 +303,9 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
     return abi::kError;
   }
   drop_shared_constants(context, nodes, &claimed);
-  const auto is_binary = [](const Claimed& each) { return each.op.kind <= OpKind::kSignsMaxPool; };
+  const auto is_binary = [](const Claimed& each) {
+    return each.op.kind <= OpKind::kBitPackedMaxPool;
+  };
   // Without a binary operator there is nothing to fuse, and LiteRT runs the network well by itself.
   if (std::none_of(claimed.begin(), claimed.end(), is_binary)) return abi::kOk;
   {
@@ -317,7 +319,7 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
       }
     }
     if (delegate.pool == nullptr) {
-      delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMostThreads));
+      delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMaxThreads));
     }
   }
   std::vector<int> replaced(1, static_cast<int>(claimed.size()));

@@ -33,39 +33,39 @@ inline Floats load_part(const float* from, int count) {
   return lanes;
 }
 
-inline void apply(const Post& post, const Row& row, int channel, int count, Floats& y) {
+inline void apply(const EpilogueOp& op, const Row& row, int channel, int count, Floats& y) {
   Floats other{};
-  if (post.vector != nullptr) {
-    other = load(post.vector + channel);
-  } else if (post.kind <= PostKind::kMultiplyOperand) {
-    const float* operand = row.operands[post.operand] + channel;
+  if (op.vector != nullptr) {
+    other = load(op.vector + channel);
+  } else if (op.kind <= EpilogueOpKind::kMultiplyOperand) {
+    const float* operand = row.operands[op.operand] + channel;
     other = count == kLanes ? load(operand) : load_part(operand, count);
   }
-  switch (post.kind) {
-    case PostKind::kAddOperand:
-    case PostKind::kAddVector:
+  switch (op.kind) {
+    case EpilogueOpKind::kAddOperand:
+    case EpilogueOpKind::kAddVector:
       y = y + other;
       break;
-    case PostKind::kSubtractOperand:
-    case PostKind::kSubtractVector:
+    case EpilogueOpKind::kSubtractOperand:
+    case EpilogueOpKind::kSubtractVector:
       y = y - other;
       break;
-    case PostKind::kSubtractFromOperand:
-    case PostKind::kSubtractFromVector:
+    case EpilogueOpKind::kSubtractFromOperand:
+    case EpilogueOpKind::kSubtractFromVector:
       y = other - y;
       break;
-    case PostKind::kMultiplyOperand:
-    case PostKind::kMultiplyVector:
+    case EpilogueOpKind::kMultiplyOperand:
+    case EpilogueOpKind::kMultiplyVector:
       y = y * other;
       break;
-    case PostKind::kRelu:
+    case EpilogueOpKind::kRelu:
       y = y < all(0) ? all(0) : y;
       break;
-    case PostKind::kReluN1To1:
+    case EpilogueOpKind::kReluN1To1:
       y = y < all(-1) ? all(-1) : y;
       y = y > all(1) ? all(1) : y;
       break;
-    case PostKind::kRelu6:
+    case EpilogueOpKind::kRelu6:
       y = y < all(0) ? all(0) : y;
       y = y > all(6) ? all(6) : y;
       break;
@@ -88,7 +88,7 @@ inline void store_bytes(const Floats& y, int count, int8_t* to) {
 }
 
 // Signs of up to 16 channels from `channel` on.
-inline void store_signs(uint32_t mask, int channel, int count, uint32_t* words) {
+inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
   mask &= 0xffffu >> (kLanes - count);
   if (channel % 32 == 0) {
     words[channel / 32] = mask;
@@ -98,103 +98,103 @@ inline void store_signs(uint32_t mask, int channel, int count, uint32_t* words) 
 }
 
 // What nearly all steps of a network do, and the rest.
-enum class Posts { kNone, kAddOperand, kAny };
+enum class EpilogueForm { kNone, kAddOperand, kAny };
 
-template <Posts kPosts, bool kWhole>
-inline void store(const Finish& finish, Floats y, int channel, int count, const Row& row) {
-  if (kPosts == Posts::kAddOperand) {
+template <EpilogueForm kForm, bool kWhole>
+inline void store(const Epilogue& epilogue, Floats y, int channel, int count, const Row& row) {
+  if (kForm == EpilogueForm::kAddOperand) {
     const float* operand = row.operands[0] + channel;
     y = y + (kWhole ? load(operand) : load_part(operand, count));
-  } else if (kPosts == Posts::kAny) {
-    for (int i = 0; i < finish.post_count; ++i) apply(finish.posts[i], row, channel, count, y);
+  } else if (kForm == EpilogueForm::kAny) {
+    for (int i = 0; i < epilogue.op_count; ++i) apply(epilogue.ops[i], row, channel, count, y);
   }
   if (row.floats != nullptr) {
     __builtin_memcpy(row.floats + channel, &y,
                      kWhole ? sizeof y : static_cast<size_t>(count) * sizeof(float));
   }
-  if (row.signs != nullptr) store_signs(negative_mask(y < all(0)), channel, count, row.signs);
+  if (row.bits != nullptr) store_bits(negative_mask(y < all(0)), channel, count, row.bits);
   if (row.bytes != nullptr) store_bytes(y, count, row.bytes + channel);
 }
 
-template <Posts kPosts, bool kWhole>
-inline void finish_integer_rows(const Finish& finish, const int32_t* sums,
-                                const int32_t* const* corrections, int channels, const Row* rows,
-                                int pixels) {
+template <EpilogueForm kForm, bool kWhole>
+inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
+                                  const int32_t* const* corrections, int channels, const Row* rows,
+                                  int pixels) {
   for (int p = 0; p < pixels; ++p, sums += kPanel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
       Ints x = load(sums + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
-      if (finish.threshold != nullptr) {
-        store_signs(negative_mask(x > load(finish.threshold + channel)), channel, count,
-                    rows[p].signs);
+      if (epilogue.threshold != nullptr) {
+        store_bits(negative_mask(x > load(epilogue.threshold + channel)), channel, count,
+                   rows[p].bits);
         continue;
       }
-      if (finish.has_clamp) {
-        x = x > finish.clamp_max ? Ints{} + finish.clamp_max : x;
-        x = x < finish.clamp_min ? Ints{} + finish.clamp_min : x;
+      if (epilogue.has_clamp) {
+        x = x > epilogue.clamp_max ? Ints{} + epilogue.clamp_max : x;
+        x = x < epilogue.clamp_min ? Ints{} + epilogue.clamp_min : x;
       }
-      const Floats y = __builtin_convertvector(x, Floats) * load(finish.multiplier + channel);
-      store<kPosts, kWhole>(finish, y + load(finish.bias + channel), channel, count, rows[p]);
+      const Floats y = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
+      store<kForm, kWhole>(epilogue, y + load(epilogue.bias + channel), channel, count, rows[p]);
     }
   }
 }
 
-template <Posts kPosts, bool kWhole>
-inline void finish_float_rows(const Finish& finish, const float* sums, int channels,
-                              const Row* rows, int pixels) {
+template <EpilogueForm kForm, bool kWhole>
+inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int channels,
+                                const Row* rows, int pixels) {
   for (int p = 0; p < pixels; ++p, sums += kPanel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
       Floats y =
           kWhole || count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
-      if (finish.bias != nullptr) y = y + load(finish.bias + channel);
-      store<kPosts, kWhole>(finish, y, channel, count, rows[p]);
+      if (epilogue.bias != nullptr) y = y + load(epilogue.bias + channel);
+      store<kForm, kWhole>(epilogue, y, channel, count, rows[p]);
     }
   }
 }
 
-inline Posts posts_of(const Finish& finish) {
-  if (finish.post_count == 0) return Posts::kNone;
-  const Post& first = finish.posts[0];
-  return finish.post_count == 1 && first.kind == PostKind::kAddOperand && first.operand == 0
-             ? Posts::kAddOperand
-             : Posts::kAny;
+inline EpilogueForm form_of(const Epilogue& epilogue) {
+  if (epilogue.op_count == 0) return EpilogueForm::kNone;
+  const EpilogueOp& first = epilogue.ops[0];
+  return epilogue.op_count == 1 && first.kind == EpilogueOpKind::kAddOperand && first.operand == 0
+             ? EpilogueForm::kAddOperand
+             : EpilogueForm::kAny;
 }
 
-#define BOPKIT_FINISH(function, ...)                                                    \
-  switch (posts_of(finish)) {                                                           \
-    case Posts::kNone:                                                                  \
-      return channels % kLanes == 0 ? function<Posts::kNone, true>(__VA_ARGS__)         \
-                                    : function<Posts::kNone, false>(__VA_ARGS__);       \
-    case Posts::kAddOperand:                                                            \
-      return channels % kLanes == 0 ? function<Posts::kAddOperand, true>(__VA_ARGS__)   \
-                                    : function<Posts::kAddOperand, false>(__VA_ARGS__); \
-    case Posts::kAny:                                                                   \
-      return function<Posts::kAny, false>(__VA_ARGS__);                                 \
+#define BOPKIT_EPILOGUE(function, ...)                                                         \
+  switch (form_of(epilogue)) {                                                                 \
+    case EpilogueForm::kNone:                                                                  \
+      return channels % kLanes == 0 ? function<EpilogueForm::kNone, true>(__VA_ARGS__)         \
+                                    : function<EpilogueForm::kNone, false>(__VA_ARGS__);       \
+    case EpilogueForm::kAddOperand:                                                            \
+      return channels % kLanes == 0 ? function<EpilogueForm::kAddOperand, true>(__VA_ARGS__)   \
+                                    : function<EpilogueForm::kAddOperand, false>(__VA_ARGS__); \
+    case EpilogueForm::kAny:                                                                   \
+      return function<EpilogueForm::kAny, false>(__VA_ARGS__);                                 \
   }
 
-inline void finish_integers(const Finish& finish, const int32_t* sums,
-                            const int32_t* const* corrections, int channels, const Row* rows,
-                            int pixels) {
-  BOPKIT_FINISH(finish_integer_rows, finish, sums, corrections, channels, rows, pixels)
+inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
+                             const int32_t* const* corrections, int channels, const Row* rows,
+                             int pixels) {
+  BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
 }
 
-inline void finish_floats(const Finish& finish, const float* sums, int channels, const Row* rows,
-                          int pixels) {
-  BOPKIT_FINISH(finish_float_rows, finish, sums, channels, rows, pixels)
+inline void float_epilogue(const Epilogue& epilogue, const float* sums, int channels,
+                           const Row* rows, int pixels) {
+  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, channels, rows, pixels)
 }
 
-#undef BOPKIT_FINISH
+#undef BOPKIT_EPILOGUE
 
-inline void take_maximum(float* most, const float* row, int channels) {
+inline void max_row(float* max, const float* row, int channels) {
   int i = 0;
   for (; i + kLanes <= channels; i += kLanes) {
-    const Floats a = load(most + i), b = load(row + i);
+    const Floats a = load(max + i), b = load(row + i);
     const Floats larger = a < b ? b : a;
-    __builtin_memcpy(most + i, &larger, sizeof larger);
+    __builtin_memcpy(max + i, &larger, sizeof larger);
   }
-  for (; i < channels; ++i) most[i] = most[i] < row[i] ? row[i] : most[i];
+  for (; i < channels; ++i) max[i] = max[i] < row[i] ? row[i] : max[i];
 }
 
 inline void add_row(float* sum, const float* row, int channels) {

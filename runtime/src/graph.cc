@@ -11,12 +11,12 @@ namespace {
 
 // Largest filter, stride or dilation: far beyond any network, and small enough that no product of
 // two overflows.
-constexpr int kMostExtent = 1 << 14;
+constexpr int kMaxExtent = 1 << 14;
 
-constexpr int kMostChannels = 1 << 24;
+constexpr int kMaxChannels = 1 << 24;
 
 // Most multiplications of one output number, so that twice their sum fits into int32.
-constexpr int64_t kMostDepth = int64_t{1} << 28;
+constexpr int64_t kMaxDepth = int64_t{1} << 28;
 
 int element_bytes(abi::Type type) {
   switch (type) {
@@ -37,7 +37,7 @@ int element_bytes(abi::Type type) {
   }
 }
 
-bool is_extent(int value) { return value >= 1 && value <= kMostExtent; }
+bool is_extent(int value) { return value >= 1 && value <= kMaxExtent; }
 
 bool is_window(const Window& window) {
   return is_extent(window.filter_h) && is_extent(window.filter_w) && is_extent(window.stride_h) &&
@@ -114,7 +114,7 @@ bool OpReader::fail(const char* what) {
   return false;
 }
 
-bool OpReader::has_ports(const abi::Node& node, int inputs) {
+bool OpReader::has_tensors(const abi::Node& node, int inputs) {
   if (node.inputs == nullptr || node.outputs == nullptr || node.inputs->size != inputs ||
       node.outputs->size != 1) {
     return false;
@@ -129,7 +129,7 @@ bool OpReader::has_ports(const abi::Node& node, int inputs) {
   if (!exists(output, 0) || is_constant(tensor(output))) return false;
   // A rank of 0 has no channels.
   const auto has_rank = [](const abi::Tensor& tensor) {
-    return tensor.dims != nullptr && tensor.dims->size >= 1 && tensor.dims->size <= kMostRank;
+    return tensor.dims != nullptr && tensor.dims->size >= 1 && tensor.dims->size <= kMaxRank;
   };
   const abi::Tensor &from = tensor(node.inputs->data[0]), &to = tensor(output);
   return has_rank(from) && has_rank(to) && count_elements(from) > 0;
@@ -150,7 +150,7 @@ Claim OpReader::read(const abi::Node& node, const abi::Registration& registratio
 Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
   const auto result = [](bool is_fine) { return is_fine ? Claim::kYes : Claim::kBroken; };
   const bool is_conv = std::strcmp(name, "LceBconv2d") == 0;
-  if (!has_ports(node, is_conv ? 5 : 1)) {
+  if (!has_tensors(node, is_conv ? 5 : 1)) {
     error_ = "has other inputs or outputs than LCE's operators have";
     return Claim::kBroken;
   }
@@ -162,16 +162,16 @@ Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
   };
   if (is_conv) return result(read_binary_conv(node, op));
   if (std::strcmp(name, "LceQuantize") == 0) {
-    op->kind = OpKind::kSigns;
+    op->kind = OpKind::kBitPack;
     return result((is_plain(input.type) && output.type == abi::kInt32) ||
                   fail("does not turn float32, int8 or bool into int32"));
   }
   if (std::strcmp(name, "LceDequantize") == 0) {
-    op->kind = OpKind::kUnpack;
+    op->kind = OpKind::kBitUnpack;
     if (input.type != abi::kInt32 || !is_plain(output.type)) {
       return result(fail("does not turn int32 into float32, int8 or bool"));
     }
-    if (last_dim(output) < 1 || last_dim(output) > kMostChannels) {
+    if (last_dim(output) < 1 || last_dim(output) > kMaxChannels) {
       return result(fail("has channels out of range"));
     }
     if (output.dims->size != input.dims->size || words_of(last_dim(output)) != last_dim(input)) {
@@ -181,7 +181,7 @@ Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
                   (has_sound_quantization(output) && output.scale > 0) ||
                   fail("has an output without a scale"));
   }
-  if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_signs_max_pool(node, op));
+  if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_bit_packed_max_pool(node, op));
   error_ = "is not known: it is none of LCE 0.16's operators";
   return Claim::kBroken;
 }
@@ -222,7 +222,7 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
   }
   const int channels_out = filter.dims->data[0];
   const int words = filter.dims->data[3];
-  if (op->channels_in < 1 || op->channels_in > kMostChannels) {
+  if (op->channels_in < 1 || op->channels_in > kMaxChannels) {
     return fail("has channels out of range");
   }
   const int words_in = words_of(op->channels_in);
@@ -234,7 +234,7 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
     return fail(
         "has groups whose channels are no multiple of 32, or no equal share of the output's");
   }
-  if (int64_t{window.filter_h} * window.filter_w * words * 32 > kMostDepth) {
+  if (int64_t{window.filter_h} * window.filter_w * words * 32 > kMaxDepth) {
     return fail("is too large");
   }
   if (input.type != abi::kInt32 || input.dims->size != 4 || output.dims->size != 4) {
@@ -255,8 +255,8 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
          fail("has an output without a scale");
 }
 
-bool OpReader::read_signs_max_pool(const abi::Node& node, Op* op) {
-  op->kind = OpKind::kSignsMaxPool;
+bool OpReader::read_bit_packed_max_pool(const abi::Node& node, Op* op) {
+  op->kind = OpKind::kBitPackedMaxPool;
   const FlexMap options(node.custom_initial_data,
                         node.custom_initial_data_size < 0 ? 0 : node.custom_initial_data_size);
   Window& window = op->window;
@@ -278,7 +278,7 @@ bool OpReader::read_signs_max_pool(const abi::Node& node, Op* op) {
 Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
   const int inputs = node.inputs == nullptr ? 0 : node.inputs->size;
-  if (inputs < 1 || inputs > 3 || !has_ports(node, inputs)) return Claim::kNo;
+  if (inputs < 1 || inputs > 3 || !has_tensors(node, inputs)) return Claim::kNo;
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);

@@ -11,12 +11,12 @@
 namespace bopkit {
 
 enum class OpKind {
-  kSigns,         // LceQuantize: float32, int8 or bool -> signs
-  kUnpack,        // LceDequantize: signs -> float32, int8 or bool
-  kBinaryConv,    // LceBconv2d
-  kSignsMaxPool,  // LceBMaxPool2d
-  kFloatConv,     // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,       // of float32, as all below
+  kBitPack,           // LceQuantize: float32, int8 or bool -> signs
+  kBitUnpack,         // LceDequantize: signs -> float32, int8 or bool
+  kBinaryConv,        // LceBconv2d
+  kBitPackedMaxPool,  // LceBMaxPool2d
+  kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
+  kMaxPool,           // of float32, as all below
   kAveragePool,
   kMean,  // over height and width
   kAdd,
@@ -27,7 +27,7 @@ enum class OpKind {
   kConstant,  // DEQUANTIZE of a constant
 };
 
-// How a window moves over a picture.
+// How a window moves over an image.
 struct Window {
   int filter_h = 1, filter_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   bool is_same =
@@ -74,7 +74,7 @@ class OpReader {
   // kYes with `op` filled in; kNo for an operator that others run; kBroken with `error()` for one
   // that is ours and wrong. Operators are read in the order in which they run. `was_claimed`: it
   // was claimed before, when all shapes fitted. While an input is being resized, tflite-runtime
-  // 2.14 asks again, and the numbers of pictures of inner tensors are still the old ones.
+  // 2.14 asks again, and the numbers of images of inner tensors are still the old ones.
   Claim read(const abi::Node& node, const abi::Registration& registration, bool was_claimed,
              Op* op);
 
@@ -84,12 +84,12 @@ class OpReader {
   Claim read_lce(const char* name, const abi::Node& node, Op* op);
   Claim read_builtin(int code, const abi::Node& node, Op* op);
   bool read_binary_conv(const abi::Node& node, Op* op);
-  bool read_signs_max_pool(const abi::Node& node, Op* op);
+  bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
   bool read_float_conv(const abi::Node& node, Op* op);
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
-  bool has_ports(const abi::Node& node, int inputs);
+  bool has_tensors(const abi::Node& node, int inputs);
   bool is_fixed(int index) const;
   Claim read_dequantize(Op* op);
   bool is_channel_vector(int index, abi::Type type, int channels) const;

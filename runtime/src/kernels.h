@@ -9,10 +9,10 @@ namespace bopkit {
 // 32, so that a panel's signs fill whole words.
 inline constexpr int kPanel = 64;
 
-inline constexpr int kMostPixels = 6;  // pixels that a kernel computes at a time, at most
+inline constexpr int kMaxTilePixels = 6;  // pixels that a kernel computes at a time, at most
 
-inline constexpr int kMostPosts = 8;     // of one step
-inline constexpr int kMostOperands = 2;  // tensors that join one step
+inline constexpr int kMaxEpilogueOps = 8;  // of one step
+inline constexpr int kMaxOperands = 2;     // tensors that join one step
 
 // A patch is what one output pixel reads: `runs` runs of `run_length` elements, a run beginning at
 // `run_offset[i]` from the pixel's first. `Element` is a word of 32 signs, or a float.
@@ -32,7 +32,7 @@ using BinaryGemmArgs = GemmArgs<uint32_t, int32_t>;  // sums: number of signs th
 using FloatGemmArgs = GemmArgs<float, float>;        // sums: of products
 
 // What happens to a row of results before it is stored, in the order of the network.
-enum class PostKind : uint8_t {
+enum class EpilogueOpKind : uint8_t {
   kAddOperand,           // y + t, t a tensor of the same shape
   kSubtractOperand,      // y - t
   kSubtractFromOperand,  // t - y
@@ -46,14 +46,14 @@ enum class PostKind : uint8_t {
   kRelu6,
 };
 
-struct Post {
-  PostKind kind;
+struct EpilogueOp {
+  EpilogueOpKind kind;
   int operand;          // index of the operand tensor
   const float* vector;  // [channels, padded to kPanel]
 };
 
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
-struct Finish {
+struct Epilogue {
   // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to
   // float32 as LCE does. Of float sums: y = sum + bias, where there is a bias.
   bool has_clamp = false;
@@ -62,17 +62,17 @@ struct Finish {
   const float* bias = nullptr;
   const int32_t* threshold =
       nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
-  const Post* posts = nullptr;
-  int post_count = 0;
+  const EpilogueOp* ops = nullptr;
+  int op_count = 0;
 };
 
 // Where the results of one pixel go, and the tensors that join them; each points at the row's first
 // channel of this panel.
 struct Row {
   float* floats = nullptr;
-  uint32_t* signs = nullptr;  // whole words: those behind the last channel are zero
+  uint32_t* bits = nullptr;  // whole words: those behind the last channel are zero
   int8_t* bytes = nullptr;
-  const float* operands[kMostOperands] = {};
+  const float* operands[kMaxOperands] = {};
 };
 
 struct Kernels {
@@ -93,13 +93,13 @@ struct Kernels {
   void (*float_gemm)(const FloatGemmArgs&);
   // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows'
   // first channel. A correction may be null.
-  void (*finish_integers)(const Finish& finish, const int32_t* sums,
-                          const int32_t* const* corrections, int channels, const Row* rows,
-                          int pixels);
-  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows,
-                        int pixels);
+  void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
+                           const int32_t* const* corrections, int channels, const Row* rows,
+                           int pixels);
+  void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int channels, const Row* rows,
+                         int pixels);
   // Rows of any number of channels.
-  void (*take_maximum)(float* most, const float* row, int channels);
+  void (*max_row)(float* max, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);
 };
 

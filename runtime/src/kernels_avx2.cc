@@ -51,7 +51,7 @@ inline uint32_t negative_mask(const Ints& lanes) {
          static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(halves[1]))) << 8;
 }
 
-constexpr int kPixels = 4;
+constexpr int kTilePixels = 4;
 
 // Sums are kept in bytes, to which a word adds at most 32: after 7 words they are added to the
 // integers.
@@ -120,7 +120,7 @@ void binary_tile(const BinaryGemmArgs& args) {
   }
 }
 
-constexpr int kFloatPixels = 6;
+constexpr int kFloatTilePixels = 6;
 constexpr int kFloatBlock = 16;
 
 template <int pixels>
@@ -145,7 +145,7 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][2])(const BinaryGemmArgs&) = {
+  static constexpr void (*kTiles[kTilePixels][2])(const BinaryGemmArgs&) = {
       {binary_tile<1, 1>, binary_tile<1, 2>},
       {binary_tile<2, 1>, binary_tile<2, 2>},
       {binary_tile<3, 1>, binary_tile<3, 2>},
@@ -155,7 +155,7 @@ void binary_gemm(const BinaryGemmArgs& args) {
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kFloatPixels])(const FloatGemmArgs&, const float*, float*) = {
+  static constexpr void (*kTiles[kFloatTilePixels])(const FloatGemmArgs&, const float*, float*) = {
       float_block<1>, float_block<2>, float_block<3>,
       float_block<4>, float_block<5>, float_block<6>};
   const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kFloatBlock;
@@ -171,13 +171,13 @@ BOPKIT_TARGET_END
 const Kernels kAvx2Kernels = {"avx2",
                               is_supported,
                               true,
-                              {kPixels, kPanel, 32, true},
-                              {kFloatPixels, kFloatBlock, 16, false},
+                              {kTilePixels, kPanel, 32, true},
+                              {kFloatTilePixels, kFloatBlock, 16, false},
                               binary_gemm,
                               float_gemm,
-                              finish_integers,
-                              finish_floats,
-                              take_maximum,
+                              integer_epilogue,
+                              float_epilogue,
+                              max_row,
                               add_row};
 
 }  // namespace bopkit

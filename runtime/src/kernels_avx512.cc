@@ -21,7 +21,7 @@ BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
-constexpr int kPixels = 6;
+constexpr int kTilePixels = 6;
 
 template <int pixels, int vectors>
 void binary_tile(const BinaryGemmArgs& args) {
@@ -79,12 +79,13 @@ void float_tile(const FloatGemmArgs& args) {
   }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][4])(const BinaryGemmArgs&) = BOPKIT_TILES(binary_tile);
+  static constexpr void (*kTiles[kTilePixels][4])(const BinaryGemmArgs&) =
+      BOPKIT_TILES(binary_tile);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
+  static constexpr void (*kTiles[kTilePixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
@@ -95,13 +96,13 @@ BOPKIT_TARGET_END
 const Kernels kAvx512Kernels = {"avx512",
                                 is_supported,
                                 true,
-                                {kPixels, kPanel, 16, false},
-                                {kPixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16, false},
                                 binary_gemm,
                                 float_gemm,
-                                finish_integers,
-                                finish_floats,
-                                take_maximum,
+                                integer_epilogue,
+                                float_epilogue,
+                                max_row,
                                 add_row};
 
 }  // namespace bopkit

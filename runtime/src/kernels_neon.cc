@@ -45,15 +45,15 @@ const Kernels kNeonKernels = {"neon",
                               plain::kPacking,
                               plain::binary_gemm,
                               plain::float_gemm,
-                              plain::finish_integers,
-                              plain::finish_floats,
-                              plain::take_maximum,
+                              plain::integer_epilogue,
+                              plain::float_epilogue,
+                              plain::max_row,
                               plain::add_row};
 
-const Kernels kNeonDotKernels = {"neon_dot",        dot::is_supported,    true,
-                                 dot::kPacking,     dot::kPacking,        dot::binary_gemm,
-                                 dot::float_gemm,   dot::finish_integers, dot::finish_floats,
-                                 dot::take_maximum, dot::add_row};
+const Kernels kNeonDotKernels = {"neon_dot",      dot::is_supported,     true,
+                                 dot::kPacking,   dot::kPacking,         dot::binary_gemm,
+                                 dot::float_gemm, dot::integer_epilogue, dot::float_epilogue,
+                                 dot::max_row,    dot::add_row};
 
 }  // namespace bopkit
 

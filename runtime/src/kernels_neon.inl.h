@@ -19,7 +19,7 @@ inline uint32_t negative_mask(const Ints& lanes) {
       vorrq_u16(vandq_u16(low, vld1q_u16(kBits)), vandq_u16(high, vld1q_u16(kBits + 8))));
 }
 
-constexpr int kPixels = 4;
+constexpr int kTilePixels = 4;
 constexpr int kBlock = 16;
 
 #ifdef BOPKIT_HAS_DOT
@@ -102,7 +102,7 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
 // Calls a block's function for each block of the panel.
 template <typename Args, typename Element, typename Sum>
 inline void for_blocks(const Args& args,
-                       void (*const (&tiles)[kPixels])(const Args&, const Element*, Sum*)) {
+                       void (*const (&tiles)[kTilePixels])(const Args&, const Element*, Sum*)) {
   const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kBlock;
   for (int i = 0; i * kBlock < args.channels; ++i) {
     tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
@@ -110,15 +110,15 @@ inline void for_blocks(const Args& args,
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
+  static constexpr void (*kTiles[kTilePixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
       binary_block<1>, binary_block<2>, binary_block<3>, binary_block<4>};
   for_blocks(args, kTiles);
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels])(const FloatGemmArgs&, const float*, float*) = {
+  static constexpr void (*kTiles[kTilePixels])(const FloatGemmArgs&, const float*, float*) = {
       float_block<1>, float_block<2>, float_block<3>, float_block<4>};
   for_blocks(args, kTiles);
 }
 
-constexpr Kernels::Packing kPacking = {kPixels, kBlock, kBlock, false};
+constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock, false};

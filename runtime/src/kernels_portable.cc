@@ -17,7 +17,7 @@ inline uint32_t negative_mask(const Ints& lanes) {
   return mask;
 }
 
-constexpr int kPixels = 2;
+constexpr int kTilePixels = 2;
 constexpr int kBlock = 16;
 
 // A byte counts to 255, and a word adds at most 8 to each of its bytes.
@@ -93,13 +93,13 @@ void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args
 const Kernels kPortableKernels = {"portable",
                                   is_supported,
                                   false,
-                                  {kPixels, kBlock, kBlock, false},
-                                  {kPixels, kBlock, kBlock, false},
+                                  {kTilePixels, kBlock, kBlock, false},
+                                  {kTilePixels, kBlock, kBlock, false},
                                   binary_gemm,
                                   float_gemm,
-                                  finish_integers,
-                                  finish_floats,
-                                  take_maximum,
+                                  integer_epilogue,
+                                  float_epilogue,
+                                  max_row,
                                   add_row};
 
 const Kernels* const kAllKernels[] = {

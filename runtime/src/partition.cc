@@ -15,7 +15,7 @@ namespace {
 
 Shape shape_of(const abi::Tensor& tensor) {
   Shape shape;
-  if (tensor.dims == nullptr || tensor.dims->size > kMostRank) return shape;
+  if (tensor.dims == nullptr || tensor.dims->size > kMaxRank) return shape;
   shape.rank = tensor.dims->size;
   std::copy(tensor.dims->data, tensor.dims->data + shape.rank, shape.dims);
   return shape;
@@ -85,20 +85,20 @@ class Builder {
   std::vector<float> vector_of(int tensor, int channels);
   bool add(const Op& op);
   bool add_arithmetic(const Op& op);
-  void add_signs(const Op& op);
-  bool add_finishing(std::unique_ptr<FinishingStep> step, int output);
+  void add_bit_pack(const Op& op);
+  bool add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output);
   void add_plain(std::unique_ptr<Step> step) { partition_.steps_.push_back(std::move(step)); }
   bool is_only_used_once(int value) const {
     return partition_.values_[value].uses == 1 && !partition_.values_[value].is_output;
   }
-  FinishingStep* producer_of(int value);
-  std::unique_ptr<FinishingStep> take_source(int value);
+  EpilogueStep* producer_of(int value);
+  std::unique_ptr<EpilogueStep> take_source(int value);
 
   Partition& partition_;
   abi::Context* context_;
   const Constants& constants_;
-  std::map<int, int> values_;              // by tensor
-  std::vector<FinishingStep*> finishing_;  // in the order of their steps
+  std::map<int, int> values_;                  // by tensor
+  std::vector<EpilogueStep*> epilogue_steps_;  // in the order of their steps
 };
 
 int Builder::value_of(int tensor) {
@@ -152,8 +152,8 @@ std::vector<float> Builder::vector_of(int tensor, int channels) {
                    : std::vector<float>(values, values + channels);
 }
 
-FinishingStep* Builder::producer_of(int value) {
-  for (FinishingStep* step : finishing_) {
+EpilogueStep* Builder::producer_of(int value) {
+  for (EpilogueStep* step : epilogue_steps_) {
     if (step->result == value) return step;
   }
   return nullptr;
@@ -162,19 +162,19 @@ FinishingStep* Builder::producer_of(int value) {
 // The step that makes a value, taken out of the partition for the pool that is the only one to read
 // it: where the value is too large for the second-level cache, it is better never written as a
 // whole.
-std::unique_ptr<FinishingStep> Builder::take_source(int value) {
+std::unique_ptr<EpilogueStep> Builder::take_source(int value) {
   constexpr int64_t kLargeBytes = 512 << 10;
-  FinishingStep* step = producer_of(value);
+  EpilogueStep* step = producer_of(value);
   const int64_t bytes = 4 * count_elements(context_->tensors[partition_.values_[value].tensor]);
   if (step == nullptr || !step->makes_rows() || !is_only_used_once(value) || bytes < kLargeBytes) {
     return nullptr;
   }
-  if (step->signs >= 0) return nullptr;  // somebody else reads those
-  finishing_.erase(std::find(finishing_.begin(), finishing_.end(), step));
+  if (step->bits >= 0) return nullptr;  // somebody else reads those
+  epilogue_steps_.erase(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), step));
   auto& steps = partition_.steps_;
   const auto found = std::find_if(steps.begin(), steps.end(),
                                   [step](const auto& each) { return each.get() == step; });
-  std::unique_ptr<FinishingStep> source(static_cast<FinishingStep*>(found->release()));
+  std::unique_ptr<EpilogueStep> source(static_cast<EpilogueStep*>(found->release()));
   steps.erase(found);
   return source;
 }
@@ -210,32 +210,32 @@ bool Builder::add(const Op& op) {
   const abi::Tensor& from = context_->tensors[op.input];
   const abi::Tensor& to = context_->tensors[op.output];
   switch (op.kind) {
-    case OpKind::kSigns:
+    case OpKind::kBitPack:
       if (from.type == abi::kFloat32) {
-        add_signs(op);
+        add_bit_pack(op);
       } else {
         add_plain(
-            make_signs_of_bytes(input, output, from.type == abi::kBool ? 1 : from.zero_point));
+            make_bit_pack_bytes(input, output, from.type == abi::kBool ? 1 : from.zero_point));
       }
       return true;
-    case OpKind::kUnpack:
-      add_plain(make_unpack(input, output, to.type == abi::kInt8 ? to.scale : 1.0f,
-                            to.type == abi::kInt8 ? to.zero_point : 0));
+    case OpKind::kBitUnpack:
+      add_plain(make_bit_unpack(input, output, to.type == abi::kInt8 ? to.scale : 1.0f,
+                                to.type == abi::kInt8 ? to.zero_point : 0));
       return true;
     case OpKind::kBinaryConv:
-      return add_finishing(make_binary_conv(op, input, context_, partition_,
-                                            floats_of(op.multiplier), floats_of(op.bias)),
-                           output);
-    case OpKind::kSignsMaxPool:
-      add_plain(make_signs_max_pool(op, input, output));
+      return add_epilogue_step(make_binary_conv(op, input, context_, partition_,
+                                                floats_of(op.multiplier), floats_of(op.bias)),
+                               output);
+    case OpKind::kBitPackedMaxPool:
+      add_plain(make_bit_packed_max_pool(op, input, output));
       return true;
     case OpKind::kFloatConv:
-      return add_finishing(make_float_conv(op, input, context_, partition_, floats_of(op.filter),
-                                           floats_of(op.bias)),
-                           output);
+      return add_epilogue_step(make_float_conv(op, input, context_, partition_,
+                                               floats_of(op.filter), floats_of(op.bias)),
+                               output);
     case OpKind::kMaxPool:
     case OpKind::kAveragePool:
-      return add_finishing(make_pool(op, input, take_source(input)), output);
+      return add_epilogue_step(make_pool(op, input, take_source(input)), output);
     case OpKind::kMean:
       add_plain(make_mean(op, input, output));
       return true;
@@ -261,34 +261,34 @@ bool Builder::add(const Op& op) {
   return true;
 }
 
-bool Builder::add_finishing(std::unique_ptr<FinishingStep> step, int output) {
+bool Builder::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
   if (step == nullptr) return partition_.fail("found no memory for the weights");
   const abi::Type type = partition_.values_[output].type;
   if (type == abi::kFloat32) {
     step->result = step->floats = output;
   } else {
-    (type == abi::kInt32 ? step->signs : step->bytes) = output;
+    (type == abi::kInt32 ? step->bits : step->bytes) = output;
   }
-  finishing_.push_back(step.get());
+  epilogue_steps_.push_back(step.get());
   partition_.steps_.push_back(std::move(step));
   return true;
 }
 
 // Signs of a value are taken where it is computed, while it is still in registers.
-void Builder::add_signs(const Op& op) {
+void Builder::add_bit_pack(const Op& op) {
   const int input = value_of(op.input), output = value_of(op.output);
-  FinishingStep* step = producer_of(input);
-  if (step == nullptr || step->signs >= 0) {
-    auto map = make_map(input);
-    step = map.get();
-    finishing_.push_back(step);
-    partition_.steps_.push_back(std::move(map));
+  EpilogueStep* step = producer_of(input);
+  if (step == nullptr || step->bits >= 0) {
+    auto made = make_elementwise(input);
+    step = made.get();
+    epilogue_steps_.push_back(step);
+    partition_.steps_.push_back(std::move(made));
   } else {
     // Nothing else reads it: it need not be stored.
     if (is_only_used_once(input)) step->floats = -1;
     --partition_.values_[input].uses;
   }
-  step->signs = output;
+  step->bits = output;
 }
 
 // Arithmetic joins the step of its later operand, if nothing else reads that, and becomes a step of
@@ -301,8 +301,8 @@ bool Builder::add_arithmetic(const Op& op) {
   bool is_swapped = false;
   if (other >= 0) {
     const auto place = [&](int value) {
-      return std::find(finishing_.begin(), finishing_.end(), producer_of(value)) -
-             finishing_.begin();
+      return std::find(epilogue_steps_.begin(), epilogue_steps_.end(), producer_of(value)) -
+             epilogue_steps_.begin();
     };
     const bool other_is_last = producer_of(other) != nullptr &&
                                (producer_of(input) == nullptr || place(other) > place(input));
@@ -311,40 +311,40 @@ bool Builder::add_arithmetic(const Op& op) {
       is_swapped = true;
     }
   }
-  FinishingStep* step = producer_of(input);
+  EpilogueStep* step = producer_of(input);
   // The other operand must be there when the step runs: computed by an earlier one, or from
   // outside.
   const bool is_ready = other < 0 || partition_.values_[other].is_input ||
                         (producer_of(other) != nullptr && producer_of(other) != step);
-  if (step == nullptr || !is_only_used_once(input) || !is_ready ||
-      !step->can_take_post(other >= 0)) {
-    auto map = make_map(input);
-    step = map.get();
-    finishing_.push_back(step);
-    partition_.steps_.push_back(std::move(map));
+  if (step == nullptr || !is_only_used_once(input) || !is_ready || !step->can_append(other >= 0)) {
+    auto made = make_elementwise(input);
+    step = made.get();
+    epilogue_steps_.push_back(step);
+    partition_.steps_.push_back(std::move(made));
   } else {
     --partition_.values_[input].uses;
   }
-  PostKind kind = PostKind::kRelu;
-  if (op.kind == OpKind::kAdd) kind = is_vector ? PostKind::kAddVector : PostKind::kAddOperand;
+  EpilogueOpKind kind = EpilogueOpKind::kRelu;
+  if (op.kind == OpKind::kAdd)
+    kind = is_vector ? EpilogueOpKind::kAddVector : EpilogueOpKind::kAddOperand;
   if (op.kind == OpKind::kMultiply) {
-    kind = is_vector ? PostKind::kMultiplyVector : PostKind::kMultiplyOperand;
+    kind = is_vector ? EpilogueOpKind::kMultiplyVector : EpilogueOpKind::kMultiplyOperand;
   }
   if (op.kind == OpKind::kSubtract) {
-    kind = is_vector    ? PostKind::kSubtractVector
-           : is_swapped ? PostKind::kSubtractFromOperand
-                        : PostKind::kSubtractOperand;
+    kind = is_vector    ? EpilogueOpKind::kSubtractVector
+           : is_swapped ? EpilogueOpKind::kSubtractFromOperand
+                        : EpilogueOpKind::kSubtractOperand;
   }
   if (is_vector) {
-    step->add_post(
+    step->append(
         kind,
         vector_of(
             op.other,
             context_->tensors[op.output].dims->data[context_->tensors[op.output].dims->size - 1]));
   } else if (other >= 0) {
-    step->add_post(kind, other);
+    step->append(kind, other);
   }
-  step->add_activation(op.activation);
+  step->append_activation(op.activation);
   step->result = step->floats = output;
   return true;
 }
@@ -474,7 +474,7 @@ bool Partition::run(abi::Context* context) {
     if (!value.is_input && !value.is_output) continue;
     const abi::Tensor& tensor = context->tensors[value.tensor];
     if (tensor.data == nullptr ||
-        tensor.bytes < static_cast<size_t>(value.picture * value.n * value.element_bytes())) {
+        tensor.bytes < static_cast<size_t>(value.image_stride * value.n * value.element_bytes())) {
       return fail("an input or output has no memory, or another size than when it was prepared");
     }
     value.place(static_cast<char*>(tensor.data));

@@ -6,44 +6,44 @@
 
 namespace bopkit {
 
-bool FinishingStep::can_take_post(bool with_operand) const {
-  return signs < 0 && bytes < 0 && posts_.size() + 2 <= kMostPosts &&
-         (!with_operand || operands_.size() < kMostOperands);
+bool EpilogueStep::can_append(bool with_operand) const {
+  return bits < 0 && bytes < 0 && epilogue_ops_.size() + 2 <= kMaxEpilogueOps &&
+         (!with_operand || operands_.size() < kMaxOperands);
 }
 
-void FinishingStep::add_post(PostKind kind, int operand) {
-  posts_.push_back({kind, static_cast<int>(operands_.size()), nullptr});
+void EpilogueStep::append(EpilogueOpKind kind, int operand) {
+  epilogue_ops_.push_back({kind, static_cast<int>(operands_.size()), nullptr});
   operands_.push_back(operand);
 }
 
-void FinishingStep::add_post(PostKind kind, std::vector<float> vector) {
+void EpilogueStep::append(EpilogueOpKind kind, std::vector<float> vector) {
   vector_channels_.push_back(static_cast<int>(vector.size()));
   vector.resize((vector.size() + kPanel - 1) / kPanel * kPanel);
   vectors_.push_back(std::move(vector));
-  posts_.push_back({kind, 0, vectors_.back().data()});
+  epilogue_ops_.push_back({kind, 0, vectors_.back().data()});
 }
 
-void FinishingStep::add_activation(abi::Activation activation) {
-  if (activation == abi::kActRelu) add_post(PostKind::kRelu);
-  if (activation == abi::kActReluN1To1) add_post(PostKind::kReluN1To1);
-  if (activation == abi::kActRelu6) add_post(PostKind::kRelu6);
+void EpilogueStep::append_activation(abi::Activation activation) {
+  if (activation == abi::kActRelu) append(EpilogueOpKind::kRelu);
+  if (activation == abi::kActReluN1To1) append(EpilogueOpKind::kReluN1To1);
+  if (activation == abi::kActRelu6) append(EpilogueOpKind::kRelu6);
 }
 
-std::vector<int> FinishingStep::reads() const {
+std::vector<int> EpilogueStep::reads() const {
   std::vector<int> values = {input_};
   values.insert(values.end(), operands_.begin(), operands_.end());
   return values;
 }
 
-std::vector<int> FinishingStep::writes() const {
+std::vector<int> EpilogueStep::writes() const {
   std::vector<int> values;
-  for (const int value : {floats, signs, bytes}) {
+  for (const int value : {floats, bits, bytes}) {
     if (value >= 0) values.push_back(value);
   }
   return values;
 }
 
-bool FinishingStep::shape_results(Partition& partition, const Shape& shape) {
+bool EpilogueStep::shape_results(Partition& partition, const Shape& shape) {
   Shape packed = shape;
   packed.dims[shape.rank - 1] = words_of(shape.channels());
   for (const int value : {floats, bytes}) {
@@ -51,7 +51,7 @@ bool FinishingStep::shape_results(Partition& partition, const Shape& shape) {
       return fail("has an output of no size, or too large");
     }
   }
-  if (signs >= 0 && !partition.value(signs).set_shape(packed)) {
+  if (bits >= 0 && !partition.value(bits).set_shape(packed)) {
     return fail("has an output of no size, or too large");
   }
   for (const int channels : vector_channels_) {
@@ -67,43 +67,43 @@ bool FinishingStep::shape_results(Partition& partition, const Shape& shape) {
   return true;
 }
 
-Row FinishingStep::row_at(Partition& partition, int picture, int y, int x) const {
+Row EpilogueStep::row_at(Partition& partition, int image, int y, int x) const {
   Row row;
-  if (floats >= 0) row.floats = partition.value(floats).at<float>(picture, y, x);
-  if (signs >= 0) row.signs = partition.value(signs).at<uint32_t>(picture, y, x);
-  if (bytes >= 0) row.bytes = partition.value(bytes).at<int8_t>(picture, y, x);
+  if (floats >= 0) row.floats = partition.value(floats).at<float>(image, y, x);
+  if (bits >= 0) row.bits = partition.value(bits).at<uint32_t>(image, y, x);
+  if (bytes >= 0) row.bytes = partition.value(bytes).at<int8_t>(image, y, x);
   for (size_t i = 0; i < operands_.size(); ++i) {
-    row.operands[i] = partition.value(operands_[i]).at<const float>(picture, y, x);
+    row.operands[i] = partition.value(operands_[i]).at<const float>(image, y, x);
   }
   return row;
 }
 
-void FinishingStep::finish_from(int first, Finish* finish, Post* posts) const {
-  if (finish->multiplier != nullptr) finish->multiplier += first;
-  if (finish->bias != nullptr) finish->bias += first;
-  if (finish->threshold != nullptr) finish->threshold += first;
-  for (size_t i = 0; i < posts_.size(); ++i) {
-    posts[i] = posts_[i];
-    if (posts[i].vector != nullptr) posts[i].vector += first;
+void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const {
+  if (epilogue->multiplier != nullptr) epilogue->multiplier += first;
+  if (epilogue->bias != nullptr) epilogue->bias += first;
+  if (epilogue->threshold != nullptr) epilogue->threshold += first;
+  for (size_t i = 0; i < epilogue_ops_.size(); ++i) {
+    ops[i] = epilogue_ops_[i];
+    if (ops[i].vector != nullptr) ops[i].vector += first;
   }
-  finish->posts = posts;
-  finish->post_count = static_cast<int>(posts_.size());
+  epilogue->ops = ops;
+  epilogue->op_count = static_cast<int>(epilogue_ops_.size());
 }
 
-std::string FinishingStep::suffix() const {
+std::string EpilogueStep::suffix() const {
   std::string text;
-  for (const Post& post : posts_) {
-    const bool is_activation = post.kind >= PostKind::kRelu;
-    text += is_activation ? " + relu" : post.vector != nullptr ? " + constants" : " + tensor";
+  for (const EpilogueOp& op : epilogue_ops_) {
+    const bool is_activation = op.kind >= EpilogueOpKind::kRelu;
+    text += is_activation ? " + relu" : op.vector != nullptr ? " + constants" : " + tensor";
   }
-  return signs >= 0 ? text + " -> signs" : text;
+  return bits >= 0 ? text + " -> signs" : text;
 }
 
 namespace {
 
 Row move(Row row, int channels, int words) {
   if (row.floats != nullptr) row.floats += channels;
-  if (row.signs != nullptr) row.signs += words;
+  if (row.bits != nullptr) row.bits += words;
   if (row.bytes != nullptr) row.bytes += channels;
   for (const float*& operand : row.operands) {
     if (operand != nullptr) operand += channels;
@@ -113,7 +113,7 @@ Row move(Row row, int channels, int words) {
 
 }  // namespace
 
-Row FinishingStep::row_after(Row row, int channels) const {
+Row EpilogueStep::row_after(Row row, int channels) const {
   return move(row, channels, words_of(channels));
 }
 
@@ -131,7 +131,7 @@ namespace {
 
 constexpr double kBytesPerNs = 10;
 
-// Cells of a picture that the window of output cell `i` covers.
+// Cells of an image that the window of output cell `i` covers.
 std::pair<int, int> covered(int i, int stride, int before, int filter, int size) {
   const int begin = i * stride - before;
   return {std::max(begin, 0), std::min(begin + filter, size)};
@@ -140,7 +140,7 @@ std::pair<int, int> covered(int i, int stride, int before, int filter, int size)
 // Shape of the output of a pool, and its extents; returns what is wrong, or nothing.
 const char* pooled_shape(const Value& input, const Window& window, Extent* height, Extent* width,
                          Shape* out) {
-  if (input.shape.rank != 4) return "got an input that is no batch of pictures";
+  if (input.shape.rank != 4) return "got an input that is not a batch of images";
   *height = window_extent(input.h, window.filter_h, window.stride_h, 1, window.is_same);
   *width = window_extent(input.w, window.filter_w, window.stride_w, 1, window.is_same);
   if (height->size < 1 || width->size < 1) return "got an input smaller than its window";
@@ -150,9 +150,9 @@ const char* pooled_shape(const Value& input, const Window& window, Extent* heigh
   return nullptr;
 }
 
-class Map : public FinishingStep {
+class Elementwise : public EpilogueStep {
  public:
-  using FinishingStep::FinishingStep;
+  using EpilogueStep::EpilogueStep;
 
   std::string name() const override { return "map" + suffix(); }
   bool shape(Partition& partition) override {
@@ -170,24 +170,24 @@ class Map : public FinishingStep {
   }
 
  private:
-  void run_row(Partition& partition, const Value& input, int picture, int y, int x) const {
-    const float* from = input.at<const float>(picture, y, x);
-    const Row row = row_at(partition, picture, y, x);
+  void run_row(Partition& partition, const Value& input, int image, int y, int x) const {
+    const float* from = input.at<const float>(image, y, x);
+    const Row row = row_at(partition, image, y, x);
     for (int first = 0; first < input.c; first += kPanel) {
-      Finish finish;
-      Post posts[kMostPosts];
-      finish_from(first, &finish, posts);
+      Epilogue epilogue;
+      EpilogueOp ops[kMaxEpilogueOps];
+      epilogue_from(first, &epilogue, ops);
       const Row part = from_channel(row, first);
-      partition.kernels().finish_floats(finish, from + first, std::min(kPanel, input.c - first),
-                                        &part, 1);
+      partition.kernels().float_epilogue(epilogue, from + first, std::min(kPanel, input.c - first),
+                                         &part, 1);
     }
   }
 };
 
-class Pool : public FinishingStep {
+class Pool : public EpilogueStep {
  public:
-  Pool(const Op& op, int input, std::unique_ptr<FinishingStep> source)
-      : FinishingStep(input),
+  Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
+      : EpilogueStep(input),
         window_(op.window),
         is_maximum_(op.kind == OpKind::kMaxPool),
         source_(std::move(source)) {}
@@ -210,7 +210,7 @@ class Pool : public FinishingStep {
     if (source_ == nullptr) return true;
     if (!source_->prepare(partition)) return fail(source_->error().c_str());
     const Value& input = partition.value(input_);
-    // A thread that begins within a picture computes the rows that its window shares with the one
+    // A thread that begins within an image computes the rows that its window shares with the one
     // before once more.
     parts_ = std::min(height_.size, partition.threads() == 1 ? 1 : 4 * partition.threads());
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
@@ -241,7 +241,7 @@ class Pool : public FinishingStep {
   }
 
   std::vector<int> reads() const override {
-    std::vector<int> values = FinishingStep::reads();
+    std::vector<int> values = EpilogueStep::reads();
     if (source_ == nullptr) return values;
     const std::vector<int> before = source_->reads();
     values.insert(values.end(), before.begin(), before.end());
@@ -252,14 +252,14 @@ class Pool : public FinishingStep {
   int64_t float_macs() const override { return source_ == nullptr ? 0 : source_->float_macs(); }
 
  private:
-  // Rows `begin` to `end` of a picture. With `strip` the rows under the window are made there, each
+  // Rows `begin` to `end` of an image. With `strip` the rows under the window are made there, each
   // as the window reaches it.
-  void run_rows(Partition& partition, int picture, int begin, int end, float* strip) const {
+  void run_rows(Partition& partition, int image, int begin, int end, float* strip) const {
     const Value& input = partition.value(input_);
     const int64_t length = int64_t{input.w} * input.c;
     const int slots = std::min(window_.filter_h, input.h);
     std::vector<const float*> rows;
-    std::vector<float> most;
+    std::vector<float> maxima;
     int made = 0;  // rows before this one are in the strip, as far as the window still needs them
     for (int y = begin; y < end; ++y) {
       const auto [top, bottom] =
@@ -267,25 +267,25 @@ class Pool : public FinishingStep {
       rows.clear();
       for (int v = top; v < bottom; ++v) {
         if (strip == nullptr) {
-          rows.push_back(input.at<const float>(picture, v, 0));
+          rows.push_back(input.at<const float>(image, v, 0));
           continue;
         }
         float* row = strip + v % slots * length;
-        if (v >= made) source_->make_row(partition, picture, v, row);
+        if (v >= made) source_->make_row(partition, image, v, row);
         rows.push_back(row);
       }
       made = std::max(made, bottom);
       // The largest of a window is the largest of its columns' largest, which neighbours share.
       // Sums would round otherwise.
       if (is_maximum_ && rows.size() > 1) {
-        most.assign(rows[0], rows[0] + length);
+        maxima.assign(rows[0], rows[0] + length);
         for (size_t v = 1; v < rows.size(); ++v) {
-          partition.kernels().take_maximum(most.data(), rows[v], static_cast<int>(length));
+          partition.kernels().max_row(maxima.data(), rows[v], static_cast<int>(length));
         }
-        rows.assign(1, most.data());
+        rows.assign(1, maxima.data());
       }
       for (int x = 0; x < width_.size; ++x) {
-        run_pixel(partition, rows, input, row_at(partition, picture, y, x), x);
+        run_pixel(partition, rows, input, row_at(partition, image, y, x), x);
       }
     }
   }
@@ -304,8 +304,8 @@ class Pool : public FinishingStep {
           if (is_first) {
             std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
           } else {
-            (is_maximum_ ? partition.kernels().take_maximum : partition.kernels().add_row)(
-                pooled, from, channels);
+            (is_maximum_ ? partition.kernels().max_row : partition.kernels().add_row)(pooled, from,
+                                                                                      channels);
           }
         }
       }
@@ -313,19 +313,19 @@ class Pool : public FinishingStep {
         const float count = static_cast<float>(static_cast<int>(rows.size()) * (right - left));
         for (int c = 0; c < channels; ++c) pooled[c] /= count;
       }
-      Finish finish;
-      Post posts[kMostPosts];
-      finish_from(first, &finish, posts);
+      Epilogue epilogue;
+      EpilogueOp ops[kMaxEpilogueOps];
+      epilogue_from(first, &epilogue, ops);
       const Row part = from_channel(to, first);
-      partition.kernels().finish_floats(finish, pooled, channels, &part, 1);
+      partition.kernels().float_epilogue(epilogue, pooled, channels, &part, 1);
     }
   }
 
   Window window_;
   bool is_maximum_;
-  std::unique_ptr<FinishingStep> source_;
+  std::unique_ptr<EpilogueStep> source_;
   Extent height_{}, width_{};
-  int parts_ = 1;      // of a picture, each one unit of work
+  int parts_ = 1;      // of an image, each one unit of work
   int64_t strip_ = 0;  // floats of a part's rows
   Buffer strips_;
 };
@@ -342,7 +342,7 @@ class PlainStep : public Step {
            fail("has an output of no size, or too large");
   }
 
-  // Calls `function(picture, y, x)` for each pixel of a value.
+  // Calls `function(image, y, x)` for each pixel of a value.
   template <typename Function>
   void for_pixels(const Value& value, ThreadPool::Session& session, const Function& function) {
     const double ns = static_cast<double>(value.pixels()) * value.c * 4 / kBytesPerNs;
@@ -355,9 +355,9 @@ class PlainStep : public Step {
 };
 
 // The largest of signs is -1 only where all are: their bits are joined by AND.
-class SignsMaxPool : public PlainStep {
+class BitPackedMaxPool : public PlainStep {
  public:
-  SignsMaxPool(const Op& op, int input, int output)
+  BitPackedMaxPool(const Op& op, int input, int output)
       : PlainStep(input, output), window_(op.window) {}
 
   std::string name() const override {
@@ -374,16 +374,16 @@ class SignsMaxPool : public PlainStep {
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
     const Value& output = partition.value(output_);
-    for_pixels(output, session, [&](int picture, int y, int x) {
+    for_pixels(output, session, [&](int image, int y, int x) {
       const auto [top, bottom] =
           covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
       const auto [left, right] =
           covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
-      uint32_t* to = output.at<uint32_t>(picture, y, x);
+      uint32_t* to = output.at<uint32_t>(image, y, x);
       std::fill(to, to + output.c, ~0u);
       for (int v = top; v < bottom; ++v) {
         for (int u = left; u < right; ++u) {
-          const uint32_t* from = input.at<const uint32_t>(picture, v, u);
+          const uint32_t* from = input.at<const uint32_t>(image, v, u);
           for (int c = 0; c < output.c; ++c) to[c] &= from[c];
         }
       }
@@ -395,9 +395,9 @@ class SignsMaxPool : public PlainStep {
   Extent height_{}, width_{};
 };
 
-class SignsOfBytes : public PlainStep {
+class BitPackBytes : public PlainStep {
  public:
-  SignsOfBytes(int input, int output, int zero_point)
+  BitPackBytes(int input, int output, int zero_point)
       : PlainStep(input, output), zero_point_(zero_point) {}
 
   std::string name() const override { return "signs of bytes"; }
@@ -411,9 +411,9 @@ class SignsOfBytes : public PlainStep {
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
     const Value& output = partition.value(output_);
-    for_pixels(input, session, [&](int picture, int y, int x) {
-      const int8_t* from = input.at<const int8_t>(picture, y, x);
-      uint32_t* to = output.at<uint32_t>(picture, y, x);
+    for_pixels(input, session, [&](int image, int y, int x) {
+      const int8_t* from = input.at<const int8_t>(image, y, x);
+      uint32_t* to = output.at<uint32_t>(image, y, x);
       std::fill(to, to + output.c, 0u);
       for (int c = 0; c < input.c; ++c) {
         to[c / 32] |= static_cast<uint32_t>(from[c] < zero_point_) << (c % 32);
@@ -425,9 +425,9 @@ class SignsOfBytes : public PlainStep {
   int zero_point_;
 };
 
-class Unpack : public PlainStep {
+class BitUnpack : public PlainStep {
  public:
-  Unpack(int input, int output, float scale, int zero_point) : PlainStep(input, output) {
+  BitUnpack(int input, int output, float scale, int zero_point) : PlainStep(input, output) {
     const int one = scale > 0 ? static_cast<int>(std::round(std::min(1.0f / scale, 512.0f))) : 1;
     plus_one_ = static_cast<int8_t>(std::min(127, zero_point + one));
     minus_one_ = static_cast<int8_t>(std::max(-128, zero_point - one));
@@ -450,17 +450,17 @@ class Unpack : public PlainStep {
   void run(Partition& partition, ThreadPool::Session& session) override {
     const Value& input = partition.value(input_);
     const Value& output = partition.value(output_);
-    for_pixels(output, session, [&](int picture, int y, int x) {
-      const uint32_t* from = input.at<const uint32_t>(picture, y, x);
+    for_pixels(output, session, [&](int image, int y, int x) {
+      const uint32_t* from = input.at<const uint32_t>(image, y, x);
       const auto is_negative = [from](int c) { return (from[c / 32] >> (c % 32) & 1u) != 0; };
       if (output.type == abi::kFloat32) {
-        float* to = output.at<float>(picture, y, x);
+        float* to = output.at<float>(image, y, x);
         for (int c = 0; c < output.c; ++c) to[c] = is_negative(c) ? -1.0f : 1.0f;
       } else if (output.type == abi::kInt8) {
-        int8_t* to = output.at<int8_t>(picture, y, x);
+        int8_t* to = output.at<int8_t>(image, y, x);
         for (int c = 0; c < output.c; ++c) to[c] = is_negative(c) ? minus_one_ : plus_one_;
       } else {
-        bool* to = output.at<bool>(picture, y, x);
+        bool* to = output.at<bool>(image, y, x);
         for (int c = 0; c < output.c; ++c) to[c] = !is_negative(c);
       }
     });
@@ -479,7 +479,7 @@ class Mean : public PlainStep {
 
   bool shape(Partition& partition) override {
     const Value& input = partition.value(input_);
-    if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
+    if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
     return shape_output(
         partition, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
   }
@@ -488,12 +488,12 @@ class Mean : public PlainStep {
     const Value& input = partition.value(input_);
     const Value& output = partition.value(output_);
     const float count = static_cast<float>(input.h) * static_cast<float>(input.w);
-    for (int picture = 0; picture < input.n; ++picture) {
-      float* to = output.at<float>(picture, 0, 0);
+    for (int image = 0; image < input.n; ++image) {
+      float* to = output.at<float>(image, 0, 0);
       std::fill(to, to + input.c, 0.0f);
       for (int y = 0; y < input.h; ++y) {
         for (int x = 0; x < input.w; ++x) {
-          partition.kernels().add_row(to, input.at<const float>(picture, y, x), input.c);
+          partition.kernels().add_row(to, input.at<const float>(image, y, x), input.c);
         }
       }
       for (int c = 0; c < input.c; ++c) to[c] /= count;
@@ -549,25 +549,27 @@ class Reshape : public PlainStep {
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input,
-                                         std::unique_ptr<FinishingStep> source) {
+std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
+                                        std::unique_ptr<EpilogueStep> source) {
   auto step = std::make_unique<Pool>(op, input, std::move(source));
-  step->add_activation(op.activation);
+  step->append_activation(op.activation);
   return step;
 }
 
-std::unique_ptr<FinishingStep> make_map(int input) { return std::make_unique<Map>(input); }
-
-std::unique_ptr<Step> make_signs_max_pool(const Op& op, int input, int output) {
-  return std::make_unique<SignsMaxPool>(op, input, output);
+std::unique_ptr<EpilogueStep> make_elementwise(int input) {
+  return std::make_unique<Elementwise>(input);
 }
 
-std::unique_ptr<Step> make_signs_of_bytes(int input, int output, int zero_point) {
-  return std::make_unique<SignsOfBytes>(input, output, zero_point);
+std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output) {
+  return std::make_unique<BitPackedMaxPool>(op, input, output);
 }
 
-std::unique_ptr<Step> make_unpack(int input, int output, float scale, int zero_point) {
-  return std::make_unique<Unpack>(input, output, scale, zero_point);
+std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point) {
+  return std::make_unique<BitPackBytes>(input, output, zero_point);
+}
+
+std::unique_ptr<Step> make_bit_unpack(int input, int output, float scale, int zero_point) {
+  return std::make_unique<BitUnpack>(input, output, scale, zero_point);
 }
 
 std::unique_ptr<Step> make_mean(const Op& op, int input, int output) {

@@ -50,25 +50,25 @@ class Step {
 
 // A step that computes rows of float32 or of sums, and finishes them: arithmetic with other tensors
 // and constants, and storing as numbers, as signs, or as both.
-class FinishingStep : public Step {
+class EpilogueStep : public Step {
  public:
   using Step::Step;
 
   // The value that its rows are worth so far, -1 where they are not float32.
   int result = -1;
-  int floats = -1, signs = -1, bytes = -1;  // the values that it writes, -1 where it does not
+  int floats = -1, bits = -1, bytes = -1;  // the values that it writes, -1 where it does not
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
   virtual bool makes_rows() const { return false; }
   virtual void start(Partition&, ThreadPool::Session&) {}
-  virtual void make_row(Partition&, int /*picture*/, int /*y*/, float* /*to*/) const {}
+  virtual void make_row(Partition&, int /*image*/, int /*y*/, float* /*to*/) const {}
 
-  bool can_take_post(bool with_operand) const;
-  void add_post(PostKind kind) { posts_.push_back({kind, 0, nullptr}); }
-  void add_post(PostKind kind, int operand);
-  void add_post(PostKind kind, std::vector<float> vector);
-  void add_activation(abi::Activation activation);
+  bool can_append(bool with_operand) const;
+  void append(EpilogueOpKind kind) { epilogue_ops_.push_back({kind, 0, nullptr}); }
+  void append(EpilogueOpKind kind, int operand);
+  void append(EpilogueOpKind kind, std::vector<float> vector);
+  void append_activation(abi::Activation activation);
 
   std::vector<int> reads() const override;
   std::vector<int> writes() const override;
@@ -78,16 +78,16 @@ class FinishingStep : public Step {
   // the operands have it.
   bool shape_results(Partition& partition, const Shape& shape);
   // Rows of a pixel of the output, at channel 0.
-  Row row_at(Partition& partition, int picture, int y, int x) const;
+  Row row_at(Partition& partition, int image, int y, int x) const;
   // The rows of the pixel to the right.
   Row row_after(Row row, int channels) const;
   // What is left to do with `channels` rows from `first` on: the vectors begin there.
-  void finish_from(int first, Finish* finish, Post* posts) const;
+  void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
   std::string suffix() const;
 
-  bool joins_tensors() const { return !operands_.empty(); }
+  bool joins_operands() const { return !operands_.empty(); }
 
-  std::vector<Post> posts_;
+  std::vector<EpilogueOp> epilogue_ops_;
 
  private:
   std::vector<int> operands_;
@@ -109,22 +109,22 @@ Extent window_extent(int size, int filter, int stride, int dilation, bool is_sam
 inline bool is_small(double ns) { return ns < 20e3; }
 
 // Steps that write float32 rows.
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context,
-                                                Partition& partition, const float* multiplier,
-                                                const float* bias);
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context,
-                                               Partition& partition, const float* filter,
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Context* context,
+                                               Partition& partition, const float* multiplier,
                                                const float* bias);
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, abi::Context* context,
+                                              Partition& partition, const float* filter,
+                                              const float* bias);
 // With `source`, the pool computes its input itself, row by row; the value `input` then has no
 // memory.
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input,
-                                         std::unique_ptr<FinishingStep> source);
-std::unique_ptr<FinishingStep> make_map(int input);  // rows as they are
+std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
+                                        std::unique_ptr<EpilogueStep> source);
+std::unique_ptr<EpilogueStep> make_elementwise(int input);  // rows as they are
 
 // Other steps.
-std::unique_ptr<Step> make_signs_max_pool(const Op& op, int input, int output);
-std::unique_ptr<Step> make_signs_of_bytes(int input, int output, int zero_point);  // int8, and bool
-std::unique_ptr<Step> make_unpack(int input, int output, float scale, int zero_point);
+std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output);
+std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point);  // int8, and bool
+std::unique_ptr<Step> make_bit_unpack(int input, int output, float scale, int zero_point);
 std::unique_ptr<Step> make_mean(const Op& op, int input, int output);
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias);
 
