@@ -11,8 +11,8 @@
 
 #include "bopkit_runtime.h"
 #include "cpu.h"
-#include "graph.h"
 #include "kernels.h"
+#include "operators.h"
 #include "partition.h"
 #include "tflite_abi.h"
 #include "threads.h"

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "graph.h"
 #include "kernels.h"
 #include "memory.h"
+#include "operators.h"
 #include "tflite_abi.h"
 #include "threads.h"
 #include "value.h"

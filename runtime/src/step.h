@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "graph.h"
 #include "kernels.h"
 #include "memory.h"
+#include "operators.h"
 #include "partition.h"
 #include "value.h"
 

@@ -1,4 +1,4 @@
-#include "graph.h"
+#include "operators.h"
 
 #include <algorithm>
 #include <cstring>
