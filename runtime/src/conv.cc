@@ -6,7 +6,9 @@
 #include <limits>
 #include <type_traits>
 
-#include "step.h"
+#include "epilogue_step.h"
+#include "steps.h"
+#include "window.h"
 
 namespace bopkit {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "memory.h"
 #include "tflite_abi.h"
+#include "window.h"
 
 namespace bopkit {
 
@@ -25,13 +26,6 @@ enum class OpKind {
   kRelu,
   kReshape,
   kConstant,  // DEQUANTIZE of a constant
-};
-
-// How a window moves over an image.
-struct Window {
-  int filter_h = 1, filter_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-  bool is_same =
-      false;  // padded so that the output is as large as the input, divided by the stride
 };
 
 // One operator. Tensors are indices of LiteRT's graph, -1 where there is none.

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "denormals.h"
-#include "step.h"
+#include "steps.h"
 
 namespace bopkit {
 namespace {
