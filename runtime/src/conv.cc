@@ -45,7 +45,8 @@ class Conv : public EpilogueStep {
         depth_(filter.dims->data[filter.dims->size - 1]),
         groups_(kIsBinary ? words_of(op.channels_in) / depth_ : 1) {}
 
-  bool pack();
+  // Packs `weights`, [out, filter_h, filter_w, depth], into panels.
+  bool pack(const Element* weights);
 
   std::string name() const override {
     const std::string filter =
@@ -54,13 +55,13 @@ class Conv : public EpilogueStep {
     return kind + (op_.is_dense ? "" : filter) + " to " + std::to_string(channels_out_) + suffix();
   }
 
-  bool shape(Partition& partition) override;
-  bool prepare(Partition& partition) override;
-  void run(Partition& partition, ThreadPool::Session& session) override;
+  bool shape(StepContext& shared) override;
+  bool prepare(const StepContext& shared) override;
+  void run(const StepContext& shared, ThreadPool::Session& session) override;
 
   bool makes_rows() const override { return !kIsBinary && !joins_operands(); }
-  void start(Partition& partition, ThreadPool::Session& session) override;
-  void make_row(Partition& partition, int image, int y, float* to) const override;
+  void start(const StepContext& shared, ThreadPool::Session& session) override;
+  void make_row(const StepContext& shared, int image, int y, float* to) const override;
 
   int64_t macs() const {
     return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
@@ -78,7 +79,7 @@ class Conv : public EpilogueStep {
   bool prepare_indirection(const Value& input);
   bool prepare_corrections(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
-  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel,
+  void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
                  size_t end_panel, float* to) const;
   void run_panel(const Panel& panel, const Element* const* patches, const int* classes,
                  const Row* rows, int count) const;
@@ -111,7 +112,7 @@ class Conv : public EpilogueStep {
 };
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::pack() {
+bool Conv<Element, Sum>::pack(const Element* weights) {
   const int per_group = channels_out_ / groups_;
   const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
   const int64_t length = taps * depth_;
@@ -134,7 +135,7 @@ bool Conv<Element, Sum>::pack() {
           packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
       for (int64_t k = 0; k < length; ++k, to += lanes) {
         for (int c = 0; c < channels; ++c) {
-          const Element weight = weights_[(panel.first + block + c) * length + k];
+          const Element weight = weights[(panel.first + block + c) * length + k];
           if (!packing_.is_byte_wise) {
             to[c] = weight;
             continue;
@@ -152,8 +153,8 @@ bool Conv<Element, Sum>::pack() {
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::shape(Partition& partition) {
-  Value& input = partition.value(input_);
+bool Conv<Element, Sum>::shape(StepContext& shared) {
+  Value& input = shared.value(input_);
   if (input.c != depth_ * groups_) return fail("got an input of another number of channels");
   Shape out = input.shape;
   if (op_.is_dense) {
@@ -180,7 +181,7 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
     input.border.grow_to(border_);
   }
   pixels_ = int64_t{input.n} * height_.size * width_.size;
-  return shape_results(partition, out);
+  return shape_results(shared, out);
 }
 
 template <typename Element, typename Sum>
@@ -285,8 +286,8 @@ bool Conv<Element, Sum>::prepare_corrections(const Value& input) {
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare(Partition& partition) {
-  const Value& input = partition.value(input_);
+bool Conv<Element, Sum>::prepare(const StepContext& shared) {
+  const Value& input = shared.value(input_);
   source_ = input;
   is_copied_ = !input.border.covers(border_);
   if (is_copied_) {
@@ -308,8 +309,8 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& session) {
-  const Value& input = partition.value(input_);
+void Conv<Element, Sum>::start(const StepContext& shared, ThreadPool::Session& session) {
+  const Value& input = shared.value(input_);
   if (is_copied_) {
     copy_with_border(input, session);
   } else {
@@ -318,33 +319,33 @@ void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& sessio
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::make_row(Partition& partition, int image, int y, float* to) const {
+void Conv<Element, Sum>::make_row(const StepContext& shared, int image, int y, float* to) const {
   const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
   for (int x = 0; x < width_.size; x += kChunk) {
-    run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
+    run_chunk(shared, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
               to + int64_t{x} * channels_out_);
   }
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session) {
-  start(partition, session);
+void Conv<Element, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
+  start(shared, session);
   const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs : kFloatMacsPerNs);
   const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   // Few pixels and many channels are shared out by panels, unless groups write into the same words.
-  const bool by_panels = chunks < 2 * partition.threads() && groups_ == 1;
+  const bool by_panels = chunks < 2 * shared.threads && groups_ == 1;
   const int panels = by_panels ? static_cast<int>(panels_.size()) : 1;
   session.run(static_cast<int>(chunks) * panels, is_small(ns), [&](int unit) {
     const int64_t first = int64_t{unit / panels} * kChunk;
     const int count = static_cast<int>(std::min<int64_t>(kChunk, pixels_ - first));
     const size_t panel = static_cast<size_t>(unit % panels);
-    run_chunk(partition, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
+    run_chunk(shared, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
   });
 }
 
 // With `to` the results go there, one pixel behind the other.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count,
+void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int count,
                                    size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
   int classes[kChunk];
@@ -360,7 +361,7 @@ void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int coun
       rows[i].floats = to + int64_t{i} * channels_out_;
     } else {
       rows[i] =
-          i == 0 || x == 0 ? row_at(partition, image, y, x) : row_after(rows[i - 1], channels_out_);
+          i == 0 || x == 0 ? row_at(shared, image, y, x) : row_after(rows[i - 1], channels_out_);
     }
     if (groups_ > 1 && rows[i].bits != nullptr) {
       std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
@@ -465,13 +466,13 @@ std::pair<int32_t, int32_t> activation_range(abi::Activation activation) {
 
 }  // namespace
 
-std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Context* context,
-                                               Partition& partition, const float* multiplier,
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const abi::Context& context,
+                                               const Kernels& kernels, const float* multiplier,
                                                const float* bias) {
-  const abi::Tensor& filter = context->tensors[op.filter];
-  const abi::Tensor& output = context->tensors[op.output];
+  const abi::Tensor& filter = context.tensors[op.filter];
+  const abi::Tensor& output = context.tensors[op.output];
   auto step = std::make_unique<Conv<uint32_t, int32_t>>(
-      op, input, filter, static_cast<const uint32_t*>(filter.data), partition.kernels());
+      op, input, filter, static_cast<const uint32_t*>(filter.data), kernels);
   const int channels = filter.dims->data[0];
   const int groups = words_of(op.channels_in) / filter.dims->data[3];
   const int32_t depth = op.window.filter_h * op.window.filter_w * (op.channels_in / groups);
@@ -479,7 +480,7 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Con
     // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches
     // must not overflow.
     step->threshold_.assign(round_up(channels, kPanel), 0);
-    const auto* thresholds = static_cast<const int32_t*>(context->tensors[op.threshold].data);
+    const auto* thresholds = static_cast<const int32_t*>(context.tensors[op.threshold].data);
     for (int i = 0; i < channels; ++i) {
       const int32_t threshold = thresholds[i];
       step->threshold_[i] = threshold >= depth ? std::numeric_limits<int32_t>::max()
@@ -507,21 +508,21 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Con
     step->epilogue_.multiplier = step->multiplier_.data();
     step->epilogue_.bias = step->bias_.data();
   }
-  if (!step->pack()) return nullptr;
+  if (!step->pack(static_cast<const uint32_t*>(filter.data))) return nullptr;
   return step;
 }
 
-std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, abi::Context* context,
-                                              Partition& partition, const float* weights,
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
+                                              const Kernels& kernels, const float* weights,
                                               const float* bias) {
-  const abi::Tensor& filter = context->tensors[op.filter];
-  auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, partition.kernels());
+  const abi::Tensor& filter = context.tensors[op.filter];
+  auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, kernels);
   if (bias != nullptr) {
     step->bias_ = padded(bias, filter.dims->data[0]);
     step->epilogue_.bias = step->bias_.data();
   }
   step->append_activation(op.activation);
-  if (!step->pack()) return nullptr;
+  if (!step->pack(weights)) return nullptr;
   return step;
 }
 

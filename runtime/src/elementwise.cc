@@ -14,31 +14,31 @@ class Elementwise : public EpilogueStep {
   using EpilogueStep::EpilogueStep;
 
   std::string name() const override { return "map" + suffix(); }
-  bool shape(Partition& partition) override {
-    return shape_results(partition, partition.value(input_).shape);
+  bool shape(StepContext& shared) override {
+    return shape_results(shared, shared.value(input_).shape);
   }
 
-  void run(Partition& partition, ThreadPool::Session& session) override {
-    const Value& input = partition.value(input_);
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
     const int rows = input.n * input.h;
     const int width = input.h == 1 && input.w == 1 ? 1 : input.w;
     session.run(rows, is_small(ns), [&](int unit) {
-      for (int x = 0; x < width; ++x) run_row(partition, input, unit / input.h, unit % input.h, x);
+      for (int x = 0; x < width; ++x) run_row(shared, input, unit / input.h, unit % input.h, x);
     });
   }
 
  private:
-  void run_row(Partition& partition, const Value& input, int image, int y, int x) const {
+  void run_row(const StepContext& shared, const Value& input, int image, int y, int x) const {
     const float* from = input.at<const float>(image, y, x);
-    const Row row = row_at(partition, image, y, x);
+    const Row row = row_at(shared, image, y, x);
     for (int first = 0; first < input.c; first += kPanel) {
       Epilogue epilogue;
       EpilogueOp ops[kMaxEpilogueOps];
       epilogue_from(first, &epilogue, ops);
       const Row part = from_channel(row, first);
-      partition.kernels().float_epilogue(epilogue, from + first, std::min(kPanel, input.c - first),
-                                         &part, 1);
+      shared.kernels.float_epilogue(epilogue, from + first, std::min(kPanel, input.c - first),
+                                    &part, 1);
     }
   }
 };
@@ -50,15 +50,15 @@ class BitPackBytes : public PlainStep {
 
   std::string name() const override { return "signs of bytes"; }
 
-  bool shape(Partition& partition) override {
-    Shape packed = partition.value(input_).shape;
+  bool shape(StepContext& shared) override {
+    Shape packed = shared.value(input_).shape;
     packed.dims[packed.rank - 1] = words_of(packed.channels());
-    return shape_output(partition, packed);
+    return shape_output(shared, packed);
   }
 
-  void run(Partition& partition, ThreadPool::Session& session) override {
-    const Value& input = partition.value(input_);
-    const Value& output = partition.value(output_);
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
     for_pixels(input, session, [&](int image, int y, int x) {
       const int8_t* from = input.at<const int8_t>(image, y, x);
       uint32_t* to = output.at<uint32_t>(image, y, x);
@@ -83,21 +83,21 @@ class BitUnpack : public PlainStep {
 
   std::string name() const override { return "unpack signs"; }
 
-  bool shape(Partition& partition) override {
+  bool shape(StepContext& shared) override {
     // How many channels the last word holds is known from the output only.
-    Value& output = partition.value(output_);
-    Shape shape = partition.value(input_).shape;
+    Value& output = shared.value(output_);
+    Shape shape = shared.value(input_).shape;
     const int channels = output.shape.channels();
     if (shape.channels() != words_of(channels)) {
       return fail("got an input of another number of channels");
     }
     shape.dims[shape.rank - 1] = channels;
-    return shape_output(partition, shape);
+    return shape_output(shared, shape);
   }
 
-  void run(Partition& partition, ThreadPool::Session& session) override {
-    const Value& input = partition.value(input_);
-    const Value& output = partition.value(output_);
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
     for_pixels(output, session, [&](int image, int y, int x) {
       const uint32_t* from = input.at<const uint32_t>(image, y, x);
       const auto is_negative = [from](int c) { return (from[c / 32] >> (c % 32) & 1u) != 0; };

@@ -43,22 +43,22 @@ std::vector<int> EpilogueStep::writes() const {
   return values;
 }
 
-bool EpilogueStep::shape_results(Partition& partition, const Shape& shape) {
+bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
   Shape packed = shape;
   packed.dims[shape.rank - 1] = words_of(shape.channels());
   for (const int value : {floats, bytes}) {
-    if (value >= 0 && !partition.value(value).set_shape(shape)) {
+    if (value >= 0 && !shared.value(value).set_shape(shape)) {
       return fail("has an output of no size, or too large");
     }
   }
-  if (bits >= 0 && !partition.value(bits).set_shape(packed)) {
+  if (bits >= 0 && !shared.value(bits).set_shape(packed)) {
     return fail("has an output of no size, or too large");
   }
   for (const int channels : vector_channels_) {
     if (channels != shape.channels()) return fail("joins constants of another number of channels");
   }
   for (const int operand : operands_) {
-    const Shape& other = partition.value(operand).shape;
+    const Shape& other = shared.value(operand).shape;
     if (other.rank != shape.rank ||
         std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) != 0) {
       return fail("joins tensors of different shapes");
@@ -67,13 +67,13 @@ bool EpilogueStep::shape_results(Partition& partition, const Shape& shape) {
   return true;
 }
 
-Row EpilogueStep::row_at(Partition& partition, int image, int y, int x) const {
+Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) const {
   Row row;
-  if (floats >= 0) row.floats = partition.value(floats).at<float>(image, y, x);
-  if (bits >= 0) row.bits = partition.value(bits).at<uint32_t>(image, y, x);
-  if (bytes >= 0) row.bytes = partition.value(bytes).at<int8_t>(image, y, x);
+  if (floats >= 0) row.floats = shared.value(floats).at<float>(image, y, x);
+  if (bits >= 0) row.bits = shared.value(bits).at<uint32_t>(image, y, x);
+  if (bytes >= 0) row.bytes = shared.value(bytes).at<int8_t>(image, y, x);
   for (size_t i = 0; i < operands_.size(); ++i) {
-    row.operands[i] = partition.value(operands_[i]).at<const float>(image, y, x);
+    row.operands[i] = shared.value(operands_[i]).at<const float>(image, y, x);
   }
   return row;
 }

@@ -22,8 +22,8 @@ class EpilogueStep : public Step {
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
   virtual bool makes_rows() const { return false; }
-  virtual void start(Partition&, ThreadPool::Session&) {}
-  virtual void make_row(Partition&, int /*image*/, int /*y*/, float* /*to*/) const {}
+  virtual void start(const StepContext&, ThreadPool::Session&) {}
+  virtual void make_row(const StepContext&, int /*image*/, int /*y*/, float* /*to*/) const {}
 
   bool can_append(bool with_operand) const;
   void append(EpilogueOpKind kind) { epilogue_ops_.push_back({kind, 0, nullptr}); }
@@ -37,9 +37,9 @@ class EpilogueStep : public Step {
  protected:
   // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that
   // the operands have it.
-  bool shape_results(Partition& partition, const Shape& shape);
+  bool shape_results(StepContext& shared, const Shape& shape);
   // Rows of a pixel of the output, at channel 0.
-  Row row_at(Partition& partition, int image, int y, int x) const;
+  Row row_at(const StepContext& shared, int image, int y, int x) const;
   // The rows of the pixel to the right.
   Row row_after(Row row, int channels) const;
   // What is left to do with `channels` rows from `first` on: the vectors begin there.

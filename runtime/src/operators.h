@@ -7,6 +7,7 @@
 
 #include "memory.h"
 #include "tflite_abi.h"
+#include "value.h"
 #include "window.h"
 
 namespace bopkit {
@@ -104,7 +105,5 @@ bool is_constant(const abi::Tensor& tensor);
 bool is_sound(const abi::Tensor& tensor, int rank);
 
 int64_t count_elements(const abi::Tensor& tensor);
-
-inline int words_of(int channels) { return (channels + 31) / 32; }
 
 }  // namespace bopkit

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,13 +9,12 @@
 #include "kernels.h"
 #include "memory.h"
 #include "operators.h"
+#include "step.h"
+#include "step_context.h"
 #include "tflite_abi.h"
 #include "threads.h"
-#include "value.h"
 
 namespace bopkit {
-
-class Step;
 
 // Operators that LiteRT runs as one node: steps over values, in order.
 //
@@ -39,28 +37,19 @@ class Partition {
 
   std::string describe() const;
 
-  // For steps.
-  Value& value(int index) { return values_[index]; }
-  const Kernels& kernels() const { return kernels_; }
-  int threads() const { return pool_.threads(); }
-
  private:
-  friend class Builder;
-
   bool fail(const std::string& what);
-  bool place_values(abi::Context* context);
+  bool place_values();
   bool resize_outputs(abi::Context* context);
   Value& owner_of(Value& value);
 
-  const Kernels& kernels_;
+  StepContext shared_;
   ThreadPool& pool_;
   bool is_profiled_;
   int nodes_ = 0;
-  std::vector<Value> values_;
   std::vector<std::unique_ptr<Step>> steps_;
-  std::map<int, std::vector<float>> dequantized_;  // constants by tensor
-  std::vector<Buffer> own_,
-      shared_;  // memory of values: of their own where they have a border, else shared over time
+  // Memory of values: of one that has a border, and of several that need it one after the other.
+  std::vector<Buffer> bordered_, reused_;
   std::string error_;
 };
 

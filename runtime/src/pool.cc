@@ -44,44 +44,44 @@ class Pool : public EpilogueStep {
     return before + (is_maximum_ ? "max pool " : "average pool ") + size + suffix();
   }
 
-  bool shape(Partition& partition) override {
-    if (source_ != nullptr && !source_->shape(partition)) return fail(source_->error().c_str());
+  bool shape(StepContext& shared) override {
+    if (source_ != nullptr && !source_->shape(shared)) return fail(source_->error().c_str());
     Shape out;
-    const char* problem = pooled_shape(partition.value(input_), window_, &height_, &width_, &out);
-    return problem == nullptr ? shape_results(partition, out) : fail(problem);
+    const char* problem = pooled_shape(shared.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_results(shared, out) : fail(problem);
   }
 
-  bool prepare(Partition& partition) override {
+  bool prepare(const StepContext& shared) override {
     if (source_ == nullptr) return true;
-    if (!source_->prepare(partition)) return fail(source_->error().c_str());
-    const Value& input = partition.value(input_);
+    if (!source_->prepare(shared)) return fail(source_->error().c_str());
+    const Value& input = shared.value(input_);
     // A thread that begins within an image computes the rows that its window shares with the one
     // before once more.
-    parts_ = std::min(height_.size, partition.threads() == 1 ? 1 : 4 * partition.threads());
+    parts_ = std::min(height_.size, shared.threads == 1 ? 1 : 4 * shared.threads);
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
     const int64_t units = int64_t{input.n} * parts_;
     const bool fits = strip_ <= kMaxBytes / 4 / units;
     return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
   }
 
-  void run(Partition& partition, ThreadPool::Session& session) override {
-    const Value& input = partition.value(input_);
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
     const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
     const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps *
                       4 / kBytesPerNs;
     if (source_ == nullptr) {
       session.run(input.n * height_.size, is_small(ns), [&](int unit) {
-        run_rows(partition, unit / height_.size, unit % height_.size, unit % height_.size + 1,
+        run_rows(shared, unit / height_.size, unit % height_.size, unit % height_.size + 1,
                  nullptr);
       });
       return;
     }
-    source_->start(partition, session);
+    source_->start(shared, session);
     session.run(input.n * parts_, is_small(ns), [&](int unit) {
       const int64_t part = unit % parts_;
       const int begin = static_cast<int>(part * height_.size / parts_),
                 end = static_cast<int>((part + 1) * height_.size / parts_);
-      run_rows(partition, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
+      run_rows(shared, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
     });
   }
 
@@ -99,8 +99,8 @@ class Pool : public EpilogueStep {
  private:
   // Rows `begin` to `end` of an image. With `strip` the rows under the window are made there, each
   // as the window reaches it.
-  void run_rows(Partition& partition, int image, int begin, int end, float* strip) const {
-    const Value& input = partition.value(input_);
+  void run_rows(const StepContext& shared, int image, int begin, int end, float* strip) const {
+    const Value& input = shared.value(input_);
     const int64_t length = int64_t{input.w} * input.c;
     const int slots = std::min(window_.filter_h, input.h);
     std::vector<const float*> rows;
@@ -116,7 +116,7 @@ class Pool : public EpilogueStep {
           continue;
         }
         float* row = strip + v % slots * length;
-        if (v >= made) source_->make_row(partition, image, v, row);
+        if (v >= made) source_->make_row(shared, image, v, row);
         rows.push_back(row);
       }
       made = std::max(made, bottom);
@@ -125,18 +125,18 @@ class Pool : public EpilogueStep {
       if (is_maximum_ && rows.size() > 1) {
         maxima.assign(rows[0], rows[0] + length);
         for (size_t v = 1; v < rows.size(); ++v) {
-          partition.kernels().max_row(maxima.data(), rows[v], static_cast<int>(length));
+          shared.kernels.max_row(maxima.data(), rows[v], static_cast<int>(length));
         }
         rows.assign(1, maxima.data());
       }
       for (int x = 0; x < width_.size; ++x) {
-        run_pixel(partition, rows, input, row_at(partition, image, y, x), x);
+        run_pixel(shared, rows, input, row_at(shared, image, y, x), x);
       }
     }
   }
 
-  void run_pixel(Partition& partition, const std::vector<const float*>& rows, const Value& input,
-                 const Row& to, int x) const {
+  void run_pixel(const StepContext& shared, const std::vector<const float*>& rows,
+                 const Value& input, const Row& to, int x) const {
     alignas(kAlignment) float pooled[kPanel];
     const auto [left, right] =
         covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
@@ -149,8 +149,7 @@ class Pool : public EpilogueStep {
           if (is_first) {
             std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
           } else {
-            (is_maximum_ ? partition.kernels().max_row : partition.kernels().add_row)(pooled, from,
-                                                                                      channels);
+            (is_maximum_ ? shared.kernels.max_row : shared.kernels.add_row)(pooled, from, channels);
           }
         }
       }
@@ -162,7 +161,7 @@ class Pool : public EpilogueStep {
       EpilogueOp ops[kMaxEpilogueOps];
       epilogue_from(first, &epilogue, ops);
       const Row part = from_channel(to, first);
-      partition.kernels().float_epilogue(epilogue, pooled, channels, &part, 1);
+      shared.kernels.float_epilogue(epilogue, pooled, channels, &part, 1);
     }
   }
 
@@ -186,15 +185,15 @@ class BitPackedMaxPool : public PlainStep {
            " of signs";
   }
 
-  bool shape(Partition& partition) override {
+  bool shape(StepContext& shared) override {
     Shape out;
-    const char* problem = pooled_shape(partition.value(input_), window_, &height_, &width_, &out);
-    return problem == nullptr ? shape_output(partition, out) : fail(problem);
+    const char* problem = pooled_shape(shared.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_output(shared, out) : fail(problem);
   }
 
-  void run(Partition& partition, ThreadPool::Session& session) override {
-    const Value& input = partition.value(input_);
-    const Value& output = partition.value(output_);
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
     for_pixels(output, session, [&](int image, int y, int x) {
       const auto [top, bottom] =
           covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
@@ -223,23 +222,23 @@ class Mean : public PlainStep {
 
   std::string name() const override { return "mean"; }
 
-  bool shape(Partition& partition) override {
-    const Value& input = partition.value(input_);
+  bool shape(StepContext& shared) override {
+    const Value& input = shared.value(input_);
     if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
     return shape_output(
-        partition, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
+        shared, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
   }
 
-  void run(Partition& partition, ThreadPool::Session&) override {
-    const Value& input = partition.value(input_);
-    const Value& output = partition.value(output_);
+  void run(const StepContext& shared, ThreadPool::Session&) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
     const float count = static_cast<float>(input.h) * static_cast<float>(input.w);
     for (int image = 0; image < input.n; ++image) {
       float* to = output.at<float>(image, 0, 0);
       std::fill(to, to + input.c, 0.0f);
       for (int y = 0; y < input.h; ++y) {
         for (int x = 0; x < input.w; ++x) {
-          partition.kernels().add_row(to, input.at<const float>(image, y, x), input.c);
+          shared.kernels.add_row(to, input.at<const float>(image, y, x), input.c);
         }
       }
       for (int c = 0; c < input.c; ++c) to[c] /= count;

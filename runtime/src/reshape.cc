@@ -13,8 +13,8 @@ class Reshape : public PlainStep {
 
   std::string name() const override { return "reshape"; }
 
-  bool shape(Partition& partition) override {
-    const Value& input = partition.value(input_);
+  bool shape(StepContext& shared) override {
+    const Value& input = shared.value(input_);
     int64_t known = 1, all = input.pixels() * input.c;
     Shape shape;
     shape.rank = static_cast<int>(target_.size());
@@ -33,13 +33,13 @@ class Reshape : public PlainStep {
     if (unknown < 0 ? known != all : all % known != 0) {
       return fail("cannot take the shape that it should");
     }
-    return shape_output(partition, shape);
+    return shape_output(shared, shape);
   }
 
-  void run(Partition& partition, ThreadPool::Session&) override {
-    const Value& input = partition.value(input_);
+  void run(const StepContext& shared, ThreadPool::Session&) override {
+    const Value& input = shared.value(input_);
     if (!is_alias_) {
-      std::memcpy(partition.value(output_).first, input.first,
+      std::memcpy(shared.value(output_).first, input.first,
                   static_cast<size_t>(input.pixels()) * input.c * input.element_bytes());
     }
   }

@@ -1,14 +1,13 @@
-// One step of a partition.
+// One step of a partition: what it computes, from which values into which. Kinds of steps are made
+// in steps.h. A step may use its StepContext and the threads of a Session, and nothing of LiteRT.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "kernels.h"
-#include "memory.h"
-#include "operators.h"
-#include "partition.h"
+#include "step_context.h"
+#include "threads.h"
 #include "value.h"
 
 namespace bopkit {
@@ -22,10 +21,10 @@ class Step {
 
   // Computes the shape of the outputs from that of the inputs, and asks for the borders that the
   // input should have.
-  virtual bool shape(Partition& partition) = 0;
+  virtual bool shape(StepContext& shared) = 0;
   // Gets ready to run, once all values have their layout.
-  virtual bool prepare(Partition&) { return true; }
-  virtual void run(Partition& partition, ThreadPool::Session& session) = 0;
+  virtual bool prepare(const StepContext&) { return true; }
+  virtual void run(const StepContext& shared, ThreadPool::Session& session) = 0;
 
   // Values that it reads and writes.
   virtual std::vector<int> reads() const { return {input_}; }
@@ -59,9 +58,8 @@ class PlainStep : public Step {
   std::vector<int> writes() const override { return {output_}; }
 
  protected:
-  bool shape_output(Partition& partition, const Shape& shape) {
-    return partition.value(output_).set_shape(shape) ||
-           fail("has an output of no size, or too large");
+  bool shape_output(StepContext& shared, const Shape& shape) {
+    return shared.value(output_).set_shape(shape) || fail("has an output of no size, or too large");
   }
 
   // Calls `function(image, y, x)` for each pixel of a value.

@@ -10,11 +10,11 @@
 namespace bopkit {
 
 // Steps that write float32 rows.
-std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, abi::Context* context,
-                                               Partition& partition, const float* multiplier,
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const abi::Context& context,
+                                               const Kernels& kernels, const float* multiplier,
                                                const float* bias);
-std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, abi::Context* context,
-                                              Partition& partition, const float* filter,
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
+                                              const Kernels& kernels, const float* filter,
                                               const float* bias);
 // With `source`, the pool computes its input itself, row by row; the value `input` then has no
 // memory.

@@ -1,6 +1,7 @@
 // A tensor inside a partition: who holds its memory, and how its rows lie there.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "memory.h"
@@ -10,6 +11,9 @@ namespace bopkit {
 
 inline constexpr int kMaxRank = 6;
 
+// Words that hold the bits of so many channels, one bit each: 1 for -1, 0 for +1.
+inline int words_of(int channels) { return (channels + 31) / 32; }
+
 // The shape that LiteRT sees; signs count in words of 32.
 struct Shape {
   int rank = 0;
@@ -17,6 +21,15 @@ struct Shape {
 
   int channels() const { return dims[rank - 1]; }
 };
+
+// That of a tensor; of rank 0 where it has none, or more dimensions than any that is claimed.
+inline Shape shape_of(const abi::Tensor& tensor) {
+  Shape shape;
+  if (tensor.dims == nullptr || tensor.dims->size > kMaxRank) return shape;
+  shape.rank = tensor.dims->size;
+  std::copy(tensor.dims->data, tensor.dims->data + shape.rank, shape.dims);
+  return shape;
+}
 
 // Cells around an image that stay zero, so that a convolution needs no special case at its edge. A
 // zero word is +1.
