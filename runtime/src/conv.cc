@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "epilogue_step.h"
+#include "padding_correction.h"
 #include "steps.h"
 #include "window.h"
 
@@ -17,8 +18,8 @@ namespace {
 // panel then stays in the first-level cache.
 constexpr int kChunk = 84;
 
-constexpr double kBinaryMacsPerNs = 200,
-                 kFloatMacsPerNs = 20;  // rough, to tell large steps from small ones
+// Rough, to tell large steps from small ones.
+constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;
 
 // Channels of one group that are computed together.
 struct Panel {
@@ -33,14 +34,12 @@ class Conv : public EpilogueStep {
  public:
   static constexpr bool kIsBinary = std::is_same<Element, uint32_t>::value;
 
-  Conv(const Op& op, int input, const abi::Tensor& filter, const Element* weights,
-       const Kernels& kernels)
+  Conv(const Op& op, int input, const abi::Tensor& filter, const Kernels& kernels)
       : EpilogueStep(input),
         op_(op),
         window_(op.window),
         kernels_(kernels),
         packing_(kIsBinary ? kernels.binary : kernels.floats),
-        weights_(weights),
         channels_out_(filter.dims->data[0]),
         depth_(filter.dims->data[filter.dims->size - 1]),
         groups_(kIsBinary ? words_of(op.channels_in) / depth_ : 1) {}
@@ -70,19 +69,22 @@ class Conv : public EpilogueStep {
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
   int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
 
+  void correct_padding(const PaddingCorrection::Filter& filter) {
+    padding_correction_.set_filter(filter);
+  }
+
+  // The epilogue of all channels, and its vectors, padded to whole panels.
   Epilogue epilogue_;
-  std::vector<float> multiplier_, bias_;  // padded to whole panels
+  std::vector<float> multiplier_, bias_;
   std::vector<int32_t> threshold_;
 
  private:
-  int depth_per_tap() const { return kIsBinary ? op_.channels_in / groups_ : depth_; }
   bool prepare_indirection(const Value& input);
-  bool prepare_corrections(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
   void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
                  size_t end_panel, float* to) const;
-  void run_panel(const Panel& panel, const Element* const* patches, const int* classes,
-                 const Row* rows, int count) const;
+  void run_panel(const Panel& panel, const Element* const* patches,
+                 const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
                           const uint32_t* panel_words) const;
 
@@ -90,7 +92,6 @@ class Conv : public EpilogueStep {
   Window window_;
   const Kernels& kernels_;
   Kernels::Packing packing_;
-  const Element* weights_;  // [out, filter_h, filter_w, depth]
   int channels_out_, depth_, groups_;
   std::vector<Panel> panels_;
   Buffer packed_;
@@ -101,16 +102,32 @@ class Conv : public EpilogueStep {
   Value source_;  // what patches are read from: the input, or a copy of it with a border
   bool is_copied_ = false;
   Buffer copy_;
+  // The indirection buffer: where the runs of a patch begin, from the patch's first element.
   std::vector<int32_t> run_offsets_;
   int run_length_ = 0;
-  // Of zero padding: what the taps beyond the edge counted, for each set of such taps. Sets are
-  // numbered by row and column.
-  std::vector<int> row_class_, column_class_;
-  int column_classes_ = 1;
-  Buffer corrections_;    // int32 [row classes][column classes][channels, padded]
-  int inner_class_ = -1;  // of the pixels that see no edge
+  PaddingCorrection padding_correction_;  // of a binary convolution padded with zeros
 };
 
+// The packed layout. A file holds the weights channel by channel, w[channel][k], where k counts the
+// elements of a filter (words of 32 bits, or floats) in the order in which a patch is read. Here
+// the channels lie side by side, so that one vector load gets element k of many channels, of which
+// c is the first of a block:
+//
+//   packed_   | panel: channels 0 to 63 | panel: channels 64 to 127 | ... of a group, then the next
+//
+//   panel     | block | block | ...    of packing_.block channels: 64, the whole panel, or 16
+//
+//   block     w[c][0]           w[c + 1][0]           ...   w[c + lanes - 1][0]
+//             w[c][1]           w[c + 1][1]           ...   w[c + lanes - 1][1]
+//             ...
+//             w[c][length - 1]  w[c + 1][length - 1]  ...   w[c + lanes - 1][length - 1]
+//
+// With is_byte_wise a row of a block is four rows of bytes, for the look-ups of AVX2:
+//
+//   row k     byte 0 of w[c][k], w[c + 1][k], ... | byte 1 of each | byte 2 ... | byte 3 ...
+//
+// A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
+// channels need, in multiples of packing_.granule. Lanes without a channel are zero.
 template <typename Element, typename Sum>
 bool Conv<Element, Sum>::pack(const Element* weights) {
   const int per_group = channels_out_ / groups_;
@@ -208,83 +225,6 @@ bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
   return true;
 }
 
-// Numbers the sets of taps that lie inside, along one axis: the set of each output cell is one of
-// `ranges`.
-std::vector<int> classify(const Extent& extent, int size, int filter, int stride, int dilation,
-                          std::vector<std::pair<int, int>>* ranges) {
-  std::vector<int> classes;
-  for (int i = 0; i < extent.size; ++i) {
-    const int64_t origin = int64_t{i} * stride - extent.before;
-    int first = 0, end = filter;
-    while (first < filter && origin + int64_t{first} * dilation < 0) ++first;
-    while (end > first && origin + int64_t{end - 1} * dilation >= size) --end;
-    const std::pair<int, int> range(first, end);
-    const auto found = std::find(ranges->begin(), ranges->end(), range);
-    classes.push_back(static_cast<int>(found - ranges->begin()));
-    if (found == ranges->end()) ranges->push_back(range);
-  }
-  return classes;
-}
-
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare_corrections(const Value& input) {
-  row_class_.clear();
-  column_class_.clear();
-  inner_class_ = -1;
-  if (!kIsBinary || op_.pads_with_one || border_.is_none()) return true;
-  const int h = window_.filter_h, w = window_.filter_w;
-  std::vector<std::pair<int, int>> rows, columns;
-  row_class_ = classify(height_, input.h, h, window_.stride_h, window_.dilation_h, &rows);
-  column_class_ = classify(width_, input.w, w, window_.stride_w, window_.dilation_w, &columns);
-  column_classes_ = static_cast<int>(columns.size());
-  const int padded = round_up(channels_out_, kPanel);
-  if (!corrections_.allocate(int64_t{4} * static_cast<int64_t>(rows.size()) * column_classes_ *
-                             padded)) {
-    return fail("found no memory for its padding");
-  }
-  // A border's cells count as +1; as zeros they add nothing, which is to say that half of their
-  // signs differ. A tap so adds its depth less twice its number of negative weights. Sums over
-  // rectangles of taps come from sums over corners.
-  std::vector<int32_t> corner(static_cast<size_t>(h + 1) * (w + 1));
-  for (int channel = 0; channel < channels_out_; ++channel) {
-    const Element* weights = weights_ + static_cast<int64_t>(channel) * h * w * depth_;
-    for (int y = 0; y < h; ++y) {
-      int32_t in_row = 0;
-      for (int x = 0; x < w; ++x) {
-        int negatives = 0;
-        for (int k = 0; k < depth_; ++k) {
-          uint32_t word;
-          std::memcpy(&word, weights++, sizeof word);
-          negatives += __builtin_popcount(word);
-        }
-        in_row += depth_per_tap() - 2 * negatives;
-        corner[(y + 1) * (w + 1) + x + 1] = corner[y * (w + 1) + x + 1] + in_row;
-      }
-    }
-    const auto sum = [&](const std::pair<int, int>& row, const std::pair<int, int>& column) {
-      return corner[row.second * (w + 1) + column.second] -
-             corner[row.first * (w + 1) + column.second] -
-             corner[row.second * (w + 1) + column.first] +
-             corner[row.first * (w + 1) + column.first];
-    };
-    const int32_t all = sum({0, h}, {0, w});
-    for (size_t r = 0; r < rows.size(); ++r) {
-      for (int c = 0; c < column_classes_; ++c) {
-        corrections_.as<int32_t>()[(r * column_classes_ + c) * padded + channel] =
-            all - sum(rows[r], columns[c]);
-      }
-    }
-  }
-  for (size_t r = 0; r < rows.size(); ++r) {
-    for (int c = 0; c < column_classes_; ++c) {
-      if (rows[r] == std::make_pair(0, h) && columns[c] == std::make_pair(0, w)) {
-        inner_class_ = static_cast<int>(r) * column_classes_ + c;
-      }
-    }
-  }
-  return true;
-}
-
 template <typename Element, typename Sum>
 bool Conv<Element, Sum>::prepare(const StepContext& shared) {
   const Value& input = shared.value(input_);
@@ -295,7 +235,9 @@ bool Conv<Element, Sum>::prepare(const StepContext& shared) {
     if (!copy_.allocate(source_.lay_out())) return fail("found no memory for its padded input");
     source_.place(copy_.as<char>());
   }
-  return prepare_indirection(source_) && prepare_corrections(input);
+  return prepare_indirection(source_) &&
+         (padding_correction_.prepare(window_, height_, width_, input.h, input.w) ||
+          fail("found no memory for its padding"));
 }
 
 template <typename Element, typename Sum>
@@ -348,7 +290,7 @@ template <typename Element, typename Sum>
 void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int count,
                                    size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
-  int classes[kChunk];
+  const int32_t* corrections[kChunk];
   Row rows[kChunk];
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
@@ -356,7 +298,7 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
   for (int i = 0; i < count; ++i) {
     patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
                  border_.top * source_.row_stride - int64_t{border_.left} * source_.c;
-    classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
+    corrections[i] = padding_correction_.at(y, x);
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
     } else {
@@ -375,13 +317,14 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
     }
   }
   for (size_t i = first_panel; i < end_panel; ++i) {
-    run_panel(panels_[i], patches, classes, rows, count);
+    run_panel(panels_[i], patches, corrections, rows, count);
   }
 }
 
 template <typename Element, typename Sum>
 void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches,
-                                   const int* classes, const Row* rows, int count) const {
+                                   const int32_t* const* corrections, const Row* rows,
+                                   int count) const {
   alignas(kAlignment) Sum sums[kMaxTilePixels * kPanel];
   const int group_offset = panel.group * depth_;
   std::vector<int32_t> shifted;
@@ -393,7 +336,6 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
-  const int padded = round_up(channels_out_, kPanel);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int tiles = (count + packing_.pixels - 1) / packing_.pixels;
@@ -415,14 +357,12 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
     if constexpr (kIsBinary) {
-      const int32_t* corrections[kMaxTilePixels];
+      const int32_t* panel_corrections[kMaxTilePixels];
       for (int i = begin; i < end; ++i) {
-        const bool is_inner = classes[i] < 0 || classes[i] == inner_class_;
-        corrections[i - begin] =
-            is_inner ? nullptr
-                     : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
+        panel_corrections[i - begin] =
+            corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      kernels_.integer_epilogue(epilogue, sums, corrections, panel.channels, panel_rows,
+      kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
                                 end - begin);
     } else {
       kernels_.float_epilogue(epilogue, sums, panel.channels, panel_rows, end - begin);
@@ -471,10 +411,10 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const ab
                                                const float* bias) {
   const abi::Tensor& filter = context.tensors[op.filter];
   const abi::Tensor& output = context.tensors[op.output];
-  auto step = std::make_unique<Conv<uint32_t, int32_t>>(
-      op, input, filter, static_cast<const uint32_t*>(filter.data), kernels);
+  auto step = std::make_unique<Conv<uint32_t, int32_t>>(op, input, filter, kernels);
   const int channels = filter.dims->data[0];
   const int groups = words_of(op.channels_in) / filter.dims->data[3];
+  const auto* weights = static_cast<const uint32_t*>(filter.data);
   const int32_t depth = op.window.filter_h * op.window.filter_w * (op.channels_in / groups);
   if (output.type == abi::kInt32) {
     // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches
@@ -508,7 +448,10 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const ab
     step->epilogue_.multiplier = step->multiplier_.data();
     step->epilogue_.bias = step->bias_.data();
   }
-  if (!step->pack(static_cast<const uint32_t*>(filter.data))) return nullptr;
+  if (!op.pads_with_one) {
+    step->correct_padding({weights, channels, filter.dims->data[3], op.channels_in / groups});
+  }
+  if (!step->pack(weights)) return nullptr;
   return step;
 }
 
@@ -516,7 +459,7 @@ std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi
                                               const Kernels& kernels, const float* weights,
                                               const float* bias) {
   const abi::Tensor& filter = context.tensors[op.filter];
-  auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, kernels);
+  auto step = std::make_unique<Conv<float, float>>(op, input, filter, kernels);
   if (bias != nullptr) {
     step->bias_ = padded(bias, filter.dims->data[0]);
     step->epilogue_.bias = step->bias_.data();
