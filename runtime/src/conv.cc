@@ -1,5 +1,5 @@
-// Convolutions, binary and of float32: a product of patches and weights, in tiles of pixels by
-// channels.
+// Convolutions, binary and of float32: the micro-kernels multiply patches, found through an
+// indirection buffer, by packed weights, and an epilogue follows. It may use what steps may.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -338,7 +338,7 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   epilogue_from(panel.first, &epilogue, ops);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const int tiles = (count + packing_.pixels - 1) / packing_.pixels;
+  const int tiles = (count + packing_.tile_pixels - 1) / packing_.tile_pixels;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
     const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,

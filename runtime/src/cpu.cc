@@ -1,3 +1,5 @@
+// Asks the processor and the operating system; it uses nothing else of the runtime, so that
+// benchmarks/peak.cc can be built with it alone.
 #include "cpu.h"
 
 #include <cstdint>

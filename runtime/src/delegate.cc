@@ -1,4 +1,5 @@
-// The delegate that LiteRT loads.
+// The delegate that LiteRT loads: options, the claim of operators, and the C interface. It is on
+// top of all other files: operators.h reads the graph, partition.h runs what was claimed.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -96,8 +97,8 @@ std::string set_option(const std::string& key, const std::string& value, Options
 }
 
 // Looks at a real context before its layout is trusted: that tensors have as many bytes as their
-// shapes and types need, and nodes ports and names that can be. Another layout of the structs would
-// not pass.
+// shapes and types need, and nodes inputs, outputs and codes that can be. Another layout of the
+// structs would not pass.
 bool layout_is_known(abi::Context* context, const abi::IntArray& plan) {
   if (context->tensors_size == 0 || context->tensors_size > (1u << 24) ||
       context->tensors == nullptr) {

@@ -1,5 +1,5 @@
 // Steps that treat each number by itself: arithmetic that no other step's epilogue holds, and
-// packing and unpacking of bits.
+// bit-packing and unpacking. They may use what steps may.
 #include <algorithm>
 #include <cmath>
 
@@ -33,12 +33,7 @@ class Elementwise : public EpilogueStep {
     const float* from = input.at<const float>(image, y, x);
     const Row row = row_at(shared, image, y, x);
     for (int first = 0; first < input.c; first += kPanel) {
-      Epilogue epilogue;
-      EpilogueOp ops[kMaxEpilogueOps];
-      epilogue_from(first, &epilogue, ops);
-      const Row part = from_channel(row, first);
-      shared.kernels.float_epilogue(epilogue, from + first, std::min(kPanel, input.c - first),
-                                    &part, 1);
+      store_floats(shared.kernels, from + first, first, std::min(kPanel, input.c - first), row);
     }
   }
 };

@@ -1,6 +1,6 @@
-// The last part of a step, included by each instruction set's kernels in a namespace of its own,
-// with its target chosen. Needs `negative_mask(Ints)`: one bit a lane, set where the lane is
-// negative.
+// The epilogue, from sums in registers to stored results. Included by each instruction set's
+// kernels in a namespace of its own, with its target chosen. Needs `negative_mask(Ints)`: one bit a
+// lane, set where the lane is negative.
 //
 // Only multiplications and additions of float32, each rounded: the library is built with
 // -ffp-contract=off, because a fused one would move values across zero that LCE leaves on the other
@@ -87,7 +87,7 @@ inline void store_bytes(const Floats& y, int count, int8_t* to) {
   }
 }
 
-// Signs of up to 16 channels from `channel` on.
+// Bit-packs up to 16 channels from `channel` on.
 inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
   mask &= 0xffffu >> (kLanes - count);
   if (channel % 32 == 0) {
@@ -97,7 +97,7 @@ inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
   }
 }
 
-// What nearly all steps of a network do, and the rest.
+// The epilogues that nearly all steps of a network have, and the rest: each is compiled apart.
 enum class EpilogueForm { kNone, kAddOperand, kAny };
 
 template <EpilogueForm kForm, bool kWhole>

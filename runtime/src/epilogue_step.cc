@@ -90,6 +90,15 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   epilogue->op_count = static_cast<int>(epilogue_ops_.size());
 }
 
+void EpilogueStep::store_floats(const Kernels& kernels, const float* values, int first,
+                                int channels, const Row& row) const {
+  Epilogue epilogue;
+  EpilogueOp ops[kMaxEpilogueOps];
+  epilogue_from(first, &epilogue, ops);
+  const Row part = from_channel(row, first);
+  kernels.float_epilogue(epilogue, values, channels, &part, 1);
+}
+
 std::string EpilogueStep::suffix() const {
   std::string text;
   for (const EpilogueOp& op : epilogue_ops_) {

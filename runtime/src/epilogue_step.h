@@ -1,4 +1,5 @@
-// A step whose results go through an epilogue before they are stored.
+// A step whose results go through an epilogue before they are stored: arithmetic with other tensors
+// and constants, activations, bit-packing. Base class of convolutions, pools and Elementwise.
 #pragma once
 
 #include <string>
@@ -9,13 +10,13 @@
 
 namespace bopkit {
 
-// A step that computes rows of float32 or of sums, and finishes them: arithmetic with other tensors
-// and constants, and storing as numbers, as signs, or as both.
+// A step that computes rows of float32 or of sums, applies the epilogue to them, and stores them as
+// numbers, bit-packed, or as both.
 class EpilogueStep : public Step {
  public:
   using Step::Step;
 
-  // The value that its rows are worth so far, -1 where they are not float32.
+  // The value that its rows are after the epilogue so far, -1 where they are not float32.
   int result = -1;
   int floats = -1, bits = -1, bytes = -1;  // the values that it writes, -1 where it does not
 
@@ -38,12 +39,18 @@ class EpilogueStep : public Step {
   // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that
   // the operands have it.
   bool shape_results(StepContext& shared, const Shape& shape);
-  // Rows of a pixel of the output, at channel 0.
+  // The row of a pixel of the output, at channel 0.
   Row row_at(const StepContext& shared, int image, int y, int x) const;
-  // The rows of the pixel to the right.
+  // The row of the pixel to the right.
   Row row_after(Row row, int channels) const;
-  // What is left to do with `channels` rows from `first` on: the vectors begin there.
+  // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
+  // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
+  // Stores `values`, the results of a pixel in `channels` channels from `first` on, at most kPanel,
+  // where there is nothing to do before the epilogue.
+  void store_floats(const Kernels& kernels, const float* values, int first, int channels,
+                    const Row& row) const;
+  // For `name`: the epilogue in words.
   std::string suffix() const;
 
   bool joins_operands() const { return !operands_.empty(); }

@@ -1,3 +1,4 @@
+// Walks a FlexBuffer without trust in it. It uses nothing else of the runtime.
 #include "flexbuffer.h"
 
 #include <cstring>

@@ -230,7 +230,7 @@ bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
   return true;
 }
 
-// Signs of a value are taken where it is computed, while it is still in registers.
+// A value is bit-packed where it is computed, while it is still in registers.
 void Fuser::add_bit_pack(const Op& op) {
   const int input = value_of(op.input), output = value_of(op.output);
   EpilogueStep* step = producer_of(input);

@@ -1,3 +1,5 @@
+// Reads operators. All numbers come from a file that may be damaged or hostile: each is checked
+// before it is used.
 #include "operators.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The operators that the delegate claims, read from LiteRT's graph and checked.
+// The operators that the delegate claims, read from LiteRT's graph and checked: what follows trusts
+// them. It may use LiteRT's structs, and knows neither steps nor kernels.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@
 namespace bopkit {
 
 enum class OpKind {
-  kBitPack,           // LceQuantize: float32, int8 or bool -> signs
-  kBitUnpack,         // LceDequantize: signs -> float32, int8 or bool
+  kBitPack,           // LceQuantize: float32, int8 or bool -> bit-packed
+  kBitUnpack,         // LceDequantize: bit-packed -> float32, int8 or bool
   kBinaryConv,        // LceBconv2d
   kBitPackedMaxPool,  // LceBMaxPool2d
   kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
@@ -40,7 +41,7 @@ struct Op {
 
   // Of convolutions.
   int filter = -1, multiplier = -1, bias = -1, threshold = -1;
-  int channels_in = 0;  // of a binary one: signs, not words
+  int channels_in = 0;  // of a binary one: bits, not words
   bool pads_with_one = false;
   bool is_dense = false;  // FULLY_CONNECTED
 

@@ -1,4 +1,5 @@
-// What zero padding changes in the sums of a binary convolution.
+// What zero padding changes in the sums of a binary convolution. It uses weights and windows, and
+// belongs to conv.cc.
 #pragma once
 
 #include <cstdint>

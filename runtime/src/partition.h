@@ -1,4 +1,5 @@
-// What the delegate runs in place of a set of operators.
+// What the delegate runs in place of a set of operators: steps, their values, and the memory of
+// these. It may use all below it; only delegate.cc uses it.
 #pragma once
 
 #include <cstdint>

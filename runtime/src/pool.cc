@@ -1,5 +1,5 @@
 // Pools: the largest or the mean of each window, of float32; the largest of bit-packed numbers; and
-// the mean over a whole image.
+// the mean over a whole image. They may use what steps may.
 #include <algorithm>
 #include <cstring>
 
@@ -157,11 +157,7 @@ class Pool : public EpilogueStep {
         const float count = static_cast<float>(static_cast<int>(rows.size()) * (right - left));
         for (int c = 0; c < channels; ++c) pooled[c] /= count;
       }
-      Epilogue epilogue;
-      EpilogueOp ops[kMaxEpilogueOps];
-      epilogue_from(first, &epilogue, ops);
-      const Row part = from_channel(to, first);
-      shared.kernels.float_epilogue(epilogue, pooled, channels, &part, 1);
+      store_floats(shared.kernels, pooled, first, channels, to);
     }
   }
 
@@ -174,7 +170,7 @@ class Pool : public EpilogueStep {
   Buffer strips_;
 };
 
-// The largest of signs is -1 only where all are: their bits are joined by AND.
+// The largest of bit-packed numbers is -1 only where all are: their bits are joined by AND.
 class BitPackedMaxPool : public PlainStep {
  public:
   BitPackedMaxPool(const Op& op, int input, int output)

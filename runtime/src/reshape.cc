@@ -1,4 +1,5 @@
-// RESHAPE: another shape for the same numbers, copied only where LiteRT holds the result.
+// RESHAPE: another shape for the same numbers, copied only where LiteRT holds the result. It may
+// use what steps may.
 #include <cstring>
 
 #include "steps.h"

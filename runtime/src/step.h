@@ -1,5 +1,5 @@
-// One step of a partition: what it computes, from which values into which. Kinds of steps are made
-// in steps.h. A step may use its StepContext and the threads of a Session, and nothing of LiteRT.
+// One step of a partition: what it computes, from which values into which. A step may use its
+// StepContext and the threads of a Session; of LiteRT it knows the structs of tensors only.
 #pragma once
 
 #include <cstdint>

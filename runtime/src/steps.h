@@ -1,4 +1,5 @@
-// Makes each kind of step. What the steps are, is in the source files only.
+// Makes each kind of step. Their classes are in conv.cc, pool.cc, elementwise.cc and reshape.cc
+// only.
 #pragma once
 
 #include <memory>

@@ -1,3 +1,5 @@
+// Workers take units of a task by a ticket that also numbers the task. It uses nothing else of the
+// runtime but denormals.h.
 #include "threads.h"
 
 #include <thread>

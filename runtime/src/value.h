@@ -1,4 +1,5 @@
-// A tensor inside a partition: who holds its memory, and how its rows lie there.
+// A tensor inside a partition: who holds its memory, and how its rows lie there. It uses memory.h,
+// and of LiteRT the structs of tensors.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,7 @@ inline constexpr int kMaxRank = 6;
 // Words that hold the bits of so many channels, one bit each: 1 for -1, 0 for +1.
 inline int words_of(int channels) { return (channels + 31) / 32; }
 
-// The shape that LiteRT sees; signs count in words of 32.
+// The shape that LiteRT sees; bit-packed channels count in words of 32.
 struct Shape {
   int rank = 0;
   int dims[kMaxRank] = {};

@@ -1,4 +1,4 @@
-// Windows of convolutions and pools, and how many of them an image has.
+// Windows of convolutions and pools, and how many of them an image has. It uses nothing else.
 #pragma once
 
 #include <algorithm>
