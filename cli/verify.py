@@ -12,7 +12,7 @@ from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
-    from bopkit.export.verification.verify import Verification
+    from bopkit.export.verification.result import Verification
 
 
 def verify(
@@ -41,11 +41,11 @@ def verify(
 
 
 def _print(verification: Verification) -> None:
-    from bopkit.export.network.signature import ports_text
+    from bopkit.export.network.signature import tensors_text
 
     for side in (verification.first, verification.second):
         if side is not None:
-            takes, answers = ports_text(side.inputs), ports_text(side.outputs)
+            takes, answers = tensors_text(side.inputs), tensors_text(side.outputs)
             show(f"{side.path}: {side.kind}, takes {takes}, answers {answers}, on {side.runtime}")
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:

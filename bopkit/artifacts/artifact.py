@@ -14,7 +14,7 @@ from typing import Any
 import flatbuffers
 
 from bopkit.artifacts import checksum, keras_file, tflite_file
-from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard, parse_card
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
 from bopkit.runs import directory
@@ -77,10 +77,10 @@ def read_card(path: str | Path) -> ModelCard | None:
     path = resolve(path)
     if path.is_dir():
         card = path / SAVED_MODEL_CARD
-        return keras_file.parse_card(card.read_bytes(), card) if card.is_file() else None
+        return parse_card(card.read_bytes(), card) if card.is_file() else None
     if _is_tflite(path):
         text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
-        return None if text is None else keras_file.parse_card(text, path)
+        return None if text is None else parse_card(text, path)
     return keras_file.read_card(path)
 
 

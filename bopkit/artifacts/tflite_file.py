@@ -196,7 +196,7 @@ class TfliteFile:
                 return bytes(self._buffer_data(self.buffers[index]))
         return None
 
-    def port_names(self) -> tuple[list[str], list[str]]:
+    def signature_names(self) -> tuple[list[str], list[str]]:
         """Names of the inputs and outputs of the main graph in their order, as its signature has them.
 
         What no signature names is called as its tensor.

@@ -15,10 +15,10 @@ import numpy as np
 
 from bopkit.artifacts.tflite_file import Graph, TfliteFile
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.network.graph_signs import separate_other_signs
+from bopkit.export.network.binarization import shield_other_signs
 from bopkit.export.network.packing import LCE_WORD_BITS
 from bopkit.export.network.passes import PASSES, run_passes
-from bopkit.export.network.passes.graph import flatten, nodes, producer
+from bopkit.export.network.passes.keras_graph import flatten, nodes, producer
 from bopkit.export.network.rewrites import is_packed, rewrite
 from bopkit.export.network.signature import call
 from bopkit.export.reference import Reference
@@ -80,7 +80,7 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
         return _convert_graph(network, kernels, reference, target, scratch / folder)
 
     kernels: list[Any] = []
-    network = flatten(rewrite(reference.model, reference.facts, TFLITE, kernel_source))
+    network = flatten(rewrite(reference.model, reference.layers, TFLITE, kernel_source))
     rewritten, layers = run_passes(network)
     flatbuffer = converted(rewritten, "all")
     graph = _graph(flatbuffer)
@@ -107,15 +107,15 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     module = tf.Module()
     module.weights = [*network.variables, *kernels]
     preprocessing = reference.pixel_preprocessing
-    ports = reference.ports
+    signature = reference.signature
 
-    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size), autograph=False)
-    def signature(*inputs: Any) -> dict[str, Any]:
+    @tf.function(input_signature=signature.input_specs(TFLITE.batch_size), autograph=False)
+    def serve(*inputs: Any) -> dict[str, Any]:
         values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
-        return ports.answer(call(network, values))
+        return signature.outputs_by_name(call(network, values))
 
-    tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
-    separate_other_signs(scratch)
+    tf.saved_model.save(module, str(scratch), signatures={"serving_default": serve})
+    shield_other_signs(scratch)
     try:
         flatbuffer: bytes = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
@@ -138,7 +138,7 @@ def _value_bytes(graph: Graph) -> int:
 
 def _dense_as_convolutions(reference: Reference) -> PassReport:
     """What the rewrite of binary dense layers as 1x1 convolutions saves: LCE packs nothing else."""
-    dense = [each for each in reference.facts if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
+    dense = [each for each in reference.layers if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
     # One kernel a unit, and what it meets: floats in the file without the rewrite, bits in words with it.
     saved = [(units, inputs - -(-inputs // LCE_WORD_BITS)) for inputs, units in (each.kernel_shape for each in dense)]
     return PassReport(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bopkit.export.network.passes.graph import Model
 from bopkit.export.network.passes.identities import remove_identities
+from bopkit.export.network.passes.keras_graph import Model
 from bopkit.export.network.passes.pooling import normalise_before_pooling
 from bopkit.export.network.passes.thresholds import norms_to_thresholds
 

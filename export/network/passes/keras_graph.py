@@ -120,7 +120,7 @@ def asks_for_training(node: Node) -> bool:
     return training is not None and training is not False
 
 
-def takes_sign(node: Node | None) -> bool:
+def binarizes_input(node: Node | None) -> bool:
     """Whether a call uses nothing of its input but the sign, taken by the layer's own quantizer."""
     from larq.quantizers import ApproxSign, SteSign, SwishSign
 

@@ -12,7 +12,7 @@ import pytest
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.export.inspection.lce import binary_convolutions
 from bopkit.export.network.layers import inspect_layers
-from bopkit.export.network.signature import Ports
+from bopkit.export.network.signature import Signature
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.tflite import quantize
@@ -24,7 +24,7 @@ PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.flo
 
 
 def convert(model: Any, tmp_path: Path) -> bytes:
-    reference = Reference(model, None, inspect_layers(model), [], Ports.of(model), 0)
+    reference = Reference(model, None, inspect_layers(model), [], Signature.of_model(model), 0)
     return build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
 
 
