@@ -10,7 +10,7 @@ import numpy as np
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.custom_code import CustomCode
-from bopkit.artifacts.tflite_file import Graph, Operator, Tensor
+from bopkit.artifacts.tflite_graph import Graph, Operator, Tensor
 from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.inspection.lce import BINARY_CONVOLUTION, read_convolution

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.tflite_metadata import card_entry, embed_metadata
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.network.signature import Signature, SignatureTensor
@@ -108,10 +109,10 @@ def describe_flatbuffer(
     entries = {
         metadata.METADATA_NAME: metadata.standard_metadata(contract),
         artifact.EXPORT_RECORD: json.dumps(record).encode(),
-        **({} if reference.card is None else artifact.card_entry(reference.card)),
+        **({} if reference.card is None else card_entry(reference.card)),
         checksum.ENTRY: checksum.BLANK,
     }
-    content = metadata.with_labels(artifact.embed_metadata(built.content, entries), contract.labels)
+    content = metadata.with_labels(embed_metadata(built.content, entries), contract.labels)
     return checksum.sealed(content)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.artifacts.tflite_file import Graph, TfliteFile
+from bopkit.artifacts.tflite_file import TfliteFile
+from bopkit.artifacts.tflite_graph import Graph
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.network.binarization import shield_other_signs
 from bopkit.export.network.packing import LCE_WORD_BITS

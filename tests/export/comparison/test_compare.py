@@ -19,7 +19,7 @@ from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.comparison import compare
+from bopkit.export.comparison import build, compare
 from bopkit.export.comparison.compare import compare_models
 from bopkit.training.initialise import init_model
 
@@ -77,7 +77,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
             raise GONE
         return LocalDevice()
 
-    monkeypatch.setattr(compare, "child", child)
+    monkeypatch.setattr(build, "child", child)
     monkeypatch.setattr(compare, "benchmark_artifacts", benchmark)
     monkeypatch.setattr(compare, "open_device", open_device)
     return played
