@@ -52,10 +52,9 @@ def _print(verification: Verification) -> None:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
         show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
     if verification.preprocessing is not None:
-        apart = verification.preprocessing
-        show(
-            f"preprocessing: inputs differ by at most {apart.largest_difference:.1e}, mean {apart.mean_difference:.1e}"
-        )
+        difference = verification.preprocessing
+        largest, mean = difference.largest_difference, difference.mean_difference
+        show(f"preprocessing: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
     for what, agreements in (
         ("same inputs", verification.model),
         ("noise", verification.noise),

@@ -19,8 +19,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.tflite import inputs_and_outputs, metadata, quantize
-from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite import inputs_and_outputs, metadata, quantize, schema
 from bopkit.export.tflite.convert import convert, import_lce
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
@@ -66,7 +65,7 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
         BopkitError: LCE's converter refuses the network, or it has no softmax to leave out.
     """
     converted, passes = convert(reference, options.target, scratch)
-    model = fb.parse(converted)
+    model = schema.parse(converted)
     signature = reference.signature
     inputs_and_outputs.order_by_signature(model, signature)
     if options.output == "logits":
@@ -78,7 +77,7 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
     passes += _stored_in_fewer_bits(kernels, options.float_weights)
-    return Flatbuffer(model, fb.pack(model), signature, tuple(passes), (*integers, *kernels))
+    return Flatbuffer(model, schema.pack(model), signature, tuple(passes), (*integers, *kernels))
 
 
 def describe_flatbuffer(
@@ -164,7 +163,7 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
     tensors = quantize.activation_tensors(model)
     if not tensors:
         return []
-    tapped = fb.with_outputs(model, tensors)
+    tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
     ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
     return quantize.quantize_activations(model, ranges)

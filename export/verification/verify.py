@@ -126,13 +126,12 @@ def _pixel_preprocessing(*paths: str | Path) -> str | None:
     return None
 
 
-def _second_request(request: RunRequest, reference: Side | None, path: str | Path, folder: Path) -> RunRequest:
+def _second_request(first: RunRequest, reference: Side | None, path: str | Path, folder: Path) -> RunRequest:
     """The request for the second artifact; it is shown the inputs of the first one too, if that could be run."""
-    request = dataclasses.replace(request, path=str(path), folder=str(folder))
+    request = dataclasses.replace(first, path=str(path), folder=str(folder))
     if reference is None:
         return request
-    folder_of_reference = str(folder.with_name("first"))
-    return dataclasses.replace(request, reference_folder=folder_of_reference, reference_inputs=reference.inputs)
+    return dataclasses.replace(request, reference_folder=first.folder, reference_inputs=reference.inputs)
 
 
 def _run(request: RunRequest, failures: list[str]) -> Side | None:

@@ -25,7 +25,7 @@ def run_passes(network: Model, leave_out: str | None = None) -> tuple[Model, dic
     """Run all passes but the one to leave out.
 
     Args:
-        network: A flat network (`graph.flatten`); it stays as it is, and shares its layers with the new one.
+        network: A flat network (`keras_graph.flatten`); it stays as it is, and shares its layers with the new one.
         leave_out: Name of a pass.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rewiring a graph of Keras layers: the layers stay, what they are called on changes.
+"""Rewiring Keras' graph of layers: the layers stay, what they are called on changes.
 
 Needs TensorFlow; imports it inside the functions.
 """
