@@ -96,7 +96,7 @@ def _precision(twin: str) -> str:
     return twin.split()[0]
 
 
-def publish(built: Sequence[Built], output: Path) -> None:
+def keep_flatbuffers(built: Sequence[Built], output: Path) -> None:
     """Move the flatbuffers into the user's folder, by one rename each."""
     for each in built:
         files.sync(each.path)

@@ -24,7 +24,7 @@ from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.names import AdbName, parse_device_name
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.comparison.build import build_all, publish
+from bopkit.export.comparison.build import build_all, keep_flatbuffers
 from bopkit.export.comparison.networks import Network, file_stems, find_networks
 from bopkit.export.comparison.result import Comparison
 from bopkit.export.comparison.rows import Titles, failed_row, find_gains, join_reports
@@ -107,7 +107,7 @@ def compare_models(
         if others:
             reports.append(benchmark_artifacts(others, **settings))
         if output is not None:
-            publish(built, Path(output))
+            keep_flatbuffers(built, Path(output))
     failed = [
         failed_row(each.name, error, device)
         for device in devices

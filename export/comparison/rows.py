@@ -46,13 +46,13 @@ def join_reports(
         (row for report in reports for row in report.rows),
         key=lambda row: (list(devices).index(row.device), order.index(row.artifact)),
     )
-    named = [_named(row, built[row.artifact], titles) for row in rows]
+    named = [_with_network_name(row, built[row.artifact], titles) for row in rows]
     environments = {name: each for report in reports for name, each in report.environments.items()}
     # Networks of different kinds are no references of each other.
     return dataclasses.replace(reports[0], rows=(*named, *failed), reference=None, environments=environments)
 
 
-def _named(row: BenchmarkRow, built: Built, titles: Titles) -> BenchmarkRow:
+def _with_network_name(row: BenchmarkRow, built: Built, titles: Titles) -> BenchmarkRow:
     return dataclasses.replace(
         row,
         error=titles.put_into(row.error) if row.error is not None else None,

@@ -19,7 +19,7 @@ from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.inspection import keras
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
-from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.keras2 import import_tensorflow
 
 LEAST_CONSTANT_BYTES = 64
@@ -54,7 +54,7 @@ def _read_graph(graph: Any, path: Path, custom_code: CustomCode) -> Contents:
     signature = graph.signature_def.get("serving_default")
     notes = () if signature is not None else ("It has no signature serving_default.",)
     try:
-        contents = keras.describe(rebuild(path, custom_code).model)
+        contents = keras.describe(load_from_config(path, custom_code).model)
     except NoConfigError:
         contents = _of_variables(graph, path)
     except BopkitError as refused:

@@ -28,7 +28,7 @@ class NoConfigError(BopkitError):
     """A SavedModel without a config that the network could be rebuilt from."""
 
 
-def rebuild(path: Path, custom_code: CustomCode) -> LoadedModel:
+def load_from_config(path: Path, custom_code: CustomCode) -> LoadedModel:
     """Build the network that a SavedModel's Keras config describes, and load its weights.
 
     Args:

@@ -17,7 +17,7 @@ from bopkit.artifacts.custom_code import CustomCode, import_custom_code
 from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.errors import UsageError
 from bopkit.export.options import ExportOptions
-from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.export.sources.subclassed import as_graph
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
@@ -117,7 +117,7 @@ def load_file(path: Path, custom_code: CustomCode) -> LoadedModel:
 
 def _load_saved_model(path: Path, custom_code: CustomCode) -> LoadedModel:
     try:
-        return rebuild(path, custom_code)
+        return load_from_config(path, custom_code)
     except NoConfigError:
         from bopkit.export.sources.frozen_saved_model import load_frozen
 

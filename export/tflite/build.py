@@ -77,7 +77,7 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
     passes += _stored_in_fewer_bits(kernels, options.float_weights)
-    return Flatbuffer(model, schema.pack(model), signature, tuple(passes), (*integers, *kernels))
+    return Flatbuffer(model, schema.serialise(model), signature, tuple(passes), (*integers, *kernels))
 
 
 def describe_flatbuffer(

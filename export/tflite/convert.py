@@ -84,13 +84,13 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
     network = flatten(rewrite(reference.model, reference.layers, TFLITE, kernel_source))
     rewritten, layers = run_passes(network)
     flatbuffer = converted(rewritten, "all")
-    graph = _read_graph(flatbuffer)
+    graph = _main_graph(flatbuffer)
     reports = [_dense_as_convolutions(reference)]
     for number, name in enumerate(PASSES):
         report = PassReport(name, tuple(layers[name]), measured=True)
         if layers[name]:
             without = converted(run_passes(network, leave_out=name)[0], str(number))
-            before = _read_graph(without)
+            before = _main_graph(without)
             report = dataclasses.replace(
                 report,
                 saved_bytes=len(without) - len(flatbuffer),
@@ -127,7 +127,7 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     return flatbuffer
 
 
-def _read_graph(flatbuffer: bytes) -> Graph:
+def _main_graph(flatbuffer: bytes) -> Graph:
     return TfliteFile(flatbuffer, Path("the converted network")).graphs[0]
 
 

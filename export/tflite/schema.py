@@ -23,10 +23,10 @@ def with_outputs(model: Any, tensors: list[int]) -> bytes:
     altered.subgraphs = [copy.copy(model.subgraphs[0])]
     altered.subgraphs[0].outputs = tensors
     altered.signatureDefs = []
-    return pack(altered)
+    return serialise(altered)
 
 
-def pack(model: Any) -> bytes:
+def serialise(model: Any) -> bytes:
     """The content of a `.tflite` file for a parsed model, with the constants aligned as runtimes expect."""
     import flatbuffers
 

@@ -83,7 +83,7 @@ def verify_artifacts(
             dataset=name,
             data_dir=str(data_dir) if data_dir is not None else None,
             pictures=pictures,
-            pixel_preprocessing=_pixel_preprocessing(first, second),
+            pixel_preprocessing=_name_of_pixel_preprocessing(first, second),
             custom=tuple(custom),
         )
         progress(f"Running {first}")
@@ -116,7 +116,7 @@ def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None
     return None
 
 
-def _pixel_preprocessing(*paths: str | Path) -> str | None:
+def _name_of_pixel_preprocessing(*paths: str | Path) -> str | None:
     """The preprocessing inside the first of the artifacts that takes uint8 pixels."""
     for path in paths:
         with contextlib.suppress(BopkitError):  # a damaged artifact fails where it is run
