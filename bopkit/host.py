@@ -39,7 +39,10 @@ Files = Mapping[str, str]
 
 
 def cpu_name() -> str:
-    """The CPU's name as the vendor writes it, as far as the operating system tells."""
+    """The CPU's name as the vendor writes it, as far as the operating system tells.
+
+    `bopkit_runtime.machine.cpu_name` is that of devices, where bopkit is not installed; it also names ARM cores.
+    """
     cpu_info = Path("/proc/cpuinfo")
     if cpu_info.is_file():
         for line in cpu_info.read_text().splitlines():
@@ -75,7 +78,7 @@ def memory_bytes() -> int:
 
 
 def read_system_files() -> Files:
-    """Those of this host."""
+    """What they hold on this host now."""
     files = {}
     for path in (path for pattern in SYSTEM_FILES for path in glob.glob(pattern)):
         try:

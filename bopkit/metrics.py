@@ -45,8 +45,8 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     return max(0.0, centre - half_width), min(1.0, centre + half_width)
 
 
-def named_classes(scores: np.ndarray) -> np.ndarray:
-    """The class that each picture gets: the highest score's, of equal ones the first.
+def predicted_classes(scores: np.ndarray) -> np.ndarray:
+    """The predicted class of each picture: that of the highest score, the first of equal ones.
 
     Args:
         scores: float32 [n, classes].
@@ -54,10 +54,10 @@ def named_classes(scores: np.ndarray) -> np.ndarray:
     Returns:
         int64 [n].
     """
-    named = np.empty(len(scores), np.int64)
+    predicted = np.empty(len(scores), np.int64)
     for block in _blocks(scores):
-        named[block] = scores[block].argmax(axis=1)
-    return named
+        predicted[block] = scores[block].argmax(axis=1)
+    return predicted
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
@@ -88,15 +88,15 @@ def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float | None:
     return float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean())
 
 
-def calibration_error(scores: np.ndarray, named: np.ndarray, labels: np.ndarray) -> float | None:
-    """Expected calibration error: how far the highest scores are from the share of right answers among such scores.
+def calibration_error(scores: np.ndarray, predicted: np.ndarray, labels: np.ndarray) -> float | None:
+    """Expected calibration error: how far the highest scores are from the share of correct predictions.
 
-    The mean over pictures of |share of right answers - mean highest score| of the picture's bin; bin m of M holds the
-    highest scores in ((m - 1) / M, m / M] (Guo et al. 2017, arXiv 1706.04599, section 2).
+    The mean over pictures of |share of correct predictions - mean highest score| of the picture's bin; bin m of M holds
+    the highest scores in ((m - 1) / M, m / M] (Guo et al. 2017, arXiv 1706.04599, section 2).
 
     Args:
         scores: float32 [n, classes], n > 0.
-        named: int64 [n]: `named_classes` of the scores.
+        predicted: int64 [n]: `predicted_classes` of the scores.
         labels: int64 [n].
 
     Returns:
@@ -104,38 +104,38 @@ def calibration_error(scores: np.ndarray, named: np.ndarray, labels: np.ndarray)
     """
     if not are_probabilities(scores):
         return None
-    confidence = scores[np.arange(len(named)), named].astype(np.float64)
+    confidence = scores[np.arange(len(predicted)), predicted].astype(np.float64)
     inner_edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
     bins = np.searchsorted(inner_edges, confidence, side="left")
-    right = np.bincount(bins, named == labels, CALIBRATION_BINS)
-    return float(np.abs(right - np.bincount(bins, confidence, CALIBRATION_BINS)).sum() / len(labels))
+    correct = np.bincount(bins, predicted == labels, CALIBRATION_BINS)
+    return float(np.abs(correct - np.bincount(bins, confidence, CALIBRATION_BINS)).sum() / len(labels))
 
 
-def class_top1(named: np.ndarray, labels: np.ndarray, classes: int) -> list[float | None]:
-    """Share of the pictures of each class that are named right; None for a class without pictures.
+def class_top1(predicted: np.ndarray, labels: np.ndarray, classes: int) -> list[float | None]:
+    """Share of the pictures of each class that are predicted correctly; None for a class without pictures.
 
     Args:
-        named: int64 [n]: `named_classes` of the scores.
+        predicted: int64 [n]: `predicted_classes` of the scores.
         labels: int64 [n], 0 to classes - 1.
         classes: Number of classes.
     """
     pictures = np.bincount(labels, minlength=classes).tolist()
-    right = np.bincount(labels[named == labels], minlength=classes).tolist()
-    return [count / of if of else None for count, of in zip(right, pictures, strict=True)]
+    correct = np.bincount(labels[predicted == labels], minlength=classes).tolist()
+    return [count / of if of else None for count, of in zip(correct, pictures, strict=True)]
 
 
-def confusion(named: np.ndarray, labels: np.ndarray) -> list[tuple[int, int, int]]:
+def confusion(predicted: np.ndarray, labels: np.ndarray) -> list[tuple[int, int, int]]:
     """The confusion matrix without its zeros: of 1000 classes few of the million pairs occur.
 
     Args:
-        named: int64 [n]: `named_classes` of the scores.
+        predicted: int64 [n]: `predicted_classes` of the scores.
         labels: int64 [n].
 
     Returns:
-        Class, named class and number of pictures of each pair that occurs, in ascending order.
+        Class, predicted class and number of pictures of each pair that occurs, in ascending order.
     """
-    pairs, counts = np.unique(np.stack([labels, named], axis=1), axis=0, return_counts=True)
-    return [(label, name, count) for (label, name), count in zip(pairs.tolist(), counts.tolist(), strict=True)]
+    pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
+    return [(label, guess, count) for (label, guess), count in zip(pairs.tolist(), counts.tolist(), strict=True)]
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -160,13 +160,13 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def top1_agreement(scores: np.ndarray, reference: np.ndarray) -> float:
-    """Share of pictures for which both name the same class, 0 to 1.
+    """Share of pictures for which both predict the same class, 0 to 1.
 
     Args:
         scores: float32 [n, classes], n > 0.
         reference: float32 [n, classes].
     """
-    return float(np.mean(named_classes(scores) == named_classes(reference)))
+    return float(np.mean(predicted_classes(scores) == predicted_classes(reference)))
 
 
 def share_within_tolerance(scores: np.ndarray, reference: np.ndarray) -> float:

@@ -80,7 +80,7 @@ def benchmark(
     json: Json = False,
 ) -> None:
     """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
-    from bopkit.benchmark import benchmark_artifacts, reports
+    from bopkit.benchmark import BenchmarkOptions, reports, run_benchmark
     from bopkit.benchmark.results import LOCAL, BenchmarkReport
     from bopkit.files import json_text
 
@@ -102,34 +102,32 @@ def benchmark(
         if error is not None:
             raise error
 
-    report = benchmark_artifacts(
-        [str(artifact) for artifact in artifacts],
+    options = BenchmarkOptions(
         dataset=dataset,
         data_dir=data_dir,
         split=split,
         preprocess_fn=preprocess_fn,
         limit=limit,
-        warmup_runs=warmup_runs,
-        runs=runs,
-        threads=_parse_threads(threads),
-        runtime=runtime,
-        with_steps=with_steps,
-        devices=devices or [LOCAL],
-        min_duration_s=min_seconds,
-        cool_down_s=cool_down,
-        cpu_mask=cpu_mask,
-        runner=runner,
         reference=reference,
         resume=resume,
-        deliver=deliver,
-        progress=say,
+        threads=_parse_threads(threads),
+        warmup_runs=warmup_runs,
+        runs=runs,
+        min_duration_s=min_seconds,
+        with_steps=with_steps,
+        cpu_mask=cpu_mask,
+        cool_down_s=cool_down,
+        runtime=runtime,
+        devices=tuple(devices or [LOCAL]),
+        runner=runner,
     )
+    report = run_benchmark(artifacts, options, deliver, say)
     if report.failed:
         raise typer.Exit(1)
 
 
-def _parse_threads(text: str) -> list[int]:
+def _parse_threads(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) < 5 and int(part) for part in parts):
         raise UsageError(f"{text!r} is no number of threads.", "Write for instance `--threads 4` or `--threads 1,2,4`.")
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)

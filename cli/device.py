@@ -12,7 +12,7 @@ from bopkit.cli.arguments import Json
 from bopkit.cli.output import print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
-    from bopkit.benchmark.devices.management import DeviceInfo
+    from bopkit.benchmark.devices.info import DeviceInfo
 
 Name = Annotated[
     str,
@@ -22,7 +22,7 @@ Name = Annotated[
 
 def list_(json: Json = False) -> None:
     """List this host, the devices that were set up from it, and those that adb sees."""
-    from bopkit.benchmark.devices.management import list_devices
+    from bopkit.benchmark.devices.info import list_devices
 
     devices = list_devices()
     if json:
@@ -33,7 +33,7 @@ def list_(json: Json = False) -> None:
 
 def info(name: Name, json: Json = False) -> None:
     """Say what a device is, and whether it can measure."""
-    from bopkit.benchmark.devices.management import device_info
+    from bopkit.benchmark.devices.info import device_info
 
     _print_info(device_info(name), json)
 
@@ -51,7 +51,7 @@ def setup(
     json: Json = False,
 ) -> None:
     """Put the runtime onto a device over ssh, which needs Python 3.9 and no internet."""
-    from bopkit.benchmark.devices.management import set_up_device
+    from bopkit.benchmark.devices.ssh_setup import set_up_device
 
     _print_info(set_up_device(name, wheels, python, say), json)
 
@@ -64,7 +64,7 @@ def remove(
     json: Json = False,
 ) -> None:
     """Remove what `setup` put onto a device, and forget it."""
-    from bopkit.benchmark.devices.management import forget_device, remove_device
+    from bopkit.benchmark.devices.ssh_setup import forget_device, remove_device
 
     if forget:
         done, text = "forgotten", ("forgotten", "was not on the list")

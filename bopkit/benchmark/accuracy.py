@@ -1,4 +1,8 @@
-"""Scores of an artifact on a dataset. TensorFlow, which reads the pictures, is imported inside `evaluate`."""
+"""Evaluation of an artifact on a dataset: which pictures, whether they fit, and its scores of them.
+
+TensorFlow, which reads the pictures, is imported inside `write_scores`. Figures are made of the scores in
+`bopkit.benchmark.accuracy_figures`.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,20 @@ import numpy as np
 
 from bopkit.artifacts import checksum
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, Evaluation
+from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheckpoint
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
-from bopkit.benchmark.saved_scores import SAVE_EVERY_S, SavedScores
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
 
 PROGRESS_EVERY_S = 5.0
+"""Seconds between two lines of progress."""
 
 
 class PreprocessingChoice(NamedTuple):
-    """A preprocessing, and where its name is from: `preprocess_fn`, `model card` or `dataset default`."""
+    """The name of a preprocessing, and who chose it: `preprocess_fn`, `model card` or `dataset default`."""
 
     name: str
     source: str
@@ -37,7 +42,7 @@ def plan_evaluation(
     limit: int | None,
     batch_size: int,
     resume: bool = False,
-) -> Evaluation:
+) -> EvaluationPlan:
     """Open a dataset and check what is asked of it, before any artifact is loaded.
 
     Args:
@@ -47,7 +52,7 @@ def plan_evaluation(
         preprocess_fn: Name of a preprocessing, `default` for the dataset's; None for each artifact's own.
         limit: Measure on that many pictures; None for all.
         batch_size: Pictures at a time.
-        resume: Whether to go on with what an interrupted evaluation left, and to leave such.
+        resume: Whether to keep a checkpoint, and to go on with that of an interrupted evaluation.
 
     Raises:
         UsageError: An unknown name, or a split without pictures.
@@ -64,7 +69,7 @@ def plan_evaluation(
     pictures = dataset.count(split)
     if pictures == 0:
         raise UsageError(f"Split {split} of dataset {name} is empty.", "Name another split.")
-    return Evaluation(
+    return EvaluationPlan(
         dataset=name,
         data_dir=str(data_dir) if data_dir else None,
         split=split,
@@ -92,16 +97,16 @@ def count_classes(scores: np.ndarray, path: Path) -> int:
     return scores.shape[1]
 
 
-def check_classes(evaluation: Evaluation, classes: int, card: ModelCard | None) -> None:
+def check_classes(plan: EvaluationPlan, classes: int, card: ModelCard | None) -> None:
     """Make sure that an artifact with that many scores can be measured on the dataset.
 
     Raises:
         BopkitError: The dataset has other classes: another number of them, or by the names in its card.
     """
-    dataset, names = evaluation.dataset, evaluation.class_names
+    dataset, names = plan.dataset, plan.class_names
     hint = "Choose the dataset that it was trained on, or leave out --dataset."
-    if evaluation.classes != classes:
-        raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {evaluation.classes}.", hint)
+    if plan.classes != classes:
+        raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {plan.classes}.", hint)
     if card is not None and card.class_names and _are_other_classes(card.class_names, names):
         theirs, its = (f"{each[0]} to {each[-1]}" for each in (names, card.class_names))
         raise BopkitError(f"Its classes ({its}) are not those of dataset {dataset} ({theirs}).", hint)
@@ -120,8 +125,8 @@ def _are_other_classes(own: Sequence[str], names: Sequence[str]) -> bool:
     return not same or not all(same)
 
 
-def choose_preprocessing(
-    evaluation: Evaluation, card: ModelCard | None, input_shape: tuple[int, int, int]
+def artifact_preprocessing(
+    plan: EvaluationPlan, card: ModelCard | None, input_shape: tuple[int, int, int]
 ) -> PreprocessingChoice:
     """The preprocessing that the user names, else that of the card, else the dataset's default.
 
@@ -129,33 +134,33 @@ def choose_preprocessing(
     shown what its card says that it was trained on.
 
     Args:
-        evaluation: The dataset, and the user's choice.
+        plan: The dataset, and the user's choice.
         card: The artifact's card, if it carries one.
         input_shape: Height, width, channels that the artifact takes.
 
     Raises:
         BopkitError: Only the default is left, and it makes pictures of another shape.
     """
-    if evaluation.preprocess_fn is not None:
-        return PreprocessingChoice(evaluation.preprocess_fn, "preprocess_fn")
+    if plan.preprocess_fn is not None:
+        return PreprocessingChoice(plan.preprocess_fn, "preprocess_fn")
     if card is not None and card.preprocessing:
         return PreprocessingChoice(card.preprocessing, "model card")
-    if input_shape != evaluation.input_shape:
-        takes, makes = (" x ".join(map(str, shape)) for shape in (input_shape, evaluation.input_shape))
+    if input_shape != plan.input_shape:
+        takes, makes = (" x ".join(map(str, shape)) for shape in (input_shape, plan.input_shape))
         raise BopkitError(
-            f"It takes pictures of {takes}; the default preprocessing of {evaluation.dataset} makes {makes}.",
+            f"It takes pictures of {takes}; the default preprocessing of {plan.dataset} makes {makes}.",
             "Say how its pictures are made with --preprocess-fn, or choose another dataset.",
         )
-    return PreprocessingChoice(evaluation.default_preprocessing, "dataset default")
+    return PreprocessingChoice(plan.default_preprocessing, "dataset default")
 
 
-def scores_facts(
-    evaluation: Evaluation, preprocessing: str, runtime: str, settings: Mapping[str, Any], path: Path
+def checkpoint_identity(
+    plan: EvaluationPlan, preprocessing: str, runtime: str, settings: Mapping[str, Any], path: Path
 ) -> dict[str, Any]:
-    """All that decides the scores of an artifact, as JSON values: what was saved under other facts is of no use.
+    """All that decides the scores of an artifact, as JSON values: a checkpoint is used only for the same ones.
 
     Args:
-        evaluation: Which pictures.
+        plan: Which pictures.
         preprocessing: Name of the preprocessing.
         runtime: Name of the runtime.
         settings: Its settings.
@@ -164,20 +169,20 @@ def scores_facts(
     return {
         # Its place too: a copy that is measured beside it is not an interrupted evaluation.
         "artifact": [str(path.resolve()), checksum.source_checksum(path)],
-        "dataset": open_dataset(evaluation.dataset, evaluation.data_dir).cache_identity,
-        "pictures": [evaluation.split, evaluation.pictures, evaluation.batch_size],
+        "dataset": open_dataset(plan.dataset, plan.data_dir).cache_identity,
+        "pictures": [plan.split, plan.pictures, plan.batch_size],
         "preprocessing": preprocessing,
         "runtime": [runtime, dict(settings)],
         "versions": package_versions(RUNTIME_PACKAGES),
     }
 
 
-class Evaluated(NamedTuple):
-    """What an evaluation did.
+class WrittenScores(NamedTuple):
+    """What `write_scores` wrote, and how fast.
 
     Attributes:
         pictures: Number of pictures that there are scores of.
-        computed: Those of them that were not restored from an interrupted evaluation.
+        computed: Those of them that were not restored from a checkpoint.
         images_per_second: Computed pictures a second, reading and preprocessing included; None without any.
     """
 
@@ -186,64 +191,64 @@ class Evaluated(NamedTuple):
     images_per_second: float | None
 
 
-def evaluate(
+def write_scores(
     predictors: Sequence[Predictor],
-    evaluation: Evaluation,
+    plan: EvaluationPlan,
     preprocessing: str,
     folder: Path,
     progress: Progress,
-    saved: SavedScores | None = None,
-) -> Evaluated:
+    checkpoint: EvaluationCheckpoint | None = None,
+) -> WrittenScores:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
     Scores do not depend on the number of predictors, nor on interruptions.
 
     Args:
         predictors: Hold the loaded artifact; each computes batches on a thread of its own.
-        evaluation: Which pictures.
+        plan: Which pictures.
         preprocessing: Name of the preprocessing.
         folder: Where the two files go.
         progress: Called with one line every `PROGRESS_EVERY_S` seconds.
-        saved: Scores of an interrupted evaluation, which are not computed again; new ones are added.
+        checkpoint: Scores that it holds are not computed again; new ones are added to it. None to keep nothing.
 
     Raises:
         BopkitError: A score is no finite number, a picture has no label, or the dataset holds fewer pictures than
             it says.
     """
-    dataset = open_dataset(evaluation.dataset, evaluation.data_dir)
+    dataset = open_dataset(plan.dataset, plan.data_dir)
     transform = get_preprocessing(preprocessing, predictors[0].input_shape)
-    shape = (evaluation.pictures, evaluation.classes)
+    shape = (plan.pictures, plan.classes)
     scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
     labels = np.lib.format.open_memmap(folder / LABELS_FILE, "w+", np.int64, shape[:1])
-    missing = [(0, evaluation.pictures)] if saved is None else saved.restore(scores, labels)
-    meter = _Meter(evaluation.pictures, sum(end - begin for begin, end in missing), progress)
+    missing = [(0, plan.pictures)] if checkpoint is None else checkpoint.restore(scores, labels)
+    meter = _Meter(plan.pictures, sum(end - begin for begin, end in missing), progress)
     for begin, end in missing:
-        batches = evaluation_batches(dataset, evaluation.split, transform, evaluation.batch_size, limit=end, skip=begin)
+        batches = evaluation_batches(dataset, plan.split, transform, plan.batch_size, limit=end, skip=begin)
         unsaved = done = begin
         saved_s = time.monotonic()
-        numbered = readable(batches.as_numpy_iterator(), dataset, evaluation.split)
+        numbered = readable(batches.as_numpy_iterator(), dataset, plan.split)
         meter.begin()
         for batch_scores, batch_labels in predicted(predictors, numbered):
             until = done + len(batch_labels)
-            scores[done:until] = _finite(batch_scores, done)
-            labels[done:until] = _checked(batch_labels, evaluation)
+            scores[done:until] = _check_finite(batch_scores, done)
+            labels[done:until] = _check_labels(batch_labels, plan)
             done = until
             meter.count(len(batch_labels))
-            if saved is not None and (done == end or time.monotonic() > saved_s + SAVE_EVERY_S):
-                saved.save(unsaved, scores[unsaved:done], labels[unsaved:done])
+            if checkpoint is not None and (done == end or time.monotonic() > saved_s + SAVE_EVERY_S):
+                checkpoint.save(unsaved, scores[unsaved:done], labels[unsaved:done])
                 unsaved, saved_s = done, time.monotonic()
         if done != end:
             raise BopkitError(
-                f"Dataset {evaluation.dataset} holds {done} pictures instead of {evaluation.pictures}.",
-                f"Prepare it anew with `bopkit prepare {evaluation.dataset}`.",
+                f"Dataset {plan.dataset} holds {done} pictures instead of {plan.pictures}.",
+                f"Prepare it anew with `bopkit prepare {plan.dataset}`.",
             )
     scores.flush()
     labels.flush()
-    return Evaluated(evaluation.pictures, meter.computed, meter.images_per_second)
+    return WrittenScores(plan.pictures, meter.computed, meter.images_per_second)
 
 
 class _Meter:
-    """Counts pictures, and says now and then how far they are."""
+    """Counts pictures and measures their speed; prints a line of progress now and then."""
 
     def __init__(self, pictures: int, missing: int, progress: Progress):
         self._pictures, self._missing = pictures, missing
@@ -271,26 +276,24 @@ class _Meter:
             rate = self.images_per_second or 0.0
             left_s = (self._missing - self.computed) / rate
             done = self._pictures - self._missing + self.computed
-            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} a second, {_written(left_s)} left")
+            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} a second, {_duration_text(left_s)} left")
             self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
 
 
-def _written(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
-def _checked(labels: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+def _check_labels(labels: np.ndarray, plan: EvaluationPlan) -> np.ndarray:
     """The labels of a batch; TFDS gives the pictures of a split without labels the label -1."""
-    if labels.min() < 0 or labels.max() >= evaluation.classes:
-        raise BopkitError(
-            f"Split {evaluation.split} of dataset {evaluation.dataset} has no labels.", "Name another with --split."
-        )
+    if labels.min() < 0 or labels.max() >= plan.classes:
+        raise BopkitError(f"Split {plan.split} of dataset {plan.dataset} has no labels.", "Name another with --split.")
     return labels
 
 
-def _finite(scores: np.ndarray, first_picture: int) -> np.ndarray:
+def _check_finite(scores: np.ndarray, first_picture: int) -> np.ndarray:
     """The scores of a batch; accuracy of scores that are no numbers would mean nothing."""
     is_finite = np.isfinite(scores).all(axis=1)
     if not is_finite.all():

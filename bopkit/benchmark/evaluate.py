@@ -13,7 +13,13 @@ import numpy as np
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, plan_evaluation
+from bopkit.benchmark.accuracy import (
+    artifact_preprocessing,
+    check_classes,
+    count_classes,
+    plan_evaluation,
+    write_scores,
+)
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
@@ -110,12 +116,12 @@ def evaluate_model(
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
-    preprocessing = choose_preprocessing(plan, card, runtime.input_shape)
+    preprocessing = artifact_preprocessing(plan, card, runtime.input_shape)
     with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
-        evaluated = evaluate([runtime], plan, preprocessing.name, Path(folder), progress or silent)
+        written = write_scores([runtime], plan, preprocessing.name, Path(folder), progress or silent)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
-    pictures = evaluated.pictures
-    assert evaluated.images_per_second is not None
+    pictures = written.pictures
+    assert written.images_per_second is not None
     top1 = top_k_accuracy(scores, labels, 1)
     return Evaluation(
         model=str(path),
@@ -129,7 +135,7 @@ def evaluate_model(
         top1_interval=wilson_interval(top1, pictures),
         top5=top_k_accuracy(scores, labels, TOP_K) if plan.classes > TOP_K else None,
         loss=cross_entropy(scores, labels),
-        images_per_second=evaluated.images_per_second,
+        images_per_second=written.images_per_second,
         device=_gpu_name() if on_gpu else "CPU",
         batch_size=batch_size,
     )

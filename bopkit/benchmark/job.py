@@ -13,7 +13,7 @@ SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
 LABELS_FILE = "labels.npy"
 """int64 [n]."""
-SAVED_SCORES_FILE = "saved_scores.txt"
+CHECKPOINT_FILE = "saved_scores.txt"
 """Path of the scores that the evaluation has saved for the case of an interruption; absent if there are none."""
 
 PROGRESS_PREFIX = "bopkit: "
@@ -21,7 +21,7 @@ PROGRESS_PREFIX = "bopkit: "
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvaluationPlan:
     """The pictures that accuracy is measured on.
 
     Attributes:
@@ -90,7 +90,7 @@ class Job:
     artifact: str
     threads: int
     timing: Timing | None
-    evaluation: Evaluation | None = None
+    evaluation: EvaluationPlan | None = None
     runtime: str | None = None
 
     def to_json(self) -> str:
@@ -104,5 +104,5 @@ class Job:
         evaluation, timing = values.pop("evaluation"), values.pop("timing")
         if evaluation is not None:
             as_tuples = {name: tuple(evaluation[name]) for name in ("input_shape", "class_names")}
-            evaluation = Evaluation(**{**evaluation, **as_tuples})
+            evaluation = EvaluationPlan(**{**evaluation, **as_tuples})
         return cls(**values, timing=None if timing is None else Timing(**timing), evaluation=evaluation)

@@ -1,4 +1,4 @@
-"""Where the bytes of an artifact are, layer by layer; what no layer holds is the last entry, so that all add up."""
+"""The bytes of each layer of an artifact; the last entry is all that is in no layer, so that they add up."""
 
 from __future__ import annotations
 

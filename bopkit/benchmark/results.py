@@ -98,8 +98,8 @@ class BenchmarkRow:
         calibration_error: Expected calibration error of the highest score, 0 to 1, in 15 bins of equal width (Guo et
             al. 2017, section 2); None where the scores are no probabilities.
         class_top1: `top1` of the pictures of each class; None for a class without pictures.
-        confusion: `[class, named class, pictures]` of each pair that occurs, in ascending order.
-        top1_agreement: Share of the pictures for which it names the class that the reference names.
+        confusion: `[class, predicted class, pictures]` of each pair that occurs, in ascending order.
+        top1_agreement: Share of the pictures for which it predicts the same class as the reference.
         top1_agreement_interval: Ends of its 95 % Wilson interval.
         within_tolerance: Share of the pictures all of whose scores are within the tolerance of the reference's.
         images_per_second: Pictures a second while accuracy was measured, reading and preprocessing included.

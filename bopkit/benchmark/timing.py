@@ -1,4 +1,4 @@
-"""Latency of one call: warm up, time, summarise."""
+"""Latency of one call: warm up, time repeated calls, and summarise them."""
 
 from __future__ import annotations
 

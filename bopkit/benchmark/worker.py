@@ -22,13 +22,19 @@ import numpy as np
 from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
-from bopkit.benchmark.notes import trained_on_note
+from bopkit.benchmark.accuracy import (
+    artifact_preprocessing,
+    check_classes,
+    checkpoint_identity,
+    count_classes,
+    write_scores,
+)
+from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
+from bopkit.benchmark.job import CHECKPOINT_FILE, JOB_FILE, PROGRESS_PREFIX, ROW_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
-from bopkit.benchmark.saved_scores import saved_scores
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.errors import BopkitError
 from bopkit.failures import translate
@@ -112,17 +118,21 @@ def _threads(job: Job, kind: str) -> int:
     return 1 if job.evaluation is not None and kind == "tflite" else job.threads
 
 
-def _evaluate(runtime: Runtime, job: Job, evaluation: Evaluation, path: Path, row: BenchmarkRow, folder: Path) -> None:
+def _evaluate(
+    runtime: Runtime, job: Job, evaluation: EvaluationPlan, path: Path, row: BenchmarkRow, folder: Path
+) -> None:
     """Scores and labels into `folder`, on as many cores as the job has threads."""
     assert row.preprocessing is not None
     with contextlib.ExitStack() as stack:
         saved = None
         if evaluation.resume:
-            facts = scores_facts(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
-            saved = stack.enter_context(saved_scores(facts, evaluation.pictures, evaluation.classes, _print_progress))
+            identity = checkpoint_identity(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
+            saved = stack.enter_context(
+                open_checkpoint(identity, evaluation.pictures, evaluation.classes, _print_progress)
+            )
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            found = evaluate(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
+            found = write_scores(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
         except RuntimeDiedError:
             raise
         except BopkitError:
@@ -130,7 +140,7 @@ def _evaluate(runtime: Runtime, job: Job, evaluation: Evaluation, path: Path, ro
                 saved.remove()
             raise
     if saved is not None:
-        (folder / SAVED_SCORES_FILE).write_text(str(saved.folder))
+        (folder / CHECKPOINT_FILE).write_text(str(saved.folder))
     row.pictures, row.images_per_second = found.pictures, found.images_per_second
 
 
@@ -146,14 +156,14 @@ def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRo
     return picture
 
 
-def _fit_to_dataset(evaluation: Evaluation | None, card: ModelCard | None, row: BenchmarkRow) -> None:
+def _fit_to_dataset(evaluation: EvaluationPlan | None, card: ModelCard | None, row: BenchmarkRow) -> None:
     """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
     if evaluation is None:
         return
     trained_on = card.dataset if card else ""
     assert row.classes is not None and row.input_shape is not None
     check_classes(evaluation, row.classes, card)
-    row.preprocessing, row.preprocessing_source = choose_preprocessing(evaluation, card, row.input_shape)
+    row.preprocessing, row.preprocessing_source = artifact_preprocessing(evaluation, card, row.input_shape)
     if trained_on not in ("", evaluation.dataset):
         row.notes.append(trained_on_note(trained_on))
 

@@ -19,9 +19,9 @@ from typing import Any
 from bopkit import files
 from bopkit.benchmark import benchmark_artifacts
 from bopkit.benchmark.accuracy import plan_evaluation
-from bopkit.benchmark.benchmark import check_dataset_options, check_threads
 from bopkit.benchmark.devices import open_device
-from bopkit.benchmark.devices.names import AdbName, parse_device_name
+from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
+from bopkit.benchmark.options import check_dataset_options, check_threads
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.comparison.build import build_all, keep_flatbuffers

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bopkit import ExportOptions, export_model, init_model
 from bopkit.benchmark import benchmark_artifacts
-from bopkit.benchmark.accuracy import evaluate, plan_evaluation
+from bopkit.benchmark.accuracy import plan_evaluation, write_scores
 from bopkit.benchmark.runtimes.parallel import one_a_core, usable_cores
 from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
@@ -37,7 +37,7 @@ def bopkit_evaluation(path, data_dir, pictures):
     plan = plan_evaluation("imagenet2012", data_dir, None, PREPROCESSING, pictures, 32)
     with tempfile.TemporaryDirectory() as folder, one_a_core(runtime, "tflite", "litert", path, usable_cores()) as team:
         began_s = time.process_time()
-        found = evaluate(team, plan, PREPROCESSING, Path(folder), print)
+        found = write_scores(team, plan, PREPROCESSING, Path(folder), print)
         return found.images_per_second, (time.process_time() - began_s) / pictures
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bopkit import metrics
+from bopkit.benchmark.accuracy_figures import fill_accuracy, fill_agreement
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.benchmark.scoring import compare, score
 
 CLASSES = 7
 PICTURES = 211
@@ -42,7 +42,7 @@ def naive_calibration_error(scores, labels):
 @pytest.mark.parametrize("sharpness", [0.3, 2.0, 30.0])
 def test_calibration_error_is_that_of_its_definition(sharpness):
     scores, labels = probabilities(0, sharpness)
-    named = metrics.named_classes(scores)
+    named = metrics.predicted_classes(scores)
     expected = naive_calibration_error(scores, labels)
     assert expected > 0.05
     assert metrics.calibration_error(scores, named, labels) == pytest.approx(expected, rel=1e-12)
@@ -60,7 +60,7 @@ def test_a_score_on_the_edge_of_a_bin_belongs_to_the_lower_one():
 def test_figures_of_classes_are_counts():
     scores, labels = probabilities(1)
     named = [max(range(CLASSES), key=lambda k, i=i: scores[i][k]) for i in range(PICTURES)]
-    assert metrics.named_classes(scores).tolist() == named
+    assert metrics.predicted_classes(scores).tolist() == named
     of_class = metrics.class_top1(np.array(named), labels, CLASSES)
     for label in range(CLASSES):
         answers = [name for name, own in zip(named, labels, strict=True) if own == label]
@@ -75,8 +75,8 @@ def test_blocks_change_nothing(monkeypatch):
     reference[::2] = scores[::2] + 5e-5
     blockwise = [BenchmarkRow("in blocks"), BenchmarkRow("in blocks")]
     for row in blockwise:
-        score(row, scores, labels)
-        compare(row, scores, reference)
+        fill_accuracy(row, scores, labels)
+        fill_agreement(row, scores, reference)
         monkeypatch.setattr(metrics, "BLOCK_SCORES", 10**9)
     assert blockwise[0] == blockwise[1]
     assert blockwise[0].within_tolerance == pytest.approx(106 / 211)
@@ -85,8 +85,8 @@ def test_blocks_change_nothing(monkeypatch):
 def test_a_row_gets_every_figure_and_its_interval():
     (scores, labels), (reference, _) = probabilities(4), probabilities(5)
     row = BenchmarkRow("model.h5")
-    score(row, scores, labels)
-    compare(row, scores, reference)
+    fill_accuracy(row, scores, labels)
+    fill_agreement(row, scores, reference)
     order = np.argsort(-scores, axis=1, kind="stable")
     assert row.top1 == np.mean(order[:, 0] == labels)
     assert row.top5 == np.mean((order[:, :5] == labels[:, None]).any(axis=1))
@@ -101,7 +101,7 @@ def test_a_row_gets_every_figure_and_its_interval():
 def test_logits_have_neither_loss_nor_calibration():
     scores, labels = probabilities(6)
     row = BenchmarkRow("model.h5")
-    score(row, scores - 0.01, labels)
+    fill_accuracy(row, scores - 0.01, labels)
     assert row.loss is None and row.calibration_error is None and row.top1 is not None
     late = scores.copy()
     late[-1] *= 1.01  # in the last block
@@ -118,8 +118,8 @@ def test_a_mapped_file_of_imagenet_is_not_loaded_at_once(tmp_path, monkeypatch):
     scores[:, 0] = 1
     tracemalloc.start()
     row = BenchmarkRow("model.h5")
-    score(row, scores, np.zeros(pictures, np.int64))
-    compare(row, scores, scores)
+    fill_accuracy(row, scores, np.zeros(pictures, np.int64))
+    fill_agreement(row, scores, scores)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert row.top1 == 1 and row.loss == 0

@@ -11,7 +11,7 @@ from command_line import forked, succeeded
 from bopkit import load_model, open_dataset
 from bopkit.artifacts import artifact
 from bopkit.benchmark.child import measure_in_child
-from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job
+from bopkit.benchmark.job import SCORES_FILE, EvaluationPlan, Job
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -90,7 +90,7 @@ def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
     card = artifact.read_card(road.folder / "model")
     dataset = open_dataset(card.dataset, data_dir)
     encoded = [image for image, _ in dataset.read(dataset.test_split).take(12).as_numpy_iterator()]
-    evaluation = Evaluation(
+    evaluation = EvaluationPlan(
         dataset=dataset.name,
         data_dir=str(data_dir),
         split=dataset.test_split,

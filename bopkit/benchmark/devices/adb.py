@@ -1,4 +1,4 @@
-"""A device over adb: a benchmark binary of the user's times the model, in a folder that is removed afterwards."""
+"""A device over adb: the user's benchmark binary times the model, in a folder that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bopkit import files, host
-from bopkit.benchmark.devices import adb_client, benchmark_output
+from bopkit.benchmark.devices import adb_client, benchmark_model_output
 from bopkit.benchmark.devices.adb_client import AdbClient
 from bopkit.benchmark.devices.device import Device, DeviceLostError
-from bopkit.benchmark.devices.names import AdbName
-from bopkit.benchmark.devices.ssh import flatbuffer_of, row_of, run_limit_s
+from bopkit.benchmark.devices.device_names import AdbName
+from bopkit.benchmark.devices.remote import flatbuffer_of, row_of, run_limit_s
 from bopkit.benchmark.job import Job, Timing
 from bopkit.benchmark.results import BenchmarkRow, Environment
 from bopkit.errors import BopkitError
@@ -38,7 +38,7 @@ _RUNS_ON = {
     "armv8l": {40},
 }
 
-# Whatever a run that was cut off left: its process, if the number is still that of one of ours, and its folder.
+# Removes what an interrupted run left: its process, if its number still belongs to one of ours, and its folder.
 _SWEEP = f"""for folder in {_PARENT}/{_PREFIX}*; do
   [ -d "$folder" ] || continue
   number=$(cat "$folder/{_PROCESS}" 2>/dev/null)
@@ -127,8 +127,8 @@ class AdbDevice(Device):
             kind = BopkitError if self._clean() else DeviceLostError
             raise kind(error.message, error.hint) from error
         after = self._system_files()
-        if code != 0 or not benchmark_output.fill_row(row, output):
-            said = benchmark_output.last_words(output).replace(f"{self._folder}/", "")
+        if code != 0 or not benchmark_model_output.fill_row(row, output):
+            said = benchmark_model_output.last_words(output).replace(f"{self._folder}/", "")
             raise BopkitError(
                 f"{self._runner.path.name} did not time {job.artifact} on {self.name} (code {code}): {said}.",
                 "Check that the binary is for this device, and that the model runs in it.",
@@ -144,7 +144,7 @@ class AdbDevice(Device):
             self._clean()
 
     def _clean(self) -> bool:
-        """Whether the device could be cleaned: one that is gone is swept by its next session."""
+        """Whether the device could be cleaned; one that is gone is cleaned by its next session."""
         try:
             code, _ = self._client.shell(_SWEEP)
         except BopkitError:
@@ -165,7 +165,7 @@ class AdbDevice(Device):
         code, output = self._client.shell(f"mkdir -p {self._folder}")
         if code != 0:
             raise BopkitError(
-                f"{self.name} has no {_PARENT} to write to: {benchmark_output.last_words(output)}.",
+                f"{self.name} has no {_PARENT} to write to: {benchmark_model_output.last_words(output)}.",
                 "Give the shell of the device that folder.",
             )
         self._client.push(self._runner.path, f"{self._folder}/{_RUNNER}")

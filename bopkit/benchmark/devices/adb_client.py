@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bopkit.benchmark.devices.device import DeviceLostError
-from bopkit.benchmark.devices.names import AdbName
+from bopkit.benchmark.devices.device_names import AdbName
 from bopkit.errors import BopkitError, UsageError
 
 READY = "device"
@@ -26,7 +26,7 @@ _STATES = {
 
 
 class AdbClient:
-    """One device.
+    """One device, through `adb -s SERIAL`.
 
     Args:
         name: As the user typed it.
@@ -89,7 +89,7 @@ class AdbClient:
 
 
 def connect(name: AdbName) -> AdbClient:
-    """A device that answers.
+    """The device of a name, if it takes commands.
 
     Raises:
         UsageError: There are several, and none was named.

@@ -53,7 +53,7 @@ print(json.dumps({"isas": bopkit_runtime.isas(), "cpu": machine.cpu_name()}))
 
 
 class Refused(Exception):
-    """What cannot be done, by a word that the other side knows, and text from the device."""
+    """A request cannot be fulfilled: `kind` is a word that `ssh_connection` knows, `text` says more."""
 
     def __init__(self, kind: str, text: str = "") -> None:
         super().__init__(text)
@@ -83,7 +83,7 @@ class Input:
                 return line
 
     def parts(self, size: int) -> Iterator[bytes]:
-        """As many bytes as announced, in parts."""
+        """Yield the next `size` bytes, in parts."""
         while size:
             if not self._waiting:
                 self._waiting = self._read(SILENCE_S)
@@ -115,7 +115,7 @@ def answer(value: dict[str, Any]) -> None:
 
 
 class Session:
-    """One connection: answers requests, and leaves nothing of itself."""
+    """One connection: answers requests, and removes its files at the end."""
 
     def __init__(self) -> None:
         self.input = Input()
@@ -332,7 +332,7 @@ class Session:
 
 
 def prepared(cores: list[int] | None) -> Any:
-    """What a child does before it becomes its command: it dies with this process, and keeps to its cores.
+    """A function for a child to call before it starts its command: it dies with this process, and keeps to its cores.
 
     Raises:
         Refused: There are no such cores.
@@ -406,7 +406,7 @@ def write_through(path: str, text: str) -> None:
 
 
 def python_name() -> str:
-    """What compiled packages depend on."""
+    """The Python and processor that compiled packages are for."""
     bits = struct.calcsize("P") * 8
     return f"cp{sys.version_info[0]}{sys.version_info[1]}-{platform.machine()}-{bits}"
 
@@ -437,7 +437,7 @@ def cpu() -> str:
 
 
 def text_of(path: str) -> str:
-    """What a file holds; nothing where it cannot be read."""
+    """The text of a file; empty where it cannot be read."""
     try:
         with open(path, errors="replace") as file:
             return file.read()
@@ -446,7 +446,7 @@ def text_of(path: str) -> str:
 
 
 def free_bytes(folder: str) -> int:
-    """Space for a folder that need not be there yet."""
+    """Free space of the disk of a folder, which need not exist yet."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     status = os.statvfs(folder)

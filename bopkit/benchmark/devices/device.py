@@ -1,4 +1,4 @@
-"""What a device is: something that times an artifact and says what it is."""
+"""The base class of devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DeviceLostError(BopkitError):
 
 
 class Device(abc.ABC):
-    """One device, open from its making to `close`.
+    """What latency is measured on. Making one connects to it; `close` ends the connection.
 
     Attributes:
         name: As the user typed it.
@@ -44,4 +44,4 @@ class Device(abc.ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - this host has nothing to give back
-        """Leave nothing running and nothing lying about on the device."""
+        """End what still runs on the device, and remove the files that were copied to it."""

@@ -1,4 +1,4 @@
-"""This host: each artifact in a process of its own."""
+"""This host as a device: each artifact is measured in a process of its own."""
 
 from __future__ import annotations
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bopkit import files
-from bopkit.artifacts import artifact
-from bopkit.benchmark.devices import known
-from bopkit.benchmark.devices.connection import Connection
+from bopkit.benchmark.devices import remembered_devices
 from bopkit.benchmark.devices.device import Device
-from bopkit.benchmark.devices.names import SshName
+from bopkit.benchmark.devices.device_names import SshName
+from bopkit.benchmark.devices.remote import flatbuffer_of, row_of, run_limit_s
+from bopkit.benchmark.devices.ssh_connection import Connection
 from bopkit.benchmark.job import Job, Timing
 from bopkit.benchmark.results import BenchmarkRow, Environment
 from bopkit.benchmark.runtimes.native_timing import fill_row
@@ -38,7 +37,7 @@ class SshDevice(Device):
 
     def __init__(self, name: SshName) -> None:
         self.name = name.name
-        self._connection = Connection(name, known.python_of(name))
+        self._connection = Connection(name, remembered_devices.python_of(name))
         self._sent = ""
         try:
             self.environment = environment_of(self._connection.facts)
@@ -85,7 +84,7 @@ class SshDevice(Device):
 
 
 def environment_of(facts: Mapping[str, Any]) -> Environment:
-    """What a device is, by what its agent says."""
+    """The environment of a device, from what its agent answers to `hello`."""
     manifest = facts["manifest"] or {}
     python = ".".join(map(str, facts["python"]))
     return Environment(
@@ -96,40 +95,6 @@ def environment_of(facts: Mapping[str, Any]) -> Environment:
         machine=facts["machine"],
         versions={"python": python, **manifest.get("versions", {})},
     )
-
-
-def flatbuffer_of(artifact_path: str, device: str) -> Path:
-    """The file of an artifact, if devices can run it.
-
-    Raises:
-        BopkitError: They cannot, or there is no such file.
-    """
-    kind = artifact.kind(artifact_path)
-    if kind != "tflite":
-        source = artifact_path if kind == "keras" else "MODEL.h5"  # a SavedModel is no source of flatbuffers
-        raise BopkitError(
-            f"{artifact_path} does not run on {device}: devices run .tflite files.",
-            f"Export one: `bopkit export {source} --tflite`.",
-        )
-    return artifact.resolve(artifact_path)
-
-
-def row_of(job: Job, path: Path) -> BenchmarkRow:
-    """The row of a flatbuffer, with what is known before it is run."""
-    card = artifact.read_card(job.artifact)
-    return BenchmarkRow(
-        artifact=job.artifact,
-        threads=job.threads,
-        kind="tflite",
-        architecture=card.architecture if card else "",
-        size_bytes=files.size_bytes(path),
-        model_sha256=files.sha256(path),
-    )
-
-
-def run_limit_s(timing: Timing) -> float:
-    """Seconds after which a run on a device is given up: it keeps to its own limits, unless something hangs."""
-    return 120 + 4 * max(timing.time_limit_s, timing.min_duration_s)
 
 
 def _check_set_up(name: str, manifest: Mapping[str, Any] | None) -> None:

@@ -40,8 +40,8 @@ _RUNTIME_WHEELS = "bopkit_runtime-*.whl"
 _LITERT_WHEELS = ("ai_edge_litert-*.whl", "tflite_runtime-*.whl")
 
 
-class Target(NamedTuple):
-    """What a wheel has to fit.
+class WheelTarget(NamedTuple):
+    """The Python, processor and C library that a wheel has to fit.
 
     Attributes:
         python: Major and minor version.
@@ -55,7 +55,7 @@ class Target(NamedTuple):
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What pip is asked for, but for bopkit-runtime."""
+        """What pip downloads: all but bopkit-runtime."""
         return _REQUIREMENTS.get(self.architecture, _USUAL_REQUIREMENTS)
 
     def __str__(self) -> str:
@@ -63,8 +63,8 @@ class Target(NamedTuple):
         return f"cp{major}{minor}-{self.architecture}-glibc{glibc_major}.{glibc_minor}"
 
 
-def target_of(facts: Mapping[str, Any], name: str) -> Target:
-    """What wheels for a device have to fit.
+def wheel_target(facts: Mapping[str, Any], name: str) -> WheelTarget:
+    """The target of a device's wheels.
 
     Args:
         facts: What its agent says of it.
@@ -91,11 +91,11 @@ def target_of(facts: Mapping[str, Any], name: str) -> Target:
     python, glibc = tuple(facts["python"][:2]), tuple(facts["glibc"])
     if glibc < _OLDEST_GLIBC:
         raise BopkitError(f"{name} has glibc {glibc[0]}.{glibc[1]}, and 2.17 is needed.", "Use a newer system on it.")
-    return Target((python[0], python[1]), architecture, (glibc[0], glibc[1]))
+    return WheelTarget((python[0], python[1]), architecture, (glibc[0], glibc[1]))
 
 
-def collect_wheels(target: Target, folder: Path | None, progress: Progress) -> list[Path]:
-    """All wheels for a device.
+def collect_wheels(target: WheelTarget, folder: Path | None, progress: Progress) -> list[Path]:
+    """All wheels for a device: of bopkit-runtime, LiteRT and numpy.
 
     Args:
         target: What they have to fit.
@@ -115,7 +115,7 @@ def collect_wheels(target: Target, folder: Path | None, progress: Progress) -> l
 
 
 def unpacked_bytes(wheel: Path) -> int:
-    """What a wheel takes on the device.
+    """Space that a wheel takes on the device, unpacked.
 
     Raises:
         BopkitError: It is damaged.
@@ -133,13 +133,13 @@ def versions_of(wheels: Sequence[Path]) -> dict[str, str]:
     return {name.replace("_", "-"): version for name, version, *_ in parts}
 
 
-def _is_for(wheel: Path, target: Target) -> bool:
-    """Whether the runtime's wheel is one of Linux with glibc on the target's processor: they all work from 2.17 on."""
+def _is_for(wheel: Path, target: WheelTarget) -> bool:
+    """Whether a wheel of the runtime is for Linux with glibc on the target's processor; all run from 2.17 on."""
     tags = wheel.stem.split("-")[-1].split(".")
     return any(tag.startswith("manylinux") and tag.endswith(f"_{target.architecture}") for tag in tags)
 
 
-def _runtime_wheel(target: Target, folder: Path | None, progress: Progress) -> Path:
+def _runtime_wheel(target: WheelTarget, folder: Path | None, progress: Progress) -> Path:
     if folder is not None:
         fitting = sorted(
             (each for each in folder.glob(_RUNTIME_WHEELS) if _is_for(each, target)),
@@ -166,7 +166,7 @@ def _runtime_wheel(target: Target, folder: Path | None, progress: Progress) -> P
     return next(kept.glob(_RUNTIME_WHEELS))
 
 
-def _build(sources: Path, target: Target, copy: Path, built: Path) -> None:
+def _build(sources: Path, target: WheelTarget, copy: Path, built: Path) -> None:
     """Build the wheel from a copy of the sources: a checkout may be somebody else's, or read-only."""
     shutil.copytree(sources, copy, ignore=shutil.ignore_patterns(*_NOT_SOURCES))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), "."]
@@ -185,7 +185,7 @@ _NOT_SOURCES = (".*", "build", "dist", "*.egg-info", "tests", "benchmarks", "*.s
 
 
 def _digest(sources: Path) -> str:
-    """Of all that the wheel is made from, so that another checkout or an edited one is compiled anew."""
+    """Digest of all that the wheel is made from, so that another checkout or an edited one is compiled anew."""
     digest = hashlib.sha256()
     for folder in ("src", "include", "bopkit_runtime", "."):
         for path in sorted((sources / folder).iterdir()):
@@ -194,8 +194,8 @@ def _digest(sources: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _downloaded(target: Target, progress: Progress) -> list[Path]:
-    """LiteRT and numpy from the cache, or from PyPI once."""
+def _downloaded(target: WheelTarget, progress: Progress) -> list[Path]:
+    """Wheels of LiteRT and numpy from the cache, or from PyPI the first time."""
     kept = _cache() / str(target)
     if not kept.is_dir():
         progress(f"downloading LiteRT and numpy for {target}")
@@ -205,8 +205,8 @@ def _downloaded(target: Target, progress: Progress) -> list[Path]:
     return sorted(kept.glob("*.whl"))
 
 
-def _download(target: Target, folder: Path, options: Sequence[str]) -> list[Path]:
-    """Let pip choose the wheels. Their own dependencies are for what the runtime does not use."""
+def _download(target: WheelTarget, folder: Path, options: Sequence[str]) -> list[Path]:
+    """Let pip choose the wheels, without their dependencies: the runtime uses none of those."""
     if importlib.util.find_spec("pip") is None:
         raise BopkitError("There is no pip here.", f"Type `{sys.executable} -m ensurepip`, or use --wheels.")
     architecture, (glibc_major, glibc_minor) = target.architecture, target.glibc

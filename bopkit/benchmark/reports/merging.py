@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.notes import is_dataset_suggestion, is_trained_on_note
+from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES
 from bopkit.benchmark.reports.reading import MERGED_REPORTS
 from bopkit.benchmark.results import SCHEMA_VERSION, BenchmarkReport, BenchmarkRow, Environment
-from bopkit.benchmark.scoring import ACCURACY_FIGURES
+from bopkit.benchmark.row_notes import is_dataset_suggestion, is_trained_on_note
 
 
 @dataclasses.dataclass(frozen=True)

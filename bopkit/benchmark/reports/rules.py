@@ -11,11 +11,11 @@ import types
 import typing
 from collections.abc import Sequence
 
+from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES
 from bopkit.benchmark.reports.comparison import Change
 from bopkit.benchmark.reports.merging import Entry
 from bopkit.benchmark.reports.reading import LARGEST_NUMBER
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.benchmark.scoring import ACCURACY_FIGURES
 from bopkit.errors import UsageError
 
 OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}

@@ -17,7 +17,7 @@ from bopkit.errors import BopkitError
 
 
 class LitertRuntime(TfliteRuntime):
-    """LiteRT and the delegate of bopkit-runtime: what runs on a board, too."""
+    """LiteRT with the delegate of bopkit-runtime, as on a device over ssh."""
 
     name = "LiteRT"
 

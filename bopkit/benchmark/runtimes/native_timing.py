@@ -1,4 +1,4 @@
-"""What `python -m bopkit_runtime MODEL --json` prints, as figures of a row."""
+"""Reads what `python -m bopkit_runtime MODEL --json` prints into a row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from bopkit.benchmark.results import BenchmarkRow, StepTime
 
 OUTSIDE = "LiteRT's own operators"
-"""Name of the step for what no step of the delegate took."""
+"""Name of the step for the time outside of the delegate."""
 
 _LATENCY_FIGURES = (
     *("latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "latency_ms_mean", "latency_ms_std", "latency_ms_min"),

@@ -1,4 +1,4 @@
-"""What a runtime is: a library that loads one kind of artifact and computes what it answers on this host.
+"""The base class of runtimes: a library that loads one kind of artifact and computes its outputs on this host.
 
 To add a runtime, write one module with a `Runtime` class, and name it in `RUNTIMES`.
 """
@@ -93,21 +93,21 @@ class Runtime(abc.ABC):
         ((_, shape),) = self.inputs
         if len(shape) != 3:
             raise BopkitError(
-                f"{path} takes input of shape {_written((None, *shape))}, not pictures, [n, H, W, C].",
+                f"{path} takes input of shape {_shape_text((None, *shape))}, not pictures, [n, H, W, C].",
                 "Give a network of pictures.",
             )
         self.input_shape = shape
 
     def floor_bytes(self) -> int | None:
-        """One bit a binary weight and four bytes any other, after `load`; None where the runtime cannot count them."""
+        """One bit a binary weight and four bytes any other, after `load`; None where they cannot be counted."""
         return None
 
     def layers(self) -> list[LayerBytes]:
-        """Where the bytes of the artifact are, after `load`; empty where it does not tell."""
+        """Bytes of each layer of the loaded artifact; empty where the runtime cannot tell."""
         return []
 
     def steps(self, path: Path, runs: int, time_limit_s: float) -> list[StepTime]:
-        """Time the steps of an inference, after `load`, in runs of their own; none where the runtime does not tell.
+        """Time the steps of an inference in runs of their own, after `load`; empty where the runtime cannot.
 
         Args:
             path: The artifact.
@@ -137,7 +137,7 @@ def default_runtime(kind: str) -> str:
 
 
 def reference_runtime(kind: str) -> str:
-    """The runtime that answers are checked with: for flatbuffers LCE's own, where it is installed."""
+    """The runtime that exported files are checked with: for flatbuffers LCE's own, where it is installed."""
     has_lce = importlib.util.find_spec("larq_compute_engine") is not None
     return "lce" if kind == "tflite" and has_lce else default_runtime(kind)
 
@@ -176,11 +176,11 @@ def example_shape(shape: Sequence[int | None], path: Path) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in shape[1:] if size is not None)
     if not shape or len(sizes) != len(shape) - 1 or shape[0] not in (None, 1):
         raise BopkitError(
-            f"{path} takes input of shape {_written(shape)}, not pictures or other examples of one size, [n, ...].",
+            f"{path} takes input of shape {_shape_text(shape)}, not pictures or other examples of one size, [n, ...].",
             "Save it with fixed sizes, and a batch of 1 or of any size.",
         )
     return sizes
 
 
-def _written(shape: Sequence[int | None]) -> str:
+def _shape_text(shape: Sequence[int | None]) -> str:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

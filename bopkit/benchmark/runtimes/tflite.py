@@ -1,4 +1,4 @@
-"""What the runtimes of flatbuffers (.tflite) have in common: floats or pixels in, floats out, one example at a time."""
+"""What both runtimes of flatbuffers (.tflite) share: floats or pixels in, floats out, one example at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bopkit.errors import BopkitError
 
 
 class Tensors(NamedTuple):
-    """What an interpreter says of its inputs, shapes with the batch of one, and outputs."""
+    """Shapes (with the batch of 1) and types of an interpreter's inputs, and types of its outputs."""
 
     input_shapes: Sequence[Sequence[int]]
     input_types: list[np.dtype]
@@ -68,7 +68,7 @@ class TfliteRuntime(Runtime):
 
 
 def _pixels_of(path: Path, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns preprocessed pictures back into the pixels that a flatbuffer normalises itself.
+    """The function from preprocessed pictures back to pixels, for a flatbuffer that normalises them itself.
 
     Raises:
         BopkitError: The flatbuffer does not say how it normalises them.

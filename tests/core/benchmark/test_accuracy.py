@@ -18,13 +18,13 @@ import psutil
 import pytest
 
 from bopkit.artifacts.card import ModelCard
-from bopkit.benchmark import accuracy, benchmark_artifacts, saved_scores, worker
-from bopkit.benchmark.accuracy import evaluate, plan_evaluation, scores_facts
+from bopkit.benchmark import accuracy, benchmark_artifacts, evaluation_checkpoint, worker
+from bopkit.benchmark.accuracy import checkpoint_identity, plan_evaluation, write_scores
 from bopkit.benchmark.devices import local
-from bopkit.benchmark.job import LABELS_FILE, SAVED_SCORES_FILE, SCORES_FILE, Job
+from bopkit.benchmark.evaluation_checkpoint import EvaluationCheckpoint
+from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, SCORES_FILE, Job
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, predicted
-from bopkit.benchmark.saved_scores import SavedScores
 from bopkit.errors import BopkitError, UsageError
 
 PICTURES = 200
@@ -61,15 +61,15 @@ def plan():
     return plan_evaluation("digits", None, None, None, PICTURES, BATCH, resume=True)
 
 
-def run(plan, predictors, folder, saved=None, progress=lambda line: None):
+def run(plan, predictors, folder, checkpoint=None, progress=lambda line: None):
     folder.mkdir(exist_ok=True)
-    found = evaluate(predictors, plan, "resize", folder, progress, saved)
+    found = write_scores(predictors, plan, "resize", folder, progress, checkpoint)
     return found, (folder / SCORES_FILE).read_bytes(), (folder / LABELS_FILE).read_bytes()
 
 
 def keep(folder, progress=lambda line: None):
     folder.mkdir(parents=True, exist_ok=True)
-    return SavedScores(folder, PICTURES, CLASSES, progress)
+    return EvaluationCheckpoint(folder, PICTURES, CLASSES, progress)
 
 
 def test_several_predictors_give_the_bits_of_one(plan, tmp_path):
@@ -159,7 +159,7 @@ def test_a_disk_that_cannot_be_written_ends_nothing(plan, tmp_path, monkeypatch)
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     lines = []
-    with saved_scores.saved_scores({}, PICTURES, CLASSES, lines.append) as saved:
+    with evaluation_checkpoint.open_checkpoint({}, PICTURES, CLASSES, lines.append) as saved:
         assert saved is None
     assert len(lines) == 1 and "Nothing is kept" in lines[0]
 
@@ -167,21 +167,21 @@ def test_a_disk_that_cannot_be_written_ends_nothing(plan, tmp_path, monkeypatch)
         raise OSError(28, "No space left on device", str(path))
 
     lines.clear()
-    monkeypatch.setattr(saved_scores.files, "write_bytes", full)
+    monkeypatch.setattr(evaluation_checkpoint.files, "write_bytes", full)
     found, *_ = run(plan, [Slow()], tmp_path / "full", keep(tmp_path / "saved", lines.append))
     assert found.pictures == PICTURES
     assert len(lines) == 1 and lines[0].startswith("The disk is full")
 
 
 def test_two_at_a_time_do_not_share_a_folder(cache, monkeypatch):
-    monkeypatch.setattr(saved_scores, "LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(evaluation_checkpoint, "LOCK_PATIENCE_S", 0.1)
     lines, facts = [], {"artifact": "a"}
-    with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as first:
-        with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as second:
+    with evaluation_checkpoint.open_checkpoint(facts, PICTURES, CLASSES, lines.append) as first:
+        with evaluation_checkpoint.open_checkpoint(facts, PICTURES, CLASSES, lines.append) as second:
             assert first is not None and second is None and "another process" in lines[0]
-        with saved_scores.saved_scores({"artifact": "b"}, PICTURES, CLASSES, lines.append) as other:
+        with evaluation_checkpoint.open_checkpoint({"artifact": "b"}, PICTURES, CLASSES, lines.append) as other:
             assert other is not None and other.folder != first.folder and len(lines) == 1
-    with saved_scores.saved_scores(facts, PICTURES, CLASSES, lines.append) as later:
+    with evaluation_checkpoint.open_checkpoint(facts, PICTURES, CLASSES, lines.append) as later:
         assert later is not None and later.folder == first.folder
 
 
@@ -190,7 +190,7 @@ def test_scores_that_nobody_asks_for_are_removed(cache):
     for name in ("old", "new"):
         (cache / name).mkdir(parents=True)
     os.utime(cache / "old", (month_ago_s, month_ago_s))
-    with saved_scores.saved_scores({}, PICTURES, CLASSES, print) as saved:
+    with evaluation_checkpoint.open_checkpoint({}, PICTURES, CLASSES, print) as saved:
         assert {each.name for each in cache.iterdir()} == {"new", saved.folder.name}
 
 
@@ -199,22 +199,22 @@ def test_whatever_decides_the_scores_changes_their_key(plan, tmp_path):
 
     (tmp_path / "a.tflite").write_bytes(b"a")
     (tmp_path / "b.tflite").write_bytes(b"b")
-    usual = {"evaluation": plan, "preprocessing": "resize", "runtime": "LiteRT", "settings": {"threads": 1}}
+    usual = {"plan": plan, "preprocessing": "resize", "runtime": "LiteRT", "settings": {"threads": 1}}
     usual["path"] = tmp_path / "a.tflite"
     others = [
-        {"evaluation": dataclasses.replace(plan, split="train")},
-        {"evaluation": dataclasses.replace(plan, pictures=100)},
+        {"plan": dataclasses.replace(plan, split="train")},
+        {"plan": dataclasses.replace(plan, pictures=100)},
         {"preprocessing": "shift"},
         {"runtime": "LCE"},
         {"settings": {"threads": 2}},
         {"path": tmp_path / "b.tflite"},
     ]
-    facts = [scores_facts(**{**usual, **other}) for other in others]
-    before = scores_facts(**usual)
-    assert before == scores_facts(**usual)
-    assert all(each != scores_facts(**usual) for each in facts)
+    facts = [checkpoint_identity(**{**usual, **other}) for other in others]
+    before = checkpoint_identity(**usual)
+    assert before == checkpoint_identity(**usual)
+    assert all(each != checkpoint_identity(**usual) for each in facts)
     (tmp_path / "a.tflite").write_bytes(b"b")
-    assert scores_facts(**usual) not in (before, facts[-1])
+    assert checkpoint_identity(**usual) not in (before, facts[-1])
 
 
 KILLED = """
@@ -349,8 +349,8 @@ def test_saved_scores_live_until_the_report_is_delivered(cache, monkeypatch):
         if job.evaluation is None:
             timed.append(len(list(cache.iterdir())))
             return plain(job, folder, progress)
-        with saved_scores.saved_scores({"artifact": job.artifact}, PICTURES, CLASSES, progress) as saved:
-            (folder / SAVED_SCORES_FILE).write_text(str(saved.folder))
+        with evaluation_checkpoint.open_checkpoint({"artifact": job.artifact}, PICTURES, CLASSES, progress) as saved:
+            (folder / CHECKPOINT_FILE).write_text(str(saved.folder))
         return plain(job, folder, progress)
 
     monkeypatch.setattr(local, "measure_in_child", measure)
@@ -375,9 +375,9 @@ def test_saved_scores_outlive_the_process_of_a_runtime_and_no_wrong_pictures(err
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(worker, "evaluate", fail)
-    monkeypatch.setattr(worker, "scores_facts", lambda *arguments: {})
-    monkeypatch.setattr(worker, "saved_scores", lambda *arguments: contextlib.nullcontext(saved))
+    monkeypatch.setattr(worker, "write_scores", fail)
+    monkeypatch.setattr(worker, "checkpoint_identity", lambda *arguments: {})
+    monkeypatch.setattr(worker, "open_checkpoint", lambda *arguments: contextlib.nullcontext(saved))
     monkeypatch.setattr(worker, "one_a_core", lambda *arguments: contextlib.nullcontext([]))
     row, job = BenchmarkRow("a.tflite", kind="tflite", preprocessing="resize"), Job("a.tflite", 2, None, plan)
     with pytest.raises(BopkitError, match=str(error)):

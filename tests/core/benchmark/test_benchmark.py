@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -23,18 +24,19 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
 from bopkit.artifacts.tflite_metadata import embed_card, embed_metadata
 from bopkit.benchmark import (
+    BenchmarkOptions,
     BenchmarkReport,
     BenchmarkRow,
     accuracy,
-    benchmark,
     benchmark_artifacts,
     child,
+    row_details,
     timing,
     worker,
 )
-from bopkit.benchmark.accuracy import choose_preprocessing, evaluate
+from bopkit.benchmark.accuracy import artifact_preprocessing, write_scores
 from bopkit.benchmark.devices import local
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.layer_bytes import layer_names
 from bopkit.benchmark.runtimes.lce import LceRuntime
 from bopkit.benchmark.runtimes.parallel import RuntimeProcess, one_a_core
@@ -48,7 +50,7 @@ from bopkit.metrics import share_within_tolerance, top1_agreement, top_k_accurac
 SHAPE = (32, 32, 1)
 PICTURES = 60
 CARD = ModelCard("tiny", SHAPE, (-1.0, 1.0), "resize", dataset="digits", class_names=tuple("0123456789"))
-EVALUATION = Evaluation("digits", None, "test", PICTURES, 32, tuple("0123456789"), SHAPE, "shift", None)
+EVALUATION = EvaluationPlan("digits", None, "test", PICTURES, 32, tuple("0123456789"), SHAPE, "shift", None)
 
 
 def test_percentiles_interpolate_between_runs() -> None:
@@ -113,11 +115,11 @@ def test_agreement_counts_pictures() -> None:
 
 def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
     asked = dataclasses.replace(EVALUATION, preprocess_fn="imagenet")
-    assert choose_preprocessing(asked, CARD, SHAPE) == ("imagenet", "preprocess_fn")
-    assert choose_preprocessing(EVALUATION, CARD, (8, 8, 1)) == ("resize", "model card")
-    assert choose_preprocessing(EVALUATION, None, SHAPE) == ("shift", "dataset default")
+    assert artifact_preprocessing(asked, CARD, SHAPE) == ("imagenet", "preprocess_fn")
+    assert artifact_preprocessing(EVALUATION, CARD, (8, 8, 1)) == ("resize", "model card")
+    assert artifact_preprocessing(EVALUATION, None, SHAPE) == ("shift", "dataset default")
     with pytest.raises(BopkitError, match="takes pictures of 8 x 8 x 1.* makes 32 x 32 x 1"):
-        choose_preprocessing(EVALUATION, None, (8, 8, 1))
+        artifact_preprocessing(EVALUATION, None, (8, 8, 1))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,14 @@ def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
 def test_a_wrong_request_is_one_error_and_no_rows(arguments: dict) -> None:
     with pytest.raises(UsageError):
         benchmark_artifacts(**{"artifacts": ["model.h5"], **arguments})
+
+
+def test_the_function_has_the_defaults_of_the_options() -> None:
+    parameters = inspect.signature(benchmark_artifacts).parameters
+    others = ("artifacts", "deliver", "progress")
+    defaults = {name: each.default for name, each in parameters.items() if name not in others}
+    defaults["threads"] = (defaults["threads"],)
+    assert defaults == {option.name: option.default for option in dataclasses.fields(BenchmarkOptions)}
 
 
 def test_a_crash_is_a_row_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +216,7 @@ def test_a_split_without_labels_has_no_accuracy(label: int, tmp_path: Path, monk
 
     monkeypatch.setattr(accuracy, "evaluation_batches", batches)
     with pytest.raises(BopkitError, match="Split test of dataset digits has no labels.*--split"):
-        evaluate([Uniform()], EVALUATION, "resize", tmp_path, print)
+        write_scores([Uniform()], EVALUATION, "resize", tmp_path, print)
 
 
 def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +238,7 @@ def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPa
 def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
     for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", [])):
         row = BenchmarkRow("model.h5")
-        benchmark._suggest_datasets([row], [dataclasses.replace(CARD, dataset=name)])
+        row_details._suggest_datasets([row], [dataclasses.replace(CARD, dataset=name)])
         assert row.notes == notes
 
 
@@ -407,12 +417,12 @@ def test_interpreters_on_several_cores_give_the_bits_of_one(name: str, artifacts
         runtime.input_shape = SHAPE
     plan = dataclasses.replace(EVALUATION, batch_size=8)
     alone = RuntimeProcess(SHAPE, "tflite", name, artifacts.tflite)
-    evaluate([alone], plan, "resize", tmp_path, print)
+    write_scores([alone], plan, "resize", tmp_path, print)
     alone.close()
     expected = (tmp_path / SCORES_FILE).read_bytes()
     with one_a_core(runtime, "tflite", name, artifacts.tflite, 3) as predictors:
         assert len(predictors) == 3 and isinstance(predictors[0], RuntimeProcess) == (name == "lce")
-        evaluate(predictors, plan, "resize", tmp_path, print)
+        write_scores(predictors, plan, "resize", tmp_path, print)
     assert (tmp_path / SCORES_FILE).read_bytes() == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 from bopkit import host
 from bopkit.benchmark import BenchmarkRow
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.notes import add_timing_notes, slowdown
+from bopkit.benchmark.row_notes import add_timing_notes, slowdown
 from bopkit.errors import UsageError
 
 FLAGS = "/sys/devices/platform/soc/soc:firmware/get_throttled"

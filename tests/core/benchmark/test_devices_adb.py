@@ -21,8 +21,8 @@ from devices_under_test import WAIT_S, eventually, only_error
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
-from bopkit.benchmark.devices import adb, adb_client, benchmark_output
-from bopkit.benchmark.devices.management import device_info, list_devices
+from bopkit.benchmark.devices import adb, adb_client, benchmark_model_output
+from bopkit.benchmark.devices.info import device_info, list_devices
 from bopkit.errors import BopkitError, UsageError
 
 needs_adb = pytest.mark.skipif(scripted_device.MISSING is not None, reason=str(scripted_device.MISSING))
@@ -52,7 +52,7 @@ INFO: Overall peak memory footprint (MB) via periodic monitoring: 12.5
 
 def test_output_of_old_versions() -> None:
     row = BenchmarkRow("model.tflite")
-    assert benchmark_output.fill_row(row, OLD)
+    assert benchmark_model_output.fill_row(row, OLD)
     assert (row.runs, row.warmup_runs, row.load_ms, row.first_inference_ms) == (120, 7, 3.5, 9.0)
     assert (row.latency_ms_mean, row.latency_ms_min, row.latency_ms_std) == (8.2, 7.8, 0.15)
     assert (row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99, row.samples_ms) == (None, None, None, [])
@@ -63,7 +63,7 @@ def test_output_of_old_versions() -> None:
 
 def test_output_of_new_versions() -> None:
     row = BenchmarkRow("model.tflite")
-    assert benchmark_output.fill_row(row, f"07-08 15:34:26.201 I/tflite: STARTING\n{NEW}")
+    assert benchmark_model_output.fill_row(row, f"07-08 15:34:26.201 I/tflite: STARTING\n{NEW}")
     assert (row.latency_ms_p50, row.latency_ms_mean, row.runs, row.warmup_runs) == (0.905, 0.91, 50, 3)
     assert (row.model_memory_bytes, row.peak_memory_bytes) == (4 << 20, 25 << 19)
     assert "p5 0.890 ms, p95 1.000 ms, max 1.200 ms" in row.notes[0]
@@ -71,7 +71,7 @@ def test_output_of_new_versions() -> None:
 
 def test_runs_that_were_all_equal() -> None:
     row = BenchmarkRow("model.tflite")
-    assert benchmark_output.fill_row(row, "count=1 curr=900\n\ncount=1 curr=800\n")
+    assert benchmark_model_output.fill_row(row, "count=1 curr=900\n\ncount=1 curr=800\n")
     assert (row.latency_ms_p50, row.latency_ms_mean, row.latency_ms_std, row.warmup_runs) == (0.8, 0.8, 0.0, 1)
 
 
@@ -90,8 +90,8 @@ def test_runs_that_were_all_equal() -> None:
 )
 def test_output_without_figures(output: str, last: str) -> None:
     row = BenchmarkRow("model.tflite")
-    assert not benchmark_output.fill_row(row, output)
-    assert benchmark_output.last_words(output) == last
+    assert not benchmark_model_output.fill_row(row, output)
+    assert benchmark_model_output.last_words(output) == last
 
 
 @pytest.fixture

@@ -28,18 +28,13 @@ from pydantic import TypeAdapter
 from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark, benchmark_artifacts
-from bopkit.benchmark.devices import adb_client, agent, connection, known, management, ssh
+from bopkit.benchmark.devices import adb_client, agent, remembered_devices, ssh, ssh_connection, ssh_setup
 from bopkit.benchmark.devices.device import DeviceLostError
+from bopkit.benchmark.devices.device_names import AdbName, SshName, parse_device_name
+from bopkit.benchmark.devices.info import device_info, list_devices
 from bopkit.benchmark.devices.local import LocalDevice
-from bopkit.benchmark.devices.management import (
-    device_info,
-    forget_device,
-    list_devices,
-    remove_device,
-    set_up_device,
-)
-from bopkit.benchmark.devices.names import AdbName, SshName, parse_device_name
-from bopkit.benchmark.devices.wheels import Target, _runtime_wheel, target_of
+from bopkit.benchmark.devices.ssh_setup import forget_device, remove_device, set_up_device
+from bopkit.benchmark.devices.wheels import WheelTarget, _runtime_wheel, wheel_target
 from bopkit.benchmark.job import Job
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
@@ -144,13 +139,13 @@ def test_the_newest_wheel_for_glibc_is_taken(tmp_path: Path) -> None:
     tags += ["0.10.0-py3-none-manylinux_2_17_aarch64", "0.11.0-py3-none-musllinux_1_2_x86_64"]
     for tag in tags:
         (tmp_path / f"bopkit_runtime-{tag}.whl").touch()
-    wheel = _runtime_wheel(Target((3, 11), "x86_64", (2, 36)), tmp_path, print)
+    wheel = _runtime_wheel(WheelTarget((3, 11), "x86_64", (2, 36)), tmp_path, print)
     assert wheel.name == f"bopkit_runtime-{tags[1]}.whl"
 
 
 def test_wheels_are_chosen_by_python_processor_and_libc() -> None:
-    assert target_of(FACTS, "ssh://pi") == Target((3, 11), "aarch64", (2, 36))
-    on_32_bits = target_of({**FACTS, "bits": 32}, "ssh://pi")
+    assert wheel_target(FACTS, "ssh://pi") == WheelTarget((3, 11), "aarch64", (2, 36))
+    on_32_bits = wheel_target({**FACTS, "bits": 32}, "ssh://pi")
     assert str(on_32_bits) == "cp311-armv7l-glibc2.36" and on_32_bits.requirements[0].startswith("tflite-runtime")
 
 
@@ -166,7 +161,7 @@ def test_wheels_are_chosen_by_python_processor_and_libc() -> None:
 )
 def test_devices_without_wheels(facts: dict[str, Any], message: str) -> None:
     with pytest.raises(BopkitError, match=message):
-        target_of({**FACTS, **facts}, "ssh://pi")
+        wheel_target({**FACTS, **facts}, "ssh://pi")
 
 
 def test_the_agent_needs_python_3_9_alone() -> None:
@@ -409,7 +404,7 @@ def test_a_file_that_does_not_arrive_is_a_clear_error(ready: ssh_server.SshServe
     assert isinstance(name, SshName)
     wheel = tmp_path / "some.whl"
     wheel.write_bytes(b"no wheel")
-    with contextlib.closing(connection.Connection(name)) as connected:
+    with contextlib.closing(ssh_connection.Connection(name)) as connected:
         with pytest.raises(BopkitError, match=r"some\.whl arrived damaged on ssh://.*\. Run the command again"):
             connected.send_file("stage", wheel, wheel.name, files.sha256(wheel)[::-1])
         with pytest.raises(BopkitError, match=r"ssh://.* cannot unpack some\.whl: .*\. Remove that wheel"):
@@ -481,7 +476,7 @@ def test_a_long_pause_is_no_silence(
     ready: ssh_server.SshServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_impatient(monkeypatch, tmp_path)
-    monkeypatch.setattr(connection, "_PING_S", 0.2)
+    monkeypatch.setattr(ssh_connection, "_PING_S", 0.2)
     assert not measure(ready, model, cool_down_s=2.5, min_duration_s=2.5).failed
 
 
@@ -491,7 +486,7 @@ def test_a_device_that_hears_nothing_stops(
 ) -> None:
     """As when the network between is gone, and no side is told."""
     make_impatient(monkeypatch, tmp_path)
-    monkeypatch.setattr(connection, "_PING_S", 600.0)
+    monkeypatch.setattr(ssh_connection, "_PING_S", 600.0)
     assert "dropped out" in only_error(measure(ready, model, min_duration_s=30.0))
     assert is_clean(ready)
 
@@ -522,7 +517,7 @@ def test_remove_leaves_nothing(
     python = str(empty.programs / "python3")
     assert set_up_device(f"{empty.name}/", ssh_server.small_wheels(tmp_path), python).is_ready
     assert [device.name for device in list_devices()][:2] == ["local", empty.name]
-    assert known.python_of(SshName("", "127.0.0.1", None, empty.port)) == python
+    assert remembered_devices.python_of(SshName("", "127.0.0.1", None, empty.port)) == python
     assert (empty.home / ".bopkit-device").stat().st_mode & 0o777 == 0o700
     assert remove_device(empty.name) and not remove_device(empty.name)
     assert list(empty.home.iterdir()) == [] and empty.name not in [device.name for device in list_devices()]
@@ -530,7 +525,7 @@ def test_remove_leaves_nothing(
 
 @needs_ssh
 def test_set_up_without_space(empty: ssh_server.SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(management, "_SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(ssh_setup, "_SPARE_BYTES", 1 << 60)
     with pytest.raises(BopkitError, match=r"has \d+ MB free, and the runtime takes \d+ MB .*Free some space there"):
         set_up_device(empty.name, ssh_server.small_wheels(tmp_path))
     assert list(empty.home.iterdir()) == []
@@ -585,18 +580,18 @@ def test_a_device_that_cannot_be_reached_is_not_forgotten(board: ssh_server.SshS
     assert isinstance(name, SshName)
     with pytest.raises(BopkitError, match=r"listens there\. Nothing was removed\. Start one, .*:2222\.$"):
         remove_device(name.name)
-    known.remember(name, "python3", "Small")
+    remembered_devices.remember(name, "python3", "Small")
     try:
         with pytest.raises(
             BopkitError, match=r"Nothing was removed\. .* gone for good: `bopkit device remove --forget"
         ):
             remove_device(name.name)
-        assert name.key in known.known_devices()
+        assert name.key in remembered_devices.load()
         assert forget_device(name.name)
         assert not forget_device(name.name)
-        assert name.key not in known.known_devices()
+        assert name.key not in remembered_devices.load()
     finally:
-        known.forget(name)
+        remembered_devices.forget(name)
 
 
 @needs_ssh

@@ -18,7 +18,6 @@ from written_results import BOARD, SERVER, device_report, failed_row, make_repor
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.reports import build_report, compare_entries, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
 from bopkit.benchmark.reports.comparison import median_ratio_interval
@@ -28,6 +27,7 @@ from bopkit.benchmark.reports.rules import parse_rule, rule_fields
 from bopkit.benchmark.reports.schema import attribute_texts, json_schema
 from bopkit.benchmark.reports.table import lines_of
 from bopkit.benchmark.results import Protocol
+from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.errors import BopkitError, UsageError
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "benchmark.schema.json"

@@ -1,11 +1,12 @@
-"""Scores that an interrupted evaluation leaves behind, so that the same command goes on where it stopped.
+"""The checkpoint of an evaluation: its scores so far, so that the same command goes on where it was interrupted.
 
 ~/.cache/bopkit/evaluations/KEY/        $XDG_CACHE_HOME in place of ~/.cache; one for each evaluation
     lock                                held by the process that evaluates
     000000000256-000000000512.chunk     of these pictures: SHA-256, int64 [n] labels, float32 [n, classes] scores
 
-KEY stands for all that decides the scores. Chunks are written aside and renamed; one that is damaged counts as missing.
-Nothing here ends an evaluation: where the folder cannot be made or written, it goes on without.
+KEY is the SHA-256 of all that decides the scores (`checkpoint_identity`). Chunks are written under another name and
+renamed; one that is damaged counts as missing. No error here ends an evaluation: where the folder cannot be made or
+written, the evaluation goes on without a checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bopkit.failures import translate
 from bopkit.progress import Progress
 
 KEEP_DAYS = 30
-"""Scores that nobody asked for again for so long are removed."""
+"""A checkpoint that nobody went on with for so long is removed."""
 
 SAVE_EVERY_S = 2.0
 """What an interruption costs at most, but for the batch that was being computed."""
@@ -41,14 +42,14 @@ _CHUNK = re.compile(r"(\d{12})-(\d{12})\.chunk")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class SavedScores:
-    """The chunks of one evaluation.
+class EvaluationCheckpoint:
+    """The saved scores of one evaluation.
 
     Args:
-        folder: Where they are; it exists.
+        folder: Where the chunks are; it exists.
         pictures: Number of pictures of the evaluation.
         classes: Number of scores of each.
-        progress: Called with one line if they cannot be written any more.
+        progress: Called with one line if nothing can be written any more.
     """
 
     def __init__(self, folder: Path, pictures: int, classes: int, progress: Progress):
@@ -58,14 +59,14 @@ class SavedScores:
         self._can_write = True
 
     def restore(self, scores: np.ndarray, labels: np.ndarray) -> list[tuple[int, int]]:
-        """Copy what is there to its place.
+        """Copy the saved scores and labels into arrays.
 
         Args:
             scores: float32 [pictures, classes], written to.
             labels: int64 [pictures], written to.
 
         Returns:
-            What is still missing, as first picture and the one after the last, in ascending order.
+            What is still missing: ranges `(begin, end)` of pictures, in ascending order.
         """
         missing, done = [], 0
         for begin, end, path in self._chunks():
@@ -81,7 +82,7 @@ class SavedScores:
         return missing
 
     def save(self, begin: int, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Keep the scores of the pictures from `begin` on; once that has failed, nothing is kept any more.
+        """Save the scores of the pictures from `begin` on; once that has failed, nothing is saved any more.
 
         Args:
             begin: The first picture.
@@ -99,7 +100,7 @@ class SavedScores:
             self._progress(_cannot_keep(error))
 
     def remove(self) -> None:
-        """Leave nothing of them."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _chunks(self) -> list[tuple[int, int, Path]]:
@@ -107,7 +108,7 @@ class SavedScores:
         return sorted((int(each[1]), int(each[2]), self.folder / each[0]) for each in matches if each)
 
     def _restore_chunk(self, path: Path, scores: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether a chunk is sound and now in its place."""
+        """Copy a chunk into the arrays; False for one that is damaged."""
         try:
             data = path.read_bytes()
         except OSError:
@@ -121,18 +122,18 @@ class SavedScores:
 
 
 @contextlib.contextmanager
-def saved_scores(
-    facts: Mapping[str, Any], pictures: int, classes: int, progress: Progress
-) -> Iterator[SavedScores | None]:
-    """Yield the saved scores of an evaluation, locked; None where they cannot be kept, which is said in one line.
+def open_checkpoint(
+    identity: Mapping[str, Any], pictures: int, classes: int, progress: Progress
+) -> Iterator[EvaluationCheckpoint | None]:
+    """Open the checkpoint of an evaluation and lock it; None where none can be kept, which one line of progress says.
 
     Args:
-        facts: All that decides the scores, as JSON values.
+        identity: All that decides the scores, as JSON values.
         pictures: Number of pictures.
         classes: Number of classes.
         progress: Called with that line.
     """
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     with contextlib.ExitStack() as stack:
         saved = None
         try:
@@ -143,7 +144,7 @@ def saved_scores(
                 folder.mkdir(exist_ok=True)  # who held it before has removed it
                 for left_by_killed in folder.glob(f"{files.SCRATCH_PREFIX}*"):
                     shutil.rmtree(left_by_killed, ignore_errors=True)
-                saved = SavedScores(folder, pictures, classes, progress)
+                saved = EvaluationCheckpoint(folder, pictures, classes, progress)
             else:
                 progress("another process measures the same: this one keeps nothing for an interruption")
         except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
@@ -152,12 +153,12 @@ def saved_scores(
 
 
 def evaluations_folder() -> Path:
-    """Where all saved scores of this user lie."""
+    """The folder of all checkpoints of this user."""
     return files.user_folder("XDG_CACHE_HOME", ".cache") / "evaluations"
 
 
 def _digest(path: Path, content: bytes) -> bytes:
-    """Of the name too: it says which pictures the scores are of."""
+    """SHA-256 of a chunk and its name, which says of which pictures its scores are."""
     return hashlib.sha256(path.name.encode() + content).digest()
 
 

@@ -1,4 +1,4 @@
-"""What the reader of a row should know of how it was timed, and what else could be measured."""
+"""The notes of rows, one sentence each: runs cut short or slowed down, and what to know of a row's dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.results import BenchmarkRow
 
-_SLOWDOWN = 1.2
+_SLOWDOWN = 1.2  # of the last quarter over the first, from which it is noted
 _SHORTEST_QUARTER = 5
 
 
@@ -25,10 +25,13 @@ def add_timing_notes(row: BenchmarkRow, timing: Timing) -> None:
 
 
 def slowdown(samples_ms: list[float]) -> float:
-    """Median of the last quarter of the runs over that of the first.
+    """Median of the last quarter of the runs, divided by that of the first quarter.
 
     Args:
-        samples_ms: Each timed run, in order; of fewer than 20 nothing is said: 1.
+        samples_ms: Each timed run, in order.
+
+    Returns:
+        The ratio; 1 for fewer than 20 runs, which are too few to tell.
     """
     quarter = len(samples_ms) // 4
     if quarter < _SHORTEST_QUARTER:
@@ -40,22 +43,22 @@ _COOL = "Cool the device, or pause between rows with --cool-down."
 
 
 def dataset_suggestion(dataset: str) -> str:
-    """The note of a row whose accuracy could be measured, too."""
+    """The note of a row without accuracy: which dataset to name for it."""
     return _SUGGESTION.format(dataset)
 
 
 def is_dataset_suggestion(note: str) -> bool:
-    """Whether a note is that one: a row that gets an accuracy elsewhere needs it no more."""
+    """Whether a note is a `dataset_suggestion`: it is dropped when the row gets an accuracy from another result."""
     return _is_made_of(_SUGGESTION, note)
 
 
 def trained_on_note(dataset: str) -> str:
-    """The note of an accuracy on another dataset than the card names."""
+    """The note of an accuracy that was measured on another dataset than the card names."""
     return _TRAINED_ON.format(dataset)
 
 
 def is_trained_on_note(note: str) -> bool:
-    """Whether a note is that one, which belongs to the accuracy wherever that is shown."""
+    """Whether a note is a `trained_on_note`: it goes with the accuracy to whichever row that is copied to."""
     return _is_made_of(_TRAINED_ON, note)
 
 

@@ -1,7 +1,7 @@
-"""One ssh connection to the agent on a device, through the user's own `ssh`: his config, keys, agent and known hosts.
+"""One ssh connection to the agent on a device, through the user's own `ssh`, so that its config and keys count.
 
-All goes through this one connection, files too: a board need not have scp or sftp, and one login is enough. It ends
-with this process, however that ends, and then the agent cleans up.
+Everything goes through this one connection, files too: a board need not have scp or sftp, and one login is enough. It
+ends with this process, however that ends, and then the agent cleans up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from bopkit.benchmark.devices import agent
 from bopkit.benchmark.devices.device import DeviceLostError
-from bopkit.benchmark.devices.names import SshName
+from bopkit.benchmark.devices.device_names import SshName
 from bopkit.errors import BopkitError
 
 PYTHON = "python3"
@@ -53,7 +53,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class RefusedError(BopkitError):
-    """What the device cannot do.
+    """The agent answered that it cannot do something.
 
     Attributes:
         kind: The agent's word for it.
@@ -72,7 +72,7 @@ class Connection:
         python: What runs the agent there.
 
     Attributes:
-        facts: What the agent says of the device.
+        facts: What the agent answers to `hello`.
 
     Raises:
         BopkitError: The device cannot be reached, lets nobody in, or has no Python 3.9.
@@ -108,15 +108,15 @@ class Connection:
         self._is_open = True
 
     def request(self, do: str, answer_limit_s: float = ANSWER_LIMIT_S, **values: Any) -> dict[str, Any]:
-        """Let the agent do something.
+        """Send a request to the agent, and wait for its answer.
 
         Args:
-            do: Its name for it.
+            do: What to do: a `do_` method of the agent's `Session`, without that prefix.
             answer_limit_s: Time for the answer, in seconds.
-            values: What else it is told.
+            values: Its arguments.
 
         Raises:
-            RefusedError: It cannot.
+            RefusedError: The agent cannot do it.
             DeviceLostError: The connection is gone.
         """
         self._send(json.dumps({"do": do, **values}).encode() + b"\n")
@@ -251,7 +251,7 @@ def _ssh_command(name: SshName) -> list[str]:
 
 
 def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> BopkitError:
-    """What ssh, or the shell on the device, said, as an error with what to do."""
+    """The error for what ssh, or the shell on the device, printed."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if code == _SSH_FAILED:
         for signs, message, hint in _SSH_FAILURES:

@@ -1,4 +1,4 @@
-"""The devices that were set up from this host, in a small file of the user's."""
+"""The devices over ssh that this user has set up, in `~/.config/bopkit/devices.json`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.benchmark.devices.connection import PYTHON
-from bopkit.benchmark.devices.names import SshName
+from bopkit.benchmark.devices.device_names import SshName
+from bopkit.benchmark.devices.ssh_connection import PYTHON
 from bopkit.errors import BopkitError
 
 
-def known_devices() -> dict[str, dict[str, Any]]:
-    """What was noted of each device, by its key.
+def load() -> dict[str, dict[str, Any]]:
+    """`python` (what runs on it) and `cpu` (its name) of each device, by `SshName.key`.
 
     Raises:
         BopkitError: The file is damaged.
@@ -31,19 +31,19 @@ def known_devices() -> dict[str, dict[str, Any]]:
 
 
 def remember(name: SshName, python: str, cpu: str) -> None:
-    """Note that a device was set up.
+    """Write down that a device was set up.
 
     Args:
         name: Of the device.
-        python: What runs there.
+        python: The command that runs Python there.
         cpu: Name of its processor, for the list.
     """
-    files.write_json(list_path(), {**known_devices(), name.key: {"python": python, "cpu": cpu}})
+    files.write_json(list_path(), {**load(), name.key: {"python": python, "cpu": cpu}})
 
 
 def forget(name: SshName) -> bool:
-    """Forget a device; whether it was known."""
-    devices = known_devices()
+    """Take a device off the list; whether it was on it."""
+    devices = load()
     if devices.pop(name.key, None) is None:
         return False
     files.write_json(list_path(), devices)
@@ -51,11 +51,11 @@ def forget(name: SshName) -> bool:
 
 
 def python_of(name: SshName) -> str:
-    """What runs on a device."""
-    python: str = known_devices().get(name.key, {}).get("python", PYTHON)
+    """The command that runs Python on a device: `python3`, unless its set-up named another one."""
+    python: str = load().get(name.key, {}).get("python", PYTHON)
     return python
 
 
 def list_path() -> Path:
-    """The file."""
+    """Where the list is kept."""
     return files.user_folder("XDG_CONFIG_HOME", ".config") / "devices.json"

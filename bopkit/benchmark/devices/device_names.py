@@ -33,7 +33,7 @@ class SshName(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The same name, however it was typed. No port is not port 22: the ssh config may say another one."""
+        """The name in one spelling, however it was typed. No port is not port 22: the ssh config may name another."""
         user = f"{self.user}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = f":{self.port}" if self.port is not None else ""
@@ -41,13 +41,13 @@ class SshName(NamedTuple):
 
     @property
     def destination(self) -> str:
-        """Arguments of `ssh` as a person types them."""
+        """The arguments of `ssh`, for messages."""
         port = f"-p {self.port} " if self.port is not None else ""
         return port + (f"{self.user}@{self.host}" if self.user else self.host)
 
     @property
     def known_host(self) -> str:
-        """What ssh calls it in `known_hosts`, as an argument for a shell."""
+        """Its name in `known_hosts`, quoted for a shell."""
         return self.host if self.port in (None, 22) else f"'[{self.host}]:{self.port}'"
 
 
@@ -64,7 +64,7 @@ class AdbName(NamedTuple):
 
 
 def parse_device_name(name: str) -> SshName | AdbName | None:
-    """What a name of a device says; None for this host.
+    """Read the name of a device; None for this host.
 
     Raises:
         UsageError: It is no name of a device.

@@ -1,4 +1,4 @@
-"""Accuracy figures of a row, from the scores that a measuring process left."""
+"""The accuracy figures of a row, computed from the scores that a measuring process wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bopkit.metrics import (
     class_top1,
     confusion,
     cross_entropy,
-    named_classes,
+    predicted_classes,
     share_within_tolerance,
     top1_agreement,
     top_k_accuracy,
@@ -35,11 +35,11 @@ ACCURACY_FIGURES = (
     "within_tolerance",
     "images_per_second",
 )
-"""Attributes of a row that accuracy fills in: they belong to the artifact, not to the device."""
+"""The attributes of a row that hold its accuracy: they are the artifact's, the same on every device."""
 
 
-def score(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
-    """Fill in what scores tell by themselves.
+def fill_accuracy(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
+    """Fill in top-1, top-5, loss, calibration error and confusion.
 
     Args:
         row: Of the artifact.
@@ -47,20 +47,26 @@ def score(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> None:
         labels: int64 [n], 0 to classes - 1.
     """
     count, classes = scores.shape
-    named = named_classes(scores)
+    predicted = predicted_classes(scores)
     row.top1 = top_k_accuracy(scores, labels, 1)
     row.top1_interval = wilson_interval(row.top1, count)
     if classes > TOP_K:
         row.top5 = top_k_accuracy(scores, labels, TOP_K)
         row.top5_interval = wilson_interval(row.top5, count)
     row.loss = cross_entropy(scores, labels)
-    row.calibration_error = calibration_error(scores, named, labels)
-    row.class_top1 = class_top1(named, labels, classes)
-    row.confusion = confusion(named, labels)
+    row.calibration_error = calibration_error(scores, predicted, labels)
+    row.class_top1 = class_top1(predicted, labels, classes)
+    row.confusion = confusion(predicted, labels)
 
 
-def compare(row: BenchmarkRow, scores: np.ndarray, reference: np.ndarray) -> None:
-    """Fill in how far the scores agree with those of the reference, both float32 [n, classes]."""
+def fill_agreement(row: BenchmarkRow, scores: np.ndarray, reference: np.ndarray) -> None:
+    """Fill in how often an artifact agrees with the reference.
+
+    Args:
+        row: Of the artifact.
+        scores: float32 [n, classes], n > 0, of the artifact.
+        reference: float32 [n, classes], of the reference.
+    """
     row.top1_agreement = top1_agreement(scores, reference)
     row.top1_agreement_interval = wilson_interval(row.top1_agreement, len(scores))
     row.within_tolerance = share_within_tolerance(scores, reference)
