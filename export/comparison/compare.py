@@ -10,21 +10,20 @@ half made.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bopkit import files
-from bopkit.benchmark import benchmark_artifacts
+from bopkit.benchmark import BenchmarkOptions, BenchmarkReport, run_benchmark
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
-from bopkit.benchmark.options import check_dataset_options, check_threads
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.comparison.build import build_all, keep_flatbuffers
+from bopkit.export.comparison.build import Built, build_all, keep_flatbuffers
 from bopkit.export.comparison.networks import Network, file_stems, find_networks
 from bopkit.export.comparison.result import Comparison
 from bopkit.export.comparison.rows import Titles, failed_row, find_gains, join_reports
@@ -73,21 +72,39 @@ def compare_models(
         BopkitError: The dataset is not prepared, bopkit-runtime is not installed, no device answers, or no network can
             be exported.
     """
+    _refuse_adb(devices)
+    options = BenchmarkOptions(
+        dataset=dataset,
+        data_dir=data_dir,
+        split=split,
+        limit=limit,
+        threads=(threads,) if isinstance(threads, int) else tuple(threads),
+        devices=tuple(devices),
+        warmup_runs=warmup_runs,
+        runs=runs,
+        with_steps=with_steps,
+        runtime="litert",
+    )
+    return run_comparison(models, output, options, progress)
+
+
+def run_comparison(
+    models: Sequence[str | Path],
+    output: str | Path | None,
+    options: BenchmarkOptions,
+    progress: Progress | None = None,
+) -> Comparison:
+    """`compare_models` with its options in one object; the same errors are raised."""
     progress = progress or silent
     networks = find_networks(models)
-    devices = tuple(dict.fromkeys(devices))
-    check_threads(threads)
-    _check_request(devices, dataset, split, limit)
+    _require_runtime(options)
     _check_output(output, networks)
     errors = {each.name: each.error for each in networks if each.error is not None}
     if len(errors) == len(networks):
         raise _all_failed(errors, "No network can be compared")
-    if dataset is not None:
-        plan_evaluation(dataset, data_dir, split, None, limit, batch_size=1)
-        if not any(each.trained for each in networks):
-            raise UsageError("None of the networks is trained: they have no accuracy.", "Leave out --dataset.")
-    unreachable = _unreachable(devices, progress)
-    answering = tuple(device for device in devices if device not in unreachable)
+    _check_dataset(options, networks)
+    unreachable = _unreachable(options.devices, progress)
+    answering = tuple(device for device in options.devices if device not in unreachable)
     if not answering:
         raise _all_failed(unreachable, "No device answers")
     with files.scratch_directory(files.existing_ancestor(Path(output or tempfile.gettempdir()))) as scratch:
@@ -95,48 +112,67 @@ def compare_models(
         built = build_all([each for each in networks if each.error is None], folder, errors, progress)
         if not built:
             raise _all_failed(errors, "No network can be compared")
-        titles = Titles(built)
-        accuracy: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "split": split, "limit": limit}
-        settings: dict[str, Any] = {
-            **{"threads": threads, "devices": answering, "warmup_runs": warmup_runs, "runs": runs},
-            **{"runtime": "litert", "with_steps": with_steps, "progress": lambda line: progress(titles.put_into(line))},
-        }
-        trained = [each.path for each in built if dataset is not None and each.trained]
-        others = [each.path for each in built if each.path not in trained]
-        reports = [benchmark_artifacts(trained, **accuracy, **settings)] if trained else []
-        if others:
-            reports.append(benchmark_artifacts(others, **settings))
+        reports = _measure(built, dataclasses.replace(options, devices=answering), progress)
         if output is not None:
             keep_flatbuffers(built, Path(output))
     failed = [
         failed_row(each.name, error, device)
-        for device in devices
+        for device in options.devices
         for each in networks
         if (error := unreachable.get(device) or errors.get(each.name)) is not None
     ]
-    report = join_reports(reports, {str(each.path): each for each in built}, titles, failed, answering)
+    report = join_reports(reports, built, failed, answering)
     return Comparison(report, tuple(find_gains(report.rows, [each.name for each in networks])))
 
 
-def _check_request(devices: Sequence[str], dataset: str | None, split: str | None, limit: int | None) -> None:
-    """Refuse what cannot be, whatever the networks.
+def _measure(built: Sequence[Built], options: BenchmarkOptions, progress: Progress) -> list[BenchmarkReport]:
+    """Measure all flatbuffers: those of trained networks with their accuracy, where there is a dataset."""
+    titles = Titles(built)
 
-    Raises:
-        UsageError: A name is none of a device, or is one over adb; an option lacks its dataset.
-        BopkitError: bopkit-runtime is not installed.
-    """
+    def say(line: str) -> None:
+        progress(titles.put_into(line))
+
+    without_accuracy = dataclasses.replace(options, dataset=None, data_dir=None, split=None, limit=None)
+    trained = [each.path for each in built if options.dataset is not None and each.trained]
+    others = [each.path for each in built if each.path not in trained]
+    return [
+        run_benchmark(paths, settings, progress=say)
+        for paths, settings in ((trained, options), (others, without_accuracy))
+        if paths
+    ]
+
+
+def _refuse_adb(devices: Sequence[str]) -> None:
+    """Raise UsageError if a name is none of a device, or is one over adb."""
     for device in devices:
         if isinstance(parse_device_name(device), AdbName):
             raise UsageError(
                 "Over adb there is no LiteRT to compare in.",
                 "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
             )
-    check_dataset_options(dataset, split=split, limit=limit)
-    if LOCAL in devices and importlib.util.find_spec("bopkit_runtime") is None:
+
+
+def _require_runtime(options: BenchmarkOptions) -> None:
+    """Raise BopkitError if bopkit-runtime is needed here and not installed."""
+    if LOCAL in options.devices and importlib.util.find_spec("bopkit_runtime") is None:
         raise BopkitError(
             "Packed networks and twins are compared in LiteRT, which needs bopkit-runtime for the packed ones.",
             "Type `pip install ./runtime` in a checkout of bopkit.",
         )
+
+
+def _check_dataset(options: BenchmarkOptions, networks: Sequence[Network]) -> None:
+    """Open the dataset, if there is one, before anything is converted.
+
+    Raises:
+        UsageError: It is unknown, or none of the networks is trained.
+        BopkitError: It is not prepared.
+    """
+    if options.dataset is None:
+        return
+    plan_evaluation(options.dataset, options.data_dir, options.split, None, options.limit, batch_size=1)
+    if not any(each.trained for each in networks):
+        raise UsageError("None of the networks is trained: they have no accuracy.", "Leave out --dataset.")
 
 
 def _check_output(output: str | Path | None, networks: Sequence[Network]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.reports import Gain
@@ -35,18 +35,19 @@ def failed_row(name: str, error: BopkitError, device: str) -> BenchmarkRow:
 
 def join_reports(
     reports: Sequence[BenchmarkReport],
-    built: Mapping[str, Built],
-    titles: Titles,
+    built: Sequence[Built],
     failed: Sequence[BenchmarkRow],
     devices: Sequence[str],
 ) -> BenchmarkReport:
     """One report of all rows under the names of their networks: by device, then in the order of the networks."""
-    order = list(built)
+    by_path = {str(each.path): each for each in built}
+    order = list(by_path)
+    titles = Titles(built)
     rows = sorted(
         (row for report in reports for row in report.rows),
         key=lambda row: (list(devices).index(row.device), order.index(row.artifact)),
     )
-    named = [_with_network_name(row, built[row.artifact], titles) for row in rows]
+    named = [_with_network_name(row, by_path[row.artifact], titles) for row in rows]
     environments = {name: each for report in reports for name, each in report.environments.items()}
     # Networks of different kinds are no references of each other.
     return dataclasses.replace(reports[0], rows=(*named, *failed), reference=None, environments=environments)
