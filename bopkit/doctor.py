@@ -17,7 +17,7 @@ LCE_PLATFORMS = "CPython 3.10 to 3.12 on Linux x86-64, macOS or Windows"
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of the report.
 
     Attributes:
@@ -33,28 +33,28 @@ class Finding:
     hint: str = ""
 
 
-def diagnose() -> list[Finding]:
+def diagnose() -> list[Check]:
     """Look at Python, packages, devices, disk and datasets; nothing is changed.
 
     Returns:
-        Findings in reading order; `bopkit doctor` fails if one of them is not ok.
+        Checks in reading order; `bopkit doctor` fails if one of them is not ok.
     """
     return [_python(), *_packages(), *_devices(), _disk(), _datasets()]
 
 
-def _python() -> Finding:
-    return Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+def _python() -> Check:
+    return Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[Check]:
     versions = package_versions()
-    findings = []
+    checks = []
     for package in PACKAGES:
         if package in versions:
-            findings.append(Finding(package, versions[package]))
+            checks.append(Check(package, versions[package]))
         elif package == "larq-compute-engine":
-            findings.append(
-                Finding(
+            checks.append(
+                Check(
                     package,
                     "not installed: no .tflite can be written or measured; training and --savedmodel work",
                     False,
@@ -62,36 +62,36 @@ def _packages() -> list[Finding]:
                 )
             )
         else:
-            findings.append(Finding(package, "not installed", False, f"pip install {package}"))
-    return findings
+            checks.append(Check(package, "not installed", False, f"pip install {package}"))
+    return checks
 
 
-def _devices() -> list[Finding]:
+def _devices() -> list[Check]:
     try:
         tf = import_tensorflow()
     except BopkitError as error:
-        return [Finding("tensorflow import", error.message, False, "pip install --force-reinstall tensorflow tf-keras")]
+        return [Check("tensorflow import", error.message, False, "pip install --force-reinstall tensorflow tf-keras")]
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     gpu_hint = "" if gpus else "with an NVIDIA GPU: pip install -e '.[gpu]' in bopkit's folder"
     return [
-        Finding("cpu", f"{os.cpu_count()} logical cores"),
-        Finding("gpu", ", ".join(names) or "none: training uses the CPU", hint=gpu_hint),
+        Check("cpu", f"{os.cpu_count()} logical cores"),
+        Check("gpu", ", ".join(names) or "none: training uses the CPU", hint=gpu_hint),
     ]
 
 
-def _disk() -> Finding:
+def _disk() -> Check:
     free_bytes = shutil.disk_usage(Path.cwd()).free
     enough = free_bytes > 1e9
-    return Finding("disk", f"{free_bytes / 1e9:.1f} GB free here", enough, "" if enough else "free some space")
+    return Check("disk", f"{free_bytes / 1e9:.1f} GB free here", enough, "" if enough else "free some space")
 
 
-def _datasets() -> Finding:
+def _datasets() -> Check:
     try:
         folder = Path(importlib.import_module("tensorflow_datasets").core.constants.DATA_DIR)
     except Exception as error:  # a protobuf that does not fit TFDS shows as an error of its own kind
         hint = "pip install --upgrade tensorflow-datasets importlib-resources protobuf"
-        return Finding("datasets", f"only digits: {type(error).__name__}: {error}", False, hint)
+        return Check("datasets", f"only digits: {type(error).__name__}: {error}", False, hint)
     prepared = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     names = ", ".join(name for name in prepared if name not in ("downloads", "manual")) or "none"
-    return Finding("datasets", f"digits (embedded); prepared in {folder}: {names}")
+    return Check("datasets", f"digits (embedded); prepared in {folder}: {names}")

@@ -76,15 +76,15 @@ def doctor(
 def _diagnose(json: bool) -> None:
     from bopkit.doctor import diagnose
 
-    findings = diagnose()
+    checks = diagnose()
     if json:
-        print_json([dataclasses.asdict(finding) for finding in findings])
+        print_json([dataclasses.asdict(check) for check in checks])
     else:
         print_table(
             ["", "", "", ""],
-            [[" " if each.ok else "!", each.name, each.value, each.hint] for each in findings],
+            [[" " if each.ok else "!", each.name, each.value, each.hint] for each in checks],
         )
-    if not all(finding.ok for finding in findings):
+    if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 

@@ -42,7 +42,7 @@ def report(
     if json:
         print_json(built.to_dict())
     if prints_table:
-        print_report(built.merged, built.changes)
+        print_report(built.merged)
     say_failures(built.merged, is_error=False)
     for text in built.texts:
         say(text)

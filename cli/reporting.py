@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ from bopkit.failures import translate
 from bopkit.files import is_stream, scratch_directory
 
 if TYPE_CHECKING:
-    from bopkit.benchmark.reports import Change, MergedReport
+    from bopkit.benchmark.reports import MergedReport
 
 STDOUT = "-"
 """Stands for stdout where a file is asked for."""
@@ -110,13 +110,14 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
     say(f"Wrote {target}.")
 
 
-def print_report(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> None:
+def print_report(merged: MergedReport) -> None:
     """Print the table, how it was measured and accuracies with their intervals on stdout, notes on stderr."""
     from bopkit.benchmark.reports.accuracy_table import NUMBER_HEADINGS, accuracy_table
-    from bopkit.benchmark.reports.naming import noted
-    from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
+    from bopkit.benchmark.reports.conditions import conditions
+    from bopkit.benchmark.reports.footnotes import footnotes
+    from bopkit.benchmark.reports.table import cells, columns_for
 
-    lines = lines_of(merged, changes)
+    lines = merged.lines
     columns = columns_for(lines)
     datasets = {f"{report.dataset} {report.split}" for _, report in merged.sources if report.dataset}
     print_table(
@@ -127,8 +128,8 @@ def print_report(merged: MergedReport, changes: Sequence[Change | None] | None =
     )
     for text in conditions(merged):
         show(text)
-    for _, name, note in noted(lines):
-        say(f"{name}: {note}")
+    for note in footnotes(lines):
+        say(f"{note.label}: {note.text}")
     headings, accuracies = accuracy_table(lines)
     if accuracies:
         show()
@@ -144,9 +145,9 @@ def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:
     """
     from bopkit.benchmark.results import LOCAL
 
-    silent_devices = {each.row.device for each in merged.entries if each.newest.environment is None} - {LOCAL}
+    silent_devices = {line.row.device for line in merged.lines if line.environment is None} - {LOCAL}
     said: set[tuple[str, str]] = set()
-    for row in (entry.row for entry in merged.entries):
+    for row in (line.row for line in merged.lines):
         if row.error is None:
             continue
         name = row.device if row.device in silent_devices else row.artifact

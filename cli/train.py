@@ -83,13 +83,13 @@ def train(
 ) -> None:
     """Train a network with Bop; the same command with the same --output-dir resumes."""
     from bopkit.hparams import parse_overrides
-    from bopkit.training import train_model
+    from bopkit.training import Observer, TrainOptions, run_training
 
     if dataset is None:
         raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
-    result = train_model(
-        model,
-        dataset,
+    options = TrainOptions(
+        model=model,
+        dataset=dataset,
         hparams_set=hparams_set,
         hparams=parse_overrides(hparams or []),
         preprocess_fn=preprocess_fn,
@@ -114,9 +114,9 @@ def train(
         log_every=log_every,
         limit_steps=limit_steps,
         dry_run=dry_run,
-        progress=say,
-        live_bar=sys.stdout.isatty() and sys.stderr.isatty(),
     )
+    has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    result = run_training(options, Observer(progress=say, live_bar=has_terminal))
     if json:
         print_json(
             {

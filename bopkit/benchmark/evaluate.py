@@ -28,7 +28,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
-from bopkit.training.devices import place
+from bopkit.training.devices import choose_devices
 
 BATCH_SIZE = 100
 
@@ -110,7 +110,7 @@ def evaluate_model(
     path = _find_model(Path(model))
     card = artifact.read_card(path)
     plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
-    on_gpu = place("one", device).on_gpu
+    on_gpu = choose_devices("one", device).on_gpu
     runtime = KerasRuntime(threads=None)
     runtime.load(path)
     # Traced here, so that the speed is that of the pictures.

@@ -6,10 +6,11 @@ Importing this package imports neither TensorFlow nor TFDS.
 from bopkit.data.catalogue import DatasetFacts, list_datasets
 from bopkit.data.dataset import Dataset, readable, reading
 from bopkit.data.opening import open_dataset, prepare_datasets
-from bopkit.data.pipeline import evaluation_batches, training_batches
+from bopkit.data.pipeline import BatchOptions, evaluation_batches, training_batches
 from bopkit.data.preprocessing import Preprocessing, get_preprocessing
 
 __all__ = [
+    "BatchOptions",
     "Dataset",
     "DatasetFacts",
     "Preprocessing",

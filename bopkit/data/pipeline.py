@@ -8,6 +8,7 @@ resumed run sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from bopkit.data.cache import cached_in
@@ -20,20 +21,38 @@ SHUFFLE_PICTURES = 50_000
 """Pictures held for shuffling: all of CIFAR-10; about 5 GB of ImageNet's JPEG files."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Which batches a training takes, and which pictures of them this worker reads.
+
+    Attributes:
+        batch_size: Pictures a step, over all replicas and workers; an incomplete last batch of an epoch is left out.
+        steps_per_epoch: Steps an epoch.
+        epochs: Epochs of the whole run.
+        seed: Seeds order and augmentation.
+        first_epoch: Epochs that are already trained.
+        first_step: Steps of `first_epoch` that are already trained.
+        replicas: Replicas of the model over all workers; divides `batch_size`.
+        worker: Number of this worker, from 0: of the order it takes every picture at `worker` modulo `workers`.
+        workers: Processes that train together; divides `replicas`.
+    """
+
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    seed: int
+    first_epoch: int = 0
+    first_step: int = 0
+    replicas: int = 1
+    worker: int = 0
+    workers: int = 1
+
+
 def training_batches(
     dataset: Dataset,
     split: str,
     preprocessing: Preprocessing,
-    *,
-    batch_size: int,
-    steps_per_epoch: int,
-    seed: int,
-    first_epoch: int,
-    epochs: int,
-    first_step: int = 0,
-    replicas: int = 1,
-    worker: int = 0,
-    workers: int = 1,
+    options: BatchOptions,
     cache: str | None = None,
     progress: Progress = silent,
 ) -> Any:
@@ -46,15 +65,7 @@ def training_batches(
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
         preprocessing: Its `augment` makes the pixels; its `finish` makes them the network's input.
-        batch_size: Pictures a step, over all replicas and workers; an incomplete last batch of an epoch is left out.
-        steps_per_epoch: Steps an epoch.
-        seed: Seeds order and augmentation.
-        first_epoch: Epochs that are already trained.
-        epochs: Epochs of the whole run.
-        first_step: Steps of `first_epoch` that are already trained.
-        replicas: Replicas of the model over all workers; divides `batch_size`.
-        worker: Number of this worker, from 0: of the order it takes every picture at `worker` modulo `workers`.
-        workers: Processes that train together; divides `replicas`.
+        options: Which batches.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
 
@@ -63,6 +74,7 @@ def training_batches(
         int64 [batch_size / replicas]).
     """
     tf = import_tensorflow()
+    seed = options.seed
     pictures = dataset.read(split)
     if cache == "memory":
         pictures = pictures.cache()
@@ -70,7 +82,7 @@ def training_batches(
         pictures = cached_in(cache, dataset, split, progress)
     pictures = pictures.enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
-    pictures_a_step = batch_size // workers  # of this worker
+    pictures_a_step = options.batch_size // options.workers  # of this worker
 
     @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
@@ -79,9 +91,10 @@ def training_batches(
             graph.seed = 1
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
-        mine = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False).shard(workers, worker)
-        trained = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
-        rest = mine.take(steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
+        of_all = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False)
+        mine = of_all.shard(options.workers, options.worker)
+        trained = tf.where(epoch == options.first_epoch, tf.constant(options.first_step, tf.int64), 0)
+        rest = mine.take(options.steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
     @tf.autograph.experimental.do_not_convert
@@ -90,11 +103,12 @@ def training_batches(
         return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
 
     # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
-    inputs = tf.data.Dataset.range(first_epoch, epochs).flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
-    batches = inputs.batch(batch_size // replicas, drop_remainder=True)
-    options = tf.data.Options()
-    options.deterministic = True
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
+    inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
+    batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
+    in_order = tf.data.Options()
+    in_order.deterministic = True
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:

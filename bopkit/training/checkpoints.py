@@ -7,8 +7,10 @@ the fourth are trained.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +19,56 @@ from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, list_places
+from bopkit.training.step import Sums
 
 
 class Checkpoints:
-    """The newest checkpoints of one run.
+    """The newest checkpoints of one run: network, optimizer, place, and the sums of the unfinished epoch.
 
     Args:
         folder: Where they are.
-        state: The `tf.train.Checkpoint` to save and restore.
+        network: The network.
+        optimizer: Its optimizer.
         keep: How many to keep.
         writes: False for a worker that is not the chief: it takes part in saving, since some variables are spread
             over the workers, and leaves nothing.
     """
 
-    def __init__(self, folder: Path, state: Any, keep: int, writes: bool = True):
+    def __init__(self, folder: Path, network: Any, optimizer: Any, keep: int, writes: bool = True):
+        tf = import_tensorflow()
         self.folder = folder
-        self._state = state
         self._keep = keep
         self._writes = writes
         self._newest_whole: Place | None = None
+        self._saved_at = time.monotonic()
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._sums = tf.Variable([0.0] * 4, dtype=tf.float64, trainable=False)
+        self._state = tf.train.Checkpoint(
+            network=network, optimizer=optimizer, epoch=self._epoch, step=self._step, sums=self._sums
+        )
 
-    def save(self, place: Place) -> None:
-        """Write the state at a place, then drop the oldest ones; on a failure all old ones are still there."""
-        if place == self._newest_whole:  # a run that was stopped in a validation, twice: nothing has changed
-            return
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last one was saved by this process, or since it began."""
+        return time.monotonic() - self._saved_at
+
+    def save(self, place: Place, sums: Sums) -> None:
+        """Write the state at a place, then drop the oldest ones; on a failure all old ones are still there.
+
+        Args:
+            place: Where the run is.
+            sums: Figures of the steps that are trained of its unfinished epoch.
+        """
+        if place != self._newest_whole:  # else a run was stopped in a validation, twice: nothing has changed
+            self._epoch.assign(place.epoch)
+            self._step.assign(place.step)
+            self._sums.assign(dataclasses.astuple(sums))
+            self._write(place)
+        self._newest_whole = place
+        self._saved_at = time.monotonic()
+
+    def _write(self, place: Place) -> None:
         with contextlib.ExitStack() as stack:
             if self._writes:
                 scratch = stack.enter_context(files.scratch_directory(self.folder))
@@ -55,7 +83,6 @@ class Checkpoints:
                     target.rename(scratch / "damaged")
                 (scratch / "new").rename(target)
                 self._drop_others(place)
-        self._newest_whole = place
 
     def _drop_others(self, newest: Place) -> None:
         """Remove all but the newest ones."""
@@ -66,14 +93,14 @@ class Checkpoints:
         for dropped in (*later, *earlier[: -self._keep]):
             shutil.rmtree(self.folder / str(dropped), ignore_errors=True)
 
-    def restore(self, say: Progress) -> Place | None:
+    def restore(self, say: Progress) -> tuple[Place, Sums] | None:
         """Restore the newest checkpoint that is whole.
 
         Args:
             say: Called with a warning for each damaged one.
 
         Returns:
-            Its place; None if there is no checkpoint.
+            Its place, and the sums of the unfinished epoch there; None if there is no checkpoint.
 
         Raises:
             BopkitError: There are some, and all are damaged.
@@ -83,7 +110,7 @@ class Checkpoints:
             reason = self._restore(place)
             if reason is None:
                 self._newest_whole = place
-                return place
+                return Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist())
             say(f"warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
         if places:
             raise BopkitError(

@@ -87,7 +87,7 @@ class Placement:
         )
 
 
-def place(strategy: str, device: str, environment: Mapping[str, str] = os.environ) -> Placement:
+def choose_devices(strategy: str, device: str, environment: Mapping[str, str] = os.environ) -> Placement:
     """Choose devices and strategy; TensorFlow then sees no other devices.
 
     Args:

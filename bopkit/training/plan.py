@@ -14,18 +14,20 @@ from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
-from bopkit.seeds import check_seed
-from bopkit.training.devices import Placement, choose_precision, place
+from bopkit.runs.directory import is_finished, is_run, read_config
+from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
+from bopkit.training.options import TrainOptions
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a run trains, on what, and how.
 
     Attributes:
+        options: What was asked for.
         architecture: The network.
         set_name: Name of its hyper-parameter set.
         hparams: The set with the user's changes.
@@ -35,18 +37,12 @@ class Plan:
         validation_split: Pictures that validate.
         steps_per_epoch: Steps an epoch.
         validation_pictures: Pictures a validation.
-        seed: Seeds weights, order and augmentation.
-        precision: `float32` or `bfloat16`.
-        precision_reason: Why that one, in words.
-        jit: Compile forward and backward pass with XLA.
-        deterministic: Ask for kernels that repeat bit for bit.
-        accumulate: Parts that a replica's batch is split into.
-        sync_batch_norm: Batch norm over the global batch.
-        early_stop: Epochs without a better validation top-1 after which the run ends; None for never.
+        precision: `float32` or `bfloat16`, and why that one.
         placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
             are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
 
+    options: TrainOptions
     architecture: Architecture
     set_name: str
     hparams: HParams
@@ -56,14 +52,7 @@ class Plan:
     validation_split: str
     steps_per_epoch: int
     validation_pictures: int
-    seed: int
-    precision: str
-    precision_reason: str
-    jit: bool
-    deterministic: bool
-    accumulate: int
-    sync_batch_norm: bool
-    early_stop: int | None
+    precision: PrecisionChoice
     placement: Placement
 
     @property
@@ -89,13 +78,13 @@ class Plan:
             "validation_split": self.validation_split,
             "steps_per_epoch": self.steps_per_epoch,
             "validation_pictures": self.validation_pictures,
-            "seed": self.seed,
-            "precision": self.precision,
-            "jit": self.jit,
-            "deterministic": self.deterministic,
-            "accumulate": self.accumulate,
-            "sync_batch_norm": self.sync_batch_norm,
-            "early_stop": self.early_stop,
+            "seed": self.options.seed,
+            "precision": self.precision.name,
+            "jit": self.options.jit,
+            "deterministic": self.options.deterministic,
+            "accumulate": self.options.accumulate,
+            "sync_batch_norm": self.options.sync_batch_norm,
+            "early_stop": self.options.early_stop,
         }
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
@@ -116,7 +105,7 @@ class Plan:
             versions=package_versions(),
         )
 
-    def shortened(self, steps: int) -> Plan:
+    def shortened(self, steps: int) -> TrainingPlan:
         """The same run with one epoch of a few steps."""
         return dataclasses.replace(
             self,
@@ -126,99 +115,67 @@ class Plan:
         )
 
 
-def plan_run(
-    model: str,
-    dataset: str,
-    *,
-    hparams_set: str | None,
-    hparams: Mapping[str, Any],
-    preprocess_fn: str,
-    data_dir: str | Path | None,
-    dataset_version: str | None,
-    validationset: bool,
-    device: str,
-    strategy: str,
-    precision: str | None,
-    jit: bool,
-    deterministic: bool,
-    accumulate: int,
-    sync_batch_norm: bool,
-    early_stop: int | None,
-    limit_steps: int | None,
-    seed: int,
-    computes: bool,
-    progress: Progress,
-) -> Plan:
-    """Resolve the names of a request; arguments as for `train_model`. Names that need no TensorFlow come first.
+def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
+    """Resolve the names of a request. Names that need no TensorFlow come first.
 
-    With `computes=False` no device is chosen and no other worker is waited for: enough to look a finished run up.
+    For a finished run no device is chosen and no other worker is waited for: it is only looked up.
 
     Raises:
         UsageError: A name or value is wrong.
         BopkitError: The dataset is not prepared and cannot be.
     """
-    check_seed(seed)
-    for name, count in (("limit_steps", limit_steps), ("accumulate", accumulate), ("early_stop", early_stop)):
-        if count is not None and count < 1:
-            raise UsageError(f"{name} is {count}.", "Use a number from 1.")
-    if early_stop is not None and not validationset:
-        raise UsageError(
-            "early_stop would choose the epoch by the pictures that the accuracy is measured on.",
-            "Add --validationset to keep a tenth of the training split for that.",
-        )
-    architecture: Architecture = MODELS.load(model)
-    set_name = hparams_set or architecture.default_set
-    settings = override(architecture.hparams(set_name), hparams)
-    if preprocess_fn != "default":
-        get_preprocessing(preprocess_fn, architecture.input_shape)  # a wrong name is told before a download begins
-    placement = place(strategy, device) if computes else Placement(strategy=None, name="one")
-    chosen = choose_precision(precision, placement)
-    _check_parts(settings.batch_size, placement, accumulate, sync_batch_norm, jit)
-    data = open_dataset(dataset, data_dir, dataset_version, prepare=True, progress=progress)
-    preprocessing = choose_preprocessing(data, preprocess_fn)
+    before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
+    if options.precision is None and before:  # it goes on in the precision that it began with
+        options = dataclasses.replace(options, precision=read_config(before).get("precision"))
+    architecture: Architecture = MODELS.load(options.model)
+    set_name = options.hparams_set or architecture.default_set
+    hparams = override(architecture.hparams(set_name), options.hparams)
+    if options.preprocess_fn != "default":  # a wrong name is told before a download begins
+        get_preprocessing(options.preprocess_fn, architecture.input_shape)
+    computes = options.dry_run or before is None or not is_finished(before)
+    placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
+    precision = choose_precision(options.precision, placement)
+    _check_parts(hparams.batch_size, placement, options)
+    data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
+    preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
-    train_split, validation_split = _choose_splits(data, validationset)
+    train_split, validation_split = _choose_splits(data, options.validationset)
     data.check_labels(validation_split)
-    count = data.count(validation_split)
-    return Plan(
+    return TrainingPlan(
+        options=options,
         architecture=architecture,
         set_name=set_name,
-        hparams=settings,
+        hparams=hparams,
         data=data,
         preprocessing=preprocessing,
         train_split=train_split,
         validation_split=validation_split,
-        steps_per_epoch=_count_steps(data, train_split, settings, limit_steps),
-        validation_pictures=min(count, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else count,
-        seed=seed,
-        precision=chosen.name,
-        precision_reason=chosen.reason,
-        jit=jit,
-        deterministic=deterministic,
-        accumulate=accumulate,
-        sync_batch_norm=sync_batch_norm,
-        early_stop=early_stop,
+        steps_per_epoch=_count_steps(data, train_split, hparams, options.limit_steps),
+        validation_pictures=_count_validation_pictures(data, validation_split, options.limit_steps),
+        precision=precision,
         placement=placement,
     )
 
 
-def _check_parts(batch_size: int, placement: Placement, accumulate: int, sync_batch_norm: bool, jit: bool) -> None:
+def _check_parts(batch_size: int, placement: Placement, options: TrainOptions) -> None:
     """Refuse a global batch that does not fall into equal parts, and parts that cannot wait for each other."""
-    parts = placement.replicas * accumulate
+    parts = placement.replicas * options.accumulate
     if batch_size % parts:
         fitting = max(batch_size // parts, 1) * parts
         raise UsageError(
-            f"A batch of {batch_size} is not divisible by {placement.replicas} replica(s) x {accumulate} part(s).",
+            f"A batch of {batch_size} is not divisible by {placement.replicas} replica(s) x {options.accumulate} "
+            "part(s).",
             f"Add for instance --hparams batch_size={fitting}.",
         )
-    if sync_batch_norm and placement.replicas > 1 and (accumulate > 1 or jit):
+    if options.sync_batch_norm and placement.replicas > 1 and (options.accumulate > 1 or options.jit):
         raise UsageError(
-            f"--sync-batch-norm and {'--jit' if jit else '--accumulate'} exclude each other on several replicas.",
+            f"--sync-batch-norm and {'--jit' if options.jit else '--accumulate'} exclude each other on several "
+            "replicas.",
             "Leave out one of the two.",
         )
 
 
-def choose_preprocessing(data: Dataset, name: str) -> Preprocessing:
+def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
     """The named preprocessing at the dataset's size; `default` is the dataset's own, `imagenet` makes 224 x 224."""
     if name == "default":
         name = data.default_preprocessing
@@ -247,3 +204,8 @@ def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int |
             f"Add --hparams batch_size={max(1, pictures // 10)}.",
         )
     return min(steps, limit_steps) if limit_steps else steps
+
+
+def _count_validation_pictures(data: Dataset, split: str, limit_steps: int | None) -> int:
+    pictures = data.count(split)
+    return min(pictures, limit_steps * EVALUATION_BATCH_SIZE) if limit_steps else pictures

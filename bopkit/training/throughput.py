@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bopkit.architecture import Architecture
-from bopkit.data import Dataset, DatasetFacts, Preprocessing, get_preprocessing, training_batches
+from bopkit.data import BatchOptions, Dataset, DatasetFacts, Preprocessing, get_preprocessing, training_batches
 from bopkit.errors import BopkitError, UsageError, unknown_name
 from bopkit.failures import translate
 from bopkit.host import cpu_name, logical_cores
@@ -24,7 +24,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress, silent
 from bopkit.registry import MODELS
-from bopkit.training.devices import PRECISIONS, Placement, place
+from bopkit.training.devices import PRECISIONS, Placement, choose_devices
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
@@ -197,7 +197,7 @@ def _start_device(device: str) -> Placement:
             "`bopkit doctor --gpu --device cpu` measures the CPU; with an NVIDIA GPU and its driver: "
             "pip install -e '.[gpu]' in bopkit's folder.",
         )
-    return place("one", device)
+    return choose_devices("one", device)
 
 
 def _device_name() -> str:
@@ -333,16 +333,8 @@ class _Meter:
     def _batches(self, batch_size: int, steps: int) -> Iterator[tuple[Any, Any]]:
         """Batches of the training pipeline, on the device: enough for one measurement and its warm-up."""
         count = steps + WARMUP_STEPS + 1
-        batches = training_batches(
-            self._pictures,
-            str(count * batch_size),
-            self._preprocessing,
-            batch_size=batch_size,
-            steps_per_epoch=count,
-            seed=0,
-            first_epoch=0,
-            epochs=1,
-        )
+        options = BatchOptions(batch_size=batch_size, steps_per_epoch=count, seed=0, epochs=1)
+        batches = training_batches(self._pictures, str(count * batch_size), self._preprocessing, options)
         return iter(self._placement.strategy.distribute_datasets_from_function(lambda context: batches))
 
 

@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from bopkit.data import Dataset, DatasetFacts, get_preprocessing, training_batches
+from bopkit.data import BatchOptions, Dataset, DatasetFacts, get_preprocessing, training_batches
 from bopkit.keras2 import import_tensorflow
 
 SIZE = (375, 500)
@@ -87,16 +87,10 @@ def ours(dataset, batch_size, batches):
     """What `bopkit train` reads."""
     preprocessing = get_preprocessing(dataset.default_preprocessing, dataset.input_shape)
     steps_per_epoch = dataset.count("train") // batch_size
-    return training_batches(
-        dataset,
-        "train",
-        preprocessing,
-        batch_size=batch_size,
-        steps_per_epoch=steps_per_epoch,
-        seed=0,
-        first_epoch=0,
-        epochs=-(-batches // steps_per_epoch),
+    options = BatchOptions(
+        batch_size=batch_size, steps_per_epoch=steps_per_epoch, seed=0, epochs=-(-batches // steps_per_epoch)
     )
+    return training_batches(dataset, "train", preprocessing, options)
 
 
 def ours_normalised(dataset, batch_size, batches):

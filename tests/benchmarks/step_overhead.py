@@ -20,7 +20,7 @@ from pathlib import Path
 from plain_keras import EpochClock
 
 from bopkit import train_model
-from bopkit.data import get_preprocessing, open_dataset, training_batches
+from bopkit.data import BatchOptions, get_preprocessing, open_dataset, training_batches
 from bopkit.host import cpu_name, logical_cores
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
@@ -79,16 +79,8 @@ def bare_fit(hparams, precision):
         MODELS.load("binarynet"), hparams, preprocessing.input_shape, len(data.class_names), precision=precision
     )
     network.compile(make_optimizer(network, hparams, steps)[0], "sparse_categorical_crossentropy")
-    batches = training_batches(
-        data,
-        "train",
-        preprocessing,
-        batch_size=hparams.batch_size,
-        steps_per_epoch=steps,
-        seed=SEED,
-        first_epoch=0,
-        epochs=hparams.epochs,
-    )
+    options = BatchOptions(batch_size=hparams.batch_size, steps_per_epoch=steps, seed=SEED, epochs=hparams.epochs)
+    batches = training_batches(data, "train", preprocessing, options)
     inputs = batches.map(lambda pixels, labels: (preprocessing.finish(pixels), labels)).prefetch(tf.data.AUTOTUNE)
 
     def run(clock):

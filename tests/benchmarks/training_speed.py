@@ -79,12 +79,12 @@ def our_run(network, optimizer, batches, strategy, jit):
 def serve(name, variant, batch_size, device):
     """Be one variant: read numbers of steps from stdin, train, answer each with a line of JSON on stdout."""
     from bopkit.optim import make_optimizer
-    from bopkit.training.devices import place
+    from bopkit.training.devices import choose_devices
     from bopkit.training.network import build_training_network
 
     keras2.quiet = True
     tf = keras2.import_tensorflow()
-    placement = place("one", device)
+    placement = choose_devices("one", device)
     architecture = MODELS.load(name)
     shape, classes = architecture.input_shape, architecture.classes
     hparams = override(architecture.hparams("bop"), {"batch_size": batch_size})

@@ -130,8 +130,8 @@ class Workers:
 
 SLOW_VALIDATION = """
 import json, os, sys, time
-from bopkit.training import loop, step
-loop.EVALUATION_BATCH_SIZE, loop.VALIDATION_ROUND_BATCHES = 8, 1
+from bopkit.training import loop, pipelines, step
+pipelines.EVALUATION_BATCH_SIZE, loop.VALIDATION_ROUND_BATCHES = 8, 1
 evaluate = step.TrainStep.evaluate
 def slowly(self, batches, stop):
     print("validating", file=sys.stderr, flush=True)

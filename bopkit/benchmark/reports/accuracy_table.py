@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bopkit.benchmark.reports.naming import file_names
-from bopkit.benchmark.reports.table import Line, picture_sets
+from bopkit.benchmark.reports.lines import Line, have_several_picture_sets
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import percent_text
 
@@ -28,15 +27,15 @@ def accuracy_table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
         Headings, of `TEXT_HEADINGS` and `NUMBER_HEADINGS`, and the cells of each line; no lines without any accuracy.
     """
     found: dict[tuple[str, ...], str] = {}
-    for name, line in zip(file_names(lines), lines, strict=True):
-        row = line.entry.row
+    for line in lines:
+        row = line.row
         if row.top1 is not None:
-            figures = (name, line.entry.newest.pictures_text, *_figures(row))
+            figures = (line.file_label, line.pictures_text, *_figures(row))
             if found.get(figures, _UNKNOWN) == _UNKNOWN:  # a line that took its accuracy from another has no speed
                 found[figures] = _speed_text(row)
     table = [[*texts, speed] for texts, speed in found.items()]
     headings = [*TEXT_HEADINGS, *NUMBER_HEADINGS]
-    has_several_sets = len(picture_sets(lines)) > 1
+    has_several_sets = have_several_picture_sets(lines)
 
     def is_needed(number: int) -> bool:
         if headings[number] == _PICTURES:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.benchmark.reports.comparison import Change, compare_entries
+from bopkit.benchmark.reports.baseline import compare_lines
 from bopkit.benchmark.reports.csv_table import csv_table
+from bopkit.benchmark.reports.lines import Line
 from bopkit.benchmark.reports.markdown import markdown
-from bopkit.benchmark.reports.merging import Entry, MergedReport, merge_reports, source_names
+from bopkit.benchmark.reports.merging import MergedReport, merge_reports, source_names
 from bopkit.benchmark.reports.page import render_page
 from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
@@ -23,50 +24,56 @@ class Report:
     """Merged results, compared and checked.
 
     Attributes:
-        merged: The results.
-        changes: Of each entry against the baseline; None without a baseline, and for an entry that it lacks.
+        merged: The results; where there is a baseline, each line has its change.
+        baseline: What they are compared with; None for no comparison.
         findings: Rows that a rule holds for, or cannot be checked on.
-        only_before: Entries of the baseline that nothing matches any more.
     """
 
     merged: MergedReport
-    changes: tuple[Change | None, ...] | None = None
+    baseline: MergedReport | None = None
     findings: tuple[Finding, ...] = ()
-    only_before: tuple[Entry, ...] = ()
+
+    @property
+    def only_in_baseline(self) -> list[Line]:
+        """Lines of the baseline that nothing matches any more."""
+        matched = [line.change.baseline for line in self.merged.lines if line.change is not None]
+        before = self.baseline.lines if self.baseline is not None else ()
+        return [line for line in before if all(line is not each for each in matched)]
 
     @property
     def texts(self) -> list[str]:
         """What a person has to know besides the table, a line each: changes of latency, what is gone, what failed."""
         texts = []
-        for entry, change in zip(self.merged.entries, self.changes or (), strict=False):
-            threads = "" if entry.row.threads is None else f", {entry.row.threads} thread(s)"
-            where = f"{entry.row.artifact} on {entry.row.device}{threads}"
-            if change is None:
+        for line in self.merged.lines if self.baseline is not None else ():
+            threads = "" if line.row.threads is None else f", {line.row.threads} thread(s)"
+            where = f"{line.row.artifact} on {line.row.device}{threads}"
+            if line.change is None:
                 texts.append(f"{where}: the baseline has no such row.")
-            elif not change.same_machine:
+            elif not line.change.same_machine:
                 texts.append(f"{where}: the baseline was measured on another machine; times are not compared.")
-            elif change.noise_text:
-                texts.append(f"{where}: p50 {change.latency_text}.")
-        texts += [f"{entry.row.artifact} on {entry.row.device}: in the baseline only." for entry in self.only_before]
+            elif line.change.noise_text:
+                texts.append(f"{where}: p50 {line.change.latency_text}.")
+        texts += [f"{line.row.artifact} on {line.row.device}: in the baseline only." for line in self.only_in_baseline]
         return texts + [f"Error: {finding}" for finding in self.findings]
 
     def html(self) -> str:
         """The page."""
-        return render_page(self.merged, self.changes, self.findings, title="Benchmark report")
+        return render_page(self.merged, self.findings, title="Benchmark report")
 
     def markdown(self) -> str:
         """The table as Markdown."""
-        return markdown(self.merged, self.changes, self.findings)
+        return markdown(self.merged, self.findings)
 
     def csv(self) -> str:
         """Every figure as CSV."""
-        return csv_table(self.merged, self.changes)
+        return csv_table(self.merged)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values: the merged results, with each entry's change, and what the rules found."""
+        """As plain values: the merged results, with each line's change, and what the rules found."""
         values = self.merged.to_dict()
-        for entry, change in zip(values["entries"], self.changes or (), strict=False):
-            entry["change"] = None if change is None else change.to_dict()
+        if self.baseline is not None:
+            for entry, line in zip(values["entries"], self.merged.lines, strict=True):
+                entry["change"] = None if line.change is None else line.change.to_dict()
         return {**values, "findings": [dataclasses.asdict(finding) for finding in self.findings]}
 
 
@@ -91,16 +98,15 @@ def build_report(
     if not results:
         raise UsageError("No result was named.", "Give files of `bopkit benchmark --json`.")
     merged = merge_reports(_read_all(results))
-    if not merged.entries:
+    if not merged.lines:
         raise BopkitError("The results hold no rows.", "Give results of `bopkit benchmark --json`.")
-    if baseline is None:
-        return Report(merged, findings=tuple(check_rules(rules, merged.entries, [None] * len(merged.entries))))
-    before = merge_reports(_read_all([baseline]))
-    changes = compare_entries(merged.entries, before.entries)
-    matched = [change.baseline for change in changes if change is not None]
-    only_before = [entry for entry in before.entries if all(entry.newest is not each for each in matched)]
-    findings = check_rules(rules, merged.entries, changes, only_before)
-    return Report(merged, tuple(changes), tuple(findings), tuple(only_before))
+    before = None if baseline is None else merge_reports(_read_all([baseline]))
+    if before is not None:
+        changes = compare_lines(merged.lines, before.lines)
+        lines = (dataclasses.replace(line, change=each) for line, each in zip(merged.lines, changes, strict=True))
+        merged = dataclasses.replace(merged, lines=tuple(lines))
+    report = Report(merged, before)
+    return dataclasses.replace(report, findings=tuple(check_rules(rules, merged.lines, report.only_in_baseline)))
 
 
 def _read_all(paths: Sequence[str | Path]) -> list[tuple[str, BenchmarkReport]]:

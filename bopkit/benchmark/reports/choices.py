@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
-import numpy as np
-
-from bopkit.benchmark.reports.comparison import median_ratio_interval
-from bopkit.benchmark.reports.table import Line
+from bopkit.benchmark.reports.lines import Line
+from bopkit.benchmark.reports.noise import may_be_as_fast
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.text import size_text, threads_text
+from bopkit.text import size_text
 
 WITHIN = " (within the 95 % interval)"
 """The accuracies may differ by chance: other pictures of the same kind may turn them round."""
@@ -25,27 +22,16 @@ class Choice:
     """A line among those of its device and dataset.
 
     Attributes:
-        number: Of the line in the table, from 1.
         line: The line.
-        beaten_by: Number of the line that is at least as good in both figures and better in one; None on the front.
+        beaten_by: The line that is at least as good in both figures and better in one; None on the front.
         reason: What the front or that line means, in words.
         is_tie: Whether all by which that line is better may be chance.
     """
 
-    number: int
     line: Line
-    beaten_by: int | None
+    beaten_by: Line | None
     reason: str
     is_tie: bool = False
-
-
-def goodness(line: Line, by_accuracy: bool) -> tuple[float, float] | None:
-    """Two figures of a line, more of each better: speed, and top-1 or smallness; None where one was not measured."""
-    row = line.entry.row
-    other = row.top1 if by_accuracy else row.size_bytes
-    if row.error is not None or not row.latency_ms_p50 or row.latency_ms_p50 < 0 or other is None:
-        return None
-    return -row.latency_ms_p50, other if by_accuracy else -other
 
 
 def has_accuracy(lines: Sequence[Line]) -> bool:
@@ -53,32 +39,14 @@ def has_accuracy(lines: Sequence[Line]) -> bool:
 
     By size where no accuracy was measured, and among variants of networks, most of which have none.
     """
-    return not any(line.entry.row.variant for line in lines) and any(goodness(line, by_accuracy=True) for line in lines)
-
-
-def groups(lines: Sequence[Line]) -> dict[tuple[str, str], list[tuple[int, Line]]]:
-    """The lines with their numbers, by device and what can be compared there.
-
-    Accuracy on one dataset says nothing about another. Without accuracy, the variants of a network compete with each
-    other only: that a small network is faster than a large one is no news.
-    """
-    found: dict[tuple[str, str], list[tuple[int, Line]]] = {}
-    by_accuracy = has_accuracy(lines)
-    for number, line in enumerate(lines, start=1):
-        if goodness(line, by_accuracy) is not None:
-            name = line.entry.newest.pictures_text if by_accuracy else network_of(line)
-            found.setdefault((line.device, name), []).append((number, line))
-    return found
-
-
-def network_of(line: Line) -> str:
-    """What a line is a variant of; empty for an artifact by itself."""
-    row = line.entry.row
-    return row.artifact.removesuffix(f" ({row.variant})") if row.variant else ""
+    return not any(line.row.variant for line in lines) and any(_goodness(line, by_accuracy=True) for line in lines)
 
 
 def choose(lines: Sequence[Line]) -> dict[tuple[str, str], list[Choice]]:
     """The choices on each device, the fastest first.
+
+    Accuracy on one dataset says nothing about another. Without accuracy, the variants of a network compete with each
+    other only: that a small network is faster than a large one is no news.
 
     Args:
         lines: Of the table.
@@ -88,84 +56,68 @@ def choose(lines: Sequence[Line]) -> dict[tuple[str, str], list[Choice]]:
         both figures are left out.
     """
     by_accuracy = has_accuracy(lines)
-    return {name: _choices(members, by_accuracy) for name, members in groups(lines).items()}
-
-
-def on_front(lines: Sequence[Line]) -> set[int]:
-    """Numbers of the lines that are beaten by none of their device and dataset."""
-    by_accuracy = has_accuracy(lines)
-    return {
-        number
-        for members in groups(lines).values()
-        for number, better in _beaten(_figures_of(members, by_accuracy)).items()
-        if better is None
-    }
-
-
-def short_names(lines: Sequence[Line]) -> list[str]:
-    """Names for charts: the file's where that is enough, with threads where they differ."""
-    artifacts = {line.entry.row.artifact for line in lines}
-    names = {artifact: PurePath(artifact).name or artifact for artifact in artifacts}
-    if len(set(names.values())) < len(artifacts):
-        names = {artifact: artifact for artifact in artifacts}
-    threads = {line.entry.row.threads for line in lines if line.entry.row.error is None}
-    runtimes = {(line.entry.row.artifact, line.entry.row.runtime) for line in lines if line.entry.row.runtime}
-    texts = []
+    groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
-        row = line.entry.row
-        more = [threads_text(row.threads)] if len(threads) > 1 and row.threads is not None else []
-        if sum(artifact == row.artifact for artifact, _ in runtimes) > 1:
-            more.append(row.runtime)
-        texts.append(", ".join([names[row.artifact], *more]))
-    return texts
+        if _goodness(line, by_accuracy) is not None:
+            name = line.pictures_text if by_accuracy else _network_of(line)
+            groups.setdefault((line.device_label, name), []).append(line)
+    return {name: _choices(members, by_accuracy) for name, members in groups.items()}
 
 
-def _choices(members: Sequence[tuple[int, Line]], by_accuracy: bool) -> list[Choice]:
-    figures = _figures_of(members, by_accuracy)
-    beaten = _beaten(figures)
-    lines = dict(members)
-    fastest_first = sorted(lines, key=lambda number: (-figures[number][0], -figures[number][1]))
-    front = [number for number in fastest_first if beaten[number] is None]
+def _goodness(line: Line, by_accuracy: bool) -> tuple[float, float] | None:
+    """Two figures of a line, more of each better: speed, and top-1 or smallness; None where one was not measured."""
+    row = line.row
+    other = row.top1 if by_accuracy else row.size_bytes
+    if row.error is not None or not row.latency_ms_p50 or row.latency_ms_p50 < 0 or other is None:
+        return None
+    return -row.latency_ms_p50, other if by_accuracy else -other
+
+
+def _network_of(line: Line) -> str:
+    """What a line is a variant of; empty for an artifact by itself."""
+    row = line.row
+    return row.artifact.removesuffix(f" ({row.variant})") if row.variant else ""
+
+
+def _choices(members: Sequence[Line], by_accuracy: bool) -> list[Choice]:
+    goodness = {line.number: _goodness(line, by_accuracy) or (0.0, 0.0) for line in members}
+    fastest_first = sorted(members, key=lambda line: goodness[line.number], reverse=True)
+    better = {line.number: _best_above(line, members, goodness) for line in members}
+    front = [line for line in fastest_first if better[line.number] is None]
     choices = []
-    for number in fastest_first:
-        better = beaten[number]
-        if better is None:
-            choices.append(Choice(number, lines[number], None, _front_text(front, number, lines, by_accuracy)))
+    for line in fastest_first:
+        winner = better[line.number]
+        if winner is None:
+            choices.append(Choice(line, None, _front_text(front, front.index(line), by_accuracy)))
         else:
-            reason, is_tie = _beaten_text(lines[number].entry.row, lines[better].entry.row, by_accuracy)
-            choices.append(Choice(number, lines[number], better, reason, is_tie))
+            reason, is_tie = _beaten_text(line.row, winner.row, by_accuracy)
+            choices.append(Choice(line, winner, reason, is_tie))
     return choices
 
 
-def _figures_of(members: Sequence[tuple[int, Line]], by_accuracy: bool) -> dict[int, tuple[float, float]]:
-    return {number: goodness(line, by_accuracy) or (0.0, 0.0) for number, line in members}
+def _best_above(line: Line, members: Sequence[Line], goodness: Mapping[int, tuple[float, float]]) -> Line | None:
+    """The line that this one is beaten by, of several the best in the second figure; None on the front."""
+    own = goodness[line.number]
+    at_least = [each for each in members if all(a >= b for a, b in zip(goodness[each.number], own, strict=True))]
+    above = [each for each in at_least if goodness[each.number] != own]
+    return max(above, key=lambda each: goodness[each.number][::-1], default=None)
 
 
-def _beaten(figures: Mapping[int, tuple[float, float]]) -> dict[int, int | None]:
-    """Of each number the one that it is beaten by; None on the front."""
-    return {number: _best_above(number, figures) for number in figures}
-
-
-def _best_above(number: int, figures: Mapping[int, tuple[float, float]]) -> int | None:
-    own = figures[number]
-    above = [other for other, each in figures.items() if each != own and each[0] >= own[0] and each[1] >= own[1]]
-    return max(above, key=lambda other: figures[other][::-1], default=None)
-
-
-def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by_accuracy: bool) -> str:
-    """What one pays and gets from the next faster one of the front on."""
-    place, row = front.index(number), lines[number].entry.row
+def _front_text(front: Sequence[Line], place: int, by_accuracy: bool) -> str:
+    """What one pays and gets at a place of the front, from the next faster line of the front on."""
+    row = front[place].row
     best = "the most accurate" if by_accuracy else "the smallest"
     if len(front) == 1:
         return f"the fastest and {best}"
     if place == 0:
         return "the fastest"
-    faster = lines[front[place - 1]].entry.row
+    next_faster = front[place - 1]
+    faster = next_faster.row
     assert row.latency_ms_p50 and faster.latency_ms_p50
     if (row.latency_ms_p50, row.top1, row.size_bytes) == (faster.latency_ms_p50, faster.top1, faster.size_bytes):
-        return f"the same as {front[place - 1]}"
-    time = f"for {_ratio_text(row, faster)} the time of {front[place - 1]}"
-    time += NOISE if is_latency_noise(row, faster) else ""
+        return f"the same as {next_faster.number}"
+    time = f"for {_ratio_text(row, faster)} the time of {next_faster.number}"
+    time += NOISE if may_be_as_fast(row, faster) else ""
     prefix = f"{best}, " if place == len(front) - 1 else ""
     if not by_accuracy:
         assert row.size_bytes is not None and faster.size_bytes is not None
@@ -178,7 +130,7 @@ def _front_text(front: Sequence[int], number: int, lines: Mapping[int, Line], by
 def _beaten_text(row: BenchmarkRow, better: BenchmarkRow, by_accuracy: bool) -> tuple[str, bool]:
     """By what a row is beaten, and whether all of that may be chance."""
     is_as_fast = row.latency_ms_p50 == better.latency_ms_p50
-    is_noise = is_as_fast or is_latency_noise(row, better)
+    is_noise = is_as_fast or may_be_as_fast(row, better)
     if is_noise:
         speed = "as fast" if is_as_fast else "as fast within the noise"
     else:
@@ -205,16 +157,3 @@ def _ratio_text(slower: BenchmarkRow, faster: BenchmarkRow) -> str:
     assert slower.latency_ms_p50 and faster.latency_ms_p50
     ratio = slower.latency_ms_p50 / faster.latency_ms_p50
     return f"{ratio:.2f} x" if ratio >= 1.005 else "under 1.01 x"
-
-
-def is_latency_noise(slower: BenchmarkRow, faster: BenchmarkRow) -> bool:
-    """Whether two medians may differ by chance: their samples' 95 % interval of the ratio contains 1.
-
-    Nothing is noise where there are no samples to tell it by.
-    """
-    if not slower.samples_ms or not faster.samples_ms:
-        return False
-    if np.percentile(slower.samples_ms, 10) > np.percentile(faster.samples_ms, 90):
-        return False  # far apart: spares most pairs the resampling
-    interval = median_ratio_interval(slower.samples_ms, faster.samples_ms)
-    return interval is not None and interval[0] <= 1 <= interval[1]

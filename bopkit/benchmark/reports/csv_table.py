@@ -7,12 +7,10 @@ import dataclasses
 import io
 import types
 import typing
-from collections.abc import Sequence
 from typing import Any
 
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.lines import BaselineChange
 from bopkit.benchmark.reports.merging import MergedReport
-from bopkit.benchmark.reports.table import lines_of
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.text import printable
 
@@ -29,27 +27,23 @@ def csv_columns() -> list[str]:
     return [*figures, *_ROW_COLUMNS, *_CHANGE_COLUMNS]
 
 
-def csv_table(merged: MergedReport, changes: Sequence[Change | None] | None = None) -> str:
+def csv_table(merged: MergedReport) -> str:
     """The table, older measurements included, behind the one that they are older than.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe; what was not measured is empty.
-
-    Args:
-        merged: The report.
-        changes: Of each of its entries, against a baseline; None without one.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(csv_columns())
-    for line in lines_of(merged, changes):
-        for measurement in (line.entry.newest, *line.entry.earlier):
-            is_newest = measurement is line.entry.newest
+    for line in merged.lines:
+        for measurement in (line, *line.earlier):
+            is_newest = measurement is line
             figures = [value for field in _scalar_fields() for value in _values(measurement.row, field)]
             environment = measurement.environment
             origin = (
                 *(measurement.report.protocol.date, measurement.source, environment.cpu if environment else None),
                 *(measurement.accuracy_report.dataset, measurement.accuracy_report.split),
-                len(line.entry.earlier) if is_newest else None,
+                len(line.earlier) if is_newest else None,
                 measurement.cpu_mask,
                 " ".join(measurement.row.notes) or None,
             )
@@ -82,7 +76,7 @@ def _values(row: BenchmarkRow, field: str) -> list[Any]:
     return ["x".join(map(str, value)) if isinstance(value, tuple) else value]
 
 
-def _change_values(change: Change | None) -> list[Any]:
+def _change_values(change: BaselineChange | None) -> list[Any]:
     if change is None:
         return [None] * len(_CHANGE_COLUMNS)
     low, high = change.latency_ratio_interval or (None, None)

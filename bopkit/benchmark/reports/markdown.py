@@ -6,35 +6,29 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bopkit.benchmark.reports.accuracy_table import TEXT_HEADINGS, accuracy_table
-from bopkit.benchmark.reports.comparison import Change
+from bopkit.benchmark.reports.conditions import conditions
+from bopkit.benchmark.reports.footnotes import footnotes
+from bopkit.benchmark.reports.labels import sentence_label
 from bopkit.benchmark.reports.merging import MergedReport
-from bopkit.benchmark.reports.naming import noted, row_names
 from bopkit.benchmark.reports.rules import Finding
-from bopkit.benchmark.reports.table import cells, columns_for, conditions, lines_of
+from bopkit.benchmark.reports.table import cells, columns_for
 from bopkit.text import printable
 
 
-def markdown(
-    merged: MergedReport, changes: Sequence[Change | None] | None = None, findings: Sequence[Finding] = ()
-) -> str:
+def markdown(merged: MergedReport, findings: Sequence[Finding] = ()) -> str:
     """The table, what rules found, errors, notes, the table of accuracies, and how all was measured.
 
     Args:
         merged: The report.
-        changes: Of each of its entries, against a baseline; None without one.
         findings: Of `check_rules`.
     """
-    lines = lines_of(merged, changes)
+    lines = merged.lines
     columns = columns_for(lines)
     headings = [column.heading for column in columns]
     texts = {column.heading for column in columns if not column.is_number}
     table = _table(headings, (cells(columns, line) for line in lines), texts)
-    failed = [
-        f"- {code(name)}: {code(line.entry.row.error)}"
-        for name, line in zip(row_names(lines), lines, strict=True)
-        if line.entry.row.error
-    ]
-    notes = [f"- {code(name)}: {code(note)}" for _, name, note in noted(lines)]
+    failed = [f"- {code(sentence_label([line], lines))}: {code(line.row.error)}" for line in lines if line.row.error]
+    notes = [f"- {code(note.label)}: {code(note.text)}" for note in footnotes(lines)]
     headings, accuracies = accuracy_table(lines)
     accuracy = _table(headings, accuracies, TEXT_HEADINGS) if accuracies else []
     found = [f"- {code(str(finding))}" for finding in findings]

@@ -12,8 +12,7 @@ import typing
 from collections.abc import Sequence
 
 from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES
-from bopkit.benchmark.reports.comparison import Change
-from bopkit.benchmark.reports.merging import Entry
+from bopkit.benchmark.reports.lines import Line
 from bopkit.benchmark.reports.reading import LARGEST_NUMBER
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.errors import UsageError
@@ -22,7 +21,7 @@ OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operat
 
 GRAMMAR = "FIELD OP LIMIT, OP one of > >= < <=, LIMIT one of 4.5, 1.05x, baseline, baseline + 0.2, baseline - 0.005"
 
-ANYWHERE = frozenset(
+MACHINE_INDEPENDENT = frozenset(
     {
         *("size_bytes", "floor_bytes", "classes", "pictures", "top1", "top5", "loss", "calibration_error"),
         *("top1_agreement", "within_tolerance"),
@@ -144,41 +143,30 @@ def parse_rule(text: str) -> Rule:
     return Rule(text, field, match["operator"], number, 0.0)
 
 
-def check_rules(
-    rules: Sequence[Rule],
-    entries: Sequence[Entry],
-    changes: Sequence[Change | None],
-    only_before: Sequence[Entry] = (),
-) -> list[Finding]:
+def check_rules(rules: Sequence[Rule], lines: Sequence[Line], only_in_baseline: Sequence[Line] = ()) -> list[Finding]:
     """All rows that a rule holds for, and all that it cannot be checked on: nothing passes unseen.
 
     Args:
         rules: What fails.
-        entries: What was measured.
-        changes: Of each entry, as `compare_entries` returns them.
-        only_before: Entries of the baseline that were not measured again.
+        lines: What was measured, each with its change against the baseline.
+        only_in_baseline: Lines of the baseline that were not measured again.
     """
-    found = [
-        finding
-        for rule in rules
-        for entry, change in zip(entries, changes, strict=True)
-        if (finding := _finding(rule, entry, change)) is not None
-    ]
+    found = [finding for rule in rules for line in lines if (finding := _finding(rule, line)) is not None]
     gone = [
         Finding(rule.text, row.artifact, row.device, row.threads, problem="the baseline has it, these results do not")
         for rule in rules
         if rule.needs_baseline
-        for row in (entry.row for entry in only_before)
+        for row in (line.row for line in only_in_baseline)
     ]
     return found + gone
 
 
-def _finding(rule: Rule, entry: Entry, change: Change | None) -> Finding | None:
-    row = entry.row
+def _finding(rule: Rule, line: Line) -> Finding | None:
+    row, change = line.row, line.change
     value = getattr(row, rule.field)
     baseline = getattr(change.baseline.row, rule.field) if change is not None and rule.needs_baseline else None
     found = Finding(rule.text, row.artifact, row.device, row.threads, value, baseline)
-    problem = _problem(rule, entry, change, baseline)
+    problem = _problem(rule, line, baseline)
     if problem is not None:
         return dataclasses.replace(found, problem=problem)
     if not rule.holds(value, baseline):
@@ -188,8 +176,8 @@ def _finding(rule: Rule, entry: Entry, change: Change | None) -> Finding | None:
     return dataclasses.replace(found, limit=rule.limit(baseline), noise=noise)
 
 
-def _problem(rule: Rule, entry: Entry, change: Change | None, baseline: float | None) -> str | None:
-    row = entry.row
+def _problem(rule: Rule, line: Line, baseline: float | None) -> str | None:
+    row, change = line.row, line.change
     if row.error is not None:
         return f"the row failed: {row.error.rstrip('.')}"
     if getattr(row, rule.field) is None:
@@ -200,7 +188,7 @@ def _problem(rule: Rule, entry: Entry, change: Change | None, baseline: float | 
         return "the baseline has no such row"
     if not change.same_pictures and rule.field in ACCURACY_FIGURES:
         return "the baseline was measured on other pictures"
-    if not change.same_machine and rule.field not in ANYWHERE:
+    if not change.same_machine and rule.field not in MACHINE_INDEPENDENT:
         return "the baseline was measured on another machine"
     return f"the baseline's row has no {rule.field}" if baseline is None else None
 

@@ -14,7 +14,8 @@ from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.reports import Gain, build_report, compare_entries, merge_reports, render_page, scatter_file
+from bopkit.benchmark.reports import Gain, build_report, compare_lines, merge_reports, render_page, scatter_file
+from bopkit.benchmark.reports.charts import latency_bars
 from bopkit.benchmark.results import LayerBytes, Protocol, StepTime
 from bopkit.files import write_json
 
@@ -171,7 +172,7 @@ def test_changes_and_rules_are_in_the_page(tmp_path: Path) -> None:
     write_json(new, make_report(make_row("a.tflite", 6.0), date="2026-11-22T00:00:00").to_dict())
     text = parsed(build_report([new, old], old, ["latency_ms_p50 > 1.05x"]).html()).text
     assert "Rules that failed" in text and "+20.0 %" in text and "Earlier measurements" in text
-    assert compare_entries(merge_reports([]).entries, ()) == []
+    assert compare_lines(merge_reports([]).lines, ()) == []
 
 
 def test_accuracy_of_another_result_is_in_the_page() -> None:
@@ -208,6 +209,16 @@ def test_marks_of_the_front_lie_above_the_others() -> None:
     marks = [each.get("class", "") for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}path")]
     kinds = [each.split()[0] for each in marks]
     assert kinds.count("open") >= 2 and "open" not in kinds[kinds.index("mark") :]
+
+
+def test_latencies_are_bars_on_a_scale_of_each_device() -> None:
+    bars = latency_bars(merge_reports([("", device_report())]).lines)
+    assert {device: len(members) for device, members in bars.items()} == {"local": 4, "ssh://pi@board": 6}
+    for members in bars.values():
+        charts = [{each.tag: each for each in bar.chart} for bar in members]
+        widths = [float(chart["rect"].get("width", "")[:-1]) for chart in charts]
+        limits = [float(chart["line"].get("x1", "")[:-1]) for chart in charts]
+        assert max(limits) == 100 and all(width < limit for width, limit in zip(widths, limits, strict=True))
 
 
 def test_ticks_that_lie_close_are_told_apart() -> None:

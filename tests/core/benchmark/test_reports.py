@@ -18,14 +18,13 @@ from written_results import BOARD, SERVER, device_report, failed_row, make_repor
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow
 from bopkit.benchmark.job import Timing
-from bopkit.benchmark.reports import build_report, compare_entries, csv_table, markdown, merge_reports, read_reports
+from bopkit.benchmark.reports import build_report, compare_lines, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
-from bopkit.benchmark.reports.comparison import median_ratio_interval
 from bopkit.benchmark.reports.csv_table import csv_columns
 from bopkit.benchmark.reports.markdown import code
+from bopkit.benchmark.reports.noise import median_ratio_interval
 from bopkit.benchmark.reports.rules import parse_rule, rule_fields
 from bopkit.benchmark.reports.schema import attribute_texts, json_schema
-from bopkit.benchmark.reports.table import lines_of
 from bopkit.benchmark.results import Protocol
 from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.errors import BopkitError, UsageError
@@ -134,16 +133,16 @@ def test_the_newest_stands_in_the_table_and_the_others_are_counted(tmp_path: Pat
     new = write(tmp_path / "tue.json", make_report(make_row("a.tflite", 4.0), date="2026-11-21T10:00:00+00:00"))
     for order in ([old, new], [new, old], [old, new, old]):
         merged = build_report(order).merged
-        first = next(entry for entry in merged.entries if entry.row.artifact == "a.tflite")
-        assert first.newest.source == "tue.json" and [each.source for each in first.earlier] == ["mon.json"]
-        assert len(merged.entries) == 2 and len(merged.sources) == 2
+        first = next(line for line in merged.lines if line.row.artifact == "a.tflite")
+        assert first.source == "tue.json" and [each.source for each in first.earlier] == ["mon.json"]
+        assert len(merged.lines) == 2 and len(merged.sources) == 2
         assert "2026-11-21` | " in markdown(merged) or "(+1 earlier)" in markdown(merged)
 
 
 def test_two_machines_with_one_name_are_two_devices() -> None:
     row = make_row("a.tflite")
     merged = merge_reports([("x", make_report(row)), ("y", make_report(row, environments={"local": BOARD}))])
-    labels = [line.device for line in lines_of(merged)]
+    labels = [line.device_label for line in merged.lines]
     assert labels == ["local (Example CPU 3000, 2 cores)", "local (Cortex-A76, 4 cores)"]
 
 
@@ -156,7 +155,7 @@ def test_a_merged_report_is_read_again(tmp_path: Path) -> None:
     assert values["entries"][0]["newest"] == {"report": 1, "row": 0}
     assert values["entries"][0]["change"]["latency_ratio"] == pytest.approx(1.2, abs=0.01)
     again = build_report([tmp_path / "merged.json"]).merged
-    assert [entry.row for entry in again.entries] == [entry.row for entry in built.merged.entries]
+    assert [line.row for line in again.lines] == [line.row for line in built.merged.lines]
 
 
 def test_rows_on_other_cores_say_on_which() -> None:
@@ -210,14 +209,14 @@ def test_rows_without_accuracy_take_that_of_the_same_file(tmp_path: Path) -> Non
     first, second = write(tmp_path / "i.json", with_accuracy), write(tmp_path / "dev.json", latency)
     for order in ([first, second], [second, first]):
         built = build_report(order)
-        entries = [entry for entry in built.merged.entries if entry.row.artifact == "a.tflite"]
-        assert [entry.row.device for entry in entries] == ["local", "ssh://pi@board"]
-        for entry in entries:
-            assert (entry.row.top1, entry.row.top1_agreement, entry.row.pictures) == (0.93, 0.98, 2000)
-            assert entry.row.confusion == with_accuracy.rows[1].confusion
-            assert entry.row.notes == ["Accuracy from i.json (2026-11-20): the same file by its SHA-256."]
-            assert entry.newest.pictures[:3] == ("cifar10", "test", 2000)
-        assert [entry.row.latency_ms_p50 for entry in entries] == [row.latency_ms_p50 for row in latency.rows]
+        lines = [line for line in built.merged.lines if line.row.artifact == "a.tflite"]
+        assert [line.row.device for line in lines] == ["local", "ssh://pi@board"]
+        for line in lines:
+            assert (line.row.top1, line.row.top1_agreement, line.row.pictures) == (0.93, 0.98, 2000)
+            assert line.row.confusion == with_accuracy.rows[1].confusion
+            assert line.row.notes == ["Accuracy from i.json (2026-11-20): the same file by its SHA-256."]
+            assert line.pictures[:3] == ("cifar10", "test", 2000)
+        assert [line.row.latency_ms_p50 for line in lines] == [row.latency_ms_p50 for row in latency.rows]
     assert latency.rows[0].top1 is None and latency.rows[0].notes == [SUGGESTION], "the result itself was changed"
     table = markdown(built.merged)
     assert table.count("93.00 %") == 2 and "- `a.tflite`: `Accuracy from i.json" in table
@@ -235,15 +234,15 @@ def test_entries_point_at_rows_as_they_were_measured_and_at_the_accuracy(tmp_pat
     values = built.to_dict()
     assert values["reports"][1]["rows"][1]["top1"] is None and SUGGESTION in values["reports"][1]["rows"][1]["notes"]
     places = [(entry["newest"], entry["accuracy"]) for entry in values["entries"]]
-    donor = {"report": 0, "row": 1}
+    origin = {"report": 0, "row": 1}
     assert places == [
         ({"report": 0, "row": 0}, None),
-        ({"report": 1, "row": 0}, donor),
-        ({"report": 1, "row": 1}, donor),
+        ({"report": 1, "row": 0}, origin),
+        ({"report": 1, "row": 1}, origin),
     ]
     files.write_json(tmp_path / "merged.json", values)
     again = build_report([tmp_path / "merged.json"]).merged
-    assert [entry.row.top1 for entry in again.entries] == [0.9, 0.93, 0.93]
+    assert [line.row.top1 for line in again.lines] == [0.9, 0.93, 0.93]
 
 
 def test_the_note_names_rows_only_where_others_have_another_accuracy() -> None:
@@ -261,26 +260,26 @@ def test_what_belongs_to_an_accuracy_comes_with_it_and_what_is_of_the_host_does_
     with_accuracy, latency = accuracy_and_latency()
     with_accuracy.rows[1].notes.append(trained_on_note("cifar100"))
     with_accuracy.rows[1].images_per_second = 1000.0
-    *_, entry = merge_reports([("i", with_accuracy), ("dev", latency)]).entries
-    assert entry.row.top1 == 0.93 and entry.row.images_per_second is None
-    assert entry.row.notes[0] == "It was trained on cifar100." and len(entry.row.notes) == 2
+    *_, line = merge_reports([("i", with_accuracy), ("dev", latency)]).lines
+    assert line.row.top1 == 0.93 and line.row.images_per_second is None
+    assert line.row.notes[0] == "It was trained on cifar100." and len(line.row.notes) == 2
 
 
 def test_the_accuracy_on_most_pictures_counts() -> None:
     with_accuracy, latency = accuracy_and_latency()
     few = make_row("a.tflite", 5.0, 0.5, model_sha256=FILE, pictures=50)
     quick = make_report(few, date="2026-11-21T00:00:00+00:00")
-    entries = merge_reports([("quick", quick), ("i", with_accuracy), ("dev", latency)]).entries
-    assert {each.row.top1 for each in entries if each.row.device != "local"} == {0.93}
+    lines = merge_reports([("quick", quick), ("i", with_accuracy), ("dev", latency)]).lines
+    assert {each.row.top1 for each in lines if each.row.device != "local"} == {0.93}
 
 
 def test_the_newest_accuracy_counts(tmp_path: Path) -> None:
     with_accuracy, latency = accuracy_and_latency()
     later = make_report(make_row("b.tflite", 5.0, 0.94, model_sha256=FILE), date="2026-11-21T00:00:00+00:00")
     for order in itertools.permutations([("i", with_accuracy), ("later", later), ("dev", latency)]):
-        entries = {(each.row.artifact, each.row.device): each for each in merge_reports(order).entries}
-        assert entries["a.tflite", "ssh://pi@board"].row.top1 == 0.94
-        assert entries["a.tflite", "ssh://pi@board"].row.notes[0].startswith("Accuracy from later (2026-11-21)")
+        lines = {(each.row.artifact, each.row.device): each for each in merge_reports(order).lines}
+        assert lines["a.tflite", "ssh://pi@board"].row.top1 == 0.94
+        assert lines["a.tflite", "ssh://pi@board"].row.notes[0].startswith("Accuracy from later (2026-11-21)")
 
 
 @pytest.mark.parametrize(
@@ -290,9 +289,9 @@ def test_no_accuracy_of_another_file_or_for_a_failure(figures: dict) -> None:
     with_accuracy, latency = accuracy_and_latency(**figures)
     if figures["model_sha256"] is None:  # as SavedModel directories: the same path, and anything may be in it
         with_accuracy.rows[1].model_sha256 = None
-    entries = merge_reports([("i", with_accuracy), ("dev", latency)]).entries
-    assert [each.row.top1 for each in entries if each.row.artifact == "a.tflite"] == [None, None]
-    assert all("Accuracy" not in note for each in entries for note in each.row.notes)
+    lines = merge_reports([("i", with_accuracy), ("dev", latency)]).lines
+    assert [each.row.top1 for each in lines if each.row.artifact == "a.tflite"] == [None, None]
+    assert all("Accuracy" not in note for each in lines for note in each.row.notes)
 
 
 def test_rules_look_at_the_accuracy_that_is_taken(tmp_path: Path) -> None:
@@ -309,8 +308,9 @@ def test_rules_look_at_the_accuracy_that_is_taken(tmp_path: Path) -> None:
     files.write_json(before, build_report([older, results[1]]).to_dict())
     built = build_report(results, before, ["top1 < baseline - 0.005"])
     assert [each.problem for each in built.findings] == [None, None]
-    assert [round(each.top1_difference, 3) for each in built.changes] == [0, -0.03, -0.03]  # type: ignore[union-attr, arg-type]
-    # A baseline of other pictures: the donor's dataset counts, not that of the result with the latency, which has none.
+    changes = [line.change for line in built.merged.lines]
+    assert [round(each.top1_difference, 3) for each in changes] == [0, -0.03, -0.03]  # type: ignore[union-attr, arg-type]
+    # A baseline of other pictures: the dataset of the accuracy counts; the result with the latency has none.
     write(older, dataclasses.replace(with_accuracy, rows=tuple(better), split="train"))
     files.write_json(before, build_report([older, results[1]]).to_dict())
     problems = [each.problem for each in build_report(results, before, ["top1 < baseline - 0.005"]).findings]
@@ -327,7 +327,7 @@ def test_accuracies_of_two_datasets_are_told_apart() -> None:
     assert "| accuracy on | top-1 |" in table.splitlines()[0] and accuracy.startswith("| artifact | accuracy on |")
     for part in (table, accuracy):
         assert "`digits test, 2000 pictures`" in part and "`cifar10 test, 2000 pictures`" in part
-    groups = choose(lines_of(merged))
+    groups = choose(merged.lines)
     here = {pictures: len(members) for (device, pictures), members in groups.items() if device == "local"}
     assert here == {"cifar10 test, 2000 pictures": 2, "digits test, 2000 pictures": 1}
     assert "accuracy on" not in markdown(merge_reports([("i", with_accuracy), ("dev", latency)])).splitlines()[0]
@@ -337,7 +337,7 @@ def test_accuracies_of_two_datasets_are_told_apart() -> None:
 
 
 def baseline_of(*rows: BenchmarkRow, **facts) -> tuple:
-    return merge_reports([("old", make_report(*rows, **facts))]).entries
+    return merge_reports([("old", make_report(*rows, **facts))]).lines
 
 
 def test_rows_find_their_baseline_by_path_then_name_then_contents() -> None:
@@ -355,14 +355,14 @@ def test_rows_find_their_baseline_by_path_then_name_then_contents() -> None:
         make_row("4th.tflite", 4.0, architecture="xnornet"),
         make_row("b.tflite", 5.0),
     ]
-    changes = compare_entries(baseline_of(*rows), baseline_of(*old))
+    changes = compare_lines(baseline_of(*rows), baseline_of(*old))
     matched = [change and change.baseline.row.artifact for change in changes]
     assert matched == ["old/a.tflite", None, "before.tflite", "4th.tflite", None]
 
 
 def test_an_ambiguous_baseline_is_none() -> None:
     old = baseline_of(make_row("x/a.tflite"), make_row("y/a.tflite"))
-    assert compare_entries(baseline_of(make_row("a.tflite")), old) == [None]
+    assert compare_lines(baseline_of(make_row("a.tflite")), old) == [None]
 
 
 def test_noise_is_told_from_change() -> None:
@@ -387,8 +387,8 @@ def test_noise_is_told_from_change() -> None:
 def test_repeats_that_differ_make_a_change_noise() -> None:
     days = [make_report(make_row("a.tflite", ms), date=f"2026-11-{day}T00:00:00") for day, ms in ((20, 5.0), (21, 5.5))]
     new = baseline_of(make_row("a.tflite", 5.25, seed=2), date="2026-11-22T00:00:00")
-    (once,) = compare_entries(new, merge_reports([("", days[0])]).entries)
-    (twice,) = compare_entries(new, merge_reports([("", each) for each in days]).entries)
+    (once,) = compare_lines(new, merge_reports([("", days[0])]).lines)
+    (twice,) = compare_lines(new, merge_reports([("", each) for each in days]).lines)
     assert once is not None and once.is_beyond_noise and "nothing was measured twice" in once.noise_text
     assert twice is not None and not twice.is_beyond_noise and "repeats differ by 10.0 %" in twice.noise_text
 
@@ -473,15 +473,15 @@ def test_accuracy_on_other_pictures_is_not_compared(tmp_path: Path) -> None:
     new = write(tmp_path / "new.json", make_report(make_row("a.tflite", top1=0.9)))
     (finding,) = build_report([new], old, ["top1 < baseline - 0.005"]).findings
     assert "measured on other pictures" in str(finding)
-    assert build_report([new], old).changes[0].top1_difference is None  # type: ignore[index, union-attr]
+    assert build_report([new], old).merged.lines[0].change.top1_difference is None  # type: ignore[union-attr]
 
 
 def test_runs_on_other_cores_are_no_repeats() -> None:
     first, second = make_report(make_row("a.tflite")), make_report(make_row("a.tflite", 9.0))
-    for mask, lines in (("f0", 2), (None, 1)):
+    for mask, count in (("f0", 2), (None, 1)):
         timing = dataclasses.replace(second.protocol.timing, cpu_mask=mask)
         other = dataclasses.replace(second, protocol=dataclasses.replace(second.protocol, timing=timing))
-        assert len(merge_reports([("", first), ("", other)]).entries) == lines
+        assert len(merge_reports([("", first), ("", other)]).lines) == count
 
 
 def test_a_result_without_rows_passes_no_gate(tmp_path: Path) -> None:
@@ -494,36 +494,37 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     new = write(tmp_path / "new.json", make_report(make_row("a.tflite", 5.0, size_bytes=9_000_000)))
     built = build_report([new], old, ["latency_ms_p50 > 1.05x", "size_bytes > 1x"])
     assert [each.problem for each in built.findings] == ["the baseline was measured on another machine", None]
-    assert built.changes is not None and built.changes[0] is not None and built.changes[0].latency_ratio is None
+    (line,) = built.merged.lines
+    assert line.change is not None and line.change.latency_ratio is None
 
 
 # Choices.
 
 
 def test_the_front_of_each_device_and_who_beats_the_rest() -> None:
-    choices = choose(lines_of(merge_reports([("", device_report())])))
-    server = {choice.number: choice for choice in choices["local", "cifar10 test, 2000 pictures"]}
+    choices = choose(merge_reports([("", device_report())]).lines)
+    server = {choice.line.number: choice for choice in choices["local", "cifar10 test, 2000 pictures"]}
     assert [number for number, choice in server.items() if choice.beaten_by is None] == [1, 2]
-    assert server[3].beaten_by == 1 and server[4].beaten_by == 2
+    assert [server[number].beaten_by.number for number in (3, 4)] == [1, 2]  # type: ignore[union-attr]
     assert "2.60 points more for 7.4" in server[2].reason and server[1].reason == "the fastest"
     assert len(choices) == 2
 
 
 def test_an_accuracy_within_the_interval_is_said_to_be() -> None:
     rows = [make_row("fast.tflite", 1.0, 0.9), make_row("slow.tflite", 2.0, 0.905)]
-    (members,) = choose(lines_of(merge_reports([("", make_report(*rows))]))).values()
+    (members,) = choose(merge_reports([("", make_report(*rows))]).lines).values()
     assert "within the 95 % interval" in members[1].reason
 
 
 def choices_by_size(*rows: BenchmarkRow):
-    (members,) = choose(lines_of(merge_reports([("", make_report(*rows))]))).values()
+    (members,) = choose(merge_reports([("", make_report(*rows))]).lines).values()
     return members
 
 
 def test_what_is_as_fast_within_the_noise_is_said_to_be() -> None:
     rows = [make_row("a.tflite", 0.121, None, seed=1), make_row("b.tflite", 0.1211, None, seed=2)]
     front, tie = choices_by_size(*rows)
-    assert front.beaten_by is None and tie.beaten_by == front.number and tie.is_tie
+    assert front.beaten_by is None and tie.beaten_by == front.line and tie.is_tie
     assert tie.reason == "as fast within the noise and of the same size"
     # 1 % is beyond the noise of runs that scatter less than that.
     steady = [0.1 + 0.0001 * (index % 3) for index in range(200)]
@@ -548,8 +549,8 @@ def test_noise_and_accuracy_are_both_judged() -> None:
     noisy = [make_row("a", 1.0, 0.9, seed=1), make_row("b", 1.001, 0.905, seed=2), make_row("c", 1.002, 0.7, seed=3)]
     noisy[2] = dataclasses.replace(noisy[2], latency_ms_p50=1.1 * noisy[1].latency_ms_p50)  # type: ignore[operator]
     members = {
-        each.line.entry.row.artifact: each
-        for each in choose(lines_of(merge_reports([("", make_report(*noisy))])))["local", "cifar10 test, 2000 pictures"]
+        each.line.row.artifact: each
+        for each in choose(merge_reports([("", make_report(*noisy))]).lines)["local", "cifar10 test, 2000 pictures"]
     }
     assert "of 1 (within the noise) (within the 95 % interval)" in members["b"].reason
     assert not members["c"].is_tie and "20.50 points more accurate" in members["c"].reason

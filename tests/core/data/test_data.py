@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bopkit.data import (
+    BatchOptions,
     Dataset,
     DatasetFacts,
     evaluation_batches,
@@ -128,18 +129,11 @@ def test_imagenet_training_pixels_are_the_nearest_uint8(monkeypatch):
     np.testing.assert_allclose(np.float64(found), unrounded.clip(0, 255), atol=0.5001)
 
 
-def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, **options):
-    batches = training_batches(
-        dataset,
-        "train",
-        preprocessing,
-        batch_size=32,
-        steps_per_epoch=4,
-        seed=seed,
-        first_epoch=first_epoch,
-        epochs=epochs,
-        **options,
+def batches_of(dataset, preprocessing, first_epoch, epochs, seed=3, cache=None, **others):
+    options = BatchOptions(
+        batch_size=32, steps_per_epoch=4, seed=seed, first_epoch=first_epoch, epochs=epochs, **others
     )
+    batches = training_batches(dataset, "train", preprocessing, options, cache)
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
 
@@ -255,8 +249,8 @@ class Counting(Dataset):
 
 def read_epochs(dataset, cache, epochs=3):
     preprocessing = get_preprocessing("resize", (8, 8, 1))
-    options = {"batch_size": 4, "steps_per_epoch": 2, "seed": 0, "first_epoch": 0, "epochs": epochs, "cache": cache}
-    batches = training_batches(dataset, "train", preprocessing, **options)
+    options = BatchOptions(batch_size=4, steps_per_epoch=2, seed=0, epochs=epochs)
+    batches = training_batches(dataset, "train", preprocessing, options, cache)
     return {float(value) for images, _ in batches for value in preprocessing.finish(images).numpy().ravel()}
 
 

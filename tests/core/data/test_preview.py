@@ -6,7 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from bopkit.cli import data
-from bopkit.data import Dataset, DatasetFacts, get_preprocessing, training_batches
+from bopkit.data import BatchOptions, Dataset, DatasetFacts, get_preprocessing, training_batches
 from bopkit.data.preprocessing import preprocessing_names
 from bopkit.data.preview import EPOCHS, _versions, preview
 from bopkit.errors import UsageError
@@ -30,8 +30,8 @@ class Numbered(Dataset):
 @pytest.mark.parametrize("name", preprocessing_names())
 def test_the_sheet_shows_what_a_training_run_sees(name):
     dataset, preprocessing, seed = Numbered(), get_preprocessing(name, (32, 32, 3)), 5
-    options = {"batch_size": 6, "steps_per_epoch": 1, "seed": seed, "first_epoch": 0, "epochs": EPOCHS}
-    batches = training_batches(dataset, "train", preprocessing, **options)
+    options = BatchOptions(batch_size=6, steps_per_epoch=1, seed=seed, epochs=EPOCHS)
+    batches = training_batches(dataset, "train", preprocessing, options)
     for epoch, (images, labels) in enumerate(batches):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
             shown = _versions(dataset.pictures[label], label, preprocessing, seed)

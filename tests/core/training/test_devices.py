@@ -11,7 +11,7 @@ import pytest
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.training import devices
-from bopkit.training.devices import Placement, choose_precision, place
+from bopkit.training.devices import Placement, choose_devices, choose_precision
 
 
 def two_workers(index=0, workers=("a:1", "b:2")):
@@ -21,14 +21,14 @@ def two_workers(index=0, workers=("a:1", "b:2")):
 def test_auto_is_multiworker_where_there_are_several_workers(monkeypatch):
     monkeypatch.setattr(devices, "_on_cluster", lambda found, names, on_gpu: (found.workers, found.index, names))
     joined = (("a:1", "b:2"), 1, ["/CPU:0"])
-    assert place("auto", "cpu", two_workers(1)) == joined
-    assert place("multiworker", "cpu", two_workers(1)) == joined
-    assert place("multiworker", "cpu", two_workers(workers=["a:1"])) == (("a:1",), 0, ["/CPU:0"])
+    assert choose_devices("auto", "cpu", two_workers(1)) == joined
+    assert choose_devices("multiworker", "cpu", two_workers(1)) == joined
+    assert choose_devices("multiworker", "cpu", two_workers(workers=["a:1"])) == (("a:1",), 0, ["/CPU:0"])
     slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "n[1-2]"}
     slurm |= {"SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
-    assert place("auto", "cpu", slurm)[1:] == (1, ["/CPU:0"])
+    assert choose_devices("auto", "cpu", slurm)[1:] == (1, ["/CPU:0"])
     for strategy, environment in (("auto", two_workers(workers=["a:1"])), ("auto", {}), ("one", two_workers())):
-        alone = place(strategy, "cpu", environment)
+        alone = choose_devices(strategy, "cpu", environment)
         assert (alone.name, alone.replicas, alone.workers, alone.is_chief) == ("one", 1, 1, True)
         assert alone.describe() == "one CPU"
         assert alone.gather([7.0]) == [[7.0]]
@@ -39,38 +39,38 @@ def test_auto_is_multiworker_where_there_are_several_workers(monkeypatch):
 )
 def test_unknown_devices(device):
     with pytest.raises(UsageError, match="Unknown device .*Known: auto, cpu, gpu"):
-        place("auto", device, {})
+        choose_devices("auto", device, {})
 
 
 def test_a_gpu_that_is_not_there():
     with pytest.raises(UsageError, match=r"There is no device gpu:99: TensorFlow sees \d+ GPU\(s\)\..*bopkit doctor"):
-        place("auto", "gpu:99", {})
+        choose_devices("auto", "gpu:99", {})
 
 
 def test_a_broken_tf_config_is_told_and_never_trained_past():
     for strategy in ("auto", "multiworker"):
         with pytest.raises(UsageError, match="TF_CONFIG is no JSON"):
-            place(strategy, "cpu", {"TF_CONFIG": "{"})
+            choose_devices(strategy, "cpu", {"TF_CONFIG": "{"})
 
 
 VIRTUAL_DEVICES = """
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.devices import place
+from bopkit.training.devices import choose_devices
 import json
 cluster = {"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}})}
 try:
-    place("multiworker", "cpu*2", cluster)
+    choose_devices("multiworker", "cpu*2", cluster)
 except UsageError as error:
     print(error.message)
-placement = place("auto", "cpu*2", {})
+placement = choose_devices("auto", "cpu*2", {})
 print(placement.describe(), placement.replicas, placement.replicas_here, placement.workers, placement.on_gpu)
 context = import_tensorflow().distribute.get_replica_context
 per_replica = placement.strategy.run(lambda: context().replica_id_in_sync_group)
 print([int(value) for value in placement.strategy.experimental_local_results(per_replica)])
-print(place("one", "cpu*2", {}).describe(), place("mirrored", "cpu*2", {}).describe(), sep=", again ")
+print(choose_devices("one", "cpu*2", {}).describe(), choose_devices("mirrored", "cpu*2", {}).describe(), sep=", again ")
 try:
-    place("mirrored", "cpu*3", {})
+    choose_devices("mirrored", "cpu*3", {})
 except BopkitError as error:
     print(type(error).__name__, error)
 """

@@ -19,7 +19,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import Place, list_places
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
-from bopkit.training.stop import StopRequest
+from bopkit.training.stop_signals import StopRequest
 
 TINY = {"filters": 4, "epochs": 3, "batch_size": 32}
 
@@ -209,7 +209,7 @@ def test_damage_of_all_checkpoints_is_never_a_silent_start(tmp_path, stopped):
 
 
 def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
-    def crash(self, place):
+    def crash(self, place, sums):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

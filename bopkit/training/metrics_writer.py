@@ -11,25 +11,29 @@ from bopkit.runs.directory import RunDirectory
 from bopkit.training.flips import LayerFlips, flip_ratio
 
 
-class Recorder:
-    """Writes rows; only the chief of several workers has one.
+class MetricsWriter:
+    """Writes the rows of a run.
 
     Args:
         run: The run directory.
         tensorboard: Write TensorBoard logs too: `train/` and `validation/`.
         trained_steps: Steps that are already trained: what TensorBoard shows of later ones is going to be replaced.
+        writes: False for a worker that is not the chief: it leaves nothing.
     """
 
-    def __init__(self, run: RunDirectory, tensorboard: bool, trained_steps: int):
+    def __init__(self, run: RunDirectory, tensorboard: bool, trained_steps: int, writes: bool = True):
         self._run = run
+        self._writes = writes
         self._writers: dict[str, Any] = {}
-        if tensorboard:
+        if tensorboard and writes:
             create = import_tensorflow().summary.create_file_writer
             self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
             self._drop_from(trained_steps + 1)
 
     def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> None:
         """Write the row of a measured step, with the flips of each layer."""
+        if not self._writes:
+            return
         whole = {
             "kind": "step",
             **row,
@@ -44,7 +48,13 @@ class Recorder:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write the row of a finished epoch."""
-        self._run.append_metrics(row)
+        if self._writes:
+            self._run.append_metrics(row)
+
+    def sync(self) -> None:
+        """Make sure that the rows are on the disk: before a checkpoint, which goes on after them."""
+        if self._writes:
+            self._run.sync_metrics()
 
     def show_epoch(self, row: Mapping[str, Any]) -> None:
         """Show an epoch in TensorBoard, which cannot take it back: call it when the epoch's checkpoint is written."""

@@ -1,0 +1,37 @@
+"""How the figures of a report were measured, in sentences below its table."""
+
+from __future__ import annotations
+
+from bopkit.benchmark.reports.labels import on_cores_text
+from bopkit.benchmark.reports.merging import MergedReport
+from bopkit.benchmark.results import LOCAL, BenchmarkReport
+
+
+def conditions(merged: MergedReport) -> list[str]:
+    """One or two sentences a result, each once."""
+    return list(dict.fromkeys(text for _, report in merged.sources for text in _conditions_of(report)))
+
+
+def has_agreement(report: BenchmarkReport) -> bool:
+    """Whether any of its rows was compared with the reference."""
+    return bool(report.reference) and any(row.top1_agreement is not None for row in report.rows)
+
+
+def _conditions_of(report: BenchmarkReport) -> list[str]:
+    texts = []
+    pictures = next((row.pictures for row in report.rows if row.pictures), None)
+    if pictures:
+        agreement = f"; agreement: same top-1 as {report.reference}" if has_agreement(report) else ""
+        texts.append(f"accuracy on {pictures} pictures of {report.dataset} {report.split}{agreement}")
+    timing, threads = report.protocol.timing, ", ".join(map(str, report.protocol.threads))
+    where = "; ".join(
+        f"{environment.cpu}, {environment.logical_cores} cores" + ("" if name == LOCAL else f" ({name})")
+        for name, environment in report.environments.items()
+    )
+    pinned = f" {on_cores_text(timing.cpu_mask)}" if timing.cpu_mask else ""
+    texts.append(
+        f"latency of one picture, {threads} thread(s){pinned}, {timing.warmup_runs} warm-up runs, then at least "
+        f"{timing.runs} and {timing.min_duration_s:g} s (at most {timing.time_limit_s:g} s); "
+        f"{where or 'no device answered'}"
+    )
+    return texts

@@ -1,0 +1,90 @@
+"""Training from Python: one function with keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bopkit.progress import Progress, silent
+from bopkit.training.observer import Observer
+from bopkit.training.options import TrainOptions
+from bopkit.training.result import TrainResult
+from bopkit.training.trainer import run_training
+
+
+def train_model(
+    model: str,
+    dataset: str,
+    *,
+    hparams_set: str | None = None,
+    hparams: Mapping[str, Any] | None = None,
+    preprocess_fn: str = "default",
+    data_dir: str | Path | None = None,
+    data_cache: str | None = None,
+    dataset_version: str | None = None,
+    output_prefix: str | Path = "runs",
+    output_dir: str | Path | None = None,
+    validationset: bool = False,
+    tensorboard: bool = True,
+    device: str = "auto",
+    strategy: str = "auto",
+    precision: str | None = None,
+    jit: bool = False,
+    accumulate: int = 1,
+    sync_batch_norm: bool = False,
+    deterministic: bool = False,
+    seed: int = 0,
+    checkpoint_every_minutes: float = 10.0,
+    keep: int = 2,
+    early_stop: int | None = None,
+    log_every: int = 50,
+    limit_steps: int | None = None,
+    dry_run: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress | None = None,
+    live_bar: bool = False,
+) -> TrainResult:
+    """Train a network of the zoo, or of your own, on a dataset.
+
+    The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and three more:
+    `on_epoch` is called with each epoch's row when row and checkpoint are on the disk, and what it raises ends the run;
+    `progress` is called with each line that a person should read, None for silence; `live_bar` draws a progress bar on
+    stderr.
+
+    Returns:
+        Where the run is, and its last figures.
+
+    Raises:
+        UsageError: A name or value is wrong.
+        BopkitError: Missing data, a damaged checkpoint, a loss or a weight that is not finite.
+    """
+    options = TrainOptions(
+        model=model,
+        dataset=dataset,
+        hparams_set=hparams_set,
+        hparams=hparams or {},
+        preprocess_fn=preprocess_fn,
+        data_dir=data_dir,
+        data_cache=data_cache,
+        dataset_version=dataset_version,
+        output_prefix=output_prefix,
+        output_dir=output_dir,
+        validationset=validationset,
+        tensorboard=tensorboard,
+        device=device,
+        strategy=strategy,
+        precision=precision,
+        jit=jit,
+        accumulate=accumulate,
+        sync_batch_norm=sync_batch_norm,
+        deterministic=deterministic,
+        seed=seed,
+        checkpoint_every_minutes=checkpoint_every_minutes,
+        keep=keep,
+        early_stop=early_stop,
+        log_every=log_every,
+        limit_steps=limit_steps,
+        dry_run=dry_run,
+    )
+    return run_training(options, Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar))

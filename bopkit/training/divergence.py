@@ -1,0 +1,65 @@
+"""Training that diverges ends with an error, before a network with numbers that are not finite is kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bopkit.errors import BopkitError
+from bopkit.keras2 import import_tensorflow
+from bopkit.training.step import Sums
+
+
+class WeightCheck:
+    """Checks that all weights, and the averages of the optimizer, are finite.
+
+    A loss that is finite does not show it: a sign hides what is not a number from later layers.
+
+    Args:
+        network: The network.
+        optimizer: Its optimizer.
+    """
+
+    def __init__(self, network: Any, optimizer: Any):
+        # Listed at the first check: an optimizer's averages are there from the first step on. Batch norm's statistics
+        # are left out: reading them is an exchange between workers.
+        self._are_finite = import_tensorflow().function(
+            lambda: _all_finite([*network.trainable_weights, *optimizer.variables()]), autograph=False
+        )
+
+    def __call__(self, epoch: int, step: int) -> None:
+        """Check them after a step; `epoch` counts from 0.
+
+        Raises:
+            BopkitError: A weight is not finite.
+        """
+        if not self._are_finite():
+            raise _diverged(f"A weight is not finite after step {step} of epoch {epoch + 1}.")
+
+
+def check_loss(sums: Sums, name: str, when: str) -> None:
+    """Refuse a loss that is not finite.
+
+    Args:
+        sums: The figures with the loss.
+        name: What loss it is, in words.
+        when: Where in the run it is, in words.
+
+    Raises:
+        BopkitError: It is not finite.
+    """
+    if not math.isfinite(sums.loss):
+        raise _diverged(f"The {name} is {sums.loss / sums.pictures} {when}.")
+
+
+def _diverged(what: str) -> BopkitError:
+    """The error for a run that training has ruined: other settings make it another run."""
+    return BopkitError(
+        what, "Start anew with another --output-dir, and a lower `--hparams learning_rate=` or another --seed."
+    )
+
+
+def _all_finite(variables: list[Any]) -> Any:
+    tf = import_tensorflow()
+    values = [tf.convert_to_tensor(variable) for variable in variables if variable.dtype.is_floating]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])

@@ -1,0 +1,71 @@
+"""What the rows of a run say about its next epochs: what is best so far, and whether it is time to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bopkit.runs.directory import Place, RunDirectory
+from bopkit.training.plan import TrainingPlan
+
+
+@dataclasses.dataclass
+class History:
+    """The rows that a run goes on from.
+
+    Attributes:
+        epochs: The rows of the finished epochs.
+        flip_ratios: Flip ratios of the measured steps of the unfinished epoch.
+        images_per_second: Speed at the last of these steps; 0 if there is none.
+    """
+
+    epochs: list[dict[str, Any]]
+    flip_ratios: list[float]
+    images_per_second: float
+
+    @property
+    def mean_flip_ratio(self) -> float:
+        """Of the measured steps of the unfinished epoch; 0 if there is none."""
+        return sum(self.flip_ratios) / max(len(self.flip_ratios), 1)
+
+    @property
+    def last_flip_ratio(self) -> float | None:
+        """Of the last measured step of the unfinished epoch."""
+        return self.flip_ratios[-1] if self.flip_ratios else None
+
+    def is_improved_by(self, row: dict[str, Any]) -> bool:
+        """Whether an epoch has a better validation top-1 than all before it."""
+        return row["val_top1"] > max(self._val_top1(), default=-1.0)
+
+    def add_epoch(self, row: dict[str, Any]) -> None:
+        """Take the row of the epoch that was unfinished; the next one begins."""
+        self.epochs.append(row)
+        self.flip_ratios = []
+
+    def has_stalled(self, early_stop: int | None) -> bool:
+        """Whether the last `early_stop` epochs brought no better validation top-1; None for never."""
+        top1 = self._val_top1()
+        if early_stop is None or not top1:
+            return False
+        return len(top1) - 1 - top1.index(max(top1)) >= early_stop
+
+    def _val_top1(self) -> list[float]:
+        return [row["val_top1"] for row in self.epochs]
+
+
+def read_history(run: RunDirectory, place: Place, steps_per_epoch: int) -> History:
+    """The rows up to a place: a crash may have left later ones, which are going to be trained again."""
+    rows = run.metrics()
+    trained_steps = place.epoch * steps_per_epoch + place.step
+    measured = [row for row in rows if row["kind"] == "step" and row["epoch"] == place.epoch + 1]
+    measured = [row for row in measured if row["step"] <= trained_steps]
+    return History(
+        epochs=[row for row in rows if row["kind"] == "epoch" and row["epoch"] <= place.epoch],
+        flip_ratios=[row["flip_ratio"] for row in measured],
+        images_per_second=measured[-1]["images_per_second"] if measured else 0.0,
+    )
+
+
+def row_of_model(plan: TrainingPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the rows of all epochs that of the network in `model.h5`: the best where pictures are kept for validation."""
+    return max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]

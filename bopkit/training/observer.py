@@ -1,0 +1,24 @@
+"""Who follows a training while it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from bopkit.progress import Progress, silent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observer:
+    """What a training tells while it runs.
+
+    Attributes:
+        progress: Called with each line that a person should read.
+        on_epoch: Called with each epoch's row when row and checkpoint are on the disk; what it raises ends the run.
+        live_bar: Draw a progress bar on stderr.
+    """
+
+    progress: Progress = silent
+    on_epoch: Callable[[dict[str, Any]], None] | None = None
+    live_bar: bool = False

@@ -1,0 +1,44 @@
+"""What a person should know of a run before its first step."""
+
+from __future__ import annotations
+
+from bopkit.optim import Claim
+from bopkit.runs.directory import Place
+from bopkit.training.plan import TrainingPlan
+
+
+def opening_lines(plan: TrainingPlan, claims: list[Claim], first: Place) -> list[str]:
+    """Network, data, devices and settings; which optimizer trains which variable; warnings; where a run goes on.
+
+    Args:
+        plan: The run.
+        claims: Which optimizer has which variable.
+        first: Where the run begins or goes on.
+    """
+    options, placement, preprocessing = plan.options, plan.placement, plan.preprocessing
+    if options.jit:
+        xla = "with XLA"
+    else:
+        xla = "without XLA (default: not faster everywhere; bopkit doctor --gpu shows)"
+    parts = f", each replica's in {options.accumulate} parts" if options.accumulate > 1 else ""
+    lines = [
+        f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {preprocessing.name}, "
+        f"input {' x '.join(map(str, preprocessing.input_shape))}, {plan.classes} classes, "
+        f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
+        f"on {placement.describe()}, {plan.precision.name} ({plan.precision.reason}), {xla}, "
+        f"batches of {plan.hparams.batch_size}{parts}; seed {options.seed}",
+        *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
+    ]
+    if placement.on_gpu and not options.deterministic:
+        lines.append("GPU kernels add up in any order: this run will not repeat bit for bit; --deterministic makes it")
+    if placement.replicas > 1 and not options.sync_batch_norm:
+        lines.append("batch norm is over each replica's part of a batch; --sync-batch-norm makes it over the whole")
+    if not plan.has_validation_pictures:
+        lines.append(
+            f"validation is on the {plan.validation_split} split: its figures are seen during training "
+            "(--validationset keeps a tenth of the training split for that)"
+        )
+    if first > Place(0, 0):
+        within = f", step {first.step} of the next" if first.step else ""
+        lines.append(f"resuming after epoch {first.epoch} of {plan.hparams.epochs}{within}")
+    return lines

@@ -1,0 +1,99 @@
+"""What a user may choose about a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bopkit.errors import UsageError
+from bopkit.seeds import check_seed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Settings of one training; each has the default of the command line.
+
+    Attributes:
+        model: Name of an architecture, or dotted name of a module with an `ARCHITECTURE`.
+        dataset: Name of a dataset.
+        hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
+        hparams: Values that differ from the set.
+        preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
+        data_dir: Where TFDS keeps prepared datasets.
+        data_cache: `memory`, or a folder, to cache the encoded pictures in.
+        dataset_version: Version of the TFDS builder.
+        output_prefix: A new run gets the folder prefix/dataset/model/date_time.
+        output_dir: The run's own folder; an unfinished run in it is resumed.
+        validationset: Validate on a tenth of the training split, not on the test split.
+        tensorboard: Write TensorBoard logs.
+        device: `auto` (GPUs if there are any), `cpu`, `gpu`, `gpu:N`, or `cpu*N` for N virtual CPU devices.
+        strategy: `auto` (every GPU, every worker), `one`, `mirrored`, `multiworker` or `tpu`.
+        precision: `float32`, or `bfloat16` for layers that compute in it; None for what the run began with, else
+            bfloat16 where the device multiplies it.
+        jit: Compile forward and backward pass with XLA; a run is resumed only with the same value.
+        accumulate: Parts that a replica's batch is split into, for batches that do not fit into memory; Bop steps
+            once a batch.
+        sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
+        deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower. A run is resumed
+            only with the same value.
+        seed: Seeds weights, order and augmentation.
+        checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
+        keep: Checkpoints to keep.
+        early_stop: End after that many epochs without a better validation top-1; needs `validationset`.
+        log_every: Steps between two rows with flips in metrics.jsonl.
+        limit_steps: At most so many steps an epoch, and batches a validation.
+        dry_run: Build everything, run two steps, keep nothing.
+
+    Raises:
+        UsageError: A number is out of its range, or `early_stop` lacks `validationset`. Names of models, datasets and
+            devices are checked when the training begins.
+    """
+
+    model: str
+    dataset: str
+    hparams_set: str | None = None
+    hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preprocess_fn: str = "default"
+    data_dir: str | Path | None = None
+    data_cache: str | None = None
+    dataset_version: str | None = None
+    output_prefix: str | Path = "runs"
+    output_dir: str | Path | None = None
+    validationset: bool = False
+    tensorboard: bool = True
+    device: str = "auto"
+    strategy: str = "auto"
+    precision: str | None = None
+    jit: bool = False
+    accumulate: int = 1
+    sync_batch_norm: bool = False
+    deterministic: bool = False
+    seed: int = 0
+    checkpoint_every_minutes: float = 10.0
+    keep: int = 2
+    early_stop: int | None = None
+    log_every: int = 50
+    limit_steps: int | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can have."""
+        if not self.checkpoint_every_minutes > 0:  # also NaN
+            raise UsageError(f"checkpoint_every_minutes is {self.checkpoint_every_minutes}.", "Use a number above 0.")
+        check_seed(self.seed)
+        for name in ("keep", "log_every", "limit_steps", "accumulate", "early_stop"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"{name} is {count}.", "Use a number from 1.")
+        if self.early_stop is not None and not self.validationset:
+            raise UsageError(
+                "early_stop would choose the epoch by the pictures that the accuracy is measured on.",
+                "Add --validationset to keep a tenth of the training split for that.",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
+        values = {**vars(self), "hparams": dict(self.hparams)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
