@@ -12,7 +12,7 @@ from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
-    from bopkit.export.verification.verify import Verification
+    from bopkit.export.verification.result import Verification
 
 
 def verify(
@@ -41,21 +41,20 @@ def verify(
 
 
 def _print(verification: Verification) -> None:
-    from bopkit.export.network.signature import ports_text
+    from bopkit.export.network.signature import tensors_text
 
     for side in (verification.first, verification.second):
         if side is not None:
-            takes, answers = ports_text(side.inputs), ports_text(side.outputs)
+            takes, answers = tensors_text(side.inputs), tensors_text(side.outputs)
             show(f"{side.path}: {side.kind}, takes {takes}, answers {answers}, on {side.runtime}")
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
         show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
     if verification.preprocessing is not None:
-        apart = verification.preprocessing
-        show(
-            f"preprocessing: inputs differ by at most {apart.largest_difference:.1e}, mean {apart.mean_difference:.1e}"
-        )
+        difference = verification.preprocessing
+        largest, mean = difference.largest_difference, difference.mean_difference
+        show(f"preprocessing: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
     for what, agreements in (
         ("same inputs", verification.model),
         ("noise", verification.noise),

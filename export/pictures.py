@@ -1,4 +1,4 @@
-"""The pictures that an export is checked on: real ones, and noise."""
+"""The inputs that a network is checked on: real pictures, and noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.network.signature import Port, Ports
+from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
 from bopkit.keras2 import import_tensorflow
 
@@ -83,7 +83,7 @@ def real_pictures(
     return Pictures(PHOTOGRAPHS_SOURCE, real=True, inputs=(images,), note=note)
 
 
-def real_inputs(inputs: tuple[Port, ...], card: ModelCard | None, count: int) -> Pictures | None:
+def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, count: int) -> Pictures | None:
     """Photographs for the inputs that take pictures, no two the same, and noise for any others.
 
     Returns:
@@ -101,22 +101,22 @@ def real_inputs(inputs: tuple[Port, ...], card: ModelCard | None, count: int) ->
     return Pictures(PHOTOGRAPHS_SOURCE + (f", noise for {others}" if others else ""), real=True, inputs=values)
 
 
-def shown_to(
-    ports: Ports, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
+def pictures_for(
+    signature: Signature, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
 ) -> tuple[Pictures | None, Pictures]:
-    """What a network is checked on: real pictures, None where it takes none, and noise.
+    """The pictures that a network is checked on: real ones, None where it takes none, and noise.
 
     Args:
-        ports: Of the network; one that does not take one picture alone is shown photographs.
+        signature: Of the network; one that does not take one picture alone is shown photographs.
         card: Its card.
         dataset: As for `real_pictures`.
         data_dir: As for `real_pictures`.
         count: Largest number of real pictures.
     """
-    noise = random_inputs([each.shape for each in ports.inputs], card, RANDOM_PICTURES)
-    if not ports.takes_picture:
-        return real_inputs(ports.inputs, card, count), noise
-    shape: Any = ports.inputs[0].shape
+    noise = random_inputs([each.shape for each in signature.inputs], card, RANDOM_PICTURES)
+    if not signature.takes_picture:
+        return real_inputs(signature.inputs, card, count), noise
+    shape: Any = signature.inputs[0].shape
     return real_pictures(shape, card, dataset, data_dir, count), noise
 
 
@@ -133,8 +133,8 @@ def calibration_pictures(
     return _read(opened, TRAINING_SPLIT, input_shape, card, CALIBRATION_PICTURES)[0]
 
 
-def on_pixel_grid(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
-    """The nearest pictures that uint8 pixels can stand for."""
+def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
+    """The nearest pictures that uint8 pixels can be preprocessed to."""
     tf = import_tensorflow()
     pixels = preprocessing.to_pixels(pictures.images)
     return dataclasses.replace(pictures, inputs=(preprocessing.finish(tf.cast(pixels, tf.float32)).numpy(),))

@@ -1,4 +1,4 @@
-"""The Keras side of an export: the loaded model, its layers, and its scores on the pictures of the checks.
+"""The reference of an export: the Keras network, its layers, and its answers to the pictures of the checks.
 
 Needs TensorFlow; imports it inside the functions.
 """
@@ -13,15 +13,15 @@ import numpy as np
 
 from bopkit.architecture import floor_bytes
 from bopkit.artifacts.card import ModelCard
-from bopkit.artifacts.keras_config import NOTHING, Vouched
+from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.counting import count_weights
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.layers import LayerFacts, inspect_layers
 from bopkit.export.network.rewrites import to_float32
-from bopkit.export.network.signature import Port, Ports, are_probabilities, call
+from bopkit.export.network.signature import Signature, SignatureTensor, are_probabilities, call
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, batches, on_pixel_grid, shown_to
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels
 from bopkit.export.sources.source import load_source
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
@@ -34,15 +34,15 @@ BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A network, and the pictures with Keras' scores that its artifacts are checked on.
+    """The network to export, and the pictures with Keras' answers that its artifacts are checked against.
 
     Attributes:
         model: The Keras model, in float32.
         card: Its card, if it has one.
-        facts: Its layers.
+        layers: Its layers with weights.
         comparisons: Pictures with what Keras answers, float32 [n, ...] an output: real ones, unless the network takes
             no pictures, then noise.
-        ports: Its inputs and outputs, as they are called in the artifacts.
+        signature: Its inputs and outputs, as they are called in the artifacts.
         floor_bytes: One bit a binary weight and 32 bits any other.
         pixel_preprocessing: Turns the pixels that the flatbuffer takes into the network's input; None where the
             flatbuffer takes that input itself.
@@ -50,9 +50,9 @@ class Reference:
 
     model: Model
     card: ModelCard | None
-    facts: list[LayerFacts]
+    layers: list[LayerFacts]
     comparisons: list[tuple[Pictures, list[np.ndarray]]]
-    ports: Ports
+    signature: Signature
     floor_bytes: int
     pixel_preprocessing: Preprocessing | None = None
 
@@ -63,29 +63,29 @@ class Reference:
 
 
 def compute_reference(
-    model_path: Path, options: ExportOptions, progress: Progress, vouched: Vouched = NOTHING
+    model_path: Path, options: ExportOptions, progress: Progress, custom_code: CustomCode = NO_CUSTOM_CODE
 ) -> tuple[Reference, list[str]]:
     """Load the model and compute what its artifacts are checked against; notes for the report beside it."""
     progress(f"Loading {model_path}")
-    loaded = load_source(model_path, options, vouched)
+    loaded = load_source(model_path, options, custom_code)
     card = loaded.card
     _require_exportable(loaded.model, model_path)
-    ports = Ports.of(loaded.model)
-    _require_card_of_network(card, ports, model_path)
-    _require_options_for(ports, options)
+    signature = Signature.of_model(loaded.model)
+    _require_card_of_network(card, signature, model_path)
+    _require_options_for(signature, options)
     model = to_float32(loaded.model)
-    facts = inspect_layers(model)
+    layers = inspect_layers(model)
     progress("Computing the scores of Keras")
-    shown = _shown(ports, card, options)
-    preprocessing = _pixel_preprocessing(card, ports.inputs[0]) if options.input_type == "uint8" else None
+    shown = _check_pictures(signature, card, options)
+    preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
-        shown = [on_pixel_grid(pictures, preprocessing) for pictures in shown]
+        shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
     comparisons = [(pictures, predict_keras(model, pictures.inputs, BATCH_SIZE)) for pictures in shown]
-    ports = _with_probabilities(
-        ports, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
+    signature = _with_probabilities(
+        signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
     )
     floor = floor_bytes(*count_weights(model))
-    reference = Reference(model, card, facts, comparisons, ports, floor, preprocessing)
+    reference = Reference(model, card, layers, comparisons, signature, floor, preprocessing)
     return reference, [*loaded.notes, *_notes(reference, retyped=model is not loaded.model)]
 
 
@@ -107,15 +107,15 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
     return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
 
 
-def _shown(ports: Ports, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
+def _check_pictures(signature: Signature, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
     """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
-    real, noise = shown_to(ports, card, options.dataset, options.data_dir, options.pictures)
+    real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures)
     if options.dataset is not None and real is not None and real.labels is None:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
     return [noise] if real is None else [real, noise]
 
 
-def _pixel_preprocessing(card: ModelCard | None, picture: Port) -> Preprocessing:
+def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Preprocessing:
     """The preprocessing that a flatbuffer with uint8 input has inside.
 
     Raises:
@@ -144,15 +144,15 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         )
     elif not reference.card.preprocessing:
         notes.append("The model's card names no preprocessing: predict_bytes is left out.")
-    elif not (reference.ports.takes_picture and reference.ports.answers_scores):
+    elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: serving_default is all that it gets.")
     if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so agreement has no limit.")
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")
-    if len(reference.ports.outputs) == 1 and not reference.ports.outputs[0].is_probabilities:
+    if len(reference.signature.outputs) == 1 and not reference.signature.outputs[0].is_probabilities:
         notes.append("The network's outputs are no probabilities, so its signatures call them `outputs`.")
-    unbinarized = [each.name for each in reference.facts if each.kernel_bits != 1 and _declared_binary(each)]
+    unbinarized = [each.name for each in reference.layers if each.kernel_bits != 1 and _declared_binary(each)]
     if unbinarized:
         notes.append(f"Kernels declared binary hold other values than +-scale: {', '.join(unbinarized)}.")
     return notes
@@ -185,11 +185,11 @@ def _require_exportable(model: Model, path: Path) -> None:
                 )
 
 
-def _require_card_of_network(card: ModelCard | None, ports: Ports, path: Path) -> None:
+def _require_card_of_network(card: ModelCard | None, signature: Signature, path: Path) -> None:
     """Raise if the card names another number of classes than the network gives scores."""
-    if card is None or not card.class_names or not ports.answers_scores:
+    if card is None or not card.class_names or not signature.answers_scores:
         return
-    (classes,) = ports.outputs[0].shape
+    (classes,) = signature.outputs[0].shape
     if len(card.class_names) != classes:
         raise BopkitError(
             f"The card of {path} names {len(card.class_names)} classes, but the network has {classes} outputs.",
@@ -197,25 +197,25 @@ def _require_card_of_network(card: ModelCard | None, ports: Ports, path: Path) -
         )
 
 
-def _require_options_for(ports: Ports, options: ExportOptions) -> None:
+def _require_options_for(signature: Signature, options: ExportOptions) -> None:
     """Raise if an option is given that the network has no use for."""
     for option, given, possible, needed in (
-        ("--dataset", options.dataset is not None, ports.takes_picture, "takes one picture"),
-        ("--calibrate", options.calibrate is not None, ports.takes_picture, "takes one picture"),
-        ("--input uint8", options.input_type == "uint8", ports.takes_picture, "takes one picture"),
-        ("--output logits", options.output == "logits", ports.answers_scores, "answers one row of scores"),
+        ("--dataset", options.dataset is not None, signature.takes_picture, "takes one picture"),
+        ("--calibrate", options.calibrate is not None, signature.takes_picture, "takes one picture"),
+        ("--input uint8", options.input_type == "uint8", signature.takes_picture, "takes one picture"),
+        ("--output logits", options.output == "logits", signature.answers_scores, "answers one row of scores"),
     ):
         if given and not possible:
-            inputs, outputs = (", ".join(each.name for each in kind) for kind in (ports.inputs, ports.outputs))
+            inputs, outputs = (", ".join(each.name for each in kind) for kind in (signature.inputs, signature.outputs))
             raise UsageError(
                 f"{option} is for a network that {needed} and nothing else; this one maps {inputs} to {outputs}.",
                 f"Leave out {option}.",
             )
 
 
-def _with_probabilities(ports: Ports, values: list[np.ndarray]) -> Ports:
-    """The ports with a mark at outputs that are probabilities; an only row of them is called that."""
-    if not ports.answers_scores:
-        return ports.with_probabilities(values)
+def _with_probabilities(signature: Signature, values: list[np.ndarray]) -> Signature:
+    """The signature that says which outputs are probabilities; an only row of them gets that name."""
+    if not signature.answers_scores:
+        return signature.with_probabilities(values)
     (scores,) = values
-    return ports.with_scores("probabilities", True) if are_probabilities(scores) else ports
+    return signature.with_scores("probabilities", True) if are_probabilities(scores) else signature

@@ -45,8 +45,8 @@ TRACED_PICTURES = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
-    """One format that a network can be exported to.
+class ExportFormat:
+    """What is particular to one of the formats that a network can be exported to.
 
     Attributes:
         name: As reports call it.
@@ -61,8 +61,8 @@ class Target:
     batch_size: int | None
 
 
-TFLITE = Target("tflite", packs_real_input=False, dense_as_convolution=True, batch_size=1)
+TFLITE = ExportFormat("tflite", packs_real_input=False, dense_as_convolution=True, batch_size=1)
 """LCE flatbuffer: LCE packs 4-D kernels that meet a binarized tensor; devices take one picture at a time."""
 
-SAVED_MODEL = Target("savedmodel", packs_real_input=True, dense_as_convolution=False, batch_size=None)
+SAVED_MODEL = ExportFormat("savedmodel", packs_real_input=True, dense_as_convolution=False, batch_size=None)
 """TensorFlow Serving directory: kernels are unpacked when it is loaded, so what they meet does not matter."""

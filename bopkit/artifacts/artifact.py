@@ -7,14 +7,11 @@ imports TensorFlow or runs a model.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
-
-from bopkit.artifacts import checksum, keras_file, tflite_file
-from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
+from bopkit.artifacts import checksum, keras_file, tflite_schema
+from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard, parse_card
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
 from bopkit.runs.directory import MODEL_FILE, is_run, run_state
@@ -25,10 +22,6 @@ SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 EXPORT_RECORD = "bopkit_export"
 """Metadata entry of a flatbuffer with bopkit's own record of the export, JSON: input contract, precision, accuracy,
 the network's floor, provenance."""
-
-TFLITE_IDENTIFIER = tflite_file.IDENTIFIER
-
-_BUFFER_ALIGNMENT = 16
 
 
 def kind(path: str | Path) -> str:
@@ -78,10 +71,10 @@ def read_card(path: str | Path) -> ModelCard | None:
     path = resolve(path)
     if path.is_dir():
         card = path / SAVED_MODEL_CARD
-        return keras_file.parse_card(card.read_bytes(), card) if card.is_file() else None
+        return parse_card(card.read_bytes(), card) if card.is_file() else None
     if _is_tflite(path):
         text = read_flatbuffer(path).metadata(CARD_ATTRIBUTE)
-        return None if text is None else keras_file.parse_card(text, path)
+        return None if text is None else parse_card(text, path)
     return keras_file.read_card(path)
 
 
@@ -152,87 +145,6 @@ def read_flatbuffer(path: Path) -> TfliteFile:
     return TfliteFile(data, path)
 
 
-def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
-    """Put a card and a checksum into a `.tflite` flatbuffer as metadata, in place of older ones.
-
-    Args:
-        flatbuffer: A TensorFlow Lite or LCE model.
-        card: The card; its JSON is the buffer of the entry `CARD_ATTRIBUTE`.
-
-    Returns:
-        The new flatbuffer, longer by the card and the new tables.
-
-    Raises:
-        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
-    """
-    return embed_metadata(flatbuffer, card_entry(card) | {checksum.ENTRY: checksum.BLANK})
-
-
-def card_entry(card: ModelCard) -> dict[str, bytes]:
-    """The metadata entry that holds a card."""
-    return {CARD_ATTRIBUTE: card.to_json(sealed=True).encode()}
-
-
-def embed_metadata(flatbuffer: bytes, entries: Mapping[str, bytes]) -> bytes:
-    """Put metadata entries into a `.tflite` flatbuffer, in place of older ones of their names.
-
-    The old flatbuffer becomes the tail of the new one, bit for bit, and a new root table in front points into
-    it: repacking through the schema would lose the alignment of the weights. A checksum in it is renewed; the entry
-    `checksum.ENTRY` with the content `checksum.BLANK` makes room for one.
-
-    Raises:
-        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
-    """
-    model = TfliteFile(flatbuffer, Path("the flatbuffer"))
-    tail = flatbuffer + bytes(-len(flatbuffer) % _BUFFER_ALIGNMENT)
-    builder = flatbuffers.Builder(len(tail) + 4096)
-    builder.CreateByteVector(tail)
-
-    def moved(position: int) -> int:  # the builder counts from the end
-        return len(tail) - position
-
-    buffers = [moved(position) for position in model.buffers]
-    metadata = [moved(position) for other, position, _ in model.entries if other not in entries]
-    for name, content in entries.items():
-        metadata.append(_entry(builder, name, len(buffers)))
-        buffers.append(_buffer(builder, content))
-    parts = {field: moved(position) for field, position in model.parts.items()}
-    parts[tflite_file.BUFFERS] = _vector(builder, buffers)
-    parts[tflite_file.METADATA] = _vector(builder, metadata)
-
-    builder.StartObject(tflite_file.MODEL_FIELDS)
-    builder.PrependUint32Slot(tflite_file.VERSION, tflite_file.SCHEMA_VERSION, 0)
-    for field, offset in parts.items():
-        builder.PrependUOffsetTRelativeSlot(field, offset, 0)
-    builder.Finish(builder.EndObject(), file_identifier=TFLITE_IDENTIFIER)
-    extended = bytes(builder.Output())
-    return extended if checksum.content_checksum(extended) is None else checksum.sealed(extended)
-
-
-def _entry(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
-    """A metadata entry whose content is the buffer of that index."""
-    entry_name = builder.CreateString(name)
-    builder.StartObject(2)
-    builder.PrependUOffsetTRelativeSlot(tflite_file.METADATA_NAME, entry_name, 0)
-    builder.PrependUint32Slot(tflite_file.METADATA_BUFFER, buffer, 0)
-    return builder.EndObject()
-
-
-def _buffer(builder: flatbuffers.Builder, content: bytes) -> int:
-    builder.Prep(_BUFFER_ALIGNMENT, len(content))  # for the content, and for the length of the whole
-    data = builder.CreateByteVector(content)
-    builder.StartObject(1)
-    builder.PrependUOffsetTRelativeSlot(tflite_file.BUFFER_DATA, data, 0)
-    return builder.EndObject()
-
-
-def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
-
-
 def _model_of_run(path: Path) -> Path:
     """The `model.h5` of a run directory.
 
@@ -269,6 +181,6 @@ def _is_tflite(path: Path) -> bool:
             start = file.read(8)
     except OSError:
         return False  # the reader of Keras files says what is wrong with the path
-    if start[4:] == TFLITE_IDENTIFIER:
+    if start[4:] == tflite_schema.IDENTIFIER:
         return True
     return path.suffix == ".tflite" and not start.startswith((keras_file.HDF5_MAGIC, keras_file.ZIP_MAGIC))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from bopkit.artifacts import checksum
+from bopkit.artifacts.limits import DAMAGED, MAX_CONFIG_BYTES
+from bopkit.errors import BopkitError, first_line
 
 CARD_ATTRIBUTE = "bopkit_card"
 """Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""
@@ -70,3 +73,19 @@ class ModelCard:
         import pydantic
 
         return pydantic.TypeAdapter(cls).validate_json(text)
+
+
+def parse_card(text: object, path: Path) -> ModelCard:
+    """Read the card's JSON text as found in the file `path`.
+
+    Raises:
+        BopkitError: `text` is not a card.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        if not isinstance(text, str) or len(text) > MAX_CONFIG_BYTES:
+            raise ValueError(f"it is no JSON text of at most {MAX_CONFIG_BYTES} bytes")
+        return ModelCard.from_json(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BopkitError(f"The model card in {path} is damaged: {first_line(error)}.", DAMAGED) from error

@@ -1,18 +1,35 @@
-"""Code of the user's own that a model file needs: she names its modules, and thereby answers for them."""
+"""Code of the user's own that a model file needs: who names its modules with `--custom` trusts them."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bopkit.artifacts.keras_config import Vouched
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import import_module
 
 
-def import_custom(modules: Iterable[str]) -> Vouched:
+@dataclasses.dataclass(frozen=True)
+class CustomCode:
+    """Classes and functions that a model file may name besides those of Keras and larq.
+
+    Attributes:
+        objects: Classes and functions by every name that a file may give them.
+        modules: Names of the modules that define them.
+    """
+
+    objects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
+
+
+NO_CUSTOM_CODE = CustomCode()
+"""No code but that of Keras and larq."""
+
+
+def import_custom_code(modules: Iterable[str]) -> CustomCode:
     """Import modules and collect the public classes and functions that they, or their packages, define.
 
     What a module merely imports (`from os import system`) stays out of a model file's reach.
@@ -21,7 +38,7 @@ def import_custom(modules: Iterable[str]) -> Vouched:
         modules: Dotted names; the working directory is searched too.
 
     Returns:
-        The objects by their own names, and by those that they are registered under with Keras or larq.
+        The objects by their own names, and by those under which they are registered with Keras or larq.
 
     Raises:
         UsageError: There is no such module, or it defines no public class or function.
@@ -38,7 +55,7 @@ def import_custom(modules: Iterable[str]) -> Vouched:
         ours = {id(each) for each in objects.values()}
         registered = import_tensorflow().keras.utils.get_custom_objects()
         objects |= {name: each for name, each in registered.items() if id(each) in ours}
-    return Vouched(objects, frozenset(each.__module__ for each in objects.values()))
+    return CustomCode(objects, frozenset(each.__module__ for each in objects.values()))
 
 
 def _public_objects(module: Any) -> dict[str, Any]:

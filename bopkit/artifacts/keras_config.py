@@ -1,159 +1,32 @@
-"""What a model file's config may name: an allow-list that is walked before Keras sees the config.
+"""The check of a model file's config, before Keras sees it, against the allow-list of names.
 
 Building a Keras model from its config calls whatever the config names: a `Lambda` runs marshalled bytecode, a
 `TFOpLambda` any public TensorFlow symbol (`io.write_file` writes its file while the model is being built), a
-`module` key imports any Python module. So each class, module and name must be on the lists below.
+`module` key imports any Python module. So each class, module and name must be on `bopkit.artifacts.keras_allow_list`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
+from bopkit.artifacts.keras_allow_list import (
+    CLASSES,
+    DATA_CLASSES,
+    MODELS,
+    MODULES,
+    NAMES,
+    OP_FUNCTIONS,
+    OP_LAYERS,
+    TEXT_KEYS,
+)
+from bopkit.artifacts.limits import DAMAGED, MAX_CONFIG_BYTES
 from bopkit.errors import BopkitError
-
-MODELS = frozenset({"Functional", "Model", "Sequential"})
-
-# Stock layers that only compute. Left out on purpose: Lambda, TensorFlowOpLayer, ClassMethod, InstanceMethod
-# and InstanceProperty run what the file names; the lookup and text layers read the vocabulary file it names.
-KERAS_LAYERS = frozenset(
-    """
-    InputLayer Activation ActivityRegularization Dense EinsumDense Embedding Flatten Identity Masking Permute
-    RepeatVector Reshape
-    AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D SpatialDropout3D
-    ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU
-    Add Average Concatenate Dot Maximum Minimum Multiply Subtract
-    AdditiveAttention Attention MultiHeadAttention
-    Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose DepthwiseConv1D DepthwiseConv2D
-    LocallyConnected1D LocallyConnected2D SeparableConv1D SeparableConv2D
-    AveragePooling1D AveragePooling2D AveragePooling3D MaxPooling1D MaxPooling2D MaxPooling3D
-    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
-    Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D
-    ZeroPadding1D ZeroPadding2D ZeroPadding3D
-    BatchNormalization BatchNormalizationV1 BatchNormalizationV2 SyncBatchNormalization GroupNormalization
-    LayerNormalization Normalization UnitNormalization
-    CenterCrop RandomBrightness RandomContrast RandomCrop RandomFlip RandomHeight RandomRotation
-    RandomTranslation RandomWidth RandomZoom Rescaling Resizing
-    Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU GRUCell LSTM LSTMCell RNN SimpleRNN
-    SimpleRNNCell StackedRNNCells
-    """.split()
-)
-
-# What `x * 2 + 1` and `x[:, 1:]` save as. They call a TensorFlow symbol by name: see OP_FUNCTIONS.
-OP_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
-
-LARQ_LAYERS = frozenset(
-    """
-    QuantConv1D QuantConv2D QuantConv2DTranspose QuantConv3D QuantConv3DTranspose QuantDense
-    QuantDepthwiseConv2D QuantLocallyConnected1D QuantLocallyConnected2D QuantSeparableConv1D
-    QuantSeparableConv2D
-    """.split()
-)
-
-LARQ_QUANTIZERS = frozenset(
-    """
-    ApproxSign DoReFa DoReFaQuantizer MagnitudeAwareSign NoOp NoOpQuantizer SteHeaviside SteSign SteTern
-    SwishSign FlipRatio
-    approx_sign dorefa_quantizer magnitude_aware_sign ste_heaviside ste_sign ste_tern swish_sign
-    flip_ratio
-    """.split()
-)
-
-INITIALIZERS = frozenset(
-    """
-    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity LecunNormal LecunUniform Ones Orthogonal
-    RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
-    constant glorot_normal glorot_uniform he_normal he_uniform identity lecun_normal lecun_uniform normal one
-    ones orthogonal random_normal random_uniform truncated_normal uniform variance_scaling zero zeros
-    """.split()
-)
-
-REGULARIZERS = frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer", "l1", "l1_l2", "l2", "orthogonal_regularizer"})
-
-CONSTRAINTS = frozenset(
-    """
-    MaxNorm MinMaxNorm NonNeg RadialConstraint UnitNorm WeightClip
-    max_norm maxnorm min_max_norm non_neg nonneg radial_constraint unit_norm unitnorm weight_clip
-    """.split()
-)
-
-ACTIVATIONS = frozenset(
-    """
-    elu exponential gelu hard_sigmoid hard_tanh leaky_relu leaky_tanh linear log_softmax mish relu relu6 selu
-    sigmoid silu softmax softplus softsign swish tanh
-    """.split()
-)
-
-# Pure mathematics and reshaping, under the names that Keras gives them in a TFOpLambda. Nothing here reads,
-# writes, prints, calls back into Python or keeps state.
-OP_FUNCTIONS = frozenset(
-    """
-    __operators__.add __operators__.eq __operators__.getitem __operators__.ne compat.v1.floor_div
-    math.abs math.add math.add_n math.ceil math.cos math.divide_no_nan math.erf math.exp math.floor
-    math.floordiv math.floormod math.log math.maximum math.minimum math.multiply math.negative math.pow
-    math.reciprocal math.round math.rsqrt math.sigmoid math.sign math.sin math.softplus math.sqrt math.square
-    math.squared_difference math.subtract math.tanh math.truediv
-    math.greater math.greater_equal math.less math.less_equal math.logical_and math.logical_not
-    math.logical_or
-    math.argmax math.argmin math.cumsum math.l2_normalize math.reduce_max math.reduce_mean math.reduce_min
-    math.reduce_prod math.reduce_std math.reduce_sum math.reduce_variance math.top_k
-    nn.crelu nn.elu nn.gelu nn.leaky_relu nn.log_softmax nn.relu nn.relu6 nn.selu nn.silu nn.softmax
-    nn.softsign
-    nn.avg_pool nn.avg_pool2d nn.batch_normalization nn.bias_add nn.conv2d nn.depth_to_space
-    nn.depthwise_conv2d nn.local_response_normalization nn.max_pool nn.max_pool2d nn.space_to_depth
-    compat.v1.nn.conv2d compat.v1.nn.crelu compat.v1.nn.depthwise_conv2d
-    einsum linalg.matmul norm tensordot compat.v1.norm
-    broadcast_to cast clip_by_value concat expand_dims gather identity one_hot ones_like pad rank reshape
-    reverse roll shape size slice split squeeze stack stop_gradient tile transpose unstack where zeros_like
-    compat.v1.gather compat.v1.pad compat.v1.shape compat.v1.size compat.v1.squeeze compat.v1.transpose
-    image.per_image_standardization image.resize
-    quantization.fake_quant_with_min_max_args quantization.fake_quant_with_min_max_vars
-    """.split()
-)
-
-# Values, not objects: an array, a tuple, a shape.
-DATA_CLASSES = frozenset({"TensorShape", "__ellipsis__", "__numpy__", "__tensor__", "__tuple__"})
-
-CLASSES = (
-    MODELS
-    | KERAS_LAYERS
-    | OP_LAYERS
-    | LARQ_LAYERS
-    | LARQ_QUANTIZERS
-    | INITIALIZERS
-    | REGULARIZERS
-    | CONSTRAINTS
-    | DATA_CLASSES
-    | {"Policy", "function"}
-    | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_keras_config` replaces them
-)
-
-NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS
-"""Every string that Keras may turn into an object."""
-
-# Keras imports the module that a config names, and an import runs code.
-MODULES = frozenset(
-    """
-    builtins keras keras.activations keras.constraints keras.initializers keras.layers
-    keras.layers.experimental keras.mixed_precision keras.models keras.regularizers
-    keras.src.engine.functional keras.src.layers.core.tf_op_layer
-    tf_keras.src.engine.functional tf_keras.src.layers.core.tf_op_layer
-    larq.activations larq.constraints larq.layers larq.metrics larq.quantizers
-    """.split()
-)
-
-# Keys whose strings Keras takes as they are; a string under any other key has to be in NAMES.
-TEXT_KEYS = frozenset(
-    """
-    name dtype values_dtype output_dtype rng_type keras_version backend
-    inbound_nodes input_layers output_layers
-    data_format padding interpolation fill_mode mode merge_mode distribution score_mode equation bias_axes
-    """.split()
-)
 
 MAX_DEPTH = 100
 """Levels of nesting; a nested model adds about six."""
@@ -162,7 +35,7 @@ _COMPOSITE_CONSTANT = "_COMPOSITE_TYPE"  # marks a constant that Keras decodes f
 
 _HINT = (
     "A model file can run code while it loads, so bopkit loads stock Keras and larq layers only:"
-    " rebuild the model from those and save it again, or answer for code of your own with"
+    " rebuild the model from those and save it again, or name a module of your own that you trust with"
     " `bopkit export --custom MODULE`."
 )
 _LAMBDA_HINT = (
@@ -172,28 +45,11 @@ _LAMBDA_HINT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Vouched:
-    """Code that the user answers for, which a config may name besides the allow-list.
-
-    Attributes:
-        objects: Classes and functions by every name that a config may give them.
-        modules: Names of the modules that define them.
-    """
-
-    objects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    modules: frozenset[str] = frozenset()
-
-
-NOTHING = Vouched()
-"""No code but that of Keras and larq."""
-
-
-@dataclasses.dataclass(frozen=True)
 class _Source:
     """The file that is checked, and what it may name besides the allow-list."""
 
     path: Path
-    vouched: Vouched
+    custom_code: CustomCode
 
     def refusal(self, what: str, hint: str = _HINT) -> BopkitError:
         return BopkitError(f"{self.path} is refused: {what}.", hint)
@@ -204,22 +60,45 @@ class _Source:
         return self.refusal(f"{kind} {_quoted(value)} in layer {_quoted(layer)} is not known to be safe", hint)
 
 
-def check_config(config: object, path: Path, vouched: Vouched = NOTHING) -> None:
-    """Refuse a model config that names anything outside the allow-list and what the user answers for.
+def check_config(config: object, path: Path, custom_code: CustomCode = NO_CUSTOM_CODE) -> None:
+    """Refuse a model config that names anything outside the allow-list and the code that the user trusts.
 
     Args:
         config: The config of a whole model, as decoded from JSON.
         path: The file that it came from, for the message.
-        vouched: What the user answers for.
+        custom_code: Code of the user's own that it may name.
 
     Raises:
         BopkitError: The config names something else or is nested too deeply; the message names the layer.
     """
-    source = _Source(path, vouched)
+    source = _Source(path, custom_code)
     class_name = config.get("class_name") if isinstance(config, dict) else None
-    if not isinstance(class_name, str) or class_name not in MODELS | vouched.objects.keys():
+    if not isinstance(class_name, str) or class_name not in MODELS | custom_code.objects.keys():
         raise source.refusal(f"{_quoted(class_name)} is not a functional or sequential model")
     _check(config, "model", "", False, 0, source)
+
+
+def decode_config(text: str | bytes, path: Path) -> dict[str, Any]:
+    """A config, or another JSON object of a model file, from its text.
+
+    Raises:
+        BopkitError: It is larger than `MAX_CONFIG_BYTES`.
+        ValueError: It is no JSON object.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise BopkitError(f"{path} is refused: its config is larger than {MAX_CONFIG_BYTES} bytes.", DAMAGED)
+    config = json.loads(text)
+    if not isinstance(config, dict):
+        raise ValueError("the config is not a JSON object")
+    return config
+
+
+def refuse_keras_3(version: object, path: Path) -> None:
+    """Raise BopkitError if the version of Keras that saved a file is 3, whose configs Keras 2 does not take."""
+    text = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    if text.startswith("3."):
+        hint = "Build it under TF_USE_LEGACY_KERAS=1, load its weights, and save it again."
+        raise BopkitError(f"{path} was saved by Keras 3, and larq needs Keras 2.", hint)
 
 
 def _check(value: object, key: str, layer: str, is_text: bool, depth: int, source: _Source) -> None:
@@ -241,7 +120,7 @@ def _check(value: object, key: str, layer: str, is_text: bool, depth: int, sourc
         for item in value:
             _check(item, key, layer, is_text, depth + 1, source)
     elif isinstance(value, str):
-        known = value in NAMES or value in source.vouched.objects
+        known = value in NAMES or value in source.custom_code.objects
         if value == _COMPOSITE_CONSTANT or not (is_text or known):
             raise source.unsafe(layer, key, value)
 
@@ -249,7 +128,7 @@ def _check(value: object, key: str, layer: str, is_text: bool, depth: int, sourc
 def _check_class(value: dict[str, object], layer: str, source: _Source) -> None:
     """Check the three keys by which Keras finds a class or a function."""
     class_name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
-    own = source.vouched
+    own = source.custom_code
     if not isinstance(class_name, str) or class_name not in CLASSES | own.objects.keys():
         raise source.unsafe(layer, "class", class_name)
     if module is not None and not (isinstance(module, str) and module in MODULES | own.modules):

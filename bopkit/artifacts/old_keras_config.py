@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from bopkit.artifacts.keras_config import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS, NOTHING, Vouched
+from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
+from bopkit.artifacts.keras_allow_list import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS
 from bopkit.keras2 import import_tensorflow
 
 Config = dict[str, Any]
@@ -30,35 +31,35 @@ _HAVE_OWN_READERS = {"Bidirectional", "InputLayer", "TimeDistributed"}
 _CHECKED = (KERAS_LAYERS - _HAVE_OWN_READERS - INITIALIZERS) | LARQ_LAYERS | LARQ_QUANTIZERS
 
 
-def modernised(config: Config, vouched: Vouched = NOTHING) -> tuple[Config, list[str]]:
+def modernised(config: Config, custom_code: CustomCode = NO_CUSTOM_CODE) -> tuple[Config, list[str]]:
     """The config as today's Keras takes it.
 
     Args:
         config: A config that `keras_config.check_config` has passed; it is not altered.
-        vouched: Classes of the user's own, which are left alone.
+        custom_code: Classes of the user's own, which are left alone.
 
     Returns:
         The config, equal to `config` where nothing had to change, and a sentence for each key that was dropped
         though it was switched on.
     """
     notes: list[str] = []
-    return _modernised(config, vouched, notes), notes
+    return _modernised(config, custom_code, notes), notes
 
 
-def _modernised(value: Any, vouched: Vouched, notes: list[str]) -> Any:
+def _modernised(value: Any, custom_code: CustomCode, notes: list[str]) -> Any:
     if isinstance(value, list):
-        return [_modernised(each, vouched, notes) for each in value]
+        return [_modernised(each, custom_code, notes) for each in value]
     if not isinstance(value, dict):
         return value
-    value = {key: _modernised(each, vouched, notes) for key, each in value.items()}
+    value = {key: _modernised(each, custom_code, notes) for key, each in value.items()}
     settings, class_name = value.get("config"), value.get("class_name")
-    if class_name == "function" and isinstance(settings, str) and settings in vouched.objects:
+    if class_name == "function" and isinstance(settings, str) and settings in custom_code.objects:
         return settings  # Keras reads a function of the user's own by its name, and not what it writes into .h5
     if not isinstance(settings, dict) or not isinstance(class_name, str):
         return value
     if class_name == "PolicyV1":  # tf.keras.mixed_precision.experimental, up to TensorFlow 2.8
         return {**value, "class_name": "Policy", "config": {"name": settings.get("name")}}
-    known = _accepted_keys(class_name) if class_name in _CHECKED - vouched.objects.keys() else None
+    known = _accepted_keys(class_name) if class_name in _CHECKED - custom_code.objects.keys() else None
     if known is None:
         return value
     for key in sorted(settings.keys() - known):

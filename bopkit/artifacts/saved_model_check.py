@@ -82,7 +82,7 @@ def read_message(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def check_graph(path: Path) -> None:
+def check_saved_model(path: Path) -> None:
     """Refuse a SavedModel that could do anything but compute when it is loaded and its signature is called.
 
     Args:

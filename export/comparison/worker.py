@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bopkit import files
 from bopkit.architecture import floor_bytes
-from bopkit.artifacts.keras_config import NOTHING
+from bopkit.artifacts.custom_code import NO_CUSTOM_CODE
 from bopkit.counting import count_weights
 from bopkit.export.comparison.twin import convert_twin, make_twin
 from bopkit.export.exporter import export_model
@@ -34,7 +34,7 @@ def write_packed(source: str, scratch: str, path: str) -> None:
 
 def write_twins(source: str, paths: Mapping[str, str]) -> int:
     """Convert the twins of a network to `float32` and `int8`, each to its path; the network's floor in bytes."""
-    network = load_source(Path(source), OPTIONS, NOTHING).model
+    network = load_source(Path(source), OPTIONS, NO_CUSTOM_CODE).model
     twin = make_twin(network)
     for precision, path in paths.items():
         files.write_bytes(Path(path), convert_twin(twin, int8=precision == "int8"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bopkit.artifacts import artifact
-from bopkit.artifacts.keras_config import NOTHING, Vouched
+from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 
 READERS = {
     "keras": "bopkit.export.inspection.keras",
@@ -125,21 +125,21 @@ class KernelMatch:
     different: int
 
 
-def read_contents(path: str | Path, vouched: Vouched = NOTHING) -> Contents:
+def read_contents(path: str | Path, custom_code: CustomCode = NO_CUSTOM_CODE) -> Contents:
     """Read an artifact of any kind without running it.
 
     A damaged SavedModel or Keras file can end the process: call it in a child (`bopkit.isolation`).
 
     Args:
         path: The artifact.
-        vouched: What a file of Keras may name besides stock Keras and larq.
+        custom_code: Code of the user's own that a file of Keras may name.
 
     Raises:
         BopkitError: There is no such artifact, or it is damaged.
     """
     path = Path(path)
     reader = importlib.import_module(READERS[artifact.kind(path)])
-    return reader.read(artifact.resolve(path), vouched)
+    return reader.read(artifact.resolve(path), custom_code)
 
 
 def different_weights(kernel: BinaryKernel, other: BinaryKernel) -> int:

@@ -14,14 +14,14 @@ from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer, match_kernels, read_contents
 from bopkit.export.inspection.report import TIMEOUT_S
-from bopkit.export.sources.source import vouched_code
+from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
 
 NO_CARD = "(no card)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class ChangedValue:
     """A value that differs: of a field of the card, of a layer, or of the whole."""
 
     what: str
@@ -30,7 +30,7 @@ class Change:
 
 
 @dataclasses.dataclass(frozen=True)
-class FloatChange:
+class ChangedWeights:
     """Weights that are not binary and differ.
 
     Attributes:
@@ -65,13 +65,13 @@ class Difference:
 
     first: str
     second: str
-    facts: tuple[Change, ...]
-    card: tuple[Change, ...]
-    layers: tuple[Change, ...]
+    facts: tuple[ChangedValue, ...]
+    card: tuple[ChangedValue, ...]
+    layers: tuple[ChangedValue, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     kernels: tuple[KernelMatch, ...]
-    floats: tuple[FloatChange, ...]
+    floats: tuple[ChangedWeights, ...]
     notes: tuple[str, ...]
 
     @property
@@ -108,7 +108,13 @@ def diff_artifacts(first: str | Path, second: str | Path, custom: Iterable[str] 
             subject=f"{first} and {second}",
             timeout_s=TIMEOUT_S,
         )
-    kinds = {"facts": Change, "card": Change, "layers": Change, "kernels": KernelMatch, "floats": FloatChange}
+    kinds = {
+        "facts": ChangedValue,
+        "card": ChangedValue,
+        "layers": ChangedValue,
+        "kernels": KernelMatch,
+        "floats": ChangedWeights,
+    }
     parts = {name: tuple(kind(**each) for each in values[name]) for name, kind in kinds.items()}
     rest = {name: tuple(values[name]) for name in ("only_first", "only_second", "notes")}
     return Difference(values["first"], values["second"], **parts, **rest)
@@ -116,8 +122,8 @@ def diff_artifacts(first: str | Path, second: str | Path, custom: Iterable[str] 
 
 def diff_in_process(first: str, second: str, custom: Iterable[str] = ()) -> dict[str, Any]:
     """The child's side of `diff_artifacts`."""
-    with vouched_code(custom) as vouched:
-        contents, other = read_contents(first, vouched), read_contents(second, vouched)
+    with use_custom_code(custom) as custom_code:
+        contents, other = read_contents(first, custom_code), read_contents(second, custom_code)
     sizes = [files.size_bytes(artifact.resolve(path)) for path in (first, second)]
     names, other_names = ([layer.name for layer in each.layers] for each in (contents, other))
     one_kind = contents.kind == other.kind
@@ -127,16 +133,16 @@ def diff_in_process(first: str, second: str, custom: Iterable[str] = ()) -> dict
     return Difference(
         first=first,
         second=second,
-        facts=_changes(
+        facts=_changed_values(
             {"kind": contents.kind, "size_bytes": sizes[0], "inputs": contents.inputs, "outputs": contents.outputs},
             {"kind": other.kind, "size_bytes": sizes[1], "inputs": other.inputs, "outputs": other.outputs},
         ),
-        card=_changes(_card(first), _card(second)),
-        layers=_layer_changes(contents, other) if one_kind else (),
+        card=_changed_values(_card(first), _card(second)),
+        layers=_changed_layer_values(contents, other) if one_kind else (),
         only_first=tuple(name for name in names if name not in other_names) if one_kind else (),
         only_second=tuple(name for name in other_names if name not in names) if one_kind else (),
         kernels=tuple(match_kernels(contents.kernels, other.kernels)),
-        floats=_float_changes(contents, other) if one_kind else (),
+        floats=_changed_weights(contents, other) if one_kind else (),
         notes=notes,
     ).to_dict()
 
@@ -146,37 +152,38 @@ def _card(path: str) -> dict[str, Any]:
     return {"card": NO_CARD} if card is None else dataclasses.asdict(card)
 
 
-def _changes(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> tuple[Change, ...]:
+def _changed_values(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> tuple[ChangedValue, ...]:
     names = [*first, *(name for name in second if name not in first)]
     pairs = ((name, first.get(name), second.get(name)) for name in names)
-    return tuple(Change(prefix + name, one, two) for name, one, two in pairs if one != two)
+    return tuple(ChangedValue(prefix + name, one, two) for name, one, two in pairs if one != two)
 
 
-def _layer_changes(contents: Contents, other: Contents) -> tuple[Change, ...]:
+def _changed_layer_values(contents: Contents, other: Contents) -> tuple[ChangedValue, ...]:
     others = {layer.name: layer for layer in other.layers}
     return tuple(
         change
         for layer in contents.layers
         if layer.name in others
-        for change in _changes(_facts(layer), _facts(others[layer.name]), f"{layer.name}: ")
+        for change in _changed_values(_compared(layer), _compared(others[layer.name]), f"{layer.name}: ")
     )
 
 
-def _facts(layer: StoredLayer) -> dict[str, Any]:
-    facts = dataclasses.asdict(layer)
-    return {name: facts[name] for name in ("type", "shape", "value_bits", "stored_bits", "size_bytes", "packed")}
+def _compared(layer: StoredLayer) -> dict[str, Any]:
+    """What of two layers of one name is compared."""
+    values = dataclasses.asdict(layer)
+    return {name: values[name] for name in ("type", "shape", "value_bits", "stored_bits", "size_bytes", "packed")}
 
 
-def _float_changes(contents: Contents, other: Contents) -> tuple[FloatChange, ...]:
+def _changed_weights(contents: Contents, other: Contents) -> tuple[ChangedWeights, ...]:
     changes = []
     for name in [*contents.others, *(name for name in other.others if name not in contents.others)]:
         values, others = contents.others.get(name), other.others.get(name)
         if values is None or others is None or others.shape != values.shape:
             size = max(each.size for each in (values, others) if each is not None)
-            changes.append(FloatChange(name, size, size, math.nan))
+            changes.append(ChangedWeights(name, size, size, math.nan))
             continue
         different = int(np.sum(~((values == others) | (np.isnan(values) & np.isnan(others)))))
         if different:
             largest = float(np.abs(values.astype(np.float64) - others).max())
-            changes.append(FloatChange(name, values.size, different, largest))
+            changes.append(ChangedWeights(name, values.size, different, largest))
     return tuple(changes)

@@ -5,38 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.custom_code import CustomCode
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.network.layers import LayerFacts, inspect_layers, is_quantized
 from bopkit.export.sources.source import load_file
 
 
-def read(path: Path, vouched: Vouched) -> Contents:
+def read(path: Path, custom_code: CustomCode) -> Contents:
     """Read a `.h5` or `.keras` file."""
-    return describe(load_file(path, vouched).model)
+    return describe(load_file(path, custom_code).model)
 
 
 def describe(model: Any) -> Contents:
     """What a Keras model holds."""
-    facts = inspect_layers(model)
-    binary = [each for each in facts if each.kernel_bits == 1 and is_quantized(each.layer)]
+    layers = inspect_layers(model)
+    binary = [each for each in layers if each.kernel_bits == 1 and is_quantized(each.layer)]
     kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
     return Contents(
         kind="keras",
-        inputs=tuple(map(_text, model.inputs or ())),
-        outputs=tuple(map(_text, model.outputs or ())),
-        layers=tuple(map(_layer, facts)),
+        inputs=_texts(model.inputs),
+        outputs=_texts(model.outputs),
+        layers=tuple(map(_stored_layer, layers)),
         kernels=kernels,
         others={
             f"{each.name}/{_own_name(variable)}": variable.numpy()
-            for each in facts
+            for each in layers
             for variable in each.layer.weights
             if not (each in binary and _own_name(variable) == "kernel")
         },
     )
 
 
-def _layer(facts: LayerFacts) -> StoredLayer:
+def _stored_layer(facts: LayerFacts) -> StoredLayer:
     largest = max((tuple(variable.shape) for variable in facts.layer.weights), key=lambda shape: (len(shape), shape))
     shape = facts.kernel_shape or tuple(int(size) for size in largest)
     binary = facts.kernel_bits == 1
@@ -66,5 +66,6 @@ def _own_name(variable: Any) -> str:
     return variable.name.rpartition("/")[2].partition(":")[0]
 
 
-def _text(tensor: Any) -> str:
-    return tensor_text(tensor.name, tensor.dtype.name, tuple(tensor.shape))
+def _texts(tensors: list[Any] | None) -> tuple[str, ...]:
+    """Inputs or outputs for a person; a subclassed model has none that are known."""
+    return tuple(tensor_text(each.name, each.dtype.name, tuple(each.shape)) for each in tensors or ())

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from bopkit.artifacts.tflite_file import Graph, Operator, group_channels
+from bopkit.artifacts.tflite_graph import Graph, Operator, group_channels
 from bopkit.export.inspection.contents import BinaryKernel
 
 BINARY_CONVOLUTION = "LceBconv2d"

@@ -11,7 +11,7 @@ from bopkit import files
 from bopkit.architecture import floor_bytes
 from bopkit.artifacts import artifact, checksum
 from bopkit.export.inspection.contents import StoredLayer, read_contents
-from bopkit.export.sources.source import vouched_code
+from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
 
 TIMEOUT_S = 600.0
@@ -87,8 +87,8 @@ def inspect_artifact(path: str | Path, custom: Iterable[str] = ()) -> Inspection
 
 def inspect_in_process(path: str, custom: Iterable[str] = ()) -> dict[str, Any]:
     """The child's side of `inspect_artifact`."""
-    with vouched_code(custom) as vouched:
-        contents = read_contents(path, vouched)
+    with use_custom_code(custom) as custom_code:
+        contents = read_contents(path, custom_code)
     resolved = artifact.resolve(path)
     card = artifact.read_card(path)
     weights = sum(layer.weights for layer in contents.layers)

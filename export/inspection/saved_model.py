@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.custom_code import CustomCode
 from bopkit.counting import is_binary
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.inspection import keras
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
-from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.keras2 import import_tensorflow
 
 LEAST_CONSTANT_BYTES = 64
@@ -32,7 +32,7 @@ _TRAINING = ("optimizer", "keras_api")
 """Attributes of a Keras network that hold what training alone needs; its layers are attributes of their own."""
 
 
-def read(path: Path, vouched: Vouched) -> Contents:
+def read(path: Path, custom_code: CustomCode) -> Contents:
     """Read a version directory."""
     tf = import_tensorflow()
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -43,18 +43,18 @@ def read(path: Path, vouched: Vouched) -> Contents:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
         if not proto.meta_graphs:
             raise ValueError("it holds no graph")
-        return _read_graph(proto.meta_graphs[0], path, vouched)
+        return _read_graph(proto.meta_graphs[0], path, custom_code)
     except (DecodeError, tf.errors.OpError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BopkitError(
             f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
         ) from error
 
 
-def _read_graph(graph: Any, path: Path, vouched: Vouched) -> Contents:
+def _read_graph(graph: Any, path: Path, custom_code: CustomCode) -> Contents:
     signature = graph.signature_def.get("serving_default")
     notes = () if signature is not None else ("It has no signature serving_default.",)
     try:
-        contents = keras.describe(rebuild(path, vouched).model)
+        contents = keras.describe(load_from_config(path, custom_code).model)
     except NoConfigError:
         contents = _of_variables(graph, path)
     except BopkitError as refused:
@@ -63,8 +63,8 @@ def _read_graph(graph: Any, path: Path, vouched: Vouched) -> Contents:
     return dataclasses.replace(
         contents,
         kind="savedmodel",
-        inputs=tuple(map(_text, sorted(signature.inputs.items()))) if signature is not None else (),
-        outputs=tuple(map(_text, sorted(signature.outputs.items()))) if signature is not None else (),
+        inputs=_entry_texts(signature.inputs) if signature is not None else (),
+        outputs=_entry_texts(signature.outputs) if signature is not None else (),
         notes=notes,
     )
 
@@ -264,7 +264,11 @@ def _float32() -> int:
     return int(import_tensorflow().float32.as_datatype_enum)
 
 
-def _text(entry: tuple[str, Any]) -> str:
-    name, info = entry
-    sizes = (None if size.size < 0 else int(size.size) for size in info.tensor_shape.dim)
-    return tensor_text(name, import_tensorflow().as_dtype(info.dtype).name, tuple(sizes))
+def _entry_texts(entries: Any) -> tuple[str, ...]:
+    """Inputs or outputs of a signature for a person, by name."""
+    tf = import_tensorflow()
+    texts = []
+    for name, info in sorted(entries.items()):
+        sizes = (None if size.size < 0 else int(size.size) for size in info.tensor_shape.dim)
+        texts.append(tensor_text(name, tf.as_dtype(info.dtype).name, tuple(sizes)))
+    return tuple(texts)

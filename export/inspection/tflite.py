@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bopkit.artifacts import artifact
-from bopkit.artifacts.keras_config import Vouched
-from bopkit.artifacts.tflite_file import Graph, Operator, Tensor
+from bopkit.artifacts.custom_code import CustomCode
+from bopkit.artifacts.tflite_graph import Graph, Operator, Tensor
 from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.inspection.lce import BINARY_CONVOLUTION, read_convolution
@@ -29,7 +29,7 @@ _CONVERSION = "DEQUANTIZE"
 """Makes floats of constants in fewer bits: these belong to the operator that takes the floats."""
 
 
-def read(path: Path, vouched: Vouched) -> Contents:
+def read(path: Path, custom_code: CustomCode) -> Contents:
     """Read a `.tflite` file, which names no code."""
     graph, *more = artifact.read_flatbuffer(path).graphs
     graph = _without_conversions(graph)
@@ -58,8 +58,8 @@ def read(path: Path, vouched: Vouched) -> Contents:
             kernels.append(kernel)
     return Contents(
         kind="tflite",
-        inputs=tuple(_text(graph.tensors[index]) for index in graph.inputs),
-        outputs=tuple(_text(graph.tensors[index]) for index in graph.outputs),
+        inputs=_tensor_texts(graph, graph.inputs),
+        outputs=_tensor_texts(graph, graph.outputs),
         layers=tuple(layers),
         kernels=tuple(kernels),
         others=others,
@@ -155,5 +155,7 @@ def _name(graph: Graph, operator: Operator) -> str:
     return name.removeprefix("model/") or operator.type
 
 
-def _text(tensor: Tensor) -> str:
-    return tensor_text(tensor.name, tensor.type, tensor.shape)
+def _tensor_texts(graph: Graph, indices: tuple[int, ...]) -> tuple[str, ...]:
+    """Inputs or outputs of a graph for a person."""
+    tensors = [graph.tensors[index] for index in indices]
+    return tuple(tensor_text(each.name, each.type, each.shape) for each in tensors)

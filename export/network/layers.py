@@ -48,7 +48,7 @@ class LayerFacts:
         name: Its name below the outermost model, e.g. `backbone/conv_1`.
         input_bits: Bits of a value that meets the kernel.
         kernel_bits: Bits of a kernel value.
-        takes_sign: Whether the values that meet the kernel are -1 or +1.
+        input_is_binarized: Whether the values that meet the kernel are -1 or +1, whatever the picture.
         weights: Number of weights, all of them.
         float_reason: Why LCE cannot pack the layer; empty if it can.
     """
@@ -57,7 +57,7 @@ class LayerFacts:
     name: str
     input_bits: int
     kernel_bits: int
-    takes_sign: bool
+    input_is_binarized: bool
     weights: int
     float_reason: str
 
@@ -84,11 +84,11 @@ class LayerFacts:
 
 def inspect_layers(model: Model) -> list[LayerFacts]:
     """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
-    facts: list[LayerFacts] = []
+    layers: list[LayerFacts] = []
     for name, layer in named_leaves(model):
-        facts += getattr(layer, "graph_facts", [])  # of a graph that stands for many layers
-        facts += [_facts(layer, name)] if layer.weights else []
-    return facts
+        layers += getattr(layer, "operations", [])  # of a frozen graph that stands for many layers
+        layers += [_layer_facts(layer, name)] if layer.weights else []
+    return layers
 
 
 def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:
@@ -133,18 +133,18 @@ def materialised_weights(layer: Layer) -> list[np.ndarray]:
         return layer.get_weights()
 
 
-def _facts(layer: Layer, name: str) -> LayerFacts:
+def _layer_facts(layer: Layer, name: str) -> LayerFacts:
     kernels = _quantized_kernels(layer)
     binary = bool(kernels) and all(is_binary(kernel) for kernel, _ in kernels)
-    takes_sign = is_quantized(layer) and _takes_sign(layer)
+    input_is_binarized = is_quantized(layer) and _has_binarized_input(layer)
     return LayerFacts(
         layer=layer,
         name=name,
-        input_bits=1 if takes_sign else _input_bits(layer),
+        input_bits=1 if input_is_binarized else _input_bits(layer),
         kernel_bits=1 if binary else _declared_bits(kernels),
-        takes_sign=takes_sign,
+        input_is_binarized=input_is_binarized,
         weights=layer.count_params(),
-        float_reason=_float_reason(layer, bool(kernels), binary, takes_sign),
+        float_reason=_float_reason(layer, bool(kernels), binary, input_is_binarized),
     )
 
 
@@ -172,7 +172,7 @@ def _input_bits(layer: Layer) -> int:
     return declared if declared and declared > 1 else REAL_BITS
 
 
-def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, takes_sign: bool) -> str:
+def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, input_is_binarized: bool) -> str:
     """Why LCE cannot pack the layer; empty if it can."""
     if not has_quantizer:
         return "real weights"
@@ -180,7 +180,7 @@ def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, takes_sign: b
         return _unsupported_kind(layer)
     if not binary:
         return f"kernel is not binary{_named(layer.kernel_quantizer)}"
-    if not takes_sign:
+    if not input_is_binarized:
         return f"input is no plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
     return unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
 
@@ -218,12 +218,12 @@ def unsupported_convolution(layer: Layer) -> str:
     return ""
 
 
-def _takes_sign(layer: Layer) -> bool:
-    """Whether the values that meet the kernel are -1 or +1, whatever the picture."""
+def _has_binarized_input(layer: Layer) -> bool:
+    """Whether the values that meet the kernel of a layer are -1 or +1, whatever the picture."""
     if layer.input_quantizer is not None:
         return _is_sign(layer.input_quantizer)
     sources = [tensor for node in layer.inbound_nodes for tensor in node.keras_inputs]
-    return bool(sources) and all(_emits_sign(tensor) for tensor in sources)
+    return bool(sources) and all(_is_binarized(tensor) for tensor in sources)
 
 
 def _is_sign(function: Any) -> bool:
@@ -233,17 +233,17 @@ def _is_sign(function: Any) -> bool:
     return isinstance(function, (SteSign, ApproxSign, SwishSign))
 
 
-def _emits_sign(tensor: KerasTensor) -> bool:
+def _is_binarized(tensor: KerasTensor) -> bool:
     """Whether a tensor of a Keras graph holds -1 and +1 only; False where that cannot be told."""
     producer = tensor._keras_history.layer
     if _is_sign(producer) or _is_sign(getattr(producer, "activation", None)):
         return True
-    if not _preserves_signs(producer):
+    if not _keeps_values(producer):
         return False
-    return all(_emits_sign(source) for node in producer.inbound_nodes for source in node.keras_inputs)
+    return all(_is_binarized(source) for node in producer.inbound_nodes for source in node.keras_inputs)
 
 
-def _preserves_signs(layer: Layer) -> bool:
+def _keeps_values(layer: Layer) -> bool:
     """Whether a layer moves or selects values without changing them."""
     keras = import_tensorflow().keras.layers
     return isinstance(

@@ -1,4 +1,4 @@
-"""The one rewrite that serves both formats: a clone whose binary kernels come from functions.
+"""The rewrite that both formats share: a clone of the network whose binary kernels come from functions.
 
 Needs a loaded model, and therefore TensorFlow; imports it inside the functions.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.export.network.layers import LayerFacts, is_quantized, materialised_weights
-from bopkit.export.spec import Target
+from bopkit.export.spec import ExportFormat
 from bopkit.keras2 import import_tensorflow
 
 KERNEL_SETTINGS = {
@@ -36,32 +36,32 @@ def to_float32(model: Model) -> Model:
     return clone(model, lambda layer: (_copy(layer), layer.get_weights()))
 
 
-def rewrite(model: Model, facts: list[LayerFacts], target: Target, kernel_source: KernelSource) -> Model:
+def rewrite(model: Model, layers: list[LayerFacts], export_format: ExportFormat, kernel_source: KernelSource) -> Model:
     """Clone `model` for inference: quantized weights as constants, binary kernels from `kernel_source`.
 
     Args:
         model: A functional or sequential Keras model that computes in float32.
-        facts: `inspect_layers(model)`.
-        target: The format that the clone is made for.
+        layers: `inspect_layers(model)`.
+        export_format: The format that the clone is made for.
         kernel_source: Is asked once for each packed layer.
 
     Returns:
         A Keras model with the same outputs; the kernels of packed layers are no variables of it.
     """
-    by_layer = {id(each.layer): each for each in facts}
+    facts_of = {id(each.layer): each for each in layers}
 
     def replace(layer: Layer) -> tuple[Layer, list[np.ndarray]]:
-        each = by_layer.get(id(layer))
-        if each is not None and is_packed(each, target):
-            return _with_kernel_from(each, target, kernel_source), _weights_without_kernel(layer)
+        facts = facts_of.get(id(layer))
+        if facts is not None and is_packed(facts, export_format):
+            return _with_kernel_from(facts, export_format, kernel_source), _weights_without_kernel(layer)
         return _copy_materialised(layer), materialised_weights(layer)
 
     return clone(model, replace)
 
 
-def is_packed(facts: LayerFacts, target: Target) -> bool:
+def is_packed(facts: LayerFacts, export_format: ExportFormat) -> bool:
     """Whether a layer takes one bit a weight in that format."""
-    if target.packs_real_input:
+    if export_format.packs_real_input:
         return facts.kernel_bits == 1 and is_quantized(facts.layer)
     return facts.packable
 
@@ -99,19 +99,19 @@ def _copy_materialised(layer: Layer) -> Layer:
     return type(layer).from_config(config)
 
 
-def _with_kernel_from(facts: LayerFacts, target: Target, kernel_source: KernelSource) -> Layer:
+def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_source: KernelSource) -> Layer:
     """A layer with the arithmetic of `facts.layer` whose kernel `kernel_source` provides."""
     from bopkit.export.network import inference_layers
 
     config = _float32_config(facts.layer)
     for key in KERNEL_SETTINGS & config.keys():
         del config[key]
-    if facts.takes_sign:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
+    if facts.input_is_binarized:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
         config["input_quantizer"] = "ste_sign"
     kernel = facts.kernel()
     if kernel.ndim == 4:
         kind = inference_layers.InferenceConv2D
-    elif target.dense_as_convolution and facts.takes_sign:
+    elif export_format.dense_as_convolution and facts.input_is_binarized:
         kind = inference_layers.InferenceDenseConvolution
         kernel = kernel[np.newaxis, np.newaxis]
     else:

@@ -1,4 +1,4 @@
-"""What a network takes and answers: the named inputs and outputs that every format of it has.
+"""The signature of a network: its named inputs and outputs, which are the same in every format that it is exported to.
 
 Needs TensorFlow for what takes a model; imports it inside the functions.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ _PICTURE_RANK = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Port:
+class SignatureTensor:
     """One input or output, float32.
 
     Attributes:
@@ -34,6 +34,11 @@ class Port:
     shape: tuple[int, ...]
     is_probabilities: bool = False
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SignatureTensor:
+        """The tensor from its fields as JSON gives them back."""
+        return cls(**{**values, "shape": tuple(values["shape"])})
+
     @property
     def is_picture(self) -> bool:
         """Whether it has the shape of a picture: height, width, channels."""
@@ -41,7 +46,7 @@ class Port:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ports:
+class Signature:
     """All inputs and outputs of a network, in the order in which Keras has them.
 
     Attributes:
@@ -49,33 +54,33 @@ class Ports:
         outputs: At least one.
     """
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[SignatureTensor, ...]
+    outputs: tuple[SignatureTensor, ...]
 
     @classmethod
-    def of(cls, model: Model) -> Ports:
-        """The ports of a Keras model, named after its layers."""
+    def of_model(cls, model: Model) -> Signature:
+        """The signature of a Keras model; inputs and outputs are named after their layers."""
         inputs, outputs = (
             [(name, tuple(each.shape)[1:]) for name, each in zip(names, tensors, strict=True)]
             for names, tensors in ((model.input_names, model.inputs), (model.output_names, model.outputs))
         )
-        return cls.described(inputs, outputs)
+        return cls.from_shapes(inputs, outputs)
 
     @classmethod
-    def described(
+    def from_shapes(
         cls, inputs: Iterable[tuple[str, tuple[int, ...]]], outputs: Iterable[tuple[str, tuple[int, ...]]]
-    ) -> Ports:
-        """The ports of these names and shapes, in their order.
+    ) -> Signature:
+        """The signature with inputs and outputs of these names and shapes, in their order.
 
-        An only picture is called `images` and an only output `outputs`: a network of another session would have
-        other names there.
+        An only picture is called `images` and an only output `outputs`: Keras numbers the names of layers, so that they
+        change from session to session.
         """
-        described = cls(_ports(inputs, "input"), _ports(outputs, "output"))
-        if len(described.inputs) == 1 and described.inputs[0].is_picture:
-            described = cls((dataclasses.replace(described.inputs[0], name="images"),), described.outputs)
-        if len(described.outputs) == 1:
-            described = cls(described.inputs, (dataclasses.replace(described.outputs[0], name="outputs"),))
-        return described
+        taken, answered = _named_tensors(inputs, "input"), _named_tensors(outputs, "output")
+        if len(taken) == 1 and taken[0].is_picture:
+            taken = (dataclasses.replace(taken[0], name="images"),)
+        if len(answered) == 1:
+            answered = (dataclasses.replace(answered[0], name="outputs"),)
+        return cls(taken, answered)
 
     @property
     def takes_picture(self) -> bool:
@@ -87,7 +92,7 @@ class Ports:
         """Whether one row of scores is all that it answers."""
         return len(self.outputs) == 1 and len(self.outputs[0].shape) == 1
 
-    def names_class(self, output: Port) -> bool:
+    def names_class(self, output: SignatureTensor) -> bool:
         """Whether the largest value of an output names a class; of several, only probabilities are sure to."""
         return self.answers_scores or output.is_probabilities
 
@@ -96,24 +101,24 @@ class Ports:
         tf = import_tensorflow()
         return [tf.TensorSpec([batch_size, *each.shape], tf.float32, name=each.name) for each in self.inputs]
 
-    def answer(self, outputs: Iterable[Any]) -> dict[str, Any]:
-        """Outputs in the order of the ports, by name."""
-        return {port.name: each for port, each in zip(self.outputs, outputs, strict=True)}
+    def outputs_by_name(self, values: Iterable[Any]) -> dict[str, Any]:
+        """The values of the outputs, given in the order of the signature, by the names of the outputs."""
+        return {output.name: each for output, each in zip(self.outputs, values, strict=True)}
 
-    def with_probabilities(self, values: Iterable[np.ndarray]) -> Ports:
-        """The ports with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
+    def with_probabilities(self, values: Iterable[np.ndarray]) -> Signature:
+        """The signature with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
         outputs = tuple(
             dataclasses.replace(
-                port, is_probabilities=len(port.shape) == 1 and port.shape[0] > 1 and are_probabilities(each)
+                output, is_probabilities=len(output.shape) == 1 and output.shape[0] > 1 and are_probabilities(each)
             )
-            for port, each in zip(self.outputs, values, strict=True)
+            for output, each in zip(self.outputs, values, strict=True)
         )
-        return Ports(self.inputs, outputs)
+        return Signature(self.inputs, outputs)
 
-    def with_scores(self, name: str, is_probabilities: bool) -> Ports:
-        """The ports of a network that answers scores, under another name."""
+    def with_scores(self, name: str, is_probabilities: bool) -> Signature:
+        """The signature of a network that answers scores, with another name for them."""
         (scores,) = self.outputs
-        return Ports(self.inputs, (dataclasses.replace(scores, name=name, is_probabilities=is_probabilities),))
+        return Signature(self.inputs, (dataclasses.replace(scores, name=name, is_probabilities=is_probabilities),))
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
@@ -121,38 +126,43 @@ def are_probabilities(scores: np.ndarray) -> bool:
     return bool(np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
 
 
-def partners(ports: Sequence[Port], others: Sequence[Port]) -> list[int] | None:
-    """For each port its place among the others: by name where both have the same names, else in order.
+def match_tensors(tensors: Sequence[SignatureTensor], others: Sequence[SignatureTensor]) -> list[int] | None:
+    """Find the inputs, or the outputs, of one network among those of another.
+
+    Args:
+        tensors: Inputs or outputs of one network.
+        others: Those of the other.
 
     Returns:
-        None where the partners' shapes differ, or one has more.
+        For each of `tensors` its place among `others`: by name where both have the same names, else in order. None
+        where there are not as many of them, or their shapes differ.
     """
     names = [each.name for each in others]
-    by_name = sorted(each.name for each in ports) == sorted(names)
-    places = [names.index(each.name) for each in ports] if by_name else list(range(len(ports)))
-    fit = len(ports) == len(others) and all(
-        port.shape == others[place].shape for port, place in zip(ports, places, strict=True)
+    same_names = sorted(each.name for each in tensors) == sorted(names)
+    places = [names.index(each.name) for each in tensors] if same_names else list(range(len(tensors)))
+    fit = len(tensors) == len(others) and all(
+        tensor.shape == others[place].shape for tensor, place in zip(tensors, places, strict=True)
     )
     return places if fit else None
 
 
-def ports_text(ports: Sequence[Port]) -> str:
+def tensors_text(tensors: Sequence[SignatureTensor]) -> str:
     """Inputs or outputs for a person: `32 x 32 x 3`, with their names where there are several."""
-    sizes = [" x ".join(map(str, each.shape)) or "one number" for each in ports]
-    if len(ports) == 1:
+    sizes = [" x ".join(map(str, each.shape)) or "one number" for each in tensors]
+    if len(tensors) == 1:
         return sizes[0]
-    return ", ".join(f"{each.name} {size}" for each, size in zip(ports, sizes, strict=True))
+    return ", ".join(f"{each.name} {size}" for each, size in zip(tensors, sizes, strict=True))
 
 
 def call(network: Model, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of a Keras model in inference, in the order of its ports, as the inputs are."""
+    """Run a Keras model for inference; inputs and outputs are in the order of its signature."""
     tf = import_tensorflow()
     return tf.nest.flatten(network(tf.nest.pack_sequence_as(network.input, list(inputs)), training=False))
 
 
-def _ports(described: Iterable[tuple[str, tuple[int, ...]]], kind: str) -> tuple[Port, ...]:
+def _named_tensors(described: Iterable[tuple[str, tuple[int, ...]]], kind: str) -> tuple[SignatureTensor, ...]:
     names, shapes = zip(*described, strict=True)
-    return tuple(map(Port, _identifiers(names, kind), shapes))
+    return tuple(map(SignatureTensor, _identifiers(names, kind), shapes))
 
 
 def _identifiers(names: Iterable[str], kind: str) -> list[str]:

@@ -12,34 +12,39 @@ import numpy as np
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
+from bopkit.export.labels import LABELS_FILE, labels_text
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.network.packing import pack
 from bopkit.export.network.rewrites import rewrite
-from bopkit.export.network.signature import Ports, call
+from bopkit.export.network.signature import Signature, call
 from bopkit.export.pictures import batches
-from bopkit.export.serving.graph import finish_graph
+from bopkit.export.serving.graph_def import tidy_graph_def
 from bopkit.export.serving.signatures import make_signatures
 from bopkit.export.serving.warmup import write_warmup_requests
 from bopkit.export.spec import SAVED_MODEL
-from bopkit.export.tflite.metadata import labels_file
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
 
-LABELS = "assets.extra/labels.txt"
-"""File with one class name a line, inside the version directory."""
+EXTRA_FOLDER = "assets.extra"
+"""Folder of the version directory whose files TensorFlow Serving leaves alone."""
 
 
 def write_saved_model(
-    model: Model, facts: list[LayerFacts], card: ModelCard | None, ports: Ports, path: Path, packed: bool = True
+    model: Model,
+    layers: list[LayerFacts],
+    card: ModelCard | None,
+    signature: Signature,
+    path: Path,
+    packed: bool = True,
 ) -> None:
     """Write one version directory with the signatures of `make_signatures`.
 
     Args:
         model: A Keras model that computes in float32.
-        facts: `inspect_layers(model)`.
+        layers: `inspect_layers(model)`.
         card: Names the preprocessing and the classes.
-        ports: Inputs and outputs of the model, by the names that they get.
+        signature: Inputs and outputs of the model, by the names that they get.
         path: The version directory, which must not exist yet.
         packed: Store binary kernels as bits instead of float32; the answers are the same.
     """
@@ -55,11 +60,11 @@ def write_saved_model(
         kernels[name] = tf.Variable(kernel, trainable=False, name=name)
         return kernels[name].read_value
 
-    network = rewrite(model, facts, SAVED_MODEL, kernel_source)
+    network = rewrite(model, layers, SAVED_MODEL, kernel_source)
     module = tf.Module()
     # The Keras model itself is not tracked: a client gets its functions, and needs no larq to load them.
     module.float_weights = network.variables
-    module.kernels = [kernels[each.name] for each in facts if each.name in kernels]
+    module.kernels = [kernels[each.name] for each in layers if each.name in kernels]
     if packed:
         module.packed_bits = tf.function(
             lambda: [kernel.bits for kernel in module.kernels], input_signature=[], autograph=False
@@ -67,16 +72,16 @@ def write_saved_model(
     # One function behind all signatures: the network is stored once.
     module.predict = tf.function(
         lambda *inputs: call(network, inputs),
-        input_signature=ports.input_specs(SAVED_MODEL.batch_size),
+        input_signature=signature.input_specs(SAVED_MODEL.batch_size),
         autograph=False,
     )
-    signatures = make_signatures(module.predict, ports, card)
+    signatures = make_signatures(module.predict, signature, card)
     # Without the gradients of custom functions: nobody trains what is served.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(path), signatures, options)
-    finish_graph(path)
-    (path / "assets.extra").mkdir()
-    write_warmup_requests(path, list(signatures), ports.inputs)
+    tidy_graph_def(path)
+    (path / EXTRA_FOLDER).mkdir()
+    write_warmup_requests(path, list(signatures), signature.inputs)
     _write_card(path, card)
 
 
@@ -119,9 +124,9 @@ def predict(loaded: Any, inputs: dict[str, np.ndarray], batch_size: int) -> dict
 
 
 def _write_card(path: Path, card: ModelCard | None) -> None:
-    """Card and labels go where TensorFlow Serving leaves files alone."""
+    """Write the card, and the labels where the card has them."""
     if card is None:
         return
     (path / artifact.SAVED_MODEL_CARD).write_text(card.to_json())
     if card.class_names:
-        (path / LABELS).write_bytes(labels_file(card.class_names))
+        (path / EXTRA_FOLDER / LABELS_FILE).write_bytes(labels_text(card.class_names))

@@ -1,4 +1,4 @@
-"""What a TensorFlow Serving directory answers: the signatures around a network.
+"""The signatures of a TensorFlow Serving directory: what a client may send, and what the server answers.
 
 Needs TensorFlow; imports it inside the functions.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import get_preprocessing
-from bopkit.export.network.signature import Port, Ports
+from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K
 
@@ -26,7 +26,7 @@ UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
 """What is wrong with a picture that cannot be prepared, by the input that brings it."""
 
 
-def make_signatures(predict: Function, ports: Ports, card: ModelCard | None) -> dict[str, Function]:
+def make_signatures(predict: Function, signature: Signature, card: ModelCard | None) -> dict[str, Function]:
     """The signatures of a network, by name; each takes any number N of examples.
 
     - `serving_default`: every input to every output, float32 [N, ...]; of a classifier `images`, [N, H, W, C], to e.g.
@@ -43,33 +43,33 @@ def make_signatures(predict: Function, ports: Ports, card: ModelCard | None) -> 
 
     Args:
         predict: tf.function from all inputs to a list of all outputs, with an input signature.
-        ports: Names of both.
+        signature: Of the network: names and shapes of these inputs and outputs.
         card: Names the preprocessing and the classes.
     """
     tf = import_tensorflow()
 
     @tf.function(input_signature=predict.input_signature, autograph=False)
     def serving_default(*inputs: Tensor) -> dict[str, Tensor]:
-        return ports.answer(predict(*inputs))
+        return signature.outputs_by_name(predict(*inputs))
 
-    if card is None or not card.preprocessing or not (ports.takes_picture and ports.answers_scores):
+    if card is None or not card.preprocessing or not (signature.takes_picture and signature.answers_scores):
         return {"serving_default": serving_default}
 
-    input_shape: Any = ports.inputs[0].shape
+    input_shape: Any = signature.inputs[0].shape
     # Each of these functions is stored once, however many signatures call it.
     prepare_bytes = _prepare(card, input_shape, tf.TensorSpec([None], tf.string, name="image_bytes"))
     prepare_uint8 = _prepare(card, input_shape, tf.TensorSpec([None, None, None, input_shape[2]], tf.uint8, "images"))
-    rank = _rank(card, *ports.outputs)
+    rank = _rank(card, *signature.outputs)
 
     @tf.function(input_signature=prepare_bytes.input_signature, autograph=False)
     def predict_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
         (scores,) = predict(prepare_bytes(image_bytes))
-        return {**ports.answer([scores]), **rank(scores)}
+        return {**signature.outputs_by_name([scores]), **rank(scores)}
 
     @tf.function(input_signature=prepare_uint8.input_signature, autograph=False)
     def predict_uint8(images: Tensor) -> dict[str, Tensor]:
         (scores,) = predict(prepare_uint8(images))
-        return {**ports.answer([scores]), **rank(scores)}
+        return {**signature.outputs_by_name([scores]), **rank(scores)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
     def classify(inputs: Tensor) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) 
     return prepare
 
 
-def _rank(card: ModelCard, scores: Port) -> Function:
+def _rank(card: ModelCard, scores: SignatureTensor) -> Function:
     """The tf.function from scores, float32 [N, classes], to the best `classes` and their `scores`."""
     tf = import_tensorflow()
 

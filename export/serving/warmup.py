@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.network.signature import Port
+from bopkit.export.network.signature import SignatureTensor
 from bopkit.export.serving.signatures import CLASSIFY, EXAMPLE_FEATURE
 from bopkit.keras2 import import_tensorflow
 
@@ -28,7 +28,7 @@ GREY = 127
 _VARINT_BITS = 7
 
 
-def write_warmup_requests(path: Path, signatures: list[str], inputs: tuple[Port, ...]) -> None:
+def write_warmup_requests(path: Path, signatures: list[str], inputs: tuple[SignatureTensor, ...]) -> None:
     """Write one request a signature, each with one grey picture, or with zeros where all inputs are named.
 
     Args:
@@ -53,7 +53,7 @@ def write_warmup_requests(path: Path, signatures: list[str], inputs: tuple[Port,
                 writer.write(_predict_log(signature, requests[signature]()))
 
 
-def _grey_jpeg(picture: Port) -> bytes:
+def _grey_jpeg(picture: SignatureTensor) -> bytes:
     return import_tensorflow().io.encode_jpeg(np.full(picture.shape, GREY, np.uint8)).numpy()
 
 

@@ -10,9 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bopkit.artifacts import artifact, keras_file
-from bopkit.artifacts.keras_config import Vouched, check_config
+from bopkit.artifacts import artifact
+from bopkit.artifacts.custom_code import CustomCode
+from bopkit.artifacts.keras_config import check_config
 from bopkit.artifacts.keras_file import LoadedModel
+from bopkit.artifacts.limits import MAX_CONFIG_BYTES
 from bopkit.artifacts.old_keras_config import modernised
 from bopkit.artifacts.saved_model_check import read_message, read_saved_model
 from bopkit.errors import BopkitError, first_line
@@ -26,12 +28,12 @@ class NoConfigError(BopkitError):
     """A SavedModel without a config that the network could be rebuilt from."""
 
 
-def rebuild(path: Path, vouched: Vouched) -> LoadedModel:
+def load_from_config(path: Path, custom_code: CustomCode) -> LoadedModel:
     """Build the network that a SavedModel's Keras config describes, and load its weights.
 
     Args:
         path: A version directory.
-        vouched: What its config may name besides stock Keras and larq.
+        custom_code: Code of the user's own that its config may name.
 
     Raises:
         NoConfigError: It was not saved by Keras, or from a subclassed network.
@@ -39,11 +41,11 @@ def rebuild(path: Path, vouched: Vouched) -> LoadedModel:
     """
     tf = import_tensorflow()
     saved = _root_config(path)
-    check_config(saved, path, vouched)
-    config, notes = modernised(saved, vouched)
+    check_config(saved, path, custom_code)
+    config, notes = modernised(saved, custom_code)
     try:
         # Through JSON, as tuples are dictionaries in what Keras notes here.
-        model = tf.keras.models.model_from_json(json.dumps(config), custom_objects=dict(vouched.objects))
+        model = tf.keras.models.model_from_json(json.dumps(config), custom_objects=dict(custom_code.objects))
         # The checkpoint names variables by their place among the layers, and so do Keras' weights.
         status = model.load_weights(str(path / "variables" / "variables"))
         status.assert_existing_objects_matched()
@@ -82,4 +84,4 @@ def _root_metadata(path: Path) -> Any:
         graphs = [graph.object_graph_def.nodes for graph in read_saved_model(path).meta_graphs]
         texts = [nodes[0].user_object.metadata for nodes in graphs if nodes]
     texts = [text for text in texts if text.lstrip().startswith("{")]
-    return json.loads(texts[0]) if texts and len(texts[0]) <= keras_file.MAX_CONFIG_BYTES else {}
+    return json.loads(texts[0]) if texts and len(texts[0]) <= MAX_CONFIG_BYTES else {}

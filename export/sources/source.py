@@ -13,12 +13,11 @@ from typing import Any
 
 from bopkit.architecture import Architecture
 from bopkit.artifacts import checksum
-from bopkit.artifacts.custom_code import import_custom
-from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.custom_code import CustomCode, import_custom_code
 from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.errors import UsageError
 from bopkit.export.options import ExportOptions
-from bopkit.export.sources.keras_saved_model import NoConfigError, rebuild
+from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.export.sources.subclassed import as_graph
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
@@ -56,14 +55,22 @@ def _network_directory(source: Path) -> Path:
 
 
 @contextlib.contextmanager
-def vouched_code(modules: Iterable[str]) -> Iterator[Vouched]:
-    """Import the user's modules; within the context Keras finds their objects by name, as copies of layers need."""
-    vouched = import_custom(modules)
-    if not vouched.objects:
-        yield vouched
+def use_custom_code(modules: Iterable[str]) -> Iterator[CustomCode]:
+    """Import the user's modules, and let Keras find their objects by name within the context, as copies of layers need.
+
+    Args:
+        modules: Dotted names, as `--custom` gives them.
+
+    Raises:
+        UsageError: There is no such module, or it defines no public class or function.
+        BopkitError: A module does not import.
+    """
+    custom_code = import_custom_code(modules)
+    if not custom_code.objects:
+        yield custom_code
         return
-    with import_tensorflow().keras.utils.custom_object_scope(dict(vouched.objects)):
-        yield vouched
+    with import_tensorflow().keras.utils.custom_object_scope(dict(custom_code.objects)):
+        yield custom_code
 
 
 def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
@@ -72,20 +79,20 @@ def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
     Raises:
         UsageError: None is left.
     """
-    if not any(hasattr(layer, "graph_facts") for layer in model.layers):
+    if not any(hasattr(layer, "operations") for layer in model.layers):
         return options
     if not options.tflite:
         raise UsageError("This is a SavedModel of code already; it can become a flatbuffer only.", "Type --tflite.")
     return dataclasses.replace(options, savedmodel=False)
 
 
-def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedModel:
+def load_source(path: Path, options: ExportOptions, custom_code: CustomCode) -> LoadedModel:
     """Load what `artifact.resolve` has returned, as a graph of layers where that can be had.
 
     Args:
         path: A `.h5` or `.keras` file, or a SavedModel's version directory.
         options: Name the architecture where the file holds weights only.
-        vouched: What the file may name besides stock Keras and larq.
+        custom_code: Code of the user's own that the file may name.
 
     Raises:
         BopkitError: It cannot be read, is not known to be safe, or holds weights of another network.
@@ -94,27 +101,27 @@ def load_source(path: Path, options: ExportOptions, vouched: Vouched) -> LoadedM
         checksum.check(path)
     if options.architecture is not None:
         return _load_architecture(path, options.architecture, options)
-    return _load_saved_model(path, vouched) if path.is_dir() else load_file(path, vouched)
+    return _load_saved_model(path, custom_code) if path.is_dir() else load_file(path, custom_code)
 
 
-def load_file(path: Path, vouched: Vouched) -> LoadedModel:
+def load_file(path: Path, custom_code: CustomCode) -> LoadedModel:
     """Load a whole model from a `.h5` or `.keras` file, as a graph of layers where that can be had.
 
     Raises:
         BopkitError: It cannot be read, or is not known to be safe.
     """
-    loaded = open_model(path, vouched)
+    loaded = open_model(path, custom_code)
     model, note = as_graph(loaded.model, None)
     return dataclasses.replace(loaded, model=model, notes=(*loaded.notes, *note))
 
 
-def _load_saved_model(path: Path, vouched: Vouched) -> LoadedModel:
+def _load_saved_model(path: Path, custom_code: CustomCode) -> LoadedModel:
     try:
-        return rebuild(path, vouched)
+        return load_from_config(path, custom_code)
     except NoConfigError:
-        from bopkit.export.sources.graph_saved_model import load_graph
+        from bopkit.export.sources.frozen_saved_model import load_frozen
 
-        return load_graph(path)
+        return load_frozen(path)
 
 
 def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedModel:

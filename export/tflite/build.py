@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.tflite_metadata import card_entry, embed_metadata
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.errors import BopkitError
-from bopkit.export.network.signature import Port, Ports
+from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.tflite import inputs_and_outputs, metadata, quantize
-from bopkit.export.tflite import schema as fb
+from bopkit.export.tflite import inputs_and_outputs, metadata, quantize, schema
 from bopkit.export.tflite.convert import convert, import_lce
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
@@ -37,16 +37,16 @@ class Flatbuffer:
     """A converted network before its metadata.
 
     Attributes:
-        model: As `flatbuffer.parse` gives it.
+        model: As `schema.parse` gives it.
         content: The same as bytes.
-        ports: Its inputs and outputs.
+        signature: Its inputs and outputs.
         passes: The rewrites that ran.
         kernels: Kernels stored in fewer than 32 bits.
     """
 
     model: Any
     content: bytes
-    ports: Ports
+    signature: Signature
     passes: tuple[PassReport, ...]
     kernels: tuple[StoredKernel, ...]
 
@@ -65,19 +65,19 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
         BopkitError: LCE's converter refuses the network, or it has no softmax to leave out.
     """
     converted, passes = convert(reference, options.target, scratch)
-    model = fb.parse(converted)
-    ports = reference.ports
-    inputs_and_outputs.order_ports(model, [each.name for each in ports.inputs], [each.name for each in ports.outputs])
+    model = schema.parse(converted)
+    signature = reference.signature
+    inputs_and_outputs.order_by_signature(model, signature)
     if options.output == "logits":
-        ports = ports.with_scores("logits", is_probabilities=False)
-        if not inputs_and_outputs.remove_softmax(model, ports.outputs[0].name):
+        signature = signature.with_scores("logits", is_probabilities=False)
+        if not inputs_and_outputs.remove_softmax(model, signature.outputs[0].name):
             raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
     if options.input_type == "uint8":
         inputs_and_outputs.take_pixels(model)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
     passes += _stored_in_fewer_bits(kernels, options.float_weights)
-    return Flatbuffer(model, fb.pack(model), ports, tuple(passes), (*integers, *kernels))
+    return Flatbuffer(model, schema.serialise(model), signature, tuple(passes), (*integers, *kernels))
 
 
 def describe_flatbuffer(
@@ -94,8 +94,8 @@ def describe_flatbuffer(
     """
     contract = _contract(built, reference, options)
     record = {
-        **_recorded("input", built.ports.inputs, options.input_type, _record_of_values(contract, reference)),
-        **_recorded("output", built.ports.outputs, "float32", {}),
+        **_recorded("input", built.signature.inputs, options.input_type, _record_of_values(contract, reference)),
+        **_recorded("output", built.signature.outputs, "float32", {}),
         "float_weights": options.float_weights,
         "float_activations": "float32" if options.calibrate is None else "int8",
         "calibrated_on": options.calibrate,
@@ -108,10 +108,10 @@ def describe_flatbuffer(
     entries = {
         metadata.METADATA_NAME: metadata.standard_metadata(contract),
         artifact.EXPORT_RECORD: json.dumps(record).encode(),
-        **({} if reference.card is None else artifact.card_entry(reference.card)),
+        **({} if reference.card is None else card_entry(reference.card)),
         checksum.ENTRY: checksum.BLANK,
     }
-    content = metadata.with_labels(artifact.embed_metadata(built.content, entries), contract.labels)
+    content = metadata.with_labels(embed_metadata(built.content, entries), contract.labels)
     return checksum.sealed(content)
 
 
@@ -157,14 +157,13 @@ def _stored_in_fewer_bits(kernels: list[StoredKernel], float_weights: str) -> li
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
     """Let the float layers of a parsed model compute in int8, with ranges from the calibration pictures."""
     assert options.calibrate is not None
-    (port,) = reference.ports.inputs
-    shape: Any = port.shape  # of a picture
+    shape: Any = reference.signature.inputs[0].shape
     images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
     (pictures,) = inputs_for(reference, (images,))
     tensors = quantize.activation_tensors(model)
     if not tensors:
         return []
-    tapped = fb.with_outputs(model, tensors)
+    tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
     ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
     return quantize.quantize_activations(model, ranges)
@@ -173,22 +172,22 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:
     """What the file takes and answers."""
     card = reference.card
-    shape: Any = built.ports.inputs[0].shape
+    shape: Any = built.signature.inputs[0].shape
     mean, std = None, None
     value_range = UNKNOWN_VALUE_RANGE if card is None else card.value_range
     if reference.pixel_preprocessing is not None:  # pixels as they are
         value_range, mean, std = (0.0, 255.0), (0.0,) * shape[-1], (1.0,) * shape[-1]
-    elif card is not None and card.preprocessing and built.ports.takes_picture:
+    elif card is not None and card.preprocessing and built.signature.takes_picture:
         mean, std = _normalisation(get_preprocessing(card.preprocessing, shape))
     return metadata.Contract(
         name=card.architecture if card is not None else reference.model.name,
         description=_description(reference, options),
         version=package_versions()["bopkit"],
-        ports=built.ports,
+        signature=built.signature,
         value_range=value_range,
         mean=mean,
         std=std,
-        labels=card.class_names if card is not None and built.ports.answers_scores else (),
+        labels=card.class_names if card is not None and built.signature.answers_scores else (),
     )
 
 
@@ -202,9 +201,9 @@ def _record_of_values(contract: metadata.Contract, reference: Reference) -> dict
     }
 
 
-def _recorded(kind: str, ports: tuple[Port, ...], dtype: str, values: dict[str, Any]) -> dict[str, Any]:
+def _recorded(kind: str, tensors: tuple[SignatureTensor, ...], dtype: str, values: dict[str, Any]) -> dict[str, Any]:
     """The record of all inputs or outputs: under `kind` where there is one, else a list under its plural."""
-    records = [{"name": each.name, "dtype": dtype, "shape": [1, *each.shape], **values} for each in ports]
+    records = [{"name": each.name, "dtype": dtype, "shape": [1, *each.shape], **values} for each in tensors]
     return {kind: records[0]} if len(records) == 1 else {f"{kind}s": records}
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.artifacts.tflite_file import Graph, TfliteFile
+from bopkit.artifacts.tflite_file import TfliteFile
+from bopkit.artifacts.tflite_graph import Graph
 from bopkit.errors import BopkitError, first_line
-from bopkit.export.network.graph_signs import separate_other_signs
+from bopkit.export.network.binarization import shield_other_signs
 from bopkit.export.network.packing import LCE_WORD_BITS
 from bopkit.export.network.passes import PASSES, run_passes
-from bopkit.export.network.passes.graph import flatten, nodes, producer
+from bopkit.export.network.passes.keras_graph import flatten, nodes, producer
 from bopkit.export.network.rewrites import is_packed, rewrite
 from bopkit.export.network.signature import call
 from bopkit.export.reference import Reference
@@ -80,16 +81,16 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
         return _convert_graph(network, kernels, reference, target, scratch / folder)
 
     kernels: list[Any] = []
-    network = flatten(rewrite(reference.model, reference.facts, TFLITE, kernel_source))
+    network = flatten(rewrite(reference.model, reference.layers, TFLITE, kernel_source))
     rewritten, layers = run_passes(network)
     flatbuffer = converted(rewritten, "all")
-    graph = _graph(flatbuffer)
+    graph = _main_graph(flatbuffer)
     reports = [_dense_as_convolutions(reference)]
     for number, name in enumerate(PASSES):
         report = PassReport(name, tuple(layers[name]), measured=True)
         if layers[name]:
             without = converted(run_passes(network, leave_out=name)[0], str(number))
-            before = _graph(without)
+            before = _main_graph(without)
             report = dataclasses.replace(
                 report,
                 saved_bytes=len(without) - len(flatbuffer),
@@ -107,15 +108,15 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     module = tf.Module()
     module.weights = [*network.variables, *kernels]
     preprocessing = reference.pixel_preprocessing
-    ports = reference.ports
+    signature = reference.signature
 
-    @tf.function(input_signature=ports.input_specs(TFLITE.batch_size), autograph=False)
-    def signature(*inputs: Any) -> dict[str, Any]:
+    @tf.function(input_signature=signature.input_specs(TFLITE.batch_size), autograph=False)
+    def serve(*inputs: Any) -> dict[str, Any]:
         values = inputs if preprocessing is None else tuple(map(preprocessing.finish, inputs))
-        return ports.answer(call(network, values))
+        return signature.outputs_by_name(call(network, values))
 
-    tf.saved_model.save(module, str(scratch), signatures={"serving_default": signature})
-    separate_other_signs(scratch)
+    tf.saved_model.save(module, str(scratch), signatures={"serving_default": serve})
+    shield_other_signs(scratch)
     try:
         flatbuffer: bytes = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
@@ -126,7 +127,7 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     return flatbuffer
 
 
-def _graph(flatbuffer: bytes) -> Graph:
+def _main_graph(flatbuffer: bytes) -> Graph:
     return TfliteFile(flatbuffer, Path("the converted network")).graphs[0]
 
 
@@ -138,7 +139,7 @@ def _value_bytes(graph: Graph) -> int:
 
 def _dense_as_convolutions(reference: Reference) -> PassReport:
     """What the rewrite of binary dense layers as 1x1 convolutions saves: LCE packs nothing else."""
-    dense = [each for each in reference.facts if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
+    dense = [each for each in reference.layers if is_packed(each, TFLITE) and len(each.kernel_shape) == 2]
     # One kernel a unit, and what it meets: floats in the file without the rewrite, bits in words with it.
     saved = [(units, inputs - -(-inputs // LCE_WORD_BITS)) for inputs, units in (each.kernel_shape for each in dense)]
     return PassReport(

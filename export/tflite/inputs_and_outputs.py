@@ -1,26 +1,27 @@
-"""What a parsed flatbuffer takes and answers: their order, pixels instead of floats, scores before a softmax."""
+"""Changes to the inputs and outputs of a parsed flatbuffer: their order, uint8 pixels, scores before the softmax."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from bopkit.export.network.signature import Signature
 from bopkit.export.tflite.edit import add_tensor, new_operator
 from bopkit.export.tflite.schema import builtin_name, schema, signature_tensors
 
 
-def order_ports(model: Any, inputs: list[str], outputs: list[str]) -> None:
-    """Put the inputs and outputs of the graph into the order of their names in the signature.
+def order_by_signature(model: Any, signature: Signature) -> None:
+    """Put the inputs and outputs of the graph into the order of the network's signature.
 
     The converter has an order of its own, and interpreters and metadata know them by their places. It numbers the
     tensors of several outputs in that order: they get their names, for those who look at tensors alone.
     """
     (graph,) = model.subgraphs
     input_tensors, output_tensors = signature_tensors(model)
-    graph.inputs = [input_tensors[name] for name in inputs]
-    graph.outputs = [output_tensors[name] for name in outputs]
-    if len(outputs) > 1:
-        for name in outputs:
-            graph.tensors[output_tensors[name]].name = name.encode()
+    graph.inputs = [input_tensors[each.name] for each in signature.inputs]
+    graph.outputs = [output_tensors[each.name] for each in signature.outputs]
+    if len(signature.outputs) > 1:
+        for each in signature.outputs:
+            graph.tensors[output_tensors[each.name]].name = each.name.encode()
 
 
 def take_pixels(model: Any) -> None:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import unicodedata
 import zipfile
 from typing import Any
 
-from bopkit.errors import BopkitError
-from bopkit.export.network.signature import Port, Ports
+from bopkit.export.labels import LABELS_FILE, labels_text
+from bopkit.export.network.signature import Signature, SignatureTensor
 
 METADATA_NAME = "TFLITE_METADATA"
 """Metadata entry whose buffer holds the standard metadata."""
 
-LABELS_FILE = "labels.txt"
-"""Name of the file with one class name a line, in the order of the scores."""
 
 _IDENTIFIER = b"M001"
 
@@ -48,7 +45,7 @@ class Contract:
         name: Of the network.
         description: One line for a person.
         version: Of the program that wrote it.
-        ports: Its inputs and outputs.
+        signature: Its inputs and outputs.
         value_range: Smallest and largest value of the inputs.
         mean: Pixel value, 0 to 255, that a channel maps to 0; one a channel; None where no preprocessing is known.
         std: Pixel values to a unit, one a channel; None where no preprocessing is known.
@@ -58,7 +55,7 @@ class Contract:
     name: str
     description: str
     version: str
-    ports: Ports
+    signature: Signature
     value_range: tuple[float, float]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -72,8 +69,10 @@ def standard_metadata(contract: Contract) -> bytes:
         builder,
         _SUBGRAPH_FIELDS,
         offsets={
-            _SUBGRAPH_INPUTS: _vector(builder, [_input(builder, contract, each) for each in contract.ports.inputs]),
-            _SUBGRAPH_OUTPUTS: _vector(builder, [_output(builder, contract, each) for each in contract.ports.outputs]),
+            _SUBGRAPH_INPUTS: _vector(builder, [_input(builder, contract, each) for each in contract.signature.inputs]),
+            _SUBGRAPH_OUTPUTS: _vector(
+                builder, [_output(builder, contract, each) for each in contract.signature.outputs]
+            ),
         },
     )
     model = _table(
@@ -90,21 +89,6 @@ def standard_metadata(contract: Contract) -> bytes:
     return bytes(builder.Output())
 
 
-def labels_file(labels: tuple[str, ...]) -> bytes:
-    """One class name a line, in UTF-8.
-
-    Raises:
-        BopkitError: A name would not stay on its line, so that later ones would belong to other classes.
-    """
-    for label in labels:
-        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in label):
-            raise BopkitError(
-                f"The class name {label!r} holds a control character, such as a line break; labels are one a line.",
-                "Give the class another name in the dataset, or leave class_names out of the model's card.",
-            )
-    return "".join(f"{label}\n" for label in labels).encode()
-
-
 def with_labels(flatbuffer: bytes, labels: tuple[str, ...]) -> bytes:
     """A `.tflite` file with its labels in a zip archive behind it; runtimes read the flatbuffer in front only."""
     if not labels:
@@ -112,21 +96,21 @@ def with_labels(flatbuffer: bytes, labels: tuple[str, ...]) -> bytes:
     file = io.BytesIO(flatbuffer)
     with zipfile.ZipFile(file, "a") as archive:
         # A fixed date: the same export is the same file, bit for bit.
-        archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_file(labels))
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_text(labels))
     return file.getvalue()
 
 
-def _input(builder: Any, contract: Contract, port: Port) -> int:
-    if port.is_picture:
-        height, width, channels = port.shape
+def _input(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
+    if tensor.is_picture:
+        height, width, channels = tensor.shape
         text = f"Picture, {height} x {width} pixels."
         content = _content(builder, _IMAGE_PROPERTIES, _image(builder, height, width, channels))
     else:
-        channels, text = 1, _values_text(port)
+        channels, text = 1, _values_text(tensor)
         content = _content(builder, _FEATURE_PROPERTIES, _feature(builder))
     low, high = contract.value_range
     fields = {
-        _TENSOR_NAME: builder.CreateString(port.name),
+        _TENSOR_NAME: builder.CreateString(tensor.name),
         _TENSOR_DESCRIPTION: builder.CreateString(text),
         _TENSOR_CONTENT: content,
         _TENSOR_STATS: _stats(builder, [high] * channels, [low] * channels),
@@ -136,8 +120,8 @@ def _input(builder: Any, contract: Contract, port: Port) -> int:
     return _table(builder, _TENSOR_FIELDS, offsets=fields)
 
 
-def _values_text(port: Port) -> str:
-    return f"Values, {' x '.join(map(str, port.shape)) or 'one'}."
+def _values_text(tensor: SignatureTensor) -> str:
+    return f"Values, {' x '.join(map(str, tensor.shape)) or 'one'}."
 
 
 def _feature(builder: Any) -> int:
@@ -153,14 +137,14 @@ def _image(builder: Any, height: int, width: int, channels: int) -> int:
     return _table(builder, _IMAGE_FIELDS, offsets={_DEFAULT_SIZE: size}, bytes_={_COLOR_SPACE: color_space})
 
 
-def _output(builder: Any, contract: Contract, port: Port) -> int:
-    text = "One score a class." if contract.ports.names_class(port) else _values_text(port)
+def _output(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
+    text = "One score a class." if contract.signature.names_class(tensor) else _values_text(tensor)
     fields = {
-        _TENSOR_NAME: builder.CreateString(port.name),
+        _TENSOR_NAME: builder.CreateString(tensor.name),
         _TENSOR_DESCRIPTION: builder.CreateString(text),
         _TENSOR_CONTENT: _content(builder, _FEATURE_PROPERTIES, _feature(builder)),
     }
-    if port.is_probabilities:
+    if tensor.is_probabilities:
         fields[_TENSOR_STATS] = _stats(builder, [1.0], [0.0])
     if contract.labels:
         texts = {

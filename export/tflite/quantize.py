@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.tflite import edit as parts
+from bopkit.export.tflite import edit
 from bopkit.export.tflite.schema import builtin_name
 
 KERNEL_INPUT, BIAS_INPUT = 1, 2
@@ -65,7 +65,7 @@ def store_kernels(model: Any, float_weights: str) -> list[StoredKernel]:
     """
     stored, operators = [], []
     for tensor, axis in _kernels(model):
-        kernel = parts.constant(model, tensor)
+        kernel = edit.constant(model, tensor)
         assert kernel is not None
         kept = _stored(kernel, axis, float_weights)
         if kept is None:
@@ -145,7 +145,7 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
         operators += [before, operator, after]
         stored.append(kernel)
     graph.operators = operators
-    parts.clear_unused_constants(model)
+    edit.clear_unused_constants(model)
     return stored
 
 
@@ -156,29 +156,29 @@ def _to_integers(model: Any, operator: Any, ranges: Ranges) -> tuple[Any, Any, S
     source, result = _ends(operator)
     axis = CHANNEL_AXIS[name]
     inputs = [int(each) for each in operator.inputs]
-    kernel = parts.constant(model, inputs[KERNEL_INPUT])
+    kernel = edit.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
     integers, input_scale = _integer_copy(model, source, ranges[source])
-    bias = parts.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
+    bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
     # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
     least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * input_scale)
     values, scales = quantize_kernel(kernel, axis, least_scales)
     results, _ = _integer_copy(model, result, ranges[result])
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
     inputs[0] = integers
-    inputs[KERNEL_INPUT] = parts.add_tensor(
+    inputs[KERNEL_INPUT] = edit.add_tensor(
         model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values
     )
     if bias is not None:
         bias_scales = (scales * input_scale).astype(np.float32)
         bias_values = np.rint(bias / bias_scales.astype(np.float64)).astype(np.int32)
-        inputs[BIAS_INPUT] = parts.add_tensor(
+        inputs[BIAS_INPUT] = edit.add_tensor(
             model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
         )
     operator.inputs, operator.outputs = inputs, [results]
-    operator.opcodeIndex = parts.operator_code(model, name, INTEGER_VERSIONS[name])
-    before = parts.new_operator(model, "QUANTIZE", 1, [source], [integers])
-    after = parts.new_operator(model, "DEQUANTIZE", 2, [results], [result])
+    operator.opcodeIndex = edit.operator_code(model, name, INTEGER_VERSIONS[name])
+    before = edit.new_operator(model, "QUANTIZE", 1, [source], [integers])
+    after = edit.new_operator(model, "DEQUANTIZE", 2, [results], [result])
     saved = kernel.nbytes - values.nbytes - scales.nbytes
     return before, after, StoredKernel(kernel.shape, 8, saved, exact=False)
 
@@ -192,7 +192,7 @@ def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> 
     zero_point = int(np.clip(round(-128 - low / float(scale)), -128, 127))
     shape = tuple(int(size) for size in described.shape)
     name = f"{described.name.decode()}_int8"
-    return parts.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
+    return edit.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
 
 
 def _float_operators(model: Any) -> list[Any]:
@@ -203,11 +203,11 @@ def _float_operators(model: Any) -> list[Any]:
         for operator in graph.operators
         if builtin_name(model, operator.opcodeIndex) in INTEGER_VERSIONS
         and all(
-            parts.constant(model, int(tensor)) is not None
+            edit.constant(model, int(tensor)) is not None
             for tensor in list(operator.inputs)[KERNEL_INPUT : BIAS_INPUT + 1]
             if tensor >= 0
         )
-        and parts.constant(model, int(operator.inputs[0])) is None
+        and edit.constant(model, int(operator.inputs[0])) is None
     ]
 
 
@@ -226,7 +226,7 @@ def _kernels(model: Any) -> Iterator[tuple[int, int]]:
             continue
         tensor = int(operator.inputs[KERNEL_INPUT])
         seen.add(tensor)
-        if parts.constant(model, tensor) is not None:
+        if edit.constant(model, tensor) is not None:
             yield tensor, axis
 
 
@@ -246,9 +246,9 @@ def _expansion(model: Any, tensor: int, values: np.ndarray, scales: np.ndarray |
     described = graph.tensors[tensor]
     dtype, version = ("FLOAT16", 3) if scales is None else ("INT8", 5)
     name = f"{described.name.decode()}_{dtype.lower()}"
-    stored = parts.add_tensor(model, name, values.shape, dtype, scales, axis, data=values)
-    parts.clear_constant(model, tensor)
-    return parts.new_operator(model, "DEQUANTIZE", version, [stored], [tensor])
+    stored = edit.add_tensor(model, name, values.shape, dtype, scales, axis, data=values)
+    edit.clear_constant(model, tensor)
+    return edit.new_operator(model, "DEQUANTIZE", version, [stored], [tensor])
 
 
 def _along(scales: np.ndarray, axis: int, rank: int) -> np.ndarray:

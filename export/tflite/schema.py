@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from bopkit.artifacts.artifact import TFLITE_IDENTIFIER
+from bopkit.artifacts.tflite_schema import IDENTIFIER
 
 BUFFER_ALIGNMENT = 16
 """Bytes: TensorFlow Lite aligns constants so, and its kernels may read them with aligned instructions."""
@@ -23,10 +23,10 @@ def with_outputs(model: Any, tensors: list[int]) -> bytes:
     altered.subgraphs = [copy.copy(model.subgraphs[0])]
     altered.subgraphs[0].outputs = tensors
     altered.signatureDefs = []
-    return pack(altered)
+    return serialise(altered)
 
 
-def pack(model: Any) -> bytes:
+def serialise(model: Any) -> bytes:
     """The content of a `.tflite` file for a parsed model, with the constants aligned as runtimes expect."""
     import flatbuffers
 
@@ -34,7 +34,7 @@ def pack(model: Any) -> bytes:
     packed.buffers = [_AlignedBuffer(each) for each in model.buffers]
     size = sum(len(each.data) for each in model.buffers if each.data is not None)
     builder = flatbuffers.Builder(size + 65_536)
-    builder.Finish(packed.Pack(builder), file_identifier=TFLITE_IDENTIFIER)
+    builder.Finish(packed.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 

@@ -11,108 +11,34 @@ import dataclasses
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bopkit.artifacts import artifact
 from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import checks
+from bopkit.export.checks.scores import agreement_failures, compare_outputs
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
-from bopkit.export.network.signature import Port, Ports, partners, ports_text
+from bopkit.export.network.signature import SignatureTensor, match_tensors, tensors_text
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Agreement
-from bopkit.export.verification.worker import GIVEN, KERNELS, NOISE, OWN, load_arrays, load_kernels
+from bopkit.export.verification.result import PreprocessingDifference, Side, Verification
+from bopkit.export.verification.worker import (
+    KERNELS,
+    NOISE,
+    NOISE_OF_REFERENCE,
+    PICTURES,
+    PICTURES_OF_REFERENCE,
+    RunRequest,
+    load_arrays,
+    load_kernels,
+)
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
 
 TIMEOUT_S = 3600.0
 """For one artifact on all pictures."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Side:
-    """One of the two artifacts.
-
-    Attributes:
-        path: Where it lies; of a SavedModel the version directory.
-        kind: `keras`, `savedmodel` or `tflite`.
-        runtime: What ran it.
-        inputs: What it takes.
-        outputs: What it answers.
-        preprocessing: Name in its card; empty without one, so that the dataset's default is used.
-        untrained: Whether its card says so.
-        has_checksum: Whether it carries a checksum; a wrong one is a failure.
-        pictures: What it was shown.
-    """
-
-    path: str
-    kind: str
-    runtime: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    preprocessing: str
-    untrained: bool
-    has_checksum: bool
-    pictures: str
-
-    @property
-    def ports(self) -> Ports:
-        """Inputs and outputs."""
-        return Ports(self.inputs, self.outputs)
-
-
-@dataclasses.dataclass(frozen=True)
-class PreprocessingDifference:
-    """What the two cards' preprocessings make of the same pictures.
-
-    Attributes:
-        largest_difference: Largest absolute difference of two values of the networks' inputs.
-        mean_difference: Mean absolute difference.
-    """
-
-    largest_difference: float
-    mean_difference: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Verification:
-    """What `verify_artifacts` found.
-
-    Attributes:
-        first: The reference; None where it could not be run.
-        second: The other; None where it could not be run.
-        kernels: Every binary kernel of the file with more of them, and its partner in the other.
-        preprocessing: Difference of the inputs; None where the shapes differ, one did not run, or they do not take one
-            picture: only that is preprocessed.
-        model: Both shown what the first one's preprocessing makes: the difference of the networks alone, one an output;
-            empty where nothing was compared.
-        noise: Both shown uniform noise.
-        deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
-        failures: One sentence each; empty if the artifacts agree.
-        notes: What the reader should know, one sentence each.
-    """
-
-    first: Side | None
-    second: Side | None
-    kernels: tuple[KernelMatch, ...]
-    preprocessing: PreprocessingDifference | None
-    model: tuple[Agreement, ...]
-    noise: tuple[Agreement, ...]
-    deployed: tuple[Agreement, ...]
-    failures: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failures
-
-    def to_dict(self) -> dict[str, Any]:
-        """The verification as dictionaries, lists, strings and numbers."""
-        return {"passed": self.passed, **dataclasses.asdict(self)}
 
 
 def verify_artifacts(
@@ -150,75 +76,31 @@ def verify_artifacts(
     name = dataset or _dataset_of_cards((first, second), data_dir, notes)
     if name is not None:
         open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
-    grid = _pixel_preprocessing(first, second)
-    sides: list[Side | None] = []
     with tempfile.TemporaryDirectory(prefix="bopkit-verify-") as scratch:
-        folders = [Path(scratch, "first"), Path(scratch, "second")]
-        for path, folder in zip((first, second), folders, strict=True):
-            progress(f"Running {path}")
-            folder.mkdir()
-            given = sides[0] if sides else None
-            try:
-                sides.append(_run(path, folder, folders[0], given, name, data_dir, pictures, grid, custom))
-            except UsageError:
-                raise
-            except BopkitError as error:
-                failures.append(f"{error.message} {error.hint}".strip())
-                sides.append(None)
-        one, two = sides
+        request = RunRequest(
+            path=str(first),
+            folder=str(Path(scratch, "first")),
+            dataset=name,
+            data_dir=str(data_dir) if data_dir is not None else None,
+            pictures=pictures,
+            pixel_preprocessing=_name_of_pixel_preprocessing(first, second),
+            custom=tuple(custom),
+        )
+        progress(f"Running {first}")
+        one = _run(request, failures)
+        progress(f"Running {second}")
+        two = _run(_second_request(request, one, second, Path(scratch, "second")), failures)
         if one is None or two is None:
             return Verification(one, two, (), None, (), (), (), tuple(failures), tuple(notes))
         for side in (one, two):
-            if dataset is not None and not side.ports.takes_picture:
-                takes = f"{side.path} takes {ports_text(side.inputs)}"
+            if dataset is not None and not side.signature.takes_picture:
+                takes = f"{side.path} takes {tensors_text(side.inputs)}"
                 raise UsageError(f"--dataset is for networks of one picture; {takes}.", "Leave out --dataset.")
         notes += [f"{side.path}: {UNCHECKED}" for side in (one, two) if not side.has_checksum]
+        folders = [Path(scratch, "first"), Path(scratch, "second")]
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
         return _compare_scores(one, two, folders, matches, failures, notes)
-
-
-def _pixel_preprocessing(*paths: str | Path) -> str | None:
-    """The preprocessing inside the first of the artifacts that takes uint8 pixels."""
-    for path in paths:
-        with contextlib.suppress(BopkitError):  # a damaged artifact fails where it is run
-            name = artifact.pixel_preprocessing(path)
-            if name is not None:
-                return name
-    return None
-
-
-def _run(
-    path: str | Path,
-    folder: Path,
-    first_folder: Path,
-    first: Side | None,
-    dataset: str | None,
-    data_dir: str | Path | None,
-    count: int,
-    grid: str | None,
-    custom: Iterable[str],
-) -> Side:
-    with Child() as process:
-        facts = process.call(
-            "bopkit.export.verification.worker:run",
-            str(path),
-            str(folder),
-            str(first_folder) if first is not None else None,
-            [dataclasses.asdict(each) for each in first.inputs] if first is not None else [],
-            dataset,
-            str(data_dir) if data_dir is not None else None,
-            count,
-            grid,
-            list(custom),
-            subject=str(path),
-            timeout_s=TIMEOUT_S,
-        )
-    ports = {
-        kind: tuple(Port(**{**each, "shape": tuple(each["shape"])}) for each in facts[kind])
-        for kind in ("inputs", "outputs")
-    }
-    return Side(**{**facts, **ports})
 
 
 def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
@@ -234,11 +116,53 @@ def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None
     return None
 
 
+def _name_of_pixel_preprocessing(*paths: str | Path) -> str | None:
+    """The preprocessing inside the first of the artifacts that takes uint8 pixels."""
+    for path in paths:
+        with contextlib.suppress(BopkitError):  # a damaged artifact fails where it is run
+            name = artifact.pixel_preprocessing(path)
+            if name is not None:
+                return name
+    return None
+
+
+def _second_request(first: RunRequest, reference: Side | None, path: str | Path, folder: Path) -> RunRequest:
+    """The request for the second artifact; it is shown the inputs of the first one too, if that could be run."""
+    request = dataclasses.replace(first, path=str(path), folder=str(folder))
+    if reference is None:
+        return request
+    return dataclasses.replace(request, reference_folder=first.folder, reference_inputs=reference.inputs)
+
+
+def _run(request: RunRequest, failures: list[str]) -> Side | None:
+    """Read and run one artifact in a process of its own; None where it cannot be, which is one more failure.
+
+    Raises:
+        UsageError: There is no such module or dataset.
+    """
+    Path(request.folder).mkdir()
+    try:
+        with Child() as process:
+            values = process.call(
+                "bopkit.export.verification.worker:run",
+                dataclasses.asdict(request),
+                subject=request.path,
+                timeout_s=TIMEOUT_S,
+            )
+    except UsageError:
+        raise
+    except BopkitError as error:
+        failures.append(f"{error.message} {error.hint}".strip())
+        return None
+    tensors = {kind: tuple(map(SignatureTensor.from_dict, values[kind])) for kind in ("inputs", "outputs")}
+    return Side(**{**values, **tensors})
+
+
 def _structure_failures(one: Side, two: Side) -> list[str]:
     return [
-        f"the first {verb} {ports_text(ports)}, the second {ports_text(others)}"
-        for verb, ports, others in (("takes", one.inputs, two.inputs), ("answers", one.outputs, two.outputs))
-        if partners(ports, others) is None
+        f"the first {verb} {tensors_text(tensors)}, the second {tensors_text(others)}"
+        for verb, tensors, others in (("takes", one.inputs, two.inputs), ("answers", one.outputs, two.outputs))
+        if match_tensors(tensors, others) is None
     ]
 
 
@@ -285,32 +209,32 @@ def _compare_scores(
     trained = not (one.untrained or two.untrained)
     if not trained:
         notes.append("A network is untrained: near-ties are frequent, so agreement has no limit.")
-    order = partners(one.outputs, two.outputs)
-    if order is None or partners(one.inputs, two.inputs) is None:
+    places = match_tensors(one.outputs, two.outputs)
+    if places is None or match_tensors(one.inputs, two.inputs) is None:
         notes.append("The scores were not compared, as the shapes differ.")
         return Verification(one, two, matches, None, (), (), (), tuple(failures), tuple(notes))
 
-    def compared(source: str, real: bool, shown: str, answered: str) -> tuple[Agreement, ...]:
-        pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown}_inputs")))
-        reference = load_arrays(folders[0], f"{shown}_outputs")
-        outputs = load_arrays(folders[1], f"{answered}_outputs")
-        return tuple(checks.compare_outputs(one.ports, pictures, reference, [outputs[place] for place in order]))
+    def compared(source: str, real: bool, shown_first: str, shown_second: str) -> tuple[Agreement, ...]:
+        pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown_first}_inputs")))
+        reference = load_arrays(folders[0], f"{shown_first}_outputs")
+        outputs = load_arrays(folders[1], f"{shown_second}_outputs")
+        return tuple(compare_outputs(one.signature, pictures, reference, [outputs[place] for place in places]))
 
-    model = compared(one.pictures, True, OWN, f"{GIVEN}_{OWN}")
-    noise = compared("uniform random input", False, NOISE, f"{GIVEN}_{NOISE}")
-    wrong_model = [line for each in model for line in checks.agreement_failures(each, trained, one.path)]
+    model = compared(one.pictures, True, PICTURES, PICTURES_OF_REFERENCE)
+    noise = compared("uniform random input", False, NOISE, NOISE_OF_REFERENCE)
+    wrong_model = [line for each in model for line in agreement_failures(each, trained, one.path)]
     failures += wrong_model
-    if not (one.ports.takes_picture and two.ports.takes_picture):
+    if not (one.signature.takes_picture and two.signature.takes_picture):
         notes.append(f"Shown {one.pictures}; cards tell a preprocessing for networks of one picture only.")
         return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes))
-    (own,), (other_own,) = (load_arrays(folder, f"{OWN}_inputs") for folder in folders)
-    difference = np.abs(own - other_own)
+    (pictures,), (others,) = (load_arrays(folder, f"{PICTURES}_inputs") for folder in folders)
+    difference = np.abs(pictures - others)
     preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
-    deployed = compared(one.pictures, True, OWN, OWN)
+    deployed = compared(one.pictures, True, PICTURES, PICTURES)
     if not wrong_model:  # else the networks explain it
         failures += [
             f"the preprocessings differ ({one.preprocessing or 'default'}, {two.preprocessing or 'default'}): {line}"
             for each in deployed
-            for line in checks.agreement_failures(each, trained, one.path)
+            for line in agreement_failures(each, trained, one.path)
         ]
     return Verification(one, two, matches, preprocessing, model, noise, deployed, tuple(failures), tuple(notes))

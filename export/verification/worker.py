@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,81 +11,100 @@ import numpy as np
 
 from bopkit import host
 from bopkit.artifacts import artifact, checksum
-from bopkit.artifacts.keras_config import Vouched
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.custom_code import CustomCode
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, reference_runtime
 from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
-from bopkit.export.checks import softmax
+from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
-from bopkit.export.network.signature import Port, Ports, partners
-from bopkit.export.pictures import batches, on_pixel_grid, shown_to
-from bopkit.export.sources.source import load_file, vouched_code
+from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels
+from bopkit.export.sources.source import load_file, use_custom_code
 
-OWN, NOISE, GIVEN = "own", "noise", "given"
-"""Pictures of the artifact's own preprocessing, noise, and those of the other artifact."""
+PICTURES, NOISE = "pictures", "noise"
+"""Files of what an artifact is shown and answers: what its own preprocessing makes of real pictures, and noise."""
+
+PICTURES_OF_REFERENCE, NOISE_OF_REFERENCE = "pictures_of_reference", "noise_of_reference"
+"""Files of what the second artifact answers to the inputs of the first."""
 
 KERNELS = "kernels.npz"
 _BATCH_SIZE = 32
 
 
-def run(
-    path: str,
-    folder: str,
-    given: str | None,
-    given_inputs: Sequence[dict[str, Any]],
-    dataset: str | None,
-    data_dir: str | None,
-    count: int,
-    grid: str | None,
-    custom: Sequence[str],
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class RunRequest:
+    """What to run one artifact on.
+
+    Attributes:
+        path: The artifact.
+        folder: Where kernels, inputs and outputs go.
+        dataset: Name of a dataset for networks that take one picture; None for photographs.
+        data_dir: Where prepared datasets lie.
+        pictures: Largest number of pictures.
+        pixel_preprocessing: Preprocessing inside that one of the two that takes uint8 pixels: both are then shown only
+            what pixels can be preprocessed to. None where neither takes them.
+        custom: Modules of the user's own, whose classes and functions the file may name.
+        reference_folder: Folder of the artifact that ran before this one, whose inputs are shown to this one too.
+        reference_inputs: The inputs of that artifact.
+    """
+
+    path: str
+    folder: str
+    dataset: str | None
+    data_dir: str | None
+    pictures: int
+    pixel_preprocessing: str | None
+    custom: tuple[str, ...]
+    reference_folder: str | None = None
+    reference_inputs: tuple[SignatureTensor, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunRequest:
+        """The request from its fields as JSON gives them back."""
+        inputs = tuple(map(SignatureTensor.from_dict, values["reference_inputs"]))
+        return cls(**{**values, "reference_inputs": inputs})
+
+
+def run(values: Mapping[str, Any]) -> dict[str, Any]:
     """Read and run one artifact.
 
     Args:
-        path: The artifact.
-        folder: Where kernels, inputs and outputs go.
-        given: The folder of the artifact that ran before this one, whose inputs are shown to this one too.
-        given_inputs: The fields of the `Port` of each of them.
-        dataset: Name of a dataset for networks that take one picture; None for photographs.
-        data_dir: Where prepared datasets lie.
-        count: Largest number of pictures.
-        grid: Preprocessing inside an artifact that takes uint8 pixels: both see what pixels can stand for; else None.
-        custom: Modules of the user's own, whose classes and functions the file may name.
+        values: The fields of a `RunRequest`.
 
     Returns:
-        The fields of `verification.Side`.
+        The fields of `bopkit.export.verification.result.Side`.
     """
+    request = RunRequest.from_dict(values)
+    path, folder = request.path, Path(request.folder)
     kind, card, resolved = artifact.kind(path), artifact.read_card(path), artifact.resolve(path)
     # Before TensorFlow runs anything, as it sets its threads.
     runtime = make_runtime(kind, host.logical_cores(), reference_runtime(kind))
-    with vouched_code(custom) as vouched:
-        _open(runtime, resolved, vouched)
-        _save_kernels(read_contents(path, vouched).kernels, Path(folder, KERNELS))
+    with use_custom_code(request.custom) as custom_code:
+        _open(runtime, resolved, custom_code)
+        _save_kernels(read_contents(path, custom_code).kernels, folder / KERNELS)
     output = (artifact.read_record(path) or {}).get("output")
     is_logits = isinstance(output, dict) and output.get("name") == "logits"
-    ports = Ports.described(runtime.inputs, [(name, ()) for name in runtime.outputs])  # shapes come with the answers
-    # Not the card's own dataset: both artifacts must see the same pictures.
-    shown_by = dataclasses.replace(card, dataset="") if card is not None else None
-    real, noise = shown_to(ports, shown_by, dataset, data_dir, count)
-    real = real or noise
-    if grid is not None and ports.takes_picture:
-        of_pixels = get_preprocessing(grid, ports.inputs[0].shape)  # type: ignore[arg-type]
-        real, noise = on_pixel_grid(real, of_pixels), on_pixel_grid(noise, of_pixels)
-    places = partners(ports.inputs, [Port(**{**each, "shape": tuple(each["shape"])}) for each in given_inputs])
-    for name, inputs in ((NOISE, noise.inputs), (OWN, real.inputs)):
-        save_arrays(Path(folder), f"{name}_inputs", inputs)
-        answers = _answer(runtime, inputs, is_logits, Path(folder), name)
-        if given is not None and places is not None:
-            others = load_arrays(Path(given), f"{name}_inputs")
-            _answer(runtime, tuple(others[place] for place in places), is_logits, Path(folder), f"{GIVEN}_{name}")
+    real, noise = _pictures(request, runtime, card)
+    reference = _inputs_of_reference(request, runtime)
+    for shown, pictures, shown_by_reference in (
+        (NOISE, noise, NOISE_OF_REFERENCE),
+        (PICTURES, real, PICTURES_OF_REFERENCE),
+    ):
+        save_arrays(folder, f"{shown}_inputs", pictures.inputs)
+        answers = _answer(runtime, pictures.inputs, is_logits)
+        save_arrays(folder, f"{shown}_outputs", answers)
+        if reference is not None:
+            of_reference = _answer(runtime, reference[shown], is_logits)
+            save_arrays(folder, f"{shown_by_reference}_outputs", of_reference)
     outputs = [(name, each.shape[1:]) for name, each in zip(runtime.outputs, answers, strict=True)]
-    ports = Ports.described(runtime.inputs, outputs).with_probabilities(answers)
+    signature = Signature.from_shapes(runtime.inputs, outputs).with_probabilities(answers)
     return {
         "path": str(resolved),
         "kind": kind,
         "runtime": runtime.name,
-        **dataclasses.asdict(ports),
+        **dataclasses.asdict(signature),
         "preprocessing": card.preprocessing if card is not None else "",
         "untrained": card is not None and not card.trained,
         "has_checksum": checksum.check(resolved),
@@ -93,17 +112,48 @@ def run(
     }
 
 
-def _open(runtime: Runtime, path: Path, vouched: Vouched) -> None:
+def _open(runtime: Runtime, path: Path, custom_code: CustomCode) -> None:
     if isinstance(runtime, KerasRuntime):
-        runtime.use(load_file(path, vouched).model, path)
+        runtime.use(load_file(path, custom_code).model, path)
     else:
         runtime.open(path)
 
 
-def _answer(
-    runtime: Runtime, inputs: tuple[np.ndarray, ...], is_logits: bool, folder: Path, name: str
-) -> list[np.ndarray]:
-    """What the artifact answers, probabilities in place of logits, one array an output; it is saved too."""
+def _signature_of(runtime: Runtime) -> Signature:
+    """Inputs, and the names of the outputs: their shapes come with the answers."""
+    return Signature.from_shapes(runtime.inputs, [(name, ()) for name in runtime.outputs])
+
+
+def _pictures(request: RunRequest, runtime: Runtime, card: ModelCard | None) -> tuple[Pictures, Pictures]:
+    """What the artifact is shown: real pictures, noise in their place where it takes none, and noise."""
+    signature = _signature_of(runtime)
+    # Not the card's own dataset: both artifacts must see the same pictures.
+    card = dataclasses.replace(card, dataset="") if card is not None else None
+    real, noise = pictures_for(signature, card, request.dataset, request.data_dir, request.pictures)
+    real = real or noise
+    if request.pixel_preprocessing is None or not signature.takes_picture:
+        return real, noise
+    shape: Any = signature.inputs[0].shape
+    preprocessing = get_preprocessing(request.pixel_preprocessing, shape)
+    return round_to_pixels(real, preprocessing), round_to_pixels(noise, preprocessing)
+
+
+def _inputs_of_reference(request: RunRequest, runtime: Runtime) -> dict[str, tuple[np.ndarray, ...]] | None:
+    """What the reference was shown, in the order of this artifact's inputs; None without one that takes the same."""
+    places = match_tensors(_signature_of(runtime).inputs, request.reference_inputs)
+    if request.reference_folder is None or places is None:
+        return None
+    folder = Path(request.reference_folder)
+    inputs = {shown: load_arrays(folder, f"{shown}_inputs") for shown in (NOISE, PICTURES)}
+    return {shown: tuple(arrays[place] for place in places) for shown, arrays in inputs.items()}
+
+
+def _answer(runtime: Runtime, inputs: tuple[np.ndarray, ...], is_logits: bool) -> list[np.ndarray]:
+    """What the artifact answers, probabilities in place of logits, one array an output.
+
+    Raises:
+        BopkitError: It is not a finite answer to each example.
+    """
     answers = [runtime.run(batch) for batch in batches(inputs, _BATCH_SIZE)]
     outputs = [np.concatenate(each) for each in zip(*answers, strict=True)]
     for output, values in zip(runtime.outputs, outputs, strict=True):
@@ -112,9 +162,7 @@ def _answer(
                 f"{output} of shape {list(values.shape)} for {len(inputs[0])} examples is not a finite answer to each.",
                 "The weights are damaged, or it is no network.",
             )
-    outputs = list(map(softmax, outputs)) if is_logits else outputs
-    save_arrays(folder, f"{name}_outputs", outputs)
-    return outputs
+    return list(map(softmax, outputs)) if is_logits else outputs
 
 
 def save_arrays(folder: Path, name: str, arrays: Sequence[np.ndarray]) -> None:
@@ -130,8 +178,8 @@ def load_arrays(folder: Path, name: str) -> list[np.ndarray]:
 
 
 def _save_kernels(kernels: tuple[BinaryKernel, ...], path: Path) -> None:
-    facts = [(each.name, each.weights_per_output, each.may_be_negated, each.packed) for each in kernels]
-    names, weights, negated, packed = zip(*facts, strict=True) if facts else ((), (), (), ())
+    fields = [(each.name, each.weights_per_output, each.may_be_negated, each.packed) for each in kernels]
+    names, weights, negated, packed = zip(*fields, strict=True) if fields else ((), (), (), ())
     bits = {f"bits_{index}": each.negative for index, each in enumerate(kernels)}
     np.savez(path, names=np.array(names, np.str_), weights=weights, negated=negated, packed=packed, **bits)
 
@@ -139,8 +187,8 @@ def _save_kernels(kernels: tuple[BinaryKernel, ...], path: Path) -> None:
 def load_kernels(path: Path) -> tuple[BinaryKernel, ...]:
     """Read what `run` left at `KERNELS` in its folder."""
     with np.load(path) as stored:
-        facts = zip(stored["names"], stored["weights"], stored["negated"], stored["packed"], strict=True)
+        fields = zip(stored["names"], stored["weights"], stored["negated"], stored["packed"], strict=True)
         return tuple(
             BinaryKernel(str(name), stored[f"bits_{index}"], int(weights), bool(negated), bool(packed))
-            for index, (name, weights, negated, packed) in enumerate(facts)
+            for index, (name, weights, negated, packed) in enumerate(fields)
         )

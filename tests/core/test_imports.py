@@ -18,13 +18,12 @@ ORDER = [
     ["export/comparison", "export/verification"],
     ["export"],
     ["export/checks", "export/publish"],
-    ["export/serving"],
-    ["export/tflite"],
+    ["export/serving", "export/tflite"],
     ["export/reference"],
     ["export/pictures", "export/inspection"],
     ["export/sources"],
     ["export/network"],
-    ["export/options", "export/report", "export/spec"],
+    ["export/labels", "export/options", "export/report", "export/spec"],
     ["bopkit/benchmark", "bopkit/sweep"],
     ["bopkit/training"],
     ["bopkit/data", "bopkit/optim"],
@@ -85,6 +84,12 @@ def test_imports_run_one_way():
     ]
     assert len(MODULES) > 200
     assert not upward
+
+
+def test_the_two_export_formats_import_nothing_of_each_other():
+    for folder, other in (("serving", "tflite"), ("tflite", "serving")):
+        for path in (ROOT / "export" / folder).glob("*.py"):
+            assert not [name for name in imports(path) if name.startswith(f"bopkit.export.{other}")], path
 
 
 def test_models_import_little():

@@ -12,7 +12,7 @@ import pytest
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
-from bopkit.export import exporter, inspection
+from bopkit.export import inspection, make_saved_model
 from bopkit.export.serving.start import Start
 from bopkit.export.verification import verify
 from bopkit.isolation import Child
@@ -164,4 +164,4 @@ def one_child(_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_start_is_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new process takes seconds an export: only tests marked `integration` start one."""
     if not request.node.get_closest_marker("integration"):
-        monkeypatch.setattr(exporter, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))
+        monkeypatch.setattr(make_saved_model, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))

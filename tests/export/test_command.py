@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from bopkit.artifacts.keras_file import save_model
 from bopkit.cli.main import app
-from bopkit.export import exporter
+from bopkit.export import make_flatbuffer, make_saved_model
 from bopkit.keras2 import import_tensorflow
 
 
@@ -34,16 +34,18 @@ def test_each_disagreement_has_its_evidence(
     network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_model(network, make_card(), tmp_path / "net.h5")
-    predict = exporter.predict_flatbuffer
+    predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(
-        exporter, "predict_flatbuffer", lambda *arguments: [np.roll(each, 1, axis=1) for each in predict(*arguments)]
+        make_flatbuffer,
+        "predict_flatbuffer",
+        lambda *arguments: [np.roll(each, 1, axis=1) for each in predict(*arguments)],
     )
     flatbuffer = export(tmp_path / "net.h5", "--tflite", "--pictures", 17)
     assert "NOT a near-tie: no sign differs; their scores are at most" in flatbuffer
     assert "not shown to be a near-tie: signs not traced; their scores are" in flatbuffer  # beyond the first 16
 
     monkeypatch.setattr(
-        exporter.saved_model,
+        make_saved_model.saved_model,
         "predict",
         lambda loaded, inputs, size: {"probabilities": np.eye(10, dtype=np.float32)[[0] * len(inputs["images"])]},
     )

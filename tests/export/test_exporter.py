@@ -22,10 +22,10 @@ import pytest
 from bopkit.artifacts import artifact
 from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export import ExportOptions, export_model, exporter
+from bopkit.export import ExportOptions, export_model, exporter, make_flatbuffer
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
-from bopkit.export.network.signature import Ports
+from bopkit.export.network.signature import Signature
 from bopkit.export.publish import publish
 from bopkit.export.serving import saved_model, server_files
 from bopkit.export.tflite.build import predict_flatbuffer
@@ -203,8 +203,8 @@ def test_two_networks_in_one_process_keep_their_own_kernels(randomise: Callable[
     expected = []
     for seed in (1, 2):
         randomise(network, seed)
-        ports = Ports.of(network)
-        saved_model.write_saved_model(network, inspect_layers(network), None, ports, tmp_path / str(seed))
+        signature = Signature.of_model(network)
+        saved_model.write_saved_model(network, inspect_layers(network), None, signature, tmp_path / str(seed))
         expected.append(network(pictures).numpy())
     loaded = [load(tmp_path / str(seed)) for seed in (1, 2)]
     for each, scores in zip(loaded, expected, strict=True):
@@ -224,8 +224,8 @@ def test_one_wrong_bit_in_the_flatbuffer_is_refused(
         path.unlink()
         return damaged
 
-    describe_flatbuffer = exporter.describe_flatbuffer
-    monkeypatch.setattr(exporter, "describe_flatbuffer", describe_then_damage)
+    describe_flatbuffer = make_flatbuffer.describe_flatbuffer
+    monkeypatch.setattr(make_flatbuffer, "describe_flatbuffer", describe_then_damage)
     save_model(network, make_card(), tmp_path / "net.h5")
     (tmp_path / "net.tflite").write_bytes(b"the old one")
     with pytest.raises(BopkitError, match="nested/grouped: 1 of 18432 packed bits differ"):
@@ -269,8 +269,8 @@ def test_a_trained_network_that_disagrees_is_refused(
     def rolled(*arguments: Any) -> list[np.ndarray]:
         return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
 
-    predict = exporter.predict_flatbuffer
-    monkeypatch.setattr(exporter, "predict_flatbuffer", rolled)
+    predict = make_flatbuffer.predict_flatbuffer
+    monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     save_model(network, make_card(trained=True), tmp_path / "trained.h5")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "trained.h5", options=ExportOptions(savedmodel=False, pictures=8))
@@ -287,8 +287,8 @@ def test_a_network_without_a_card_that_disagrees_is_refused(
     def rolled(*arguments: Any) -> list[np.ndarray]:
         return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
 
-    predict = exporter.predict_flatbuffer
-    monkeypatch.setattr(exporter, "predict_flatbuffer", rolled)
+    predict = make_flatbuffer.predict_flatbuffer
+    monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     network.save(tmp_path / "foreign.keras")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
@@ -297,7 +297,9 @@ def test_a_network_without_a_card_that_disagrees_is_refused(
 def test_a_flatbuffer_of_another_structure_is_refused(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter.verify, "flatbuffer_structure", lambda *arguments: ["it has another structure"])
+    monkeypatch.setattr(
+        make_flatbuffer.structure, "flatbuffer_structure", lambda *arguments: ["it has another structure"]
+    )
     with pytest.raises(BopkitError, match="refused: it has another structure"):
         export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=2))
     assert list(tmp_path.iterdir()) == []
@@ -355,10 +357,10 @@ def test_kernels_of_one_size_are_told_apart_by_shape_and_values() -> None:
     square = StoredKernel((8, 1, 1, 8), 16, 0, exact=False)
     wide, binary = (StoredKernel((4, 1, 1, 16), bits, 0, exact=bits == 8) for bits in (16, 8))
     kernels = [square, wide, binary]
-    found = [exporter._stored_kernel_of(each, kernels) for each in (facts((1, 1, 16, 4), 1), facts((16, 4), 32))]
+    found = [make_flatbuffer._stored_kernel_of(each, kernels) for each in (facts((1, 1, 16, 4), 1), facts((16, 4), 32))]
     assert found[0] is binary and found[1] is wide
-    assert exporter._stored_kernel_of(facts((1, 1, 8, 8), 32), kernels) is square
-    assert exporter._stored_kernel_of(facts((3, 3), 32), kernels) is None
+    assert make_flatbuffer._stored_kernel_of(facts((1, 1, 8, 8), 32), kernels) is square
+    assert make_flatbuffer._stored_kernel_of(facts((3, 3), 32), kernels) is None
 
 
 def test_benchmark_and_export_show_the_same_floor(
@@ -476,7 +478,7 @@ def test_a_swallowed_ctrl_c_publishes_nothing(then: str, tmp_path: Path, monkeyp
 
     published: list[Path] = []
     monkeypatch.setattr(exporter, "compute_reference", compute_reference)
-    monkeypatch.setattr(exporter, "_make_saved_model", lambda *_: (None, []))
+    monkeypatch.setattr(exporter, "make_saved_model", lambda *_: (None, []))
     monkeypatch.setattr(exporter, "publish", lambda _, output, version: published.append(output) or [])
     with pytest.raises(KeyboardInterrupt):
         export_model("model.h5", tmp_path, ExportOptions(tflite=False))

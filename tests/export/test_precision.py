@@ -84,12 +84,13 @@ def test_fewer_bits_keep_the_binary_layer_and_show_their_accuracy(
 
 
 def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bopkit.export import checks, exporter, reference
+    from bopkit.export import artifact_reports, make_flatbuffer, reference
+    from bopkit.export.report import Accuracy
 
     monkeypatch.setattr(reference.Reference, "trained", True)
-    lossy = checks.Accuracy("digits", 200, before=0.90, after=0.89)
-    monkeypatch.setattr(exporter.verify, "measure_accuracy", lambda *arguments: lossy)
-    monkeypatch.setattr(exporter.verify, "agreement_failures", lambda *arguments: [])
+    lossy = Accuracy("digits", 200, before=0.90, after=0.89)
+    monkeypatch.setattr(make_flatbuffer.scores, "measure_accuracy", lambda *arguments: lossy)
+    monkeypatch.setattr(artifact_reports, "agreement_failures", lambda *arguments: [])
     with pytest.raises(BopkitError, match=r"falls from 90\.00% to 89\.00% on 200.*--max-drop allows 0\.5"):
         export(digits_file, tmp_path, float_weights="int8")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit.artifacts.saved_model_check import SIGNATURE, check_graph
+from bopkit.artifacts.saved_model_check import SIGNATURE, check_saved_model
 from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
 from bopkit.benchmark.runtimes.tensorflow_setup import start_tensorflow
 from bopkit.errors import BopkitError, first_line
@@ -23,8 +23,8 @@ class SavedModelRuntime(Runtime):
         self._tf = start_tensorflow(threads)
 
     def open(self, path: Path) -> None:
-        """Load a version directory, after `check_graph` has found that it does nothing but compute."""
-        check_graph(path)
+        """Load a version directory, after `check_saved_model` has found that it does nothing but compute."""
+        check_saved_model(path)
         try:
             loaded = self._tf.saved_model.load(str(path))
         except MemoryError:

@@ -42,7 +42,7 @@ class TfliteRuntime(Runtime):
         shapes = [example_shape(tuple(shape), path) for shape in tensors.input_shapes]
         names: tuple[Sequence[str], Sequence[str]] = (["input"], ["output"])
         if len(shapes) > 1 or len(tensors.output_types) > 1:
-            names = artifact.read_flatbuffer(path).port_names()
+            names = artifact.read_flatbuffer(path).signature_names()
         self.inputs, self.outputs = tuple(zip(names[0], shapes, strict=True)), tuple(names[1])
         if of_pixels:
             self._to_input = _pixels_of(path, shapes[0])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bopkit.export.network.passes.graph import Model
 from bopkit.export.network.passes.identities import remove_identities
+from bopkit.export.network.passes.keras_graph import Model
 from bopkit.export.network.passes.pooling import normalise_before_pooling
 from bopkit.export.network.passes.thresholds import norms_to_thresholds
 
@@ -25,7 +25,7 @@ def run_passes(network: Model, leave_out: str | None = None) -> tuple[Model, dic
     """Run all passes but the one to leave out.
 
     Args:
-        network: A flat network (`graph.flatten`); it stays as it is, and shares its layers with the new one.
+        network: A flat network (`keras_graph.flatten`); it stays as it is, and shares its layers with the new one.
         leave_out: Name of a pass.
 
     Returns:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.export.network.passes.graph import KerasTensor, Layer, Model, NewTensor, Node, asks_for_training, rebuild
+from bopkit.export.network.passes.keras_graph import (
+    KerasTensor,
+    Layer,
+    Model,
+    NewTensor,
+    Node,
+    asks_for_training,
+    rebuild,
+)
 from bopkit.keras2 import import_tensorflow
 
 

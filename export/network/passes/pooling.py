@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.export.network.passes.graph import (
+from bopkit.export.network.passes.keras_graph import (
     Consumers,
     KerasTensor,
     Layer,
@@ -12,9 +12,9 @@ from bopkit.export.network.passes.graph import (
     NewTensor,
     Node,
     asks_for_training,
+    binarizes_input,
     producer,
     rebuild,
-    takes_sign,
 )
 from bopkit.keras2 import import_tensorflow
 
@@ -72,5 +72,5 @@ def _ends_in_sign(node: Node | None, consumers: Consumers) -> bool:
     """Whether a call takes signs only, perhaps after flattening."""
     keras = import_tensorflow().keras.layers
     if node is not None and isinstance(node.layer, keras.Flatten):
-        return all(takes_sign(each) for each in consumers.of(node.outputs))
-    return takes_sign(node)
+        return all(binarizes_input(each) for each in consumers.of(node.outputs))
+    return binarizes_input(node)

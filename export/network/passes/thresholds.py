@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.export.network.passes.graph import (
+from bopkit.export.network.passes.keras_graph import (
     Consumers,
     KerasTensor,
     Layer,
@@ -12,9 +12,9 @@ from bopkit.export.network.passes.graph import (
     NewTensor,
     Node,
     asks_for_training,
+    binarizes_input,
     producer,
     rebuild,
-    takes_sign,
 )
 from bopkit.keras2 import import_tensorflow
 
@@ -52,7 +52,7 @@ def _threshold(node: Node, consumers: Consumers) -> np.ndarray | None:
     if isinstance(producer(node.keras_inputs[0]).layer, (keras.Conv2D, keras.Dense)):
         return None
     rank = len(node.keras_inputs[0].shape)
-    if list(norm.axis) != [rank - 1] or not all(takes_sign(each) for each in consumers.of(node.outputs)):
+    if list(norm.axis) != [rank - 1] or not all(binarizes_input(each) for each in consumers.of(node.outputs)):
         return None
     if norm.gamma is not None and not np.all(norm.gamma.numpy() > 0):
         return None

@@ -13,6 +13,7 @@ import pytest
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
+from bopkit.artifacts.tflite_metadata import embed_card, embed_metadata
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 
@@ -55,8 +56,8 @@ def test_embedded_card_changes_nothing_else(flatbuffer: bytes, tmp_path: Path) -
     from larq_compute_engine import testing
     from tensorflow.lite.tools import flatbuffer_utils
 
-    older = artifact.embed_card(flatbuffer, dataclasses.replace(CARD, architecture="older"))
-    carded = artifact.embed_card(older, CARD)
+    older = embed_card(flatbuffer, dataclasses.replace(CARD, architecture="older"))
+    carded = embed_card(older, CARD)
     path = tmp_path / "model.tflite"
     path.write_bytes(carded)
     assert artifact.kind(path) == "tflite" and artifact.read_card(path) == CARD
@@ -78,7 +79,7 @@ def test_embedded_card_changes_nothing_else(flatbuffer: bytes, tmp_path: Path) -
 def test_weights_stay_aligned(flatbuffer: bytes) -> None:
     """Kernels read 16 bytes at a time; the old file as the tail keeps each place modulo 16."""
     odd = flatbuffer + bytes(4)
-    carded = artifact.embed_card(odd, CARD)
+    carded = embed_card(odd, CARD)
     assert (carded.index(flatbuffer)) % 16 == 0 and len(carded) % 16 == 0
 
 
@@ -95,7 +96,7 @@ def test_the_floor_is_what_the_export_recorded(
 ) -> None:
     path = tmp_path / "model.tflite"
     record = f'{{"floor_bytes": {recorded}}}'.encode()
-    path.write_bytes(artifact.embed_metadata(flatbuffer, {artifact.EXPORT_RECORD: record}))
+    path.write_bytes(embed_metadata(flatbuffer, {artifact.EXPORT_RECORD: record}))
     assert artifact.read_floor_bytes(path) == read
 
 
@@ -109,7 +110,7 @@ def test_cut_flatbuffer_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
 
 def test_length_beyond_the_end_is_an_error(flatbuffer: bytes, tmp_path: Path) -> None:
     text = CARD.to_json().encode()
-    carded = bytearray(artifact.embed_metadata(flatbuffer, {"bopkit_card": text}))
+    carded = bytearray(embed_metadata(flatbuffer, {"bopkit_card": text}))
     length_at = carded.index(text) - 4
     carded[length_at : length_at + 4] = len(carded).to_bytes(4, "little")
     (tmp_path / "model.tflite").write_bytes(carded)
@@ -122,7 +123,7 @@ def test_damaged_flatbuffer_gives_a_clear_error_or_a_card(flatbuffer: bytes, tmp
     path = tmp_path / "model.tflite"
     small = dataclasses.replace(CARD, class_names=())
     text = small.to_json().encode()  # without a checksum, which would find it all
-    data = np.frombuffer(artifact.embed_metadata(flatbuffer, {"bopkit_card": text}), np.uint8)
+    data = np.frombuffer(embed_metadata(flatbuffer, {"bopkit_card": text}), np.uint8)
     refused = 0
     for _ in range(2000):
         damaged = data.copy()
@@ -131,7 +132,7 @@ def test_damaged_flatbuffer_gives_a_clear_error_or_a_card(flatbuffer: bytes, tmp
         path.write_bytes(damaged.tobytes())
         try:
             artifact.kind(path)
-            artifact.embed_card(damaged.tobytes(), small)
+            embed_card(damaged.tobytes(), small)
             artifact.read_card(path)
         except BopkitError as error:
             refused += 1

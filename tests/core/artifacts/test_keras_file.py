@@ -19,6 +19,7 @@ import pytest
 from edited_models import with_config
 
 from bopkit.artifacts import checksum, hdf5_probe, keras_config, keras_file
+from bopkit.artifacts import keras_allow_list as allowed
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import load_model, read_card, read_config, save_model
 from bopkit.errors import BopkitError, UsageError
@@ -135,7 +136,7 @@ def test_an_unknown_object_or_name_is_refused_wherever_it_stands(saved: Path) ->
     tried = 0
     for keys in positions(config):
         evil: list[object] = [LAMBDA, {"class_name": "function", "config": "exec", "module": "builtins"}]
-        if not keras_config.TEXT_KEYS & set(keys):
+        if not allowed.TEXT_KEYS & set(keys):
             evil.append("os>system")
         for value in evil:
             tried += 1
@@ -268,18 +269,18 @@ def test_allow_list_names_exist_and_registered_ones_are_larqs() -> None:
     tf = import_tensorflow()
     from tensorflow.python.util.tf_export import get_symbol_from_name
 
-    classes = keras_config.MODELS | keras_config.KERAS_LAYERS | keras_config.OP_LAYERS | keras_config.LARQ_LAYERS
+    classes = allowed.MODELS | allowed.KERAS_LAYERS | allowed.OP_LAYERS | allowed.LARQ_LAYERS
     for name in classes:
         try:
             tf.keras.layers.deserialize({"class_name": name, "config": {}}, use_legacy_format=True)
         except (TypeError, KeyError) as error:  # the class is found, its arguments are missing
             assert "Unknown layer" not in str(error)
-    for name in keras_config.ACTIVATIONS:
+    for name in allowed.ACTIVATIONS:
         assert callable(tf.keras.activations.get(name))
-    for name in keras_config.OP_FUNCTIONS:
+    for name in allowed.OP_FUNCTIONS:
         assert callable(get_symbol_from_name(name)), name
     registered = tf.keras.utils.get_custom_objects()
-    for name in keras_config.NAMES & set(registered):
+    for name in allowed.NAMES & set(registered):
         assert registered[name].__module__.startswith("larq."), name
 
 

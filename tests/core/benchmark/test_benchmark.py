@@ -22,6 +22,7 @@ from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
+from bopkit.artifacts.tflite_metadata import embed_card, embed_metadata
 from bopkit.benchmark import (
     BenchmarkOptions,
     BenchmarkReport,
@@ -371,14 +372,14 @@ def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> N
 
 def test_a_flatbuffer_tells_the_floor_that_its_export_recorded(artifacts: Artifacts, tmp_path: Path) -> None:
     record = json.dumps({"floor_bytes": artifacts.floor_bytes}).encode()
-    flatbuffer = artifact.embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: record})
+    flatbuffer = embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: record})
     (tmp_path / "model.tflite").write_bytes(flatbuffer)
     report = benchmark_artifacts([tmp_path / "model.tflite"], runs=2, min_duration_s=0.0, threads=[1, 2])
     assert [row.floor_bytes for row in report.rows] == [artifacts.floor_bytes] * 2
 
 
 def test_a_damaged_record_of_the_export_hides_no_layers(artifacts: Artifacts, tmp_path: Path) -> None:
-    flatbuffer = artifact.embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: b"[]"})
+    flatbuffer = embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: b"[]"})
     (tmp_path / "model.tflite").write_bytes(flatbuffer)
     (row,) = benchmark_artifacts([tmp_path / "model.tflite"], runs=2, min_duration_s=0.0).rows
     assert (row.error, row.floor_bytes) == (None, None) and len(row.layers) > 2
@@ -509,7 +510,7 @@ def _write_flatbuffer(model: Any, path: Path, card: ModelCard | None) -> None:
     import larq_compute_engine as lce
 
     flatbuffer = lce.convert_keras_model(model)
-    path.write_bytes(artifact.embed_card(flatbuffer, card) if card else flatbuffer)
+    path.write_bytes(embed_card(flatbuffer, card) if card else flatbuffer)
 
 
 def _write_saved_model(model: Any, path: Path, card: ModelCard | None) -> None:

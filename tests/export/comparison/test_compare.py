@@ -15,12 +15,13 @@ import pytest
 from typer.testing import CliRunner
 from written_results import make_report, make_row
 
-from bopkit.benchmark import BenchmarkReport
+from bopkit.benchmark import BenchmarkOptions, BenchmarkReport
 from bopkit.benchmark.devices.local import LocalDevice
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.comparison import compare
+from bopkit.export.comparison import build, compare
 from bopkit.export.comparison.compare import compare_models
+from bopkit.progress import Progress
 from bopkit.training.initialise import init_model
 
 GONE = BopkitError("ssh://board does not answer.", "Switch it on.")
@@ -52,7 +53,7 @@ class Played:
     """What was asked of the two parts."""
 
     converter: Converter
-    measured: list[tuple[list[str], dict[str, Any]]]
+    measured: list[tuple[list[str], BenchmarkOptions]]
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
         played.converter.temporary = environment["TMPDIR"]
         yield played.converter
 
-    def benchmark(paths: list[Path], **settings: Any) -> BenchmarkReport:
+    def benchmark(paths: list[Path], options: BenchmarkOptions, progress: Progress) -> BenchmarkReport:
         assert all(path.is_file() for path in paths)
-        played.measured.append(([path.name for path in paths], settings))
+        played.measured.append(([path.name for path in paths], options))
         for path in paths:
-            settings["progress"](f"{path}: latency, 1 thread(s)")
+            progress(f"{path}: latency, 1 thread(s)")
         notes = [f"{paths[0]}: a note"]
         return make_report(*(make_row(str(path), notes=notes, top1=None) for path in paths))
 
@@ -77,8 +78,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
             raise GONE
         return LocalDevice()
 
-    monkeypatch.setattr(compare, "Child", child)
-    monkeypatch.setattr(compare, "benchmark_artifacts", benchmark)
+    monkeypatch.setattr(build, "Child", child)
+    monkeypatch.setattr(compare, "run_benchmark", benchmark)
     monkeypatch.setattr(compare, "open_device", open_device)
     return played
 
@@ -126,7 +127,7 @@ def test_the_folder_appears_after_the_last_measurement(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "benchmark_artifacts", interrupted)
+    monkeypatch.setattr(compare, "run_benchmark", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare_models([network], tmp_path / "kept")
     assert not list(tmp_path.iterdir())
@@ -138,8 +139,8 @@ def test_the_folder_appears_after_the_last_measurement(
 def test_a_device_that_does_not_answer_is_known_before_anything_is_converted(played: Played, network: Path) -> None:
     found = compare_models([network], devices=("local", "ssh://board", "local"))
     assert [(row.device, row.error) for row in found.report.rows if row.error] == [("ssh://board", GONE.message)]
-    ((_, settings),) = played.measured
-    assert settings["devices"] == ("local",)
+    ((_, options),) = played.measured
+    assert options.devices == ("local",)
     played.converter.calls.clear()
     with pytest.raises(BopkitError, match="ssh://board does not answer"):
         compare_models([network], devices=["ssh://board"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bopkit.export.network.passes import PASSES, run_passes
-from bopkit.export.network.passes.graph import flatten
+from bopkit.export.network.passes.keras_graph import flatten
 from bopkit.export.network.passes.thresholds import least_input_without_negative_output
 from bopkit.keras2 import import_tensorflow
 

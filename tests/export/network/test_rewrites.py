@@ -11,7 +11,7 @@ import pytest
 from bopkit.counting import count_weights
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.rewrites import is_packed, rewrite, to_float32
-from bopkit.export.spec import SAVED_MODEL, TFLITE, Target
+from bopkit.export.spec import SAVED_MODEL, TFLITE, ExportFormat
 from bopkit.keras2 import import_tensorflow
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
@@ -22,11 +22,11 @@ def constant_kernel(name: str, kernel: np.ndarray) -> Callable[[], Any]:
     return lambda: constant
 
 
-@pytest.mark.parametrize("target", [TFLITE, SAVED_MODEL], ids=lambda target: target.name)
-def test_a_rewritten_network_has_the_same_scores_bit_for_bit(network: Any, target: Target) -> None:
-    rewritten = rewrite(network, inspect_layers(network), target, constant_kernel)
+@pytest.mark.parametrize("export_format", [TFLITE, SAVED_MODEL], ids=lambda each: each.name)
+def test_a_rewritten_network_has_the_same_scores_bit_for_bit(network: Any, export_format: ExportFormat) -> None:
+    rewritten = rewrite(network, inspect_layers(network), export_format, constant_kernel)
     kernels = {variable.name for variable in rewritten.variables if "kernel" in variable.name}
-    assert kernels == (set() if target.packs_real_input else {"real_input/kernel:0"})
+    assert kernels == (set() if export_format.packs_real_input else {"real_input/kernel:0"})
     np.testing.assert_array_equal(
         rewritten(PICTURES, training=False).numpy(), network(PICTURES, training=False).numpy()
     )

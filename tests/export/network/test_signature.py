@@ -16,7 +16,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection.diff import diff_in_process
 from bopkit.export.inspection.report import inspect_in_process
-from bopkit.export.network.signature import Ports, call
+from bopkit.export.network.signature import Signature, call
 from bopkit.export.serving import saved_model
 from bopkit.export.sources.subclassed import as_graph
 from bopkit.export.tflite import inputs_and_outputs, schema
@@ -62,7 +62,7 @@ def twin(randomise: Callable[..., Any]) -> Any:
 def shown(twin: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Inputs, all different, and what Keras answers."""
     generator = np.random.default_rng(1)
-    inputs = [generator.uniform(-1, 1, (6, *each.shape)).astype(np.float32) for each in Ports.of(twin).inputs]
+    inputs = [generator.uniform(-1, 1, (6, *each.shape)).astype(np.float32) for each in Signature.of_model(twin).inputs]
     return inputs, [each.numpy() for each in call(twin, inputs)]
 
 
@@ -94,7 +94,9 @@ def test_both_formats_answer_every_output_under_its_name(exported: tuple[Path, A
     assert any("noise for input_1_speed" in note for note in report.notes)
 
 
-def test_a_flatbuffer_tells_its_ports_by_signature_metadata_record_and_inspect(exported: tuple[Path, Any]) -> None:
+def test_a_flatbuffer_tells_inputs_and_outputs_in_signature_metadata_and_record(
+    exported: tuple[Path, Any],
+) -> None:
     parsed = schema.parse((exported[0] / "twin.tflite").read_bytes())
     (graph,) = parsed.subgraphs
     places = [
@@ -122,23 +124,24 @@ def test_outputs_in_each_others_place_are_refused(
     """By the structure where their shapes differ, and by the values of a trained network where they do not."""
 
     def changed(first: int, second: int) -> None:
-        def order_ports(model: Any, inputs: list[str], outputs: list[str]) -> None:
-            outputs = list(outputs)
+        def order_by_signature(model: Any, signature: Signature) -> None:
+            outputs = list(signature.outputs)
             outputs[first], outputs[second] = outputs[second], outputs[first]
-            ordered(model, inputs, outputs)
+            ordered(model, Signature(signature.inputs, tuple(outputs)))
+            one, other = outputs[first].name, outputs[second].name
             for entry in model.signatureDefs[0].outputs:
-                names = {outputs[first]: outputs[second], outputs[second]: outputs[first]}
-                entry.name = names.get(entry.name.decode(), entry.name.decode()).encode()
+                name = entry.name.decode()
+                entry.name = {one: other, other: one}.get(name, name).encode()
 
-        monkeypatch.setattr(inputs_and_outputs, "order_ports", order_ports)
+        monkeypatch.setattr(inputs_and_outputs, "order_by_signature", order_by_signature)
 
-    ordered = inputs_and_outputs.order_ports
+    ordered = inputs_and_outputs.order_by_signature
     save_model(twin, make_card(trained=True, input_shape=(8, 8, 3)), tmp_path / "twin.h5")
     for first, second, message in ((0, 1, "zoom: the mean difference.*boxes: the mean"), (2, 3, "outputs are")):
         changed(first, second)
         with pytest.raises(BopkitError, match=message):
             export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
-    monkeypatch.setattr(inputs_and_outputs, "order_ports", ordered)
+    monkeypatch.setattr(inputs_and_outputs, "order_by_signature", ordered)
     export_model(tmp_path / "twin.h5", options=ExportOptions(savedmodel=False, pictures=4))
 
 
@@ -182,8 +185,8 @@ def test_a_subclassed_network_keeps_its_inputs() -> None:
     values = [np.ones((1, 8, 8, 3), np.float32), np.ones((1, 5), np.float32)]
     expected = [each.numpy() for each in model(values)]
     graph, _ = as_graph(model, None)
-    ports = Ports.of(graph)
-    assert [(each.name, each.shape) for each in ports.inputs] == [("images_0", (8, 8, 3)), ("images_1", (5,))]
+    signature = Signature.of_model(graph)
+    assert [(each.name, each.shape) for each in signature.inputs] == [("images_0", (8, 8, 3)), ("images_1", (5,))]
     for outputs, each in zip(call(graph, values), expected, strict=True):
         np.testing.assert_allclose(outputs, each, rtol=1e-6)
 
@@ -225,7 +228,7 @@ def weights_of(network: Any) -> list[tuple[Any, np.ndarray]]:
 
 
 @pytest.mark.usefixtures("one_child")
-def test_verify_names_ports_that_differ(exported: tuple[Path, Any], tmp_path: Path) -> None:
+def test_verify_names_inputs_and_outputs_that_differ(exported: tuple[Path, Any], tmp_path: Path) -> None:
     tf = import_tensorflow()
     right, left = tf.keras.Input((8, 8, 3), name="right"), tf.keras.Input((8, 8, 3), name="left")
     tf.keras.Model([right, left], tf.keras.layers.Add()([right, left])).save(tmp_path / "sum.keras")

@@ -16,7 +16,7 @@ import pytest
 from edited_models import with_config
 
 from bopkit.artifacts.keras_file import load_model, open_model
-from bopkit.artifacts.saved_model_check import check_graph, read_saved_model
+from bopkit.artifacts.saved_model_check import check_saved_model, read_saved_model
 from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
@@ -217,7 +217,7 @@ def test_code_of_the_users_own_loads_when_she_vouches_for_it(suffix: str, own_co
         BopkitError, match=r"'Scale' in layer 'model\w*/scale' is not known to be safe.*--custom MODULE"
     ):
         export_model(path, options=options())
-    reference, _ = compute_reference(path, options(), silent, import_custom(OWN_MODULE))
+    reference, _ = compute_reference(path, options(), silent, import_custom_code(OWN_MODULE))
     np.testing.assert_array_equal(reference.model(PICTURES), model(PICTURES))
     report = export_model(path, tmp_path / "out", options(savedmodel=True, custom=(OWN_MODULE,)))
     assert [each.agreements[0].within_tolerance for each in report.artifacts] == [1.0, 1.0]
@@ -239,20 +239,20 @@ def test_code_of_the_users_own_is_read_when_she_vouches_for_it(own_code: Any, tm
         verify_artifacts(tmp_path / "net.keras", tmp_path / "net.keras", pictures=2, custom=["unheard_of"])
 
 
-def import_custom(*modules: str) -> Any:
-    from bopkit.artifacts.custom_code import import_custom as imported
+def import_custom_code(*modules: str) -> Any:
+    from bopkit.artifacts.custom_code import import_custom_code as imported
 
     return imported(modules)
 
 
 def test_only_what_her_module_defines_is_vouched_for(own_code: Any) -> None:
-    vouched = import_custom(OWN_MODULE)
-    assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= vouched.objects.keys()
-    assert not {"system", "Architecture", "tf", "lq"} & vouched.objects.keys()
+    custom_code = import_custom_code(OWN_MODULE)
+    assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
+    assert not {"system", "Architecture", "tf", "lq"} & custom_code.objects.keys()
     with pytest.raises(UsageError, match="No module 'unheard_of'"):
-        import_custom("unheard_of")
+        import_custom_code("unheard_of")
     with pytest.raises(UsageError, match="'own_package.nothing' defines no public class"):
-        import_custom("own_package.nothing")
+        import_custom_code("own_package.nothing")
 
 
 def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_no_function_of_a_saved_model_runs_unchecked(
     hiding_place: str, savedmodel_runtime: Any, tmp_path: Path
 ) -> None:
     saved = save_with_evil(tmp_path / "net", tmp_path / "target")
-    check_graph(tmp_path / "net")
+    check_saved_model(tmp_path / "net")
     (graph,) = saved.meta_graphs
     (evil,) = [each.node_id for each in graph.object_graph_def.nodes[0].children if each.local_name == "evil"]
     HIDING_PLACES[hiding_place](graph, evil)

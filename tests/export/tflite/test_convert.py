@@ -14,7 +14,7 @@ from bopkit.cli.main import app
 from bopkit.export import spec
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.passes import PASSES
-from bopkit.export.network.signature import Ports
+from bopkit.export.network.signature import Signature
 from bopkit.export.reference import Reference
 from bopkit.export.report import PassReport
 from bopkit.export.tflite import convert
@@ -27,7 +27,7 @@ TABLES = 600
 
 
 def converted(model: Any, scratch: Path) -> tuple[bytes, dict[str, PassReport]]:
-    reference = Reference(model, None, inspect_layers(model), [], Ports.of(model), 0)
+    reference = Reference(model, None, inspect_layers(model), [], Signature.of_model(model), 0)
     flatbuffer, reports = convert.convert(reference, "arm", scratch)
     return flatbuffer, {report.name: report for report in reports}
 

@@ -9,14 +9,16 @@ import zipfile
 import pytest
 
 from bopkit.errors import BopkitError
-from bopkit.export.network.signature import Port, Ports
-from bopkit.export.tflite.metadata import Contract, labels_file, standard_metadata, with_labels
+from bopkit.export.labels import labels_text
+from bopkit.export.network.signature import Signature
+from bopkit.export.network.signature import SignatureTensor as Tensor
+from bopkit.export.tflite.metadata import Contract, standard_metadata, with_labels
 
 CONTRACT = Contract(
     name="net",
     description="A network.",
     version="1.2",
-    ports=Ports((Port("images", (24, 32, 3)),), (Port("probabilities", (2,), is_probabilities=True),)),
+    signature=Signature((Tensor("images", (24, 32, 3)),), (Tensor("probabilities", (2,), is_probabilities=True),)),
     value_range=(-1.0, 2.0),
     mean=(127.5, 1.0, 2.0),
     std=(3.0, 4.0, 5.0),
@@ -94,8 +96,8 @@ def test_the_contract_can_be_read_back() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     from dataclasses import replace
 
-    ports = CONTRACT.ports.with_scores("logits", is_probabilities=False)
-    data = standard_metadata(replace(CONTRACT, ports=ports, mean=None, std=None, labels=()))
+    signature = CONTRACT.signature.with_scores("logits", is_probabilities=False)
+    data = standard_metadata(replace(CONTRACT, signature=signature, mean=None, std=None, labels=()))
     (subgraph,) = Table.root(data).tables(3)
     for table, number in ((subgraph.tables(2)[0], 4), (subgraph.tables(3)[0], 5), (subgraph.tables(3)[0], 6)):
         with pytest.raises(AssertionError, match="no field|not set"):
@@ -105,9 +107,13 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_every_input_and_output_is_listed_in_order() -> None:
     from dataclasses import replace
 
-    inputs = (Port("speed", (5,)), Port("images", (24, 32, 1)))
-    outputs = (Port("map", (6, 6, 2)), Port("classes", (4,), is_probabilities=True), Port("boxes", (4,)))
-    data = standard_metadata(replace(CONTRACT, ports=Ports(inputs, outputs), mean=None, std=None, labels=()))
+    inputs = (Tensor("speed", (5,)), Tensor("images", (24, 32, 1)))
+    outputs = (
+        Tensor("map", (6, 6, 2)),
+        Tensor("classes", (4,), is_probabilities=True),
+        Tensor("boxes", (4,)),
+    )
+    data = standard_metadata(replace(CONTRACT, signature=Signature(inputs, outputs), mean=None, std=None, labels=()))
     (subgraph,) = Table.root(data).tables(3)
     found = [[(each.text(0), each.text(1)) for each in subgraph.tables(number)] for number in (2, 3)]
     assert found == [
@@ -129,4 +135,4 @@ def test_labels_lie_in_a_zip_archive_behind_the_flatbuffer() -> None:
 @pytest.mark.parametrize("label", ["a\nb", "a\r", "\u2028", "\x1b[0m"])
 def test_a_label_that_does_not_stay_on_its_line_is_refused(label: str) -> None:
     with pytest.raises(BopkitError, match="control character"):
-        labels_file(("first", label))
+        labels_text(("first", label))

@@ -12,7 +12,7 @@ import pytest
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.export.inspection.lce import binary_convolutions
 from bopkit.export.network.layers import inspect_layers
-from bopkit.export.network.signature import Ports
+from bopkit.export.network.signature import Signature
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.tflite import quantize
@@ -24,7 +24,7 @@ PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.flo
 
 
 def convert(model: Any, tmp_path: Path) -> bytes:
-    reference = Reference(model, None, inspect_layers(model), [], Ports.of(model), 0)
+    reference = Reference(model, None, inspect_layers(model), [], Signature.of_model(model), 0)
     return build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
 
 
@@ -73,7 +73,7 @@ def test_the_interpreter_expands_what_was_stored(
     model = fb.parse(flatbuffer)
     stored = quantize.store_kernels(model, float_weights)
     assert len(stored) == 4 and not any(each.exact for each in stored)
-    smaller = fb.pack(model)
+    smaller = fb.serialise(model)
     assert len(flatbuffer) - len(smaller) == pytest.approx(sum(each.saved_bytes for each in stored), abs=2500)
     (scores,), expected = predict_flatbuffer(smaller, PICTURES), float_network(PICTURES).numpy()
     difference = np.abs(scores - expected).max() / np.abs(expected).max()
@@ -87,7 +87,7 @@ def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> Non
     ranges = quantize.measure_ranges(tensors, iter([PICTURES]), lambda batch: predict_flatbuffer(tapped, batch))
     stored = quantize.quantize_activations(model, ranges)
     assert len(stored) == 3  # LiteRT's transposed convolution takes another order of inputs
-    (scores,), expected = predict_flatbuffer(fb.pack(model), PICTURES), float_network(PICTURES).numpy()
+    (scores,), expected = predict_flatbuffer(fb.serialise(model), PICTURES), float_network(PICTURES).numpy()
     difference = np.abs(scores - expected).max() / np.abs(expected).max()
     assert 0 < difference <= 5e-2
 
@@ -97,13 +97,13 @@ def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(network: An
     model = fb.parse(flatbuffer)
     exact = quantize.store_kernels(model, "int8")
     assert not exact  # `build_flatbuffer` has stored the only float kernel already: it is binary
-    before, after = (TfliteFile(each, tmp_path).graphs[0] for each in (flatbuffer, fb.pack(model)))
+    before, after = (TfliteFile(each, tmp_path).graphs[0] for each in (flatbuffer, fb.serialise(model)))
     kernels = [each.kernel for each in binary_convolutions(before)]
     assert len(kernels) == 9
     for each, other in zip(kernels, binary_convolutions(after), strict=True):
         np.testing.assert_array_equal(each.negative, other.kernel.negative)
     np.testing.assert_array_equal(
-        predict_flatbuffer(flatbuffer, PICTURES), predict_flatbuffer(fb.pack(model), PICTURES)
+        predict_flatbuffer(flatbuffer, PICTURES), predict_flatbuffer(fb.serialise(model), PICTURES)
     )
 
 
@@ -131,6 +131,6 @@ def test_a_bias_beside_a_tiny_kernel_or_none_is_kept(tmp_path: Path) -> None:
     tapped = fb.with_outputs(model, tensors)
     ranges = quantize.measure_ranges(tensors, iter([PICTURES]), lambda batch: predict_flatbuffer(tapped, batch))
     quantize.quantize_activations(model, ranges)
-    (outputs,), expected = predict_flatbuffer(fb.pack(model), PICTURES), network(PICTURES).numpy()
+    (outputs,), expected = predict_flatbuffer(fb.serialise(model), PICTURES), network(PICTURES).numpy()
     low, high = ranges[tensors[-1]]
     assert np.abs(outputs - expected).max() <= 1.5 * (high - low) / 255

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bopkit.artifacts import artifact, checksum
+from bopkit.artifacts.tflite_metadata import embed_metadata
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError
 from bopkit.export import ExportOptions, export_model
@@ -134,7 +135,7 @@ def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path
     assert "export float_weights: float32" in result.stdout and "float_weights" in (tmp_path / "page.html").read_text()
     assert inspect_artifact(files["keras"]).record is None
     damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes(artifact.embed_metadata(files["tflite"].read_bytes(), {artifact.EXPORT_RECORD: b"["}))
+    damaged.write_bytes(embed_metadata(files["tflite"].read_bytes(), {artifact.EXPORT_RECORD: b"["}))
     with pytest.raises(BopkitError, match="record of the export"):
         inspect_artifact(damaged)
 

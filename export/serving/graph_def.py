@@ -26,7 +26,7 @@ CHECKPOINT_FUNCTIONS = ("__inference__traced_save", "__inference__traced_restore
 """They read and write `variables/`, with several operations for each variable that repeat its long name."""
 
 
-def finish_graph(path: Path) -> None:
+def tidy_graph_def(path: Path) -> None:
     """Rewrite the `saved_model.pb` of a version directory in place.
 
     What a loader does not need goes: default values, inferred shapes, names of gradients, attributes of resources on

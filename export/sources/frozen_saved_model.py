@@ -12,11 +12,11 @@ from typing import Any
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.keras_file import LoadedModel
-from bopkit.artifacts.saved_model_check import SIGNATURE, check_graph, read_saved_model
+from bopkit.artifacts.saved_model_check import SIGNATURE, check_saved_model, read_saved_model
 from bopkit.errors import BopkitError, first_line
 from bopkit.export.network.layers import LayerFacts
-from bopkit.export.sources.graph_facts import operation_facts
-from bopkit.export.sources.graph_freezing import freeze
+from bopkit.export.sources.freezing import freeze
+from bopkit.export.sources.frozen_operations import inspect_operations
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -24,17 +24,17 @@ tf: Any = import_tensorflow()
 _NOTE = "The SavedModel holds code, not layers: its graph was frozen and converted as it is, to the flatbuffer alone."
 
 
-class FrozenGraph(tf.keras.layers.Layer):
-    """A frozen graph in the place of a network's layers.
+class FrozenGraphLayer(tf.keras.layers.Layer):
+    """A frozen graph as one layer, in the place of a network's layers.
 
     Attributes:
-        graph_facts: What the export has to know of each operation with a kernel.
+        operations: What the export has to know of each operation with a kernel.
     """
 
-    def __init__(self, function: Any, graph_facts: list[LayerFacts], **settings: Any):
+    def __init__(self, function: Any, operations: list[LayerFacts], **settings: Any):
         super().__init__(**settings)
         self._function = function
-        self.graph_facts = graph_facts
+        self.operations = operations
 
     def call(self, inputs: Any) -> Any:
         """Map float32 [n, H, W, C] to the graph's scores."""
@@ -43,10 +43,10 @@ class FrozenGraph(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What a copy in this process is made from; it cannot be saved."""
-        return {**super().get_config(), "function": self._function, "graph_facts": self.graph_facts}
+        return {**super().get_config(), "function": self._function, "operations": self.operations}
 
 
-def load_graph(path: Path) -> LoadedModel:
+def load_frozen(path: Path) -> LoadedModel:
     """Load the graph behind `serving_default` as a network of one layer.
 
     Args:
@@ -56,7 +56,7 @@ def load_graph(path: Path) -> LoadedModel:
         BopkitError: It is damaged, has an operation that is not known to be safe, or does not map one float32
             picture to one output.
     """
-    check_graph(path)
+    check_saved_model(path)
     if any(
         node.WhichOneof("kind") == "resource" for node in read_saved_model(path).meta_graphs[0].object_graph_def.nodes
     ):
@@ -81,5 +81,6 @@ def load_graph(path: Path) -> LoadedModel:
     frozen = freeze(function)
     shape = next(iter(inputs.values())).shape
     pictures = tf.keras.Input(shape[1:], name="images")
-    model = tf.keras.Model(pictures, FrozenGraph(frozen.function, operation_facts(frozen), name="graph")(pictures))
+    layer = FrozenGraphLayer(frozen.function, inspect_operations(frozen), name="graph")
+    model = tf.keras.Model(pictures, layer(pictures))
     return LoadedModel(model, artifact.read_card(path), (_NOTE,))

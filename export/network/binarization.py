@@ -30,13 +30,13 @@ _BARRIERS = frozenset(
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
-def is_binary_sign(tensor: str, nodes: Nodes) -> bool:
+def is_binarized(tensor: str, nodes: Nodes) -> bool:
     """Whether a tensor is what larq's signs compute: `sign(sign(x) + 0.1)`, which is 1 from 0 on and -1 below."""
     outer = _producer(tensor, nodes)
-    return outer is not None and _takes_binary_sign(outer, nodes)
+    return outer is not None and _is_binarization(outer, nodes)
 
 
-def separate_other_signs(path: Path) -> None:
+def shield_other_signs(path: Path) -> None:
     """Put a maximum with the least float before every sign that LCE's converter could mistake; no value changes.
 
     Args:
@@ -72,7 +72,7 @@ def _separate(function: Any) -> bool:
 
 def _can_be_mistaken(sign: NodeDef, nodes: Nodes) -> bool:
     """Whether a sign that is not larq's may meet another sign in what it is taken of."""
-    if _takes_binary_sign(sign, nodes) or not import_tensorflow().as_dtype(sign.attr["T"].type).is_floating:
+    if _is_binarization(sign, nodes) or not import_tensorflow().as_dtype(sign.attr["T"].type).is_floating:
         return False
     return any(source.op == "Sign" or source.op in _CALLS for source in _sources(sign, nodes))
 
@@ -90,7 +90,7 @@ def _sources(node: NodeDef, nodes: Nodes) -> Iterator[NodeDef]:
             waiting += source.input
 
 
-def _takes_binary_sign(outer: NodeDef, nodes: Nodes) -> bool:
+def _is_binarization(outer: NodeDef, nodes: Nodes) -> bool:
     """Whether a node is the sign of the sum of a sign and a constant that only makes 0 positive."""
     if outer.op != "Sign":
         return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.network.graph_signs import Nodes, node_name
+from bopkit.export.network.binarization import Nodes, node_name
 from bopkit.keras2 import import_tensorflow
 
 GraphDef = Any  # TensorFlow is imported inside the functions
@@ -20,7 +20,7 @@ KERNEL_INPUT = {"Conv2D": 1, "DepthwiseConv2dNative": 1, "Conv3D": 1, "MatMul": 
 
 
 @dataclasses.dataclass(frozen=True)
-class Frozen:
+class FrozenGraph:
     """A frozen graph.
 
     Attributes:
@@ -34,7 +34,7 @@ class Frozen:
     kernels: dict[str, np.ndarray]
 
 
-def freeze(function: Any) -> Frozen:
+def freeze(function: Any) -> FrozenGraph:
     """Freeze a signature of one input and one output."""
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -52,7 +52,7 @@ def freeze(function: Any) -> Frozen:
 
     wrapped = tf.compat.v1.wrap_function(imported, [])
     pruned = wrapped.prune(wrapped.graph.get_tensor_by_name(source), [wrapped.graph.get_tensor_by_name(target)])
-    return Frozen(pruned, {node.name: node for node in definition.node}, kernels)
+    return FrozenGraph(pruned, {node.name: node for node in definition.node}, kernels)
 
 
 def _fold_kernels(definition: GraphDef) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What the export has to know of the operations of a frozen graph, as `layers` tells it of layers.
+"""What the export has to know of each operation of a frozen graph, as `bopkit.export.network.layers` tells of layers.
 
 Imports TensorFlow at its top, as its layer derives from larq's: import it inside functions only.
 """
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bopkit.counting import is_binary
-from bopkit.export.network.graph_signs import NodeDef, is_binary_sign
+from bopkit.export.network.binarization import NodeDef, is_binarized
 from bopkit.export.network.layers import REAL_BITS, LayerFacts, unsupported_convolution
-from bopkit.export.sources.graph_freezing import Frozen
+from bopkit.export.sources.freezing import FrozenGraph
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -40,28 +40,28 @@ class _OperationFacts(LayerFacts):
         return str(self.layer.name)
 
 
-def operation_facts(frozen: Frozen) -> list[LayerFacts]:
+def inspect_operations(frozen: FrozenGraph) -> list[LayerFacts]:
     """Facts of each operation with a kernel."""
-    return [_facts(frozen, name, kernel.astype(np.float32)) for name, kernel in frozen.kernels.items()]
+    return [_operation_facts(frozen, name, kernel.astype(np.float32)) for name, kernel in frozen.kernels.items()]
 
 
-def _facts(frozen: Frozen, name: str, kernel: np.ndarray) -> LayerFacts:
+def _operation_facts(frozen: FrozenGraph, name: str, kernel: np.ndarray) -> LayerFacts:
     node = frozen.nodes[name]
     layer = _Kernel(node, kernel, _channels(frozen.function.graph.get_operation_by_name(name)))
     binary = node.op == "Conv2D" and is_binary(kernel)
-    takes_sign = is_binary_sign(node.input[0], frozen.nodes)
+    input_is_binarized = is_binarized(node.input[0], frozen.nodes)
     if node.op != "Conv2D":
         reason = f"{node.op} of a SavedModel's graph is not packed"
     elif not binary:
         reason = "real weights"
     else:
-        reason = unsupported_convolution(layer) if takes_sign else "input is no plain sign"
+        reason = unsupported_convolution(layer) if input_is_binarized else "input is no plain sign"
     return _OperationFacts(
         layer=layer,
         name=node.name,
-        input_bits=1 if takes_sign else REAL_BITS,
+        input_bits=1 if input_is_binarized else REAL_BITS,
         kernel_bits=1 if binary else REAL_BITS,
-        takes_sign=takes_sign,
+        input_is_binarized=input_is_binarized,
         weights=kernel.size,
         float_reason=reason,
     )

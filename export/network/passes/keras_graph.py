@@ -1,4 +1,4 @@
-"""Rewiring a graph of Keras layers: the layers stay, what they are called on changes.
+"""Rewiring Keras' graph of layers: the layers stay, what they are called on changes.
 
 Needs TensorFlow; imports it inside the functions.
 """
@@ -120,7 +120,7 @@ def asks_for_training(node: Node) -> bool:
     return training is not None and training is not False
 
 
-def takes_sign(node: Node | None) -> bool:
+def binarizes_input(node: Node | None) -> bool:
     """Whether a call uses nothing of its input but the sign, taken by the layer's own quantizer."""
     from larq.quantizers import ApproxSign, SteSign, SwishSign
 

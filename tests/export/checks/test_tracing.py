@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.export import checks
+from bopkit.export.checks.bits import MatchedConvolution, flatbuffer_bits
+from bopkit.export.checks.scores import agreement_failures, compare_output
+from bopkit.export.checks.tracing import trace_disagreements
 from bopkit.export.network.layers import inspect_layers
-from bopkit.export.network.signature import Ports
+from bopkit.export.network.signature import Signature
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, random_inputs
 from bopkit.export.reference import Reference
@@ -23,9 +25,9 @@ from bopkit.keras2 import import_tensorflow
 def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], Ports.of(network), 0)
+    reference = Reference(network, None, facts, [], Signature.of_model(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, failures = checks.flatbuffer_bits(flatbuffer, facts)
+    matches, failures = flatbuffer_bits(flatbuffer, facts)
     assert not failures
 
     # In a copy of the network, one activation before the layer `ones` gets the other sign.
@@ -43,10 +45,10 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     expected = np.eye(10, dtype=np.float32)[[0] * 16]
     scores = expected.copy()
     scores[picture] = scores[picture, ::-1]
-    agreement = checks.compare(pictures, expected, scores)
+    agreement = compare_output(pictures, expected, scores)
     assert agreement.disagreements == (Disagreement(int(picture), 0, 9, score_margin=1.0),)
 
-    traced = checks.trace_disagreements(agreement, pictures.inputs, copy, flatbuffer, _of(copy, matches))
+    traced = trace_disagreements(agreement, pictures.inputs, copy, flatbuffer, _of(copy, matches))
     (disagreement,) = traced.disagreements
     scale = np.sqrt(np.mean(np.square(before[picture])))
     assert disagreement.traced
@@ -62,21 +64,21 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
 
 def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, tmp_path: Path) -> None:
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], Ports.of(network), 0)
+    reference = Reference(network, None, facts, [], Signature.of_model(network), 0)
     flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
-    matches, _ = checks.flatbuffer_bits(flatbuffer, facts)
+    matches, _ = flatbuffer_bits(flatbuffer, facts)
     pictures = random_inputs([(12, 12, 3)], None, 3)
     expected = np.full((3, 10), 0.1, np.float32)
     scores = expected.copy()
     expected[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
     scores[:, 9] += (1e-6, 1e-2, 1e-6)
-    agreement = checks.compare(pictures, expected, scores)
+    agreement = compare_output(pictures, expected, scores)
     assert [(each.traced, each.near_tie) for each in agreement.disagreements] == [
         (False, True),
         (False, None),
         (False, None),
     ]
-    traced = checks.trace_disagreements(agreement, pictures.inputs, network, flatbuffer, matches)
+    traced = trace_disagreements(agreement, pictures.inputs, network, flatbuffer, matches)
     assert [(each.traced, each.near_tie) for each in traced.disagreements] == [
         (True, True),
         (True, False),
@@ -85,10 +87,10 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
     assert [each.score_margin for each in traced.disagreements] == pytest.approx([1e-6, 1e-2, 1e-2], rel=0.1)
 
 
-def _of(copy: Any, matches: list[checks.MatchedConvolution]) -> list[checks.MatchedConvolution]:
+def _of(copy: Any, matches: list[MatchedConvolution]) -> list[MatchedConvolution]:
     """The matches with the layers of a copied network."""
     layers = {facts.name: facts for facts in inspect_layers(copy)}
-    return [checks.MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
+    return [MatchedConvolution(layers[match.facts.name], match.convolution) for match in matches]
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,8 @@ def test_near_ties_count_only_where_the_network_is_known_to_be_trained(
     scores[: near + other] = [0.4, 0.6, 0.0]
     expected[:near] = [0.5 + 1e-6, 0.5, 0.0]
     scores[:near] = [0.5, 0.5 + 1e-6, 0.0]
-    agreement = checks.compare(Pictures("photographs", True, (np.zeros((200, 1)),)), expected, scores)
-    assert [bool(checks.agreement_failures(agreement, trained)) for trained in (True, None, False)] == [
+    agreement = compare_output(Pictures("photographs", True, (np.zeros((200, 1)),)), expected, scores)
+    assert [bool(agreement_failures(agreement, trained)) for trained in (True, None, False)] == [
         trained_fails,
         unknown_fails,
         False,

@@ -1,0 +1,147 @@
+"""Write an LCE flatbuffer to a scratch path, and check it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bopkit.export.artifact_reports import report_artifact, report_layer, too_little_agreement
+from bopkit.export.checks import bits, scores, structure
+from bopkit.export.checks.bits import MatchedConvolution
+from bopkit.export.checks.tracing import trace_disagreements
+from bopkit.export.network.layers import LayerFacts
+from bopkit.export.options import ExportOptions
+from bopkit.export.reference import Reference
+from bopkit.export.report import Accuracy, Agreement, ArtifactReport, LayerReport
+from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
+from bopkit.export.tflite.build import (
+    Flatbuffer,
+    Inputs,
+    build_flatbuffer,
+    describe_flatbuffer,
+    inputs_for,
+    predict_flatbuffer,
+)
+from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.progress import Progress
+
+
+def make_flatbuffer(
+    reference: Reference, path: Path, model_path: Path, options: ExportOptions, progress: Progress
+) -> tuple[ArtifactReport, list[str]]:
+    """Write a flatbuffer and check it.
+
+    Args:
+        reference: The network, and what it is checked against.
+        path: The file to write.
+        model_path: The Keras file, for the record inside the flatbuffer.
+        options: Of the export.
+        progress: Called with one line before each slow step.
+
+    Returns:
+        The report, and one sentence for each check that failed.
+    """
+    progress("Converting to an LCE flatbuffer")
+    started = time.perf_counter()
+    built = build_flatbuffer(reference, options, path.with_suffix(".savedmodel"))
+    conversion_s = time.perf_counter() - started
+    progress("Checking the flatbuffer")
+    wrong_structure = structure.flatbuffer_structure(built.model, built.signature, options.input_type)
+    if wrong_structure:
+        path.write_bytes(built.content)  # the report tells its size
+        return report_artifact(TFLITE, path, reference, [], [], conversion_s), wrong_structure
+    agreements, accuracy = _compare_with_keras(built, reference, options)
+    path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
+    written = path.read_bytes()
+    matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
+    failures += _changed_by_metadata(built, written, reference)
+    if options.float_weights == "float32":
+        agreements = _traced(agreements, reference, written, matches, options)
+        failures += too_little_agreement(reference, [agreement for agreement, _ in agreements])
+    elif reference.trained is not False:  # fewer bits change signs everywhere: accuracy is the measure
+        failures += scores.accuracy_failures(accuracy, options.max_drop)
+    layers = _report_layers(reference, matches, built.kernels)
+    report = report_artifact(TFLITE, path, reference, layers, [each for each, _ in agreements], conversion_s)
+    return dataclasses.replace(report, passes=built.passes, accuracy=accuracy), failures
+
+
+def _compare_with_keras(
+    built: Flatbuffer, reference: Reference, options: ExportOptions
+) -> tuple[list[tuple[Agreement, Inputs]], Accuracy | None]:
+    """The agreement of every output, each with the inputs that it is about, and accuracy where there are labels."""
+    agreements: list[tuple[Agreement, Inputs]] = []
+    accuracy = None
+    for pictures, expected in reference.comparisons:
+        outputs = predict_flatbuffer(built.content, inputs_for(reference, pictures.inputs))
+        outputs = list(map(scores.softmax, outputs)) if options.output == "logits" else outputs
+        compared = scores.compare_outputs(reference.signature, pictures, expected, outputs)
+        agreements += [(each, pictures.inputs) for each in compared]
+        if reference.signature.answers_scores:
+            accuracy = accuracy or scores.measure_accuracy(pictures, *expected, *outputs)
+    return agreements, accuracy
+
+
+def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference) -> list[str]:
+    """Check that the finished file answers as the checked network does, bit for bit."""
+    first = tuple(each[:UNCHANGED_PICTURES] for each in reference.comparisons[0][0].inputs)
+    inputs = inputs_for(reference, first)
+    before, after = (predict_flatbuffer(each, inputs) for each in (built.content, written))
+    same = all(map(np.array_equal, before, after))
+    return [] if same else ["the flatbuffer answers otherwise once its metadata is inside"]
+
+
+def _traced(
+    agreements: list[tuple[Agreement, Inputs]],
+    reference: Reference,
+    written: bytes,
+    matches: list[MatchedConvolution],
+    options: ExportOptions,
+) -> list[tuple[Agreement, Inputs]]:
+    """The agreements with their disagreements traced to the signs that differ."""
+    feed = partial(inputs_for, reference)
+    most = TRACED_PICTURES if reference.card is not None else options.pictures  # without a card, near-ties decide
+    return [
+        (trace_disagreements(each, inputs, reference.model, written, matches, feed, most), inputs)
+        for each, inputs in agreements
+    ]
+
+
+def _report_layers(
+    reference: Reference, matches: list[MatchedConvolution], kernels: tuple[StoredKernel, ...]
+) -> list[LayerReport]:
+    """The report of every layer: packed, or float in the number of bits that its kernel takes."""
+    packed = {match.facts.name: match.convolution.size_bytes for match in matches}
+    unassigned = list(kernels)
+    layers = []
+    for facts in reference.layers:
+        reason = facts.float_reason or "LCE does not pack it for this target"
+        report = report_layer(facts, packed.get(facts.name), reason)
+        stored = None if report.packed else _stored_kernel_of(facts, unassigned)
+        if stored is not None:
+            unassigned.remove(stored)
+            kernel_bits = report.kernel_bits if stored.exact else stored.bits
+            size_bytes = report.size_bytes - stored.saved_bytes
+            report = dataclasses.replace(report, kernel_bits=kernel_bits, size_bytes=size_bytes)
+        layers.append(report)
+    return layers
+
+
+def _stored_kernel_of(facts: LayerFacts, kernels: list[StoredKernel]) -> StoredKernel | None:
+    """The kernel that is most likely the layer's, as the converter names no layers and transposes kernels."""
+    candidates = [each for each in kernels if math.prod(each.shape) == math.prod(facts.kernel_shape)]
+
+    def unlikeness(kernel: StoredKernel) -> tuple[bool, bool]:
+        same_sizes = _sizes(kernel.shape) == _sizes(facts.kernel_shape)
+        return not same_sizes, kernel.exact != (facts.kernel_bits == 1)
+
+    return min(candidates, key=unlikeness, default=None)
+
+
+def _sizes(shape: tuple[int, ...]) -> list[int]:
+    """The sizes of a kernel in an order that no layout changes; a dense kernel may have become a convolution's."""
+    return sorted(size for size in shape if size > 1)

@@ -1,0 +1,93 @@
+"""What `bopkit verify` found, as plain values: `to_dict` is ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bopkit.export.inspection.contents import KernelMatch
+from bopkit.export.network.signature import Signature, SignatureTensor
+from bopkit.export.report import Agreement
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One of the two artifacts.
+
+    Attributes:
+        path: Where it lies; of a SavedModel the version directory.
+        kind: `keras`, `savedmodel` or `tflite`.
+        runtime: What ran it.
+        inputs: What it takes.
+        outputs: What it answers.
+        preprocessing: Name in its card; empty without one, so that the dataset's default is used.
+        untrained: Whether its card says so.
+        has_checksum: Whether it carries a checksum; a wrong one is a failure.
+        pictures: What it was shown.
+    """
+
+    path: str
+    kind: str
+    runtime: str
+    inputs: tuple[SignatureTensor, ...]
+    outputs: tuple[SignatureTensor, ...]
+    preprocessing: str
+    untrained: bool
+    has_checksum: bool
+    pictures: str
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs together."""
+        return Signature(self.inputs, self.outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingDifference:
+    """What the two cards' preprocessings make of the same pictures.
+
+    Attributes:
+        largest_difference: Largest absolute difference of two values of the networks' inputs.
+        mean_difference: Mean absolute difference.
+    """
+
+    largest_difference: float
+    mean_difference: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify_artifacts` found.
+
+    Attributes:
+        first: The reference; None where it could not be run.
+        second: The other; None where it could not be run.
+        kernels: Every binary kernel of the file with more of them, and its partner in the other.
+        preprocessing: Difference of the inputs; None where the shapes differ, one did not run, or they do not take one
+            picture: only that is preprocessed.
+        model: Both shown what the first one's preprocessing makes: the difference of the networks alone, one an output;
+            empty where nothing was compared.
+        noise: Both shown uniform noise.
+        deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
+        failures: One sentence each; empty if the artifacts agree.
+        notes: What the reader should know, one sentence each.
+    """
+
+    first: Side | None
+    second: Side | None
+    kernels: tuple[KernelMatch, ...]
+    preprocessing: PreprocessingDifference | None
+    model: tuple[Agreement, ...]
+    noise: tuple[Agreement, ...]
+    deployed: tuple[Agreement, ...]
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verification as dictionaries, lists, strings and numbers."""
+        return {"passed": self.passed, **dataclasses.asdict(self)}
