@@ -33,7 +33,7 @@ Model = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit datasets`).", autocompletion=complete_dataset
+        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit data list`).", autocompletion=complete_dataset
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]

@@ -1,4 +1,4 @@
-"""`bopkit datasets`."""
+"""`bopkit data list`, and `bopkit datasets`, its older name."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ def datasets(json: Json = False) -> None:
         right=["classes"],
     )
     say(f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. Any other TFDS builder with `image` and")
-    say("`label` works too: `bopkit prepare NAME`, then `--dataset NAME`.")
+    say("`label` works too: `bopkit data prepare NAME`, then `--dataset NAME`.")

@@ -86,7 +86,7 @@ def train(
     from bopkit.training import Observer, TrainOptions, run_training
 
     if dataset is None:
-        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
+        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
     options = TrainOptions(
         model=model,
         dataset=dataset,

@@ -240,7 +240,7 @@ def write_scores(
         if done != end:
             raise BopkitError(
                 f"Dataset {plan.dataset} holds {done} pictures instead of {plan.pictures}.",
-                f"Prepare it anew with `bopkit prepare {plan.dataset}`.",
+                f"Prepare it anew with `bopkit data prepare {plan.dataset}`.",
             )
     scores.flush()
     labels.flush()
