@@ -20,7 +20,7 @@ def translate(error: Exception) -> BopkitError:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             return _full_disk(path)
         if path is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return BopkitError(f"No permission for {path}.", "Choose another folder, or mend its permissions.")
+            return BopkitError(f"No permission for {path}.", "Choose another folder, or fix its permissions.")
         if path is not None and isinstance(error, (FileExistsError, NotADirectoryError)):
             return BopkitError(f"{path} cannot be a folder: a file is in its place.", "Name another folder.")
         if path is not None:

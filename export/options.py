@@ -73,7 +73,7 @@ class ExportOptions:
         if not (self.tflite or self.savedmodel):
             raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
         if self.pictures < 1:
-            raise UsageError(f"{self.pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+            raise UsageError(f"The number of pictures is {self.pictures}.", "Use at least one picture.")
         self._check_serving()
         self._check_flatbuffer()
         self._check_architecture()

@@ -250,7 +250,7 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
         with h5py.File(weights, "r") as file:
             if _KERAS_2_12_WEIGHTS in file:
                 hint = "Save it there as `model.h5`, or as `model.keras` without `save_format`."
-                raise BopkitError(f"{path} has the layout of TensorFlow 2.12's trial of the format.", hint)
+                raise BopkitError(f"{path} has the experimental layout of TensorFlow 2.12.", hint)
             keras_hdf5.check_tensors(file, path)
         weights.unlink()
         config, notes = modernised(saved, custom_code)

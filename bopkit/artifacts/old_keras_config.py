@@ -66,7 +66,7 @@ def _modernised(value: Any, custom_code: CustomCode, notes: list[str]) -> Any:
         if settings[key] and key not in TRAINING_ONLY:
             notes.append(
                 f"Layer {settings.get('name', class_name)}: {key}={settings[key]!r} is dropped, as {class_name} has no "
-                "such setting any more; compare the accuracy with the one that you know."
+                "such setting any more; check that its accuracy is as you expect."
             )
     return {**value, "config": {key: each for key, each in settings.items() if key in known}}
 

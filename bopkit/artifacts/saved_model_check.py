@@ -200,4 +200,6 @@ def _refused(path: Path, what: str, hint: str) -> BopkitError:
 
 
 def _damaged(path: Path, error: Exception) -> BopkitError:
-    return BopkitError(f"{path} is no whole SavedModel: {first_line(error)[:200]}.", "Copy it again, or save it again.")
+    return BopkitError(
+        f"{path} is not a complete SavedModel: {first_line(error)[:200]}.", "Copy it again, or save it again."
+    )

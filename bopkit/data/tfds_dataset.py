@@ -143,7 +143,7 @@ class TfdsDataset(Dataset):
         except (KeyError, ValueError) as error:
             known = ", ".join(self._builder.info.splits)
             raise UsageError(
-                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices as train[:90%]."
+                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices such as train[:90%]."
             ) from error
 
 
@@ -282,8 +282,8 @@ def _manual_dir(builder: Any, root: Path) -> Path | None:
         if folder.is_dir() and any(folder.iterdir()):
             return folder
     raise BopkitError(
-        f"Dataset {builder.name} cannot be downloaded by a program: {' '.join(instructions.split())}",
-        f"Put them into {usual} and run `bopkit data prepare {builder.name} --data-dir {root}`.",
+        f"Dataset {builder.name} has to be downloaded by hand: {' '.join(instructions.split())}",
+        f"Put the files into {usual} and run `bopkit data prepare {builder.name} --data-dir {root}`.",
     )
 
 

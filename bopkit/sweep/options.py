@@ -57,7 +57,7 @@ class SweepOptions:
             if name is not None and name not in known:
                 raise UsageError(f"Unknown {kind} {name!r}.", f"Known: {', '.join(known)}.")
         if self.trials is not None and self.trials < 1:
-            raise UsageError(f"trials is {self.trials}.", "Use a number from 1.")
+            raise UsageError(f"trials is {self.trials}.", "Use 1 or more.")
         self._check_training()
         if self.preset is not None:
             self._check_preset(self.preset)
@@ -67,7 +67,7 @@ class SweepOptions:
     def _check_training(self) -> None:
         if self.training.strategy == "multiworker":
             raise UsageError(
-                "A sweep trains no trial on several machines: each of them takes the next trial.",
+                "A sweep does not train one trial on several machines: each machine takes the next trial.",
                 "Leave --strategy out; docs/sweep.md shows sweeps on many hosts.",
             )
         if self.training.dry_run:
@@ -79,7 +79,7 @@ class SweepOptions:
         varied = self.grid or self.search or self.trials or self.sampler
         if varied or network != (preset.model, preset.hparams_set):
             raise UsageError(
-                "A preset brings its own model, set and values.",
+                "A preset has its own model, set and values.",
                 "Leave out MODEL, --hparams-set, --grid, --search, --trials and --sampler; "
                 "--hparams changes what it does not vary.",
             )
@@ -90,7 +90,8 @@ class SweepOptions:
             raise UsageError(f"Hyper-parameter {both[0]!r} is in --grid and in --search.", "Leave one of the two out.")
         if not self.grid and not self.search:
             raise UsageError(
-                "Nothing is varied.", "Add for instance --grid 'gamma=1e-2|1e-3', or --search threshold=log:1e-8..1e-5."
+                "The sweep varies no hyper-parameter.",
+                "Add for instance --grid 'gamma=1e-2|1e-3', or --search threshold=log:1e-8..1e-5.",
             )
 
     @property

@@ -181,7 +181,7 @@ def _train_until_done(study: Any, plan: SweepPlan, objective: TrialObjective, pr
             pass
     except (KeyboardInterrupt, SystemExit, TrialExited) as stop:
         done = sum(row.state in ("finished", "pruned", "failed") for row in _rows(study))
-        progress(f"stopped: {done} of {plan.trials} trials are done; the same command goes on with the rest")
+        progress(f"stopped: {done} of {plan.trials} trials are done; the same command resumes with the rest")
         if isinstance(stop, TrialExited):
             raise SystemExit(*stop.args) from stop
         raise
@@ -201,7 +201,7 @@ def _train_next(study: Any, plan: SweepPlan, objective: TrialObjective, progress
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
             if isinstance(error, ValueError) and not str(error).startswith("Cannot tell"):
                 raise
-            progress("another process has taken this trial over: it was not heard of for too long")
+            progress("another process has taken over this trial, because this one sent no heartbeat for too long")
     elif TrialState.RUNNING in states:
         time.sleep(POLL_S)
     else:

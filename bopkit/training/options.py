@@ -86,10 +86,10 @@ class TrainOptions:
         for name in ("keep", "log_every", "limit_steps", "accumulate", "early_stop"):
             count = getattr(self, name)
             if count is not None and count < 1:
-                raise UsageError(f"{name} is {count}.", "Use a number from 1.")
+                raise UsageError(f"{name} is {count}.", "Use 1 or more.")
         if self.early_stop is not None and not self.validationset:
             raise UsageError(
-                "early_stop would choose the epoch by the pictures that the accuracy is measured on.",
+                "early_stop would choose the epoch by the same pictures that the accuracy is measured on.",
                 "Add --validationset to keep a tenth of the training split for that.",
             )
 

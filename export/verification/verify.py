@@ -69,7 +69,7 @@ def verify_artifacts(
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
-        raise UsageError(f"{pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+        raise UsageError(f"The number of pictures is {pictures}.", "Use at least one picture.")
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []

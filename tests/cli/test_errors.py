@@ -73,7 +73,7 @@ def test_usage_errors(command, said, hint, tmp_path, monkeypatch):
 def test_files_that_the_user_must_fetch(tmp_path):
     line = error_of(f"train birealnet --dataset imagenet2012 --data-dir {tmp_path}", exit_code=1)
     assert "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in line
-    assert f"Put them into {tmp_path / 'downloads' / 'manual'}" in line
+    assert f"Put the files into {tmp_path / 'downloads' / 'manual'}" in line
     assert f"bopkit data prepare imagenet2012 --data-dir {tmp_path}" in line
     assert not list(tmp_path.iterdir())
 
@@ -81,7 +81,7 @@ def test_files_that_the_user_must_fetch(tmp_path):
 @pytest.mark.parametrize("theirs", ["photo.jpg", "config.json"])
 def test_an_output_directory_with_something_else_in_it(theirs, tmp_path):
     (tmp_path / theirs).write_text("{}")
-    assert "no run of bopkit" in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
+    assert "not a run directory" in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
     assert [path.name for path in tmp_path.iterdir()] == [theirs]
 
 

@@ -99,7 +99,7 @@ def build_report(
         raise UsageError("No result was named.", "Give files of `bopkit benchmark --json`.")
     merged = merge_reports(_read_all(results))
     if not merged.lines:
-        raise BopkitError("The results hold no rows.", "Give results of `bopkit benchmark --json`.")
+        raise BopkitError("The results contain no rows.", "Give results of `bopkit benchmark --json`.")
     before = None if baseline is None else merge_reports(_read_all([baseline]))
     if before is not None:
         changes = compare_lines(merged.lines, before.lines)

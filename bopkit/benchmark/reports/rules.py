@@ -124,7 +124,7 @@ def parse_rule(text: str) -> Rule:
     """
     match = _RULE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no rule.", f"Write {GRAMMAR}.")
+        raise UsageError(f"{text!r} is not a rule.", f"Write {GRAMMAR}.")
     field, fields = match["field"], rule_fields()
     if field not in fields:
         close = difflib.get_close_matches(field, fields, n=3, cutoff=0.4)
@@ -153,7 +153,9 @@ def check_rules(rules: Sequence[Rule], lines: Sequence[Line], only_in_baseline: 
     """
     found = [finding for rule in rules for line in lines if (finding := _finding(rule, line)) is not None]
     gone = [
-        Finding(rule.text, row.artifact, row.device, row.threads, problem="the baseline has it, these results do not")
+        Finding(
+            rule.text, row.artifact, row.device, row.threads, problem="the baseline has this row, these results do not"
+        )
         for rule in rules
         if rule.needs_baseline
         for row in (line.row for line in only_in_baseline)

@@ -72,21 +72,21 @@ def test_the_schema_says_what_every_figure_is() -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda text: "", "is no JSON"),
-        (lambda text: "artifact,device\n", "is no JSON"),
+        (lambda text: "", "is not JSON"),
+        (lambda text: "artifact,device\n", "is not JSON"),
         (lambda text: text[: len(text) // 2], "is cut off"),
         (lambda text: text[:-3], "is cut off"),
-        (lambda text: "[]", "is no result"),
-        (lambda text: '{"rows": []}', "is no result"),
+        (lambda text: "[]", "is not the result"),
+        (lambda text: '{"rows": []}', "is not the result"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema 2, and this bopkit reads 1"),
         (lambda text: text.replace('"latency_ms_p50": ', '"latency_ms_p50": "x", "y": ', 1), "latency_ms_p50"),
         (lambda text: text.replace('"runs": 200', '"runs": NaN', 1), "NaN"),
-        (lambda text: text.replace('"runs": 200', '"runs": 1e400', 1), "no benchmark measures"),
-        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 30}', 1), "no benchmark measures"),
+        (lambda text: text.replace('"runs": 200', '"runs": 1e400', 1), "too large for any figure"),
+        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 30}', 1), "too large for any figure"),
         (lambda text: text.replace('"threads": 1', '"threads": true', 1), "threads"),
         (lambda text: text.replace("2026-11-20T10", "yesterday", 1), "has no date"),
         (lambda text: "[" * 100_000, "is nested too deeply|is cut off"),
-        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 5000}', 1), "no benchmark measures"),
+        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 5000}', 1), "too large for any figure"),
     ],
 )
 def test_a_file_that_is_no_result_is_one_line(edit, message: str, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_text_is_no_codec_error(data: bytes, tmp_path: Path) -
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(BopkitError) as caught:
         read_reports(tmp_path / "a.json")
-    assert caught.value.message == f"{tmp_path / 'a.json'} is no result of a benchmark: it is not UTF-8 text."
+    assert caught.value.message == f"{tmp_path / 'a.json'} is not the result of a benchmark: it is not UTF-8 text."
     assert "bopkit benchmark --json" in caught.value.hint
 
 
@@ -214,7 +214,7 @@ def test_rows_without_accuracy_take_that_of_the_same_file(tmp_path: Path) -> Non
         for line in lines:
             assert (line.row.top1, line.row.top1_agreement, line.row.pictures) == (0.93, 0.98, 2000)
             assert line.row.confusion == with_accuracy.rows[1].confusion
-            assert line.row.notes == ["Accuracy from i.json (2026-11-20): the same file by its SHA-256."]
+            assert line.row.notes == ["Accuracy from i.json (2026-11-20), measured on the same file (same SHA-256)."]
             assert line.pictures[:3] == ("cifar10", "test", 2000)
         assert [line.row.latency_ms_p50 for line in lines] == [row.latency_ms_p50 for row in latency.rows]
     assert latency.rows[0].top1 is None and latency.rows[0].notes == [SUGGESTION], "the result itself was changed"
@@ -389,7 +389,7 @@ def test_repeats_that_differ_make_a_change_noise() -> None:
     new = baseline_of(make_row("a.tflite", 5.25, seed=2), date="2026-11-22T00:00:00")
     (once,) = compare_lines(new, merge_reports([("", days[0])]).lines)
     (twice,) = compare_lines(new, merge_reports([("", each) for each in days]).lines)
-    assert once is not None and once.is_beyond_noise and "nothing was measured twice" in once.noise_text
+    assert once is not None and once.is_beyond_noise and "no row was measured twice" in once.noise_text
     assert twice is not None and not twice.is_beyond_noise and "repeats differ by 10.0 %" in twice.noise_text
 
 
@@ -462,7 +462,7 @@ def test_a_rule_finds_regressions_and_what_it_cannot_check(tmp_path: Path) -> No
     assert "a.tflite on local, 1 thread(s): `latency_ms_p50 > 1.05x` holds: 6" in texts[0]
     assert "baseline 5" in texts[0] and "limit 5.2" in texts[0] and "beyond the noise" in texts[0]
     assert "the baseline has no such row" in texts[1] and "the row failed" in texts[2]
-    assert "gone.tflite" in texts[3] and "the baseline has it, these results do not" in texts[3]
+    assert "gone.tflite" in texts[3] and "the baseline has this row, these results do not" in texts[3]
     assert any("gone.tflite on local: in the baseline only" in text for text in built.texts)
     with pytest.raises(UsageError, match="needs a baseline"):
         build_report([new], None, ["latency_ms_p50 > 1.05x"])
@@ -573,7 +573,7 @@ def test_notes_are_said_once_and_of_which_row() -> None:
     merged = merge_reports([("", report)])
     text = markdown(merged)
     assert [line for line in text.splitlines() if line.startswith("- ")] == [
-        "- `c.tflite on ssh://pi@board`: `It is no whole TensorFlow Lite model.`",
+        "- `c.tflite on ssh://pi@board`: `It is not a complete TensorFlow Lite model.`",
         f"- `a.tflite`: `{shared}`",
         f"- `a.tflite on local, 4 threads; on ssh://pi@board`: `{own}`",
         f"- `b.tflite`: `{own}`",

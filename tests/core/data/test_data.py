@@ -332,7 +332,7 @@ def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wai
         while filling.stdout.readline() != "reading\n":
             assert filling.poll() is None
         with subprocess.Popen([*command, "fast"], **options) as waiting:
-            assert waiting.stdout.readline().startswith("waiting for another process that fills")
+            assert waiting.stdout.readline().startswith("waiting for another process that is filling")
             (half_made,) = tmp_path.rglob(".bopkit-*")
             filling.kill()
             assert waiting.stdout.readline().startswith("filling the cache")
@@ -453,7 +453,7 @@ def test_a_picture_that_cannot_be_decoded():
 
     dataset = NoPictures(0)
     batches = evaluation_batches(dataset, "train", get_preprocessing("resize", (8, 8, 1)), 1)
-    with pytest.raises(BopkitError, match="no JPEG or PNG"):
+    with pytest.raises(BopkitError, match="neither JPEG nor PNG"):
         list(readable(batches, dataset, "train"))
 
 
