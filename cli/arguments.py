@@ -38,7 +38,8 @@ Dataset = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]
 DataCache = Annotated[
-    str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
+    str | None,
+    typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures in this folder, or in memory."),
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
 CardPreprocessFn = Annotated[
@@ -59,15 +60,19 @@ Device = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device multiplies it."),
+    typer.Option(
+        "--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device has instructions for it."
+    ),
 ]
 LimitSteps = Annotated[
-    int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
+    int | None, typer.Option("--limit-steps", min=1, help="At most N steps per epoch, and N batches per validation.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seeds everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of all random numbers.")]
 Custom = Annotated[
     list[str] | None,
-    typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
+    typer.Option(
+        "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 

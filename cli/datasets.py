@@ -9,7 +9,7 @@ from bopkit.cli.output import print_json, print_table, say
 
 
 def datasets(json: Json = False) -> None:
-    """List the datasets that are known by name."""
+    """List the datasets that bopkit knows by name."""
     from bopkit.data.catalogue import list_datasets
     from bopkit.data.preprocessing import preprocessing_names
 

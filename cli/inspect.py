@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def inspect(
     artifact: Annotated[
         Path,
-        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel.", show_default=False),
+        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, or a SavedModel.", show_default=False),
     ],
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
     custom: Custom = None,
     json: Json = False,
 ) -> None:
-    """Show what a file holds without running it: layers, bits, bytes, what is not packed and why, the card."""
+    """Show what a file contains, without running it: layers, bits, bytes, why layers are not packed, the model card."""
     from bopkit.export.inspection import inspect_artifact
     from bopkit.export.inspection.html import write_page
 

@@ -98,7 +98,9 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works before or after the command.")
+    ] = False,
 ) -> None:
     """Train binarized neural networks with Bop, export them bit-packed, measure them."""
     errors.debug = debug

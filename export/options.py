@@ -81,10 +81,10 @@ class ExportOptions:
     def _check_serving(self) -> None:
         if not self.savedmodel and (not self.pack or self.version is not None):
             given = "--version" if self.pack else "--no-pack"
-            raise UsageError(f"{given} concerns the SavedModel, which was not asked for.", "Type --savedmodel too.")
+            raise UsageError(f"{given} is for the SavedModel, which was not asked for.", "Type --savedmodel too.")
         if self.version is not None and not 1 <= self.version <= LARGEST_VERSION:
             raise UsageError(
-                f"{self.version} is no version of a served model.", f"Use a number from 1 to {LARGEST_VERSION}."
+                f"{self.version} is not a valid version number.", f"Use a number from 1 to {LARGEST_VERSION}."
             )
 
     def _check_flatbuffer(self) -> None:
@@ -99,10 +99,10 @@ class ExportOptions:
         if self.calibrate is not None and self.float_weights != "int8":
             raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
         if not 0 <= self.max_drop <= 100:
-            raise UsageError(f"--max-drop {self.max_drop} is no number of points.", "Use a number from 0 to 100.")
+            raise UsageError(f"--max-drop {self.max_drop} is not a number of points.", "Use a number from 0 to 100.")
         if not self.tflite and self._concerns_flatbuffer():
             raise UsageError(
-                "--float-weights, --calibrate, --input, --output and --target concern the flatbuffer.", "Add --tflite."
+                "--float-weights, --calibrate, --input, --output and --target are for the flatbuffer.", "Add --tflite."
             )
 
     def _concerns_flatbuffer(self) -> bool:

@@ -29,6 +29,7 @@ from bopkit.benchmark.timing import SHORTEST_TIMING_S
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.progress import Progress, silent
+from bopkit.text import threads_text
 
 
 def benchmark_artifacts(
@@ -264,7 +265,7 @@ class _Session:
                     rows.append(_failed(path, lost, device.name, threads))
                     continue
                 on = "" if device.name == LOCAL else f" on {device.name}"
-                self.progress(f"{path}: latency{on}, {threads} thread(s)")
+                self.progress(f"{path}: latency{on}, {threads_text(threads)}")
                 time.sleep(self.options.cool_down_s)
                 job = Job(path, threads, self.options.timing, runtime=self.options.runtime)
                 try:

@@ -147,7 +147,7 @@ def _refuse_adb(devices: Sequence[str]) -> None:
     for device in devices:
         if isinstance(parse_device_name(device), AdbName):
             raise UsageError(
-                "Over adb there is no LiteRT to compare in.",
+                "A comparison needs LiteRT, which bopkit does not run over adb.",
                 "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
             )
 

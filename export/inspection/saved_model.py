@@ -58,7 +58,7 @@ def _read_graph(graph: Any, path: Path, custom_code: CustomCode) -> Contents:
     except NoConfigError:
         contents = _of_variables(graph, path)
     except BopkitError as refused:
-        notes = (*notes, f"{refused} Until then its kernels are known by what the file holds alone.")
+        notes = (*notes, f"{refused} Without that, only kernels that are binary in the file itself count as binary.")
         contents = _of_variables(graph, path)
     return dataclasses.replace(
         contents,

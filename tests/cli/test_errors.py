@@ -78,10 +78,12 @@ def test_files_that_the_user_must_fetch(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("theirs", ["photo.jpg", "config.json"])
-def test_an_output_directory_with_something_else_in_it(theirs, tmp_path):
+@pytest.mark.parametrize(
+    ("theirs", "says"), [("photo.jpg", "not a run directory"), ("config.json", "does not belong to a run")]
+)
+def test_an_output_directory_with_something_else_in_it(theirs, says, tmp_path):
     (tmp_path / theirs).write_text("{}")
-    assert "not a run directory" in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
+    assert says in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
     assert [path.name for path in tmp_path.iterdir()] == [theirs]
 
 

@@ -218,5 +218,5 @@ def test_a_stop_while_exporting_leaves_the_old_artifacts_whole(stop, whole_run, 
     assert not list((tmp_path / "model" / "1").iterdir())
     if stop == signal.SIGINT:
         assert result.returncode == 130
-        assert result.stderr.splitlines()[-1].startswith("Interrupted. Files that were there before are unchanged")
+        assert result.stderr.splitlines()[-1].startswith("Interrupted. Existing files are unchanged")
         assert_no_scratch(tmp_path)

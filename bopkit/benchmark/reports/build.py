@@ -17,6 +17,7 @@ from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
 from bopkit.benchmark.results import BenchmarkReport
 from bopkit.errors import BopkitError, UsageError
+from bopkit.text import threads_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Report:
         """What a person has to know besides the table, a line each: changes of latency, what is gone, what failed."""
         texts = []
         for line in self.merged.lines if self.baseline is not None else ():
-            threads = "" if line.row.threads is None else f", {line.row.threads} thread(s)"
+            threads = "" if line.row.threads is None else f", {threads_text(line.row.threads)}"
             where = f"{line.row.artifact} on {line.row.device}{threads}"
             if line.change is None:
                 texts.append(f"{where}: the baseline has no such row.")

@@ -224,7 +224,7 @@ def test_a_device_that_drops_out_keeps_its_rows(
     runner = write_runner(tmp_path / "lce_benchmark_model", printing(NEW))
 
     def pull_the_plug(line: str) -> None:
-        if "2 thread(s)" in line:
+        if "2 threads" in line:
             phone.pull_plug()
 
     report = measure(phone, runner, model, threads=[1, 2, 4], progress=pull_the_plug)

@@ -429,7 +429,7 @@ def test_a_runtime_of_another_format_is_set_up_again(ready: ssh_server.SshServer
 @needs_ssh
 def test_a_device_that_drops_out_keeps_its_rows(ready: ssh_server.SshServer, model: Path) -> None:
     def cut_the_second_row(line: str) -> None:
-        if "2 thread(s)" in line:
+        if "2 threads" in line:
             threading.Timer(0.2, lambda: eventually(lambda: _is_timing(ready)) and ready.cut_connections()).start()
 
     started_s = time.monotonic()

@@ -167,11 +167,11 @@ def test_rows_on_other_cores_say_on_which() -> None:
 @pytest.mark.parametrize(
     ("mask", "cell", "text"),
     [
-        ("2", "1", "1 thread(s) on core 1,"),
-        ("100", "8", "1 thread(s) on core 8,"),
-        ("f0", "4-7", "1 thread(s) on cores 4-7,"),
-        ("0xd", "0, 2-3", "1 thread(s) on cores 0, 2-3,"),
-        ("none", "mask none", "1 thread(s) with CPU mask none,"),
+        ("2", "1", "1 thread on core 1,"),
+        ("100", "8", "1 thread on core 8,"),
+        ("f0", "4-7", "1 thread on cores 4-7,"),
+        ("0xd", "0, 2-3", "1 thread on cores 0, 2-3,"),
+        ("none", "mask none", "1 thread with CPU mask none,"),
     ],
 )
 def test_cores_are_named_by_their_numbers(mask: str, cell: str, text: str) -> None:
@@ -459,7 +459,7 @@ def test_a_rule_finds_regressions_and_what_it_cannot_check(tmp_path: Path) -> No
     built = build_report([new], old, ["latency_ms_p50 > 1.05x"])
     texts = [str(each) for each in built.findings]
     assert len(texts) == 4, texts
-    assert "a.tflite on local, 1 thread(s): `latency_ms_p50 > 1.05x` holds: 6" in texts[0]
+    assert "a.tflite on local, 1 thread: `latency_ms_p50 > 1.05x` is true: 6" in texts[0]
     assert "baseline 5" in texts[0] and "limit 5.2" in texts[0] and "beyond the noise" in texts[0]
     assert "the baseline has no such row" in texts[1] and "the row failed" in texts[2]
     assert "gone.tflite" in texts[3] and "the baseline has this row, these results do not" in texts[3]

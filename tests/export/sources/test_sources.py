@@ -530,7 +530,7 @@ def test_a_sign_in_a_graph_is_packed(formula: str, tmp_path: Path) -> None:
 def test_another_sign_in_a_graph_stays_float_and_exact(formula: str, tmp_path: Path) -> None:
     save_convolution(tmp_path / "net", OTHER_SIGNS[formula])
     (tflite,) = export_model(tmp_path / "net", options=options()).artifacts
-    assert (tflite.layers[-1].packed, tflite.layers[-1].reason) == (False, "input is no plain sign")
+    assert (tflite.layers[-1].packed, tflite.layers[-1].reason) == (False, "input is not a plain sign")
     assert [each.within_tolerance for each in tflite.agreements] == [1.0, 1.0]
 
 
@@ -559,7 +559,7 @@ def test_a_saved_model_never_gets_a_version_inside_it(
 ) -> None:
     network.save(tmp_path / "net.v1.5", save_format="tf")
     monkeypatch.chdir(tmp_path / "net.v1.5")
-    with pytest.raises(UsageError, match="is a SavedModel itself"):
+    with pytest.raises(UsageError, match="is itself a SavedModel"):
         export_model(".", options=ExportOptions(pictures=4))
     assert export_model(".", options=options()).artifacts[0].path == str(tmp_path / "net.v1.5.tflite")
 
