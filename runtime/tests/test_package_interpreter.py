@@ -145,7 +145,7 @@ def test_a_file_that_is_cut_short(write):
         assert not is_whole(flatbuffer[:length]), length
     for length in (0, 3, 8, 1000, -1):
         path = write(flatbuffer[:length])
-        with pytest.raises(BopkitRuntimeError, match="is damaged|is no TensorFlow Lite flatbuffer"):
+        with pytest.raises(BopkitRuntimeError, match="is damaged|is not a TensorFlow Lite flatbuffer"):
             Interpreter(path)
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_points_everywhere_is_refused_soon():
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "a Keras file"),
         (b"PK\x03\x04" + bytes(40), "a zip archive"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"root:x:0:0:root:/root:/bin/bash\n", "is no TensorFlow Lite flatbuffer"),
+        (b"root:x:0:0:root:/root:/bin/bash\n", "is not a TensorFlow Lite flatbuffer"),
     ],
 )
 def test_a_file_of_another_kind(write, start, message):

@@ -102,7 +102,7 @@ def test_a_regression_fails_with_each_case_in_a_line(results):
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2
     assert "a.tflite on local, 1 thread: `latency_ms_p50 > 1.05x` is true: 6" in errors[0] and "baseline 5" in errors[0]
-    assert "`top1 < baseline - 0.005` holds: 0.89, baseline 0.9, limit 0.895." in errors[1]
+    assert "`top1 < baseline - 0.005` is true: 0.89, baseline 0.9, limit 0.895." in errors[1]
     succeeded(report(results, "new.json", "--baseline", "old.json", "--fail-if", "latency_ms_p50 > 1.5x"))
 
 

@@ -298,7 +298,7 @@ def test_rules_look_at_the_accuracy_that_is_taken(tmp_path: Path) -> None:
     with_accuracy, latency = accuracy_and_latency()
     results = [write(tmp_path / "i.json", with_accuracy), write(tmp_path / "dev.json", latency)]
     texts = [str(each) for each in build_report(results, None, ["top1 < 0.94"]).findings]
-    assert len(texts) == 3 and "a.tflite on ssh://pi@board" in texts[2] and "holds: 0.93" in texts[2]
+    assert len(texts) == 3 and "a.tflite on ssh://pi@board" in texts[2] and "is true: 0.93" in texts[2]
     assert not build_report(results, None, ["top1 < 0.9"]).findings
     better = [
         dataclasses.replace(row, top1=0.96 if row.artifact == "a.tflite" else row.top1) for row in with_accuracy.rows
@@ -425,14 +425,14 @@ def test_rules_hold_beyond_their_limit(text: str, value: float, baseline: float 
         ("artifact > 1", "no figure 'artifact'"),
         ("samples_ms > 1", "no figure"),
         ("is_throttled > 0", "no figure"),
-        ("top1", "is no rule"),
-        ("top1 = 0.9", "is no rule"),
-        ("top1 < 0.9y", "is no rule"),
-        ("top1 < nan", "is no rule"),
-        ("top1 < baseline * 2", "is no rule"),
+        ("top1", "is not a rule"),
+        ("top1 = 0.9", "is not a rule"),
+        ("top1 < 0.9y", "is not a rule"),
+        ("top1 < nan", "is not a rule"),
+        ("top1 < baseline * 2", "is not a rule"),
         ("size_bytes > 0x", "factor above 0"),
         ("top1 < baseline - 1e999", "no figure reaches"),
-        ("", "is no rule"),
+        ("", "is not a rule"),
     ],
 )
 def test_what_is_no_rule_is_a_usage_error(text: str, message: str) -> None:
@@ -485,7 +485,7 @@ def test_runs_on_other_cores_are_no_repeats() -> None:
 
 
 def test_a_result_without_rows_passes_no_gate(tmp_path: Path) -> None:
-    with pytest.raises(BopkitError, match="hold no rows"):
+    with pytest.raises(BopkitError, match="contain no rows"):
         build_report([write(tmp_path / "empty.json", dataclasses.replace(make_report(make_row("a")), rows=()))])
 
 

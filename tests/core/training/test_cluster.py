@@ -52,11 +52,11 @@ def test_no_cluster(environment):
     [
         (tf_config({"worker": ["a:1"], "ps": ["p:1"]}, type="worker", index=0), "names ps; bopkit has workers only"),
         (tf_config({"worker": ["a:1"]}, type="evaluator", index=0), "names evaluator; bopkit has workers only"),
-        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=2), "worker the task index 2, with 2 of"),
-        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=-1), "worker the task index -1, with 2 of"),
-        (tf_config({"worker": ["a:1"]}, type="worker", index="first"), "worker the task index first, with 1 of"),
+        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=2), "worker the task index 2, but there are 2 of"),
+        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=-1), "worker the task index -1, but there are 2 of"),
+        (tf_config({"worker": ["a:1"]}, type="worker", index="first"), "worker the task index first, but there are 1 of"),
         # Beside a chief, a worker's index counts among the workers.
-        (tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=-1), "the task index -1, with 1 of"),
+        (tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=-1), "the task index -1, but there are 1 of"),
         (
             tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=1),
             "the task index 1, but there are 1 of",
