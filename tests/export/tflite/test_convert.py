@@ -124,7 +124,7 @@ def test_what_a_folded_batch_norm_saves_is_what_another_takes(
     unfolded, nothing = converted("unfolded", keras.LeakyReLU(), keras.BatchNormalization(name="norm"))
     assert (report.layers, nothing.layers, nothing.saved_bytes) == (("norm",), (), 0)
     assert 0 <= len(unfolded) - len(folded) - report.saved_bytes < TABLES
-    before, after = (convert._graph(each) for each in (unfolded, folded))
+    before, after = (convert._main_graph(each) for each in (unfolded, folded))
     assert report.saved_operators == len(before.operators) - len(after.operators)
     assert report.saved_value_bytes == convert._value_bytes(before) - convert._value_bytes(after)
 
