@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import decimal
+from typing import Any
+
+SMALL = 0.1
+"""Settings below are written with an exponent, as hyper-parameters are in papers."""
+
 
 def printable(text: str) -> str:
     """Text with escapes in place of what moves the cursor, breaks the line, changes a terminal or no XML can hold."""
@@ -38,3 +44,19 @@ def change_text(ratio: float | None) -> str:
 def threads_text(threads: int) -> str:
     """A number of threads: `1 thread`."""
     return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def value_text(value: Any) -> str:
+    """The value of a setting, as short as it can be typed: `1e-3`, `none`; reading it gives the same value."""
+    if value is None:
+        return "none"
+    if not isinstance(value, float):
+        return str(value)
+    if 0 < abs(value) < SMALL:
+        return format(decimal.Decimal(repr(value)).normalize(), "e")
+    return format(value, "g") if float(format(value, "g")) == value else repr(value)
+
+
+def setting_text(name: str, value: Any) -> str:
+    """A setting as it is typed after `--hparams`: `gamma=1e-3`."""
+    return f"{name}={value_text(value)}"

@@ -8,6 +8,7 @@ import typer
 
 from bopkit.cli.arguments import Json, Model
 from bopkit.cli.output import print_json, print_table, say, show
+from bopkit.text import setting_text, value_text
 
 
 def hparams(
@@ -30,8 +31,6 @@ def hparams(
 
 
 def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, Any]) -> None:
-    from bopkit.runs.summary import value_text
-
     print_table(
         ["hyper-parameter", heading, "range", "meaning"],
         [
@@ -49,16 +48,11 @@ def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, 
 
 def _print_sets(found: dict[str, Any]) -> None:
     """One row a set, with what differs from the defaults."""
-    from bopkit.runs.summary import setting_text
-
     defaults = {field["name"]: field["default"] for field in found["fields"]}
     print_table(
         ["set", "values that are not the default"],
         [
-            [
-                name,
-                " ".join(setting_text(each, value) for each, value in values.items() if value != defaults[each]),
-            ]
+            [name, " ".join(setting_text(each, value) for each, value in values.items() if value != defaults[each])]
             for name, values in found["sets"].items()
         ],
     )

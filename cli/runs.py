@@ -11,6 +11,7 @@ import typer
 
 from bopkit.cli.arguments import Json
 from bopkit.cli.output import percent_text, print_json, print_table, say, show
+from bopkit.text import value_text
 
 if TYPE_CHECKING:
     from bopkit.runs.summary import RunSummary
@@ -50,17 +51,17 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
     further = [name for name in differing[0] if name not in SHARED and name != "epochs"]
     columns = {
         "run": [run.path for run in found],
-        **{SHARED[name]: [_text(getattr(run, name)) for run in found] for name in SHARED if name not in same},
+        **{SHARED[name]: [_or_dash(getattr(run, name)) for run in found] for name in SHARED if name not in same},
         "state": [run.state for run in found],
-        "epochs": [f"{run.epochs_done}/{_text(run.epochs)}" for run in found],
+        "epochs": [f"{run.epochs_done}/{_or_dash(run.epochs)}" for run in found],
         "best top-1": [percent_text(run.best_val_top1) for run in found],
         "val top-1": [percent_text(run.val_top1) for run in found],
         "train top-1": [percent_text(run.top1) for run in found],
-        "loss": [_text(run.loss, ".4f") for run in found],
-        "images/s": [_text(run.images_per_second, ",.0f") for run in found],
+        "loss": [_or_dash(run.loss, ".4f") for run in found],
+        "images/s": [_or_dash(run.images_per_second, ",.0f") for run in found],
         "started": [_local_time(run.started) for run in found],
         "updated": [_local_time(run.updated) for run in found],
-        **_columns_of(further if len(further) <= MAX_SETTINGS else [], found, differing),
+        **_columns_of_settings(further if len(further) <= MAX_SETTINGS else [], found, differing),
         "problem": [run.problem for run in found],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
@@ -74,15 +75,16 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
         say(f"They also differ in {', '.join(further)}; --json has the values.")
 
 
-def _columns_of(names: list[str], found: list[RunSummary], differing: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _columns_of_settings(
+    names: list[str], found: list[RunSummary], differing: list[dict[str, Any]]
+) -> dict[str, list[str]]:
     """Cells of differing settings, by heading."""
-    from bopkit.runs.summary import value_text
-
     rows = list(zip(found, differing, strict=True))
     return {name: [value_text(each[name]) if run.settings else "-" for run, each in rows] for name in names}
 
 
-def _text(value: Any, layout: str = "") -> str:
+def _or_dash(value: Any, layout: str = "") -> str:
+    """A value in a format, such as `.4f`; a dash where there is none."""
     return "-" if value is None else format(value, layout)
 
 

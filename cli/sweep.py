@@ -88,15 +88,26 @@ def sweep(
 ) -> None:
     """Train with many hyper-parameters, by grid or search; the same command resumes, also on more hosts."""
     from bopkit.hparams import parse_overrides
-    from bopkit.sweep import run_sweep
-    from bopkit.sweep.result import hparams_text
+    from bopkit.sweep import SweepOptions, run_trials
+    from bopkit.sweep.command import hparams_text
+    from bopkit.sweep.preset import names_of_trials
     from bopkit.sweep.space import split_options
+    from bopkit.training import TrainOptions
 
-    result = run_sweep(
-        model,
-        dataset,
-        hparams_set=hparams_set,
+    training = TrainOptions(
+        **names_of_trials(preset, model, dataset, hparams_set),
         hparams=parse_overrides(hparams or []),
+        preprocess_fn=preprocess_fn,
+        data_dir=data_dir,
+        data_cache=data_cache,
+        device=device,
+        precision=precision,
+        limit_steps=limit_steps,
+        seed=seed,
+        strategy=strategy or "auto",
+    )
+    options = SweepOptions(
+        training=training,
         grid=split_options(grid or [], "--grid"),
         search=split_options(search or [], "--search"),
         trials=trials,
@@ -106,17 +117,9 @@ def sweep(
         storage=storage,
         study=study,
         output_dir=output_dir,
-        preprocess_fn=preprocess_fn,
-        data_dir=data_dir,
-        data_cache=data_cache,
         validationset=validationset,
-        device=device,
-        precision=precision,
-        limit_steps=limit_steps,
-        seed=seed,
-        strategy=strategy,
-        progress=say,
     )
+    result = run_trials(options, progress=say)
     if json:
         print_json(result.to_dict())
         return

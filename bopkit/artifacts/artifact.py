@@ -14,7 +14,7 @@ from bopkit.artifacts import checksum, keras_file, tflite_schema
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard, parse_card
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
-from bopkit.runs import directory
+from bopkit.runs.directory import MODEL_FILE, is_run, run_state
 
 SAVED_MODEL_CARD = "assets.extra/bopkit_card.json"
 """Where a SavedModel's version directory keeps the card; TensorFlow Serving ignores it there."""
@@ -57,8 +57,9 @@ def resolve(path: str | Path) -> Path:
     if not path.is_dir():
         return path
     # Without its config too: a user may have kept no more of a run than its model.
-    is_run = directory.is_run(path) or (path / directory.MODEL_FILE).is_file()
-    return _model_of_run(path) if is_run else _version_directory(path)
+    if is_run(path) or (path / MODEL_FILE).is_file():
+        return _model_of_run(path)
+    return _version_directory(path)
 
 
 def read_card(path: str | Path) -> ModelCard | None:
@@ -150,9 +151,9 @@ def _model_of_run(path: Path) -> Path:
     Raises:
         BopkitError: It has none yet.
     """
-    model = path / directory.MODEL_FILE
+    model = path / MODEL_FILE
     if not model.is_file():
-        is_running = directory.run_state(path) == "running"
+        is_running = run_state(path) == "running"
         hint = "Wait for its end." if is_running else "Resume it with the same train command."
         raise BopkitError(f"{path} has no {model.name} yet.", hint)
     return model

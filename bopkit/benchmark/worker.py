@@ -1,4 +1,4 @@
-"""The measuring process: `main` reads a job in a folder and leaves a row there.
+"""The measuring process: `run_job` measures an artifact.
 
 A crash of a runtime ends this process only, and its peak memory is the artifact's. Latency and memory come
 first, so that the dataset's memory is not counted.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,7 +27,7 @@ from bopkit.benchmark.accuracy import (
     write_scores,
 )
 from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
-from bopkit.benchmark.job import CHECKPOINT_FILE, JOB_FILE, PROGRESS_PREFIX, ROW_FILE, EvaluationPlan, Job, Timing
+from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.row_notes import trained_on_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
@@ -48,36 +45,35 @@ from bopkit.host import (
     read_system_files,
     temperature_c,
 )
+from bopkit.progress import Progress
 
 T = TypeVar("T")
 
 
-def main(folder: str | Path) -> None:
-    """Measure the artifact of the job in `folder`."""
-    folder = Path(folder)
-    job = Job.from_json((folder / JOB_FILE).read_text())
+def run_job(values: Mapping[str, Any], folder: str, progress: Progress) -> dict[str, Any]:
+    """Measure an artifact.
+
+    Args:
+        values: The job, as JSON has it.
+        folder: Where scores and labels go.
+        progress: Called with one line now and then.
+
+    Returns:
+        The row of the artifact as JSON has it, with its error if it could not be measured.
+    """
+    job = Job.from_dict(values)
     row = BenchmarkRow(artifact=job.artifact, threads=job.threads)
     try:
-        measure(job, row, folder)
+        measure(job, row, Path(folder), progress)
     except Exception as error:  # a runtime can raise anything; the row carries it
         traceback.print_exc()  # seen with --debug
         known = translate(error)
         row.error, row.hint = known.message, known.hint
-    files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
+    facts: dict[str, Any] = files.finite(dataclasses.asdict(row))
+    return facts
 
 
-def end_with_parent() -> None:
-    """End this process once the other end of its standard input is gone: a parent that is killed cannot say so."""
-
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
+def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> None:
     """Fill in the row of an artifact; scores and labels go to files in `folder`.
 
     Raises:
@@ -110,7 +106,7 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
         row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
         row.layers = runtime.layers()
     if job.evaluation is not None and row.preprocessing is not None:
-        _evaluate(runtime, job, job.evaluation, path, row, folder)
+        _evaluate(runtime, job, job.evaluation, path, row, folder, progress)
 
 
 def _threads(job: Job, kind: str) -> int:
@@ -119,29 +115,33 @@ def _threads(job: Job, kind: str) -> int:
 
 
 def _evaluate(
-    runtime: Runtime, job: Job, evaluation: EvaluationPlan, path: Path, row: BenchmarkRow, folder: Path
+    runtime: Runtime,
+    job: Job,
+    plan: EvaluationPlan,
+    path: Path,
+    row: BenchmarkRow,
+    folder: Path,
+    progress: Progress,
 ) -> None:
     """Scores and labels into `folder`, on as many cores as the job has threads."""
     assert row.preprocessing is not None
     with contextlib.ExitStack() as stack:
-        saved = None
-        if evaluation.resume:
-            identity = checkpoint_identity(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
-            saved = stack.enter_context(
-                open_checkpoint(identity, evaluation.pictures, evaluation.classes, _print_progress)
-            )
+        checkpoint = None
+        if plan.resume:
+            identity = checkpoint_identity(plan, row.preprocessing, runtime.name, runtime.settings, path)
+            checkpoint = stack.enter_context(open_checkpoint(identity, plan.pictures, plan.classes, progress))
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            found = write_scores(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
+            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint)
         except RuntimeDiedError:
             raise
         except BopkitError:
-            if saved is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
-                saved.remove()
+            if checkpoint is not None:  # what is wrong may be the pictures, and then all scores are of wrong ones
+                checkpoint.remove()
             raise
-    if saved is not None:
-        (folder / CHECKPOINT_FILE).write_text(str(saved.folder))
-    row.pictures, row.images_per_second = found.pictures, found.images_per_second
+    if checkpoint is not None:
+        (folder / CHECKPOINT_FILE).write_text(str(checkpoint.folder))
+    row.pictures, row.images_per_second = written.pictures, written.images_per_second
 
 
 def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:
@@ -193,7 +193,3 @@ def _timed(call: Callable[[], T]) -> tuple[float, T]:
     start_ns = time.perf_counter_ns()
     result = call()
     return (time.perf_counter_ns() - start_ns) / NS_PER_MS, result
-
-
-def _print_progress(line: str) -> None:
-    print(f"{PROGRESS_PREFIX}{line}", flush=True)

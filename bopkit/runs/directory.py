@@ -28,7 +28,10 @@ from bopkit import files
 from bopkit.errors import BopkitError, UsageError
 
 CONFIG_FILE = "config.json"
+ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
+CHECKPOINTS_FOLDER = "checkpoints"
+TENSORBOARD_FOLDER = "tensorboard"
 MODEL_FILE = "model.h5"
 LAST_MODEL_FILE = "model_last.h5"
 _LOCK_FILE = "lock"
@@ -69,8 +72,8 @@ class RunDirectory:
 
     def __init__(self, path: Path, config: dict[str, Any], writes: bool = True):
         self.path = path
-        self.checkpoints = path / "checkpoints"
-        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / CHECKPOINTS_FOLDER
+        self.tensorboard = path / TENSORBOARD_FOLDER
         self.model_file = path / MODEL_FILE
         self.last_model_file = path / LAST_MODEL_FILE
         self._metrics_file = path / METRICS_FILE
@@ -141,7 +144,7 @@ class RunDirectory:
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keep versions, machine and devices beside the results."""
-        files.write_json(self.path / "environment.json", environment)
+        files.write_json(self.path / ENVIRONMENT_FILE, environment)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row."""
@@ -164,7 +167,7 @@ class RunDirectory:
 
     def epochs(self) -> list[dict[str, Any]]:
         """The rows of all finished epochs."""
-        return [row for row in self.metrics() if row["kind"] == "epoch"]
+        return read_epochs(self.path)
 
     def check_epochs(self, epochs: int) -> None:
         """Make sure that there is one row for each of the first epochs.
@@ -267,6 +270,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             f"{file} is damaged.", "Restore it from a copy, or name another --output-dir to start anew."
         ) from error
     return rows
+
+
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """The rows of the finished epochs of the run in a folder.
+
+    Raises:
+        BopkitError: The metrics are damaged.
+    """
+    return [row for row in read_metrics(path) if row["kind"] == "epoch"]
 
 
 def _with_complete(lines: list[str], rest: str) -> Iterable[str]:

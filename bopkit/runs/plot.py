@@ -1,13 +1,11 @@
 """Curves of runs as in Fig. 1 of the Bop paper (arXiv 1906.02107): accuracy above, pi_t of a binary layer below.
 
-pi_t = ln(flips at step t / weights of the layer + e^-9) (eq. 7), from -9 (none flips) to 0 (all flip). Figures are
-read from metrics.jsonl. Matplotlib is imported inside functions, without pyplot: nothing global is touched.
+Matplotlib is imported inside functions, without pyplot: nothing global is touched.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bopkit import files
-from bopkit.errors import BopkitError, UsageError
-from bopkit.runs.summary import RunSummary, differing_settings, setting_text, summarise_run
-from bopkit.runs import directory
+from bopkit.errors import UsageError
+from bopkit.runs.curves import Curves, check_run, read_curves
+from bopkit.runs.summary import RunSummary, label_runs, summarise_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,27 +41,6 @@ PNG_DOTS_PER_INCH = 200
 GREY = "#888888"
 DASHES = (0, (4, 2))
 """Of training accuracy, in line widths."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Curves:
-    """What one run is drawn from.
-
-    Attributes:
-        layer: Name of the binary layer whose pi_t it is.
-        epochs: float [n], finished epochs, from 1.
-        top1: float [n], training top-1 in percent; NaN where an epoch has none.
-        val_top1: float [n], validation top-1 in percent; NaN where an epoch has none.
-        flip_epochs: float [m], when pi_t was measured, in epochs from the start of the run.
-        pi_t: float [m], natural logarithm.
-    """
-
-    layer: str
-    epochs: np.ndarray
-    top1: np.ndarray
-    val_top1: np.ndarray
-    flip_epochs: np.ndarray
-    pi_t: np.ndarray
 
 
 def plot_runs(
@@ -96,10 +73,10 @@ def plot_runs(
         raise UsageError("Two runs have the same label.", "Give each run a --label of its own.")
     unique = list(dict.fromkeys(map(Path, paths)))
     for path in unique:
-        _check_run(path)
+        check_run(path)
     runs = [summarise_run(path) for path in unique]
-    named = dict(zip(labels, map(Path, paths), strict=True) if labels else zip(_labels(runs), unique, strict=True))
-    return plot_columns([(_title(runs), named)], Path(output), layer)
+    labelled = zip(labels, map(Path, paths), strict=True) if labels else zip(label_runs(runs), unique, strict=True)
+    return plot_columns([(_title(runs), dict(labelled))], Path(output), layer)
 
 
 def plot_columns(
@@ -119,13 +96,13 @@ def plot_columns(
         UsageError: A path is no run, it has no such layer, or the output has another ending.
         BopkitError: A run has no finished epoch or no measurement of pi_t, or is damaged.
     """
-    targets = _targets(output)
+    targets = _files_of(output)
     read = [
         (title, {label: read_curves(path, layer) for label, path in labelled.items()}) for title, labelled in columns
     ]
     from matplotlib.figure import Figure
 
-    lines = max(sum(_folded(label).count("\n") + 1 for label in curves) for _, curves in read)
+    lines = max(sum(_legend_text(label).count("\n") + 1 for label in curves) for _, curves in read)
     figure = Figure((COLUMN_WIDTH_IN * len(read) + 0.4, HEIGHT_IN + LEGEND_LINE_IN * lines))
     figure.set_layout_engine("constrained", w_pad=MARGIN_IN, h_pad=MARGIN_IN)
     panels = figure.subplots(2, len(read), sharex="col", sharey="row", squeeze=False)
@@ -137,7 +114,7 @@ def plot_columns(
             accuracy.set_ylabel("")
             flips.set_ylabel("")
     _explain_kinds(figure)
-    _write(figure, targets)
+    _write_figure(figure, targets)
     return targets
 
 
@@ -156,62 +133,17 @@ def draw_column(accuracy: Axes, flips: Axes, curves: Mapping[str, Curves]) -> No
         accuracy.plot(run.epochs, run.top1, color=colour, marker=marker, markersize=3, **dashed)
         accuracy.plot(run.epochs, run.val_top1, color=colour, marker=marker, markersize=4, linewidth=1.6)
         _draw_pi_t(flips, run, colour)
-    _style(accuracy, "top-1 (%)")
-    _style(flips, rf"$\pi_t$ of {_common_layer(curves.values())}, ln")
+    _style_axes(accuracy, "top-1 (%)")
+    _style_axes(flips, rf"$\pi_t$ of {_layer_name(curves.values())}, ln")
     flips.set_xlabel("epoch", fontsize=9)
     flips.set_xlim(0, max(max(run.epochs[-1], run.flip_epochs[-1]) for run in curves.values()))
     _explain_colours(flips, list(curves), colours)
-
-
-def read_curves(path: str | Path, layer: str | None = None) -> Curves:
-    """Read what is drawn of one run.
-
-    Args:
-        path: A run directory.
-        layer: Name of a binary layer; None for the last one.
-
-    Raises:
-        UsageError: It is no run, or has no such layer.
-        BopkitError: It has no finished epoch or no measurement of pi_t, or its metrics are damaged.
-    """
-    path = Path(path)
-    _check_run(path)
-    try:
-        return _curves(path, directory.read_metrics(path), layer)
-    except (KeyError, TypeError, ValueError) as error:
-        hint = "Restore it from a copy, or leave the run out."
-        raise BopkitError(f"The metrics.jsonl of {path} is damaged.", hint) from error
 
 
 def moving_average(values: np.ndarray, width: int) -> np.ndarray:
     """The mean of the `width` (odd) values around each, of as many as there are near both ends; float [n]."""
     window = np.ones(width)
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
-
-
-def _curves(path: Path, rows: Sequence[dict[str, Any]], layer: str | None) -> Curves:
-    """The curves in the rows of a run's metrics; of rows for the same step the last one counts."""
-    epochs = {row["epoch"]: row for row in rows if row["kind"] == "epoch"}
-    steps = {row["step"]: row["layers"] for row in rows if row["kind"] == "step" and row.get("layers")}
-    if not epochs:
-        raise BopkitError(f"{path} has no finished epoch.", "Resume it with the same `bopkit train` command.")
-    if not steps:
-        hint = "Train it with a smaller --log-every."
-        raise BopkitError(f"{path} has no step in its metrics.jsonl, where pi_t would be.", hint)
-    known = list(steps[max(steps)])
-    if layer is not None and layer not in known:
-        raise UsageError(f"{path} has no binary layer {layer!r}.", f"Known: {', '.join(known)}.")
-    name = layer or known[-1]
-    ordered = [epochs[epoch] for epoch in sorted(epochs)]
-    measured = [step for step in sorted(steps) if name in steps[step]]
-    return Curves(
-        layer=name,
-        epochs=np.array([row["epoch"] for row in ordered], float),
-        top1=100 * np.array([row.get("top1", np.nan) for row in ordered], float),
-        val_top1=100 * np.array([row.get("val_top1", np.nan) for row in ordered], float),
-        flip_epochs=np.array(measured) * ordered[-1]["epoch"] / ordered[-1]["step"],
-        pi_t=np.array([steps[step][name]["pi_t"] for step in measured], float),
-    )
 
 
 def _draw_pi_t(axes: Axes, run: Curves, colour: str) -> None:
@@ -224,7 +156,7 @@ def _draw_pi_t(axes: Axes, run: Curves, colour: str) -> None:
     axes.plot(run.flip_epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=4)
 
 
-def _style(axes: Axes, label: str) -> None:
+def _style_axes(axes: Axes, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel(label, fontsize=9)
@@ -257,10 +189,10 @@ def _explain_colours(flips: Axes, labels: Sequence[str], colours: Sequence[str])
     )
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_parse_math(False)  # a name is no formula
-        text.set_text(_folded(label))  # not above: matplotlib leaves out labels that begin with an underscore
+        text.set_text(_legend_text(label))  # not above: matplotlib leaves out labels that begin with an underscore
 
 
-def _folded(label: str) -> str:
+def _legend_text(label: str) -> str:
     return textwrap.fill(_printable(label), LABEL_CHARACTERS)
 
 
@@ -269,7 +201,8 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def _common_layer(curves: Iterable[Curves]) -> str:
+def _layer_name(curves: Iterable[Curves]) -> str:
+    """Name of the layer that pi_t is of, for an axis label, which reads formulas between dollar signs."""
     names = {run.layer for run in curves}
     return _printable(names.pop()).replace("$", r"\$") if len(names) == 1 else "the last binary layer"
 
@@ -285,34 +218,14 @@ def _colours(count: int) -> list[str]:
     return [to_hex(scale(position)) for position in np.linspace(0, 0.92, count)]
 
 
-def _labels(runs: Sequence[RunSummary]) -> list[str]:
-    """A name for each run, all different: what differs between them, and where it is not enough the folder."""
-    settings = [
-        ", ".join(setting_text(name, value) for name, value in each.items()) for each in differing_settings(runs)
-    ]
-    names, paths = [Path(run.path).name for run in runs], [run.path for run in runs]
-    for labels in (settings, _both(settings, names)):
-        if all(labels) and len(set(labels)) == len(labels):
-            return labels
-    return _both(settings, paths)
-
-
-def _both(settings: Sequence[str], names: Sequence[str]) -> list[str]:
-    return [f"{text} ({name})" if text else name for text, name in zip(settings, names, strict=True)]
-
-
 def _title(runs: Sequence[RunSummary]) -> str:
     """Network and dataset, where they are the same for all."""
     titles = {f"{run.model} on {run.dataset}" for run in runs}
     return titles.pop() if len(titles) == 1 else ""
 
 
-def _check_run(path: Path) -> None:
-    if not directory.is_run(path):
-        raise UsageError(f"{path} is no run directory.", "`bopkit runs` lists those below a folder.")
-
-
-def _targets(output: Path) -> list[Path]:
+def _files_of(output: Path) -> list[Path]:
+    """The file that was asked for, or one for each of the default formats."""
     if output.suffix in FORMATS:
         return [output]
     if output.suffix:
@@ -320,7 +233,7 @@ def _targets(output: Path) -> list[Path]:
     return [output.with_suffix(suffix) for suffix in DEFAULT_FORMATS]
 
 
-def _write(figure: Figure, targets: Sequence[Path]) -> None:
+def _write_figure(figure: Figure, targets: Sequence[Path]) -> None:
     """Write the figure in all formats; none of the files changes unless all can be drawn."""
     import matplotlib
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import decimal
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
-from bopkit.runs import directory
+from bopkit.runs.directory import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    LAST_MODEL_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    is_run,
+    read_config,
+    read_metrics,
+    run_state,
+)
+from bopkit.text import setting_text
 
 T = TypeVar("T")
 
@@ -23,9 +33,6 @@ LARGEST_FIRST = frozenset(
     {"epochs_done", "best_val_top1", "val_top1", "top1", "images_per_second", "started", "updated"}
 )
 """Columns that `list_runs` sorts from the best, the fastest or the newest down."""
-
-SMALL = 0.1
-"""Numbers below are written with an exponent, as hyper-parameters are in papers."""
 
 COUNTS = frozenset({"train_pictures", "validation_pictures", "steps_per_epoch"})
 """Settings that follow from others: dataset, split, batch size, limit."""
@@ -115,7 +122,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
     seen: set[str] = set()
     for name, folders, _ in os.walk(folder, followlinks=True):
         real = os.path.realpath(name)
-        if real in seen or _is_run(Path(name)):
+        if real in seen or _is_readable_run(Path(name)):
             folders.clear()
             if real not in seen:
                 yield Path(name)
@@ -129,18 +136,18 @@ def summarise_run(path: str | Path) -> RunSummary:
     problems: list[str] = []
     nothing: dict[str, Any] = {}
     no_rows: list[dict[str, Any]] = []
-    state: str = _attempt(directory.run_state, path, "stopped", problems)
-    config = _attempt(directory.read_config, path, nothing, problems)
-    rows = _attempt(directory.read_metrics, path, no_rows, problems)
+    state: str = _read_or_note(run_state, path, "stopped", problems)
+    config = _read_or_note(read_config, path, nothing, problems)
+    rows = _read_or_note(read_metrics, path, no_rows, problems)
     if not rows and not problems and state != "running":
         problems.append("metrics.jsonl is missing or empty.")
-    settings = _flat(config)
+    settings = _settings_of(config)
     epochs = {row["epoch"]: row for row in rows if row["kind"] == "epoch"}
     last = epochs[max(epochs)] if epochs else {}
     latest = last or (rows[-1] if rows else {})
     validated = {epoch: top1 for epoch, row in epochs.items() if (top1 := _number(row, "val_top1")) is not None}
     best_epoch = min(validated, key=lambda epoch: (-validated[epoch], epoch), default=None)
-    started, updated = _times(path)
+    started, updated = _started_and_updated(path)
     return RunSummary(
         path=str(path),
         state=state,
@@ -182,41 +189,49 @@ def differing_settings(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
     return [{name: run.settings.get(name) for name in chosen} for run in runs]
 
 
-def setting_text(name: str, value: Any) -> str:
-    """A setting as it is typed after `--hparams`: `gamma=1e-3`."""
-    return f"{name}={value_text(value)}"
+def label_runs(runs: Sequence[RunSummary]) -> list[str]:
+    """A name for each run, all different: what differs between them, and where it is not enough the folder.
+
+    Args:
+        runs: As from `summarise_run`.
+
+    Returns:
+        One name a run, such as `gamma=1e-3` or `gamma=1e-3 (my_run)`.
+    """
+    settings = [
+        ", ".join(setting_text(name, value) for name, value in each.items()) for each in differing_settings(runs)
+    ]
+    names, paths = [Path(run.path).name for run in runs], [run.path for run in runs]
+    for labels in (settings, _with_names(settings, names)):
+        if all(labels) and len(set(labels)) == len(labels):
+            return labels
+    return _with_names(settings, paths)
 
 
-def value_text(value: Any) -> str:
-    """The value of a setting, as short as it can be typed: `1e-3`, `none`."""
-    if value is None:
-        return "none"
-    if not isinstance(value, float):
-        return str(value)
-    if 0 < abs(value) < SMALL:
-        return format(decimal.Decimal(repr(value)).normalize(), "e")
-    return format(value, "g") if float(format(value, "g")) == value else repr(value)
+def _with_names(settings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Settings with a name in brackets; the name alone where there are none."""
+    return [f"{text} ({name})" if text else name for text, name in zip(settings, names, strict=True)]
 
 
-def _is_run(path: Path) -> bool:
+def _is_readable_run(path: Path) -> bool:
     try:
-        return directory.is_run(path)
+        return is_run(path)
     except PermissionError:  # a folder that may be listed and not entered
         return False
 
 
-def _attempt(read: Callable[[Path], T], path: Path, otherwise: T, problems: list[str]) -> T:
-    """What `read` returns; where what it reads is damaged, `otherwise` and one more problem."""
+def _read_or_note(read: Callable[[Path], T], path: Path, otherwise: T, problems: list[str]) -> T:
+    """What `read` returns; where that is damaged or out of reach, `otherwise` and one more problem."""
     try:
         return read(path)
     except BopkitError as error:
         problems.append(error.message)
     except (OSError, ValueError) as error:
-        problems.append(f"{read.__name__.removeprefix('read_')} cannot be read: {first_line(error)}.")
+        problems.append(f"It cannot be read: {first_line(error)}.")  # an OSError names the file
     return otherwise
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
+def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of a config in one level."""
     hparams = config.get("hparams", {})
     return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
@@ -229,19 +244,20 @@ def _number(row: dict[str, Any], name: str) -> float | None:
     return float(value) if is_number else None  # type: ignore[arg-type]
 
 
-def _times(path: Path) -> tuple[str | None, str | None]:
+def _started_and_updated(path: Path) -> tuple[str | None, str | None]:
     """When the config and the newest of a run's files were written."""
-    names = ("config.json", "metrics.jsonl", "checkpoints", directory.MODEL_FILE, directory.LAST_MODEL_FILE)
+    names = (CONFIG_FILE, METRICS_FILE, CHECKPOINTS_FOLDER, MODEL_FILE, LAST_MODEL_FILE)
     written_s = {}
     for name in names:
         try:
             written_s[name] = (path / name).stat().st_mtime
         except OSError:  # not there yet, or being replaced
             continue
-    return _iso(written_s.get("config.json")), _iso(max(written_s.values(), default=None))
+    return _utc_text(written_s.get(CONFIG_FILE)), _utc_text(max(written_s.values(), default=None))
 
 
-def _iso(time_s: float | None) -> str | None:
+def _utc_text(time_s: float | None) -> str | None:
+    """A time in seconds since 1970 as ISO 8601."""
     if time_s is None:
         return None
     return datetime.datetime.fromtimestamp(time_s, datetime.UTC).isoformat(timespec="seconds")

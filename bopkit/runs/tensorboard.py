@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.registry import MODELS
+from bopkit.runs.directory import TENSORBOARD_FOLDER, is_run
 from bopkit.runs.summary import summarise_run
 
 
@@ -24,7 +25,7 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         BopkitError: TensorBoard does not start.
     """
     prefix = Path(output_prefix)
-    runs = ",".join(f"{_label(run, prefix)}:{run / 'tensorboard'}" for run in find_logs(model, prefix))
+    runs = ",".join(f"{_path_below(run, prefix)}:{run / TENSORBOARD_FOLDER}" for run in find_logs(model, prefix))
     command = [sys.executable, "-m", "tensorboard.main", "--logdir_spec", runs, "--port", str(port)]
     try:
         status = subprocess.run(command, check=False).returncode
@@ -34,7 +35,7 @@ def serve_tensorboard(model: str | None = None, output_prefix: str | Path = "run
         raise BopkitError(f"TensorBoard ended with status {status}.", "Is the port taken? Try --port 0.")
 
 
-def _label(run: Path, prefix: Path) -> str:
+def _path_below(run: Path, prefix: Path) -> str:
     """What tells a run from others below the prefix."""
     return run.name if run == prefix else str(run.relative_to(prefix))
 
@@ -46,7 +47,7 @@ def find_logs(model: str | None, prefix: Path) -> list[Path]:
         UsageError: There is no such network, or there are no logs.
     """
     name = MODELS.load(model).name if model else None
-    runs = [log.parent for log in sorted(prefix.glob("**/tensorboard")) if (log.parent / "config.json").is_file()]
+    runs = [logs.parent for logs in sorted(prefix.glob(f"**/{TENSORBOARD_FOLDER}")) if is_run(logs.parent)]
     if name is not None:
         runs = [run for run in runs if summarise_run(run).model == name]
     if not runs:

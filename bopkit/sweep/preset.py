@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from bopkit.errors import unknown_name
+from bopkit.errors import UsageError, unknown_name
+from bopkit.runs.directory import read_epochs
 from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Point
 
@@ -68,7 +70,29 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def draw(preset: Preset, output_dir: Path) -> list[Path]:
+def names_of_trials(
+    preset: str | None, model: str | None, dataset: str | None, hparams_set: str | None
+) -> dict[str, Any]:
+    """What all trials are called by: the names given, and the preset's where none is.
+
+    Returns:
+        `model`, `dataset` and `hparams_set`, as arguments of `TrainOptions`.
+
+    Raises:
+        UsageError: Neither names a model or a dataset, or there is no such preset.
+    """
+    if preset is not None:
+        chosen = get_preset(preset)
+        model, dataset = model or chosen.model, dataset or chosen.dataset
+        hparams_set = hparams_set or chosen.hparams_set
+    if model is None:
+        raise UsageError("No model is named.", "Write `bopkit sweep MODEL --dataset NAME`, or --preset paper-5.1.")
+    if dataset is None:
+        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
+    return {"model": model, "dataset": dataset, "hparams_set": hparams_set}
+
+
+def draw_preset(preset: Preset, output_dir: Path) -> list[Path]:
     """Draw the preset's picture from the runs that are in its folder, failed ones as far as they came.
 
     Args:
@@ -78,17 +102,12 @@ def draw(preset: Preset, output_dir: Path) -> list[Path]:
     Returns:
         The files, PNG and SVG; none if no run can be drawn.
     """
-    from bopkit.runs.directory import read_metrics
     from bopkit.runs.plot import plot_columns
 
     columns = []
     for title, points in preset.columns:
         runs = {label: trial_dir(output_dir, number) for label, number in points.items()}
-        runs = {
-            label: run
-            for label, run in runs.items()
-            if run.is_dir() and any(row["kind"] == "epoch" for row in read_metrics(run))
-        }
-        if runs:
-            columns.append((title, runs))
+        begun = {label: run for label, run in runs.items() if read_epochs(run)}
+        if begun:
+            columns.append((title, begun))
     return plot_columns(columns, output_dir / preset.figure) if columns else []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from bopkit.sweep.slots import ERROR, HOST, RUN_DIR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,30 +68,29 @@ def trial_dir(output_dir: Path, trial: int) -> Path:
     return output_dir / f"trial-{trial:04d}"
 
 
+def trial_row(slot: int, trial: Any) -> TrialRow:
+    """What an Optuna trial, the last attempt at its slot, has come to."""
+    values = list(trial.intermediate_values.values())
+    if trial.value is not None and trial.state.name == "COMPLETE":
+        values.append(trial.value)
+    attributes = trial.user_attrs
+    return TrialRow(
+        trial=slot,
+        state="failed" if ERROR in attributes else _STATES[trial.state.name],
+        hparams=dict(trial.params),
+        val_top1=max(values, default=None),
+        epochs=max(trial.intermediate_values, default=0),
+        run_dir=attributes.get(RUN_DIR),
+        host=attributes.get(HOST),
+        error=attributes.get(ERROR),
+    )
+
+
+_STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "stopped", "RUNNING": "running", "WAITING": "waiting"}
+"""Our words for Optuna's states. A trial that failed without an error was ended with its process."""
+
+
 def best_trial(rows: Iterable[TrialRow]) -> TrialRow | None:
     """The finished trial with the best validation top-1, the earliest of equals."""
     finished = [row for row in rows if row.state == "finished" and row.val_top1 is not None]
     return max(finished, key=lambda row: (row.val_top1, -row.trial), default=None)
-
-
-def train_command(model: str, dataset: str, hparams: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """The `bopkit train` command line of one trial.
-
-    Args:
-        model: As typed.
-        dataset: As typed.
-        hparams: Everything that differs from the set.
-        options: Options of `train_model` by name; those that are None or False are left out.
-    """
-    words = ["bopkit", "train", model, "--dataset", dataset]
-    for name, value in options.items():
-        if value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-    if hparams:
-        words += ["--hparams", hparams_text(hparams, ",")]
-    return shlex.join(words)
-
-
-def hparams_text(hparams: Mapping[str, Any], separator: str = " ") -> str:
-    """Hyper-parameters as a person types them: `gamma=0.001,gamma_end=none`."""
-    return separator.join(f"{name}={'none' if value is None else value}" for name, value in hparams.items())

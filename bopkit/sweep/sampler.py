@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import optuna
 
+from bopkit.sweep.slots import SLOT
+
 
 class SlotSampler(optuna.samplers.BaseSampler):
     """A new TPE sampler for every trial, seeded by its slot.
@@ -29,7 +31,7 @@ class SlotSampler(optuna.samplers.BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         """Seed the trial's own sampler."""
-        self._inner = self._seeded(trial.user_attrs.get("slot", 0))
+        self._inner = self._seeded(trial.user_attrs.get(SLOT, 0))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
         """As TPE does."""

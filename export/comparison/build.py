@@ -14,7 +14,7 @@ from typing import Any
 from bopkit import files
 from bopkit.errors import BopkitError
 from bopkit.export.comparison.networks import Network
-from bopkit.isolation import Child, child
+from bopkit.isolation import Child, cpu_environment
 from bopkit.progress import Progress
 
 PACKED, FLOAT32, INT8 = ("packed", "float32 twin", "int8 twin")
@@ -49,9 +49,9 @@ def build_all(
     temporary = folder.parent / f"{files.SCRATCH_PREFIX}temporary"
     temporary.mkdir()
     # What the process leaves behind when it is ended goes with the scratch folder.
-    environment = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
+    environment = cpu_environment() | {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
     hint = "Memory ran out: use a machine with more, or leave out that network."
-    with child(environment, "converted", hint) as process:
+    with Child(environment, "The process that converted {subject}", hint) as process:
         for network in networks:
             try:
                 built += _build(network, folder, temporary, process, progress)

@@ -34,7 +34,7 @@ from bopkit.export.verification.worker import (
     load_arrays,
     load_kernels,
 )
-from bopkit.isolation import child
+from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
 
 TIMEOUT_S = 3600.0
@@ -142,7 +142,7 @@ def _run(request: RunRequest, failures: list[str]) -> Side | None:
     """
     Path(request.folder).mkdir()
     try:
-        with child() as process:
+        with Child() as process:
             values = process.call(
                 "bopkit.export.verification.worker:run",
                 dataclasses.asdict(request),

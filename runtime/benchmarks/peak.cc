@@ -1,5 +1,6 @@
-// What one core of this machine can do at most: prints, as JSON, binary multiply-accumulates a nanosecond by XOR, count and
-// add on registers alone, float32 ones by FMA, and bytes a nanosecond read from memory.
+// What one core of this machine can do at most: prints, as JSON, binary multiply-accumulates a
+// nanosecond by XOR, count and add on registers alone, float32 ones by FMA, and bytes a nanosecond
+// read from memory.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -13,20 +14,25 @@
 
 namespace {
 
-constexpr int kChains = 12;  // independent sums: more than latency needs, and few enough for the registers
+constexpr int kChains =
+    12;  // independent sums: more than latency needs, and few enough for the registers
 constexpr int64_t kRounds = 1'000'000;
 constexpr int kRepeats = 15;
 
 double now_ns() {
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::nano>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 #if defined(__x86_64__)
 
 #define BOPKIT_AVX512 __attribute__((target("avx512f,avx512vpopcntdq")))
 
-// The sums are named so that each has a register; the asm statements keep the compiler from computing the loop beforehand.
-#define BOPKIT_EACH(step) step(a) step(b) step(c) step(d) step(e) step(f) step(g) step(h) step(i) step(j) step(k) step(l)
+// The sums are named so that each has a register; the asm statements keep the compiler from
+// computing the loop beforehand.
+#define BOPKIT_EACH(step) \
+  step(a) step(b) step(c) step(d) step(e) step(f) step(g) step(h) step(i) step(j) step(k) step(l)
 #define BOPKIT_KEEP(sum) __asm__ volatile("" : "+v"(sum));
 
 BOPKIT_AVX512 double binary_macs_per_ns() {
@@ -34,11 +40,11 @@ BOPKIT_AVX512 double binary_macs_per_ns() {
   __m512i a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
   const double start = now_ns();
   for (int64_t round = 0; round < kRounds; ++round) {
-#define BOPKIT_STEP(sum)                                                          \
-  {                                                                               \
-    __m512i differ = _mm512_xor_si512(w, x);                                      \
-    BOPKIT_KEEP(differ)                                                           \
-    sum = _mm512_add_epi32(sum, _mm512_popcnt_epi32(differ));                     \
+#define BOPKIT_STEP(sum)                                      \
+  {                                                           \
+    __m512i differ = _mm512_xor_si512(w, x);                  \
+    BOPKIT_KEEP(differ)                                       \
+    sum = _mm512_add_epi32(sum, _mm512_popcnt_epi32(differ)); \
   }
     BOPKIT_EACH(BOPKIT_STEP)
 #undef BOPKIT_STEP
@@ -53,7 +59,9 @@ BOPKIT_AVX512 double float_macs_per_ns() {
   const double start = now_ns();
   for (int64_t round = 0; round < kRounds; ++round) {
     BOPKIT_KEEP(x)
-#define BOPKIT_STEP(sum) sum = _mm512_fmadd_ps(x, x, sum); BOPKIT_KEEP(sum)
+#define BOPKIT_STEP(sum)            \
+  sum = _mm512_fmadd_ps(x, x, sum); \
+  BOPKIT_KEEP(sum)
     BOPKIT_EACH(BOPKIT_STEP)
 #undef BOPKIT_STEP
   }
@@ -94,6 +102,8 @@ int main() {
     floats = most(float_macs_per_ns);
   }
 #endif
-  std::printf("{\"binary_macs_per_ns\": %.1f, \"float_macs_per_ns\": %.1f, \"bytes_per_ns\": %.2f}\n", binary, floats, most(bytes_per_ns));
+  std::printf(
+      "{\"binary_macs_per_ns\": %.1f, \"float_macs_per_ns\": %.1f, \"bytes_per_ns\": %.2f}\n",
+      binary, floats, most(bytes_per_ns));
   return 0;
 }

@@ -14,7 +14,8 @@ from typing import NoReturn
 import bopkit_runtime
 from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
 from bopkit_runtime.library import CLAIMS
-from bopkit_runtime.timing import Measurement, measure_model
+from bopkit_runtime.measurement import Measurement, Settings
+from bopkit_runtime.timing import measure_model
 
 _INTERRUPTED = 130
 
@@ -82,17 +83,16 @@ def _parser() -> _Parser:
 def _run(arguments: Sequence[str] | None) -> None:
     options = _parser().parse_args(arguments)
     print(f"Timing {options.model}: {options.warmup} warm-up runs, then at least {options.runs}.", file=sys.stderr)
-    measurement = measure_model(
-        options.model,
-        num_threads=options.threads,
+    settings = Settings(
+        threads=options.threads,
         isa=options.isa,
         claim=options.claim,
         warmup_runs=options.warmup,
         runs=options.runs,
         min_seconds=options.min_seconds,
-        profile=options.profile,
         max_seconds=options.max_seconds,
     )
+    measurement = measure_model(options.model, settings, profile=options.profile)
     if options.json:
         print(json.dumps(measurement.to_dict(), indent=2))
     else:

@@ -1,4 +1,4 @@
-"""How fast a model is on this machine: `measure_model`."""
+"""Times a model on this machine: `measure_model`, and `measure_steps` for its steps alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
 from bopkit_runtime.interpreter import Interpreter
 from bopkit_runtime.library import library_path
 from bopkit_runtime.litert import import_litert
+from bopkit_runtime.measurement import Latency, Machine, Measurement, Profile, Settings, Software, Step
 from bopkit_runtime.model_file import check_model_file, sha256_of
 
 NS_PER_MS = 1e6
@@ -30,218 +31,24 @@ NS_PER_S = 1e9
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What was asked for.
-
-    Attributes:
-        threads: Threads of one run.
-        isa: Instruction set: the one that ran, also where `auto` was asked for.
-        claim: Operators that the delegate took: `all` that it can, or `binary` ones only.
-        warmup_runs: Runs after the first that were not timed.
-        runs: Timed runs, at least.
-        min_seconds: Time of all timed runs, at least.
-        max_seconds: Limit of it, at which there are fewer runs; None for none.
-    """
-
-    threads: int
-    isa: str
-    claim: str
-    warmup_runs: int
-    runs: int
-    min_seconds: float
-    max_seconds: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Latency:
-    """Latency of one run, tensors in place: what LiteRT's `benchmark_model` times.
-
-    Attributes:
-        latency_ms_p50: Median in milliseconds.
-        latency_ms_p90: 90th percentile, interpolated linearly between runs.
-        latency_ms_p99: 99th percentile.
-        latency_ms_mean: Mean.
-        latency_ms_std: Standard deviation.
-        latency_ms_min: Fastest run.
-        runs: Timed runs.
-        warmup_runs: Runs after the first that were not timed.
-        duration_s: Time of all timed runs.
-        load_ms: Time to load the file and pack its weights, the import of LiteRT not included.
-        first_inference_ms: Time of the first run, which is not among the timed ones.
-        samples_ms: Each timed run, in order.
-    """
-
-    latency_ms_p50: float
-    latency_ms_p90: float
-    latency_ms_p99: float
-    latency_ms_mean: float
-    latency_ms_std: float
-    latency_ms_min: float
-    runs: int
-    warmup_runs: int
-    duration_s: float
-    load_ms: float
-    first_inference_ms: float
-    samples_ms: list[float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One step of the delegate.
-
-    Attributes:
-        partition: Which of the delegate's nodes it belongs to, from 0.
-        name: What it computes.
-        binary_macs: Multiply-accumulates of single bits in one run.
-        float_macs: Those of float32 numbers.
-        latency_ms_mean: Its mean time; None if the steps were not measured.
-        latency_ms_min: Its shortest time.
-    """
-
-    partition: int
-    name: str
-    binary_macs: int
-    float_macs: int
-    latency_ms_mean: float | None
-    latency_ms_min: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """What runs where; measured, if at all, in runs of its own, so that its clocks do not count in the latency.
-
-    Attributes:
-        claimed_nodes: Operators of the file that the delegate runs.
-        partitions: Nodes that it runs them in.
-        steps: What it does, in order.
-        latency_ms_mean: Mean latency of the runs in which the steps were measured; None if they were not.
-        outside_ms_mean: The part of it that no step took: LiteRT's own operators, and the calls of ours.
-    """
-
-    claimed_nodes: int
-    partitions: int
-    steps: list[Step]
-    latency_ms_mean: float | None = None
-    outside_ms_mean: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """Where it was measured; None for what cannot be read there.
-
-    Attributes:
-        cpu: Name of the CPU, and of the board.
-        logical_cores: Number of logical cores.
-        os: Operating system and version.
-        governor: How the first core's clock is chosen.
-        temperature_c_before: Hottest thermal zone before the first run, in degrees Celsius.
-        temperature_c_after: That after the last.
-        is_throttled: Whether the clock was lowered meanwhile, for heat or power.
-        peak_memory_bytes: Largest resident set of this process: Python, LiteRT, weights, activations.
-    """
-
-    cpu: str
-    logical_cores: int
-    os: str
-    governor: str | None
-    temperature_c_before: float | None
-    temperature_c_after: float | None
-    is_throttled: bool | None
-    peak_memory_bytes: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Software:
-    """What it was measured with.
-
-    Attributes:
-        version: Version of bopkit-runtime.
-        library_sha256: SHA-256 of its native library.
-        litert: Name of the distribution that LiteRT is from.
-        litert_version: Its version.
-        python_version: Python's.
-        numpy_version: numpy's.
-    """
-
-    version: str
-    library_sha256: str
-    litert: str
-    litert_version: str
-    python_version: str
-    numpy_version: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """What `measure_model` found.
-
-    Attributes:
-        model: Path of the model, as given.
-        model_bytes: Its size.
-        model_sha256: Its SHA-256.
-        inputs: `name`, `dtype` and `shape` of each input, which held uniform random numbers, floats from -1 to 1.
-        outputs: `name`, `dtype` and `shape` of each output.
-        date: Start, ISO 8601 in UTC.
-        settings: What was asked for.
-        latency: How long it took.
-        profile: What runs where.
-        machine: Where it was measured.
-        software: What it was measured with.
-    """
-
-    model: str
-    model_bytes: int
-    model_sha256: str
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
-    date: str
-    settings: Settings
-    latency: Latency
-    profile: Profile
-    machine: Machine
-    software: Software
-
-    def to_dict(self) -> dict[str, Any]:
-        """As dictionaries, lists, strings and numbers."""
-        return dataclasses.asdict(self)
-
-
-def measure_model(
-    path: str | os.PathLike[str],
-    num_threads: int = 1,
-    isa: str = "auto",
-    claim: str = "all",
-    warmup_runs: int = 10,
-    runs: int = 50,
-    min_seconds: float = 1.0,
-    profile: bool = False,
-    max_seconds: float | None = None,
-) -> Measurement:
+def measure_model(path: str | os.PathLike[str], settings: Settings, profile: bool = False) -> Measurement:
     """Time a model on this machine, one run after the other, on inputs of the shapes that the file names.
 
     Args:
         path: A .tflite file.
-        num_threads: Threads for one run, 1 to 256.
-        isa: Instruction set, one of `bopkit_runtime.isas()`; `auto` for the fastest.
-        claim: `all`, or `binary` to leave every float operator to LiteRT.
-        warmup_runs: Runs after the first before the timed ones, 0 or more.
-        runs: Timed runs, at least; 1 or more.
-        min_seconds: They go on until this is over: percentiles of few short runs are mostly noise.
+        settings: How it runs, how often and for how long.
         profile: Measure each step too.
-        max_seconds: Limit for the timed runs, at which there may be fewer (but at least 5); the warm-up ends after
-            a fifth of it. None for no limit.
 
     Raises:
-        UsageError: An argument is out of its range.
+        UsageError: A setting is out of its range.
         BopkitRuntimeError: The file cannot be read or run, or LiteRT is not there.
     """
-    amount = _checked(_Amount(warmup_runs, runs, min_seconds, max_seconds))
+    _check_amount(settings)
     file = check_model_file(path)
     import_litert()  # its time is no part of the model's
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    timed = _measured_latency(file, num_threads, isa, claim, amount)
-    steps = _measured_profile(file, num_threads, isa, claim, amount) if profile else _profile(timed.described)
+    timed = _measured_latency(file, settings)
+    steps = _measured_profile(file, settings) if profile else _profile(timed.described)
     return Measurement(
         model=str(path),
         model_bytes=file.stat().st_size,
@@ -249,7 +56,7 @@ def measure_model(
         inputs=timed.inputs,
         outputs=timed.outputs,
         date=date,
-        settings=Settings(num_threads, timed.described["isa"], claim, warmup_runs, runs, min_seconds, max_seconds),
+        settings=dataclasses.replace(settings, isa=timed.described["isa"]),
         latency=timed.latency,
         profile=steps,
         machine=timed.where,
@@ -273,26 +80,12 @@ def measure_steps(
         UsageError: An argument is out of its range.
         BopkitRuntimeError: The file cannot be read or run, or LiteRT is not there.
     """
-    amount = _checked(_Amount(warmup_runs, runs, 0.0, max_seconds))
-    return _measured_profile(check_model_file(path), num_threads, "auto", "all", amount)
+    settings = Settings(num_threads, warmup_runs=warmup_runs, runs=runs, max_seconds=max_seconds)
+    _check_amount(settings)
+    return _measured_profile(check_model_file(path), settings)
 
 
 _FEWEST_RUNS = 5  # also of a model of which one run takes longer than the limit
-
-
-class _Amount(NamedTuple):
-    """How many runs, and for how long."""
-
-    warmup_runs: int
-    runs: int
-    min_seconds: float
-    max_seconds: float | None
-
-    def is_enough(self, runs: int, elapsed_s: float) -> bool:
-        """Whether so many timed runs in such a time are all."""
-        if self.max_seconds is not None and elapsed_s >= self.max_seconds and runs >= _FEWEST_RUNS:
-            return True
-        return runs >= self.runs and elapsed_s >= self.min_seconds
 
 
 class _Timed(NamedTuple):
@@ -305,21 +98,27 @@ class _Timed(NamedTuple):
     described: dict[str, Any]
 
 
-def _checked(amount: _Amount) -> _Amount:
-    """The amount, if it can be one.
+def _check_amount(settings: Settings) -> None:
+    """Refuse a number of runs, or a time for them, that cannot be; the interpreter checks the other settings.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It cannot be.
     """
-    if amount.warmup_runs < 0:
-        raise UsageError(f"warmup_runs is {amount.warmup_runs}.", "Use a number from 0.")
-    if amount.runs < 1:
-        raise UsageError(f"runs is {amount.runs}.", "Use a number from 1.")
-    if not (math.isfinite(amount.min_seconds) and amount.min_seconds >= 0):
-        raise UsageError(f"min_seconds is {amount.min_seconds:g}.", "Use a number from 0.")
-    if amount.max_seconds is not None and not amount.max_seconds > 0:
-        raise UsageError(f"max_seconds is {amount.max_seconds:g}.", "Use a number above 0.")
-    return amount
+    if settings.warmup_runs < 0:
+        raise UsageError(f"warmup_runs is {settings.warmup_runs}.", "Use a number from 0.")
+    if settings.runs < 1:
+        raise UsageError(f"runs is {settings.runs}.", "Use a number from 1.")
+    if not (math.isfinite(settings.min_seconds) and settings.min_seconds >= 0):
+        raise UsageError(f"min_seconds is {settings.min_seconds:g}.", "Use a number from 0.")
+    if settings.max_seconds is not None and not settings.max_seconds > 0:
+        raise UsageError(f"max_seconds is {settings.max_seconds:g}.", "Use a number above 0.")
+
+
+def _is_enough(settings: Settings, runs: int, elapsed_s: float) -> bool:
+    """Whether so many timed runs in such a time are all."""
+    if settings.max_seconds is not None and elapsed_s >= settings.max_seconds and runs >= _FEWEST_RUNS:
+        return True
+    return runs >= settings.runs and elapsed_s >= settings.min_seconds
 
 
 def _fill_inputs(interpreter: Interpreter) -> list[dict[str, Any]]:
@@ -353,12 +152,12 @@ def _invoke(interpreter: Interpreter) -> None:
         raise BopkitRuntimeError(f"The model cannot be run: {first_line(error)}.", "Export it again.") from error
 
 
-def _time_runs(interpreter: Interpreter, amount: _Amount) -> tuple[int, list[int]]:
+def _time_runs(interpreter: Interpreter, settings: Settings) -> tuple[int, list[int]]:
     """Runs of the warm-up, and durations in nanoseconds of those after it, without garbage collection between them."""
     warmups = 0
     begin_s = time.perf_counter()
-    while warmups < amount.warmup_runs and not (
-        amount.max_seconds is not None and time.perf_counter() - begin_s >= amount.max_seconds / 5
+    while warmups < settings.warmup_runs and not (
+        settings.max_seconds is not None and time.perf_counter() - begin_s >= settings.max_seconds / 5
     ):
         _invoke(interpreter)
         warmups += 1
@@ -366,7 +165,7 @@ def _time_runs(interpreter: Interpreter, amount: _Amount) -> tuple[int, list[int
     durations_ns: list[int] = []
     elapsed_ns = 0
     with _no_garbage_collection():
-        while not amount.is_enough(len(durations_ns), elapsed_ns / NS_PER_S):
+        while not _is_enough(settings, len(durations_ns), elapsed_ns / NS_PER_S):
             start_ns = time.perf_counter_ns()
             invoke()
             durations_ns.append(time.perf_counter_ns() - start_ns)
@@ -393,29 +192,31 @@ def _summary(durations_ns: Sequence[int], warmup_runs: int, load_ns: int, first_
     )
 
 
-def _measured_latency(path: Path, num_threads: int, isa: str, claim: str, amount: _Amount) -> _Timed:
+def _measured_latency(path: Path, settings: Settings) -> _Timed:
     """The latency, and the machine meanwhile.
 
     The interpreter ends with this call: a board may not have memory for the weights twice.
     """
     temperature_c_before, limits_before = machine.temperature_c(), machine.clock_limits()
-    load_ns, interpreter = _timed(lambda: Interpreter(path, num_threads, isa, claim))
+    load_ns, interpreter = _timed(lambda: Interpreter(path, settings.threads, settings.isa, settings.claim))
     inputs = _fill_inputs(interpreter)
     outputs = [_tensor(each) for each in interpreter.litert.get_output_details()]
     first_ns, _ = _timed(lambda: _invoke(interpreter))
-    warmups, durations_ns = _time_runs(interpreter, amount)
+    warmups, durations_ns = _time_runs(interpreter, settings)
     where = _machine(temperature_c_before, machine.is_throttled(limits_before, machine.clock_limits()))
     latency = _summary(durations_ns, warmups, load_ns, first_ns)
     return _Timed(inputs, outputs, latency, where, interpreter.describe())
 
 
-def _measured_profile(path: Path, num_threads: int, isa: str, claim: str, amount: _Amount) -> Profile:
-    interpreter = Interpreter(path, num_threads, isa, claim, profile=True)
+def _measured_profile(path: Path, settings: Settings) -> Profile:
+    interpreter = Interpreter(path, settings.threads, settings.isa, settings.claim, profile=True)
     _fill_inputs(interpreter)
     _invoke(interpreter)
-    _time_runs(interpreter, _Amount(0, max(amount.warmup_runs, 1), 0.0, amount.max_seconds))
+    measured = dataclasses.replace(settings, warmup_runs=0, min_seconds=0.0)
+    # Warm-up runs as timed ones, for the limit of time that these have.
+    _time_runs(interpreter, dataclasses.replace(measured, runs=max(settings.warmup_runs, 1)))
     before = interpreter.describe()
-    _, durations_ns = _time_runs(interpreter, _Amount(0, amount.runs, 0.0, amount.max_seconds))
+    _, durations_ns = _time_runs(interpreter, measured)
     profile = _profile(interpreter.describe(), before, len(durations_ns))
     latency_ms = sum(durations_ns) / len(durations_ns) / NS_PER_MS
     inside_ms = sum(step.latency_ms_mean or 0.0 for step in profile.steps)

@@ -3,10 +3,11 @@
  *   cc -std=c11 -I../include run_model.c -ldl -o run_model
  *   ./run_model libtensorflowlite_c.so libbopkit_runtime.so model.tflite image.bin 4
  *
- * image.bin holds the bytes of the first input, e.g. 224 * 224 * 3 floats; the first output is printed, one number a line,
- * if it holds floats. Both libraries are opened while running, and the few functions of TensorFlow Lite's c_api.h that it
- * needs are declared here, so that it compiles without TensorFlow's headers. A program that has them includes
- * tensorflow/lite/c/c_api.h and links instead.
+ * image.bin holds the bytes of the first input, e.g. 224 * 224 * 3 floats; the first output is
+ * printed, one number a line, if it holds floats. Both libraries are opened while running, and the
+ * few functions of TensorFlow Lite's c_api.h that it needs are declared here, so that it compiles
+ * without TensorFlow's headers. A program that has them includes tensorflow/lite/c/c_api.h and
+ * links instead.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -28,18 +29,21 @@ static TfLiteInterpreterOptions* (*TfLiteInterpreterOptionsCreate)(void);
 static void (*TfLiteInterpreterOptionsSetNumThreads)(TfLiteInterpreterOptions*, int32_t threads);
 static void (*TfLiteInterpreterOptionsAddDelegate)(TfLiteInterpreterOptions*, TfLiteDelegate*);
 static void (*TfLiteInterpreterOptionsDelete)(TfLiteInterpreterOptions*);
-static TfLiteInterpreter* (*TfLiteInterpreterCreate)(const TfLiteModel*, const TfLiteInterpreterOptions*);
+static TfLiteInterpreter* (*TfLiteInterpreterCreate)(const TfLiteModel*,
+                                                     const TfLiteInterpreterOptions*);
 static void (*TfLiteInterpreterDelete)(TfLiteInterpreter*);
 static int (*TfLiteInterpreterAllocateTensors)(TfLiteInterpreter*);
 static int (*TfLiteInterpreterInvoke)(TfLiteInterpreter*);
 static TfLiteTensor* (*TfLiteInterpreterGetInputTensor)(const TfLiteInterpreter*, int32_t index);
-static const TfLiteTensor* (*TfLiteInterpreterGetOutputTensor)(const TfLiteInterpreter*, int32_t index);
+static const TfLiteTensor* (*TfLiteInterpreterGetOutputTensor)(const TfLiteInterpreter*,
+                                                               int32_t index);
 static int (*TfLiteTensorType)(const TfLiteTensor*);
 static size_t (*TfLiteTensorByteSize)(const TfLiteTensor*);
 static int (*TfLiteTensorCopyFromBuffer)(TfLiteTensor*, const void*, size_t bytes);
 static int (*TfLiteTensorCopyToBuffer)(const TfLiteTensor*, void*, size_t bytes);
 
-static TfLiteDelegate* (*create_delegate)(const char* const*, const char* const*, size_t, void (*)(const char*));
+static TfLiteDelegate* (*create_delegate)(const char* const*, const char* const*, size_t,
+                                          void (*)(const char*));
 static void (*destroy_delegate)(TfLiteDelegate*);
 
 static void fail(const char* what, const char* detail) {
@@ -90,9 +94,13 @@ static void fill(TfLiteTensor* input, const char* path) {
   void* buffer = malloc(bytes);
   FILE* file = fopen(path, "rb");
   if (file == NULL) fail("cannot open ", path);
-  if (buffer == NULL || fread(buffer, 1, bytes, file) != bytes) fail("too short for the model's input: ", path);
+  if (buffer == NULL || fread(buffer, 1, bytes, file) != bytes) {
+    fail("too short for the model's input: ", path);
+  }
   fclose(file);
-  if (TfLiteTensorCopyFromBuffer(input, buffer, bytes) != kTfLiteOk) fail("cannot fill the input", "");
+  if (TfLiteTensorCopyFromBuffer(input, buffer, bytes) != kTfLiteOk) {
+    fail("cannot fill the input", "");
+  }
   free(buffer);
 }
 
@@ -100,13 +108,17 @@ static void print_floats(const TfLiteTensor* output) {
   const size_t bytes = TfLiteTensorByteSize(output);
   float* values = malloc(bytes);
   if (TfLiteTensorType(output) != kTfLiteFloat32) fail("the output holds no floats", "");
-  if (values == NULL || TfLiteTensorCopyToBuffer(output, values, bytes) != kTfLiteOk) fail("cannot read the output", "");
+  if (values == NULL || TfLiteTensorCopyToBuffer(output, values, bytes) != kTfLiteOk) {
+    fail("cannot read the output", "");
+  }
   for (size_t i = 0; i < bytes / sizeof(float); ++i) printf("%g\n", values[i]);
   free(values);
 }
 
 int main(int argc, char** argv) {
-  if (argc != 6) fail("type ./run_model LIBTENSORFLOWLITE_C LIBBOPKIT_RUNTIME MODEL INPUT THREADS", "");
+  if (argc != 6) {
+    fail("type ./run_model LIBTENSORFLOWLITE_C LIBBOPKIT_RUNTIME MODEL INPUT THREADS", "");
+  }
   find_functions(open_library(argv[1]), open_library(argv[2]));
 
   TfLiteModel* model = TfLiteModelCreateFromFile(argv[3]);
@@ -120,7 +132,9 @@ int main(int argc, char** argv) {
   TfLiteInterpreterOptionsAddDelegate(options, delegate);
 
   TfLiteInterpreter* interpreter = TfLiteInterpreterCreate(model, options);
-  if (interpreter == NULL || TfLiteInterpreterAllocateTensors(interpreter) != kTfLiteOk) fail("cannot run ", argv[3]);
+  if (interpreter == NULL || TfLiteInterpreterAllocateTensors(interpreter) != kTfLiteOk) {
+    fail("cannot run ", argv[3]);
+  }
   fill(TfLiteInterpreterGetInputTensor(interpreter, 0), argv[4]);
   if (TfLiteInterpreterInvoke(interpreter) != kTfLiteOk) fail("cannot run ", argv[3]);
   print_floats(TfLiteInterpreterGetOutputTensor(interpreter, 0));

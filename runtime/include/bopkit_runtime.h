@@ -1,8 +1,10 @@
-/* bopkit-runtime: an external delegate that runs Larq Compute Engine's operators in stock TensorFlow Lite and LiteRT.
+/* bopkit-runtime: an external delegate that runs Larq Compute Engine's operators in stock
+ * TensorFlow Lite and LiteRT.
  *
  * Link nothing: hand the library's path to TensorFlow Lite
- * (`benchmark_model --external_delegate_path=libbopkit_runtime.so`, `TfLiteExternalDelegateCreate`, Python's
- * `load_delegate`), or create a delegate with the functions below and add it to an interpreter.
+ * (`benchmark_model --external_delegate_path=libbopkit_runtime.so`, `TfLiteExternalDelegateCreate`,
+ * Python's `load_delegate`), or create a delegate with the functions below and add it to an
+ * interpreter.
  */
 #ifndef BOPKIT_RUNTIME_H_
 #define BOPKIT_RUNTIME_H_
@@ -23,13 +25,14 @@ struct TfLiteDelegate;
 
 /* Creates a delegate. Options, as strings:
  *   num_threads  1 to 256; left out: what the interpreter was given.
- *   isa          auto (default), or a name of bopkit_runtime_isas(): the instruction set of all kernels.
- *   claim        all (default): LCE's operators and the float operators between them; binary: LCE's only.
- *   profile      0 (default) or 1: measure each step.
- * Returns NULL after a call of report_error (which may be NULL) for an option or a value that is not known, or an
- * instruction set that this machine does not have. */
+ *   isa          auto (default), or a name of bopkit_runtime_isas(): the instruction set of all
+ * kernels. claim        all (default): LCE's operators and the float operators between them;
+ * binary: LCE's only. profile      0 (default) or 1: measure each step. Returns NULL after a call
+ * of report_error (which may be NULL) for an option or a value that is not known, or an instruction
+ * set that this machine does not have. */
 BOPKIT_EXPORT struct TfLiteDelegate* tflite_plugin_create_delegate(
-    const char* const* keys, const char* const* values, size_t options, void (*report_error)(const char* message));
+    const char* const* keys, const char* const* values, size_t options,
+    void (*report_error)(const char* message));
 
 /* Frees a delegate: at once, or with the last of the interpreters that it was added to. */
 BOPKIT_EXPORT void tflite_plugin_destroy_delegate(struct TfLiteDelegate* delegate);
@@ -37,15 +40,17 @@ BOPKIT_EXPORT void tflite_plugin_destroy_delegate(struct TfLiteDelegate* delegat
 /* The version of the library, e.g. "0.1.0". */
 BOPKIT_EXPORT const char* bopkit_runtime_version(void);
 
-/* Comma-separated names of the instruction sets that this machine can run, the fastest first; "portable" is the last. */
+/* Comma-separated names of the instruction sets that this machine can run, the fastest first;
+ * "portable" is the last. */
 BOPKIT_EXPORT const char* bopkit_runtime_isas(void);
 
-/* Writes what a delegate runs as JSON: at most `size` bytes with the closing zero; returns the bytes that it needs without
- * it, as snprintf does.
- *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n, "partitions": [{"nodes": n, "steps": [{"name": ...,
- *    "runs": n, "total_ns": n, "least_ns": n, "binary_macs": n, "float_macs": n}]}]}
- * Times are zero without the option `profile`. Not while an interpreter runs it. */
-BOPKIT_EXPORT size_t bopkit_runtime_describe(const struct TfLiteDelegate* delegate, char* buffer, size_t size);
+/* Writes what a delegate runs as JSON: at most `size` bytes with the closing zero; returns the
+ * bytes that it needs without it, as snprintf does.
+ *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n, "partitions": [{"nodes": n,
+ * "steps": [{"name": ..., "runs": n, "total_ns": n, "least_ns": n, "binary_macs": n, "float_macs":
+ * n}]}]} Times are zero without the option `profile`. Not while an interpreter runs it. */
+BOPKIT_EXPORT size_t bopkit_runtime_describe(const struct TfLiteDelegate* delegate, char* buffer,
+                                             size_t size);
 
 #ifdef __cplusplus
 }

@@ -1,20 +1,25 @@
-// Convolutions, binary and of float32: a product of patches and weights, in tiles of pixels by channels.
+// Convolutions, binary and of float32: the micro-kernels multiply patches, found through an
+// indirection buffer, by packed weights, and an epilogue follows. It may use what steps may.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
 
-#include "step.h"
+#include "epilogue_step.h"
+#include "padding_correction.h"
+#include "steps.h"
+#include "window.h"
 
 namespace bopkit {
 namespace {
 
-// Pixels whose patches a thread computes with one panel of weights before it takes the next: the panel then stays in the
-// first-level cache.
+// Pixels whose patches a thread computes with one panel of weights before it takes the next: the
+// panel then stays in the first-level cache.
 constexpr int kChunk = 84;
 
-constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;  // rough, to tell large steps from small ones
+// Rough, to tell large steps from small ones.
+constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;
 
 // Channels of one group that are computed together.
 struct Panel {
@@ -25,59 +30,68 @@ struct Panel {
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 template <typename Element, typename Sum>
-class Conv : public FinishingStep {
+class Conv : public EpilogueStep {
  public:
   static constexpr bool kIsBinary = std::is_same<Element, uint32_t>::value;
 
-  Conv(const Op& op, int input, const abi::Tensor& filter, const Element* weights, const Kernels& kernels)
-      : FinishingStep(input),
+  Conv(const Op& op, int input, const abi::Tensor& filter, const Kernels& kernels)
+      : EpilogueStep(input),
         op_(op),
         window_(op.window),
         kernels_(kernels),
         packing_(kIsBinary ? kernels.binary : kernels.floats),
-        weights_(weights),
         channels_out_(filter.dims->data[0]),
         depth_(filter.dims->data[filter.dims->size - 1]),
         groups_(kIsBinary ? words_of(op.channels_in) / depth_ : 1) {}
 
-  bool pack();
+  // Packs `weights`, [out, filter_h, filter_w, depth], into panels.
+  bool pack(const Element* weights);
 
   std::string name() const override {
-    const std::string filter = std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
+    const std::string filter =
+        std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
     const std::string kind = kIsBinary ? "binary conv " : op_.is_dense ? "dense" : "conv ";
     return kind + (op_.is_dense ? "" : filter) + " to " + std::to_string(channels_out_) + suffix();
   }
 
-  bool shape(Partition& partition) override;
-  bool prepare(Partition& partition) override;
-  void run(Partition& partition, ThreadPool::Session& session) override;
+  bool shape(StepContext& shared) override;
+  bool prepare(const StepContext& shared) override;
+  void run(const StepContext& shared, ThreadPool::Session& session) override;
 
-  bool makes_rows() const override { return !kIsBinary && !joins_tensors(); }
-  void start(Partition& partition, ThreadPool::Session& session) override;
-  void make_row(Partition& partition, int picture, int y, float* to) const override;
+  bool makes_rows() const override { return !kIsBinary && !joins_operands(); }
+  void start(const StepContext& shared, ThreadPool::Session& session) override;
+  void make_row(const StepContext& shared, int image, int y, float* to) const override;
 
-  int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ * (kIsBinary ? 32 : 1); }
+  int64_t macs() const {
+    return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
+           (kIsBinary ? 32 : 1);
+  }
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
   int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
 
-  Finish finish_;
-  std::vector<float> multiplier_, bias_;   // padded to whole panels
+  void correct_padding(const PaddingCorrection::Filter& filter) {
+    padding_correction_.set_filter(filter);
+  }
+
+  // The epilogue of all channels, and its vectors, padded to whole panels.
+  Epilogue epilogue_;
+  std::vector<float> multiplier_, bias_;
   std::vector<int32_t> threshold_;
 
  private:
-  int depth_per_tap() const { return kIsBinary ? op_.channels_in / groups_ : depth_; }
-  bool prepare_runs(const Value& input);
-  bool prepare_corrections(const Value& input);
+  bool prepare_indirection(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
-  void run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const;
-  void run_panel(const Panel& panel, const Element* const* patches, const int* classes, const Row* rows, int count) const;
-  void store_shifted_signs(uint32_t* words, int first, int channels, const uint32_t* panel_words) const;
+  void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
+                 size_t end_panel, float* to) const;
+  void run_panel(const Panel& panel, const Element* const* patches,
+                 const int32_t* const* corrections, const Row* rows, int count) const;
+  void store_shifted_bits(uint32_t* words, int first, int channels,
+                          const uint32_t* panel_words) const;
 
   Op op_;
   Window window_;
   const Kernels& kernels_;
   Kernels::Packing packing_;
-  const Element* weights_;  // [out, filter_h, filter_w, depth]
   int channels_out_, depth_, groups_;
   std::vector<Panel> panels_;
   Buffer packed_;
@@ -85,20 +99,37 @@ class Conv : public FinishingStep {
   Extent height_{}, width_{};
   int64_t pixels_ = 0;
   Border border_;
-  Value source_;       // what patches are read from: the input, or a copy of it with a border
+  Value source_;  // what patches are read from: the input, or a copy of it with a border
   bool is_copied_ = false;
   Buffer copy_;
-  std::vector<int32_t> runs_;
+  // The indirection buffer: where the runs of a patch begin, from the patch's first element.
+  std::vector<int32_t> run_offsets_;
   int run_length_ = 0;
-  // Of zero padding: what the taps beyond the edge counted, for each set of such taps. Sets are numbered by row and column.
-  std::vector<int> row_class_, column_class_;
-  int column_classes_ = 1;
-  Buffer corrections_;  // int32 [row classes][column classes][channels, padded]
-  int inner_class_ = -1;  // of the pixels that see no edge
+  PaddingCorrection padding_correction_;  // of a binary convolution padded with zeros
 };
 
+// The packed layout. A file holds the weights channel by channel, w[channel][k], where k counts the
+// elements of a filter (words of 32 bits, or floats) in the order in which a patch is read. Here
+// the channels lie side by side, so that one vector load gets element k of many channels, of which
+// c is the first of a block:
+//
+//   packed_   | panel: channels 0 to 63 | panel: channels 64 to 127 | ... of a group, then the next
+//
+//   panel     | block | block | ...    of packing_.block channels: 64, the whole panel, or 16
+//
+//   block     w[c][0]           w[c + 1][0]           ...   w[c + lanes - 1][0]
+//             w[c][1]           w[c + 1][1]           ...   w[c + lanes - 1][1]
+//             ...
+//             w[c][length - 1]  w[c + 1][length - 1]  ...   w[c + lanes - 1][length - 1]
+//
+// With is_byte_wise a row of a block is four rows of bytes, for the look-ups of AVX2:
+//
+//   row k     byte 0 of w[c][k], w[c + 1][k], ... | byte 1 of each | byte 2 ... | byte 3 ...
+//
+// A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
+// channels need, in multiples of packing_.granule. Lanes without a channel are zero.
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::pack() {
+bool Conv<Element, Sum>::pack(const Element* weights) {
   const int per_group = channels_out_ / groups_;
   const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
   const int64_t length = taps * depth_;
@@ -107,7 +138,8 @@ bool Conv<Element, Sum>::pack() {
     for (int first = 0; first < per_group; first += kPanel) {
       const int channels = std::min(kPanel, per_group - first);
       panels_.push_back({group, group * per_group + first, channels, elements});
-      elements += round_up(channels, packing_.block < kPanel ? packing_.block : packing_.granule) * length;
+      elements +=
+          round_up(channels, packing_.block < kPanel ? packing_.block : packing_.granule) * length;
       if (elements > kMaxBytes / 4) return fail("needs too much memory for its weights");
     }
   }
@@ -116,17 +148,20 @@ bool Conv<Element, Sum>::pack() {
     Element* to = packed_.as<Element>() + panel.weights;
     for (int block = 0; block < panel.channels; block += packing_.block) {
       const int channels = std::min(packing_.block, panel.channels - block);
-      const int lanes = packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
+      const int lanes =
+          packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
       for (int64_t k = 0; k < length; ++k, to += lanes) {
         for (int c = 0; c < channels; ++c) {
-          const Element weight = weights_[(panel.first + block + c) * length + k];
+          const Element weight = weights[(panel.first + block + c) * length + k];
           if (!packing_.is_byte_wise) {
             to[c] = weight;
             continue;
           }
           uint32_t word;
           std::memcpy(&word, &weight, sizeof word);
-          for (int b = 0; b < 4; ++b) reinterpret_cast<uint8_t*>(to)[b * lanes + c] = static_cast<uint8_t>(word >> (8 * b));
+          for (int b = 0; b < 4; ++b) {
+            reinterpret_cast<uint8_t*>(to)[b * lanes + c] = static_cast<uint8_t>(word >> (8 * b));
+          }
         }
       }
     }
@@ -135,12 +170,12 @@ bool Conv<Element, Sum>::pack() {
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::shape(Partition& partition) {
-  Value& input = partition.value(input_);
+bool Conv<Element, Sum>::shape(StepContext& shared) {
+  Value& input = shared.value(input_);
   if (input.c != depth_ * groups_) return fail("got an input of another number of channels");
   Shape out = input.shape;
   if (op_.is_dense) {
-    if (input.h != 1 || input.w != 1) return fail("got a picture where it takes a vector");
+    if (input.h != 1 || input.w != 1) return fail("got an image where it takes a vector");
     height_ = width_ = {1, 0, 0};
     if (!op_.keeps_rank) {
       out.rank = 2;
@@ -148,113 +183,51 @@ bool Conv<Element, Sum>::shape(Partition& partition) {
     }
     out.dims[out.rank - 1] = channels_out_;
   } else {
-    if (input.shape.rank != 4) return fail("got an input that is no batch of pictures");
-    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h, window_.is_same);
-    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w, window_.is_same);
+    if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
+    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h,
+                            window_.is_same);
+    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w,
+                           window_.is_same);
     if (height_.size < 1 || width_.size < 1) return fail("got an input smaller than its filter");
     out.dims[1] = height_.size;
     out.dims[2] = width_.size;
     out.dims[3] = channels_out_;
   }
   border_ = {height_.before, width_.before, height_.after, width_.after};
-  if (!input.is_input && !input.is_output && !input.is_reshaped && input.alias_of < 0) input.border.grow_to(border_);
+  if (!input.is_input && !input.is_output && !input.is_reshaped && input.alias_of < 0) {
+    input.border.grow_to(border_);
+  }
   pixels_ = int64_t{input.n} * height_.size * width_.size;
-  return shape_results(partition, out);
+  return shape_results(shared, out);
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare_runs(const Value& input) {
-  runs_.clear();
+bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
+  run_offsets_.clear();
   const int group_depth = depth_;
   const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1;
   run_length_ = is_contiguous ? window_.filter_w * group_depth : group_depth;
-  if (is_contiguous && window_.dilation_h == 1 && input.row == run_length_) {  // whole rows: one run of all of them
+  if (is_contiguous && window_.dilation_h == 1 &&
+      input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
-    runs_.push_back(0);
+    run_offsets_.push_back(0);
     return true;
   }
-  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row + int64_t{window_.filter_w} * window_.dilation_w * input.c;
+  const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row_stride +
+                       int64_t{window_.filter_w} * window_.dilation_w * input.c;
   if (last > std::numeric_limits<int32_t>::max()) return fail("reaches too far");
   for (int y = 0; y < window_.filter_h; ++y) {
-    const int64_t row = int64_t{y} * window_.dilation_h * input.row;
+    const int64_t row = int64_t{y} * window_.dilation_h * input.row_stride;
     for (int x = 0; x < (is_contiguous ? 1 : window_.filter_w); ++x) {
-      runs_.push_back(static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.c));
-    }
-  }
-  return true;
-}
-
-// Numbers the sets of taps that lie inside, along one axis: the set of each output cell is one of `ranges`.
-std::vector<int> classify(const Extent& extent, int size, int filter, int stride, int dilation, std::vector<std::pair<int, int>>* ranges) {
-  std::vector<int> classes;
-  for (int i = 0; i < extent.size; ++i) {
-    const int64_t origin = int64_t{i} * stride - extent.before;
-    int first = 0, end = filter;
-    while (first < filter && origin + int64_t{first} * dilation < 0) ++first;
-    while (end > first && origin + int64_t{end - 1} * dilation >= size) --end;
-    const std::pair<int, int> range(first, end);
-    const auto found = std::find(ranges->begin(), ranges->end(), range);
-    classes.push_back(static_cast<int>(found - ranges->begin()));
-    if (found == ranges->end()) ranges->push_back(range);
-  }
-  return classes;
-}
-
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare_corrections(const Value& input) {
-  row_class_.clear();
-  column_class_.clear();
-  inner_class_ = -1;
-  if (!kIsBinary || op_.pads_with_one || border_.is_none()) return true;
-  const int h = window_.filter_h, w = window_.filter_w;
-  std::vector<std::pair<int, int>> rows, columns;
-  row_class_ = classify(height_, input.h, h, window_.stride_h, window_.dilation_h, &rows);
-  column_class_ = classify(width_, input.w, w, window_.stride_w, window_.dilation_w, &columns);
-  column_classes_ = static_cast<int>(columns.size());
-  const int padded = round_up(channels_out_, kPanel);
-  if (!corrections_.allocate(int64_t{4} * static_cast<int64_t>(rows.size()) * column_classes_ * padded)) {
-    return fail("found no memory for its padding");
-  }
-  // A border's cells count as +1; as zeros they add nothing, which is to say that half of their signs differ. A tap so adds
-  // its depth less twice its number of negative weights. Sums over rectangles of taps come from sums over corners.
-  std::vector<int32_t> corner(static_cast<size_t>(h + 1) * (w + 1));
-  for (int channel = 0; channel < channels_out_; ++channel) {
-    const Element* weights = weights_ + static_cast<int64_t>(channel) * h * w * depth_;
-    for (int y = 0; y < h; ++y) {
-      int32_t in_row = 0;
-      for (int x = 0; x < w; ++x) {
-        int negatives = 0;
-        for (int k = 0; k < depth_; ++k) {
-          uint32_t word;
-          std::memcpy(&word, weights++, sizeof word);
-          negatives += __builtin_popcount(word);
-        }
-        in_row += depth_per_tap() - 2 * negatives;
-        corner[(y + 1) * (w + 1) + x + 1] = corner[y * (w + 1) + x + 1] + in_row;
-      }
-    }
-    const auto sum = [&](const std::pair<int, int>& row, const std::pair<int, int>& column) {
-      return corner[row.second * (w + 1) + column.second] - corner[row.first * (w + 1) + column.second] -
-             corner[row.second * (w + 1) + column.first] + corner[row.first * (w + 1) + column.first];
-    };
-    const int32_t all = sum({0, h}, {0, w});
-    for (size_t r = 0; r < rows.size(); ++r) {
-      for (int c = 0; c < column_classes_; ++c) {
-        corrections_.as<int32_t>()[(r * column_classes_ + c) * padded + channel] = all - sum(rows[r], columns[c]);
-      }
-    }
-  }
-  for (size_t r = 0; r < rows.size(); ++r) {
-    for (int c = 0; c < column_classes_; ++c) {
-      if (rows[r] == std::make_pair(0, h) && columns[c] == std::make_pair(0, w)) inner_class_ = static_cast<int>(r) * column_classes_ + c;
+      run_offsets_.push_back(static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.c));
     }
   }
   return true;
 }
 
 template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare(Partition& partition) {
-  const Value& input = partition.value(input_);
+bool Conv<Element, Sum>::prepare(const StepContext& shared) {
+  const Value& input = shared.value(input_);
   source_ = input;
   is_copied_ = !input.border.covers(border_);
   if (is_copied_) {
@@ -262,7 +235,9 @@ bool Conv<Element, Sum>::prepare(Partition& partition) {
     if (!copy_.allocate(source_.lay_out())) return fail("found no memory for its padded input");
     source_.place(copy_.as<char>());
   }
-  return prepare_runs(source_) && prepare_corrections(input);
+  return prepare_indirection(source_) &&
+         (padding_correction_.prepare(window_, height_, width_, input.h, input.w) ||
+          fail("found no memory for its padding"));
 }
 
 template <typename Element, typename Sum>
@@ -270,14 +245,14 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
   const size_t bytes = static_cast<size_t>(input.w) * input.c * sizeof(Element);
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
   session.run(input.n * input.h, is_small(ns), [&](int unit) {
-    const int picture = unit / input.h, y = unit % input.h;
-    std::memcpy(source_.at<Element>(picture, y, 0), input.at<Element>(picture, y, 0), bytes);
+    const int image = unit / input.h, y = unit % input.h;
+    std::memcpy(source_.at<Element>(image, y, 0), input.at<Element>(image, y, 0), bytes);
   });
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& session) {
-  const Value& input = partition.value(input_);
+void Conv<Element, Sum>::start(const StepContext& shared, ThreadPool::Session& session) {
+  const Value& input = shared.value(input_);
   if (is_copied_) {
     copy_with_border(input, session);
   } else {
@@ -286,110 +261,122 @@ void Conv<Element, Sum>::start(Partition& partition, ThreadPool::Session& sessio
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::make_row(Partition& partition, int picture, int y, float* to) const {
-  const int64_t row = (int64_t{picture} * height_.size + y) * width_.size;
+void Conv<Element, Sum>::make_row(const StepContext& shared, int image, int y, float* to) const {
+  const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
   for (int x = 0; x < width_.size; x += kChunk) {
-    run_chunk(partition, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(), to + int64_t{x} * channels_out_);
+    run_chunk(shared, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
+              to + int64_t{x} * channels_out_);
   }
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run(Partition& partition, ThreadPool::Session& session) {
-  start(partition, session);
+void Conv<Element, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
+  start(shared, session);
   const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs : kFloatMacsPerNs);
   const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   // Few pixels and many channels are shared out by panels, unless groups write into the same words.
-  const bool by_panels = chunks < 2 * partition.threads() && groups_ == 1;
+  const bool by_panels = chunks < 2 * shared.threads && groups_ == 1;
   const int panels = by_panels ? static_cast<int>(panels_.size()) : 1;
   session.run(static_cast<int>(chunks) * panels, is_small(ns), [&](int unit) {
     const int64_t first = int64_t{unit / panels} * kChunk;
     const int count = static_cast<int>(std::min<int64_t>(kChunk, pixels_ - first));
     const size_t panel = static_cast<size_t>(unit % panels);
-    run_chunk(partition, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
+    run_chunk(shared, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
   });
 }
 
 // With `to` the results go there, one pixel behind the other.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_chunk(Partition& partition, int64_t first, int count, size_t first_panel, size_t end_panel, float* to) const {
+void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int count,
+                                   size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
-  int classes[kChunk];
+  const int32_t* corrections[kChunk];
   Row rows[kChunk];
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
-  int picture = static_cast<int>(first / width_.size / height_.size);
+  int image = static_cast<int>(first / width_.size / height_.size);
   for (int i = 0; i < count; ++i) {
-    patches[i] = source_.at<Element>(picture, y * window_.stride_h, x * window_.stride_w) - border_.top * source_.row -
-                 int64_t{border_.left} * source_.c;
-    classes[i] = row_class_.empty() ? -1 : row_class_[y] * column_classes_ + column_class_[x];
+    patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
+                 border_.top * source_.row_stride - int64_t{border_.left} * source_.c;
+    corrections[i] = padding_correction_.at(y, x);
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
     } else {
-      rows[i] = i == 0 || x == 0 ? row_at(partition, picture, y, x) : row_after(rows[i - 1], channels_out_);
+      rows[i] =
+          i == 0 || x == 0 ? row_at(shared, image, y, x) : row_after(rows[i - 1], channels_out_);
     }
-    if (groups_ > 1 && rows[i].signs != nullptr) std::memset(rows[i].signs, 0, words_of(channels_out_) * sizeof(uint32_t));
+    if (groups_ > 1 && rows[i].bits != nullptr) {
+      std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
+    }
     if (++x == width_.size) {
       x = 0;
       if (++y == height_.size) {
         y = 0;
-        ++picture;
+        ++image;
       }
     }
   }
-  for (size_t i = first_panel; i < end_panel; ++i) run_panel(panels_[i], patches, classes, rows, count);
+  for (size_t i = first_panel; i < end_panel; ++i) {
+    run_panel(panels_[i], patches, corrections, rows, count);
+  }
 }
 
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches, const int* classes, const Row* rows, int count) const {
-  alignas(kAlignment) Sum sums[kMostPixels * kPanel];
+void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches,
+                                   const int32_t* const* corrections, const Row* rows,
+                                   int count) const {
+  alignas(kAlignment) Sum sums[kMaxTilePixels * kPanel];
   const int group_offset = panel.group * depth_;
   std::vector<int32_t> shifted;
-  const int32_t* offsets = runs_.data();
+  const int32_t* offsets = run_offsets_.data();
   if (group_offset != 0) {
-    for (const int32_t run : runs_) shifted.push_back(run + group_offset);
+    for (const int32_t run : run_offsets_) shifted.push_back(run + group_offset);
     offsets = shifted.data();
   }
-  Finish finish = finish_;
-  Post posts[kMostPosts];
-  finish_from(panel.first, &finish, posts);
-  const int padded = round_up(channels_out_, kPanel);
-  const bool shifts_signs = panel.first % 32 != 0;
+  Epilogue epilogue = epilogue_;
+  EpilogueOp ops[kMaxEpilogueOps];
+  epilogue_from(panel.first, &epilogue, ops);
+  const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const int tiles = (count + packing_.pixels - 1) / packing_.pixels;
+  const int tiles = (count + packing_.tile_pixels - 1) / packing_.tile_pixels;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    const GemmArgs<Element, Sum> args = {end - begin,   patches + begin, offsets,        static_cast<int>(runs_.size()), run_length_,
-                                         packed_.as<Element>() + panel.weights, panel.channels, sums};
+    const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
+                                         offsets,        static_cast<int>(run_offsets_.size()),
+                                         run_length_,    packed_.as<Element>() + panel.weights,
+                                         panel.channels, sums};
     if constexpr (kIsBinary) {
       kernels_.binary_gemm(args);
     } else {
       kernels_.float_gemm(args);
     }
-    Row panel_rows[kMostPixels];
-    uint32_t words[kMostPixels][kPanel / 32] = {};
+    Row panel_rows[kMaxTilePixels];
+    uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; i < end; ++i) {
       Row& row = panel_rows[i - begin] = from_channel(rows[i], panel.first);
-      if (shifts_signs && row.signs != nullptr) row.signs = words[i - begin];
+      if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
     if constexpr (kIsBinary) {
-      const int32_t* corrections[kMostPixels];
+      const int32_t* panel_corrections[kMaxTilePixels];
       for (int i = begin; i < end; ++i) {
-        const bool is_inner = classes[i] < 0 || classes[i] == inner_class_;
-        corrections[i - begin] = is_inner ? nullptr : corrections_.as<int32_t>() + int64_t{classes[i]} * padded + panel.first;
+        panel_corrections[i - begin] =
+            corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      kernels_.finish_integers(finish, sums, corrections, panel.channels, panel_rows, end - begin);
+      kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
+                                end - begin);
     } else {
-      kernels_.finish_floats(finish, sums, panel.channels, panel_rows, end - begin);
+      kernels_.float_epilogue(epilogue, sums, panel.channels, panel_rows, end - begin);
     }
-    for (int i = begin; shifts_signs && i < end && rows[i].signs != nullptr; ++i) {
-      store_shifted_signs(rows[i].signs, panel.first, panel.channels, words[i - begin]);
+    for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
+      store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);
     }
   }
 }
 
 // Groups of a number of channels that is no multiple of 32 share words with their neighbours.
 template <typename Element, typename Sum>
-void Conv<Element, Sum>::store_shifted_signs(uint32_t* words, int first, int channels, const uint32_t* panel_words) const {
+void Conv<Element, Sum>::store_shifted_bits(uint32_t* words, int first, int channels,
+                                            const uint32_t* panel_words) const {
   for (int c = 0; c < channels; ++c) {
     words[(first + c) / 32] |= (panel_words[c / 32] >> (c % 32) & 1u) << ((first + c) % 32);
   }
@@ -403,40 +390,47 @@ std::vector<float> padded(const float* values, int count) {
 
 // Bounds of an activation for integers.
 std::pair<int32_t, int32_t> activation_range(abi::Activation activation) {
-  constexpr int32_t kLeast = std::numeric_limits<int32_t>::min(), kMost = std::numeric_limits<int32_t>::max();
+  constexpr int32_t kMin = std::numeric_limits<int32_t>::min(),
+                    kMax = std::numeric_limits<int32_t>::max();
   switch (activation) {
     case abi::kActRelu:
-      return {0, kMost};
+      return {0, kMax};
     case abi::kActReluN1To1:
       return {-1, 1};
     case abi::kActRelu6:
       return {0, 6};
     default:
-      return {kLeast, kMost};
+      return {kMin, kMax};
   }
 }
 
 }  // namespace
 
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                                const float* multiplier, const float* bias) {
-  const abi::Tensor& filter = context->tensors[op.filter];
-  const abi::Tensor& output = context->tensors[op.output];
-  auto step = std::make_unique<Conv<uint32_t, int32_t>>(op, input, filter, static_cast<const uint32_t*>(filter.data), partition.kernels());
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const abi::Context& context,
+                                               const Kernels& kernels, const float* multiplier,
+                                               const float* bias) {
+  const abi::Tensor& filter = context.tensors[op.filter];
+  const abi::Tensor& output = context.tensors[op.output];
+  auto step = std::make_unique<Conv<uint32_t, int32_t>>(op, input, filter, kernels);
   const int channels = filter.dims->data[0];
   const int groups = words_of(op.channels_in) / filter.dims->data[3];
+  const auto* weights = static_cast<const uint32_t*>(filter.data);
   const int32_t depth = op.window.filter_h * op.window.filter_w * (op.channels_in / groups);
   if (output.type == abi::kInt32) {
-    // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches must not overflow.
+    // Sums are compared doubled, as zero padding counts in halves; a threshold that no sum reaches
+    // must not overflow.
     step->threshold_.assign(round_up(channels, kPanel), 0);
-    const auto* thresholds = static_cast<const int32_t*>(context->tensors[op.threshold].data);
+    const auto* thresholds = static_cast<const int32_t*>(context.tensors[op.threshold].data);
     for (int i = 0; i < channels; ++i) {
       const int32_t threshold = thresholds[i];
-      step->threshold_[i] = threshold >= depth ? std::numeric_limits<int32_t>::max() : threshold < 0 ? -1 : 2 * threshold;
+      step->threshold_[i] = threshold >= depth ? std::numeric_limits<int32_t>::max()
+                            : threshold < 0    ? -1
+                                               : 2 * threshold;
     }
-    step->finish_.threshold = step->threshold_.data();
+    step->epilogue_.threshold = step->threshold_.data();
   } else {
-    // As LCE folds them: sums count differing signs, so that the result is depth - 2 * sum; in double, then rounded.
+    // As LCE folds them: sums count differing signs, so that the result is depth - 2 * sum; in
+    // double, then rounded.
     const double scale = output.type == abi::kInt8 ? output.scale : 1.0;
     const double zero_point = output.type == abi::kInt8 ? output.zero_point : 0.0;
     step->multiplier_ = padded(nullptr, channels);
@@ -444,29 +438,34 @@ std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Co
     for (int i = 0; i < channels; ++i) {
       const double factor = multiplier[i], shift = bias[i];
       step->multiplier_[i] = static_cast<float>(-1 * factor / scale);
-      step->bias_[i] = static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
+      step->bias_[i] =
+          static_cast<float>((shift + static_cast<double>(depth) * factor) / scale + zero_point);
     }
-    const auto [least, most] = activation_range(op.activation);
-    step->finish_.has_clamp = op.activation != abi::kActNone;
-    step->finish_.clamp_min = depth - std::min(most, depth);
-    step->finish_.clamp_max = depth - std::max(least, -depth);
-    step->finish_.multiplier = step->multiplier_.data();
-    step->finish_.bias = step->bias_.data();
+    const auto [min, max] = activation_range(op.activation);
+    step->epilogue_.has_clamp = op.activation != abi::kActNone;
+    step->epilogue_.clamp_min = depth - std::min(max, depth);
+    step->epilogue_.clamp_max = depth - std::max(min, -depth);
+    step->epilogue_.multiplier = step->multiplier_.data();
+    step->epilogue_.bias = step->bias_.data();
   }
-  if (!step->pack()) return nullptr;
+  if (!op.pads_with_one) {
+    step->correct_padding({weights, channels, filter.dims->data[3], op.channels_in / groups});
+  }
+  if (!step->pack(weights)) return nullptr;
   return step;
 }
 
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                               const float* weights, const float* bias) {
-  const abi::Tensor& filter = context->tensors[op.filter];
-  auto step = std::make_unique<Conv<float, float>>(op, input, filter, weights, partition.kernels());
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
+                                              const Kernels& kernels, const float* weights,
+                                              const float* bias) {
+  const abi::Tensor& filter = context.tensors[op.filter];
+  auto step = std::make_unique<Conv<float, float>>(op, input, filter, kernels);
   if (bias != nullptr) {
     step->bias_ = padded(bias, filter.dims->data[0]);
-    step->finish_.bias = step->bias_.data();
+    step->epilogue_.bias = step->bias_.data();
   }
-  step->add_activation(op.activation);
-  if (!step->pack()) return nullptr;
+  step->append_activation(op.activation);
+  if (!step->pack(weights)) return nullptr;
   return step;
 }
 

@@ -1,3 +1,5 @@
+// Asks the processor and the operating system; it uses nothing else of the runtime, so that
+// benchmarks/peak.cc can be built with it alone.
 #include "cpu.h"
 
 #include <cstdint>
@@ -17,7 +19,8 @@ namespace {
 
 #if defined(__x86_64__)
 
-// Clang's __builtin_cpu_supports answered no to AVX2 and AVX-512 where both were there, so the processor is asked itself.
+// Clang's __builtin_cpu_supports answered no to AVX2 and AVX-512 where both were there, so the
+// processor is asked itself.
 struct Leaf {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
@@ -47,9 +50,11 @@ CpuFeatures detect() {
   const Leaf seven = leaf(7);
   const bool ymm = (saved & 0x6) == 0x6;
   const bool zmm = (saved & 0xe6) == 0xe6;
-  features.avx2 = ymm && bit(one.ecx, 12) && bit(one.ecx, 28) && bit(seven.ebx, 5);  // FMA, AVX, AVX2
-  features.avx512 = features.avx2 && zmm && bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) &&
-                    bit(seven.ebx, 31) && bit(seven.ecx, 14);  // F, DQ, BW, VL, VPOPCNTDQ
+  features.avx2 =
+      ymm && bit(one.ecx, 12) && bit(one.ecx, 28) && bit(seven.ebx, 5);  // FMA, AVX, AVX2
+  features.avx512 = features.avx2 && zmm && bit(seven.ebx, 16) && bit(seven.ebx, 17) &&
+                    bit(seven.ebx, 30) && bit(seven.ebx, 31) &&
+                    bit(seven.ecx, 14);  // F, DQ, BW, VL, VPOPCNTDQ
   return features;
 }
 

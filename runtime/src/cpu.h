@@ -10,7 +10,8 @@ struct CpuFeatures {
   bool dotprod = false;  // AArch64's UDOT
 };
 
-// Reads the processor once. An instruction set counts only where the operating system saves its registers.
+// Reads the processor once. An instruction set counts only where the operating system saves its
+// registers.
 const CpuFeatures& cpu_features();
 
 }  // namespace bopkit

@@ -1,4 +1,5 @@
-// The delegate that LiteRT loads.
+// The delegate that LiteRT loads: options, the claim of operators, and the C interface. It is on
+// top of all other files: operators.h reads the graph, partition.h runs what was claimed.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -11,17 +12,17 @@
 
 #include "bopkit_runtime.h"
 #include "cpu.h"
-#include "graph.h"
 #include "kernels.h"
+#include "operators.h"
 #include "partition.h"
-#include "threads.h"
 #include "tflite_abi.h"
+#include "threads.h"
 
 namespace bopkit {
 namespace {
 
 constexpr const char* kVersion = "0.1.0";
-constexpr int kMostThreads = 256;
+constexpr int kMaxThreads = 256;
 
 struct Options {
   int threads = 0;  // 0: as the interpreter
@@ -37,14 +38,17 @@ struct OurDelegate {
   std::mutex mutex;  // of what follows: interpreters on one delegate may be made in several threads
   std::unique_ptr<ThreadPool> pool;
   std::set<Partition*> partitions;
-  bool is_orphaned = false;  // destroyed before the interpreters that it was added to, as Python's garbage collection may
-  std::map<abi::Context*, Constants> constants;  // of the graphs that are being prepared
+  bool is_orphaned = false;  // destroyed before the interpreters that it was added to, as Python's
+                             // garbage collection may
+  std::map<abi::Context*, Constants> constants;    // of the graphs that are being prepared
   std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that has partitions
 };
 
 OurDelegate& ours(abi::Delegate* delegate) { return *static_cast<OurDelegate*>(delegate->data); }
 
-void report(abi::Context* context, const std::string& what) { context->ReportError(context, "bopkit-runtime: %s", what.c_str()); }
+void report(abi::Context* context, const std::string& what) {
+  context->ReportError(context, "bopkit-runtime: %s", what.c_str());
+}
 
 const Kernels* find_kernels(const std::string& name) {
   for (const Kernels* const* kernels = kAllKernels; *kernels != nullptr; ++kernels) {
@@ -56,7 +60,9 @@ const Kernels* find_kernels(const std::string& name) {
 std::string list_isas() {
   std::string names;
   for (const Kernels* const* kernels = kAllKernels; *kernels != nullptr; ++kernels) {
-    if ((*kernels)->is_supported()) names += (names.empty() ? "" : ",") + std::string((*kernels)->name);
+    if ((*kernels)->is_supported()) {
+      names += (names.empty() ? "" : ",") + std::string((*kernels)->name);
+    }
   }
   return names;
 }
@@ -65,32 +71,46 @@ std::string list_isas() {
 std::string set_option(const std::string& key, const std::string& value, Options* options) {
   const auto is_switch = [&](const char* off, const char* on, bool* is_on) {
     *is_on = value == on;
-    return value == off || value == on ? "" : "the option " + key + " is " + off + " or " + on + ", not '" + value + "'";
+    return value == off || value == on
+               ? ""
+               : "the option " + key + " is " + off + " or " + on + ", not '" + value + "'";
   };
   if (key == "isa") {
     options->kernels = find_kernels(value);
-    return options->kernels != nullptr ? "" : "no instruction set '" + value + "' on this machine: it has " + list_isas() + ", or use auto";
+    return options->kernels != nullptr
+               ? ""
+               : "no instruction set '" + value + "' on this machine: it has " + list_isas() +
+                     ", or use auto";
   }
   if (key == "num_threads") {
     int threads = 0;
     char rest = 0;
     const bool is_number = std::sscanf(value.c_str(), "%d%c", &threads, &rest) == 1;
     options->threads = threads;
-    return is_number && threads >= 1 && threads <= kMostThreads ? "" : "num_threads is 1 to 256, not '" + value + "'";
+    return is_number && threads >= 1 && threads <= kMaxThreads
+               ? ""
+               : "num_threads is 1 to 256, not '" + value + "'";
   }
   if (key == "claim") return is_switch("binary", "all", &options->claims_floats);
   if (key == "profile") return is_switch("0", "1", &options->is_profiled);
   return "no option '" + key + "': there are num_threads, isa, claim and profile";
 }
 
-// Looks at a real context before its layout is trusted: that tensors have as many bytes as their shapes and types need, and
-// nodes ports and names that can be. Another layout of the structs would not pass.
+// Looks at a real context before its layout is trusted: that tensors have as many bytes as their
+// shapes and types need, and nodes inputs, outputs and codes that can be. Another layout of the
+// structs would not pass.
 bool layout_is_known(abi::Context* context, const abi::IntArray& plan) {
-  if (context->tensors_size == 0 || context->tensors_size > (1u << 24) || context->tensors == nullptr) return false;
+  if (context->tensors_size == 0 || context->tensors_size > (1u << 24) ||
+      context->tensors == nullptr) {
+    return false;
+  }
   bool has_seen_shape = false;
   for (size_t i = 0; i < context->tensors_size; ++i) {
     const abi::Tensor& tensor = context->tensors[i];
-    if (tensor.type < 0 || tensor.type > 64 || tensor.allocation_type < 0 || tensor.allocation_type > 16) return false;
+    if (tensor.type < 0 || tensor.type > 64 || tensor.allocation_type < 0 ||
+        tensor.allocation_type > 16) {
+      return false;
+    }
     if (tensor.dims == nullptr) continue;
     if (tensor.dims->size < 0 || tensor.dims->size > 1024) return false;
     const bool is_plain = tensor.type == abi::kFloat32 || tensor.type == abi::kInt32;
@@ -108,9 +128,17 @@ bool layout_is_known(abi::Context* context, const abi::IntArray& plan) {
   for (int i = 0; i < plan.size; ++i) {
     abi::Node* node = nullptr;
     abi::Registration* registration = nullptr;
-    if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) != abi::kOk) return false;
-    if (node == nullptr || registration == nullptr || node->inputs == nullptr || node->outputs == nullptr) return false;
-    if (node->inputs->size < 0 || node->inputs->size > 4096 || node->outputs->size < 0 || node->outputs->size > 4096) return false;
+    if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) != abi::kOk) {
+      return false;
+    }
+    if (node == nullptr || registration == nullptr || node->inputs == nullptr ||
+        node->outputs == nullptr) {
+      return false;
+    }
+    if (node->inputs->size < 0 || node->inputs->size > 4096 || node->outputs->size < 0 ||
+        node->outputs->size > 4096) {
+      return false;
+    }
     if (registration->builtin_code < 0 || registration->builtin_code > 1024) return false;
   }
   return true;
@@ -121,9 +149,10 @@ struct Claimed {
   Op op;
 };
 
-// DEQUANTIZE is ours only if everything that reads it is, and takes it for a constant: else LiteRT has to compute it. What
-// nothing reads may be an output of the graph.
-void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std::vector<Claimed>* claimed) {
+// DEQUANTIZE is ours only if everything that reads it is, and takes it for a constant: else LiteRT
+// has to compute it. What nothing reads may be an output of the graph.
+void drop_shared_constants(abi::Context* context, const abi::IntArray& plan,
+                           std::vector<Claimed>* claimed) {
   for (bool has_changed = true; has_changed;) {
     std::map<int, const Op*> ours;
     for (const Claimed& each : *claimed) ours[each.node] = &each.op;
@@ -131,7 +160,11 @@ void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std
     for (int i = 0; i < plan.size; ++i) {
       abi::Node* node = nullptr;
       abi::Registration* registration = nullptr;
-      if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) != abi::kOk || node->inputs == nullptr) continue;
+      if (context->GetNodeAndRegistration(context, plan.data[i], &node, &registration) !=
+              abi::kOk ||
+          node->inputs == nullptr) {
+        continue;
+      }
       const auto op = ours.find(plan.data[i]);
       for (int k = 0; k < node->inputs->size; ++k) {
         const int tensor = node->inputs->data[k];
@@ -142,13 +175,16 @@ void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std
     std::set<int> dropped;
     for (const Claimed& each : *claimed) {
       const int output = each.op.output;
-      if (each.op.kind == OpKind::kConstant && (shared.count(output) != 0 || read.count(output) == 0)) dropped.insert(output);
+      if (each.op.kind == OpKind::kConstant &&
+          (shared.count(output) != 0 || read.count(output) == 0)) {
+        dropped.insert(output);
+      }
     }
     const auto uses_dropped = [&](const Claimed& each) {
       const Op& op = each.op;
       const bool is_dropped = op.kind == OpKind::kConstant && dropped.count(op.output) != 0;
-      return is_dropped || dropped.count(op.filter) != 0 || dropped.count(op.bias) != 0 || dropped.count(op.multiplier) != 0 ||
-             dropped.count(op.other) != 0;
+      return is_dropped || dropped.count(op.filter) != 0 || dropped.count(op.bias) != 0 ||
+             dropped.count(op.multiplier) != 0 || dropped.count(op.other) != 0;
     };
     has_changed = !dropped.empty();
     claimed->erase(std::remove_if(claimed->begin(), claimed->end(), uses_dropped), claimed->end());
@@ -156,18 +192,24 @@ void drop_shared_constants(abi::Context* context, const abi::IntArray& plan, std
 }
 
 // Reads the operators of `nodes` that are ours; false after a report of one that is broken.
-bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes, const Constants* constants,
-              const std::set<int>& claimed_before, std::vector<Claimed>* claimed) {
+bool read_ops(abi::Context* context, const Options& options, const abi::IntArray& nodes,
+              const Constants* constants, const std::set<int>& claimed_before,
+              std::vector<Claimed>* claimed) {
   OpReader reader(context, options.claims_floats, options.kernels->has_fast_floats, constants);
   for (int i = 0; i < nodes.size; ++i) {
     abi::Node* node = nullptr;
     abi::Registration* registration = nullptr;
-    if (context->GetNodeAndRegistration(context, nodes.data[i], &node, &registration) != abi::kOk) return false;
+    if (context->GetNodeAndRegistration(context, nodes.data[i], &node, &registration) != abi::kOk) {
+      return false;
+    }
     Op op;
-    const Claim claim = reader.read(*node, *registration, claimed_before.count(nodes.data[i]) != 0, &op);
+    const Claim claim =
+        reader.read(*node, *registration, claimed_before.count(nodes.data[i]) != 0, &op);
     if (claim == Claim::kBroken) {
-      const char* name = registration->custom_name != nullptr ? registration->custom_name : "an operator";
-      report(context, "operator " + std::to_string(nodes.data[i]) + ", " + name + ", " + reader.error() + ". Convert the model again.");
+      const char* name =
+          registration->custom_name != nullptr ? registration->custom_name : "an operator";
+      report(context, "operator " + std::to_string(nodes.data[i]) + ", " + name + ", " +
+                          reader.error() + ". Convert the model again.");
       return false;
     }
     if (claim == Claim::kYes) claimed->push_back({nodes.data[i], op});
@@ -187,14 +229,18 @@ void* kernel_init(abi::Context* context, const char* buffer, size_t) {
   std::lock_guard<std::mutex> lock(delegate.mutex);
   const Constants& constants = delegate.constants[context];
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &constants, delegate.claimed[context], &claimed)) return nullptr;
+  if (!read_ops(context, delegate.options, *params->nodes_to_replace, &constants,
+                delegate.claimed[context], &claimed)) {
+    return nullptr;
+  }
   if (static_cast<int>(claimed.size()) != params->nodes_to_replace->size) {
     report(context, "an operator is another than it was.");
     return nullptr;
   }
   std::vector<Op> ops;
   for (const Claimed& each : claimed) ops.push_back(each.op);
-  auto partition = std::make_unique<Partition>(*delegate.options.kernels, *delegate.pool, delegate.options.is_profiled);
+  auto partition = std::make_unique<Partition>(*delegate.options.kernels, *delegate.pool,
+                                               delegate.options.is_profiled);
   if (!partition->build(context, ops, *params, constants)) {
     report(context, partition->error());
     return nullptr;
@@ -226,9 +272,13 @@ abi::Status call(abi::Context* context, abi::Node* node, bool (Partition::*metho
   return abi::kError;
 }
 
-abi::Status kernel_prepare(abi::Context* context, abi::Node* node) { return call(context, node, &Partition::prepare); }
+abi::Status kernel_prepare(abi::Context* context, abi::Node* node) {
+  return call(context, node, &Partition::prepare);
+}
 
-abi::Status kernel_invoke(abi::Context* context, abi::Node* node) { return call(context, node, &Partition::run); }
+abi::Status kernel_invoke(abi::Context* context, abi::Node* node) {
+  return call(context, node, &Partition::run);
+}
 
 abi::Status prepare(abi::Context* context, abi::Delegate* base) {
   OurDelegate& delegate = ours(base);
@@ -239,7 +289,9 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
   std::memcpy(plan_copy.data(), plan, sizeof(int) * plan_copy.size());
   const auto& nodes = *reinterpret_cast<const abi::IntArray*>(plan_copy.data());
   if (!layout_is_known(context, nodes)) {
-    report(context, "this version of LiteRT lays its tensors out in a way that is not known; use one from tflite-runtime 2.14 to ai-edge-litert 2.3.");
+    report(context,
+           "this version of LiteRT lays its tensors out in a way that is not known; use one from "
+           "tflite-runtime 2.14 to ai-edge-litert 2.3.");
     return abi::kError;
   }
   std::set<int> claimed_before;
@@ -248,19 +300,28 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
     claimed_before = delegate.claimed[context];
   }
   std::vector<Claimed> claimed;
-  if (!read_ops(context, delegate.options, nodes, nullptr, claimed_before, &claimed)) return abi::kError;
+  if (!read_ops(context, delegate.options, nodes, nullptr, claimed_before, &claimed)) {
+    return abi::kError;
+  }
   drop_shared_constants(context, nodes, &claimed);
-  const auto is_binary = [](const Claimed& each) { return each.op.kind <= OpKind::kSignsMaxPool; };
+  const auto is_binary = [](const Claimed& each) {
+    return each.op.kind <= OpKind::kBitPackedMaxPool;
+  };
   // Without a binary operator there is nothing to fuse, and LiteRT runs the network well by itself.
   if (std::none_of(claimed.begin(), claimed.end(), is_binary)) return abi::kOk;
   {
     std::lock_guard<std::mutex> lock(delegate.mutex);
-    const int wished = delegate.options.threads > 0 ? delegate.options.threads : context->recommended_num_threads;
+    const int wished =
+        delegate.options.threads > 0 ? delegate.options.threads : context->recommended_num_threads;
     for (const Claimed& each : claimed) {
       delegate.claimed[context].insert(each.node);
-      if (each.op.kind == OpKind::kConstant) delegate.constants[context][each.op.output] = each.op.input;
+      if (each.op.kind == OpKind::kConstant) {
+        delegate.constants[context][each.op.output] = each.op.input;
+      }
     }
-    if (delegate.pool == nullptr) delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMostThreads));
+    if (delegate.pool == nullptr) {
+      delegate.pool = std::make_unique<ThreadPool>(std::clamp(wished, 1, kMaxThreads));
+    }
   }
   std::vector<int> replaced(1, static_cast<int>(claimed.size()));
   for (const Claimed& each : claimed) replaced.push_back(each.node);
@@ -273,7 +334,8 @@ abi::Status prepare(abi::Context* context, abi::Delegate* base) {
   registration.custom_name = "BopkitRuntime";
   registration.version = 1;
   const auto* nodes_to_replace = reinterpret_cast<const abi::IntArray*>(replaced.data());
-  const abi::Status status = context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes_to_replace, base);
+  const abi::Status status =
+      context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes_to_replace, base);
   std::lock_guard<std::mutex> lock(delegate.mutex);
   delegate.constants.erase(context);
   return status;
@@ -286,7 +348,9 @@ using bopkit::OurDelegate;
 
 extern "C" {
 
-BOPKIT_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* keys, const char* const* values, size_t options,
+BOPKIT_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* keys,
+                                                            const char* const* values,
+                                                            size_t options,
                                                             void (*report_error)(const char*)) {
   // A Python caller hands the number over as a C int: its upper half may hold anything.
   const auto count = static_cast<uint32_t>(options);
@@ -322,13 +386,17 @@ BOPKIT_EXPORT const char* bopkit_runtime_isas(void) {
   return names.c_str();
 }
 
-BOPKIT_EXPORT size_t bopkit_runtime_describe(const TfLiteDelegate* delegate, char* buffer, size_t size) {
-  auto& ours = bopkit::ours(reinterpret_cast<bopkit::abi::Delegate*>(const_cast<TfLiteDelegate*>(delegate)));
+BOPKIT_EXPORT size_t bopkit_runtime_describe(const TfLiteDelegate* delegate, char* buffer,
+                                             size_t size) {
+  auto& ours =
+      bopkit::ours(reinterpret_cast<bopkit::abi::Delegate*>(const_cast<TfLiteDelegate*>(delegate)));
   std::lock_guard<std::mutex> lock(ours.mutex);
-  std::string text = std::string("{\"version\": \"") + bopkit::kVersion + "\", \"isa\": \"" + ours.options.kernels->name + "\", \"threads\": ";
+  std::string text = std::string("{\"version\": \"") + bopkit::kVersion + "\", \"isa\": \"" +
+                     ours.options.kernels->name + "\", \"threads\": ";
   int claimed_nodes = 0;
   for (const bopkit::Partition* partition : ours.partitions) claimed_nodes += partition->nodes();
-  text += std::to_string(ours.pool == nullptr ? 0 : ours.pool->threads()) + ", \"claimed_nodes\": " + std::to_string(claimed_nodes);
+  text += std::to_string(ours.pool == nullptr ? 0 : ours.pool->threads()) +
+          ", \"claimed_nodes\": " + std::to_string(claimed_nodes);
   text += ", \"partitions\": [";
   bool is_first = true;
   for (const bopkit::Partition* partition : ours.partitions) {

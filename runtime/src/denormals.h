@@ -1,5 +1,5 @@
-// Denormal numbers count as zero while LiteRT runs a network, and so for LCE: -1e-40 is not negative. LiteRT sets that up for
-// its own thread only.
+// Denormal numbers count as zero while LiteRT runs a network, and so for LCE: -1e-40 is not
+// negative. LiteRT sets that up for its own thread only.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,14 @@
 
 namespace bopkit {
 
-// Takes denormal numbers for zero, in operands and in results, for the current thread and as long as it lives.
+// Takes denormal numbers for zero, in operands and in results, for the current thread and as long
+// as it lives.
 class DenormalsAreZero {
  public:
 #if defined(__x86_64__)
-  DenormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(static_cast<unsigned>(before_) | 0x8040u); }
+  DenormalsAreZero() : before_(_mm_getcsr()) {
+    _mm_setcsr(static_cast<unsigned>(before_) | 0x8040u);
+  }
   ~DenormalsAreZero() { _mm_setcsr(static_cast<unsigned>(before_)); }
 #elif defined(__aarch64__)
   DenormalsAreZero() {

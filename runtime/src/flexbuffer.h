@@ -6,7 +6,8 @@
 
 namespace bopkit {
 
-// A map in a FlexBuffer that may come from anybody: every position is checked against the buffer's end before it is read.
+// A map in a FlexBuffer that may come from anybody: every position is checked against the buffer's
+// end before it is read.
 class FlexMap {
  public:
   // `is_valid` is false where the buffer is no map.

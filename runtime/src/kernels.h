@@ -1,24 +1,28 @@
-// The inner loops, once for each instruction set.
+// The micro-kernels, once for each instruction set, and what they take. They know neither steps nor
+// LiteRT: numbers and pointers only.
 #pragma once
 
 #include <cstdint>
 
 namespace bopkit {
 
-// Output channels that a kernel computes at a time, in lanes of its vectors: a panel. A multiple of 32, so that a panel's
-// signs fill whole words.
+// A panel: output channels that a micro-kernel computes at a time, in lanes of its vectors. A
+// multiple of 32, so that the bits of a panel fill whole words.
 inline constexpr int kPanel = 64;
 
-inline constexpr int kMostPixels = 6;  // pixels that a kernel computes at a time, at most
+// A tile: the pixels by channels that a micro-kernel computes at a time. No tile has more pixels.
+inline constexpr int kMaxTilePixels = 6;
 
-inline constexpr int kMostPosts = 8;     // of one step
-inline constexpr int kMostOperands = 2;  // tensors that join one step
+inline constexpr int kMaxEpilogueOps = 8;  // of one step
+inline constexpr int kMaxOperands = 2;     // tensors that join one step
 
-// A patch is what one output pixel reads: `runs` runs of `run_length` elements, a run beginning at `run_offset[i]` from the
-// pixel's first. `Element` is a word of 32 signs, or a float.
+// What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
+// `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
+// offsets are the indirection buffer, in place of im2col. `Element` is a word of 32 bit-packed
+// numbers, or a float.
 template <typename Element, typename Sum>
 struct GemmArgs {
-  int pixels;  // 1 to the kernel's most
+  int pixels;  // of the tile: 1 to Packing::tile_pixels
   const Element* const* patch;
   const int32_t* run_offset;
   int runs;
@@ -28,11 +32,11 @@ struct GemmArgs {
   Sum* sums;             // [pixels][kPanel]: written up to the next multiple of 16 channels
 };
 
-using BinaryGemmArgs = GemmArgs<uint32_t, int32_t>;  // sums: number of signs that differ
+using BinaryGemmArgs = GemmArgs<uint32_t, int32_t>;  // sums: number of bits that differ
 using FloatGemmArgs = GemmArgs<float, float>;        // sums: of products
 
 // What happens to a row of results before it is stored, in the order of the network.
-enum class PostKind : uint8_t {
+enum class EpilogueOpKind : uint8_t {
   kAddOperand,           // y + t, t a tensor of the same shape
   kSubtractOperand,      // y - t
   kSubtractFromOperand,  // t - y
@@ -46,55 +50,61 @@ enum class PostKind : uint8_t {
   kRelu6,
 };
 
-struct Post {
-  PostKind kind;
+struct EpilogueOp {
+  EpilogueOpKind kind;
   int operand;          // index of the operand tensor
   const float* vector;  // [channels, padded to kPanel]
 };
 
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
-struct Finish {
-  // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to float32 as LCE does.
-  // Of float sums: y = sum + bias, where there is a bias.
+struct Epilogue {
+  // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to
+  // float32 as LCE does. Of float sums: y = sum + bias, where there is a bias.
   bool has_clamp = false;
   int32_t clamp_min = 0, clamp_max = 0;
   const float* multiplier = nullptr;
   const float* bias = nullptr;
-  const int32_t* threshold = nullptr;  // of integer sums: the sign is negative where 2 * sum + correction exceeds it
-  const Post* posts = nullptr;
-  int post_count = 0;
+  // Of integer sums whose sign alone is wanted: negative where 2 * sum + correction exceeds it.
+  const int32_t* threshold = nullptr;
+  const EpilogueOp* ops = nullptr;
+  int op_count = 0;
 };
 
-// Where the results of one pixel go, and the tensors that join them; each points at the row's first channel of this panel.
+// Where the results of one pixel go, and the tensors that join them; each points at the row's first
+// channel of this panel.
 struct Row {
   float* floats = nullptr;
-  uint32_t* signs = nullptr;  // whole words: those behind the last channel are zero
+  uint32_t* bits = nullptr;  // bit-packed, whole words: bits behind the last channel are zero
   int8_t* bytes = nullptr;
-  const float* operands[kMostOperands] = {};
+  const float* operands[kMaxOperands] = {};
 };
 
+// The micro-kernels of one instruction set.
 struct Kernels {
   const char* name;
   bool (*is_supported)();
   bool has_fast_floats;  // whether float products are worth claiming
 
-  // How a panel is packed: in blocks of channels that lie side by side; the last is as wide as its channels need, rounded up
-  // to the granule. `pixels` is the most of one call.
+  // How a panel is packed: in blocks of channels that lie side by side; see `Conv::pack`. A block
+  // that is the whole panel is as wide as its channels need, rounded up to the granule.
   struct Packing {
-    int pixels, block, granule;
-    bool is_byte_wise;  // a word of each channel is stored as the first byte of each, then the second, ...
+    int tile_pixels;  // of one call, at most
+    int block, granule;
+    bool is_byte_wise;  // of a word, the first byte of each channel comes first, then the second
   };
   Packing binary, floats;
 
   void (*binary_gemm)(const BinaryGemmArgs&);
   void (*float_gemm)(const FloatGemmArgs&);
-  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows' first channel. A correction
-  // may be null.
-  void (*finish_integers)(const Finish& finish, const int32_t* sums, const int32_t* const* corrections, int channels, const Row* rows,
-                          int pixels);
-  void (*finish_floats)(const Finish& finish, const float* sums, int channels, const Row* rows, int pixels);
+  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows'
+  // first channel. A correction may be null.
+  void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
+                           const int32_t* const* corrections, int channels, const Row* rows,
+                           int pixels);
+  void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int channels, const Row* rows,
+                         int pixels);
   // Rows of any number of channels.
-  void (*take_maximum)(float* most, const float* row, int channels);
+  void (*max_row)(float* max, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);
 };
 

@@ -1,6 +1,7 @@
-// AVX2. It cannot count ones, but look up 32 bytes at a time in a table of 16: the table holds, for four signs of a pixel,
-// how many differ from each of the 16 patterns that four signs of a weight can have, and the weights are what is looked up.
-// A look-up and an addition so do 128 multiplications; counting in nibbles takes eight instructions for 256.
+// AVX2. It cannot count ones, but look up 32 bytes at a time in a table of 16: the table holds, for
+// four signs of a pixel, how many differ from each of the 16 patterns that four signs of a weight
+// can have, and the weights are what is looked up. A look-up and an addition so do 128
+// multiplications; counting in nibbles takes eight instructions for 256.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -22,7 +23,9 @@ struct Tables {
   alignas(64) uint8_t rows[256][2][16];
 };
 
-constexpr int ones(int nibble) { return (nibble & 1) + (nibble >> 1 & 1) + (nibble >> 2 & 1) + (nibble >> 3 & 1); }
+constexpr int ones(int nibble) {
+  return (nibble & 1) + (nibble >> 1 & 1) + (nibble >> 2 & 1) + (nibble >> 3 & 1);
+}
 
 constexpr Tables make_tables() {
   Tables tables{};
@@ -39,7 +42,7 @@ constexpr Tables kTables = make_tables();
 
 BOPKIT_TARGET("avx2,fma")
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   __m256i halves[2];
@@ -48,9 +51,10 @@ inline uint32_t negative_mask(const Ints& lanes) {
          static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(halves[1]))) << 8;
 }
 
-constexpr int kPixels = 4;
+constexpr int kTilePixels = 4;
 
-// Sums are kept in bytes, to which a word adds at most 32: after 7 words they are added to the integers.
+// Sums are kept in bytes, to which a word adds at most 32: after 7 words they are added to the
+// integers.
 constexpr int kWordsOfBytes = 7;
 
 inline void add_bytes(__m256i bytes, int32_t* sums) {
@@ -58,24 +62,31 @@ inline void add_bytes(__m256i bytes, int32_t* sums) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), bytes);
   for (int i = 0; i < 32; i += 8) {
     __m256i* to = reinterpret_cast<__m256i*>(sums + i);
-    const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(lanes + i)));
+    const __m256i wide =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(lanes + i)));
     _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), wide));
   }
 }
 
-inline __m256i table(const uint8_t* row) { return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(row))); }
+inline __m256i table(const uint8_t* row) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(row)));
+}
 
 // `vectors` of 32 channels.
 template <int pixels, int vectors>
 void binary_tile(const BinaryGemmArgs& args) {
-  for (int p = 0; p < pixels; ++p) std::memset(args.sums + p * kPanel, 0, 32 * vectors * sizeof(int32_t));
+  for (int p = 0; p < pixels; ++p) {
+    std::memset(args.sums + p * kPanel, 0, 32 * vectors * sizeof(int32_t));
+  }
   const __m256i low = _mm256_set1_epi8(15);
   const uint8_t* weights = reinterpret_cast<const uint8_t*>(args.panel);
   __m256i bytes[pixels][vectors] = {};
   int left = kWordsOfBytes;
   for (int run = 0; run < args.runs; ++run) {
     const uint8_t* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = reinterpret_cast<const uint8_t*>(args.patch[p] + args.run_offset[run]);
+    for (int p = 0; p < pixels; ++p) {
+      x[p] = reinterpret_cast<const uint8_t*>(args.patch[p] + args.run_offset[run]);
+    }
     for (int k = 0; k < args.run_length; ++k) {
       for (int b = 0; b < 4; ++b, weights += 32 * vectors) {
         __m256i lower[vectors], upper[vectors];
@@ -109,7 +120,7 @@ void binary_tile(const BinaryGemmArgs& args) {
   }
 }
 
-constexpr int kFloatPixels = 6;
+constexpr int kFloatTilePixels = 6;
 constexpr int kFloatBlock = 16;
 
 template <int pixels>
@@ -134,7 +145,7 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][2])(const BinaryGemmArgs&) = {
+  static constexpr void (*kTiles[kTilePixels][2])(const BinaryGemmArgs&) = {
       {binary_tile<1, 1>, binary_tile<1, 2>},
       {binary_tile<2, 1>, binary_tile<2, 2>},
       {binary_tile<3, 1>, binary_tile<3, 2>},
@@ -144,8 +155,9 @@ void binary_gemm(const BinaryGemmArgs& args) {
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kFloatPixels])(const FloatGemmArgs&, const float*, float*) = {
-      float_block<1>, float_block<2>, float_block<3>, float_block<4>, float_block<5>, float_block<6>};
+  static constexpr void (*kTiles[kFloatTilePixels])(const FloatGemmArgs&, const float*, float*) = {
+      float_block<1>, float_block<2>, float_block<3>,
+      float_block<4>, float_block<5>, float_block<6>};
   const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kFloatBlock;
   for (int i = 0; i * kFloatBlock < args.channels; ++i) {
     kTiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kFloatBlock);
@@ -156,9 +168,17 @@ BOPKIT_TARGET_END
 
 }  // namespace
 
-const Kernels kAvx2Kernels = {
-    "avx2",      is_supported, true,            {kPixels, kPanel, 32, true}, {kFloatPixels, kFloatBlock, 16, false},
-    binary_gemm, float_gemm,   finish_integers, finish_floats, take_maximum, add_row};
+const Kernels kAvx2Kernels = {"avx2",
+                              is_supported,
+                              true,
+                              {kTilePixels, kPanel, 32, true},
+                              {kFloatTilePixels, kFloatBlock, 16, false},
+                              binary_gemm,
+                              float_gemm,
+                              integer_epilogue,
+                              float_epilogue,
+                              max_row,
+                              add_row};
 
 }  // namespace bopkit
 

@@ -1,4 +1,5 @@
-// AVX-512 with VPOPCNTDQ: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64 channels in registers.
+// AVX-512 with VPOPCNTDQ: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64
+// channels in registers.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -16,11 +17,11 @@ bool is_supported() { return cpu_features().avx512; }
 
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
-constexpr int kPixels = 6;
+constexpr int kTilePixels = 6;
 
 template <int pixels, int vectors>
 void binary_tile(const BinaryGemmArgs& args) {
@@ -35,13 +36,16 @@ void binary_tile(const BinaryGemmArgs& args) {
       for (int p = 0; p < pixels; ++p) {
         const __m512i word = _mm512_set1_epi32(static_cast<int>(x[p][k]));
         for (int v = 0; v < vectors; ++v) {
-          sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_popcnt_epi32(_mm512_xor_si512(w[v], word)));
+          sums[p][v] =
+              _mm512_add_epi32(sums[p][v], _mm512_popcnt_epi32(_mm512_xor_si512(w[v], word)));
         }
       }
     }
   }
   for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    for (int v = 0; v < vectors; ++v) {
+      _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    }
   }
 }
 
@@ -66,17 +70,22 @@ void float_tile(const FloatGemmArgs& args) {
   }
 }
 
-#define BOPKIT_ROW(tile, pixels) {tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4>}
-#define BOPKIT_TILES(tile) \
-  {BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3), BOPKIT_ROW(tile, 4), BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)}
+#define BOPKIT_ROW(tile, pixels) \
+  { tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4> }
+#define BOPKIT_TILES(tile)                                                              \
+  {                                                                                     \
+    BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3), BOPKIT_ROW(tile, 4), \
+        BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)                                        \
+  }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][4])(const BinaryGemmArgs&) = BOPKIT_TILES(binary_tile);
+  static constexpr void (*kTiles[kTilePixels][4])(const BinaryGemmArgs&) =
+      BOPKIT_TILES(binary_tile);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
+  static constexpr void (*kTiles[kTilePixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
@@ -84,9 +93,17 @@ BOPKIT_TARGET_END
 
 }  // namespace
 
-const Kernels kAvx512Kernels = {
-    "avx512",    is_supported, true,            {kPixels, kPanel, 16, false}, {kPixels, kPanel, 16, false},
-    binary_gemm, float_gemm,   finish_integers, finish_floats, take_maximum, add_row};
+const Kernels kAvx512Kernels = {"avx512",
+                                is_supported,
+                                true,
+                                {kTilePixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16, false},
+                                binary_gemm,
+                                float_gemm,
+                                integer_epilogue,
+                                float_epilogue,
+                                max_row,
+                                add_row};
 
 }  // namespace bopkit
 

@@ -1,6 +1,6 @@
-// AArch64, without and with the dot product instructions. Processors with I8MM take the latter too: a matrix instruction sums
-// eight counts into each of four numbers, but wants words of two pixels and two channels side by side, and saves no
-// instruction over UDOT for it.
+// AArch64, without and with the dot product instructions. Processors with I8MM take the latter too:
+// a matrix instruction sums eight counts into each of four numbers, but wants words of two pixels
+// and two channels side by side, and saves no instruction over UDOT for it.
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -38,11 +38,22 @@ BOPKIT_TARGET_END
 }  // namespace dot
 }  // namespace
 
-const Kernels kNeonKernels = {"neon", plain::is_supported, true, plain::kPacking, plain::kPacking,
-                              plain::binary_gemm, plain::float_gemm, plain::finish_integers, plain::finish_floats, plain::take_maximum, plain::add_row};
+const Kernels kNeonKernels = {"neon",
+                              plain::is_supported,
+                              true,
+                              plain::kPacking,
+                              plain::kPacking,
+                              plain::binary_gemm,
+                              plain::float_gemm,
+                              plain::integer_epilogue,
+                              plain::float_epilogue,
+                              plain::max_row,
+                              plain::add_row};
 
-const Kernels kNeonDotKernels = {"neon_dot", dot::is_supported, true, dot::kPacking, dot::kPacking,
-                                 dot::binary_gemm, dot::float_gemm, dot::finish_integers, dot::finish_floats, dot::take_maximum, dot::add_row};
+const Kernels kNeonDotKernels = {"neon_dot",      dot::is_supported,     true,
+                                 dot::kPacking,   dot::kPacking,         dot::binary_gemm,
+                                 dot::float_gemm, dot::integer_epilogue, dot::float_epilogue,
+                                 dot::max_row,    dot::add_row};
 
 }  // namespace bopkit
 

@@ -1,20 +1,25 @@
-// NEON, included once for every AArch64 processor and once for those with UDOT (BOPKIT_HAS_DOT), which sums the counts of
-// four bytes in the instruction that ARMv8.0 needs to add them up as bytes. 4 pixels by 16 channels in registers.
+// NEON, included once for every AArch64 processor and once for those with UDOT (BOPKIT_HAS_DOT),
+// which sums the counts of four bytes in the instruction that ARMv8.0 needs to add them up as
+// bytes. 4 pixels by 16 channels in registers.
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   int32x4_t quarters[4];
   __builtin_memcpy(quarters, &lanes, sizeof quarters);
-  const uint16x8_t low = vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[0], 31))),
-                                      vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[1], 31))));
-  const uint16x8_t high = vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[2], 31))),
-                                       vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[3], 31))));
-  static const uint16_t kBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  return vaddvq_u16(vorrq_u16(vandq_u16(low, vld1q_u16(kBits)), vandq_u16(high, vld1q_u16(kBits + 8))));
+  const uint16x8_t low =
+      vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[0], 31))),
+                   vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[1], 31))));
+  const uint16x8_t high =
+      vcombine_u16(vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[2], 31))),
+                   vmovn_u32(vreinterpretq_u32_s32(vshrq_n_s32(quarters[3], 31))));
+  static const uint16_t kBits[16] = {1,   2,   4,    8,    16,   32,   64,    128,
+                                     256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+  return vaddvq_u16(
+      vorrq_u16(vandq_u16(low, vld1q_u16(kBits)), vandq_u16(high, vld1q_u16(kBits + 8))));
 }
 
-constexpr int kPixels = 4;
+constexpr int kTilePixels = 4;
 constexpr int kBlock = 16;
 
 #ifdef BOPKIT_HAS_DOT
@@ -51,7 +56,9 @@ void binary_block(const BinaryGemmArgs& args, const uint32_t* weights, int32_t* 
       for (int v = 0; v < 4; ++v) w[v] = vld1q_u32(weights + 4 * v);
       for (int p = 0; p < pixels; ++p) {
         const uint32x4_t word = vld1q_dup_u32(x[p] + k);
-        for (int v = 0; v < 4; ++v) counters[p][v].add(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(w[v], word))));
+        for (int v = 0; v < 4; ++v) {
+          counters[p][v].add(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(w[v], word))));
+        }
       }
       if (--left == 0) {
         for (int p = 0; p < pixels; ++p) {
@@ -94,21 +101,24 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
 
 // Calls a block's function for each block of the panel.
 template <typename Args, typename Element, typename Sum>
-inline void for_blocks(const Args& args, void (*const (&tiles)[kPixels])(const Args&, const Element*, Sum*)) {
+inline void for_blocks(const Args& args,
+                       void (*const (&tiles)[kTilePixels])(const Args&, const Element*, Sum*)) {
   const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kBlock;
-  for (int i = 0; i * kBlock < args.channels; ++i) tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
+  for (int i = 0; i * kBlock < args.channels; ++i) {
+    tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
+  }
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
+  static constexpr void (*kTiles[kTilePixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
       binary_block<1>, binary_block<2>, binary_block<3>, binary_block<4>};
   for_blocks(args, kTiles);
 }
 
 void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kPixels])(const FloatGemmArgs&, const float*, float*) = {float_block<1>, float_block<2>,
-                                                                                           float_block<3>, float_block<4>};
+  static constexpr void (*kTiles[kTilePixels])(const FloatGemmArgs&, const float*, float*) = {
+      float_block<1>, float_block<2>, float_block<3>, float_block<4>};
   for_blocks(args, kTiles);
 }
 
-constexpr Kernels::Packing kPacking = {kPixels, kBlock, kBlock, false};
+constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock, false};

@@ -1,4 +1,5 @@
-// Plain C++, for any processor. Signs are counted as compilers can turn into any vectors: in bytes of 16 channels side by side.
+// Plain C++, for any processor. Signs are counted as compilers can turn into any vectors: in bytes
+// of 16 channels side by side.
 #include <cstddef>
 
 #include "kernels.h"
@@ -8,7 +9,7 @@ namespace {
 
 bool is_supported() { return true; }
 
-#include "finish.inl.h"
+#include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   uint32_t mask = 0;
@@ -16,7 +17,7 @@ inline uint32_t negative_mask(const Ints& lanes) {
   return mask;
 }
 
-constexpr int kPixels = 2;
+constexpr int kTilePixels = 2;
 constexpr int kBlock = 16;
 
 // A byte counts to 255, and a word adds at most 8 to each of its bytes.
@@ -44,7 +45,9 @@ void binary_block(const BinaryGemmArgs& args, const uint32_t* weights, int32_t* 
     for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
       Words w;
       __builtin_memcpy(&w, weights, sizeof w);
-      for (int p = 0; p < pixels; ++p) bytes[p] += count_bytes(w ^ args.patch[p][args.run_offset[run] + k]);
+      for (int p = 0; p < pixels; ++p) {
+        bytes[p] += count_bytes(w ^ args.patch[p][args.run_offset[run] + k]);
+      }
       if (--left == 0) {
         for (int p = 0; p < pixels; ++p) {
           totals[p] += sum_bytes(bytes[p]);
@@ -69,14 +72,17 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* sums) {
       for (int p = 0; p < pixels; ++p) totals[p] += w * args.patch[p][args.run_offset[run] + k];
     }
   }
-  for (int p = 0; p < pixels; ++p) __builtin_memcpy(sums + p * kPanel, &totals[p], sizeof totals[p]);
+  for (int p = 0; p < pixels; ++p) {
+    __builtin_memcpy(sums + p * kPanel, &totals[p], sizeof totals[p]);
+  }
 }
 
 // Calls a block's function for each block of the panel.
-#define BOPKIT_FOR_BLOCKS(block, args)                                               \
-  const auto tile = args.pixels == 1 ? block<1> : block<2>;                          \
+#define BOPKIT_FOR_BLOCKS(block, args)                                                   \
+  const auto tile = args.pixels == 1 ? block<1> : block<2>;                              \
   const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kBlock; \
-  for (int i = 0; i * kBlock < args.channels; ++i) tile(args, args.panel + i * stride, args.sums + i * kBlock)
+  for (int i = 0; i * kBlock < args.channels; ++i)                                       \
+  tile(args, args.panel + i * stride, args.sums + i * kBlock)
 
 void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_FOR_BLOCKS(binary_block, args); }
 
@@ -84,16 +90,24 @@ void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args
 
 }  // namespace
 
-const Kernels kPortableKernels = {
-    "portable",  is_supported, false,           {kPixels, kBlock, kBlock, false}, {kPixels, kBlock, kBlock, false},
-    binary_gemm, float_gemm,   finish_integers, finish_floats, take_maximum, add_row};
+const Kernels kPortableKernels = {"portable",
+                                  is_supported,
+                                  false,
+                                  {kTilePixels, kBlock, kBlock, false},
+                                  {kTilePixels, kBlock, kBlock, false},
+                                  binary_gemm,
+                                  float_gemm,
+                                  integer_epilogue,
+                                  float_epilogue,
+                                  max_row,
+                                  add_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
-    &kAvx512Kernels, &kAvx2Kernels,
+    &kAvx512Kernels,   &kAvx2Kernels,
 #endif
 #if defined(__aarch64__)
-    &kNeonDotKernels, &kNeonKernels,
+    &kNeonDotKernels,  &kNeonKernels,
 #endif
     &kPortableKernels, nullptr};
 

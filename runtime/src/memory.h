@@ -1,4 +1,5 @@
-// Memory that says when there is none: sizes come from files, so an allocation may fail, and must not end the process.
+// Memory that says when there is none: sizes come from files, so an allocation may fail, and must
+// not end the process.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,8 @@ namespace bopkit {
 
 inline constexpr size_t kAlignment = 64;  // bytes: a cache line, and the widest vector
 
-// Bytes behind each buffer that kernels may read, and never use: the last vector of a row may reach over its end.
+// Bytes behind each buffer that kernels may read, and never use: the last vector of a row may reach
+// over its end.
 inline constexpr size_t kSlack = 256;
 
 // Most bytes of one buffer: beyond it a file asks for more than any network needs.
@@ -23,7 +25,9 @@ class Buffer {
  public:
   Buffer() = default;
   Buffer(Buffer&& other) noexcept
-      : block_(std::exchange(other.block_, nullptr)), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : block_(std::exchange(other.block_, nullptr)),
+        data_(std::exchange(other.data_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(block_, other.block_);
     std::swap(data_, other.data_);

@@ -1,14 +1,13 @@
-// One step of a partition.
+// One step of a partition: what it computes, from which values into which. A step may use its
+// StepContext and the threads of a Session; of LiteRT it knows the structs of tensors only.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "graph.h"
-#include "kernels.h"
-#include "memory.h"
-#include "partition.h"
+#include "step_context.h"
+#include "threads.h"
 #include "value.h"
 
 namespace bopkit {
@@ -20,11 +19,12 @@ class Step {
 
   virtual std::string name() const = 0;
 
-  // Computes the shape of the outputs from that of the inputs, and asks for the borders that the input should have.
-  virtual bool shape(Partition& partition) = 0;
+  // Computes the shape of the outputs from that of the inputs, and asks for the borders that the
+  // input should have.
+  virtual bool shape(StepContext& shared) = 0;
   // Gets ready to run, once all values have their layout.
-  virtual bool prepare(Partition&) { return true; }
-  virtual void run(Partition& partition, ThreadPool::Session& session) = 0;
+  virtual bool prepare(const StepContext&) { return true; }
+  virtual void run(const StepContext& shared, ThreadPool::Session& session) = 0;
 
   // Values that it reads and writes.
   virtual std::vector<int> reads() const { return {input_}; }
@@ -47,78 +47,31 @@ class Step {
   std::string error_;
 };
 
-// A step that computes rows of float32 or of sums, and finishes them: arithmetic with other tensors and constants, and storing
-// as numbers, as signs, or as both.
-class FinishingStep : public Step {
- public:
-  using Step::Step;
-
-  // The value that its rows are worth so far, -1 where they are not float32.
-  int result = -1;
-  int floats = -1, signs = -1, bytes = -1;  // the values that it writes, -1 where it does not
-
-  // Some steps can compute one row of their output at a time into memory of the caller's, float32 [w, channels], so that what
-  // follows finds it in the cache. `start` comes before the first row.
-  virtual bool makes_rows() const { return false; }
-  virtual void start(Partition&, ThreadPool::Session&) {}
-  virtual void make_row(Partition&, int /*picture*/, int /*y*/, float* /*to*/) const {}
-
-  bool can_take_post(bool with_operand) const;
-  void add_post(PostKind kind) { posts_.push_back({kind, 0, nullptr}); }
-  void add_post(PostKind kind, int operand);
-  void add_post(PostKind kind, std::vector<float> vector);
-  void add_activation(abi::Activation activation);
-
-  std::vector<int> reads() const override;
-  std::vector<int> writes() const override;
-
- protected:
-  // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that the operands have it.
-  bool shape_results(Partition& partition, const Shape& shape);
-  // Rows of a pixel of the output, at channel 0.
-  Row row_at(Partition& partition, int picture, int y, int x) const;
-  // The rows of the pixel to the right.
-  Row row_after(Row row, int channels) const;
-  // What is left to do with `channels` rows from `first` on: the vectors begin there.
-  void finish_from(int first, Finish* finish, Post* posts) const;
-  std::string suffix() const;
-
-  bool joins_tensors() const { return !operands_.empty(); }
-
-  std::vector<Post> posts_;
-
- private:
-  std::vector<int> operands_;
-  std::vector<std::vector<float>> vectors_;
-  std::vector<int> vector_channels_;
-};
-
-// `row` from its channel `first` on, a multiple of 32.
-Row from_channel(Row row, int first);
-
-// Size of the output of a window over `size` cells, and how many cells the window reaches over the edge in front and behind.
-struct Extent {
-  int size, before, after;
-};
-Extent window_extent(int size, int filter, int stride, int dilation, bool is_same);
-
-// Whether a step so short is better done by one thread: `ns` is a rough guess.
+// Rough costs, to tell steps that several threads should share from those that one does sooner.
+inline constexpr double kBytesPerNs = 10;
 inline bool is_small(double ns) { return ns < 20e3; }
 
-// Steps that write float32 rows.
-std::unique_ptr<FinishingStep> make_binary_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                                const float* multiplier, const float* bias);
-std::unique_ptr<FinishingStep> make_float_conv(const Op& op, int input, abi::Context* context, Partition& partition,
-                                               const float* filter, const float* bias);
-// With `source`, the pool computes its input itself, row by row; the value `input` then has no memory.
-std::unique_ptr<FinishingStep> make_pool(const Op& op, int input, std::unique_ptr<FinishingStep> source);
-std::unique_ptr<FinishingStep> make_map(int input);  // rows as they are
+// A step of one output and no epilogue.
+class PlainStep : public Step {
+ public:
+  PlainStep(int input, int output) : Step(input), output_(output) {}
+  std::vector<int> writes() const override { return {output_}; }
 
-// Other steps.
-std::unique_ptr<Step> make_signs_max_pool(const Op& op, int input, int output);
-std::unique_ptr<Step> make_signs_of_bytes(int input, int output, int zero_point);  // int8, and bool
-std::unique_ptr<Step> make_unpack(int input, int output, float scale, int zero_point);
-std::unique_ptr<Step> make_mean(const Op& op, int input, int output);
-std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias);
+ protected:
+  bool shape_output(StepContext& shared, const Shape& shape) {
+    return shared.value(output_).set_shape(shape) || fail("has an output of no size, or too large");
+  }
+
+  // Calls `function(image, y, x)` for each pixel of a value.
+  template <typename Function>
+  void for_pixels(const Value& value, ThreadPool::Session& session, const Function& function) {
+    const double ns = static_cast<double>(value.pixels()) * value.c * 4 / kBytesPerNs;
+    session.run(value.n * value.h, is_small(ns), [&](int unit) {
+      for (int x = 0; x < value.w; ++x) function(unit / value.h, unit % value.h, x);
+    });
+  }
+
+  int output_;
+};
 
 }  // namespace bopkit

@@ -1,9 +1,10 @@
 // The part of TensorFlow Lite's C interface that a delegate meets, declared by hand.
 //
-// No wheel of LiteRT brings headers and none exports a symbol, so the structs below repeat the layout of
-// tensorflow/lite/core/c/common.h and builtin_op_data.h, as they stand unchanged in tflite-runtime 2.14 to
-// ai-edge-litert 2.3. Only fields that are used are named; trailing words are left zeroed where a struct grew over
-// time and is handed over by value. `layout_is_known` in delegate.cc looks at a real context before any of it is trusted.
+// No wheel of LiteRT brings headers and none exports a symbol, so the structs below repeat the
+// layout of tensorflow/lite/core/c/common.h and builtin_op_data.h, as they stand unchanged in
+// tflite-runtime 2.14 to ai-edge-litert 2.3. Only fields that are used are named; trailing words
+// are left zeroed where a struct grew over time and is handed over by value. `layout_is_known` in
+// delegate.cc looks at a real context before any of it is trusted.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +14,26 @@ namespace bopkit::abi {
 
 enum Status : int { kOk = 0, kError = 1 };
 
-enum Type : int { kNoType = 0, kFloat32 = 1, kInt32 = 2, kUInt8 = 3, kInt64 = 4, kBool = 6, kInt16 = 7, kInt8 = 9, kFloat16 = 10 };
+enum Type : int {
+  kNoType = 0,
+  kFloat32 = 1,
+  kInt32 = 2,
+  kUInt8 = 3,
+  kInt64 = 4,
+  kBool = 6,
+  kInt16 = 7,
+  kInt8 = 9,
+  kFloat16 = 10
+};
 
-enum Allocation : int { kMemNone = 0, kMmapRo = 1, kArenaRw = 2, kArenaRwPersistent = 3, kDynamic = 4, kPersistentRo = 5 };
+enum Allocation : int {
+  kMemNone = 0,
+  kMmapRo = 1,
+  kArenaRw = 2,
+  kArenaRwPersistent = 3,
+  kDynamic = 4,
+  kPersistentRo = 5
+};
 
 enum BuiltinCode : int {
   kAdd = 0,
@@ -98,7 +116,8 @@ struct Registration {
   int32_t builtin_code;
   const char* custom_name;
   int version;
-  void* later_fields[12];  // the struct is passed by value and grew twice: what is not known stays zero
+  void* later_fields[12];  // the struct is passed by value and grew twice: what is not known stays
+                           // zero
 };
 
 struct Delegate;
@@ -119,7 +138,8 @@ struct Context {
   void (*ReportError)(Context*, const char* format, ...);
   Status (*AddTensors)(Context*, int count, int* first_index);
   Status (*GetNodeAndRegistration)(Context*, int node_index, Node**, Registration**);
-  Status (*ReplaceNodeSubsetsWithDelegateKernels)(Context*, Registration, const IntArray* nodes, Delegate*);
+  Status (*ReplaceNodeSubsetsWithDelegateKernels)(Context*, Registration, const IntArray* nodes,
+                                                  Delegate*);
   int recommended_num_threads;
 };
 
@@ -133,8 +153,8 @@ struct Delegate {
   void* later_fields[8];
 };
 
-// Tensors whose shape is only known while running; with any other flag TensorFlow Lite prepares the custom operators
-// before it asks the delegate, and fails.
+// Tensors whose shape is only known while running; with any other flag TensorFlow Lite prepares the
+// custom operators before it asks the delegate, and fails.
 inline constexpr int64_t kAllowDynamicTensors = 1;
 
 struct ConvParams {
@@ -168,7 +188,8 @@ struct ReducerParams {
 static_assert(sizeof(Tensor) == 112, "TfLiteTensor has 112 bytes on LP64");
 static_assert(sizeof(Node) == 80, "TfLiteNode has 80 bytes on LP64");
 static_assert(offsetof(Tensor, quantization_type) == 80 && offsetof(Tensor, dims_signature) == 104);
-static_assert(offsetof(Registration, builtin_code) == 40 && offsetof(Context, recommended_num_threads) == 72);
+static_assert(offsetof(Registration, builtin_code) == 40 &&
+              offsetof(Context, recommended_num_threads) == 72);
 #endif
 
 }  // namespace bopkit::abi

@@ -1,3 +1,5 @@
+// Workers take units of a task by a ticket that also numbers the task. It uses nothing else of the
+// runtime but denormals.h.
 #include "threads.h"
 
 #include <thread>
@@ -81,7 +83,8 @@ void ThreadPool::work() {
 bool ThreadPool::take_unit() {
   uint64_t ticket = ticket_.load(std::memory_order_acquire);
   while (static_cast<uint32_t>(ticket) != 0) {
-    // As long as units are left the task is not over: if the ticket is still the same below, so was the task here.
+    // As long as units are left the task is not over: if the ticket is still the same below, so was
+    // the task here.
     const Task* task = task_.load(std::memory_order_relaxed);
     if (ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) {
       task->run(task->context, static_cast<int>(static_cast<uint32_t>(ticket) - 1));

@@ -23,11 +23,11 @@ struct Task {
 
 // Runs units of work on several threads, the caller's among them.
 //
-// Units are handed out one by one, so that a thread whose core is taken away delays one unit only: on a busy machine the
-// caller does the work of the others. Workers are woken once an inference (`Session`), by its
-// first step that is worth it, and spin between its steps, which
-// are too short to sleep between; outside of an inference they sleep. One inference at a time has the workers: another
-// that runs meanwhile does its units alone.
+// Units are handed out one by one, so that a thread whose core is taken away delays one unit only:
+// on a busy machine the caller does the work of the others. Workers are woken once an inference
+// (`Session`), by its first step that is worth it, and spin between its steps, which are too short
+// to sleep between; outside of an inference they sleep. One inference at a time has the workers:
+// another that runs meanwhile does its units alone.
 class ThreadPool {
  public:
   // With fewer threads where the system has no more.
@@ -42,12 +42,16 @@ class ThreadPool {
     explicit Session(ThreadPool& pool);
     ~Session();
 
-    // Runs all units, in any order, and returns when the last has ended. With `is_small` the caller runs them alone.
+    // Runs all units, in any order, and returns when the last has ended. With `is_small` the caller
+    // runs them alone.
     void run(int units, bool is_small, const Task& task);
 
     template <typename Function>
     void run(int units, bool is_small, const Function& function) {
-      run(units, is_small, Task{[](const void* context, int unit) { (*static_cast<const Function*>(context))(unit); }, &function});
+      run(units, is_small,
+          Task{
+              [](const void* context, int unit) { (*static_cast<const Function*>(context))(unit); },
+              &function});
     }
 
    private:
@@ -76,8 +80,8 @@ class ThreadPool {
   std::condition_variable wake_;
   std::atomic<bool> is_awake_{false}, is_ending_{false};
 
-  // The number of the task at hand in the upper half, and how many of its units nobody has taken yet in the lower one: a
-  // worker that is late for one task can take no unit of the next.
+  // The number of the task at hand in the upper half, and how many of its units nobody has taken
+  // yet in the lower one: a worker that is late for one task can take no unit of the next.
   std::atomic<uint64_t> ticket_{0};
   std::atomic<const Task*> task_{nullptr};
   std::atomic<int> done_{0};

@@ -1,6 +1,8 @@
-// A tensor inside a partition: who holds its memory, and how its rows lie there.
+// A tensor inside a partition: who holds its memory, and how its rows lie there. It uses memory.h,
+// and of LiteRT the structs of tensors.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "memory.h"
@@ -8,17 +10,30 @@
 
 namespace bopkit {
 
-inline constexpr int kMostRank = 6;
+inline constexpr int kMaxRank = 6;
 
-// The shape that LiteRT sees; signs count in words of 32.
+// Words that hold the bits of so many channels, one bit each: 1 for -1, 0 for +1.
+inline int words_of(int channels) { return (channels + 31) / 32; }
+
+// The shape that LiteRT sees; bit-packed channels count in words of 32.
 struct Shape {
   int rank = 0;
-  int dims[kMostRank] = {};
+  int dims[kMaxRank] = {};
 
   int channels() const { return dims[rank - 1]; }
 };
 
-// Cells around a picture that stay zero, so that a convolution needs no special case at its edge. A zero word is +1.
+// That of a tensor; of rank 0 where it has none, or more dimensions than any that is claimed.
+inline Shape shape_of(const abi::Tensor& tensor) {
+  Shape shape;
+  if (tensor.dims == nullptr || tensor.dims->size > kMaxRank) return shape;
+  shape.rank = tensor.dims->size;
+  std::copy(tensor.dims->data, tensor.dims->data + shape.rank, shape.dims);
+  return shape;
+}
+
+// Cells around an image that stay zero, so that a convolution needs no special case at its edge. A
+// zero word is +1.
 struct Border {
   int top = 0, left = 0, bottom = 0, right = 0;
 
@@ -34,7 +49,8 @@ struct Border {
   }
 };
 
-// A tensor of rank 4 is [n, h, w, c]; of any other rank, [n, 1, 1, c] with all but the last dimension in n.
+// A tensor of rank 4 is [n, h, w, c]; of any other rank, [n, 1, 1, c] with all but the last
+// dimension in n.
 struct Value {
   int tensor = -1;
   abi::Type type = abi::kNoType;
@@ -46,22 +62,24 @@ struct Value {
   Shape shape;
   int n = 1, h = 1, w = 1, c = 1;
   Border border;
-  int64_t row = 0, picture = 0;  // strides in elements; that of a pixel is c
-  char* first = nullptr;         // element [0, 0, 0, 0]
+  int64_t row_stride = 0, image_stride = 0;  // in elements; the stride of a pixel is c
+  char* first = nullptr;                     // element [0, 0, 0, 0]
 
   int element_bytes() const { return type == abi::kFloat32 || type == abi::kInt32 ? 4 : 1; }
   int64_t pixels() const { return int64_t{n} * h * w; }
-  int64_t offset(int picture_index, int y, int x) const { return picture_index * picture + y * row + int64_t{x} * c; }
+  int64_t offset(int image, int y, int x) const {
+    return image * image_stride + y * row_stride + int64_t{x} * c;
+  }
 
   template <typename T>
-  T* at(int picture_index, int y, int x) const {
-    return reinterpret_cast<T*>(first) + offset(picture_index, y, x);
+  T* at(int image, int y, int x) const {
+    return reinterpret_cast<T*>(first) + offset(image, y, x);
   }
 
   // Sets n, h, w and c from `shape`; false where it holds nothing, or more than memory can.
   bool set_shape(const Shape& from) {
     shape = from;
-    if (from.rank < 1 || from.rank > kMostRank) return false;
+    if (from.rank < 1 || from.rank > kMaxRank) return false;
     int64_t elements = 1;
     for (int i = 0; i < from.rank; ++i) {
       if (from.dims[i] < 1 || elements > kMaxBytes / 4 / from.dims[i]) return false;
@@ -79,16 +97,19 @@ struct Value {
     return true;
   }
 
-  // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes for too many.
+  // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes
+  // for too many.
   int64_t lay_out() {
-    row = int64_t{w + border.left + border.right} * c;
-    if (row > kMaxBytes) return kMaxBytes + 1;
-    picture = row * (h + border.top + border.bottom);
-    if (picture > kMaxBytes) return kMaxBytes + 1;
-    return picture * n * element_bytes();
+    row_stride = int64_t{w + border.left + border.right} * c;
+    if (row_stride > kMaxBytes) return kMaxBytes + 1;
+    image_stride = row_stride * (h + border.top + border.bottom);
+    if (image_stride > kMaxBytes) return kMaxBytes + 1;
+    return image_stride * n * element_bytes();
   }
 
-  void place(char* memory) { first = memory + (border.top * row + int64_t{border.left} * c) * element_bytes(); }
+  void place(char* memory) {
+    first = memory + (border.top * row_stride + int64_t{border.left} * c) * element_bytes();
+  }
 };
 
 }  // namespace bopkit

@@ -1,6 +1,7 @@
 // Replays cases, and changes them at random where there is no libFuzzer.
 //   driver FILE...              runs each file once
-//   driver --seconds N FILE...  then changes of them, as long as that; the last one tried lies in crash.case
+//   driver --seconds N FILE...  then changes of them, as long as that; the last one tried lies in
+//   crash.case
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -62,12 +63,14 @@ int main(int count, char** words) {
     bytes.resize(kMostBytes);
     const Bytes& other = corpus[seed * 40503u % corpus.size()];
     for (uint32_t i = 0; i < 8; ++i) {
-      size = mutate(bytes.data(), size, kMostBytes, seed * 8 + i, other.data(), i % 2 == 0 ? other.size() : 0);
+      size = mutate(bytes.data(), size, kMostBytes, seed * 8 + i, other.data(),
+                    i % 2 == 0 ? other.size() : 0);
       write_file("crash.case", bytes.data(), size);
       try_case(bytes.data(), size);
     }
   }
   if (seconds > 0) std::remove("crash.case");
-  std::printf("%zu cases and %u changes of them without a finding\n", corpus.size(), (seed - 1) * 8);
+  std::printf("%zu cases and %u changes of them without a finding\n", corpus.size(),
+              (seed - 1) * 8);
   return 0;
 }

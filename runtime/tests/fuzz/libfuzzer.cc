@@ -16,7 +16,9 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t mos
   return mutate(data, size, most, seed, nullptr, 0);
 }
 
-extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out, size_t most, unsigned seed) {
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* a, size_t a_size, const uint8_t* b,
+                                            size_t b_size, uint8_t* out, size_t most,
+                                            unsigned seed) {
   if (a_size > most) return 0;
   std::memcpy(out, a, a_size);
   return mutate(out, a_size, most, seed, b, b_size);

@@ -1,4 +1,5 @@
-// Changes that keep a case a case: of options, shapes, types, sizes of buffers, quantization, and of what is connected to what.
+// Changes that keep a case a case: of options, shapes, types, sizes of buffers, quantization, and
+// of what is connected to what.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -9,20 +10,35 @@
 namespace bopkit::host {
 namespace {
 
-constexpr int32_t kNumbers[] = {-2147483647 - 1, -65536, -129, -128, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128,
-                                255, 256, 1000, 4096, 16383, 16384, 16385, 65535, 65536, 1 << 24, (1 << 28) + 1, 1 << 30, 2147483647};
-constexpr float kFloats[] = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, 1e-45f, 1e-38f, -1e-38f, 3e38f, 0.003f, std::numeric_limits<float>::infinity(),
+// clang-format off
+constexpr int32_t kNumbers[] = {-2147483647 - 1, -65536, -129, -128, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7,
+                                8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 255, 256, 1000, 4096,
+                                16383, 16384, 16385, 65535, 65536, 1 << 24, (1 << 28) + 1, 1 << 30,
+                                2147483647};
+constexpr float kFloats[] = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, 1e-45f, 1e-38f, -1e-38f, 3e38f, 0.003f,
+                             std::numeric_limits<float>::infinity(),
                              std::numeric_limits<float>::quiet_NaN()};
+// clang-format on
 constexpr int32_t kTypes[] = {0, 1, 2, 3, 4, 6, 7, 9, 10};
 constexpr int32_t kAllocations[] = {0, 1, 2, 3, 4, 5};
 constexpr int32_t kCodes[] = {0, 1, 3, 6, 9, 17, 18, 19, 22, 25, 32, 40, 41, 101};
-constexpr const char* kNames[] = {"LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d", "LceOther", "Other", ""};
-constexpr const char* kOptionNames[] = {"channels_in", "dilation_height_factor", "dilation_width_factor", "fused_activation_function", "pad_values",
-                                        "padding", "stride_height", "stride_width", "filter_height", "filter_width"};
+constexpr const char* kNames[] = {
+    "LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d", "LceOther", "Other", ""};
+constexpr const char* kOptionNames[] = {"channels_in",
+                                        "dilation_height_factor",
+                                        "dilation_width_factor",
+                                        "fused_activation_function",
+                                        "pad_values",
+                                        "padding",
+                                        "stride_height",
+                                        "stride_width",
+                                        "filter_height",
+                                        "filter_width"};
 
 class Mutator {
  public:
-  Mutator(Case* of, uint32_t seed) : case_(*of), state_((uint64_t{seed} + 1) * 0x9e3779b97f4a7c15u) {}
+  Mutator(Case* of, uint32_t seed)
+      : case_(*of), state_((uint64_t{seed} + 1) * 0x9e3779b97f4a7c15u) {}
 
   uint32_t below(uint32_t limit) {
     state_ ^= state_ << 13;
@@ -98,7 +114,9 @@ class Mutator {
       for (int32_t& each : tensors) each += each >= 0 && each < 1000 ? base : 0;
       return tensors;
     };
-    if (case_.tensors.size() + other.tensors.size() > 60 || case_.nodes.size() + other.nodes.size() > 30) return;
+    if (case_.tensors.size() + other.tensors.size() > 60 ||
+        case_.nodes.size() + other.nodes.size() > 30)
+      return;
     case_.tensors.insert(case_.tensors.end(), other.tensors.begin(), other.tensors.end());
     for (NodeSpec node : other.nodes) {
       node.inputs = moved(node.inputs);
@@ -119,12 +137,16 @@ class Mutator {
       for (int32_t& input : case_.nodes.front().inputs) {
         if (input >= 0 && below(2) == 0) input = pick(outputs);
       }
-      std::rotate(case_.nodes.begin(), case_.nodes.end() - static_cast<std::ptrdiff_t>(other.nodes.size()), case_.nodes.end());
+      std::rotate(case_.nodes.begin(),
+                  case_.nodes.end() - static_cast<std::ptrdiff_t>(other.nodes.size()),
+                  case_.nodes.end());
     }
   }
 
  private:
-  int32_t any_tensor() { return static_cast<int32_t>(below(static_cast<uint32_t>(case_.tensors.size()) + 1)) - 1; }
+  int32_t any_tensor() {
+    return static_cast<int32_t>(below(static_cast<uint32_t>(case_.tensors.size()) + 1)) - 1;
+  }
 
   int32_t number(int32_t old) {
     switch (below(4)) {
@@ -140,7 +162,8 @@ class Mutator {
   void change_numbers(std::vector<int32_t>* numbers, size_t most) {
     const uint32_t what = below(8);
     if (what == 0 && numbers->size() < most) {
-      numbers->insert(numbers->begin() + below(static_cast<uint32_t>(numbers->size()) + 1), number(1));
+      numbers->insert(numbers->begin() + below(static_cast<uint32_t>(numbers->size()) + 1),
+                      number(1));
     } else if (what == 1 && !numbers->empty()) {
       numbers->erase(numbers->begin() + below(static_cast<uint32_t>(numbers->size())));
     } else if (!numbers->empty()) {
@@ -173,13 +196,17 @@ class Mutator {
         tensor->quantized_dimension = number(tensor->quantized_dimension);
         return;
       default:
-        tensor->scales.assign(tensor->dims.empty() ? 1 : static_cast<size_t>(tensor->dims[0] & 255), 0.5f);
+        tensor->scales.assign(tensor->dims.empty() ? 1 : static_cast<size_t>(tensor->dims[0] & 255),
+                              0.5f);
     }
   }
 
   void resize(Bytes* data) {
     const uint32_t what = below(4);
-    const size_t size = what == 0 ? data->size() / 2 : what == 1 ? data->size() * 2 : what == 2 ? data->size() + below(9) : data->size() - below(5);
+    const size_t size = what == 0   ? data->size() / 2
+                        : what == 1 ? data->size() * 2
+                        : what == 2 ? data->size() + below(9)
+                                    : data->size() - below(5);
     if (size < (1u << 14)) data->resize(size, static_cast<uint8_t>(below(256)));
   }
 
@@ -218,7 +245,8 @@ class Mutator {
     }
   }
 
-  // A map with all names, as LCE's converter writes it: with values of one byte, or of four for large ones.
+  // A map with all names, as LCE's converter writes it: with values of one byte, or of four for
+  // large ones.
   Bytes new_options() {
     Bytes bytes;
     std::vector<size_t> keys;
@@ -240,11 +268,16 @@ class Mutator {
     put(static_cast<uint32_t>(keys.size()), width);
     const size_t values = bytes.size();
     for (size_t i = 0; i < keys.size(); ++i) {
-      const int32_t sensible = i == 0 ? static_cast<int32_t>(pick(case_.tensors).dims.size() * 32) : static_cast<int32_t>(below(3));
+      const int32_t sensible = i == 0 ? static_cast<int32_t>(pick(case_.tensors).dims.size() * 32)
+                                      : static_cast<int32_t>(below(3));
       const uint32_t odd = below(6);
-      put(static_cast<uint32_t>(odd == 0 ? pick(kNumbers) : odd == 1 ? static_cast<int32_t>(below(130)) : sensible), width);
+      put(static_cast<uint32_t>(odd == 0   ? pick(kNumbers)
+                                : odd == 1 ? static_cast<int32_t>(below(130))
+                                           : sensible),
+          width);
     }
-    for (size_t i = 0; i < keys.size(); ++i) bytes.push_back(static_cast<uint8_t>(1 << 2 | (is_wide ? 2 : 0)));
+    for (size_t i = 0; i < keys.size(); ++i)
+      bytes.push_back(static_cast<uint8_t>(1 << 2 | (is_wide ? 2 : 0)));
     const size_t root = bytes.size();
     put(static_cast<uint32_t>(root - values), 1);
     bytes.push_back(static_cast<uint8_t>(9 << 2 | (is_wide ? 2 : 0)));
@@ -287,13 +320,16 @@ class Mutator {
     if (below(2) == 0 && case_.nodes.size() > 1) {
       case_.nodes.erase(case_.nodes.begin() + below(static_cast<uint32_t>(case_.nodes.size())));
     } else if (case_.nodes.size() < 30) {
-      case_.nodes.insert(case_.nodes.begin() + below(static_cast<uint32_t>(case_.nodes.size()) + 1), node);
+      case_.nodes.insert(case_.nodes.begin() + below(static_cast<uint32_t>(case_.nodes.size()) + 1),
+                         node);
     }
   }
 
   // An operator between `node` and what it reads, of a kind that is there or of plain arithmetic.
   void insert_between(NodeSpec* node) {
-    if (node->inputs.empty() || node->inputs[0] < 0 || static_cast<size_t>(node->inputs[0]) >= case_.tensors.size()) return;
+    if (node->inputs.empty() || node->inputs[0] < 0 ||
+        static_cast<size_t>(node->inputs[0]) >= case_.tensors.size())
+      return;
     if (case_.nodes.size() >= 30) return;
     const auto fresh = static_cast<int32_t>(case_.tensors.size());
     TensorSpec between = case_.tensors[node->inputs[0]];
@@ -329,7 +365,8 @@ class Mutator {
 
 }  // namespace
 
-size_t mutate(uint8_t* data, size_t size, size_t most, uint32_t seed, const uint8_t* other, size_t other_size) {
+size_t mutate(uint8_t* data, size_t size, size_t most, uint32_t seed, const uint8_t* other,
+              size_t other_size) {
   Case changed, joined;
   if (!read_case(data, size, &changed)) return size;
   Mutator mutator(&changed, seed);

@@ -25,7 +25,9 @@ bool is_small(const std::vector<int32_t>& dims) {
 [[gnu::noinline]] void run_all(const Case& from, TfLiteDelegate* delegate) {
   Host host(from, {kMostBytes});
   bool is_fine = host.apply(delegate);
-  for (size_t i = 0; is_fine && i < from.runs.size() && i < kMostRuns; ++i) is_fine = host.run(from.runs[i]);
+  for (size_t i = 0; is_fine && i < from.runs.size() && i < kMostRuns; ++i) {
+    is_fine = host.run(from.runs[i]);
+  }
   char text[64];
   bopkit_runtime_describe(delegate, text, sizeof text);
 }
@@ -50,7 +52,9 @@ bool try_case(const uint8_t* data, size_t size) {
   if (!read_case(data, size, &from)) return false;
   constexpr int kCount = sizeof kIsas / sizeof kIsas[0];
   std::string isa = kIsas[static_cast<uint32_t>(from.isa) % kCount];
-  if (("," + std::string(bopkit_runtime_isas()) + ",").find("," + isa + ",") == std::string::npos) isa = "auto";
+  if (("," + std::string(bopkit_runtime_isas()) + ",").find("," + isa + ",") == std::string::npos) {
+    isa = "auto";
+  }
   for (const int32_t input : from.inputs) {
     const bool is_tensor = input >= 0 && static_cast<size_t>(input) < from.tensors.size();
     // LiteRT itself refuses these, or has no memory for them.
@@ -65,7 +69,8 @@ bool try_case(const uint8_t* data, size_t size) {
   TfLiteDelegate* delegate = make_delegate(isa, threads, from.claim % 2 == 0 ? "all" : "binary");
   if (delegate == nullptr) return true;
   run_all(from, delegate);
-  // Then another graph in the same place on the same delegate, which must remember nothing of this one.
+  // Then another graph in the same place on the same delegate, which must remember nothing of this
+  // one.
   run_all(with_moved_shapes(from), delegate);
   tflite_plugin_destroy_delegate(delegate);
   return true;

@@ -164,7 +164,9 @@ bool read_cases(const char* path, std::vector<Case>* to) {
   if (file == nullptr) return false;
   Bytes all;
   uint8_t block[1 << 16];
-  for (size_t got; (got = std::fread(block, 1, sizeof block, file)) > 0;) all.insert(all.end(), block, block + got);
+  for (size_t got; (got = std::fread(block, 1, sizeof block, file)) > 0;) {
+    all.insert(all.end(), block, block + got);
+  }
   std::fclose(file);
   Reader reader(all.data(), all.size());
   while (!reader.is_at_end()) {

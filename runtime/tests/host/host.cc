@@ -62,7 +62,8 @@ struct Host::OwnTensor {
   Ints zero_points;
   std::vector<float> scales;  // the first holds the number, as in a FloatArray
   abi::AffineQuantization affine{};
-  void* data = nullptr;  // of exactly as many bytes as the tensor says: AddressSanitizer then sees every byte beyond
+  void* data = nullptr;  // of exactly as many bytes as the tensor says: AddressSanitizer then sees
+                         // every byte beyond
 };
 
 struct Host::OwnNode {
@@ -82,7 +83,8 @@ TfLiteDelegate* make_delegate(const std::string& isa, int threads, const std::st
   return tflite_plugin_create_delegate(keys, values, 3, print_error);
 }
 
-Host::Host(const Case& from, const Limits& limits) : limits_(limits), inputs_(from.inputs), outputs_(from.outputs) {
+Host::Host(const Case& from, const Limits& limits)
+    : limits_(limits), inputs_(from.inputs), outputs_(from.outputs) {
   own_tensors_.reserve(from.tensors.size());
   for (const TensorSpec& spec : from.tensors) add_tensor(spec);
   for (const NodeSpec& spec : from.nodes) add_node(spec);
@@ -100,7 +102,9 @@ Host::Host(const Case& from, const Limits& limits) : limits_(limits), inputs_(fr
 
 Host::~Host() {
   for (OwnNode* each : nodes_) {
-    if (each->is_delegated && each->registration.free != nullptr) each->registration.free(&context_, each->node.user_data);
+    if (each->is_delegated && each->registration.free != nullptr) {
+      each->registration.free(&context_, each->node.user_data);
+    }
     delete each;
   }
   for (OwnTensor& tensor : own_tensors_) std::free(tensor.data);
@@ -123,7 +127,8 @@ void Host::add_tensor(const TensorSpec& spec) {
     std::memcpy(&count, &size, sizeof count);
     own.scales.push_back(count);
     own.scales.insert(own.scales.end(), spec.scales.begin(), spec.scales.end());
-    own.affine = {reinterpret_cast<abi::FloatArray*>(own.scales.data()), own.zero_points.array(), spec.quantized_dimension};
+    own.affine = {reinterpret_cast<abi::FloatArray*>(own.scales.data()), own.zero_points.array(),
+                  spec.quantized_dimension};
     tensor.quantization_type = 1;
     tensor.quantization = &own.affine;
   }
@@ -198,9 +203,12 @@ abi::Status Host::get_plan(abi::Context* context, abi::IntArray** plan) {
   return abi::kOk;
 }
 
-abi::Status Host::get_node(abi::Context* context, int index, abi::Node** node, abi::Registration** registration) {
+abi::Status Host::get_node(abi::Context* context, int index, abi::Node** node,
+                           abi::Registration** registration) {
   Host& host = *static_cast<Host*>(context->impl);
-  if (!host.is_applying_ || index < 0 || static_cast<size_t>(index) >= host.nodes_.size()) return abi::kError;
+  if (!host.is_applying_ || index < 0 || static_cast<size_t>(index) >= host.nodes_.size()) {
+    return abi::kError;
+  }
   *node = &host.nodes_[index]->node;
   *registration = &host.nodes_[index]->registration;
   return abi::kOk;
@@ -214,21 +222,28 @@ abi::Status Host::resize(abi::Context* context, abi::Tensor* tensor, abi::IntArr
   return is_done ? abi::kOk : abi::kError;
 }
 
-// As PartitionGraphIntoIndependentNodeSubsets: nodes run in epochs, each of one kind; an epoch takes every node whose inputs
-// are ready. Nodes that wait for each other are never ready.
-abi::Status Host::replace(abi::Context* context, abi::Registration registration, const abi::IntArray* replaced, abi::Delegate* delegate) {
+// As PartitionGraphIntoIndependentNodeSubsets: nodes run in epochs, each of one kind; an epoch
+// takes every node whose inputs are ready. Nodes that wait for each other are never ready.
+abi::Status Host::replace(abi::Context* context, abi::Registration registration,
+                          const abi::IntArray* replaced, abi::Delegate* delegate) {
   Host& host = *static_cast<Host*>(context->impl);
   constexpr int kNotReady = -1, kAlwaysReady = -2;
   const std::set<int> ours(replaced->data, replaced->data + replaced->size);
-  const auto is_tensor = [&](int index) { return index >= 0 && static_cast<size_t>(index) < host.tensors_.size(); };
-  std::vector<int> tensor_epoch(host.tensors_.size(), kAlwaysReady), node_epoch(host.nodes_.size(), kNotReady);
+  const auto is_tensor = [&](int index) {
+    return index >= 0 && static_cast<size_t>(index) < host.tensors_.size();
+  };
+  std::vector<int> tensor_epoch(host.tensors_.size(), kAlwaysReady),
+      node_epoch(host.nodes_.size(), kNotReady);
   const auto for_ports = [&](int node, bool outputs, const auto& function) {
-    const abi::IntArray& ports = *(outputs ? host.nodes_[node]->node.outputs : host.nodes_[node]->node.inputs);
+    const abi::IntArray& ports =
+        *(outputs ? host.nodes_[node]->node.outputs : host.nodes_[node]->node.inputs);
     for (int i = 0; i < ports.size; ++i) {
       if (is_tensor(ports.data[i])) function(ports.data[i]);
     }
   };
-  for (const int node : host.plan_) for_ports(node, true, [&](int tensor) { tensor_epoch[tensor] = kNotReady; });
+  for (const int node : host.plan_) {
+    for_ports(node, true, [&](int tensor) { tensor_epoch[tensor] = kNotReady; });
+  }
   struct Subset {
     bool is_ours;
     std::vector<int32_t> nodes;
@@ -243,8 +258,11 @@ abi::Status Host::replace(abi::Context* context, abi::Registration registration,
       has_changed = false;
       for (const int node : host.plan_) {
         bool is_ready = node_epoch[node] == kNotReady;
-        for_ports(node, false, [&](int tensor) { is_ready = is_ready && tensor_epoch[tensor] != kNotReady; });
-        if (!is_ready || (!subset.nodes.empty() && subset.is_ours != (ours.count(node) != 0))) continue;
+        for_ports(node, false,
+                  [&](int tensor) { is_ready = is_ready && tensor_epoch[tensor] != kNotReady; });
+        if (!is_ready || (!subset.nodes.empty() && subset.is_ours != (ours.count(node) != 0))) {
+          continue;
+        }
         subset.is_ours = ours.count(node) != 0;
         subset.nodes.push_back(node);
         node_epoch[node] = epoch;
@@ -267,7 +285,9 @@ abi::Status Host::replace(abi::Context* context, abi::Registration registration,
     }
   }
   for (const int32_t output : host.outputs_) {
-    if (is_tensor(output) && tensor_epoch[output] >= 0) subsets[tensor_epoch[output]].outputs.insert(output);
+    if (is_tensor(output) && tensor_epoch[output] >= 0) {
+      subsets[tensor_epoch[output]].outputs.insert(output);
+    }
   }
   host.plan_.clear();
   for (const Subset& subset : subsets) {
@@ -284,8 +304,11 @@ abi::Status Host::replace(abi::Context* context, abi::Registration registration,
     own->node.outputs = own->outputs.array();
     own->node.delegate = delegate;
     Ints nodes(subset.nodes);
-    abi::DelegateParams params = {delegate, nodes.array(), own->inputs.array(), own->outputs.array()};
-    if (registration.init != nullptr) own->node.user_data = registration.init(context, reinterpret_cast<const char*>(&params), 0);
+    abi::DelegateParams params = {delegate, nodes.array(), own->inputs.array(),
+                                  own->outputs.array()};
+    if (registration.init != nullptr) {
+      own->node.user_data = registration.init(context, reinterpret_cast<const char*>(&params), 0);
+    }
     host.plan_.push_back(static_cast<int>(host.nodes_.size()));
     host.nodes_.push_back(own);
     host.delegated_nodes_ += static_cast<int>(subset.nodes.size());
@@ -304,12 +327,15 @@ bool Host::apply(TfLiteDelegate* delegate) {
 bool Host::prepare() {
   for (const int index : plan_) {
     OwnNode& each = *nodes_[index];
-    if (each.is_delegated && each.registration.prepare(&context_, &each.node) != abi::kOk) return false;
+    if (each.is_delegated && each.registration.prepare(&context_, &each.node) != abi::kOk) {
+      return false;
+    }
   }
   return allocate();
 }
 
-// Memory for what LiteRT sees: inputs, outputs, and what goes between nodes. Filled with bytes that no result relies on.
+// Memory for what LiteRT sees: inputs, outputs, and what goes between nodes. Filled with bytes that
+// no result relies on.
 bool Host::allocate() {
   std::set<int32_t> seen(inputs_.begin(), inputs_.end());
   seen.insert(outputs_.begin(), outputs_.end());
@@ -321,7 +347,9 @@ bool Host::allocate() {
   for (const int32_t index : seen) {
     if (index < 0 || static_cast<size_t>(index) >= tensors_.size()) continue;
     abi::Tensor& tensor = tensors_[index];
-    if (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) continue;
+    if (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) {
+      continue;
+    }
     OwnTensor& own = own_tensors_[index];
     std::free(own.data);
     own.data = tensor.data = nullptr;
@@ -346,22 +374,30 @@ bool Host::run(const std::vector<Values>& values) {
   const auto fill = [&](int tensor) {
     const Values* given = values_of(tensor);
     abi::Tensor& to = tensors_[tensor];
-    if (given != nullptr && to.data != nullptr && !given->data.empty()) std::memcpy(to.data, given->data.data(), std::min(to.bytes, given->data.size()));
+    if (given != nullptr && to.data != nullptr && !given->data.empty()) {
+      std::memcpy(to.data, given->data.data(), std::min(to.bytes, given->data.size()));
+    }
     if (to.type == abi::kBool && to.data != nullptr) {
       for (size_t i = 0; i < to.bytes; ++i) static_cast<uint8_t*>(to.data)[i] &= 1;
     }
   };
   const auto is_given = [&](int tensor) {  // from outside of the delegate
-    return tensor >= 0 && static_cast<size_t>(tensor) < tensors_.size() && tensors_[tensor].allocation_type != abi::kMmapRo &&
+    return tensor >= 0 && static_cast<size_t>(tensor) < tensors_.size() &&
+           tensors_[tensor].allocation_type != abi::kMmapRo &&
            tensors_[tensor].allocation_type != abi::kPersistentRo;
   };
   // Shapes: of the inputs, and of what LiteRT's own operators would compute.
   std::vector<int> given(inputs_.begin(), inputs_.end());
   for (const int index : plan_) {
     const OwnNode& each = *nodes_[index];
-    if (!each.is_delegated) given.insert(given.end(), each.node.outputs->data, each.node.outputs->data + each.node.outputs->size);
+    if (!each.is_delegated) {
+      given.insert(given.end(), each.node.outputs->data,
+                   each.node.outputs->data + each.node.outputs->size);
+    }
   }
-  given.erase(std::remove_if(given.begin(), given.end(), [&](int tensor) { return !is_given(tensor); }), given.end());
+  given.erase(
+      std::remove_if(given.begin(), given.end(), [&](int tensor) { return !is_given(tensor); }),
+      given.end());
   for (const int tensor : given) {
     const Values* mine = values_of(tensor);
     if (mine == nullptr) continue;
@@ -374,12 +410,15 @@ bool Host::run(const std::vector<Values>& values) {
   for (const int tensor : given) fill(tensor);
   for (const int index : plan_) {
     OwnNode& each = *nodes_[index];
-    if (each.is_delegated && each.registration.invoke(&context_, &each.node) != abi::kOk) return false;
+    if (each.is_delegated && each.registration.invoke(&context_, &each.node) != abi::kOk) {
+      return false;
+    }
   }
   return true;
 }
 
-bool Host::compare(const std::vector<Values>& values, float tolerance, std::string* difference) const {
+bool Host::compare(const std::vector<Values>& values, float tolerance,
+                   std::string* difference) const {
   const auto fail = [&](int tensor, const std::string& what) {
     *difference = "tensor " + std::to_string(tensor) + " " + what;
     return false;
@@ -387,22 +426,29 @@ bool Host::compare(const std::vector<Values>& values, float tolerance, std::stri
   std::set<int32_t> computed;
   for (const int index : plan_) {
     const OwnNode& each = *nodes_[index];
-    if (each.is_delegated) computed.insert(each.node.outputs->data, each.node.outputs->data + each.node.outputs->size);
+    if (each.is_delegated) {
+      computed.insert(each.node.outputs->data, each.node.outputs->data + each.node.outputs->size);
+    }
   }
   for (const int32_t output : outputs_) {
-    const bool is_known = std::any_of(values.begin(), values.end(), [&](const Values& each) { return each.tensor == output; });
+    const bool is_known = std::any_of(values.begin(), values.end(),
+                                      [&](const Values& each) { return each.tensor == output; });
     if (!is_known) return fail(output, "is an output of which the case knows nothing");
   }
   for (const Values& want : values) {
     if (computed.count(want.tensor) == 0) continue;
     const abi::Tensor& got = tensors_[want.tensor];
-    if (std::vector<int32_t>(got.dims->data, got.dims->data + got.dims->size) != want.dims || got.bytes != want.data.size()) {
+    if (std::vector<int32_t>(got.dims->data, got.dims->data + got.dims->size) != want.dims ||
+        got.bytes != want.data.size()) {
       return fail(want.tensor, "has another shape");
     }
     if (got.type != abi::kFloat32) {
       const auto* mine = static_cast<const uint8_t*>(got.data);
       for (size_t i = 0; i < got.bytes; ++i) {
-        if (mine[i] != want.data[i]) return fail(want.tensor, "differs at byte " + std::to_string(i) + " of " + std::to_string(got.bytes));
+        if (mine[i] != want.data[i]) {
+          return fail(want.tensor,
+                      "differs at byte " + std::to_string(i) + " of " + std::to_string(got.bytes));
+        }
       }
       continue;
     }
@@ -414,9 +460,11 @@ bool Host::compare(const std::vector<Values>& values, float tolerance, std::stri
     for (const float each : wanted) most = std::max(most, std::fabs(each));
     for (size_t i = 0; i < count; ++i) {
       // The greatest of 0.0 and -0.0 may be either; a NaN is the same by its bits.
-      const bool is_same = mine[i] == wanted[i] || std::memcmp(mine + i, &wanted[i], sizeof(float)) == 0;
+      const bool is_same =
+          mine[i] == wanted[i] || std::memcmp(mine + i, &wanted[i], sizeof(float)) == 0;
       if (!is_same && !(tolerance > 0 && std::fabs(mine[i] - wanted[i]) <= tolerance * most)) {
-        return fail(want.tensor, "is " + std::to_string(mine[i]) + " at " + std::to_string(i) + ", not " + std::to_string(wanted[i]));
+        return fail(want.tensor, "is " + std::to_string(mine[i]) + " at " + std::to_string(i) +
+                                     ", not " + std::to_string(wanted[i]));
       }
     }
   }

@@ -1,4 +1,5 @@
-// Plays LiteRT for the delegate: a context with tensors and nodes, partitions as LiteRT makes them, memory as LiteRT gives it.
+// Plays LiteRT for the delegate: a context with tensors and nodes, partitions as LiteRT makes them,
+// memory as LiteRT gives it.
 #pragma once
 
 #include <string>
@@ -27,9 +28,11 @@ class Host {
 
   // Lets the delegate take its part of the graph; false where it refuses.
   bool apply(TfLiteDelegate* delegate);
-  // Gives the inputs of one run, prepares where a shape changed, and computes; false where anything fails.
+  // Gives the inputs of one run, prepares where a shape changed, and computes; false where anything
+  // fails.
   bool run(const std::vector<Values>& values);
-  // Compares everything that the delegate computed and LiteRT can see with `values`; says where the first difference is.
+  // Compares everything that the delegate computed and LiteRT can see with `values`; says where the
+  // first difference is.
   bool compare(const std::vector<Values>& values, float tolerance, std::string* difference) const;
 
   int delegated_nodes() const { return delegated_nodes_; }
@@ -43,7 +46,8 @@ class Host {
   static abi::Status get_plan(abi::Context*, abi::IntArray**);
   static abi::Status get_node(abi::Context*, int index, abi::Node**, abi::Registration**);
   static abi::Status resize(abi::Context*, abi::Tensor*, abi::IntArray*);
-  static abi::Status replace(abi::Context*, abi::Registration, const abi::IntArray*, abi::Delegate*);
+  static abi::Status replace(abi::Context*, abi::Registration, const abi::IntArray*,
+                             abi::Delegate*);
   static void report(abi::Context*, const char* format, ...);
 
   void add_tensor(const TensorSpec& spec);

@@ -1,5 +1,6 @@
-// Runs files of cases: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] [--compare yes|no] FILE...
-// Prints each case that differs, and at last the number of cases and the instruction set that ran them.
+// Runs files of cases: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] [--compare
+// yes|no] FILE... Prints each case that differs, and at last the number of cases and the
+// instruction set that ran them.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -52,7 +53,8 @@ std::string isa_of(const TfLiteDelegate* delegate) {
   return name == nullptr ? "none" : std::string(name + 8, std::strchr(name + 8, '"'));
 }
 
-bool run_case(const Case& from, TfLiteDelegate* delegate, const Arguments& arguments, int* claimed, std::string* what) {
+bool run_case(const Case& from, TfLiteDelegate* delegate, const Arguments& arguments, int* claimed,
+              std::string* what) {
   Host host(from);
   if (!host.apply(delegate)) {
     *what = "refused: " + host.error();
@@ -76,7 +78,9 @@ bool run_case(const Case& from, TfLiteDelegate* delegate, const Arguments& argum
 int main(int count, char** words) {
   Arguments arguments;
   if (!read_arguments(count, words, &arguments)) {
-    std::fprintf(stderr, "usage: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] [--compare yes|no] FILE...\n");
+    std::fprintf(stderr,
+                 "usage: host [--isa NAME] [--threads N] [--claim all|binary] [--repeat N] "
+                 "[--compare yes|no] FILE...\n");
     return 2;
   }
   TfLiteDelegate* delegate = make_delegate(arguments.isa, arguments.threads, arguments.claim);
@@ -97,8 +101,8 @@ int main(int count, char** words) {
     }
   }
   // A graph without an operator of LCE is left to LiteRT as a whole.
-  std::printf("%d cases, %d claimed, %d wrong, isa %s of %s, threads %d\n", cases, claimed, wrong, isa_of(delegate).c_str(),
-              bopkit_runtime_isas(), arguments.threads);
+  std::printf("%d cases, %d claimed, %d wrong, isa %s of %s, threads %d\n", cases, claimed, wrong,
+              isa_of(delegate).c_str(), bopkit_runtime_isas(), arguments.threads);
   tflite_plugin_destroy_delegate(delegate);
   return wrong == 0 && cases > 0 ? 0 : 1;
 }

@@ -69,6 +69,7 @@ int main(int count, char** words) {
     wrong += outlive(cases[static_cast<size_t>(round) % cases.size()], fresh).empty() ? 0 : 1;
   }
   tflite_plugin_destroy_delegate(kept);
-  std::printf("%d rounds of %d interpreters on two delegates, %d wrong\n", rounds, kInterpreters, wrong.load());
+  std::printf("%d rounds of %d interpreters on two delegates, %d wrong\n", rounds, kInterpreters,
+              wrong.load());
   return wrong == 0 ? 0 : 1;
 }

@@ -9,7 +9,7 @@ import pytest
 from written_runs import append, epoch_row, step_row, write_run
 
 from bopkit.errors import UsageError
-from bopkit.runs.summary import differing_settings, list_runs, summarise_run, value_text
+from bopkit.runs.summary import differing_settings, list_runs, summarise_run
 
 
 def test_runs_at_any_depth_with_their_states_and_whatever_is_damaged(tmp_path):
@@ -88,13 +88,3 @@ def test_sorting_puts_the_best_first_and_runs_without_a_value_last(tmp_path):
         list_runs(tmp_path, "gama")
     with pytest.raises(UsageError, match="no folder"):
         list_runs(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(1e-3, "1e-3"), (0.01, "1e-2"), (2.5e-7, "2.5e-7"), (0.1, "0.1"), (0.0, "0"), (3.0, "3"), (100, "100")],
-)
-def test_settings_are_as_short_as_they_can_be_typed(value, text):
-    assert value_text(value) == text
-    for exact in (1 / 3, 1 / 30, 123456789.125):
-        assert float(value_text(exact)) == exact

@@ -1,21 +1,26 @@
 """Sweeps with a stand-in for the trainer: every trial once, whatever ends a process; search, pruning, bad input."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
 
 from bopkit.errors import BopkitError, UsageError
-from bopkit.sweep import child, run_sweep, slots, storage
+from bopkit.sweep import SweepOptions, child, run_sweep, run_trials, slots, storage
+from bopkit.sweep.command import train_command
 from bopkit.sweep.preset import PRESETS
 from bopkit.sweep.space import split_options
+from bopkit.training import TrainOptions
 from bopkit.training.cluster import find_cluster
 
 
@@ -197,11 +202,9 @@ def test_a_waiting_trial_is_taken_once(tmp_path):
 
 def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
     """A process that lost its database trains on: its run is not touched, and then taken as it is."""
-    from bopkit.runs import directory
-
     states = iter(["running", "running", "finished"])
-    monkeypatch.setattr(directory, "run_state", lambda path: next(states))
-    monkeypatch.setattr("bopkit.sweep.sweep.POLL_S", 0.01)
+    monkeypatch.setattr("bopkit.sweep.trial.run_state", lambda path: next(states))
+    monkeypatch.setattr("bopkit.sweep.trial.POLL_S", 0.01)
     said = []
     assert sweep(tmp_path, Trainer(), grid={"gamma": "1e-2"}, progress=said.append).best == 0
     assert sum("still trains it" in line for line in said) == 1
@@ -351,7 +354,10 @@ def test_storages_that_cannot_be_used(tmp_path):
         (f"sqlite:///{tmp_path / 'no' / 'folder.db'}", "unable to open database file"),
         (f"sqlite:///{tmp_path / 'photo.db'}", "not a database"),
         ("postgresql+psycopg2://me:secret@localhost:1/x", "pip install psycopg2-binary"),
+        ("postgresql+psycopg://me:secret@localhost:1/x", r"pip install 'psycopg\[binary\]'"),
         ("mysql+pymysql://me:secret@localhost:1/x", "pip install pymysql"),
+        ("mysql://me:secret@localhost:1/x", "pip install mysqlclient"),
+        ("mariadb+mariadbconnector://me:secret@localhost:1/x", "pip install mariadb"),
     ):
         with pytest.raises(BopkitError, match=message) as caught:
             sweep(tmp_path / "sweep", Trainer(), grid=GRID, storage=url)
@@ -366,6 +372,39 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="points is"):
         sweep(tmp_path, Trainer(), grid={"gamma": "1e-2|1e-3"}, limit_steps=2)
     sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2, device="cpu")  # hosts may differ in that
+
+
+def test_a_setting_that_the_command_does_not_have_is_the_sweep_s_too(tmp_path):
+    """What decides the results is recorded where it is not the default, so that studies from before it go on."""
+    training = TrainOptions(model="binarynet", dataset="digits", hparams={"epochs": "1"})
+    for settings in ({}, {"keep": 5, "tensorboard": False}):
+        options = SweepOptions(training=dataclasses.replace(training, **settings), grid=GRID, output_dir=tmp_path)
+        assert "--validationset" not in run_trials(options, train=Trainer()).command
+    validated = dataclasses.replace(training, validationset=True)
+    options = SweepOptions(training=validated, grid=GRID, output_dir=tmp_path / "validated")
+    assert "--validationset" in run_trials(options, train=Trainer()).command
+    options = SweepOptions(training=dataclasses.replace(training, jit=True), grid=GRID, output_dir=tmp_path)
+    with pytest.raises(UsageError, match="jit is null there and true here"):
+        run_trials(options, train=Trainer())
+    with pytest.raises(UsageError, match="dry run"):
+        SweepOptions(training=dataclasses.replace(training, dry_run=True), grid=GRID)
+
+
+def test_the_command_of_a_trial_names_what_is_not_the_default():
+    training = TrainOptions(
+        model="binarynet",
+        dataset="digits",
+        hparams={"gamma": 0.1, "gamma_end": None},
+        tensorboard=False,
+        validationset=True,
+        checkpoint_every_minutes=1.0,
+        data_dir=Path("my data"),
+        seed=3,
+    )
+    assert train_command(training) == (
+        "bopkit train binarynet --dataset digits --data-dir 'my data' --seed 3 --validationset --no-tensorboard "
+        "--checkpoint-every 1.0 --hparams gamma=0.1,gamma_end=none"
+    )
 
 
 def test_more_trials_go_on_with_a_search(tmp_path):
@@ -398,7 +437,11 @@ def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):
 
 def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
     """`train_in_child` with a child that runs a script; what it said."""
-    monkeypatch.setattr(child, "_START", "tell = lambda text: print('bopkit-sweep', text)\n" + script)
+    head = "import json, os, sys, time\nfrom bopkit.errors import *\nfrom bopkit.sweep.child import SweepStopped\n"
+    function = f"def train_trial(settings, progress, on_event):\n{textwrap.indent(script, '    ')}\n"
+    (tmp_path / "stand_in.py").write_text(head + function)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(child, "_TRAIN_TRIAL", "stand_in:train_trial")
     said = []
     child.train_in_child(
         "binarynet", "digits", output_dir=tmp_path, hparams={}, on_epoch=on_epoch, progress=said.append
@@ -409,15 +452,13 @@ def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
 def test_the_child_tells_of_its_trial(monkeypatch, tmp_path):
     script = """
 print("a library says so")
-tell('{"say": "hello"}')
-sys.stdin.readline()
-tell('{"row": {"epoch": 1}}')
-sys.stdout.flush()
-tell('{"say": "%s"}' % sys.stdin.readline().strip())
-tell('{"end": "finished"}')
+progress("hello")
+assert settings["model"] == "binarynet"
+on_event({"epoch": 1})
+progress("go on")
 """
     rows = []
-    assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go"]
+    assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go on"]
     assert rows == [{"epoch": 1}]
 
 
@@ -428,12 +469,7 @@ def test_a_child_joins_no_cluster(monkeypatch, tmp_path):
     told = {"TF_CONFIG": json.dumps(config), "SLURM_PROCID": "1", "SLURM_JOB_ID": "7"}
     for name, value in {**told, **{f"SLURM_STEP_{name}": value for name, value in step.items()}}.items():
         monkeypatch.setenv(name, value)
-    script = """
-import json
-tell(json.dumps({"say": json.dumps(dict(os.environ))}))
-tell('{"end": "finished"}')
-"""
-    environment = json.loads(*run_child(monkeypatch, tmp_path, script))
+    environment = json.loads(*run_child(monkeypatch, tmp_path, "progress(json.dumps(dict(os.environ)))"))
     assert find_cluster(os.environ) is not None and find_cluster(environment) is None
     assert environment["SLURM_JOB_ID"] == "7"
 
@@ -443,22 +479,23 @@ tell('{"end": "finished"}')
     [
         ("os.kill(os.getpid(), 9)", BopkitError, "ended by SIGKILL"),
         ("sys.exit('no such library')", BopkitError, "ended with code 1: no such library"),
-        ('tell(\'{"end": "failed", "message": "m", "hint": "h", "exit_code": 2}\')', UsageError, "m h"),
-        ('tell(\'{"end": "stop", "message": "m", "hint": "h", "exit_code": 2}\')', child.SweepStopped, "m h"),
-        ('tell(\'{"end": "interrupted"}\')', KeyboardInterrupt, ""),
+        ("raise UsageError('m', 'h')", UsageError, "m h"),
+        ("raise SweepStopped('m', 'h', exit_code=2)", child.SweepStopped, "m h"),
+        ("raise KeyboardInterrupt", KeyboardInterrupt, ""),
+        ("os.kill(os.getpid(), 15); time.sleep(60)", KeyboardInterrupt, ""),
+        ("sys.exit(143)", KeyboardInterrupt, ""),
     ],
 )
 def test_the_end_of_a_child_is_an_error(monkeypatch, tmp_path, script, kind, message):
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as error:
         run_child(monkeypatch, tmp_path, script)
+    assert getattr(error.value, "exit_code", 2) == (1 if kind is BopkitError else 2)
 
 
 def test_a_child_ends_with_what_its_parent_raises(monkeypatch, tmp_path):
     script = f"""
-tell('{{"row": {{"epoch": 1}}}}')
-sys.stdout.flush()
 import threading
-import time
+threading.Thread(target=on_event, args=[{{"epoch": 1}}]).start()
 time.sleep(20)
 open({str(tmp_path / "alive")!r}, "w")
 """

@@ -61,7 +61,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played(Converter(), [])
 
     @contextlib.contextmanager
-    def child(environment: Mapping[str, str], work: str, hint: str) -> Iterator[Converter]:
+    def child(environment: Mapping[str, str], name: str, hint: str) -> Iterator[Converter]:
         played.converter.temporary = environment["TMPDIR"]
         yield played.converter
 
@@ -78,7 +78,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
             raise GONE
         return LocalDevice()
 
-    monkeypatch.setattr(build, "child", child)
+    monkeypatch.setattr(build, "Child", child)
     monkeypatch.setattr(compare, "run_benchmark", benchmark)
     monkeypatch.setattr(compare, "open_device", open_device)
     return played

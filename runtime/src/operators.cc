@@ -1,4 +1,6 @@
-#include "graph.h"
+// Reads operators. All numbers come from a file that may be damaged or hostile: each is checked
+// before it is used.
+#include "operators.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,13 +11,14 @@
 namespace bopkit {
 namespace {
 
-// Largest filter, stride or dilation: far beyond any network, and small enough that no product of two overflows.
-constexpr int kMostExtent = 1 << 14;
+// Largest filter, stride or dilation: far beyond any network, and small enough that no product of
+// two overflows.
+constexpr int kMaxExtent = 1 << 14;
 
-constexpr int kMostChannels = 1 << 24;
+constexpr int kMaxChannels = 1 << 24;
 
 // Most multiplications of one output number, so that twice their sum fits into int32.
-constexpr int64_t kMostDepth = int64_t{1} << 28;
+constexpr int64_t kMaxDepth = int64_t{1} << 28;
 
 int element_bytes(abi::Type type) {
   switch (type) {
@@ -36,11 +39,11 @@ int element_bytes(abi::Type type) {
   }
 }
 
-bool is_extent(int value) { return value >= 1 && value <= kMostExtent; }
+bool is_extent(int value) { return value >= 1 && value <= kMaxExtent; }
 
 bool is_window(const Window& window) {
-  return is_extent(window.filter_h) && is_extent(window.filter_w) && is_extent(window.stride_h) && is_extent(window.stride_w) &&
-         is_extent(window.dilation_h) && is_extent(window.dilation_w);
+  return is_extent(window.filter_h) && is_extent(window.filter_w) && is_extent(window.stride_h) &&
+         is_extent(window.stride_w) && is_extent(window.dilation_h) && is_extent(window.dilation_w);
 }
 
 bool is_activation(int value) { return value >= abi::kActNone && value <= abi::kActRelu6; }
@@ -53,14 +56,17 @@ bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0) {
 
 int last_dim(const abi::Tensor& tensor) { return tensor.dims->data[tensor.dims->size - 1]; }
 
-// Whether zero points are values of int8, so that no sum with them overflows; the axis of scales must be one of the tensor.
+// Whether zero points are values of int8, so that no sum with them overflows; the axis of scales
+// must be one of the tensor.
 bool has_sound_quantization(const abi::Tensor& tensor) {
   const auto is_byte = [](int value) { return value >= -128 && value <= 127; };
   if (tensor.quantization_type != 1 || !is_byte(tensor.zero_point)) return false;
   const auto* affine = static_cast<const abi::AffineQuantization*>(tensor.quantization);
   if (affine == nullptr || affine->scale == nullptr || affine->scale->size <= 1) return true;
   const int axis = affine->quantized_dimension;
-  if (axis < 0 || axis >= tensor.dims->size || tensor.dims->data[axis] != affine->scale->size) return false;
+  if (axis < 0 || axis >= tensor.dims->size || tensor.dims->data[axis] != affine->scale->size) {
+    return false;
+  }
   if (affine->zero_point == nullptr) return true;
   const int* zeros = affine->zero_point->data;
   return std::all_of(zeros, zeros + affine->zero_point->size, is_byte);
@@ -69,7 +75,8 @@ bool has_sound_quantization(const abi::Tensor& tensor) {
 }  // namespace
 
 bool is_constant(const abi::Tensor& tensor) {
-  return (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) && tensor.data != nullptr;
+  return (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) &&
+         tensor.data != nullptr;
 }
 
 int64_t count_elements(const abi::Tensor& tensor) {
@@ -87,12 +94,15 @@ bool is_sound(const abi::Tensor& tensor, int rank) {
   const int64_t count = count_elements(tensor);
   const int size = element_bytes(tensor.type);
   if (count < 1 || size == 0) return false;
-  const bool is_aligned = reinterpret_cast<uintptr_t>(tensor.data) % static_cast<uintptr_t>(size) == 0;
+  const bool is_aligned =
+      reinterpret_cast<uintptr_t>(tensor.data) % static_cast<uintptr_t>(size) == 0;
   return !is_constant(tensor) || (is_aligned && tensor.bytes >= static_cast<size_t>(count) * size);
 }
 
 // Whether the tensor's values are known before the first run.
-bool OpReader::is_fixed(int index) const { return is_constant(tensor(index)) || constants_.count(index) != 0; }
+bool OpReader::is_fixed(int index) const {
+  return is_constant(tensor(index)) || constants_.count(index) != 0;
+}
 
 // A vector of known values, one a channel.
 bool OpReader::is_channel_vector(int index, abi::Type type, int channels) const {
@@ -106,26 +116,35 @@ bool OpReader::fail(const char* what) {
   return false;
 }
 
-bool OpReader::has_ports(const abi::Node& node, int inputs) {
-  if (node.inputs == nullptr || node.outputs == nullptr || node.inputs->size != inputs || node.outputs->size != 1) return false;
-  const auto exists = [this](int index, int least) { return index >= least && index < static_cast<int>(context_->tensors_size); };
+bool OpReader::has_tensors(const abi::Node& node, int inputs) {
+  if (node.inputs == nullptr || node.outputs == nullptr || node.inputs->size != inputs ||
+      node.outputs->size != 1) {
+    return false;
+  }
+  const auto exists = [this](int index, int least) {
+    return index >= least && index < static_cast<int>(context_->tensors_size);
+  };
   for (int i = 0; i < inputs; ++i) {
     if (!exists(node.inputs->data[i], i == 0 ? 0 : -1)) return false;
   }
   const int output = node.outputs->data[0];
   if (!exists(output, 0) || is_constant(tensor(output))) return false;
   // A rank of 0 has no channels.
-  const auto has_rank = [](const abi::Tensor& tensor) { return tensor.dims != nullptr && tensor.dims->size >= 1 && tensor.dims->size <= kMostRank; };
+  const auto has_rank = [](const abi::Tensor& tensor) {
+    return tensor.dims != nullptr && tensor.dims->size >= 1 && tensor.dims->size <= kMaxRank;
+  };
   const abi::Tensor &from = tensor(node.inputs->data[0]), &to = tensor(output);
   return has_rank(from) && has_rank(to) && count_elements(from) > 0;
 }
 
-Claim OpReader::read(const abi::Node& node, const abi::Registration& registration, bool was_claimed, Op* op) {
+Claim OpReader::read(const abi::Node& node, const abi::Registration& registration, bool was_claimed,
+                     Op* op) {
   *op = Op{};
   was_claimed_ = was_claimed;
   if (registration.builtin_code == abi::kCustom) {
     const char* name = registration.custom_name;
-    return name != nullptr && std::strncmp(name, "Lce", 3) == 0 ? read_lce(name, node, op) : Claim::kNo;
+    return name != nullptr && std::strncmp(name, "Lce", 3) == 0 ? read_lce(name, node, op)
+                                                                : Claim::kNo;
   }
   return claims_floats_ ? read_builtin(registration.builtin_code, node, op) : Claim::kNo;
 }
@@ -133,29 +152,38 @@ Claim OpReader::read(const abi::Node& node, const abi::Registration& registratio
 Claim OpReader::read_lce(const char* name, const abi::Node& node, Op* op) {
   const auto result = [](bool is_fine) { return is_fine ? Claim::kYes : Claim::kBroken; };
   const bool is_conv = std::strcmp(name, "LceBconv2d") == 0;
-  if (!has_ports(node, is_conv ? 5 : 1)) {
+  if (!has_tensors(node, is_conv ? 5 : 1)) {
     error_ = "has other inputs or outputs than LCE's operators have";
     return Claim::kBroken;
   }
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
-  const auto is_plain = [](abi::Type type) { return type == abi::kFloat32 || type == abi::kInt8 || type == abi::kBool; };
+  const auto is_plain = [](abi::Type type) {
+    return type == abi::kFloat32 || type == abi::kInt8 || type == abi::kBool;
+  };
   if (is_conv) return result(read_binary_conv(node, op));
   if (std::strcmp(name, "LceQuantize") == 0) {
-    op->kind = OpKind::kSigns;
-    return result((is_plain(input.type) && output.type == abi::kInt32) || fail("does not turn float32, int8 or bool into int32"));
+    op->kind = OpKind::kBitPack;
+    return result((is_plain(input.type) && output.type == abi::kInt32) ||
+                  fail("does not turn float32, int8 or bool into int32"));
   }
   if (std::strcmp(name, "LceDequantize") == 0) {
-    op->kind = OpKind::kUnpack;
-    if (input.type != abi::kInt32 || !is_plain(output.type)) return result(fail("does not turn int32 into float32, int8 or bool"));
-    if (last_dim(output) < 1 || last_dim(output) > kMostChannels) return result(fail("has channels out of range"));
+    op->kind = OpKind::kBitUnpack;
+    if (input.type != abi::kInt32 || !is_plain(output.type)) {
+      return result(fail("does not turn int32 into float32, int8 or bool"));
+    }
+    if (last_dim(output) < 1 || last_dim(output) > kMaxChannels) {
+      return result(fail("has channels out of range"));
+    }
     if (output.dims->size != input.dims->size || words_of(last_dim(output)) != last_dim(input)) {
       return result(fail("has an output of another shape than its input"));
     }
-    return result(output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) || fail("has an output without a scale"));
+    return result(output.type != abi::kInt8 ||
+                  (has_sound_quantization(output) && output.scale > 0) ||
+                  fail("has an output without a scale"));
   }
-  if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_signs_max_pool(node, op));
+  if (std::strcmp(name, "LceBMaxPool2d") == 0) return result(read_bit_packed_max_pool(node, op));
   error_ = "is not known: it is none of LCE 0.16's operators";
   return Claim::kBroken;
 }
@@ -166,74 +194,100 @@ bool OpReader::read_binary_conv(const abi::Node& node, Op* op) {
   op->multiplier = node.inputs->data[2];
   op->bias = node.inputs->data[3];
   op->threshold = node.inputs->data[4];
-  const FlexMap options(node.custom_initial_data, node.custom_initial_data_size < 0 ? 0 : node.custom_initial_data_size);
+  const FlexMap options(node.custom_initial_data,
+                        node.custom_initial_data_size < 0 ? 0 : node.custom_initial_data_size);
   Window& window = op->window;
   int padding, pad_values, activation;
-  if (!options.integer("stride_height", &window.stride_h) || !options.integer("stride_width", &window.stride_w) ||
-      !options.integer("dilation_height_factor", &window.dilation_h) || !options.integer("dilation_width_factor", &window.dilation_w) ||
+  if (!options.integer("stride_height", &window.stride_h) ||
+      !options.integer("stride_width", &window.stride_w) ||
+      !options.integer("dilation_height_factor", &window.dilation_h) ||
+      !options.integer("dilation_width_factor", &window.dilation_w) ||
       !options.integer("padding", &padding) || !options.integer("pad_values", &pad_values) ||
-      !options.integer("channels_in", &op->channels_in) || !options.integer("fused_activation_function", &activation)) {
+      !options.integer("channels_in", &op->channels_in) ||
+      !options.integer("fused_activation_function", &activation)) {
     return fail("lacks options, or has damaged ones");
   }
   if (op->filter < 0) return fail("has no filter");
-  const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter), &output = tensor(op->output);
-  if (!is_constant(filter) || filter.type != abi::kInt32 || !is_sound(filter, 4)) return fail("has no constant filter of packed signs");
+  const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter),
+                    &output = tensor(op->output);
+  if (!is_constant(filter) || filter.type != abi::kInt32 || !is_sound(filter, 4)) {
+    return fail("has no constant filter of packed signs");
+  }
   window.filter_h = filter.dims->data[1];
   window.filter_w = filter.dims->data[2];
   window.is_same = padding == 0;
   op->pads_with_one = pad_values == 1;
   op->activation = static_cast<abi::Activation>(activation);
-  if (!is_window(window) || (padding != 0 && padding != 1) || (pad_values != 0 && pad_values != 1) || !is_activation(activation)) {
+  if (!is_window(window) || (padding != 0 && padding != 1) ||
+      (pad_values != 0 && pad_values != 1) || !is_activation(activation)) {
     return fail("has options out of range");
   }
   const int channels_out = filter.dims->data[0];
   const int words = filter.dims->data[3];
-  if (op->channels_in < 1 || op->channels_in > kMostChannels) return fail("has channels out of range");
+  if (op->channels_in < 1 || op->channels_in > kMaxChannels) {
+    return fail("has channels out of range");
+  }
   const int words_in = words_of(op->channels_in);
   const int groups = words_in / words;
-  if (words_in % words != 0) return fail("has a filter of another number of channels than its input");
-  if (groups > 1 && (op->channels_in != groups * words * 32 || channels_out % groups != 0)) {
-    return fail("has groups whose channels are no multiple of 32, or no equal share of the output's");
+  if (words_in % words != 0) {
+    return fail("has a filter of another number of channels than its input");
   }
-  if (int64_t{window.filter_h} * window.filter_w * words * 32 > kMostDepth) return fail("is too large");
-  if (input.type != abi::kInt32 || input.dims->size != 4 || output.dims->size != 4) return fail("has an input of another type or rank");
+  if (groups > 1 && (op->channels_in != groups * words * 32 || channels_out % groups != 0)) {
+    return fail(
+        "has groups whose channels are no multiple of 32, or no equal share of the output's");
+  }
+  if (int64_t{window.filter_h} * window.filter_w * words * 32 > kMaxDepth) {
+    return fail("is too large");
+  }
+  if (input.type != abi::kInt32 || input.dims->size != 4 || output.dims->size != 4) {
+    return fail("has an input of another type or rank");
+  }
   if (output.type == abi::kInt32) {
     return is_channel_vector(op->threshold, abi::kInt32, channels_out) ||
            fail("has no constant threshold for each channel");
   }
-  if (output.type != abi::kFloat32 && output.type != abi::kInt8) return fail("has an output of another type");
-  if (!is_channel_vector(op->multiplier, abi::kFloat32, channels_out) || !is_channel_vector(op->bias, abi::kFloat32, channels_out)) {
+  if (output.type != abi::kFloat32 && output.type != abi::kInt8) {
+    return fail("has an output of another type");
+  }
+  if (!is_channel_vector(op->multiplier, abi::kFloat32, channels_out) ||
+      !is_channel_vector(op->bias, abi::kFloat32, channels_out)) {
     return fail("has no constant multiplier and bias for each channel");
   }
-  return output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) || fail("has an output without a scale");
+  return output.type != abi::kInt8 || (has_sound_quantization(output) && output.scale > 0) ||
+         fail("has an output without a scale");
 }
 
-bool OpReader::read_signs_max_pool(const abi::Node& node, Op* op) {
-  op->kind = OpKind::kSignsMaxPool;
-  const FlexMap options(node.custom_initial_data, node.custom_initial_data_size < 0 ? 0 : node.custom_initial_data_size);
+bool OpReader::read_bit_packed_max_pool(const abi::Node& node, Op* op) {
+  op->kind = OpKind::kBitPackedMaxPool;
+  const FlexMap options(node.custom_initial_data,
+                        node.custom_initial_data_size < 0 ? 0 : node.custom_initial_data_size);
   Window& window = op->window;
   int padding;
-  if (!options.integer("filter_height", &window.filter_h) || !options.integer("filter_width", &window.filter_w) ||
-      !options.integer("stride_height", &window.stride_h) || !options.integer("stride_width", &window.stride_w) ||
-      !options.integer("padding", &padding)) {
+  if (!options.integer("filter_height", &window.filter_h) ||
+      !options.integer("filter_width", &window.filter_w) ||
+      !options.integer("stride_height", &window.stride_h) ||
+      !options.integer("stride_width", &window.stride_w) || !options.integer("padding", &padding)) {
     return fail("lacks options, or has damaged ones");
   }
   window.is_same = padding == 0;
   if (!is_window(window) || (padding != 0 && padding != 1)) return fail("has options out of range");
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
-  return (input.type == abi::kInt32 && output.type == abi::kInt32 && input.dims->size == 4 && output.dims->size == 4) ||
+  return (input.type == abi::kInt32 && output.type == abi::kInt32 && input.dims->size == 4 &&
+          output.dims->size == 4) ||
          fail("has an input or output of another type or rank");
 }
 
 Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
   const int inputs = node.inputs == nullptr ? 0 : node.inputs->size;
-  if (inputs < 1 || inputs > 3 || !has_ports(node, inputs)) return Claim::kNo;
+  if (inputs < 1 || inputs > 3 || !has_tensors(node, inputs)) return Claim::kNo;
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
   if (code == abi::kDequantize) return inputs == 1 ? read_dequantize(op) : Claim::kNo;
-  if (input.type != abi::kFloat32 || output.type != abi::kFloat32 || is_fixed(op->input)) return Claim::kNo;
+  if (input.type != abi::kFloat32 || output.type != abi::kFloat32 || is_fixed(op->input)) {
+    return Claim::kNo;
+  }
   const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
@@ -242,16 +296,25 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
       return result(claims_float_products_ && read_dense(node, op));
     case abi::kAveragePool2d:
     case abi::kMaxPool2d:
-      if (pool == nullptr || input.dims->size != 4 || !is_activation(pool->activation)) return Claim::kNo;
+      if (pool == nullptr || input.dims->size != 4 || !is_activation(pool->activation)) {
+        return Claim::kNo;
+      }
       op->kind = code == abi::kMaxPool2d ? OpKind::kMaxPool : OpKind::kAveragePool;
       op->activation = pool->activation;
-      op->window = {pool->filter_height, pool->filter_width, pool->stride_height, pool->stride_width, 1, 1,
+      op->window = {pool->filter_height,
+                    pool->filter_width,
+                    pool->stride_height,
+                    pool->stride_width,
+                    1,
+                    1,
                     pool->padding == abi::kPaddingSame};
       return result(is_window(op->window));
     case abi::kAdd:
     case abi::kSub:
     case abi::kMul:
-      op->kind = code == abi::kAdd ? OpKind::kAdd : code == abi::kSub ? OpKind::kSubtract : OpKind::kMultiply;
+      op->kind = code == abi::kAdd   ? OpKind::kAdd
+                 : code == abi::kSub ? OpKind::kSubtract
+                                     : OpKind::kMultiply;
       return result(read_arithmetic(node, op));
     case abi::kRelu:
       op->kind = OpKind::kRelu;
@@ -262,8 +325,9 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
     case abi::kReshape:
       op->kind = OpKind::kReshape;
       op->other = inputs == 2 ? node.inputs->data[1] : -1;
-      return result(op->other >= 0 && is_constant(tensor(op->other)) && tensor(op->other).type == abi::kInt32 &&
-                    is_sound(tensor(op->other), 1) && tensor(op->other).dims->data[0] <= 6);
+      return result(op->other >= 0 && is_constant(tensor(op->other)) &&
+                    tensor(op->other).type == abi::kInt32 && is_sound(tensor(op->other), 1) &&
+                    tensor(op->other).dims->data[0] <= 6);
     default:
       return Claim::kNo;
   }
@@ -273,31 +337,49 @@ Claim OpReader::read_dequantize(Op* op) {
   op->kind = OpKind::kConstant;
   if (knows_constants_) return constants_.count(op->output) != 0 ? Claim::kYes : Claim::kNo;
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
-  const bool is_known = input.type == abi::kFloat16 || (input.type == abi::kInt8 && has_sound_quantization(input));
-  if (!is_constant(input) || !is_known || output.type != abi::kFloat32 || !is_sound(input, input.dims->size)) return Claim::kNo;
+  const bool is_known =
+      input.type == abi::kFloat16 || (input.type == abi::kInt8 && has_sound_quantization(input));
+  if (!is_constant(input) || !is_known || output.type != abi::kFloat32 ||
+      !is_sound(input, input.dims->size)) {
+    return Claim::kNo;
+  }
   if (!same_shape(input, output)) return Claim::kNo;
   return constants_.emplace(op->output, op->input).second ? Claim::kYes : Claim::kNo;
 }
 
 bool OpReader::read_float_conv(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::ConvParams*>(node.builtin_data);
-  if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 || !is_activation(params->activation)) return false;
+  if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 ||
+      !is_activation(params->activation)) {
+    return false;
+  }
   op->kind = OpKind::kFloatConv;
   op->filter = node.inputs->data[1];
   op->bias = node.inputs->data[2];
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) || input.dims->size != 4 || filter.dims->data[3] != last_dim(input)) return false;
-  op->window = {filter.dims->data[1], filter.dims->data[2],          params->stride_height,
-                params->stride_width, params->dilation_height_factor, params->dilation_width_factor,
+  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) ||
+      input.dims->size != 4 || filter.dims->data[3] != last_dim(input)) {
+    return false;
+  }
+  op->window = {filter.dims->data[1],
+                filter.dims->data[2],
+                params->stride_height,
+                params->stride_width,
+                params->dilation_height_factor,
+                params->dilation_width_factor,
                 params->padding == abi::kPaddingSame};
   op->channels_in = filter.dims->data[3];
-  return is_window(op->window) && (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]));
+  return is_window(op->window) &&
+         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]));
 }
 
 bool OpReader::read_dense(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::FullyConnectedParams*>(node.builtin_data);
-  if (params == nullptr || params->weights_format != 0 || node.inputs->size < 2 || node.inputs->data[1] < 0) return false;
+  if (params == nullptr || params->weights_format != 0 || node.inputs->size < 2 ||
+      node.inputs->data[1] < 0) {
+    return false;
+  }
   if (!is_activation(params->activation)) return false;
   op->kind = OpKind::kFloatConv;
   op->is_dense = true;
@@ -306,7 +388,10 @@ bool OpReader::read_dense(const abi::Node& node, Op* op) {
   op->bias = node.inputs->size == 3 ? node.inputs->data[2] : -1;
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 2) || filter.dims->data[1] != last_dim(input)) return false;
+  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 2) ||
+      filter.dims->data[1] != last_dim(input)) {
+    return false;
+  }
   if (input.dims->size == 4 && (input.dims->data[1] != 1 || input.dims->data[2] != 1)) return false;
   op->channels_in = filter.dims->data[1];
   return op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]);
@@ -314,12 +399,19 @@ bool OpReader::read_dense(const abi::Node& node, Op* op) {
 
 bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::ArithmeticParams*>(node.builtin_data);
-  if (params == nullptr || node.inputs->size != 2 || node.inputs->data[1] < 0 || !is_activation(params->activation)) return false;
+  if (params == nullptr || node.inputs->size != 2 || node.inputs->data[1] < 0 ||
+      !is_activation(params->activation)) {
+    return false;
+  }
   op->other = node.inputs->data[1];
   op->activation = params->activation;
-  const abi::Tensor &input = tensor(op->input), &other = tensor(op->other), &output = tensor(op->output);
+  const abi::Tensor &input = tensor(op->input), &other = tensor(op->other),
+                    &output = tensor(op->output);
   const int compared = was_claimed_ ? 1 : 0;  // the first dimension, until `prepare` knows it
-  if (other.type != abi::kFloat32 || other.dims == nullptr || !same_shape(input, output, compared)) return false;
+  if (other.type != abi::kFloat32 || other.dims == nullptr ||
+      !same_shape(input, output, compared)) {
+    return false;
+  }
   if (last_dim(input) != last_dim(output)) return false;  // constants are as many as these
   if (!is_fixed(op->other)) return same_shape(input, other, compared);
   // One value a channel, or one for all.
@@ -335,9 +427,13 @@ bool OpReader::read_mean(const abi::Node& node, Op* op) {
   op->kind = OpKind::kMean;
   op->keeps_rank = params->keep_dims;
   const abi::Tensor &input = tensor(op->input), &axes = tensor(node.inputs->data[1]);
-  if (input.dims->size != 4 || !is_constant(axes) || axes.type != abi::kInt32 || !is_sound(axes, 1) || axes.dims->data[0] != 2) return false;
+  if (input.dims->size != 4 || !is_constant(axes) || axes.type != abi::kInt32 ||
+      !is_sound(axes, 1) || axes.dims->data[0] != 2) {
+    return false;
+  }
   const auto* axis = static_cast<const int32_t*>(axes.data);
-  const int first = axis[0] < 0 ? axis[0] + 4 : axis[0], second = axis[1] < 0 ? axis[1] + 4 : axis[1];
+  const int first = axis[0] < 0 ? axis[0] + 4 : axis[0],
+            second = axis[1] < 0 ? axis[1] + 4 : axis[1];
   return (first == 1 && second == 2) || (first == 2 && second == 1);
 }
 

@@ -1,4 +1,5 @@
-// The operators that the delegate claims, read from LiteRT's graph and checked.
+// The operators that the delegate claims, read from LiteRT's graph and checked: what follows trusts
+// them. It may use LiteRT's structs, and knows neither steps nor kernels.
 #pragma once
 
 #include <cstdint>
@@ -7,30 +8,26 @@
 
 #include "memory.h"
 #include "tflite_abi.h"
+#include "value.h"
+#include "window.h"
 
 namespace bopkit {
 
 enum class OpKind {
-  kSigns,          // LceQuantize: float32, int8 or bool -> signs
-  kUnpack,         // LceDequantize: signs -> float32, int8 or bool
-  kBinaryConv,     // LceBconv2d
-  kSignsMaxPool,   // LceBMaxPool2d
-  kFloatConv,      // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,        // of float32, as all below
+  kBitPack,           // LceQuantize: float32, int8 or bool -> bit-packed
+  kBitUnpack,         // LceDequantize: bit-packed -> float32, int8 or bool
+  kBinaryConv,        // LceBconv2d
+  kBitPackedMaxPool,  // LceBMaxPool2d
+  kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
+  kMaxPool,           // of float32, as all below
   kAveragePool,
-  kMean,           // over height and width
+  kMean,  // over height and width
   kAdd,
   kSubtract,
   kMultiply,
   kRelu,
   kReshape,
-  kConstant,       // DEQUANTIZE of a constant
-};
-
-// How a window moves over a picture.
-struct Window {
-  int filter_h = 1, filter_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-  bool is_same = false;  // padded so that the output is as large as the input, divided by the stride
+  kConstant,  // DEQUANTIZE of a constant
 };
 
 // One operator. Tensors are indices of LiteRT's graph, -1 where there is none.
@@ -44,7 +41,7 @@ struct Op {
 
   // Of convolutions.
   int filter = -1, multiplier = -1, bias = -1, threshold = -1;
-  int channels_in = 0;  // of a binary one: signs, not words
+  int channels_in = 0;  // of a binary one: bits, not words
   bool pads_with_one = false;
   bool is_dense = false;  // FULLY_CONNECTED
 
@@ -59,16 +56,23 @@ using Constants = std::map<int, int>;
 // Reads an operator of LiteRT's graph.
 class OpReader {
  public:
-  // With `constants`, a DEQUANTIZE is claimed if it makes one of them, even where the operators of another partition read it.
-  OpReader(abi::Context* context, bool claims_floats, bool claims_float_products, const Constants* constants)
-      : context_(context), claims_floats_(claims_floats), claims_float_products_(claims_float_products), knows_constants_(constants != nullptr) {
+  // With `constants`, a DEQUANTIZE is claimed if it makes one of them, even where the operators of
+  // another partition read it.
+  OpReader(abi::Context* context, bool claims_floats, bool claims_float_products,
+           const Constants* constants)
+      : context_(context),
+        claims_floats_(claims_floats),
+        claims_float_products_(claims_float_products),
+        knows_constants_(constants != nullptr) {
     if (constants != nullptr) constants_ = *constants;
   }
 
-  // kYes with `op` filled in; kNo for an operator that others run; kBroken with `error()` for one that is ours and wrong.
-  // Operators are read in the order in which they run. `was_claimed`: it was claimed before, when all shapes fitted. While an
-  // input is being resized, tflite-runtime 2.14 asks again, and the numbers of pictures of inner tensors are still the old ones.
-  Claim read(const abi::Node& node, const abi::Registration& registration, bool was_claimed, Op* op);
+  // kYes with `op` filled in; kNo for an operator that others run; kBroken with `error()` for one
+  // that is ours and wrong. Operators are read in the order in which they run. `was_claimed`: it
+  // was claimed before, when all shapes fitted. While an input is being resized, tflite-runtime
+  // 2.14 asks again, and the numbers of images of inner tensors are still the old ones.
+  Claim read(const abi::Node& node, const abi::Registration& registration, bool was_claimed,
+             Op* op);
 
   const std::string& error() const { return error_; }
 
@@ -76,12 +80,12 @@ class OpReader {
   Claim read_lce(const char* name, const abi::Node& node, Op* op);
   Claim read_builtin(int code, const abi::Node& node, Op* op);
   bool read_binary_conv(const abi::Node& node, Op* op);
-  bool read_signs_max_pool(const abi::Node& node, Op* op);
+  bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
   bool read_float_conv(const abi::Node& node, Op* op);
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
-  bool has_ports(const abi::Node& node, int inputs);
+  bool has_tensors(const abi::Node& node, int inputs);
   bool is_fixed(int index) const;
   Claim read_dequantize(Op* op);
   bool is_channel_vector(int index, abi::Type type, int channels) const;
@@ -97,11 +101,10 @@ class OpReader {
 
 bool is_constant(const abi::Tensor& tensor);
 
-// Whether the tensor has `rank` dimensions of at least one, and holds as many bytes as they need, where it holds any.
+// Whether the tensor has `rank` dimensions of at least one, and holds as many bytes as they need,
+// where it holds any.
 bool is_sound(const abi::Tensor& tensor, int rank);
 
 int64_t count_elements(const abi::Tensor& tensor);
-
-inline int words_of(int channels) { return (channels + 31) / 32; }
 
 }  // namespace bopkit

@@ -1,0 +1,1 @@
+"""Runs: what a training leaves on the disk, and looking at it."""

@@ -1,0 +1,69 @@
+// A step whose results go through an epilogue before they are stored: arithmetic with other tensors
+// and constants, activations, bit-packing. Base class of convolutions, pools and Elementwise.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "step.h"
+
+namespace bopkit {
+
+// A step that computes rows of float32 or of sums, applies the epilogue to them, and stores them as
+// numbers, bit-packed, or as both.
+class EpilogueStep : public Step {
+ public:
+  using Step::Step;
+
+  // The value that its rows are after the epilogue so far, -1 where they are not float32.
+  int result = -1;
+  int floats = -1, bits = -1, bytes = -1;  // the values that it writes, -1 where it does not
+
+  // Some steps can compute one row of their output at a time into memory of the caller's, float32
+  // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
+  virtual bool makes_rows() const { return false; }
+  virtual void start(const StepContext&, ThreadPool::Session&) {}
+  virtual void make_row(const StepContext&, int /*image*/, int /*y*/, float* /*to*/) const {}
+
+  bool can_append(bool with_operand) const;
+  void append(EpilogueOpKind kind) { epilogue_ops_.push_back({kind, 0, nullptr}); }
+  void append(EpilogueOpKind kind, int operand);
+  void append(EpilogueOpKind kind, std::vector<float> vector);
+  void append_activation(abi::Activation activation);
+
+  std::vector<int> reads() const override;
+  std::vector<int> writes() const override;
+
+ protected:
+  // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that
+  // the operands have it.
+  bool shape_results(StepContext& shared, const Shape& shape);
+  // The row of a pixel of the output, at channel 0.
+  Row row_at(const StepContext& shared, int image, int y, int x) const;
+  // The row of the pixel to the right.
+  Row row_after(Row row, int channels) const;
+  // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
+  // begin there. `ops` holds kMaxEpilogueOps.
+  void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
+  // Stores `values`, the results of a pixel in `channels` channels from `first` on, at most kPanel,
+  // where there is nothing to do before the epilogue.
+  void store_floats(const Kernels& kernels, const float* values, int first, int channels,
+                    const Row& row) const;
+  // For `name`: the epilogue in words.
+  std::string suffix() const;
+
+  bool joins_operands() const { return !operands_.empty(); }
+
+  std::vector<EpilogueOp> epilogue_ops_;
+
+ private:
+  std::vector<int> operands_;
+  std::vector<std::vector<float>> vectors_;
+  std::vector<int> vector_channels_;
+};
+
+// `row` from its channel `first` on, a multiple of 32.
+Row from_channel(Row row, int first);
+
+}  // namespace bopkit

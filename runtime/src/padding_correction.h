@@ -1,0 +1,50 @@
+// What zero padding changes in the sums of a binary convolution. It uses weights and windows, and
+// belongs to conv.cc.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "memory.h"
+#include "window.h"
+
+namespace bopkit {
+
+// A bit has no zero: the cells of a border count as +1. What they added to the sums of a pixel
+// depends only on which taps of its filter lie beyond the edge, and is known before the first run.
+class PaddingCorrection {
+ public:
+  // Bit-packed weights [channels_out, filter_h, filter_w, words], of which a tap uses
+  // `tap_channels` bits. They stay where they are.
+  struct Filter {
+    const uint32_t* weights = nullptr;
+    int channels_out = 0, words = 0, tap_channels = 0;
+  };
+
+  // Without a filter there is nothing to correct.
+  void set_filter(const Filter& filter) { filter_ = filter; }
+
+  // Gets ready for an image of `input_h` by `input_w` cells; false where there is no memory.
+  bool prepare(const Window& window, const Extent& height, const Extent& width, int input_h,
+               int input_w);
+
+  // What is to be added to the doubled sums of an output pixel, for each channel, padded to kPanel;
+  // null for nothing.
+  const int32_t* at(int y, int x) const {
+    if (row_class_.empty()) return nullptr;
+    const int pixel_class = row_class_[y] * column_classes_ + column_class_[x];
+    return pixel_class == inner_class_ ? nullptr
+                                       : corrections_.as<int32_t>() + pixel_class * stride_;
+  }
+
+ private:
+  Filter filter_;
+  // Pixels with the same taps beyond the edge are of one class, numbered by row and column.
+  std::vector<int> row_class_, column_class_;
+  int column_classes_ = 1;
+  int inner_class_ = -1;  // of the pixels that see no edge
+  Buffer corrections_;    // int32 [row classes][column classes][stride_]
+  int64_t stride_ = 0;    // channels_out, padded to kPanel
+};
+
+}  // namespace bopkit

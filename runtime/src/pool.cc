@@ -1,0 +1,265 @@
+// Pools: the largest or the mean of each window, of float32; the largest of bit-packed numbers; and
+// the mean over a whole image. They may use what steps may.
+#include <algorithm>
+#include <cstring>
+
+#include "epilogue_step.h"
+#include "steps.h"
+#include "window.h"
+
+namespace bopkit {
+namespace {
+
+// Cells of an image that the window of output cell `i` covers.
+std::pair<int, int> covered(int i, int stride, int before, int filter, int size) {
+  const int begin = i * stride - before;
+  return {std::max(begin, 0), std::min(begin + filter, size)};
+}
+
+// Shape of the output of a pool, and its extents; returns what is wrong, or nothing.
+const char* pooled_shape(const Value& input, const Window& window, Extent* height, Extent* width,
+                         Shape* out) {
+  if (input.shape.rank != 4) return "got an input that is not a batch of images";
+  *height = window_extent(input.h, window.filter_h, window.stride_h, 1, window.is_same);
+  *width = window_extent(input.w, window.filter_w, window.stride_w, 1, window.is_same);
+  if (height->size < 1 || width->size < 1) return "got an input smaller than its window";
+  *out = input.shape;
+  out->dims[1] = height->size;
+  out->dims[2] = width->size;
+  return nullptr;
+}
+
+class Pool : public EpilogueStep {
+ public:
+  Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
+      : EpilogueStep(input),
+        window_(op.window),
+        is_maximum_(op.kind == OpKind::kMaxPool),
+        source_(std::move(source)) {}
+
+  std::string name() const override {
+    const std::string size =
+        std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
+    const std::string before = source_ == nullptr ? "" : source_->name() + ", ";
+    return before + (is_maximum_ ? "max pool " : "average pool ") + size + suffix();
+  }
+
+  bool shape(StepContext& shared) override {
+    if (source_ != nullptr && !source_->shape(shared)) return fail(source_->error().c_str());
+    Shape out;
+    const char* problem = pooled_shape(shared.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_results(shared, out) : fail(problem);
+  }
+
+  bool prepare(const StepContext& shared) override {
+    if (source_ == nullptr) return true;
+    if (!source_->prepare(shared)) return fail(source_->error().c_str());
+    const Value& input = shared.value(input_);
+    // A thread that begins within an image computes the rows that its window shares with the one
+    // before once more.
+    parts_ = std::min(height_.size, shared.threads == 1 ? 1 : 4 * shared.threads);
+    strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
+    const int64_t units = int64_t{input.n} * parts_;
+    const bool fits = strip_ <= kMaxBytes / 4 / units;
+    return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
+    const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps *
+                      4 / kBytesPerNs;
+    if (source_ == nullptr) {
+      session.run(input.n * height_.size, is_small(ns), [&](int unit) {
+        run_rows(shared, unit / height_.size, unit % height_.size, unit % height_.size + 1,
+                 nullptr);
+      });
+      return;
+    }
+    source_->start(shared, session);
+    session.run(input.n * parts_, is_small(ns), [&](int unit) {
+      const int64_t part = unit % parts_;
+      const int begin = static_cast<int>(part * height_.size / parts_),
+                end = static_cast<int>((part + 1) * height_.size / parts_);
+      run_rows(shared, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
+    });
+  }
+
+  std::vector<int> reads() const override {
+    std::vector<int> values = EpilogueStep::reads();
+    if (source_ == nullptr) return values;
+    const std::vector<int> before = source_->reads();
+    values.insert(values.end(), before.begin(), before.end());
+    return values;
+  }
+
+  int64_t binary_macs() const override { return source_ == nullptr ? 0 : source_->binary_macs(); }
+  int64_t float_macs() const override { return source_ == nullptr ? 0 : source_->float_macs(); }
+
+ private:
+  // Rows `begin` to `end` of an image. With `strip` the rows under the window are made there, each
+  // as the window reaches it.
+  void run_rows(const StepContext& shared, int image, int begin, int end, float* strip) const {
+    const Value& input = shared.value(input_);
+    const int64_t length = int64_t{input.w} * input.c;
+    const int slots = std::min(window_.filter_h, input.h);
+    std::vector<const float*> rows;
+    std::vector<float> maxima;
+    int made = 0;  // rows before this one are in the strip, as far as the window still needs them
+    for (int y = begin; y < end; ++y) {
+      const auto [top, bottom] =
+          covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
+      rows.clear();
+      for (int v = top; v < bottom; ++v) {
+        if (strip == nullptr) {
+          rows.push_back(input.at<const float>(image, v, 0));
+          continue;
+        }
+        float* row = strip + v % slots * length;
+        if (v >= made) source_->make_row(shared, image, v, row);
+        rows.push_back(row);
+      }
+      made = std::max(made, bottom);
+      // The largest of a window is the largest of its columns' largest, which neighbours share.
+      // Sums would round otherwise.
+      if (is_maximum_ && rows.size() > 1) {
+        maxima.assign(rows[0], rows[0] + length);
+        for (size_t v = 1; v < rows.size(); ++v) {
+          shared.kernels.max_row(maxima.data(), rows[v], static_cast<int>(length));
+        }
+        rows.assign(1, maxima.data());
+      }
+      for (int x = 0; x < width_.size; ++x) {
+        run_pixel(shared, rows, input, row_at(shared, image, y, x), x);
+      }
+    }
+  }
+
+  void run_pixel(const StepContext& shared, const std::vector<const float*>& rows,
+                 const Value& input, const Row& to, int x) const {
+    alignas(kAlignment) float pooled[kPanel];
+    const auto [left, right] =
+        covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+    for (int first = 0; first < input.c; first += kPanel) {
+      const int channels = std::min(kPanel, input.c - first);
+      bool is_first = true;
+      for (const float* row : rows) {
+        for (int u = left; u < right; ++u, is_first = false) {
+          const float* from = row + int64_t{u} * input.c + first;
+          if (is_first) {
+            std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
+          } else {
+            (is_maximum_ ? shared.kernels.max_row : shared.kernels.add_row)(pooled, from, channels);
+          }
+        }
+      }
+      if (!is_maximum_) {
+        const float count = static_cast<float>(static_cast<int>(rows.size()) * (right - left));
+        for (int c = 0; c < channels; ++c) pooled[c] /= count;
+      }
+      store_floats(shared.kernels, pooled, first, channels, to);
+    }
+  }
+
+  Window window_;
+  bool is_maximum_;
+  std::unique_ptr<EpilogueStep> source_;
+  Extent height_{}, width_{};
+  int parts_ = 1;      // of an image, each one unit of work
+  int64_t strip_ = 0;  // floats of a part's rows
+  Buffer strips_;
+};
+
+// The largest of bit-packed numbers is -1 only where all are: their bits are joined by AND.
+class BitPackedMaxPool : public PlainStep {
+ public:
+  BitPackedMaxPool(const Op& op, int input, int output)
+      : PlainStep(input, output), window_(op.window) {}
+
+  std::string name() const override {
+    return "max pool " + std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) +
+           " of signs";
+  }
+
+  bool shape(StepContext& shared) override {
+    Shape out;
+    const char* problem = pooled_shape(shared.value(input_), window_, &height_, &width_, &out);
+    return problem == nullptr ? shape_output(shared, out) : fail(problem);
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
+    for_pixels(output, session, [&](int image, int y, int x) {
+      const auto [top, bottom] =
+          covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
+      const auto [left, right] =
+          covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+      uint32_t* to = output.at<uint32_t>(image, y, x);
+      std::fill(to, to + output.c, ~0u);
+      for (int v = top; v < bottom; ++v) {
+        for (int u = left; u < right; ++u) {
+          const uint32_t* from = input.at<const uint32_t>(image, v, u);
+          for (int c = 0; c < output.c; ++c) to[c] &= from[c];
+        }
+      }
+    });
+  }
+
+ private:
+  Window window_;
+  Extent height_{}, width_{};
+};
+
+class Mean : public PlainStep {
+ public:
+  Mean(const Op& op, int input, int output)
+      : PlainStep(input, output), keeps_rank_(op.keeps_rank) {}
+
+  std::string name() const override { return "mean"; }
+
+  bool shape(StepContext& shared) override {
+    const Value& input = shared.value(input_);
+    if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
+    return shape_output(
+        shared, keeps_rank_ ? Shape{4, {input.n, 1, 1, input.c}} : Shape{2, {input.n, input.c}});
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session&) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
+    const float count = static_cast<float>(input.h) * static_cast<float>(input.w);
+    for (int image = 0; image < input.n; ++image) {
+      float* to = output.at<float>(image, 0, 0);
+      std::fill(to, to + input.c, 0.0f);
+      for (int y = 0; y < input.h; ++y) {
+        for (int x = 0; x < input.w; ++x) {
+          shared.kernels.add_row(to, input.at<const float>(image, y, x), input.c);
+        }
+      }
+      for (int c = 0; c < input.c; ++c) to[c] /= count;
+    }
+  }
+
+ private:
+  bool keeps_rank_;
+};
+
+}  // namespace
+
+std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
+                                        std::unique_ptr<EpilogueStep> source) {
+  auto step = std::make_unique<Pool>(op, input, std::move(source));
+  step->append_activation(op.activation);
+  return step;
+}
+
+std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output) {
+  return std::make_unique<BitPackedMaxPool>(op, input, output);
+}
+
+std::unique_ptr<Step> make_mean(const Op& op, int input, int output) {
+  return std::make_unique<Mean>(op, input, output);
+}
+
+}  // namespace bopkit

@@ -1,0 +1,21 @@
+// What the steps of a partition share while they are made, get ready and run. Steps know this, and
+// not the partition that they belong to.
+#pragma once
+
+#include <vector>
+
+#include "kernels.h"
+#include "value.h"
+
+namespace bopkit {
+
+struct StepContext {
+  const Kernels& kernels;
+  int threads;  // that share a step
+  std::vector<Value> values = {};
+
+  Value& value(int index) { return values[index]; }
+  const Value& value(int index) const { return values[index]; }
+};
+
+}  // namespace bopkit

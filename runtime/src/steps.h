@@ -1,0 +1,33 @@
+// Makes each kind of step. Their classes are in conv.cc, pool.cc, elementwise.cc and reshape.cc
+// only.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "epilogue_step.h"
+#include "operators.h"
+
+namespace bopkit {
+
+// Steps that write float32 rows.
+std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const abi::Context& context,
+                                               const Kernels& kernels, const float* multiplier,
+                                               const float* bias);
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
+                                              const Kernels& kernels, const float* filter,
+                                              const float* bias);
+// With `source`, the pool computes its input itself, row by row; the value `input` then has no
+// memory.
+std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
+                                        std::unique_ptr<EpilogueStep> source);
+std::unique_ptr<EpilogueStep> make_elementwise(int input);  // rows as they are
+
+// Other steps.
+std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output);
+std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point);  // int8, and bool
+std::unique_ptr<Step> make_bit_unpack(int input, int output, float scale, int zero_point);
+std::unique_ptr<Step> make_mean(const Op& op, int input, int output);
+std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias);
+
+}  // namespace bopkit
