@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
+from bopkit.interruption import interruptible
 from bopkit.progress import Progress
 from bopkit.python_process import PythonProcess
 
@@ -183,17 +184,20 @@ def _line(value: Any) -> bytes:
 
 def _follow(process: PythonProcess, callbacks: Mapping[str, Callable[[Any], None]]) -> dict[str, Any] | None:
     """Serve a call up to its answer; None if the process ends without one."""
-    for line in process.output:
-        if not line.endswith(b"\n"):
-            break
-        message: dict[str, Any] = json.loads(line)
-        if "progress" in message:
-            callbacks["progress"](message["progress"])
-        elif "event" in message:
-            callbacks["on_event"](message["event"])
-            process.send(_GO_ON)
-        else:
-            return message
+    with interruptible() as check_interruption:  # a database can swallow one where it clears up behind a callback
+        for line in process.output:
+            if not line.endswith(b"\n"):
+                break
+            message: dict[str, Any] = json.loads(line)
+            if "progress" in message:
+                callbacks["progress"](message["progress"])
+            elif "event" in message:
+                callbacks["on_event"](message["event"])
+            else:
+                return message
+            check_interruption()
+            if "event" in message:
+                process.send(_GO_ON)
     return None
 
 

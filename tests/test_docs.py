@@ -43,6 +43,20 @@ def test_the_cli_reference_is_up_to_date():
     assert (ROOT / "docs" / "cli.md").read_text().strip() == generated.strip(), "run `make docs`"
 
 
+@pytest.mark.parametrize("page", ["docs/life_of_a_model.md", ".github/CONTRIBUTING.md"])
+def test_the_files_that_a_map_names_exist(page):
+    """A whole path, or the name of a file in the folder of a path before it."""
+    folders, named = [ROOT], 0
+    for name in re.findall(r"`([\w./]+(?:\.\w+|/))`", (ROOT / page).read_text()):
+        found = [folder / name for folder in folders if (folder / name).exists()]
+        if not re.search(r"\.(py|json|md)$|/$", name):
+            continue  # a file of the user's, or a name in Python
+        assert found, f"{page} names {name}"
+        named += 1
+        folders.append(found[-1] if found[-1].is_dir() else found[-1].parent)
+    assert named >= 8
+
+
 @pytest.mark.integration
 def test_the_readme_from_python_and_with_an_own_network(tmp_path):
     own_network = next(block for block in code_blocks("python") if "ARCHITECTURE" in block)

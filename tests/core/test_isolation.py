@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -60,6 +62,18 @@ def test_ctrl_c_ends_the_child_before_it_is_passed_on(process: isolation.Child) 
     assert child.returncode == -signal.SIGKILL
 
 
+def test_an_interruption_that_a_callback_swallows_ends_the_call(process: isolation.Child) -> None:
+    """As SQLAlchemy does in what it runs when an object is gone: Python drops exceptions there."""
+
+    def interrupt_and_swallow(line: str) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 1)  # the handler runs before the next instruction
+
+    with pytest.raises(KeyboardInterrupt):
+        process.call("test_isolation:say", subject="x", progress=interrupt_and_swallow)
+
+
 def test_a_child_has_variables_of_its_own_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path / "of_child")}
@@ -97,6 +111,11 @@ def fail() -> None:
 
 def variable(name: str) -> str:
     return os.environ[name]
+
+
+def say(progress: Callable[[str], None]) -> None:
+    progress("hello")
+    wait()
 
 
 def die() -> None:

@@ -114,17 +114,17 @@ def test_what_a_folded_batch_norm_saves_is_what_another_takes(
         "dense with bias": lambda: keras.Dense(channels),
     }[kind]
 
-    def converted(name: str, *order: Any) -> tuple[bytes, PassReport]:
+    def converted_in_order(name: str, *order: Any) -> tuple[bytes, PassReport]:
         shape = (32,) if "dense" in kind else (2, 2, 32)
         network = randomise(tf.keras.Sequential([tf.keras.Input(shape), make(), *order]))
         flatbuffer, reports = converted(network, tmp_path / name)
         return flatbuffer, reports["batch norm folded by the converter"]
 
-    folded, report = converted("folded", keras.BatchNormalization(name="norm"), keras.LeakyReLU())
-    unfolded, nothing = converted("unfolded", keras.LeakyReLU(), keras.BatchNormalization(name="norm"))
+    folded, report = converted_in_order("folded", keras.BatchNormalization(name="norm"), keras.LeakyReLU())
+    unfolded, nothing = converted_in_order("unfolded", keras.LeakyReLU(), keras.BatchNormalization(name="norm"))
     assert (report.layers, nothing.layers, nothing.saved_bytes) == (("norm",), (), 0)
     assert 0 <= len(unfolded) - len(folded) - report.saved_bytes < TABLES
-    before, after = (convert._graph(each) for each in (unfolded, folded))
+    before, after = (convert._main_graph(each) for each in (unfolded, folded))
     assert report.saved_operators == len(before.operators) - len(after.operators)
     assert report.saved_value_bytes == convert._value_bytes(before) - convert._value_bytes(after)
 
