@@ -66,7 +66,7 @@ def _print(inspection: Inspection) -> None:
     )
     show(f"inputs: {'; '.join(inspection.inputs)}")
     show(f"outputs: {'; '.join(inspection.outputs)}")
-    show(f"checksum: {'right' if inspection.has_checksum else 'none'}")
+    show(f"checksum: {'correct' if inspection.has_checksum else 'none'}")
     if inspection.card is None:
         show("card: none")
     for kind, facts in (("card", inspection.card), ("export", inspection.record)):

@@ -115,7 +115,7 @@ def test_quantized_input_tells_its_scale(write):
         (lambda images: images[0, 0], r"not \[8, 64\]. Give an array of shape \[n, 8, 8, 64\]."),
         (lambda images: images[:, 1:], r"not \[2, 7, 8, 64\]. Scale or crop the images first."),
         (lambda images: images[:0], r"is empty: \[0, 8, 8, 64\]."),
-        (lambda images: [images, images], r"has 1 input\(s\), and 2 came."),
+        (lambda images: [images, images], r"has 1 input\(s\), but 2 were given."),
         (lambda images: {"images": images}, r"named 'images'. The model's are 't0'."),
     ],
 )
