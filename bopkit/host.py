@@ -1,4 +1,4 @@
-"""Facts of this host and of this process, and what the system files of any Linux tell of its clocks and heat."""
+"""Facts of this host and of this process, and what Linux's system files show of clocks and heat."""
 
 from __future__ import annotations
 

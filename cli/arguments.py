@@ -43,10 +43,11 @@ DataCache = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
 CardPreprocessFn = Annotated[
-    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: the preprocessing in the model card.")
 ]
 PreprocessFn = Annotated[
-    str, typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet.")
+    str,
+    typer.Option("--preprocess-fn", metavar="NAME", help="One of default, resize, shift, resize_and_flip, imagenet."),
 ]
 HparamsSet = Annotated[
     str | None,

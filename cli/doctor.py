@@ -109,7 +109,7 @@ def _print_throughput(report: ThroughputReport) -> None:
     if fastest is not None and fastest.limit is not None:
         show(f"fastest: {fastest.precision}, {_xla(fastest)}, batch {fastest.batch_size}; {ADVICE[fastest.limit]}")
     show(
-        f"{report.device}, {report.logical_cores} logical cores; input: drawn JPEG files of "
+        f"{report.device}, {report.logical_cores} logical cores; input: synthetic JPEG files of "
         f"{size_text(report.jpeg_bytes)} in memory, imagenet preprocessing"
     )
 

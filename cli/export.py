@@ -136,7 +136,7 @@ def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:
 
 def _print_artifact(artifact: ArtifactReport) -> None:
     print_table(
-        ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", ""],
+        ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", "why not packed"],
         [
             [
                 layer.name,

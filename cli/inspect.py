@@ -41,7 +41,7 @@ def inspect(
 
 def _print(inspection: Inspection) -> None:
     print_table(
-        ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", ""],
+        ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", "why not packed"],
         [
             [
                 layer.name,

@@ -1,4 +1,4 @@
-"""Tables, vectors and numbers of a FlatBuffers file, each read only after it was found to lie in the file."""
+"""Tables, vectors and numbers of a FlatBuffers file, each read only after a check that it lies within the file."""
 
 from __future__ import annotations
 

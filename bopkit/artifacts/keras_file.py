@@ -1,4 +1,4 @@
-"""Keras model files (.h5 and .keras): load without running code of theirs, save whole or not at all.
+"""Keras model files (.h5 and .keras): load without running code from the file, save whole or not at all.
 
 A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.artifacts.keras_config`),
 its tensors must lie inside the file and be of a bounded size (`keras_hdf5` and `keras_zip`), and its training config is

@@ -1,4 +1,4 @@
-"""Configs of TensorFlow 2.4 to 2.15: what today's Keras no longer takes is dropped, and named if it did anything.
+"""Configs of TensorFlow 2.4 to 2.15: settings unknown to today's Keras are dropped, and reported if they had an effect.
 
 Keras refuses a config with a keyword that its class does not know. What the classes take today is read from their
 constructors, so that nothing here has to list what each version of Keras and larq once wrote.

@@ -1,4 +1,4 @@
-"""Whether a SavedModel does nothing but compute, found out before TensorFlow loads it.
+"""Check that a SavedModel does nothing but compute, before TensorFlow loads it.
 
 A graph can read and write files and call back into Python, and TensorFlow runs parts of it while it loads. What can run
 is checked against an allow-list of operations: the function behind the signature, what sets up resources such as packed

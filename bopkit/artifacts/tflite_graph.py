@@ -1,4 +1,4 @@
-"""Tensors, operators and graphs of a `.tflite` file, and what must hold among them before an interpreter runs them."""
+"""Tensors, operators and graphs of a `.tflite` file, and their checks before an interpreter runs them."""
 
 from __future__ import annotations
 

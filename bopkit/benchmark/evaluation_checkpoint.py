@@ -163,7 +163,7 @@ def _digest(path: Path, content: bytes) -> bytes:
 
 
 def _cannot_keep(error: Exception) -> str:
-    return f"{translate(error).message} No checkpoint is saved, so that an interrupted evaluation starts over."
+    return f"{translate(error).message} No checkpoint is saved, so an interrupted evaluation starts over."
 
 
 def _remove_old(evaluations: Path) -> None:

@@ -76,7 +76,7 @@ def _from_tf_config(text: str) -> Cluster | None:
     group = tasks[kind]
     index = str(task.get("index", 0))
     if not index.isdecimal() or int(index) >= len(group):
-        raise _wrong_tf_config(f"gives {kind} the task index {index}, but there are {len(group)} of that type")
+        raise _wrong_tf_config(f"gives {kind} the task index {index}, but has {len(group)} of that type")
     return Cluster(workers, workers.index(group[int(index)]))
 
 

@@ -1,4 +1,4 @@
-"""What a run left behind: of one that was just trained, or of one that was finished before."""
+"""The result of a run that was just trained, or that was already finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorFlow Lite's `benchmark_model`, and LCE's `lce_benchmark_model` that is made from it, print.
+"""The output of TensorFlow Lite's `benchmark_model`, and of LCE's `lce_benchmark_model`, which is based on it.
 
 Versions differ: lines may begin with `INFO: ` or a date, and percentiles came later. A count line tells of runs in
 microseconds, first one of the warm-up, then one of the timed runs; where all were equal it says `curr` alone.

@@ -1,4 +1,4 @@
-"""One ssh connection to the agent on a device, through the user's own `ssh`, so that its config and keys count.
+"""One ssh connection to the agent on a device, through the user's own `ssh` with its config and keys.
 
 Everything goes through this one connection, files too: a board need not have scp or sftp, and one login is enough. It
 ends with this process, however that ends, and then the agent cleans up.

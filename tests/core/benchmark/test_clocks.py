@@ -100,7 +100,10 @@ def test_a_process_is_pinned() -> None:
         ({"is_throttled": True}, ["The clock was lowered during the runs because of heat or power. Cool the device"]),
         (
             {"is_throttled": True, "temperature_c_before": 41.6, "temperature_c_after": 84.0},
-            ["The clock was lowered during the runs because of heat or power (42 degrees Celsius before, 84 after). Cool"],
+            [
+                "The clock was lowered during the runs because of heat or power "
+                "(42 degrees Celsius before, 84 after). Cool"
+            ],
         ),
         ({"samples_ms": [1.0] * 15 + [1.3] * 5}, ["The last quarter of the runs took 1.30 times as long as the first"]),
         ({"samples_ms": [1.0] * 15 + [1.19] * 5}, []),

@@ -52,18 +52,27 @@ def test_no_cluster(environment):
     [
         (tf_config({"worker": ["a:1"], "ps": ["p:1"]}, type="worker", index=0), "names ps; bopkit has workers only"),
         (tf_config({"worker": ["a:1"]}, type="evaluator", index=0), "names evaluator; bopkit has workers only"),
-        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=2), "worker the task index 2, but there are 2 of"),
-        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=-1), "worker the task index -1, but there are 2 of"),
-        (tf_config({"worker": ["a:1"]}, type="worker", index="first"), "worker the task index first, but there are 1 of"),
+        (tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=2), "worker the task index 2, but has 2 of"),
+        (
+            tf_config({"worker": ["a:1", "b:2"]}, type="worker", index=-1),
+            "worker the task index -1, but has 2 of",
+        ),
+        (
+            tf_config({"worker": ["a:1"]}, type="worker", index="first"),
+            "worker the task index first, but has 1 of",
+        ),
         # Beside a chief, a worker's index counts among the workers.
-        (tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=-1), "the task index -1, but there are 1 of"),
+        (
+            tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=-1),
+            "the task index -1, but has 1 of",
+        ),
         (
             tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="worker", index=1),
-            "the task index 1, but there are 1 of",
+            "the task index 1, but has 1 of",
         ),
         (
             tf_config({"chief": ["c:1"], "worker": ["a:1"]}, type="chief", index=1),
-            "the task index 1, but there are 1 of",
+            "the task index 1, but has 1 of",
         ),
         (tf_config({"chief": ["c:1"], "worker": ["a:1"]}, index=0), "does not say which of 2 workers"),
         (tf_config({"worker": ["a:1", "b:2"]}, type="worker"), "does not say which of 2 workers"),
