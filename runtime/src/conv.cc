@@ -1,7 +1,6 @@
 // Convolutions, binary and of float32: the micro-kernels multiply patches, found through an
 // indirection buffer, by packed weights, and an epilogue follows. It may use what steps may.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>

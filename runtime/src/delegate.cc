@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "bopkit_runtime.h"
-#include "cpu.h"
 #include "kernels.h"
 #include "operators.h"
 #include "partition.h"
