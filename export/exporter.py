@@ -38,7 +38,7 @@ def export_model(
     Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were.
 
     Args:
-        model_path: What maps one picture to scores: a `.h5` or `.keras` file, whole or, with
+        model_path: The network: a `.h5` or `.keras` file, whole or, with
             `options.architecture`, of weights; a run directory; a SavedModel.
         output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model.
         options: What to write, and what to check it on; None for the defaults.

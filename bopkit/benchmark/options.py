@@ -20,11 +20,11 @@ MOST_THREADS = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """The settings of one benchmark: the arguments of `benchmark_artifacts`, which says what each means.
+    """The settings of one benchmark: the arguments of `benchmark_artifacts`, which describes each.
 
     Raises:
-        UsageError: A number is out of range, a name is unknown, the CPU mask is none, the binary is no file or has no
-            device over adb, or an option of accuracy has no dataset.
+        UsageError: A number is out of range, a name is unknown, the CPU mask is invalid, the binary is not a file or
+            has no device over adb, or an option of accuracy has no dataset.
     """
 
     # Accuracy

@@ -191,5 +191,5 @@ def _is_of_input_pipeline(text: str) -> bool:
 def damaged_cache(folder: Path) -> BopkitError:
     """What to tell a user when a cached copy of a split cannot be read."""
     return BopkitError(
-        f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled anew."
+        f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled again."
     )

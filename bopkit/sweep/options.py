@@ -26,13 +26,13 @@ class SweepOptions:
         trials: Number of trials that TPE chooses, over all processes and calls; None for 20.
         sampler: `grid` or `tpe`; None for tpe where there is a `search`.
         pruner: `median` or `none`; None for median with tpe, where a bad trial teaches enough in a few epochs.
-        preset: Name of a sweep of the paper, which brings its own values; `training` is then made with
+        preset: Name of a sweep of the paper, which has its own values; `training` is then made with
             `names_of_trials`.
         storage: URL of the database; None for an SQLite file in the output folder.
-        study: Name of the study in it; None for one made of model, dataset and preset.
+        study: Name of the study in the database; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
         validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe,
-            since a search that looks at the test split fits it.
+            because a search on the test split would overfit to it.
 
     Raises:
         UsageError: Nothing is varied, a name is unknown, `trials` is below 1, or options exclude each other. Names and

@@ -81,14 +81,14 @@ def run_sweep(
         limit_steps: At most so many steps an epoch, and batches a validation.
         seed: Seeds the search, and every run in the same way.
         strategy: Distribution strategy of each trial, within this machine; None for the default.
-        progress: Called with each line that a person should read.
+        progress: Called with each line for the user.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
 
     Returns:
         All trials and the best one.
 
     Raises:
-        UsageError: A name, a value or a range is wrong, or the study is of another sweep.
+        UsageError: A name, a value or a range is wrong, or the study belongs to another sweep.
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     training = TrainOptions(
@@ -126,14 +126,14 @@ def run_trials(
 
     Args:
         options: What to train, what to vary, and where to keep it.
-        progress: Called with each line that a person should read.
+        progress: Called with each line for the user.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
 
     Returns:
         All trials and the best one.
 
     Raises:
-        UsageError: A name, a value or a range is wrong, or the study is of another sweep.
+        UsageError: A name, a value or a range is wrong, or the study belongs to another sweep.
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     plan = plan_sweep(options)

@@ -56,9 +56,9 @@ def verify_artifacts(
 
     Args:
         first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
-        second: What is compared with it.
+        second: The artifact that is compared with it.
         dataset: Dataset whose test pictures both see; None for that of a card, else bundled photographs.
-        data_dir: Where prepared datasets lie.
+        data_dir: Where prepared datasets are.
         pictures: Largest number of real pictures.
         custom: Modules of the user's own, whose classes and functions the files may name.
         progress: Called with one line before each slow step.

@@ -89,8 +89,8 @@ def build_report(
         fail_if: Rules, as `parse_rule` reads them.
 
     Raises:
-        UsageError: A rule is none, or needs a baseline and there is none; no result was named.
-        BopkitError: A file is no result.
+        UsageError: A rule is invalid or lacks a baseline, or no result was named.
+        BopkitError: A file is not a result.
     """
     rules = [parse_rule(text) for text in fail_if]
     relative = [rule.text for rule in rules if rule.needs_baseline]
