@@ -79,7 +79,7 @@ def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
     Raises:
         UsageError: None is left.
     """
-    if not any(hasattr(layer, "operations") for layer in model.layers):
+    if not any(hasattr(layer, "frozen_operations") for layer in model.layers):
         return options
     if not options.tflite:
         raise UsageError("This is a SavedModel of code already; it can become a flatbuffer only.", "Type --tflite.")
