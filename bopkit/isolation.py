@@ -213,6 +213,8 @@ def _let_end(process: PythonProcess, stop_s: float) -> None:
 
 def _end_at_once(stop: KeyboardInterrupt | SystemExit) -> NoReturn:
     """End as Python would, but without the clean-up of libraries: a crash there would hide why the process ended."""
+    if isinstance(stop, SystemExit) and isinstance(stop.code, str):
+        print(stop.code, file=sys.stderr)
     sys.stderr.flush()
     if isinstance(stop, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
