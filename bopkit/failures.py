@@ -20,7 +20,7 @@ def translate(error: Exception) -> BopkitError:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             return _full_disk(path)
         if path is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return BopkitError(f"No permission for {path}.", "Choose another folder, or mend its permissions.")
+            return BopkitError(f"No permission for {path}.", "Choose another folder, or fix its permissions.")
         if path is not None and isinstance(error, (FileExistsError, NotADirectoryError)):
             return BopkitError(f"{path} cannot be a folder: a file is in its place.", "Name another folder.")
         if path is not None:
@@ -35,7 +35,7 @@ def translate(error: Exception) -> BopkitError:
     if type(error).__name__ in ("DataLossError", "NotFoundError") or "Input dataset was expected to contain" in text:
         return BopkitError(
             f"A file is damaged or missing: {text[:300]}.",
-            "If it belongs to a dataset, remove its folder and run `bopkit prepare DATASET`, or copy it again.",
+            "If it belongs to a dataset, remove its folder and run `bopkit data prepare DATASET`, or copy it again.",
         )
     return BopkitError(
         f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."

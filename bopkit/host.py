@@ -1,4 +1,4 @@
-"""Facts of this host and of this process, and what the system files of any Linux tell of its clocks and heat."""
+"""Facts of this host and of this process, and what Linux's system files show of clocks and heat."""
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ def parse_cpu_mask(mask: str) -> frozenset[int]:
         UsageError: It is none.
     """
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,64}", mask) or not int(mask, 16):
-        raise UsageError(f"{mask!r} is no CPU mask.", "Write it as taskset does, in hexadecimal: f0 for cores 4 to 7.")
+        raise UsageError(
+            f"{mask!r} is not a CPU mask.", "Write it as taskset does, in hexadecimal: f0 for cores 4 to 7."
+        )
     bits = int(mask, 16)
     return frozenset(core for core in range(bits.bit_length()) if bits >> core & 1)
 
@@ -181,5 +183,5 @@ def pin_process(cores: Iterable[int]) -> None:
         allowed = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
         raise UsageError(
             f"No process can run on the cores of the CPU mask, {', '.join(map(str, wanted))}.",
-            f"There are cores {allowed}.",
+            f"It may run on cores {allowed}.",
         ) from error

@@ -28,16 +28,21 @@ class HParams(BaseModel):
         "bop", description="bop, bop2nd and cema flip binary kernels; latent trains latent weights with Adam"
     )
     epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
-    batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures a step")
-    threshold: float = Field(1e-8, ge=0, description="tau of bop and bop2nd: a signal above it flips a weight")
+    batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures per step")
+    threshold: float = Field(
+        1e-8, ge=0, description="tau of bop and bop2nd: a weight flips where its signal is above it"
+    )
     threshold_end: float | None = Field(None, ge=0, description="tau at the end of the run, linear")
     at_zero: Literal["keep", "original"] = Field(
-        "keep", description="tau 0, signal 0: keep the weight, or make it +1 as the paper's code (bop, bop2nd)"
+        "keep",
+        description="bop, bop2nd: where tau and signal are 0, keep the weight, or make it +1 as the paper's code",
     )
-    gamma: float = Field(1e-4, gt=0, le=1, description="rate of the moving average of gradients; cema: of its first")
+    gamma: float = Field(
+        1e-4, gt=0, le=1, description="rate of the moving average of gradients; for cema: of the first average"
+    )
     gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the end of the run, linear decay")
     gamma_decay_rate: float | None = Field(None, gt=0, le=1, description="factor of a staircase decay of gamma")
-    gamma_decay_epochs: int | None = Field(None, ge=1, le=MAX_COUNT, description="epochs a stair")
+    gamma_decay_epochs: int | None = Field(None, ge=1, le=MAX_COUNT, description="epochs per step of the staircase")
     sigma: float = Field(1e-3, gt=0, le=1, description="bop2nd's rate of the moving average of squared gradients")
     sigma_end: float | None = Field(None, gt=0, le=1, description="sigma at the end of the run, linear")
     moments: Literal["biased", "unbiased"] = Field(
@@ -45,8 +50,10 @@ class HParams(BaseModel):
     )
     alpha: float = Field(1e-3, gt=0, le=1, description="rate of cema's second moving average")
     alpha_end: float | None = Field(None, gt=0, le=1, description="alpha at the end of the run, linear")
-    learning_rate: float = Field(gt=0, description="Adam's, for all variables that are not flipped")
-    learning_rate_end: float | None = Field(None, gt=0, description="Adam's at the end of the run, linear decay")
+    learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
+    learning_rate_end: float | None = Field(
+        None, gt=0, description="learning rate of Adam at the end of the run, linear decay"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -57,7 +57,7 @@ def import_tensorflow() -> Any:
             import larq  # noqa: F401  registers its layers and quantizers with Keras
             import tensorflow as tf
     except ImportError as error:
-        raise BopkitError(f"TensorFlow does not import: {error}.", "Run `bopkit doctor`.") from error
+        raise BopkitError(f"TensorFlow cannot be imported: {error}.", "Run `bopkit doctor`.") from error
     if quiet:
         tf.get_logger().setLevel("ERROR")
         logging.getLogger("larq").setLevel(logging.ERROR)  # its advice on training meets every export

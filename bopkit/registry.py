@@ -105,8 +105,8 @@ def import_module(
 
 def _broken_module(module_name: str, error: Exception) -> BopkitError:
     return BopkitError(
-        f"Module {module_name} does not import: {type(error).__name__}: {first_line(error)}.",
-        "Mend it; --debug shows where.",
+        f"Module {module_name} cannot be imported: {type(error).__name__}: {first_line(error)}.",
+        "Fix it; --debug shows where.",
     )
 
 

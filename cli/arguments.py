@@ -33,19 +33,21 @@ Model = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit datasets`).", autocompletion=complete_dataset
+        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit data list`).", autocompletion=complete_dataset
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]
 DataCache = Annotated[
-    str | None, typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures there.")
+    str | None,
+    typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures in this folder, or in memory."),
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
 CardPreprocessFn = Annotated[
-    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: what the model card names.")
+    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: the preprocessing in the model card.")
 ]
 PreprocessFn = Annotated[
-    str, typer.Option("--preprocess-fn", metavar="NAME", help="default, resize, shift, resize_and_flip or imagenet.")
+    str,
+    typer.Option("--preprocess-fn", metavar="NAME", help="One of default, resize, shift, resize_and_flip, imagenet."),
 ]
 HparamsSet = Annotated[
     str | None,
@@ -59,15 +61,19 @@ Device = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device multiplies it."),
+    typer.Option(
+        "--precision", metavar="float32|bfloat16", help="Default: bfloat16 where the device has instructions for it."
+    ),
 ]
 LimitSteps = Annotated[
-    int | None, typer.Option("--limit-steps", min=1, help="At most N steps an epoch and batches a validation.")
+    int | None, typer.Option("--limit-steps", min=1, help="At most N steps per epoch, and N batches per validation.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seeds everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of all random numbers.")]
 Custom = Annotated[
     list[str] | None,
-    typer.Option("--custom", metavar="MODULE", help="Module of your own, whose code the file may run. Repeatable."),
+    typer.Option(
+        "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 

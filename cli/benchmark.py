@@ -25,61 +25,72 @@ def benchmark(
     artifacts: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ARTIFACTS", help=".h5, .keras, .tflite, runs, SavedModel directories.", show_default=False
+            metavar="ARTIFACTS",
+            help=".h5, .keras and .tflite files, run and SavedModel directories.",
+            show_default=False,
         ),
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
     split: Split = None,
     preprocess_fn: CardPreprocessFn = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Measure accuracy on the first N pictures only.")
+    ] = None,
     devices: Annotated[
         list[str] | None,
         typer.Option(
             "--device",
             metavar="local|ssh://[user@]host[:port]|adb[:serial]",
-            help="Where to time; repeatable. Default: local.",
+            help="Where to measure latency. Repeatable. Default: local.",
             show_default=False,
         ),
     ] = None,
     threads: Annotated[
-        str, typer.Option("--threads", metavar="1,2,4", help="Threads for one picture; each number has its rows.")
+        str, typer.Option("--threads", metavar="1,2,4", help="Threads for one picture; each number gets its own rows.")
     ] = "1",
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Minimum number of timed runs of one picture.")] = 50,
     min_seconds: Annotated[
-        float, typer.Option("--min-seconds", min=0, help="Go on with the timed runs until this is over.")
+        float, typer.Option("--min-seconds", min=0, help="Minimum time of the timed runs, in seconds.")
     ] = 1.0,
     cool_down: Annotated[float, typer.Option("--cool-down", min=0, help="Seconds to pause before each row.")] = 0.0,
     cpu_mask: Annotated[
-        str | None, typer.Option("--cpu-mask", metavar="HEX", help="Cores to run on, as taskset takes them.")
+        str | None, typer.Option("--cpu-mask", metavar="HEX", help="Cores to run on: a mask as for taskset.")
     ] = None,
     runner: Annotated[
-        Path | None, typer.Option("--runner", help="For adb: lce_benchmark_model or benchmark_model for the device.")
+        Path | None,
+        typer.Option("--runner", help="For adb: a lce_benchmark_model or benchmark_model binary for the device."),
     ] = None,
     runtime: Annotated[
         str | None,
         typer.Option("--runtime", help="For .tflite files: litert (where bopkit-runtime is installed) or lce."),
     ] = None,
     with_steps: Annotated[
-        bool, typer.Option("--profile", help="Time each operator too, in runs of its own (LiteRT).")
+        bool, typer.Option("--profile", help="Also time each operator, in separate runs (LiteRT).")
     ] = False,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the result, for `bopkit report`.")
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the result as JSON, for `bopkit report`."),
     ] = None,
     html: Html = None,
     markdown: Markdown = None,
     csv: Csv = None,
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", metavar="ARTIFACT", help="Compare with its answers.", show_default="the first"),
+        typer.Option(
+            "--reference",
+            metavar="ARTIFACT",
+            help="Compare outputs with those of this artifact.",
+            show_default="the first",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with accuracy where the same command was interrupted.")
+        bool, typer.Option("--resume/--no-resume", help="Continue the accuracy where the same command was interrupted.")
     ] = True,
     json: Json = False,
 ) -> None:
-    """Measure artifacts side by side: accuracy, agreement, size and memory, and latency on this host or on devices."""
+    """Measure artifacts side by side: accuracy, agreement, size, memory, and latency on this host or on devices."""
     from bopkit.benchmark import BenchmarkOptions, reports, run_benchmark
     from bopkit.benchmark.results import LOCAL, BenchmarkReport
     from bopkit.files import json_text
@@ -129,5 +140,7 @@ def benchmark(
 def _parse_threads(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and len(part) < 5 and int(part) for part in parts):
-        raise UsageError(f"{text!r} is no number of threads.", "Write for instance `--threads 4` or `--threads 1,2,4`.")
+        raise UsageError(
+            f"{text!r} is not a number of threads.", "Write for instance `--threads 4` or `--threads 1,2,4`."
+        )
     return tuple(int(part) for part in parts)

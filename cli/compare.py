@@ -30,20 +30,22 @@ def compare(
     dataset: Dataset = None,
     data_dir: DataDir = None,
     split: Split = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Accuracy on that many pictures.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Measure accuracy on the first N pictures only.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
     device: Annotated[
         list[str] | None,
-        typer.Option("--device", metavar="DEVICE", help="Where to time them; default: local. Repeatable."),
+        typer.Option("--device", metavar="DEVICE", help="Where to measure latency; default: local. Repeatable."),
     ] = None,
     warmup_runs: Annotated[int, typer.Option("--warmup-runs", min=0, help="Runs before the timed ones.")] = 10,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs of one picture, at least.")] = 50,
-    with_steps: Annotated[bool, typer.Option("--profile", help="Time each operator too, in runs of its own.")] = False,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Minimum number of timed runs of one picture.")] = 50,
+    with_steps: Annotated[bool, typer.Option("--profile", help="Also time each operator, in separate runs.")] = False,
     html: Html = None,
-    svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write the page's chart alone.")] = None,
+    svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write only the chart of the page.")] = None,
     json: Json = False,
 ) -> None:
-    """Measure what binarization buys: networks bit-packed, against float32 and int8 twins of the same shape."""
+    """Measure what binarization buys: bit-packed networks against float32 and int8 twins of the same shape."""
     from bopkit.benchmark.results import LOCAL
     from bopkit.export.comparison.compare import compare_models
 

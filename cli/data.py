@@ -26,14 +26,14 @@ def preview(
         str, typer.Option("--preprocess-fn", metavar="NAME", help="Preprocessing; default: the dataset's own.")
     ] = "default",
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option("--split", help="Split, as train or test[:10%].")] = "train",
-    count: Annotated[int, typer.Option("--count", min=1, help="Pictures.")] = 8,
+    split: Annotated[str, typer.Option("--split", help="Split, such as train or test[:10%].")] = "train",
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures.")] = 8,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="PNG file; default: DATASET_preview.png.", show_default=False)
     ] = None,
 ) -> None:
-    """Draw what a network sees: pictures as evaluation and as three epochs of training make them, side by side."""
+    """Draw what a network sees: pictures after the preprocessing of evaluation and of three training epochs."""
     from bopkit.data.preview import preview as draw
 
     usual = Path(dataset.replace("/", "_").replace(":", "_") + "_preview.png")
@@ -47,4 +47,4 @@ def preview(
         seed=seed,
     )
     print_path(path)
-    say("Network values are shown as pixels from 0 to 255. Epochs are those of a training run with the same --seed.")
+    say("Network values are shown as pixels from 0 to 255. The epochs are those of a run with the same --seed.")

@@ -1,4 +1,4 @@
-"""`bopkit datasets`."""
+"""`bopkit data list`, and `bopkit datasets`, its older name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bopkit.cli.output import print_json, print_table, say
 
 
 def datasets(json: Json = False) -> None:
-    """List the datasets that are known by name."""
+    """List the datasets that bopkit knows by name."""
     from bopkit.data.catalogue import list_datasets
     from bopkit.data.preprocessing import preprocessing_names
 
@@ -34,4 +34,4 @@ def datasets(json: Json = False) -> None:
         right=["classes"],
     )
     say(f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. Any other TFDS builder with `image` and")
-    say("`label` works too: `bopkit prepare NAME`, then `--dataset NAME`.")
+    say("`label` works too: `bopkit data prepare NAME`, then `--dataset NAME`.")

@@ -21,7 +21,7 @@ Name = Annotated[
 
 
 def list_(json: Json = False) -> None:
-    """List this host, the devices that were set up from it, and those that adb sees."""
+    """List this host, the devices that were set up from it, and the devices that adb sees."""
     from bopkit.benchmark.devices.info import list_devices
 
     devices = list_devices()
@@ -32,7 +32,7 @@ def list_(json: Json = False) -> None:
 
 
 def info(name: Name, json: Json = False) -> None:
-    """Say what a device is, and whether it can measure."""
+    """Show what a device is, and whether it is ready to measure."""
     from bopkit.benchmark.devices.info import device_info
 
     _print_info(device_info(name), json)
@@ -50,7 +50,7 @@ def setup(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Put the runtime onto a device over ssh, which needs Python 3.9 and no internet."""
+    """Put the runtime on a device over ssh. The device needs Python 3.9 or newer, and no internet."""
     from bopkit.benchmark.devices.ssh_setup import set_up_device
 
     _print_info(set_up_device(name, wheels, python, say), json)
@@ -59,11 +59,11 @@ def setup(
 def remove(
     name: Name,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Only take it off the list: it is gone, and cannot be cleaned.")
+        bool, typer.Option("--forget", help="Only take it off the list, for a device that is gone.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Remove what `setup` put onto a device, and forget it."""
+    """Remove what `setup` put on a device, and take the device off the list."""
     from bopkit.benchmark.devices.ssh_setup import forget_device, remove_device
 
     if forget:

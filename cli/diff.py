@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A file or a SavedModel.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", help="The file or SavedModel to compare with it.", show_default=False)
+    ],
     custom: Custom = None,
     json: Json = False,
 ) -> None:
-    """Show what differs between two artifacts without running them: card, layers, flipped and other weights."""
+    """Show how two artifacts differ, without running them: model card, layers, flipped weights, other weights."""
     from bopkit.export.inspection import diff_artifacts
 
     difference = diff_artifacts(first, second, custom or ())

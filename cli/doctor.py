@@ -28,25 +28,33 @@ def doctor(
         bool, typer.Option("--gpu", help="Measure images per second, memory, and what limits them.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="gpu[:N]|cpu", help="With --gpu: what to measure; default: gpu.")
+        str | None,
+        typer.Option("--device", metavar="gpu[:N]|cpu", help="With --gpu: the device to measure; default: gpu."),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", min=1, help="With --gpu: default 32, then doubled while it fits and is faster."),
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="With --gpu: pictures per batch; default: 32, then doubled while it fits and gets faster.",
+        ),
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option("--precision", metavar="float32|bfloat16", help="With --gpu: only this one; default: both."),
+        typer.Option(
+            "--precision", metavar="float32|bfloat16", help="With --gpu: measure only this precision; default: both."
+        ),
     ] = None,
     jit: Annotated[
-        bool | None, typer.Option("--jit/--no-jit", help="With --gpu: only with, or without, XLA; default: both.")
+        bool | None,
+        typer.Option("--jit/--no-jit", help="With --gpu: measure only with, or only without, XLA; default: both."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="With --gpu: timed steps at most; default 100, or 5 s.")
+        int | None, typer.Option("--steps", min=1, help="With --gpu: at most N timed steps; default: 100, or 5 s.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which versions and devices there are, what is missing and how to get it; --gpu measures training speed."""
+    """Show versions and devices, what is missing and how to install it; --gpu measures training speed."""
     if not gpu:
         if (model, device, batch_size, precision, jit, steps) != (None,) * 6:
             raise UsageError("Nothing is measured without --gpu.", "Add --gpu, or leave its options out.")
@@ -101,7 +109,7 @@ def _print_throughput(report: ThroughputReport) -> None:
     if fastest is not None and fastest.limit is not None:
         show(f"fastest: {fastest.precision}, {_xla(fastest)}, batch {fastest.batch_size}; {ADVICE[fastest.limit]}")
     show(
-        f"{report.device}, {report.logical_cores} logical cores; input: drawn JPEG files of "
+        f"{report.device}, {report.logical_cores} logical cores; input: synthetic JPEG files of "
         f"{size_text(report.jpeg_bytes)} in memory, imagenet preprocessing"
     )
 

@@ -30,7 +30,7 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except KeyboardInterrupt as interrupt:
             say(
-                "Interrupted. Files that were there before are unchanged; a training run resumes with its "
+                "Interrupted. Existing files are unchanged; a training run resumes with its "
                 "--output-dir, and accuracy with the same command."
             )
             raise typer.Exit(130) from interrupt

@@ -22,7 +22,7 @@ def evaluate(
     preprocess_fn: CardPreprocessFn = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")] = 100,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures per batch.")] = 100,
     json: Json = False,
 ) -> None:
     """Measure loss, top-1 and top-5 of a trained network; the dataset defaults to the one it was trained on."""

@@ -32,19 +32,21 @@ def export(
             "--output",
             "-o",
             metavar="DIR|probabilities|logits",
-            help="Folder (default: beside the model), or what the flatbuffer answers (default: probabilities). "
+            help="Folder (default: beside the model), or what the flatbuffer returns (default: probabilities). "
             "May be given twice.",
         ),
     ] = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
     no_pack: Annotated[
         bool, typer.Option("--no-pack", help="Keep the SavedModel's binary kernels as float32, not as bits.")
     ] = False,
     version: Annotated[
         int | None,
-        typer.Option("--version", help="Number of the version directory; default: the next free.", show_default=False),
+        typer.Option(
+            "--version", help="Number of the version directory; default: the next free number.", show_default=False
+        ),
     ] = None,
     float_weights: Annotated[
         str,
@@ -52,11 +54,17 @@ def export(
     ] = "float32",
     calibrate: Annotated[
         str | None,
-        typer.Option("--calibrate", metavar="DATASET", help="With int8: run those layers in int8 too, after this."),
+        typer.Option(
+            "--calibrate",
+            metavar="DATASET",
+            help="With int8: run those layers in int8 too, calibrated on this dataset.",
+        ),
     ] = None,
-    max_drop: Annotated[float, typer.Option("--max-drop", help="Most points of top-1 that fewer bits may cost.")] = 0.5,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", help="Largest loss of top-1, in points, that fewer bits may cause.")
+    ] = 0.5,
     input_type: Annotated[
-        str, typer.Option("--input", help="Flatbuffer's input: float32, or uint8 pixels, normalised inside.")
+        str, typer.Option("--input", help="Input of the flatbuffer: float32, or uint8 pixels, which it normalises.")
     ] = "float32",
     target: Annotated[str, typer.Option("--target", help="Devices that LCE converts for: arm or xcore.")] = "arm",
     architecture: Annotated[
@@ -77,7 +85,7 @@ def export(
     custom: Custom = None,
     json: Json = False,
 ) -> None:
-    """Export a larq Keras model bit-packed, both ways unless one is named, and check it against the model."""
+    """Export a larq Keras model bit-packed, in both formats unless one is named, and check the files against it."""
     from bopkit.export import ExportOptions, export_model
     from bopkit.hparams import parse_overrides
 
@@ -128,7 +136,7 @@ def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:
 
 def _print_artifact(artifact: ArtifactReport) -> None:
     print_table(
-        ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", ""],
+        ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", "why not packed"],
         [
             [
                 layer.name,

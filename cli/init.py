@@ -22,7 +22,7 @@ def init(
     hparams: Hparams = None,
     seed: Seed = 0,
 ) -> None:
-    """Write an untrained network with +-1 kernels, to export and time it before anyone trains it."""
+    """Write an untrained network with +-1 kernels, to export it and time it before training."""
     from bopkit.hparams import parse_overrides
     from bopkit.training.initialise import init_model
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def inspect(
     artifact: Annotated[
         Path,
-        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel.", show_default=False),
+        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, or a SavedModel.", show_default=False),
     ],
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
     custom: Custom = None,
     json: Json = False,
 ) -> None:
-    """Show what a file holds without running it: layers, bits, bytes, what is not packed and why, the card."""
+    """Show what a file contains, without running it: layers, bits, bytes, why layers are not packed, the model card."""
     from bopkit.export.inspection import inspect_artifact
     from bopkit.export.inspection.html import write_page
 
@@ -41,7 +41,7 @@ def inspect(
 
 def _print(inspection: Inspection) -> None:
     print_table(
-        ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", ""],
+        ["layer", "type", "shape", "input bits", "value bits", "stored bits", "size", "packed", "why not packed"],
         [
             [
                 layer.name,
@@ -66,7 +66,7 @@ def _print(inspection: Inspection) -> None:
     )
     show(f"inputs: {'; '.join(inspection.inputs)}")
     show(f"outputs: {'; '.join(inspection.outputs)}")
-    show(f"checksum: {'right' if inspection.has_checksum else 'none'}")
+    show(f"checksum: {'correct' if inspection.has_checksum else 'none'}")
     if inspection.card is None:
         show("card: none")
     for kind, facts in (("card", inspection.card), ("export", inspection.record)):

@@ -63,8 +63,6 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "init", init.init),
     (app, "models", models.models),
     (app, "hparams", hparams.hparams),
-    (app, "datasets", datasets.datasets),
-    (app, "prepare", prepare.prepare),
     (data_app, "list", data.list_),
     (data_app, "prepare", data.prepare),
     (data_app, "preview", data.preview),
@@ -72,12 +70,19 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (device_app, "info", device.info),
     (device_app, "setup", device.setup),
     (device_app, "remove", device.remove),
-    (app, "tensorboard", tensorboard.tensorboard),
     (app, "doctor", doctor.doctor),
     (app, "install-completion", install_completion.install_completion),
 )
+_OLDER_NAMES: tuple[tuple[str, Callable[..., Any], str], ...] = (
+    ("datasets", datasets.datasets, "The older name of `bopkit data list`."),
+    ("prepare", prepare.prepare, "The older name of `bopkit data prepare`."),
+    ("tensorboard", tensorboard.tensorboard, "Show all runs below a folder, as `tensorboard --logdir runs` does."),
+)
+"""Commands that double others: they still work, and `bopkit --help` leaves them out."""
 for group, name, function in _COMMANDS:
     group.command(name)(errors.reported(function))
+for name, function, text in _OLDER_NAMES:
+    app.command(name, help=text, hidden=True)(errors.reported(function))
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
 
@@ -93,7 +98,9 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works before or after the command.")
+    ] = False,
 ) -> None:
     """Train binarized neural networks with Bop, export them bit-packed, measure them."""
     errors.debug = debug

@@ -14,7 +14,7 @@ def models(
     name: Annotated[str | None, typer.Argument(help="One network.", autocompletion=complete_model)] = None,
     json: Json = False,
 ) -> None:
-    """List the networks: size, work, the 1-bit floor, published accuracy."""
+    """List the networks: size, operations, 1-bit floor, published accuracy."""
     from bopkit.catalogue import list_models
 
     found = list_models(name)

@@ -20,10 +20,10 @@ def plot(
     ] = Path("curves"),
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="TEXT", help="In the legend, one a run; default: what differs."),
+        typer.Option("--label", metavar="TEXT", help="Name in the legend, one for each run; default: what differs."),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME", help="pi_t of that binary layer; default: the last.")
+        str | None, typer.Option("--layer", metavar="NAME", help="Binary layer whose pi_t is drawn; default: the last.")
     ] = None,
     json: Json = False,
 ) -> None:

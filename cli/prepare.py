@@ -1,4 +1,4 @@
-"""`bopkit prepare`."""
+"""`bopkit data prepare`, and `bopkit prepare`, its older name."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from bopkit.cli.reporting import Csv, Html, Markdown, check_targets, print_repor
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS", help="Files of `bopkit benchmark --json` or -o.", show_default=False),
+        typer.Argument(metavar="RESULTS", help="Files that `bopkit benchmark --json` or -o wrote.", show_default=False),
     ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", metavar="FILE", help="An older result to compare with.")
@@ -25,7 +25,7 @@ def report(
         typer.Option(
             "--fail-if",
             metavar="RULE",
-            help='Exit with 1 if a row is so: "latency_ms_p50 > 1.05x", "top1 < baseline - 0.005". Repeatable.',
+            help='Exit with 1 if a row matches: "latency_ms_p50 > 1.05x", "top1 < baseline - 0.005". Repeatable.',
         ),
     ] = None,
     html: Html = None,

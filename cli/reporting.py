@@ -22,13 +22,15 @@ STDOUT = "-"
 """Stands for stdout where a file is asked for."""
 
 Html = Annotated[
-    str | None, typer.Option("--html", metavar="FILE", help="Write a page with charts: one file, - for stdout.")
+    str | None,
+    typer.Option("--html", metavar="FILE", help="Write an HTML page with charts, all in one file; - for stdout."),
 ]
 Markdown = Annotated[
-    str | None, typer.Option("--markdown", metavar="FILE", help="Write a table for a README; - for stdout.")
+    str | None, typer.Option("--markdown", metavar="FILE", help="Write a Markdown table, for a README; - for stdout.")
 ]
 Csv = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE", help="Write every figure for a spreadsheet; - for stdout.")
+    str | None,
+    typer.Option("--csv", metavar="FILE", help="Write every figure as CSV, for a spreadsheet; - for stdout."),
 ]
 
 
@@ -51,7 +53,7 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
     given = [target for target in targets if target is not None]
     to_stdout = sum(map(_is_stdout, given))
     if json + to_stdout > 1:
-        raise UsageError("Only one of --json and the files named - can go to stdout.", "Name a file for the others.")
+        raise UsageError("Only one of --json and the outputs named - can go to stdout.", "Name a file for the others.")
     for target in given:
         if _is_stdout(target):
             continue

@@ -28,7 +28,8 @@ def runs(
         "runs"
     ),
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="path, best_val_top1, updated, gamma: any key of --json.")
+        str,
+        typer.Option("--sort", metavar="KEY", help="Any key of --json, such as path, best_val_top1, updated or gamma."),
     ] = "path",
     json: Json = False,
 ) -> None:

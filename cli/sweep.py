@@ -28,7 +28,7 @@ def sweep(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Name of a network (`bopkit models`); a preset brings its own.", autocompletion=complete_model
+            help="Name of a network (`bopkit models`); a preset has its own.", autocompletion=complete_model
         ),
     ] = None,
     dataset: Dataset = None,
@@ -44,7 +44,7 @@ def sweep(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, help="Trials of a search, over all processes and starts; default: 20."),
+        typer.Option("--trials", min=1, help="Total trials of a search, over all processes and restarts; default: 20."),
     ] = None,
     sampler: Annotated[
         str | None, typer.Option("--sampler", metavar="grid|tpe", help="Default: tpe with --search, else grid.")
@@ -56,13 +56,15 @@ def sweep(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", metavar="paper-5.1", help="A sweep of the paper, with its figure.")
+        str | None, typer.Option("--preset", metavar="paper-5.1", help="A sweep of the Bop paper, with its figure.")
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option("--storage", metavar="URL", help="Database of the study; default: SQLite beside the runs."),
     ] = None,
-    study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="Name of the study in it.")] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="Name of the study in the database.")
+    ] = None,
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Folder of the runs; default: runs/DATASET/MODEL/sweep.")
     ] = None,
@@ -82,7 +84,7 @@ def sweep(
     seed: Seed = 0,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", metavar="auto|one|mirrored|tpu", help="Of each trial, within this machine."),
+        typer.Option("--strategy", metavar="auto|one|mirrored|tpu", help="Strategy of each trial, on this machine."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -38,10 +38,11 @@ def train(
         str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")
     ] = None,
     output_prefix: Annotated[
-        Path, typer.Option("--output-prefix", help="A new run gets PREFIX/dataset/model/date_time.")
+        Path, typer.Option("--output-prefix", help="A new run is written to PREFIX/dataset/model/date_time.")
     ] = Path("runs"),
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "--logdir", help="The run's own folder; a run in it is resumed.")
+        Path | None,
+        typer.Option("--output-dir", "--logdir", help="Folder of this run; if there is a run in it, that is resumed."),
     ] = None,
     validationset: Annotated[
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
@@ -51,31 +52,40 @@ def train(
     strategy: Annotated[
         str,
         typer.Option(
-            "--strategy", metavar="auto|one|mirrored|multiworker|tpu", help="auto: every GPU and every worker there is."
+            "--strategy", metavar="auto|one|mirrored|multiworker|tpu", help="auto: all GPUs, and all workers."
         ),
     ] = "auto",
     precision: Precision = None,
-    jit: Annotated[bool, typer.Option("--jit", help="Compile forward and backward pass with XLA.")] = False,
+    jit: Annotated[bool, typer.Option("--jit", help="Compile the forward and backward pass with XLA.")] = False,
     accumulate: Annotated[
-        int, typer.Option("--accumulate", min=1, help="Compute a batch in N parts; Bop steps once a batch.")
+        int,
+        typer.Option("--accumulate", min=1, help="Compute each batch in N parts; the optimizer steps once per batch."),
     ] = 1,
     sync_batch_norm: Annotated[
-        bool, typer.Option("--sync-batch-norm", help="Batch norm over the batches of all replicas together.")
+        bool,
+        typer.Option(
+            "--sync-batch-norm", help="Compute batch norm over the whole batch, not over each replica's part."
+        ),
     ] = False,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Kernels that repeat bit for bit; slower on a GPU.")
+        bool, typer.Option("--deterministic", help="Use kernels that repeat bit for bit; slower on a GPU.")
     ] = False,
     seed: Seed = 0,
     checkpoint_every: Annotated[
-        float, typer.Option("--checkpoint-every", metavar="MINUTES", help="Also inside an epoch; 0.1 is six seconds.")
+        float,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="MINUTES",
+            help="Minutes between checkpoints inside an epoch; 0.1 is six seconds.",
+        ),
     ] = 10.0,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Checkpoints to keep.")] = 2,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Number of checkpoints to keep.")] = 2,
     early_stop: Annotated[
         int | None,
-        typer.Option("--early-stop", min=1, help="End after N epochs without a better validation top-1."),
+        typer.Option("--early-stop", min=1, help="Stop after N epochs without a better validation top-1."),
     ] = None,
     log_every: Annotated[
-        int, typer.Option("--log-every", min=1, help="Steps between two rows with the flips of each layer.")
+        int, typer.Option("--log-every", min=1, help="Steps between two rows of metrics, with the flips of each layer.")
     ] = 50,
     limit_steps: LimitSteps = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
@@ -86,7 +96,7 @@ def train(
     from bopkit.training import Observer, TrainOptions, run_training
 
     if dataset is None:
-        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
+        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
     options = TrainOptions(
         model=model,
         dataset=dataset,

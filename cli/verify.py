@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 def verify(
     first: Annotated[Path, typer.Argument(metavar="A", help="The reference: any artifact.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="What is compared with it.", show_default=False)],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", help="The artifact that is compared with it.", show_default=False)
+    ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Most real pictures to check with.")] = 256,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
     custom: Custom = None,
     json: Json = False,
 ) -> None:
-    """Check that two artifacts are the same network: structure, bits, scores; exit 1 if they are not."""
+    """Check that two artifacts are the same network: structure, bits and scores. Exit with 1 if they are not."""
     from bopkit.export.verification.verify import verify_artifacts
 
     verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), progress=say)
@@ -46,7 +48,7 @@ def _print(verification: Verification) -> None:
     for side in (verification.first, verification.second):
         if side is not None:
             takes, answers = tensors_text(side.inputs), tensors_text(side.outputs)
-            show(f"{side.path}: {side.kind}, takes {takes}, answers {answers}, on {side.runtime}")
+            show(f"{side.path}: {side.kind}, takes {takes}, returns {answers}, on {side.runtime}")
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)

@@ -38,7 +38,7 @@ def export_model(
     Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were.
 
     Args:
-        model_path: What maps one picture to scores: a `.h5` or `.keras` file, whole or, with
+        model_path: The network: a `.h5` or `.keras` file, whole or, with
             `options.architecture`, of weights; a run directory; a SavedModel.
         output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model.
         options: What to write, and what to check it on; None for the defaults.
@@ -101,13 +101,10 @@ def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, opti
     if options.float_weights == "float32":
         return []
     if all(artifact.accuracy is None for artifact in artifacts):
-        wanted = "name a dataset with --dataset"
+        wanted = "name a labelled dataset with --dataset"
         if not (reference.signature.takes_picture and reference.signature.answers_scores):
-            wanted = "it takes a network of one picture in and one row of scores out"
-        return [
-            f"WARNING: what {options.float_weights} costs in accuracy was not measured, for want of labelled pictures: "
-            f"{wanted}."
-        ]
+            wanted = "it needs a network that maps one picture to one row of scores"
+        return [f"WARNING: the accuracy lost to {options.float_weights} weights was not measured: {wanted}."]
     if reference.trained is False:
         return ["The network is untrained: --max-drop was not applied."]
     return []

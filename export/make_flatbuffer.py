@@ -92,7 +92,7 @@ def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference
     inputs = inputs_for(reference, first)
     before, after = (predict_flatbuffer(each, inputs) for each in (built.content, written))
     same = all(map(np.array_equal, before, after))
-    return [] if same else ["the flatbuffer answers otherwise once its metadata is inside"]
+    return [] if same else ["the flatbuffer gives other outputs once its metadata is inside"]
 
 
 def _traced(

@@ -25,7 +25,7 @@ class ExportOptions:
         tflite: Write the LCE flatbuffer.
         savedmodel: Write the TensorFlow Serving directory, as the next free version.
         dataset: Dataset whose test pictures are used for the checks; None for the card's, else photographs.
-        data_dir: Where prepared datasets lie.
+        data_dir: Where prepared datasets are.
         pictures: Largest number of real pictures.
         pack: Store the binary kernels of the TensorFlow Serving directory as bits; False for float32.
         version: Number of its version directory; None for the next free one.
@@ -34,18 +34,18 @@ class ExportOptions:
             full-precision layers; None to keep those activations float32.
         max_drop: Largest loss of top-1 accuracy, in points of a percent, that fewer bits may cost.
         input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
-        output: What the flatbuffer answers: `probabilities`, or `logits` before the softmax.
+        output: What the flatbuffer returns: `probabilities`, or `logits` before the softmax.
         target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
         architecture: Name of the network whose weights the file holds; None for a file with a whole model.
         hparams_set: Hyper-parameter set of `architecture`; None for its first.
         hparams: Values that differ from the set.
-        input_shape: Height, width, channels that `architecture` is built for; None for its own.
-        classes: Outputs that `architecture` is built with; None for its own.
+        input_shape: Height, width, channels that `architecture` is built for; None for the default of the architecture.
+        classes: Outputs that `architecture` is built with; None for the default of the architecture.
         custom: Modules of the user's own, whose classes and functions the file may name.
 
     Raises:
-        UsageError: No format is asked for, no pictures, a value that is none of those above, a setting of a format
-            that is not asked for, or settings of an architecture that is not named.
+        UsageError: No format or no picture is asked for, a value is not one of those above, a setting is for a format
+            that is not asked for, or for an architecture that is not named.
     """
 
     tflite: bool = True
@@ -73,7 +73,7 @@ class ExportOptions:
         if not (self.tflite or self.savedmodel):
             raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
         if self.pictures < 1:
-            raise UsageError(f"{self.pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+            raise UsageError(f"The number of pictures is {self.pictures}.", "Use at least one picture.")
         self._check_serving()
         self._check_flatbuffer()
         self._check_architecture()
@@ -81,10 +81,10 @@ class ExportOptions:
     def _check_serving(self) -> None:
         if not self.savedmodel and (not self.pack or self.version is not None):
             given = "--version" if self.pack else "--no-pack"
-            raise UsageError(f"{given} concerns the SavedModel, which was not asked for.", "Type --savedmodel too.")
+            raise UsageError(f"{given} is for the SavedModel, which was not asked for.", "Type --savedmodel too.")
         if self.version is not None and not 1 <= self.version <= LARGEST_VERSION:
             raise UsageError(
-                f"{self.version} is no version of a served model.", f"Use a number from 1 to {LARGEST_VERSION}."
+                f"{self.version} is not a valid version number.", f"Use a number from 1 to {LARGEST_VERSION}."
             )
 
     def _check_flatbuffer(self) -> None:
@@ -99,10 +99,10 @@ class ExportOptions:
         if self.calibrate is not None and self.float_weights != "int8":
             raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
         if not 0 <= self.max_drop <= 100:
-            raise UsageError(f"--max-drop {self.max_drop} is no number of points.", "Use a number from 0 to 100.")
+            raise UsageError(f"--max-drop {self.max_drop} is not a number of points.", "Use a number from 0 to 100.")
         if not self.tflite and self._concerns_flatbuffer():
             raise UsageError(
-                "--float-weights, --calibrate, --input, --output and --target concern the flatbuffer.", "Add --tflite."
+                "--float-weights, --calibrate, --input, --output and --target are for the flatbuffer.", "Add --tflite."
             )
 
     def _concerns_flatbuffer(self) -> bool:

@@ -123,7 +123,7 @@ def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Pr
     """
     if card is None or not card.preprocessing:
         raise UsageError(
-            "--input uint8 needs the preprocessing that the model's card names, and there is none.",
+            "--input uint8 needs a preprocessing, and the model has no card that names one.",
             "Leave out --input.",
         )
     return get_preprocessing(card.preprocessing, picture.shape)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Pr
 def _notes(reference: Reference, retyped: bool) -> list[str]:
     """What the reader of the report should know."""
     shown = reference.comparisons[0][0]
-    notes = ["Checked on noise alone: the network takes no pictures."]
+    notes = ["Checked on noise only: the network takes no pictures."]
     if shown.real:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     if shown.note:
@@ -145,13 +145,13 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     elif not reference.card.preprocessing:
         notes.append("The model's card names no preprocessing: predict_bytes is left out.")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
-        notes.append("The network does not map one picture to one row of scores: serving_default is all that it gets.")
+        notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
     if reference.trained is False:
-        notes.append("The network is untrained: near-ties are frequent, so agreement has no limit.")
+        notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")
     if len(reference.signature.outputs) == 1 and not reference.signature.outputs[0].is_probabilities:
-        notes.append("The network's outputs are no probabilities, so its signatures call them `outputs`.")
+        notes.append("The network's outputs are not probabilities, so its signatures call them `outputs`.")
     unbinarized = [each.name for each in reference.layers if each.kernel_bits != 1 and _declared_binary(each)]
     if unbinarized:
         notes.append(f"Kernels declared binary hold other values than +-scale: {', '.join(unbinarized)}.")
@@ -166,7 +166,7 @@ def _require_exportable(model: Model, path: Path) -> None:
     """Raise unless the model is a graph of layers that maps batches of floats of one size to others."""
     if not getattr(model, "_is_graph_network", False):
         raise BopkitError(
-            f"{path} is no functional or sequential model with a known input shape.",
+            f"{path} is not a functional or sequential model with a known input shape.",
             "Build it with tf.keras.Input and save it again.",
         )
     for verb, tensors in (("takes inputs", model.inputs), ("gives outputs", model.outputs)):
@@ -203,7 +203,7 @@ def _require_options_for(signature: Signature, options: ExportOptions) -> None:
         ("--dataset", options.dataset is not None, signature.takes_picture, "takes one picture"),
         ("--calibrate", options.calibrate is not None, signature.takes_picture, "takes one picture"),
         ("--input uint8", options.input_type == "uint8", signature.takes_picture, "takes one picture"),
-        ("--output logits", options.output == "logits", signature.answers_scores, "answers one row of scores"),
+        ("--output logits", options.output == "logits", signature.answers_scores, "returns one row of scores"),
     ):
         if given and not possible:
             inputs, outputs = (", ".join(each.name for each in kind) for kind in (signature.inputs, signature.outputs))

@@ -1,4 +1,4 @@
-"""What an export must satisfy: one value a rule, each with the reason for its number."""
+"""What an export must satisfy: one value per rule, each with the reason for its number."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def _model_of_run(path: Path) -> Path:
     model = path / MODEL_FILE
     if not model.is_file():
         is_running = run_state(path) == "running"
-        hint = "Wait for its end." if is_running else "Resume it with the same train command."
+        hint = "Wait until the run ends." if is_running else "Resume it with the same train command."
         raise BopkitError(f"{path} has no {model.name} yet.", hint)
     return model
 

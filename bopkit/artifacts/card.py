@@ -85,7 +85,7 @@ def parse_card(text: object, path: Path) -> ModelCard:
         if isinstance(text, bytes):
             text = text.decode()
         if not isinstance(text, str) or len(text) > MAX_CONFIG_BYTES:
-            raise ValueError(f"it is no JSON text of at most {MAX_CONFIG_BYTES} bytes")
+            raise ValueError(f"it is not JSON text of at most {MAX_CONFIG_BYTES} bytes")
         return ModelCard.from_json(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise BopkitError(f"The model card in {path} is damaged: {first_line(error)}.", DAMAGED) from error

@@ -1,4 +1,4 @@
-"""The checksum that every artifact of bopkit carries, so that no damage to its weights goes unseen.
+"""The checksum that every artifact of bopkit carries, which reveals damage to its weights.
 
 A flipped bit of a weight leaves a file whole in every other respect. A `.h5` and a `.tflite` file carry the text
 `bopkit_sha256=` and 64 hexadecimal digits: the SHA-256 of the whole file with those digits as zeros. It is found by

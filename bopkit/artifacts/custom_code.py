@@ -1,4 +1,4 @@
-"""Code of the user's own that a model file needs: who names its modules with `--custom` trusts them."""
+"""A user's own code that a model file needs: to name its module with `--custom` is to trust it."""
 
 from __future__ import annotations
 

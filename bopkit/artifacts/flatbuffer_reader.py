@@ -1,4 +1,4 @@
-"""Tables, vectors and numbers of a FlatBuffers file, each read only after it was found to lie in the file."""
+"""Tables, vectors and numbers of a FlatBuffers file, each read only after a check that it lies within the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FlatbufferReader:
     def read(self, layout: str, position: int) -> int:
         """The number at a position; `layout` is of Python's `struct`, e.g. `<I`."""
         if not 0 <= position <= len(self.data) - struct.calcsize(layout):
-            raise ValueError("it points outside of itself")
+            raise ValueError("it points outside the file")
         return struct.unpack_from(layout, self.data, position)[0]
 
     def target(self, position: int) -> int:
@@ -36,7 +36,7 @@ class FlatbufferReader:
         vtable = table - self.read("<i", table)
         size, inline = self.read("<H", vtable), self.read("<H", vtable + 2)
         if size < 4 or size % 2 or vtable + size > len(self.data) or table + inline > len(self.data):
-            raise ValueError("it points outside of itself")
+            raise ValueError("it points outside the file")
         return vtable, size
 
     def field(self, table: int, field: int, size: int) -> int:
@@ -45,7 +45,7 @@ class FlatbufferReader:
         slot = 4 + 2 * field  # two sizes of 16 bits come first
         offset = self.read("<H", vtable + slot) if slot < vtable_size else 0
         if offset and offset + size > self.read("<H", vtable + 2):
-            raise ValueError("a field lies outside of its table")
+            raise ValueError("a field lies outside its table")
         return table + offset if offset else 0
 
     def integer(self, table: int, field: int, layout: str) -> int:

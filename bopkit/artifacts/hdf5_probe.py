@@ -1,4 +1,4 @@
-"""Reading a stranger's HDF5 file once in another process: damaged ones make libhdf5 crash, abort or wait for ever."""
+"""Read a stranger's HDF5 file in another process first: a damaged one can make libhdf5 crash, abort or hang."""
 
 from __future__ import annotations
 

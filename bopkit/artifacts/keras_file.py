@@ -1,4 +1,4 @@
-"""Keras model files (.h5 and .keras): load without running code of theirs, save whole or not at all.
+"""Keras model files (.h5 and .keras): load without running code from the file, save whole or not at all.
 
 A model file is input from a stranger. Its config is checked against an allow-list (`bopkit.artifacts.keras_config`),
 its tensors must lie inside the file and be of a bounded size (`keras_hdf5` and `keras_zip`), and its training config is
@@ -250,7 +250,7 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
         with h5py.File(weights, "r") as file:
             if _KERAS_2_12_WEIGHTS in file:
                 hint = "Save it there as `model.h5`, or as `model.keras` without `save_format`."
-                raise BopkitError(f"{path} has the layout of TensorFlow 2.12's trial of the format.", hint)
+                raise BopkitError(f"{path} has the experimental layout of TensorFlow 2.12.", hint)
             keras_hdf5.check_tensors(file, path)
         weights.unlink()
         config, notes = modernised(saved, custom_code)

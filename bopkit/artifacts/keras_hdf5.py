@@ -37,7 +37,7 @@ def read_config(file: h5py.File, path: Path) -> dict[str, Any]:
     text = file.attrs.get("model_config")
     if text is None:
         hint = "Name the network that they belong to: `bopkit export FILE --architecture NAME`."
-        raise BopkitError(f"{path} holds no model, at most its weights.", hint)
+        raise BopkitError(f"{path} holds no model; it may hold weights.", hint)
     refuse_keras_3(file.attrs.get("keras_version"), path)
     return decode_config(text, path)
 
@@ -61,7 +61,7 @@ def check_tensors(file: h5py.File, path: Path) -> None:
             if item.dtype.kind not in "fiub":  # the probe has read numbers only
                 raise BopkitError(f"{path} is refused: tensor {name!r} holds no numbers.", DAMAGED)
             if item.external or item.is_virtual:
-                raise BopkitError(f"{path} is refused: tensor {name!r} lies in another file.", DAMAGED)
+                raise BopkitError(f"{path} is refused: tensor {name!r} is stored in another file.", DAMAGED)
         elif isinstance(item, h5py.Group):
             for key in item:
                 if not isinstance(item.get(key, getlink=True), h5py.HardLink):

@@ -1,4 +1,4 @@
-"""Configs of TensorFlow 2.4 to 2.15: what today's Keras no longer takes is dropped, and named if it did anything.
+"""Configs of TensorFlow 2.4 to 2.15: settings unknown to today's Keras are dropped, and reported if they had an effect.
 
 Keras refuses a config with a keyword that its class does not know. What the classes take today is read from their
 constructors, so that nothing here has to list what each version of Keras and larq once wrote.
@@ -66,7 +66,7 @@ def _modernised(value: Any, custom_code: CustomCode, notes: list[str]) -> Any:
         if settings[key] and key not in TRAINING_ONLY:
             notes.append(
                 f"Layer {settings.get('name', class_name)}: {key}={settings[key]!r} is dropped, as {class_name} has no "
-                "such setting any more; compare the accuracy with the one that you know."
+                "such setting any more; check that its accuracy is as you expect."
             )
     return {**value, "config": {key: each for key, each in settings.items() if key in known}}
 

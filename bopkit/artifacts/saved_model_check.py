@@ -1,4 +1,4 @@
-"""Whether a SavedModel does nothing but compute, found out before TensorFlow loads it.
+"""Check that a SavedModel does nothing but compute, before TensorFlow loads it.
 
 A graph can read and write files and call back into Python, and TensorFlow runs parts of it while it loads. What can run
 is checked against an allow-list of operations: the function behind the signature, what sets up resources such as packed
@@ -200,4 +200,6 @@ def _refused(path: Path, what: str, hint: str) -> BopkitError:
 
 
 def _damaged(path: Path, error: Exception) -> BopkitError:
-    return BopkitError(f"{path} is no whole SavedModel: {first_line(error)[:200]}.", "Copy it again, or save it again.")
+    return BopkitError(
+        f"{path} is not a complete SavedModel: {first_line(error)[:200]}.", "Copy it again, or save it again."
+    )

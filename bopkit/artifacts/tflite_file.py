@@ -49,11 +49,11 @@ class TfliteFile:
         self._reader = FlatbufferReader(data)
         try:
             if data[4:8] != schema.IDENTIFIER:
-                raise ValueError("it does not begin like one")
+                raise ValueError("it lacks the file identifier TFL3")
             self._read_model(self._reader.target(0))
         except ValueError as error:
             hint = "The file is damaged or cut short: copy it again, or export it again."
-            raise BopkitError(f"{path} is no whole TensorFlow Lite model: {error}.", hint) from error
+            raise BopkitError(f"{path} is not a complete TensorFlow Lite model: {error}.", hint) from error
 
     def metadata(self, name: str) -> bytes | None:
         """The data of the metadata entry of that name; None where there is none."""
@@ -121,7 +121,7 @@ class TfliteFile:
             raise ValueError(f"tensor {name!r} has the shape {shape}")
         buffer = self._reader.integer(table, schema.TENSOR_BUFFER, "<I")
         if buffer >= len(self.buffers):
-            raise ValueError(f"tensor {name!r} names a buffer that it does not have")
+            raise ValueError(f"tensor {name!r} refers to a buffer that the file does not have")
         data = self._contents[buffer]
         bits = schema.TYPES[code][1]
         is_sparse = bool(self._reader.field(table, schema.TENSOR_SPARSITY, 4))
@@ -149,7 +149,7 @@ class TfliteFile:
     def _operator(self, table: int, codes: list[str], tensors: tuple[Tensor, ...]) -> Operator:
         code = self._reader.integer(table, schema.OPERATOR_CODE, "<I")
         if code >= len(codes):
-            raise ValueError("an operator names a code that it does not have")
+            raise ValueError("an operator refers to a code that the file does not have")
         inputs = self._indices(table, schema.OPERATOR_INPUTS, len(tensors), least=-1)
         outputs = self._indices(table, schema.OPERATOR_OUTPUTS, len(tensors))
         position = self._reader.field(table, schema.OPERATOR_OPTIONS, 4)
@@ -186,12 +186,12 @@ class TfliteFile:
         """Number of its graph, and name and tensor of each of its inputs and outputs."""
         graph = self._reader.integer(table, schema.SIGNATURE_GRAPH, "<I")
         if graph >= len(self.graphs):
-            raise ValueError("a signature names a graph that it does not have")
+            raise ValueError("a signature refers to a graph that the file does not have")
         self._reader.text(table, schema.SIGNATURE_KEY)
         inputs = self._signature_entries(table, schema.SIGNATURE_INPUTS)
         outputs = self._signature_entries(table, schema.SIGNATURE_OUTPUTS)
         if any(tensor >= len(self.graphs[graph].tensors) for _, tensor in inputs + outputs):
-            raise ValueError("a signature names a tensor that it does not have")
+            raise ValueError("a signature refers to a tensor that its graph does not have")
         return graph, (inputs, outputs)
 
     def _signature_entries(self, table: int, field: int) -> list[tuple[str, int]]:
@@ -203,7 +203,7 @@ class TfliteFile:
     def _metadata_entry(self, table: int) -> tuple[str, int, int]:
         index = self._reader.integer(table, schema.METADATA_BUFFER, "<I")
         if index >= len(self.buffers):
-            raise ValueError("its metadata names a buffer that it does not have")
+            raise ValueError("its metadata refers to a buffer that the file does not have")
         return self._reader.text(table, schema.METADATA_NAME), table, index
 
     def _buffer_data(self, table: int) -> memoryview:
@@ -221,7 +221,7 @@ class TfliteFile:
         """Indices of tensors, from `least` to below `count`."""
         indices = tuple(int(index) for index in self._reader.vector(table, field, "<i4"))
         if any(not least <= index < count for index in indices):
-            raise ValueError("a list names a tensor that it does not have")
+            raise ValueError("a list refers to a tensor that its graph does not have")
         return indices
 
 

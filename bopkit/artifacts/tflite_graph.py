@@ -1,4 +1,4 @@
-"""Tensors, operators and graphs of a `.tflite` file, and what must hold among them before an interpreter runs them."""
+"""Tensors, operators and graphs of a `.tflite` file, and their checks before an interpreter runs them."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
     if options.get("padding") not in (0, 1) or options.get("pad_values") not in (0, 1):
         raise ValueError("an operator LceBconv2d has an unknown padding")
     if kernel.type != "int32" or len(kernel.shape) != 4 or not kernel.is_constant:
-        raise ValueError("the kernel of an operator LceBconv2d is no packed constant")
+        raise ValueError("the kernel of an operator LceBconv2d is not a packed constant")
     words = -(-options["channels_in"] // 32)
     groups = words // kernel.shape[3] if kernel.shape[3] else 0
     fits = groups and kernel.shape[3] * groups == words and kernel.shape[0] % groups == 0
@@ -147,7 +147,7 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
         raise ValueError("the kernel of an operator LceBconv2d does not fit its channels")
     used = group_channels(operator, kernel) - 32 * (kernel.shape[3] - 1)
     if used < 32 and np.any(kernel.values()[..., -1].astype("<u4") >> np.uint32(used)):
-        raise ValueError("the kernel of an operator LceBconv2d has weights behind its channels")
+        raise ValueError("the kernel of an operator LceBconv2d has weights beyond its channels")
     for index in operator.inputs[2:]:  # multiplier, bias, thresholds: one a channel
         if index >= 0 and tensors[index].elements != kernel.shape[0]:
             raise ValueError("the constants of an operator LceBconv2d do not fit its kernel")

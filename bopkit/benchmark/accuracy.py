@@ -91,8 +91,8 @@ def count_classes(scores: np.ndarray, path: Path) -> int:
     """
     if scores.ndim != 2 or len(scores) != 1:
         raise BopkitError(
-            f"{path} answers one picture with an array of shape {list(scores.shape)}, not [1, classes].",
-            "bopkit measures classifiers: one vector of scores a picture.",
+            f"{path} returns an array of shape {list(scores.shape)} for one picture, not [1, classes].",
+            "bopkit measures classifiers: one vector of scores for each picture.",
         )
     return scores.shape[1]
 
@@ -149,7 +149,7 @@ def artifact_preprocessing(
         takes, makes = (" x ".join(map(str, shape)) for shape in (input_shape, plan.input_shape))
         raise BopkitError(
             f"It takes pictures of {takes}; the default preprocessing of {plan.dataset} makes {makes}.",
-            "Say how its pictures are made with --preprocess-fn, or choose another dataset.",
+            "Name its preprocessing with --preprocess-fn, or choose another dataset.",
         )
     return PreprocessingChoice(plan.default_preprocessing, "dataset default")
 
@@ -240,7 +240,7 @@ def write_scores(
         if done != end:
             raise BopkitError(
                 f"Dataset {plan.dataset} holds {done} pictures instead of {plan.pictures}.",
-                f"Prepare it anew with `bopkit prepare {plan.dataset}`.",
+                f"Prepare it again with `bopkit data prepare {plan.dataset}`.",
             )
     scores.flush()
     labels.flush()
@@ -257,7 +257,7 @@ class _Meter:
         self._began_s: float | None = None
         self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
         if missing < pictures:
-            progress(f"going on after an interruption: {pictures - missing} of {pictures} pictures are done")
+            progress(f"resuming: {pictures - missing} of {pictures} pictures are done already")
 
     @property
     def images_per_second(self) -> float | None:
@@ -276,7 +276,7 @@ class _Meter:
             rate = self.images_per_second or 0.0
             left_s = (self._missing - self.computed) / rate
             done = self._pictures - self._missing + self.computed
-            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} a second, {_duration_text(left_s)} left")
+            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} per second, {_duration_text(left_s)} left")
             self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
 
 

@@ -29,6 +29,7 @@ from bopkit.benchmark.timing import SHORTEST_TIMING_S
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.progress import Progress, silent
+from bopkit.text import threads_text
 
 
 def benchmark_artifacts(
@@ -57,7 +58,7 @@ def benchmark_artifacts(
 ) -> BenchmarkReport:
     """Measure artifacts side by side on CPUs: accuracy, latency, size and memory.
 
-    On this host each is measured in a process of its own, one after the other. One that cannot be measured becomes a
+    On this host each is measured in its own process, one after the other. One that cannot be measured becomes a
     row with its error; the others are still measured.
 
     Args:
@@ -69,34 +70,34 @@ def benchmark_artifacts(
         preprocess_fn: Name of the preprocessing for all artifacts, `default` for the dataset's; None for what
             each artifact's card names, else the dataset's default.
         limit: Measure accuracy on that many pictures; None for all.
-        warmup_runs: Runs before the timed ones.
+        warmup_runs: Untimed runs before the timed ones.
         runs: Timed runs of one picture. Networks that take less than `min_duration_s` for all get more, and those
             that reach the time limit fewer.
-        threads: Threads for one picture; of several numbers each has rows of its own.
-        batch_size: Pictures at a time while accuracy is measured; flatbuffers take one after the other, on each core.
+        threads: Threads for one picture; each of several numbers has its own rows.
+        batch_size: Pictures per batch while accuracy is measured; flatbuffers take one picture at a time on each core.
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
-        runtime: What runs flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
+        runtime: The runtime of flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
-        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`. One that drops out
-            keeps the rows that it has; each of the others says why.
-        min_duration_s: Time of all timed runs of one row, at least.
+        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`. One that disconnects
+            keeps its finished rows; each of its other rows says why it failed.
+        min_duration_s: Minimum time of all timed runs of one row.
         cool_down_s: Pause before each row, in which the device cools down.
-        with_steps: Measure the steps of an inference too, where the runtime can, in runs of their own.
+        with_steps: Also measure the steps of an inference, in separate runs, if the runtime can.
         cpu_mask: Cores to run on, in hexadecimal as `taskset` takes them; None for all.
         runner: Benchmark binary for devices over adb: LCE's `lce_benchmark_model`, or TensorFlow Lite's
             `benchmark_model` with our library beside it.
-        reference: Artifact that the others' answers are compared with, one of them or another; None for the first whose
+        reference: Artifact that the others' outputs are compared with, one of them or another; None for the first whose
             accuracy can be measured.
-        resume: Keep scores in the user's cache folder until the report is delivered, and go on with those that an
+        resume: Keep scores in the user's cache folder until the report is delivered, and resume from those that an
             interrupted call with the same arguments left.
-        deliver: Called with the report, to write it; where that fails the kept scores stay.
+        deliver: Called with the report, to write it; if that fails, the saved scores are kept.
         progress: Called with one line now and then.
 
     Returns:
-        One row an artifact, device and number of threads. `report.failed` holds those with an error.
+        One row for each artifact, device and number of threads. `report.failed` holds those with an error.
 
     Raises:
-        UsageError: A name or number cannot be right, whatever the artifacts.
+        UsageError: A name or number is wrong, whatever the artifacts.
         BopkitError: The dataset is not prepared, or the reference's accuracy cannot be measured.
     """
     options = BenchmarkOptions(
@@ -264,7 +265,7 @@ class _Session:
                     rows.append(_failed(path, lost, device.name, threads))
                     continue
                 on = "" if device.name == LOCAL else f" on {device.name}"
-                self.progress(f"{path}: latency{on}, {threads} thread(s)")
+                self.progress(f"{path}: latency{on}, {threads_text(threads)}")
                 time.sleep(self.options.cool_down_s)
                 job = Job(path, threads, self.options.timing, runtime=self.options.runtime)
                 try:

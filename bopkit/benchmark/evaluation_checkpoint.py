@@ -146,7 +146,7 @@ def open_checkpoint(
                     shutil.rmtree(left_by_killed, ignore_errors=True)
                 saved = EvaluationCheckpoint(folder, pictures, classes, progress)
             else:
-                progress("another process measures the same: this one keeps nothing for an interruption")
+                progress("another process is measuring the same: this one saves no checkpoint")
         except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
             progress(_cannot_keep(error))
         yield saved
@@ -163,7 +163,7 @@ def _digest(path: Path, content: bytes) -> bytes:
 
 
 def _cannot_keep(error: Exception) -> str:
-    return f"{translate(error).message} Nothing is kept for the case of an interruption."
+    return f"{translate(error).message} No checkpoint is saved, so an interrupted evaluation starts over."
 
 
 def _remove_old(evaluations: Path) -> None:

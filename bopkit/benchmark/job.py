@@ -1,4 +1,4 @@
-"""What one measuring process is told, and the files that it leaves in its folder."""
+"""The job of one measuring process, and the files that the process writes to its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of each layer of an artifact; the last entry is all that is in no layer, so that they add up."""
+"""The bytes of each layer of an artifact; the last entry is the rest of the file, so that they add up."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ MOST_THREADS = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """The settings of one benchmark: the arguments of `benchmark_artifacts`, which says what each means.
+    """The settings of one benchmark: the arguments of `benchmark_artifacts`, which describes each.
 
     Raises:
-        UsageError: A number is out of range, a name is unknown, the CPU mask is none, the binary is no file or has no
-            device over adb, or an option of accuracy has no dataset.
+        UsageError: A number is out of range, a name is unknown, the CPU mask is invalid, the binary is not a file or
+            has no device over adb, or an option of accuracy has no dataset.
     """
 
     # Accuracy
@@ -94,7 +94,7 @@ class BenchmarkOptions:
         }
         for name, value in from_zero.items():
             if not 0 <= value < math.inf:
-                raise UsageError(f"{name} is {value:g}.", "Use a number from 0.")
+                raise UsageError(f"{name} is {value:g}.", "Use 0 or more.")
         for name, number in above_zero.items():
             if number is not None and not 0 < number < math.inf:
                 raise UsageError(f"{name} is {number:g}.", "Use a number above 0.")
@@ -102,10 +102,12 @@ class BenchmarkOptions:
     def _check_devices(self) -> None:
         """Refuse wrong names before hours of accuracy; whether a device answers is known when it is its turn."""
         if self.runner is not None and not Path(self.runner).is_file():
-            raise UsageError(f"{self.runner} is no file.", "Give lce_benchmark_model or benchmark_model with --runner.")
+            raise UsageError(
+                f"{self.runner} is not a file.", "Give lce_benchmark_model or benchmark_model with --runner."
+            )
         over_adb = [name for name in self.devices if isinstance(parse_device_name(name), AdbName)]
         if self.runner is not None and not over_adb:
-            raise UsageError("--runner is for devices over adb, and none is named.", "Add --device adb.")
+            raise UsageError("--runner is for devices over adb, and no such device is named.", "Add --device adb.")
         if self.runner is None and over_adb:
             raise UsageError(
                 f"{over_adb[0]} needs a benchmark binary.",
@@ -121,7 +123,7 @@ def check_threads(threads: int | Sequence[int]) -> tuple[int, ...]:
     """
     numbers = (threads,) if isinstance(threads, int) else tuple(dict.fromkeys(threads))
     if not numbers:
-        raise UsageError("No number of threads was named.", "Give one or several numbers from 1.")
+        raise UsageError("No number of threads was named.", "Give one or more numbers, each at least 1.")
     for number in numbers:
         if not 1 <= number <= MOST_THREADS:
             raise UsageError(f"threads is {number}.", f"Use a number from 1 to {MOST_THREADS}.")

@@ -26,7 +26,7 @@ class StepTime:
 
     Attributes:
         name: What it computes.
-        latency_ms_mean: Its mean time, measured in runs of its own: its clock does not count in the row's latency.
+        latency_ms_mean: Its mean time, measured in separate runs that do not count in the row's latency.
     """
 
     name: str
@@ -39,7 +39,7 @@ class LayerBytes:
 
     Attributes:
         name: The layer or tensor.
-        size_bytes: What it takes in the file.
+        size_bytes: Its size in the file.
         is_packed: Whether its weights are stored as one bit each.
     """
 
@@ -53,24 +53,24 @@ class BenchmarkRow:
     """One artifact on one device with one number of threads. What was not measured is None; figures that were
     measured before an error stay.
 
-    Accuracy is measured on this host, once an artifact, and stands in all of its rows.
+    Accuracy is measured on this host, once per artifact, and is the same in all of its rows.
 
     Attributes:
         artifact: Its path, as given.
         device: Where its latency was measured: `local`, `ssh://...` or `adb...`, as given.
         threads: Threads for one picture.
         kind: `keras`, `savedmodel` or `tflite`.
-        runtime: What ran it.
+        runtime: The runtime that ran it.
         settings: Settings of the runtime by name, `threads` among them.
         error: Why it could not be measured, in one line; None if it was.
         hint: What to do about it.
         notes: What the reader should know, one sentence each.
         architecture: Name in its card; empty without a card.
-        variant: What it is of its network where several forms of one are compared, e.g. `int8 twin`; else empty.
+        variant: Its form where several forms of one network are compared, e.g. `int8 twin`; else empty.
         input_shape: Height, width, channels of one picture.
         classes: Number of scores.
         size_bytes: Size of the file, or of all files of the SavedModel's version directory.
-        floor_bytes: One bit a binary weight and four bytes any other, batch-norm statistics included. Counted
+        floor_bytes: One bit per binary weight and four bytes per other weight, batch-norm statistics included. Counted
             in Keras files, recorded in flatbuffers by `bopkit export`, and taken from one of these for other artifacts
             whose cards describe the same network.
         load_ms: Time to load the artifact, the import of its runtime's libraries not included.
@@ -82,37 +82,37 @@ class BenchmarkRow:
         latency_ms_std: Standard deviation.
         latency_ms_min: Fastest run.
         runs: Timed runs.
-        warmup_runs: Runs before them.
+        warmup_runs: Untimed runs before them.
         peak_memory_bytes: Largest resident set of the process that loaded and timed the artifact: Python, the
             runtime's libraries (TensorFlow for Keras and SavedModel), weights, activations; no dataset.
-        model_memory_bytes: How far loading and running raised that peak above the one after the import of the
-            libraries. A lower bound: what the import freed again is used first.
+        model_memory_bytes: How much loading and running raised that peak above the peak after the import of the
+            libraries. A lower bound: memory that the import freed is used first.
         preprocessing: Name of the preprocessing that made its input.
         preprocessing_source: `preprocess_fn`, `model card` or `dataset default`.
         pictures: Number of pictures that accuracy was measured on.
         top1: Share of them whose class has the highest score, 0 to 1.
-        top1_interval: Ends of the 95 % Wilson interval of `top1`: what other pictures of the same kind might give.
+        top1_interval: Ends of the 95 % Wilson interval of `top1`: the range to expect on other pictures of that kind.
         top5: Share of them whose class is among the five highest scores; None with fewer than six classes.
         top5_interval: Ends of its 95 % Wilson interval.
-        loss: Mean cross-entropy (natural logarithm); None where the scores are no probabilities.
+        loss: Mean cross-entropy (natural logarithm); None where the scores are not probabilities.
         calibration_error: Expected calibration error of the highest score, 0 to 1, in 15 bins of equal width (Guo et
-            al. 2017, section 2); None where the scores are no probabilities.
+            al. 2017, section 2); None where the scores are not probabilities.
         class_top1: `top1` of the pictures of each class; None for a class without pictures.
         confusion: `[class, predicted class, pictures]` of each pair that occurs, in ascending order.
         top1_agreement: Share of the pictures for which it predicts the same class as the reference.
         top1_agreement_interval: Ends of its 95 % Wilson interval.
         within_tolerance: Share of the pictures all of whose scores are within the tolerance of the reference's.
-        images_per_second: Pictures a second while accuracy was measured, reading and preprocessing included.
+        images_per_second: Pictures per second while accuracy was measured, reading and preprocessing included.
         samples_ms: Each timed run, in order, in milliseconds.
         duration_s: Time of all timed runs.
-        governor: How the device chooses the clock of its first core; None where it does not tell.
+        governor: How the device chooses the clock of its first core; None if unknown.
         temperature_c_before: Its hottest thermal zone before the first run, in degrees Celsius.
-        temperature_c_after: That after the last.
-        is_throttled: Whether its clock was lowered meanwhile, for heat or power; None where it does not tell.
+        temperature_c_after: The same after the last run.
+        is_throttled: Whether its clock was lowered during the runs because of heat or power; None if unknown.
         model_sha256: SHA-256 of the file; None for directories.
-        library_sha256: SHA-256 of the native library that ran it, where it is one file.
-        steps: What the inference spent its time on; empty where the runtime does not tell.
-        layers: Where the bytes of the artifact are; empty where the file does not tell.
+        library_sha256: SHA-256 of the native library that ran it, if that is one file.
+        steps: The steps of an inference and their times; empty if the runtime does not report them.
+        layers: Where the bytes of the artifact are; empty if the file does not show it.
     """  # noqa: D205
 
     artifact: str
@@ -191,7 +191,7 @@ class Protocol:
 
     Attributes:
         threads: Threads for one picture; each number has a row.
-        timing: Warm-up, runs and limits; each row says how many runs it got.
+        timing: Warm-up, runs and limits; each row has its number of runs.
         cool_down_s: Pause before each row, in which the device cools down.
         date: Start, ISO 8601 in UTC.
         latency_input: What the timed picture was.
@@ -246,14 +246,14 @@ class BenchmarkReport:
     """What `benchmark_artifacts` found.
 
     Attributes:
-        rows: One an artifact, device and number of threads, by device, then in the order given.
+        rows: One for each artifact, device and number of threads, by device, then in the order given.
         reference: Path of the artifact that the others are compared with: the one that `--reference` names, else the
             first whose accuracy could be measured; None without a dataset.
         dataset: Name of the dataset; None if only latency, size and memory were measured.
         split: Split of the dataset.
         class_names: Of the dataset; empty without one.
         protocol: How it was measured.
-        environments: Where it was measured, by the name of the device; those only that answered.
+        environments: Where it was measured, by the name of the device; only devices that answered.
     """
 
     rows: tuple[BenchmarkRow, ...]

@@ -18,7 +18,7 @@ def add_timing_notes(row: BenchmarkRow, timing: Timing) -> None:
     temperatures = (row.temperature_c_before, row.temperature_c_after)
     heat = "" if None in temperatures else " ({:.0f} degrees Celsius before, {:.0f} after)".format(*temperatures)
     if row.is_throttled:
-        row.notes.append(f"The clock was lowered for heat or power meanwhile{heat}. {_COOL}")
+        row.notes.append(f"The clock was lowered during the runs because of heat or power{heat}. {_COOL}")
     ratio = slowdown(row.samples_ms)
     if ratio > _SLOWDOWN:
         row.notes.append(f"The last quarter of the runs took {ratio:.2f} times as long as the first{heat}. {_COOL}")

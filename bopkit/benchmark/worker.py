@@ -85,7 +85,7 @@ def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> No
     card = artifact.read_card(job.artifact)
     path = artifact.resolve(job.artifact)
     if path.is_dir() and path != Path(job.artifact):
-        row.notes.append(f"Version {path.name}, the newest.")
+        row.notes.append(f"Version {path.name} was measured, the newest.")
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
     row.model_sha256 = files.sha256(path) if path.is_file() else None

@@ -47,7 +47,7 @@ def _fill(copy: Path, dataset: Dataset, split: str, progress: Progress) -> None:
     """Make the copy, unless another process makes it in the meantime."""
     folder = copy.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / "lock", f"waiting for another process that fills {folder}", progress) as is_alone:
+    with _lock(folder / "lock", f"waiting for another process that is filling {folder}", progress) as is_alone:
         if copy.exists():
             return
         if is_alone:

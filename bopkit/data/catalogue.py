@@ -41,7 +41,7 @@ _KNOWN = (
         default_preprocessing="shift",
         test_split="test",
         pictures={"train": 1433, "test": 364},
-        source="embedded: scikit-learn's handwritten digits, no network",
+        source="embedded: scikit-learn's handwritten digits, no download",
     ),
     DatasetFacts("cifar10", 10, (32, 32, 3), "resize_and_flip", "test", {"train": 50_000, "test": 10_000}),
     DatasetFacts("cifar100", 100, (32, 32, 3), "resize_and_flip", "test", {"train": 50_000, "test": 10_000}),

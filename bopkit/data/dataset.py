@@ -116,11 +116,13 @@ class Dataset(abc.ABC):
         if self.count(split) == 0:
             raise UsageError(
                 f"Split {split} of dataset {self.name} has no pictures.",
-                "Name another split, or to train add or leave out --validationset.",
+                "Name another split; for training, add or leave out --validationset.",
             )
         for _, label in readable(self.read(split).take(1), self, split):
             if int(label) < 0:
-                raise UsageError(f"Split {split} of dataset {self.name} has no labels.", "Name or keep another split.")
+                raise UsageError(
+                    f"Split {split} of dataset {self.name} has no labels.", "Choose a split that has labels."
+                )
 
 
 def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
@@ -159,9 +161,9 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
         kind, text = type(error).__name__, str(error)
         if kind == "InvalidArgumentError" and _DECODING.search(text):
             raise BopkitError(
-                f"Dataset {dataset.name} cannot be read: split {split} holds a picture that is no JPEG or PNG, or "
-                "is damaged.",
-                "Mend or remove that picture, then prepare the dataset again.",
+                f"Dataset {dataset.name} cannot be read: split {split} contains a picture that is damaged, or "
+                "is neither JPEG nor PNG.",
+                "Repair or remove that picture, then prepare the dataset again.",
             ) from error
         if not _is_of_input_pipeline(text):
             raise
@@ -189,5 +191,5 @@ def _is_of_input_pipeline(text: str) -> bool:
 def damaged_cache(folder: Path) -> BopkitError:
     """What to tell a user when a cached copy of a split cannot be read."""
     return BopkitError(
-        f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled anew."
+        f"The data cache {folder} is damaged.", "Remove that folder and run the same command again: it is filled again."
     )

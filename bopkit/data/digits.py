@@ -45,7 +45,9 @@ class Digits(Dataset):
         """
         match = _SLICE.fullmatch(split)
         if match is None or match[1] not in self._splits:
-            raise UsageError(f"Dataset digits has no split {split!r}.", "Known: train, test, slices as train[:90%].")
+            raise UsageError(
+                f"Dataset digits has no split {split!r}.", "Known: train, test, slices such as train[:90%]."
+            )
         images, labels = self._splits[match[1]]
         begin, end = (
             round(len(labels) * int(percent or default) / 100)

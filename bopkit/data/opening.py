@@ -11,7 +11,7 @@ from bopkit.errors import UsageError
 from bopkit.progress import Progress, silent
 from bopkit.registry import Registry
 
-MODULES = Registry("dataset", "open_dataset", "bopkit datasets")
+MODULES = Registry("dataset", "open_dataset", "bopkit data list")
 MODULES.register("digits", "bopkit.data.digits")
 
 

@@ -118,7 +118,7 @@ def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preproces
         UsageError: The name is unknown, or it cannot make that number of channels.
     """
     if name not in _PREPROCESSINGS:
-        raise unknown_name("preprocessing", name, _PREPROCESSINGS, "bopkit datasets")
+        raise unknown_name("preprocessing", name, _PREPROCESSINGS, "bopkit data list")
     channels = (3,) if name == "imagenet" else (1, 3)
     if input_shape[2] not in channels:
         raise UsageError(

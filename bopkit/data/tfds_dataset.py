@@ -143,7 +143,7 @@ class TfdsDataset(Dataset):
         except (KeyError, ValueError) as error:
             known = ", ".join(self._builder.info.splits)
             raise UsageError(
-                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices as train[:90%]."
+                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices such as train[:90%]."
             ) from error
 
 
@@ -166,18 +166,18 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     try:
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
+        raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
     except json_format.ParseError as error:
         raise BopkitError(
             f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
-            f"Remove its folder and run `bopkit prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
+            f"Remove its folder and run `bopkit data prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
         ) from error
     except ImportError:
         import_tensorflow()  # says what to do, if it is TensorFlow that some builders miss
         raise
     except (AssertionError, ValueError) as error:
         if version is None:
-            raise unknown_name("dataset", name, DATASETS, "bopkit datasets") from error
+            raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
@@ -230,7 +230,7 @@ def _prepare_command(builder: Any) -> str:
 
     root = _root(builder)
     where = "" if root == Path(tfds.core.constants.DATA_DIR).expanduser() else f" --data-dir {root}"
-    return f"bopkit prepare {_name(builder)}{where}"
+    return f"bopkit data prepare {_name(builder)}{where}"
 
 
 def _name(builder: Any) -> str:
@@ -255,7 +255,7 @@ def _check_features(builder: Any) -> None:
     ):
         raise UsageError(
             f"Dataset {builder.name} has no `image` with one `label`.",
-            "bopkit classifies pictures: see `bopkit datasets`.",
+            "bopkit classifies pictures: see `bopkit data list`.",
         )
 
 
@@ -282,8 +282,8 @@ def _manual_dir(builder: Any, root: Path) -> Path | None:
         if folder.is_dir() and any(folder.iterdir()):
             return folder
     raise BopkitError(
-        f"Dataset {builder.name} cannot be downloaded by a program: {' '.join(instructions.split())}",
-        f"Put them into {usual} and run `bopkit prepare {builder.name} --data-dir {root}`.",
+        f"Dataset {builder.name} has to be downloaded by hand: {' '.join(instructions.split())}",
+        f"Put the files into {usual} and run `bopkit data prepare {builder.name} --data-dir {root}`.",
     )
 
 

@@ -65,7 +65,9 @@ def check_run(path: Path) -> None:
         UsageError: It is not.
     """
     if not is_run(path):
-        raise UsageError(f"{path} is no run directory.", "`bopkit runs` lists those below a folder.")
+        raise UsageError(
+            f"{path} is not a run directory.", "`bopkit runs FOLDER` lists the run directories below a folder."
+        )
 
 
 def _curves_in(path: Path, rows: Sequence[dict[str, Any]], layer: str | None) -> Curves:
@@ -76,7 +78,7 @@ def _curves_in(path: Path, rows: Sequence[dict[str, Any]], layer: str | None) ->
         raise BopkitError(f"{path} has no finished epoch.", "Resume it with the same `bopkit train` command.")
     if not steps:
         hint = "Train it with a smaller --log-every."
-        raise BopkitError(f"{path} has no step in its metrics.jsonl, where pi_t would be.", hint)
+        raise BopkitError(f"{path} has no step rows in its metrics.jsonl, so its pi_t is unknown.", hint)
     known = list(steps[max(steps)])
     if layer is not None and layer not in known:
         raise UsageError(f"{path} has no binary layer {layer!r}.", f"Known: {', '.join(known)}.")

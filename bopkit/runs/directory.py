@@ -91,7 +91,7 @@ class RunDirectory:
         elif not writes:
             pass  # the chief may be making the folder at this moment
         elif path.exists() and (not path.is_dir() or not all(map(_is_ours, path.iterdir()))):
-            raise UsageError(f"{path} is not empty and holds no run of bopkit.", "Name another --output-dir.")
+            raise UsageError(f"{path} is not empty, and it is not a run directory.", "Name another --output-dir.")
         else:
             path.mkdir(parents=True, exist_ok=True)
             self._hold_lock()
@@ -178,10 +178,10 @@ class RunDirectory:
         found = [row["epoch"] for row in self.epochs() if row["epoch"] <= epochs]
         if found != list(range(1, epochs + 1)):
             raise BopkitError(
-                f"{self._metrics_file} has rows of the epochs {found}, and {epochs} are trained."
+                f"{self._metrics_file} has rows of epochs {found}, but {epochs} epochs were trained."
                 if found
-                else f"{self._metrics_file} is missing or empty, though there are trained epochs.",
-                "Restore it from a copy, or name another --output-dir to start anew.",
+                else f"{self._metrics_file} is missing or empty, although epochs were trained.",
+                "Restore it from a copy, or name another --output-dir to start over.",
             )
 
     def keep_metrics_until(self, place: Place, steps_per_epoch: int) -> None:
@@ -247,7 +247,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (ValueError, FileNotFoundError, IsADirectoryError):
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("hparams"), dict):
-        raise UsageError(f"{file} is damaged, or of no run of bopkit.", "Repair it, or name another --output-dir.")
+        raise UsageError(f"{file} is damaged, or does not belong to a run.", "Repair it, or name another --output-dir.")
     return config
 
 
@@ -267,7 +267,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             raise ValueError("a row is none")
     except (ValueError, KeyError, TypeError) as error:
         raise BopkitError(
-            f"{file} is damaged.", "Restore it from a copy, or name another --output-dir to start anew."
+            f"{file} is damaged.", "Restore it from a copy, or name another --output-dir to start over."
         ) from error
     return rows
 

@@ -68,7 +68,9 @@ def plot_runs(
     if not paths:
         raise UsageError("No run was named.", "Give run directories; `bopkit runs` lists them.")
     if labels is not None and len(labels) != len(paths):
-        raise UsageError(f"There are {len(labels)} labels for {len(paths)} runs.", "Give one --label a run, or none.")
+        raise UsageError(
+            f"There are {len(labels)} labels for {len(paths)} runs.", "Give one --label for each run, or none."
+        )
     if labels is not None and len(set(labels)) < len(labels):
         raise UsageError("Two runs have the same label.", "Give each run a --label of its own.")
     unique = list(dict.fromkeys(map(Path, paths)))

@@ -98,7 +98,7 @@ def list_runs(folder: str | Path = "runs", sort: str = "path") -> list[RunSummar
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", "Name the folder that runs were written below.")
+        raise UsageError(f"There is no folder {folder}.", "Name the folder that holds the runs.")
     runs = sorted((summarise_run(path) for path in find_runs(folder)), key=lambda run: run.path)
     columns = {field.name for field in dataclasses.fields(RunSummary)} - {"settings"}
     known = columns.union(*(run.settings for run in runs))

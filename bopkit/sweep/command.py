@@ -1,4 +1,4 @@
-"""The `bopkit train` command line of one trial: a person repeats with it what the sweep has trained."""
+"""The `bopkit train` command line that repeats one trial of a sweep."""
 
 from __future__ import annotations
 

@@ -26,13 +26,13 @@ class SweepOptions:
         trials: Number of trials that TPE chooses, over all processes and calls; None for 20.
         sampler: `grid` or `tpe`; None for tpe where there is a `search`.
         pruner: `median` or `none`; None for median with tpe, where a bad trial teaches enough in a few epochs.
-        preset: Name of a sweep of the paper, which brings its own values; `training` is then made with
+        preset: Name of a sweep of the paper, which has its own values; `training` is then made with
             `names_of_trials`.
         storage: URL of the database; None for an SQLite file in the output folder.
-        study: Name of the study in it; None for one made of model, dataset and preset.
+        study: Name of the study in the database; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
         validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe,
-            since a search that looks at the test split fits it.
+            because a search on the test split would overfit to it.
 
     Raises:
         UsageError: Nothing is varied, a name is unknown, `trials` is below 1, or options exclude each other. Names and
@@ -57,7 +57,7 @@ class SweepOptions:
             if name is not None and name not in known:
                 raise UsageError(f"Unknown {kind} {name!r}.", f"Known: {', '.join(known)}.")
         if self.trials is not None and self.trials < 1:
-            raise UsageError(f"trials is {self.trials}.", "Use a number from 1.")
+            raise UsageError(f"trials is {self.trials}.", "Use 1 or more.")
         self._check_training()
         if self.preset is not None:
             self._check_preset(self.preset)
@@ -67,7 +67,7 @@ class SweepOptions:
     def _check_training(self) -> None:
         if self.training.strategy == "multiworker":
             raise UsageError(
-                "A sweep trains no trial on several machines: each of them takes the next trial.",
+                "A sweep does not train one trial on several machines: each machine takes the next trial.",
                 "Leave --strategy out; docs/sweep.md shows sweeps on many hosts.",
             )
         if self.training.dry_run:
@@ -79,7 +79,7 @@ class SweepOptions:
         varied = self.grid or self.search or self.trials or self.sampler
         if varied or network != (preset.model, preset.hparams_set):
             raise UsageError(
-                "A preset brings its own model, set and values.",
+                "A preset has its own model, set and values.",
                 "Leave out MODEL, --hparams-set, --grid, --search, --trials and --sampler; "
                 "--hparams changes what it does not vary.",
             )
@@ -90,7 +90,8 @@ class SweepOptions:
             raise UsageError(f"Hyper-parameter {both[0]!r} is in --grid and in --search.", "Leave one of the two out.")
         if not self.grid and not self.search:
             raise UsageError(
-                "Nothing is varied.", "Add for instance --grid 'gamma=1e-2|1e-3', or --search threshold=log:1e-8..1e-5."
+                "The sweep varies no hyper-parameter.",
+                "Add for instance --grid 'gamma=1e-2|1e-3', or --search threshold=log:1e-8..1e-5.",
             )
 
     @property

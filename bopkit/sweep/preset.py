@@ -88,7 +88,7 @@ def names_of_trials(
     if model is None:
         raise UsageError("No model is named.", "Write `bopkit sweep MODEL --dataset NAME`, or --preset paper-5.1.")
     if dataset is None:
-        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit datasets` lists them.")
+        raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
     return {"model": model, "dataset": dataset, "hparams_set": hparams_set}
 
 

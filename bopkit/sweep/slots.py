@@ -1,4 +1,4 @@
-"""Who trains what: every trial of a sweep is trained once, by however many processes, over however many restarts.
+"""Which process trains which trial: each trial is trained once, by any number of processes and restarts.
 
 A sweep has a fixed number of slots: the points of its grid, or its --trials. Slot 7 is the run directory trial-0007.
 An attempt at a slot is one Optuna trial that carries slot and attempt from the moment it is in the database. Rules:

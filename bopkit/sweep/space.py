@@ -103,12 +103,12 @@ def _read_range(name: str, text: str, base: HParams) -> Range:
     low_text, _, high_text = text.removeprefix("log:").partition("..")
     kinds = _kinds(name, base)
     if not kinds & {int, float}:
-        raise UsageError(f"{name}={text}: {name} is no number and has no range.", "List its values: name=a|b.")
+        raise UsageError(f"{name}={text}: {name} is not a number and has no range.", "List its values: name=a|b.")
     low, high = _typed(name, low_text.strip(), base), _typed(name, high_text.strip(), base)
     if low is None or high is None:
-        raise UsageError(f"{name}={text} is no range.", _HINT)
+        raise UsageError(f"{name}={text} is not a range.", _HINT)
     if not low < high:
-        raise UsageError(f"{name}={text} is no range: {low} is not below {high}.", _HINT)
+        raise UsageError(f"{name}={text} is not a range: {low} is not below {high}.", _HINT)
     if log and low <= 0:
         raise UsageError(f"{name}={text}: a logarithmic range begins above 0.", "Leave out log:, or raise its low end.")
     return Range(low, high, log, whole=float not in kinds)

@@ -39,7 +39,7 @@ def shown_url(url: str) -> str:
         return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError as error:
         raise UsageError(
-            "--storage is no database URL.", "Write for instance postgresql://user:password@host/database."
+            "--storage is not a database URL.", "Write for instance postgresql://user:password@host/database."
         ) from error
 
 
@@ -78,7 +78,7 @@ def open_study(url: str, name: str, sampler: Any, pruner: Any) -> Any:
             raise _missing_driver(shown, error) from error
         except sqlalchemy.exc.NoSuchModuleError as error:
             raise UsageError(
-                f"The storage {shown} is of no database that SQLAlchemy knows.",
+                f"The storage {shown} is not a kind of database that SQLAlchemy knows.",
                 "Use sqlite:///, postgresql:// or mysql://.",
             ) from error
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -175,11 +175,11 @@ def _missing_driver(shown: str, error: ImportError) -> BopkitError:
     driver = getattr(cause, "name", None)
     if driver is None:
         return BopkitError(
-            f"The driver of the storage {shown} does not import: {first_line(cause)}.",
-            "Install the driver anew, or name another in the URL: postgresql+psycopg2://.",
+            f"The driver of the storage {shown} cannot be imported: {first_line(cause)}.",
+            "Reinstall the driver, or name another in the URL: postgresql+psycopg2://.",
         )
     return BopkitError(
-        f"The storage {shown} needs the Python package {driver}, which does not import.",
+        f"The storage {shown} needs the Python package {driver}, which cannot be imported.",
         f"Type `pip install {_PACKAGES.get(driver, driver)}`.",
     )
 
@@ -188,5 +188,5 @@ def _unreachable(shown: str, error: Exception) -> BopkitError:
     reason = first_line(error.__cause__ or error)
     return BopkitError(
         f"The storage {shown} cannot be used: {reason}.",
-        "Mend it, or name another --storage; the same command goes on.",
+        "Fix it, or name another --storage; the same command resumes.",
     )

@@ -81,14 +81,14 @@ def run_sweep(
         limit_steps: At most so many steps an epoch, and batches a validation.
         seed: Seeds the search, and every run in the same way.
         strategy: Distribution strategy of each trial, within this machine; None for the default.
-        progress: Called with each line that a person should read.
+        progress: Called with each line for the user.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
 
     Returns:
         All trials and the best one.
 
     Raises:
-        UsageError: A name, a value or a range is wrong, or the study is of another sweep.
+        UsageError: A name, a value or a range is wrong, or the study belongs to another sweep.
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     training = TrainOptions(
@@ -126,14 +126,14 @@ def run_trials(
 
     Args:
         options: What to train, what to vary, and where to keep it.
-        progress: Called with each line that a person should read.
+        progress: Called with each line for the user.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
 
     Returns:
         All trials and the best one.
 
     Raises:
-        UsageError: A name, a value or a range is wrong, or the study is of another sweep.
+        UsageError: A name, a value or a range is wrong, or the study belongs to another sweep.
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     plan = plan_sweep(options)
@@ -181,7 +181,7 @@ def _train_until_done(study: Any, plan: SweepPlan, objective: TrialObjective, pr
             pass
     except (KeyboardInterrupt, SystemExit, TrialExited) as stop:
         done = sum(row.state in ("finished", "pruned", "failed") for row in _rows(study))
-        progress(f"stopped: {done} of {plan.trials} trials are done; the same command goes on with the rest")
+        progress(f"stopped: {done} of {plan.trials} trials are done; the same command resumes with the rest")
         if isinstance(stop, TrialExited):
             raise SystemExit(*stop.args) from stop
         raise
@@ -201,7 +201,7 @@ def _train_next(study: Any, plan: SweepPlan, objective: TrialObjective, progress
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
             if isinstance(error, ValueError) and not str(error).startswith("Cannot tell"):
                 raise
-            progress("another process has taken this trial over: it was not heard of for too long")
+            progress("another process has taken over this trial, because this one sent no heartbeat for too long")
     elif TrialState.RUNNING in states:
         time.sleep(POLL_S)
     else:

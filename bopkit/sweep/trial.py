@@ -132,7 +132,7 @@ class TrialObjective:
     def _wait_for_other_process(self, slot: int, run_dir: Path) -> None:
         """Wait while a process trains in the run directory: one that lost its database, or an ending child."""
         if run_state(run_dir) == "running":
-            self._say(f"trial {slot}: waiting for the process that still trains it")
+            self._say(f"trial {slot}: waiting for the process that is still training it")
         while run_state(run_dir) == "running":
             time.sleep(POLL_S)
 

@@ -48,12 +48,12 @@ def train_model(
     """Train a network of the zoo, or of your own, on a dataset.
 
     The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and three more:
-    `on_epoch` is called with each epoch's row when row and checkpoint are on the disk, and what it raises ends the run;
-    `progress` is called with each line that a person should read, None for silence; `live_bar` draws a progress bar on
+    `on_epoch` is called with each epoch's row once row and checkpoint are on disk; an exception in it ends the run;
+    `progress` is called with each line for the user, None for silence; `live_bar` draws a progress bar on
     stderr.
 
     Returns:
-        Where the run is, and its last figures.
+        Where the run is, and its last metrics.
 
     Raises:
         UsageError: A name or value is wrong.

@@ -115,7 +115,7 @@ class Checkpoints:
         if places:
             raise BopkitError(
                 f"Every checkpoint in {self.folder} is damaged.",
-                "Restore them from a copy, or name another --output-dir to start anew.",
+                "Restore them from a copy, or name another --output-dir to start over.",
             )
         return None
 

@@ -16,12 +16,12 @@ SLURM_PORTS = 8_000
 
 
 class WorkerLost(BopkitError):
-    """Another worker died, or could not be reached. TensorFlow lets no worker join again: all have to start anew."""
+    """Another worker died, or could not be reached. TensorFlow lets no worker join again: all have to start over."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
     def __init__(self, message: str):
-        super().__init__(message, "Start the same command on every host again: the run goes on from its checkpoint.")
+        super().__init__(message, "Start the same command on every host again: the run resumes from its checkpoint.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _from_tf_config(text: str) -> Cluster | None:
         config = json.loads(text)
         groups, task = dict(config.get("cluster", {})), dict(config.get("task", {}))
     except (ValueError, AttributeError, TypeError) as error:
-        raise _wrong_tf_config("is no JSON object with `cluster` and `task`") from error
+        raise _wrong_tf_config("is not a JSON object with `cluster` and `task`") from error
     kind = str(task.get("type", "worker"))
     others = {*groups, kind} - {"chief", "worker"}
     if others:
@@ -76,7 +76,7 @@ def _from_tf_config(text: str) -> Cluster | None:
     group = tasks[kind]
     index = str(task.get("index", 0))
     if not index.isdecimal() or int(index) >= len(group):
-        raise _wrong_tf_config(f"gives {kind} the task index {index}, with {len(group)} of that type")
+        raise _wrong_tf_config(f"gives {kind} the task index {index}, but has {len(group)} of that type")
     return Cluster(workers, workers.index(group[int(index)]))
 
 
@@ -84,10 +84,10 @@ def _addresses(groups: dict[str, Any], kind: str) -> list[str]:
     """The host:port of each task of one type."""
     addresses = groups.get(kind, [])
     if not isinstance(addresses, list):
-        raise _wrong_tf_config(f"has {json.dumps(addresses)} for {kind}, which is no list of host:port")
+        raise _wrong_tf_config(f"has {json.dumps(addresses)} for {kind}, which is not a list of host:port")
     for address in addresses:
         if not isinstance(address, str) or not re.fullmatch(r"\S+:\d{1,5}", address):
-            raise _wrong_tf_config(f"has {json.dumps(address)} for a {kind}, which is no host:port")
+            raise _wrong_tf_config(f"has {json.dumps(address)} for a {kind}, which is not host:port")
     return addresses
 
 
@@ -125,11 +125,11 @@ def expand_hosts(text: str) -> list[str]:
     """
     hosts: list[str] = []
     if text.count("[") != text.count("]"):
-        raise ValueError(f"{text!r} is no node list")
+        raise ValueError(f"{text!r} is not a node list")
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         match = re.fullmatch(r"([^\[\]]*)(?:\[([^\]]*)\](.*))?", part)
         if match is None:
-            raise ValueError(f"{text!r} is no node list")
+            raise ValueError(f"{text!r} is not a node list")
         if match[2] is None:
             hosts.append(part)
             continue
@@ -146,6 +146,6 @@ def _expand_counts(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if match is None:
-            raise ValueError(f"{text!r} are no task counts")
+            raise ValueError(f"{text!r} are not task counts")
         counts += [int(match[1])] * int(match[2] or 1)
     return counts

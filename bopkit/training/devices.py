@@ -149,7 +149,7 @@ def _select_devices(name: str, every_gpu: bool) -> list[str]:
                 tf.config.set_logical_device_configuration(cpu, wanted)
     except RuntimeError as error:
         raise BopkitError(
-            f"Device {name} cannot be chosen any more: TensorFlow is already running.",
+            f"Device {name} can no longer be chosen: TensorFlow is already running.",
             "Train in a fresh Python process.",
         ) from error
     kind, count = ("GPU", len(visible)) if visible else ("CPU", int(match[1] or 1))
@@ -160,7 +160,7 @@ def _on_cluster(found: cluster.Cluster, devices: list[str], on_gpu: bool) -> Pla
     """Connect to the other workers; waits until all of them are there."""
     tf = import_tensorflow()
     if len(devices) > 1 and not on_gpu:
-        raise UsageError("Several workers take no virtual CPU devices.", "Use --device cpu or --strategy mirrored.")
+        raise UsageError("Several workers cannot use virtual CPU devices.", "Use --device cpu or --strategy mirrored.")
     os.environ["TF_CONFIG"] = json.dumps(found.tf_config())
     communication = tf.distribute.experimental.CommunicationOptions(
         implementation=tf.distribute.experimental.CommunicationImplementation.NCCL
@@ -192,9 +192,7 @@ def _on_tpu(environment: Mapping[str, str]) -> Placement:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
     except Exception as error:  # the resolver raises whatever its transport does
-        raise UsageError(
-            "There is no TPU that answers.", "Set TPU_NAME on a TPU machine, or use --strategy auto."
-        ) from error
+        raise UsageError("No TPU answers.", "Set TPU_NAME on a TPU machine, or use --strategy auto.") from error
     return Placement(strategy, "tpu", replicas=strategy.num_replicas_in_sync)
 
 
@@ -217,7 +215,7 @@ def choose_precision(wanted: str | None, placement: Placement) -> PrecisionChoic
             raise UsageError(f"Unknown precision {wanted!r}.{hint}", f"Known: {', '.join(PRECISIONS)}.")
         return PrecisionChoice(wanted, "as chosen")
     if placement.name == "tpu":
-        return PrecisionChoice("bfloat16", "default: TPUs multiply it")
+        return PrecisionChoice("bfloat16", "default: TPUs have bfloat16 units")
     if placement.on_gpu:
         tf = import_tensorflow()
         details = (tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU"))
@@ -225,8 +223,8 @@ def choose_precision(wanted: str | None, placement: Placement) -> PrecisionChoic
     else:
         kind, capable = "CPU", _cpu_multiplies_bfloat16()
     if capable:
-        return PrecisionChoice("bfloat16", f"default: this {kind} multiplies it")
-    return PrecisionChoice("float32", f"default: this {kind} does not multiply bfloat16, as far as is known")
+        return PrecisionChoice("bfloat16", f"default: this {kind} has bfloat16 instructions")
+    return PrecisionChoice("float32", f"default: this {kind} is not known to have bfloat16 instructions")
 
 
 def _cpu_multiplies_bfloat16() -> bool:

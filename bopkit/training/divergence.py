@@ -55,7 +55,7 @@ def check_loss(sums: Sums, name: str, when: str) -> None:
 def _diverged(what: str) -> BopkitError:
     """The error for a run that training has ruined: other settings make it another run."""
     return BopkitError(
-        what, "Start anew with another --output-dir, and a lower `--hparams learning_rate=` or another --seed."
+        what, "Start over with another --output-dir, and a lower `--hparams learning_rate=` or another --seed."
     )
 
 

@@ -233,7 +233,7 @@ class Loop:
         """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
         self._check_weights(epoch, step)
         self._save(Place(epoch, step))
-        self._observer.progress(f"stopping after step {step} of epoch {epoch + 1}; the same command goes on from there")
+        self._observer.progress(f"stopping after step {step} of epoch {epoch + 1}; the same command resumes from there")
         self._stop.leave()
 
     def _checkpoint_is_due(self) -> bool:

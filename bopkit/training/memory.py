@@ -1,4 +1,4 @@
-"""Whether a training step can fit into memory, told before the operating system ends the process without a word."""
+"""Whether a training step can fit into memory, checked before the operating system kills the process."""
 
 from __future__ import annotations
 

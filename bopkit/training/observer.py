@@ -1,4 +1,4 @@
-"""Who follows a training while it runs."""
+"""The observer that follows a training while it runs."""
 
 from __future__ import annotations
 

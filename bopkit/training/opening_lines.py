@@ -24,18 +24,20 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], first: Place) -> list
     lines = [
         f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {preprocessing.name}, "
         f"input {' x '.join(map(str, preprocessing.input_shape))}, {plan.classes} classes, "
-        f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps an epoch",
+        f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps per epoch",
         f"on {placement.describe()}, {plan.precision.name} ({plan.precision.reason}), {xla}, "
         f"batches of {plan.hparams.batch_size}{parts}; seed {options.seed}",
         *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
     ]
     if placement.on_gpu and not options.deterministic:
-        lines.append("GPU kernels add up in any order: this run will not repeat bit for bit; --deterministic makes it")
+        lines.append(
+            "GPU kernels add up in no fixed order: this run will not repeat bit for bit; with --deterministic it would"
+        )
     if placement.replicas > 1 and not options.sync_batch_norm:
-        lines.append("batch norm is over each replica's part of a batch; --sync-batch-norm makes it over the whole")
+        lines.append("batch norm uses each replica's part of a batch; with --sync-batch-norm it uses the whole batch")
     if not plan.has_validation_pictures:
         lines.append(
-            f"validation is on the {plan.validation_split} split: its figures are seen during training "
+            f"validation is on the {plan.validation_split} split, so its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
     if first > Place(0, 0):

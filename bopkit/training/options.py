@@ -24,15 +24,15 @@ class TrainOptions:
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder, to cache the encoded pictures in.
         dataset_version: Version of the TFDS builder.
-        output_prefix: A new run gets the folder prefix/dataset/model/date_time.
+        output_prefix: A new run is written to prefix/dataset/model/date_time.
         output_dir: The run's own folder; an unfinished run in it is resumed.
         validationset: Validate on a tenth of the training split, not on the test split.
         tensorboard: Write TensorBoard logs.
         device: `auto` (GPUs if there are any), `cpu`, `gpu`, `gpu:N`, or `cpu*N` for N virtual CPU devices.
         strategy: `auto` (every GPU, every worker), `one`, `mirrored`, `multiworker` or `tpu`.
-        precision: `float32`, or `bfloat16` for layers that compute in it; None for what the run began with, else
-            bfloat16 where the device multiplies it.
-        jit: Compile forward and backward pass with XLA; a run is resumed only with the same value.
+        precision: `float32`, or `bfloat16` for layers that compute in it; None for that of the resumed run, else
+            bfloat16 where the device has instructions for it.
+        jit: Compile the forward and backward pass with XLA; a run is resumed only with the same value.
         accumulate: Parts that a replica's batch is split into, for batches that do not fit into memory; Bop steps
             once a batch.
         sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
@@ -40,10 +40,10 @@ class TrainOptions:
             only with the same value.
         seed: Seeds weights, order and augmentation.
         checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
-        keep: Checkpoints to keep.
-        early_stop: End after that many epochs without a better validation top-1; needs `validationset`.
+        keep: Number of checkpoints to keep.
+        early_stop: Stop after that many epochs without a better validation top-1; needs `validationset`.
         log_every: Steps between two rows with flips in metrics.jsonl.
-        limit_steps: At most so many steps an epoch, and batches a validation.
+        limit_steps: Largest number of steps per epoch, and of batches per validation.
         dry_run: Build everything, run two steps, keep nothing.
 
     Raises:
@@ -86,10 +86,10 @@ class TrainOptions:
         for name in ("keep", "log_every", "limit_steps", "accumulate", "early_stop"):
             count = getattr(self, name)
             if count is not None and count < 1:
-                raise UsageError(f"{name} is {count}.", "Use a number from 1.")
+                raise UsageError(f"{name} is {count}.", "Use 1 or more.")
         if self.early_stop is not None and not self.validationset:
             raise UsageError(
-                "early_stop would choose the epoch by the pictures that the accuracy is measured on.",
+                "early_stop would choose the epoch by the same pictures that the accuracy is measured on.",
                 "Add --validationset to keep a tenth of the training split for that.",
             )
 

@@ -169,7 +169,7 @@ def _check_parts(batch_size: int, placement: Placement, options: TrainOptions) -
         )
     if options.sync_batch_norm and placement.replicas > 1 and (options.accumulate > 1 or options.jit):
         raise UsageError(
-            f"--sync-batch-norm and {'--jit' if options.jit else '--accumulate'} exclude each other on several "
+            f"--sync-batch-norm and {'--jit' if options.jit else '--accumulate'} cannot be combined on several "
             "replicas.",
             "Leave out one of the two.",
         )

@@ -1,4 +1,4 @@
-"""What a run left behind: of one that was just trained, or of one that was finished before."""
+"""The result of a run that was just trained, or that was already finished."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def look_up(plan: TrainingPlan, run: RunDirectory) -> TrainResult:
     run.check_epochs(max(len(rows), 1))
     if not run.model_file.exists():
         raise BopkitError(
-            f"{run.path} is finished, and its {run.model_file.name} is gone.",
-            f"Take {run.last_model_file}, the last network.",
+            f"{run.path} is finished, but its {run.model_file.name} is missing.",
+            f"Use {run.last_model_file}, the last network.",
         )
     card = read_card(run.model_file)
     row = {**row_of_model(plan, rows), **(card.accuracy if card else {})}

@@ -54,7 +54,7 @@ class ModelSaver:
         if not self._take_weights():
             return row
         if self._plan.has_validation_pictures and not run.model_file.exists():
-            self._progress(f"warning: the best network is gone with {run.model_file}: the last one takes its place")
+            self._progress(f"warning: {run.model_file}, the best network, is missing: the last network takes its place")
             row = last
         last = self._measured(last)
         if row["epoch"] == last["epoch"]:

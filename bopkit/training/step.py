@@ -74,7 +74,7 @@ class TrainStep:
         strategy: A `tf.distribute.Strategy`; the global batch is the union of its replicas' batches.
         accumulate: Parts that a replica's batch is split into: their gradients are added up, and the optimizer
             steps once. Memory is that of one part; batch norm sees one part at a time.
-        jit: Compile forward and backward pass with XLA.
+        jit: Compile the forward and backward pass with XLA.
         finish: Makes a batch of training pictures the network's input; None where they are that already.
     """
 

@@ -161,7 +161,7 @@ def measure_throughput(
         raise unknown_name("precision", precision, PRECISIONS, "bopkit doctor --help")
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}.", "Use a number from 1.")
+            raise UsageError(f"{name} is {value}.", "Use 1 or more.")
     architecture: Architecture = MODELS.load(model)
     input_shape = (*architecture.input_shape[:2], 3)
     preprocessing = get_preprocessing("imagenet", input_shape)

@@ -88,7 +88,9 @@ def _open_directory(plan: TrainingPlan) -> RunDirectory:
     elif placement.workers == 1:
         path = new_run_path(Path(options.output_prefix), plan.data.name, plan.architecture.name)
     else:
-        raise UsageError("Several workers share one folder.", "Name it with --output-dir, the same for each of them.")
+        raise UsageError(
+            "Several workers need one shared folder.", "Name it with --output-dir, the same for all of them."
+        )
     return RunDirectory(path, plan.config(), writes=placement.is_chief)
 
 
@@ -148,11 +150,11 @@ def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, pr
     # A crash while the first checkpoint is written leaves none, and at most one row.
     if restored is None and len(run.epochs()) > 1:
         raise BopkitError(
-            f"{run.path} has rows of {len(run.epochs())} epochs and no checkpoint.",
-            "Restore its checkpoints from a copy, or name another --output-dir to start anew.",
+            f"{run.path} has rows of {len(run.epochs())} epochs but no checkpoint.",
+            "Restore its checkpoints from a copy, or name another --output-dir to start over.",
         )
     if restored is None and run.epochs():
-        progress("WARNING: there is no checkpoint of the epoch that has a row: starting anew")
+        progress("WARNING: there is a row of an epoch but no checkpoint: starting over")
     first, sums = restored or (Place(0, 0), Sums())
     seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(first)}
     if len(seen) > 1:

@@ -67,7 +67,9 @@ def flatbuffer_bits(
             found.append(closest)
     if may_stay_float:
         return matches, failures
-    failures += [f"{each.name}: stayed float, though its kernel is binary and its input binarized" for each in missing]
+    failures += [
+        f"{each.name}: stayed float, although its kernel is binary and its input binarized" for each in missing
+    ]
     return matches, failures
 
 

@@ -53,7 +53,7 @@ def saved_model_structure(loaded: Any, signature: Signature) -> list[str]:
     outputs = {name: tuple(spec.shape) for name, spec in serve.structured_outputs.items()}
     failures = []
     if inputs != {each.name: (None, *each.shape) for each in signature.inputs}:
-        failures.append(f"serving_default takes {inputs}")
+        failures.append(f"serving_default takes {inputs} instead of the network's inputs")
     if outputs != {each.name: (None, *each.shape) for each in signature.outputs}:
-        failures.append(f"serving_default answers {outputs}")
+        failures.append(f"serving_default returns {outputs}")
     return failures

@@ -1,4 +1,4 @@
-"""Why a flatbuffer and Keras name different classes: the first layer into which signs differ, and how near to zero.
+"""Why a flatbuffer and Keras name different classes: the first layer whose input signs differ, and how near to zero.
 
 Needs TensorFlow; imports it inside the functions.
 """

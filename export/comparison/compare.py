@@ -47,20 +47,20 @@ def compare_models(
     with_steps: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measure networks bit-packed, and full-precision twins of them, side by side in LiteRT.
+    """Measure bit-packed networks and their full-precision twins side by side in LiteRT.
 
     Args:
         models: Names of architectures, which are measured untrained, and files or run directories of networks.
         output: Folder for the flatbuffers; None to keep none.
         dataset: Dataset for the accuracy of the trained networks; None for none.
-        data_dir: Where prepared datasets lie.
+        data_dir: Where prepared datasets are.
         split: Its split; None for the test split.
         limit: Accuracy on that many pictures; None for all.
-        threads: Threads for one picture; of several numbers each has rows of its own.
+        threads: Threads for one picture; each of several numbers has its own rows.
         devices: Where latency is measured, as for `benchmark_artifacts`.
         warmup_runs: Runs before the timed ones.
-        runs: Timed runs, at least.
-        with_steps: Time the steps of an inference too.
+        runs: Minimum number of timed runs.
+        with_steps: Also time the steps of an inference.
         progress: Called with one line now and then.
 
     Returns:
@@ -147,7 +147,7 @@ def _refuse_adb(devices: Sequence[str]) -> None:
     for device in devices:
         if isinstance(parse_device_name(device), AdbName):
             raise UsageError(
-                "Over adb there is no LiteRT to compare in.",
+                "A comparison needs LiteRT, which bopkit does not run over adb.",
                 "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",
             )
 

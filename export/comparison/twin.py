@@ -82,7 +82,7 @@ def _check_layers(model: Any) -> None:
     is_graph = isinstance(model, tf.keras.Sequential) or getattr(model, "_is_graph_network", False)
     if not is_graph or any(isinstance(layer, tf.keras.Model) for layer in model.layers):
         raise BopkitError(
-            f"The network {model.name} is no flat graph of layers, of which a twin could be made.",
+            f"The network {model.name} is not a flat graph of layers, so no twin can be made of it.",
             "Build it without networks inside networks.",
         )
 

@@ -1,4 +1,4 @@
-"""The child's side of `bopkit.export.comparison.compare`: the TensorFlow of an export and of twins, one call a step.
+"""The child's side of `bopkit.export.comparison.compare`: it exports and converts twins, one call per step.
 
 TensorFlow swallows a Ctrl-C now and then, or makes another error of it; a process of its own is simply ended.
 """

@@ -17,7 +17,7 @@ from bopkit.isolation import Child
 TIMEOUT_S = 600.0
 """A file of several GB on a slow disk takes minutes."""
 
-UNCHECKED = "The file carries no checksum: a changed bit of a weight cannot be seen."
+UNCHECKED = "The file has no checksum, so a changed bit of a weight would go unnoticed."
 
 
 @dataclasses.dataclass(frozen=True)

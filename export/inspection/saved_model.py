@@ -46,7 +46,7 @@ def read(path: Path, custom_code: CustomCode) -> Contents:
         return _read_graph(proto.meta_graphs[0], path, custom_code)
     except (DecodeError, tf.errors.OpError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BopkitError(
-            f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
+            f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or export it again."
         ) from error
 
 
@@ -58,7 +58,7 @@ def _read_graph(graph: Any, path: Path, custom_code: CustomCode) -> Contents:
     except NoConfigError:
         contents = _of_variables(graph, path)
     except BopkitError as refused:
-        notes = (*notes, f"{refused} Until then its kernels are known by what the file holds alone.")
+        notes = (*notes, f"{refused} Without that, only kernels that are binary in the file itself count as binary.")
         contents = _of_variables(graph, path)
     return dataclasses.replace(
         contents,

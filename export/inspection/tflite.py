@@ -23,7 +23,7 @@ _NUMBERS = (*_FLOATS, "bool", "int8", "uint8", "int16", "uint16", "int32", "uint
 _BINARY_TYPES = (*_FLOATS, "int8")
 """Types whose values can be +-scale; a symmetric int8 quantization makes them +-127."""
 
-_NO_WEIGHTS = "sizes or axes, no weights"
+_NO_WEIGHTS = "sizes or axes, not weights"
 
 _CONVERSION = "DEQUANTIZE"
 """Makes floats of constants in fewer bits: these belong to the operator that takes the floats."""
@@ -116,7 +116,9 @@ def _layer(
 
 def _reason(main: Tensor, kernel: BinaryKernel | None) -> str:
     if kernel is not None:
-        return f"binary values at {main.bits} bits each: the converter saw no sign before it, or no convolution"
+        return (
+            f"binary values at {main.bits} bits each: the converter found no sign before it, or it is not a convolution"
+        )
     if main.type in _FLOATS:
         return "real weights"
     return _NO_WEIGHTS if main.type in ("int32", "int64") and not len(main.scales) else f"{main.type} weights"

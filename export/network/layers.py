@@ -181,7 +181,7 @@ def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, input_is_bina
     if not binary:
         return f"kernel is not binary{_named(layer.kernel_quantizer)}"
     if not input_is_binarized:
-        return f"input is no plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
+        return f"input is not a plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
     return unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
 
 

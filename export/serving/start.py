@@ -1,4 +1,4 @@
-"""How long a server waits: a version directory loaded and asked once, by stock TensorFlow in a new process."""
+"""How long a server takes to start: stock TensorFlow in a new process loads a version directory and runs it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A binary kernel that lies in a SavedModel as bits and in memory as floats.
+"""A binary kernel that is stored in a SavedModel as bits, and unpacked to floats in memory.
 
 Imports TensorFlow at its top, as its class derives from TensorFlow's: import it inside functions only.
 """

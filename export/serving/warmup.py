@@ -1,4 +1,4 @@
-"""Requests that the server sends to itself before it takes a version into service, one a signature.
+"""Requests that the server sends to itself before it takes a version into service, one per signature.
 
 TensorFlow Serving reads them from a TFRecord file of PredictionLog messages. Those messages are defined in the package
 tensorflow-serving-api; they are written here as bytes, so that an export needs neither that package nor the version of

@@ -55,7 +55,7 @@ def _operation_facts(frozen: FrozenGraph, name: str, kernel: np.ndarray) -> Laye
     elif not binary:
         reason = "real weights"
     else:
-        reason = unsupported_convolution(layer) if input_is_binarized else "input is no plain sign"
+        reason = unsupported_convolution(layer) if input_is_binarized else "input is not a plain sign"
     return _OperationFacts(
         layer=layer,
         name=node.name,

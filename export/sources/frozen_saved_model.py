@@ -21,7 +21,7 @@ from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
 
-_NOTE = "The SavedModel holds code, not layers: its graph was frozen and converted as it is, to the flatbuffer alone."
+_NOTE = "The SavedModel holds code, not layers: its graph was frozen and converted as it is, to a flatbuffer only."
 
 
 class FrozenGraphLayer(tf.keras.layers.Layer):

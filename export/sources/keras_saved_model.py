@@ -63,7 +63,7 @@ def _root_config(path: Path) -> dict[str, Any]:
     except BopkitError:
         raise
     except Exception as error:  # protobuf and json raise errors of their own
-        raise BopkitError(f"{path} is no whole SavedModel: {first_line(error)}", "Copy it again.") from error
+        raise BopkitError(f"{path} is not a complete SavedModel: {first_line(error)}", "Copy it again.") from error
     config = metadata.get("config") if isinstance(metadata, dict) else None
     if not isinstance(config, dict) or "layers" not in config:
         raise NoConfigError(

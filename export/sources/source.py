@@ -44,7 +44,8 @@ def refuse_nesting(folder: Path) -> None:
     """
     if (folder / "saved_model.pb").is_file():
         raise UsageError(
-            f"{folder} is a SavedModel itself: a version would lie inside it.", "Name another --output, or --tflite."
+            f"{folder} is itself a SavedModel, and the version would be written inside it.",
+            "Name another --output, or --tflite.",
         )
 
 
@@ -82,7 +83,9 @@ def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
     if not any(hasattr(layer, "frozen_operations") for layer in model.layers):
         return options
     if not options.tflite:
-        raise UsageError("This is a SavedModel of code already; it can become a flatbuffer only.", "Type --tflite.")
+        raise UsageError(
+            "The source is already a SavedModel of code, which can only become a flatbuffer.", "Type --tflite."
+        )
     return dataclasses.replace(options, savedmodel=False)
 
 

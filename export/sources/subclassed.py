@@ -38,9 +38,7 @@ def as_graph(model: Model, input_shape: tuple[int, int, int] | None) -> tuple[Mo
     inputs = _symbolic(shape, "images")
     with _opened_blocks(tf.keras.layers.Layer):
         outputs = _call(model, inputs)
-    note = (
-        f"{type(model).__name__} is subclassed: its Python code was run once, and the layers that it called exported."
-    )
+    note = f"{type(model).__name__} is subclassed: its code was run once, and the layers that it called were exported."
     return tf.keras.Model(inputs, outputs, name=model.name), (note,)
 
 

@@ -56,9 +56,9 @@ def verify_artifacts(
 
     Args:
         first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
-        second: What is compared with it.
+        second: The artifact that is compared with it.
         dataset: Dataset whose test pictures both see; None for that of a card, else bundled photographs.
-        data_dir: Where prepared datasets lie.
+        data_dir: Where prepared datasets are.
         pictures: Largest number of real pictures.
         custom: Modules of the user's own, whose classes and functions the files may name.
         progress: Called with one line before each slow step.
@@ -69,7 +69,7 @@ def verify_artifacts(
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
-        raise UsageError(f"{pictures} pictures cannot show anything.", "Use a number of pictures from 1.")
+        raise UsageError(f"The number of pictures is {pictures}.", "Use at least one picture.")
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []
@@ -161,7 +161,7 @@ def _run(request: RunRequest, failures: list[str]) -> Side | None:
 def _structure_failures(one: Side, two: Side) -> list[str]:
     return [
         f"the first {verb} {tensors_text(tensors)}, the second {tensors_text(others)}"
-        for verb, tensors, others in (("takes", one.inputs, two.inputs), ("answers", one.outputs, two.outputs))
+        for verb, tensors, others in (("takes", one.inputs, two.inputs), ("returns", one.outputs, two.outputs))
         if match_tensors(tensors, others) is None
     ]
 
@@ -171,7 +171,7 @@ def _compare_kernels(
 ) -> tuple[KernelMatch, ...]:
     """Compare the bits of all binary kernels, and say which have no partner."""
     if not (kernels[0] or kernels[1]):
-        notes.append("No binary kernels to compare: neither file has one that can be told apart.")
+        notes.append("No binary kernels to compare: neither file has any that can be recognised.")
     # From the file with more: a layer that runs twice can lie in a flatbuffer twice.
     order = (0, 1) if len(kernels[0]) >= len(kernels[1]) else (1, 0)
     (many, few), (source, target) = [kernels[index] for index in order], [sides[index] for index in order]
@@ -208,7 +208,7 @@ def _compare_scores(
     """Compare what both answered; `failures` are completed."""
     trained = not (one.untrained or two.untrained)
     if not trained:
-        notes.append("A network is untrained: near-ties are frequent, so agreement has no limit.")
+        notes.append("A network is untrained: near-ties are frequent, so no minimum agreement is required.")
     places = match_tensors(one.outputs, two.outputs)
     if places is None or match_tensors(one.inputs, two.inputs) is None:
         notes.append("The scores were not compared, as the shapes differ.")
@@ -225,7 +225,9 @@ def _compare_scores(
     wrong_model = [line for each in model for line in agreement_failures(each, trained, one.path)]
     failures += wrong_model
     if not (one.signature.takes_picture and two.signature.takes_picture):
-        notes.append(f"Shown {one.pictures}; cards tell a preprocessing for networks of one picture only.")
+        notes.append(
+            f"Compared on {one.pictures}; the preprocessing was not compared, as the networks do not take one picture."
+        )
         return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes))
     (pictures,), (others,) = (load_arrays(folder, f"{PICTURES}_inputs") for folder in folders)
     difference = np.abs(pictures - others)

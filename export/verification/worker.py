@@ -159,8 +159,8 @@ def _answer(runtime: Runtime, inputs: tuple[np.ndarray, ...], is_logits: bool) -
     for output, values in zip(runtime.outputs, outputs, strict=True):
         if len(values) != len(inputs[0]) or not np.isfinite(values).all():
             raise BopkitError(
-                f"{output} of shape {list(values.shape)} for {len(inputs[0])} examples is not a finite answer to each.",
-                "The weights are damaged, or it is no network.",
+                f"{output} of shape {list(values.shape)} is not a finite result for each of {len(inputs[0])} examples.",
+                "The weights are damaged, or the file is not a network.",
             )
     return list(map(softmax, outputs)) if is_logits else outputs
 

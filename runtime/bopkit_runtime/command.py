@@ -60,21 +60,26 @@ def _parser() -> _Parser:
         description="Time a model on this machine: load it, run it once, warm up, and time runs one after the other.",
     )
     parser.add_argument("model", help="a .tflite file")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed runs, at least (default: 50)")
-    parser.add_argument("--warmup", type=int, default=10, metavar="N", help="runs before them (default: 10)")
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="minimum number of timed runs (default: 50)")
     parser.add_argument(
-        "--min-seconds", type=float, default=1.0, metavar="S", help="go on until this is over (default: 1)"
+        "--warmup", type=int, default=10, metavar="N", help="untimed runs before the timed ones (default: 10)"
     )
     parser.add_argument(
-        "--max-seconds", type=float, metavar="S", help="stop then, also with fewer runs (default: no limit)"
+        "--min-seconds", type=float, default=1.0, metavar="S", help="go on for at least so many seconds (default: 1)"
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        metavar="S",
+        help="stop after so many seconds, even with fewer runs (default: no limit)",
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of one run, 1 to 256 (default: 1)")
     parser.add_argument("--isa", default="auto", metavar="NAME", help="instruction set (default: auto, the fastest)")
     parser.add_argument(
         "--claim", default="all", choices=CLAIMS, help="binary: leave float operators to LiteRT (default: all)"
     )
-    parser.add_argument("--profile", action="store_true", help="measure each step too, in runs of its own")
-    parser.add_argument("--json", action="store_true", help="every figure as JSON")
+    parser.add_argument("--profile", action="store_true", help="also time each step, in separate runs")
+    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="version", version=f"bopkit-runtime {bopkit_runtime.version}")
     return parser
@@ -98,7 +103,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     else:
         print("\n".join(_lines(measurement)))
     if not measurement.profile.claimed_nodes:
-        print("Note: nothing in this model is binarized, so that LiteRT ran all of it by itself.", file=sys.stderr)
+        print("Note: nothing in this model is binarized, so LiteRT ran all of it.", file=sys.stderr)
 
 
 def _lines(measurement: Measurement) -> list[str]:

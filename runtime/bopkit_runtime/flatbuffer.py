@@ -1,4 +1,4 @@
-"""Whether a flatbuffer lies within its file. LiteRT 2.3 checks that itself; up to 2.1 it crashes on a file cut short.
+"""Check that a flatbuffer lies within its file. LiteRT 2.3 does that itself; up to 2.1 it crashes on a file cut short.
 
 Only what every model has is followed: operators' own options, of more than a hundred kinds, are not looked into.
 """

@@ -129,7 +129,7 @@ class Interpreter:
             arrays = [np.asarray(each) for each in images]
         if len(arrays) != len(names):
             hint = f"Give {len(names)}, as a list or as a dict by name: {_quoted(names)}."
-            raise UsageError(f"The model has {len(names)} input(s), and {len(arrays)} came.", hint)
+            raise UsageError(f"The model has {len(names)} input(s), but {len(arrays)} were given.", hint)
         return arrays
 
     def _resize(self, shapes: list[tuple[int, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""What is measured, and the figures of it: settings in, a `Measurement` out, which `to_dict` makes JSON of."""
+"""The settings of a measurement and its figures; `Measurement.to_dict` gives them as plain values for JSON."""
 
 from __future__ import annotations
 

@@ -41,10 +41,12 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
         raise BopkitRuntimeError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     for signature, kind in _OTHER_KINDS.items():
         if start.startswith(signature):
-            raise BopkitRuntimeError(f"{path} is no .tflite file but {kind}.", "`bopkit export` writes .tflite files.")
+            raise BopkitRuntimeError(
+                f"{path} is not a .tflite file but {kind}.", "`bopkit export` writes .tflite files."
+            )
     if not is_flatbuffer:
         raise BopkitRuntimeError(
-            f"{path} is no TensorFlow Lite flatbuffer.", "Export the model again, or copy it again."
+            f"{path} is not a TensorFlow Lite flatbuffer.", "Export the model again, or copy it again."
         )
     if is_damaged:
         raise damaged(path)

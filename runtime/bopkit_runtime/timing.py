@@ -106,11 +106,11 @@ def _check_amount(settings: Settings) -> None:
         UsageError: It cannot be.
     """
     if settings.warmup_runs < 0:
-        raise UsageError(f"warmup_runs is {settings.warmup_runs}.", "Use a number from 0.")
+        raise UsageError(f"warmup_runs is {settings.warmup_runs}.", "Use 0 or more.")
     if settings.runs < 1:
-        raise UsageError(f"runs is {settings.runs}.", "Use a number from 1.")
+        raise UsageError(f"runs is {settings.runs}.", "Use 1 or more.")
     if not (math.isfinite(settings.min_seconds) and settings.min_seconds >= 0):
-        raise UsageError(f"min_seconds is {settings.min_seconds:g}.", "Use a number from 0.")
+        raise UsageError(f"min_seconds is {settings.min_seconds:g}.", "Use 0 or more.")
     if settings.max_seconds is not None and not settings.max_seconds > 0:
         raise UsageError(f"max_seconds is {settings.max_seconds:g}.", "Use a number above 0.")
 

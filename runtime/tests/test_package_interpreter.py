@@ -115,7 +115,7 @@ def test_quantized_input_tells_its_scale(write):
         (lambda images: images[0, 0], r"not \[8, 64\]. Give an array of shape \[n, 8, 8, 64\]."),
         (lambda images: images[:, 1:], r"not \[2, 7, 8, 64\]. Scale or crop the images first."),
         (lambda images: images[:0], r"is empty: \[0, 8, 8, 64\]."),
-        (lambda images: [images, images], r"has 1 input\(s\), and 2 came."),
+        (lambda images: [images, images], r"has 1 input\(s\), but 2 were given."),
         (lambda images: {"images": images}, r"named 'images'. The model's are 't0'."),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_file_that_is_cut_short(write):
         assert not is_whole(flatbuffer[:length]), length
     for length in (0, 3, 8, 1000, -1):
         path = write(flatbuffer[:length])
-        with pytest.raises(BopkitRuntimeError, match="is damaged|is no TensorFlow Lite flatbuffer"):
+        with pytest.raises(BopkitRuntimeError, match="is damaged|is not a TensorFlow Lite flatbuffer"):
             Interpreter(path)
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_points_everywhere_is_refused_soon():
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "a Keras file"),
         (b"PK\x03\x04" + bytes(40), "a zip archive"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"root:x:0:0:root:/root:/bin/bash\n", "is no TensorFlow Lite flatbuffer"),
+        (b"root:x:0:0:root:/root:/bin/bash\n", "is not a TensorFlow Lite flatbuffer"),
     ],
 )
 def test_a_file_of_another_kind(write, start, message):

@@ -39,8 +39,8 @@ def error_of(command, exit_code):
         ("train nope --dataset digits", "model 'nope'", "`bopkit models`"),
         ("train no_such.network --dataset digits", "No module 'no_such.network'", "`bopkit models`"),
         ("train binarynet", "No dataset", "--dataset NAME"),
-        ("train binarynet --dataset nope", "dataset 'nope'", "`bopkit datasets`"),
-        ("train binarynet --dataset no_such.pictures", "No module 'no_such.pictures'", "`bopkit datasets`"),
+        ("train binarynet --dataset nope", "dataset 'nope'", "`bopkit data list`"),
+        ("train binarynet --dataset no_such.pictures", "No module 'no_such.pictures'", "`bopkit data list`"),
         (f"{TRAIN} --dataset-version 1.0.0", "'digits' has no versions", "--dataset-version"),
         # Before a download begins.
         ("train birealnet --dataset imagenet2012 --preprocess-fn nope", "preprocessing 'nope'", "resize_and_flip"),
@@ -54,10 +54,10 @@ def error_of(command, exit_code):
         (f"{TRAIN} --device tpu", "device 'tpu'", "auto, cpu, gpu, gpu:N"),
         (f"{TRAIN} --device gpu:99", "no device gpu:99", "--device cpu"),
         ("train xnornet --dataset digits", "at least 217 x 217", "--preprocess-fn imagenet"),
-        ("prepare nope", "dataset 'nope'", "`bopkit datasets`"),
+        ("prepare nope", "dataset 'nope'", "`bopkit data list`"),
         ("tensorboard --output-prefix no_such_folder", "No TensorBoard logs", "--output-prefix"),
         ("tensorboard nope", "model 'nope'", "`bopkit models`"),
-        ("benchmark model.h5 --dataset nope", "dataset 'nope'", "`bopkit datasets`"),
+        ("benchmark model.h5 --dataset nope", "dataset 'nope'", "`bopkit data list`"),
         ("benchmark model.h5 --dataset digits --preprocess-fn nope", "preprocessing 'nope'", "resize_and_flip"),
         ("benchmark model.h5 --split test", "split needs a dataset", "--dataset"),
     ],
@@ -73,22 +73,24 @@ def test_usage_errors(command, said, hint, tmp_path, monkeypatch):
 def test_files_that_the_user_must_fetch(tmp_path):
     line = error_of(f"train birealnet --dataset imagenet2012 --data-dir {tmp_path}", exit_code=1)
     assert "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in line
-    assert f"Put them into {tmp_path / 'downloads' / 'manual'}" in line
-    assert f"bopkit prepare imagenet2012 --data-dir {tmp_path}" in line
+    assert f"Put the files into {tmp_path / 'downloads' / 'manual'}" in line
+    assert f"bopkit data prepare imagenet2012 --data-dir {tmp_path}" in line
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("theirs", ["photo.jpg", "config.json"])
-def test_an_output_directory_with_something_else_in_it(theirs, tmp_path):
+@pytest.mark.parametrize(
+    ("theirs", "says"), [("photo.jpg", "not a run directory"), ("config.json", "does not belong to a run")]
+)
+def test_an_output_directory_with_something_else_in_it(theirs, says, tmp_path):
     (tmp_path / theirs).write_text("{}")
-    assert "no run of bopkit" in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
+    assert says in error_of(f"{TRAIN} --output-dir {tmp_path}", exit_code=2)
     assert [path.name for path in tmp_path.iterdir()] == [theirs]
 
 
 def test_a_dataset_that_is_not_prepared(tmp_path):
     line = error_of(f"benchmark model.h5 --dataset cifar100 --data-dir {tmp_path}", exit_code=1)
     assert "is not prepared" in line
-    assert f"`bopkit prepare cifar100 --data-dir {tmp_path}`" in line
+    assert f"`bopkit data prepare cifar100 --data-dir {tmp_path}`" in line
 
 
 @pytest.mark.parametrize("command", ["", "nope", "train", "train binarynet --nope", f"{TRAIN} --seed -1"])
@@ -207,13 +209,13 @@ def test_usage_errors_keep_their_exit_code():
             "DataLossError",
             "truncated record at 297583' failed with Read less bytes than requested",
             "A file is damaged or missing: truncated record at 297583' failed with Read less bytes than requested.",
-            "`bopkit prepare DATASET`",
+            "`bopkit data prepare DATASET`",
         ),
         (
             "NotFoundError",
             "data/cifar10/train.tfrecord; No such file or directory",
             "A file is damaged or missing: data/cifar10/train.tfrecord; No such file or directory.",
-            "`bopkit prepare DATASET`",
+            "`bopkit data prepare DATASET`",
         ),
     ],
 )

@@ -1,7 +1,10 @@
 """The options of the archived command line (`bnno`), by the names that its users know."""
 
+import re
+
 import pytest
 import typer
+from command_line import bopkit, succeeded
 
 from bopkit.cli.main import app
 
@@ -71,3 +74,13 @@ def test_every_option_says_what_it_does():
         assert command.help, name
         for parameter in command.params:
             assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_commands_that_double_others_work_and_are_not_in_the_help():
+    listed = re.findall(r"^\W*(\S+)", succeeded(bopkit("--help")), re.MULTILINE)  # the first word of each line
+    for name in ("datasets", "prepare", "tensorboard"):
+        assert COMMANDS[name].hidden
+        assert name not in listed
+        assert succeeded(bopkit(name, "--help"))
+    assert "data" in listed
+    assert succeeded(bopkit("datasets")) == succeeded(bopkit("data", "list"))

@@ -49,7 +49,7 @@ def complete(words, program=PROGRAM):
         ("bopkit be", ["benchmark"]),
         ("bopkit train bina", ["binarynet", "binary_alexnet"]),
         ("bopkit train al", ["alexnet"]),
-        ("bopkit prepare cifar", ["cifar10", "cifar100"]),
+        ("bopkit data prepare cifar", ["cifar10", "cifar100"]),
         ("bopkit train binarynet --dataset imag", ["imagenet2012"]),
         ("bopkit train binarynet --hparams-s", ["--hparams-set"]),
     ],

@@ -35,7 +35,7 @@ def test_dotted_name_of_the_users_own_module(tmp_path, monkeypatch):
     assert MODELS.load("pkg.net") == "packaged"
     with pytest.raises(UsageError, match="No module"):
         MODELS.load("pkg.nosuch")
-    with pytest.raises(BopkitError, match=r"pkg.broken does not import: .*nosuchmodule"):
+    with pytest.raises(BopkitError, match=r"pkg.broken cannot be imported: .*nosuchmodule"):
         MODELS.load("pkg.broken")
     assert sys.path == before
 

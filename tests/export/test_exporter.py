@@ -438,9 +438,9 @@ def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
         export_model(model_file, options=ExportOptions(tflite=False, savedmodel=False))
     with pytest.raises(UsageError, match="0 pictures"):
         export_model(model_file, options=ExportOptions(pictures=0))
-    with pytest.raises(UsageError, match="--no-pack concerns the SavedModel"):
+    with pytest.raises(UsageError, match="--no-pack is for the SavedModel"):
         ExportOptions(savedmodel=False, pack=False)
-    with pytest.raises(UsageError, match="--version concerns the SavedModel"):
+    with pytest.raises(UsageError, match="--version is for the SavedModel"):
         ExportOptions(savedmodel=False, version=1)
     for version in (0, -1, 2**63):
         with pytest.raises(UsageError, match="from 1 to 9223372036854775807"):

@@ -142,7 +142,7 @@ def test_layers_that_xcore_leaves_float_are_named(digits_file: Path, tmp_path: P
 def test_without_labels_the_cost_is_said_to_be_unknown(model_file: Path, tmp_path: Path) -> None:
     _, report = export(model_file, tmp_path, float_weights="int8", pictures=4)
     assert report.artifacts[0].accuracy is None
-    assert any(note.startswith("WARNING: what int8 costs in accuracy was not measured") for note in report.notes)
+    assert any(note.startswith("WARNING: the accuracy lost to int8 weights was not measured") for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_choices_that_cannot_be_right(choices: dict[str, Any], message: str) -> 
 def test_what_the_network_does_not_have_cannot_be_chosen(network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     network.save(tmp_path / "net.keras")
-    with pytest.raises(UsageError, match="--input uint8 needs the preprocessing"):
+    with pytest.raises(UsageError, match="--input uint8 needs a preprocessing"):
         export(tmp_path / "net.keras", tmp_path, input_type="uint8", pictures=2)
     tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.GlobalAveragePooling2D()]).save(
         tmp_path / "net.keras"

@@ -104,7 +104,7 @@ def wait_for_a_half_written_file(run, process):
 def assert_left_after_a_checkpoint(run, said):
     """What a stopped run says is where its newest checkpoint is."""
     (line,) = [line for line in said.splitlines() if line.startswith("stopping after step ")]
-    assert line.endswith("; the same command goes on from there")
+    assert line.endswith("; the same command resumes from there")
     step, epoch = (int(word) for word in line.partition(";")[0].split() if word.isdigit())
     assert last_checkpoint(run) == (epoch - 1) * STEPS + step
     assert not (run / "model_last.h5").exists()
@@ -218,5 +218,5 @@ def test_a_stop_while_exporting_leaves_the_old_artifacts_whole(stop, whole_run, 
     assert not list((tmp_path / "model" / "1").iterdir())
     if stop == signal.SIGINT:
         assert result.returncode == 130
-        assert result.stderr.splitlines()[-1].startswith("Interrupted. Files that were there before are unchanged")
+        assert result.stderr.splitlines()[-1].startswith("Interrupted. Existing files are unchanged")
         assert_no_scratch(tmp_path)

@@ -54,5 +54,5 @@ def test_a_damaged_dataset(damage, data_dir, tmp_path):
     options = "--dataset cifar10 --hparams batch_size=50,filters=4,dense_units=8".split()
     line = failed(bopkit("train", "binarynet", *options, "--data-dir", tmp_path, "--output-dir", tmp_path / "run"))
     assert f"Dataset cifar10 cannot be read: {shard} is " in line
-    assert f"bopkit prepare cifar10 --data-dir {tmp_path}" in line
+    assert f"bopkit data prepare cifar10 --data-dir {tmp_path}" in line
     assert not (tmp_path / "run" / "model.h5").exists()

@@ -77,7 +77,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop):
         wait_for_the_end_of_children(tmp_path)
     else:
         assert code == 130
-        assert "stopped: 1 of 2 trials are done; the same command goes on" in rest
+        assert "stopped: 1 of 2 trials are done; the same command resumes" in rest
     assert not (tmp_path / "trial-0001" / "model_last.h5").exists()
     resumed = bopkit(*SWEEP, tmp_path, "--json", cwd=TESTS)
     result = json.loads(succeeded(resumed))

@@ -59,7 +59,9 @@ def make_row(artifact, p50_ms=5.0, top1=0.9, size_bytes=4_200_000, *, seed=0, ru
 
 def failed_row(artifact, **figures):
     """A row that says why it has no figures."""
-    return BenchmarkRow(artifact, error="It is no whole TensorFlow Lite model.", hint="Export it again.", **figures)
+    return BenchmarkRow(
+        artifact, error="It is not a complete TensorFlow Lite model.", hint="Export it again.", **figures
+    )
 
 
 def make_report(*rows, date="2026-11-20T10:00:00+00:00", environments=None, class_names=CLASSES, **facts):

@@ -21,7 +21,7 @@ _EXIT = "bopkit-exit "
 _STATES = {
     "unauthorized": "Accept this host's key on its screen.",
     "offline": "Type `adb reconnect`, or plug it in again.",
-    "no permissions": "Give yourself access to it: https://developer.android.com/tools/adb tells how.",
+    "no permissions": "Give yourself access to it: see https://developer.android.com/tools/adb.",
 }
 
 
@@ -72,10 +72,12 @@ class AdbClient:
         lines = (result.stderr + result.stdout).strip().splitlines()
         said = next((line for line in lines if "error:" in line), f"adb ended with code {result.returncode}")
         if "No space left" in said:
-            raise BopkitError(f"There is no space left on {self.name}.", "Free some there, and run the command again.")
+            raise BopkitError(
+                f"There is no space left on {self.name}.", "Free some space there, and run the command again."
+            )
         if ": remote " in said:
             reason = said.rpartition(": remote ")[2]
-            raise BopkitError(f"{path} was not copied to {self.name}: {reason}.", "Mend that on the device.")
+            raise BopkitError(f"{path} was not copied to {self.name}: {reason}.", "Fix that on the device.")
         raise self._lost(said)
 
     def _run(self, arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
@@ -84,7 +86,7 @@ class AdbClient:
     def _lost(self, reason: str) -> DeviceLostError:
         reason = reason.removeprefix("adb: ").removeprefix("error: ").rstrip(".")
         return DeviceLostError(
-            f"{self.name} dropped out: {reason}.", "Check its cable and screen, and run the command again."
+            f"{self.name} disconnected: {reason}.", "Check its cable and screen, and run the command again."
         )
 
 
@@ -96,7 +98,7 @@ def connect(name: AdbName) -> AdbClient:
         BopkitError: There is no adb, or no such device, or it lets nobody in.
     """
     if not _is_installed():
-        raise BopkitError("There is no adb here.", "Install it: apt install adb.")
+        raise BopkitError("adb is not installed.", "Install it: apt install adb.")
     attached = dict(attached_devices())
     serials = list(attached)
     if name.serial is None and len(serials) > 1:

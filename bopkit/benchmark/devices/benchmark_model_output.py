@@ -1,4 +1,4 @@
-"""What TensorFlow Lite's `benchmark_model`, and LCE's `lce_benchmark_model` that is made from it, print.
+"""The output of TensorFlow Lite's `benchmark_model`, and of LCE's `lce_benchmark_model`, which is based on it.
 
 Versions differ: lines may begin with `INFO: ` or a date, and percentiles came later. A count line tells of runs in
 microseconds, first one of the warm-up, then one of the timed runs; where all were equal it says `curr` alone.
@@ -66,7 +66,7 @@ def _fill_latency(row: BenchmarkRow, count: int, values: dict[str, float]) -> No
         row.latency_ms_p50 = only / _US_PER_MS
     highest = ", ".join(f"{name} {values[name] / _US_PER_MS:.3f} ms" for name in ("p5", "p95", "max") if name in values)
     row.notes.append(
-        "The binary prints no single runs: p90 and p99 are not known." + (f" {highest}." if highest else "")
+        "The binary does not print single runs, so p90 and p99 are unknown." + (f" {highest}." if highest else "")
     )
 
 

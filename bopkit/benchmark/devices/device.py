@@ -12,7 +12,7 @@ from bopkit.progress import Progress
 
 
 class DeviceLostError(BopkitError):
-    """A device dropped out: nothing more can be measured on it."""
+    """A device disconnected: nothing more can be measured on it."""
 
 
 class Device(abc.ABC):

@@ -85,9 +85,11 @@ def _parse_ssh(name: str) -> SshName:
     rest = place[found.end() :] if found else ""
     # A host or user that begins with a hyphen would be an option of ssh.
     if found is None or (at and not _USER.fullmatch(user)) or not re.fullmatch(r"(:\d{1,5})?/?", rest):
-        raise UsageError(f"{name!r} is no address of a device.", f"Write {_SSH}[user@]host[:port], IPv6 in brackets.")
+        raise UsageError(
+            f"{name!r} is not the address of a device.", f"Write {_SSH}[user@]host[:port], IPv6 in brackets."
+        )
     digits = rest.strip(":/")
     port = int(digits) if digits else None
     if port is not None and not 1 <= port <= 65535:
-        raise UsageError(f"{name!r} names port {port}.", "Use a port from 1 to 65535.")
+        raise UsageError(f"{name!r} has no valid port: {port}.", "Use a port from 1 to 65535.")
     return SshName(name.removesuffix("/"), found["v6"] or found["host"], user or None, port)

@@ -1,4 +1,4 @@
-"""What a device is and has, and the devices that are known without asking them."""
+"""Facts about one device, and the list of devices that are known without connecting to them."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class SshDevice(Device):
             fill_row(row, json.loads(answer["output"]))
         except (ValueError, KeyError, TypeError) as error:
             raise BopkitError(
-                f"The runtime on {self.name} is of another version.", f"Type `bopkit device setup {self.name}`."
+                f"{self.name} has another version of the runtime.", f"Type `bopkit device setup {self.name}`."
             ) from error
         return row
 

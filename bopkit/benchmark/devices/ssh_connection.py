@@ -1,4 +1,4 @@
-"""One ssh connection to the agent on a device, through the user's own `ssh`, so that its config and keys count.
+"""One ssh connection to the agent on a device, through the user's own `ssh` with its config and keys.
 
 Everything goes through this one connection, files too: a board need not have scp or sftp, and one login is enough. It
 ends with this process, however that ends, and then the agent cleans up.
@@ -97,7 +97,7 @@ class Connection:
             )
         except FileNotFoundError as error:
             self._stderr.close()
-            raise BopkitError("There is no ssh here.", "Install it: apt install openssh-client.") from error
+            raise BopkitError("ssh is not installed.", "Install it: apt install openssh-client.") from error
         threading.Thread(target=self._ping, daemon=True).start()
         try:
             self._send(json.dumps(Path(agent.__file__).read_text()).encode() + b"\n")
@@ -204,7 +204,7 @@ class Connection:
         stream = self._process.stdout.fileno()
         readable, _, _ = select.select([stream], [], [], max(deadline_s - time.monotonic(), 0))
         if not readable:
-            raise DeviceLostError(f"{self._name.name} does not answer any more.", _AGAIN)
+            raise DeviceLostError(f"{self._name.name} no longer answers.", _AGAIN)
         data = os.read(stream, _BLOCK_BYTES)
         if not data:
             raise self._lost()
@@ -221,15 +221,18 @@ class Connection:
             return _cannot_connect(self._name, self._python, code, said)
         lines = [line for line in said.strip().splitlines() if line.strip()]
         reason = lines[-1].strip().rstrip(".") if lines else f"ssh ended with code {code}"
-        return DeviceLostError(f"{self._name.name} dropped out: {reason}.", _AGAIN)
+        return DeviceLostError(f"{self._name.name} disconnected: {reason}.", _AGAIN)
 
     def _refused(self, kind: str, text: str) -> RefusedError:
         name = self._name.name
         messages = {
-            "full": (f"There is no space left on {name} ({text}).", "Free some there, and run the command again."),
+            "full": (
+                f"There is no space left on {name} ({text}).",
+                "Free some space there, and run the command again.",
+            ),
             "damaged": (f"{text} arrived damaged on {name}.", "Run the command again."),
             "wheel": (f"{name} cannot unpack {text}.", "Remove that wheel, and run the command again."),
-            "busy": (f"Another bopkit uses {name} just now.", "Wait until it is done."),
+            "busy": (f"Another bopkit process is using {name}.", "Wait until it is done."),
             "late": (f"The run on {name} took too long and was ended.", "Use fewer runs, or a smaller network."),
             "cores": (f"{name} has none of the cores of the CPU mask.", f"It has cores {text}."),
             "import": (
@@ -237,7 +240,7 @@ class Connection:
                 "Its Python may be a special one: name another with --python.",
             ),
         }
-        message, hint = messages.get(kind, (f"{name} says: {text}.", "Mend that on the device."))
+        message, hint = messages.get(kind, (f"{name} says: {text}.", "Fix that on the device."))
         return RefusedError(kind, message, hint)
 
 
@@ -264,13 +267,13 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
     for line in lines:
         if line.startswith(_OLD_PYTHON):
             version = line.removeprefix(_OLD_PYTHON)
-            return BopkitError(f"{python} of {name.name} is Python {version}, and 3.9 is needed.", other_python)
+            return BopkitError(f"{python} of {name.name} is Python {version}; 3.9 or newer is needed.", other_python)
     if code in (126, 127):  # what shells answer for what they cannot run or find
         return BopkitError(
             f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"
         )
     if _OLD_PYTHON in said:  # it took the code for something else, and says so
-        return BopkitError(f"{python} of {name.name} is no Python.", other_python)
+        return BopkitError(f"{python} of {name.name} is not a Python interpreter.", other_python)
     reason = lines[-1].rstrip(".") if lines else f"code {code}"
     return BopkitError(
         f"{python} on {name.name} ended at once: {reason}.", f"Try `ssh {name.destination} {python} --version`."
@@ -288,7 +291,7 @@ _SSH_FAILURES = (
     (
         ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
         "{name} has another host key than before.",
-        "If it was set up anew, type `ssh-keygen -R {known_host}`, then `ssh {destination}` once and accept its key.",
+        "If it was reinstalled, type `ssh-keygen -R {known_host}`, then `ssh {destination}` once and accept its key.",
     ),
     (
         ("Host key verification failed", "host key is known"),
@@ -297,7 +300,7 @@ _SSH_FAILURES = (
     ),
     (
         ("Permission denied", "Too many authentication failures"),
-        "{name} accepts no key of yours.",
+        "{name} accepts none of your keys.",
         "Type `ssh-copy-id {destination}`; a key with a passphrase has to be in the agent: `ssh-add`.",
     ),
     (

@@ -37,7 +37,7 @@ def set_up_device(
     """
     ssh = _ssh_name(name)
     if wheels is not None and not wheels.is_dir():
-        raise UsageError(f"{wheels} is no folder.", "Give a folder of wheels, such as runtime/dist.")
+        raise UsageError(f"{wheels} is not a folder.", "Give a folder of wheels, such as runtime/dist.")
     python = python or remembered_devices.python_of(ssh)
     with contextlib.closing(Connection(ssh, python)) as connection:
         target = wheel_target(connection.facts, name)

@@ -76,21 +76,23 @@ def wheel_target(facts: Mapping[str, Any], name: str) -> WheelTarget:
     if facts["platform"] != "linux":
         raise BopkitError(f"{name} runs {facts['platform']}.", "Devices over ssh run Linux.")
     if facts["implementation"] != "CPython":
-        raise BopkitError(f"{name} has {facts['implementation']}.", "Name a CPython of it with --python.")
+        raise BopkitError(f"{name} has {facts['implementation']}.", "Name a CPython on it with --python.")
     architecture = _ARCHITECTURES.get((facts["machine"], facts["bits"]))
     if architecture is None:
         raise BopkitError(
-            f"{name} is a {facts['machine']} of {facts['bits']} bits, for which there is no runtime.",
+            f"{name} is a {facts['bits']}-bit {facts['machine']}, for which there is no runtime.",
             f"Use a device of one of: {', '.join(dict.fromkeys(_ARCHITECTURES.values()))}.",
         )
     if facts["glibc"] is None:
         raise BopkitError(
-            f"{name} has another C library than glibc, as Alpine does, and LiteRT has no wheels for it.",
+            f"{name} does not use glibc (Alpine, for example, does not), and LiteRT has no wheels for it.",
             "Use a system with glibc: Debian, Ubuntu, Raspberry Pi OS.",
         )
     python, glibc = tuple(facts["python"][:2]), tuple(facts["glibc"])
     if glibc < _OLDEST_GLIBC:
-        raise BopkitError(f"{name} has glibc {glibc[0]}.{glibc[1]}, and 2.17 is needed.", "Use a newer system on it.")
+        raise BopkitError(
+            f"{name} has glibc {glibc[0]}.{glibc[1]}; 2.17 or newer is needed.", "Use a newer system on it."
+        )
     return WheelTarget((python[0], python[1]), architecture, (glibc[0], glibc[1]))
 
 
@@ -124,7 +126,7 @@ def unpacked_bytes(wheel: Path) -> int:
         with zipfile.ZipFile(wheel) as archive:
             return sum(each.file_size for each in archive.infolist())
     except zipfile.BadZipFile as error:
-        raise BopkitError(f"{wheel} is no wheel.", "Remove it, and run the command again.") from error
+        raise BopkitError(f"{wheel} is not a wheel.", "Remove it, and run the command again.") from error
 
 
 def versions_of(wheels: Sequence[Path]) -> dict[str, str]:
@@ -154,12 +156,12 @@ def _runtime_wheel(target: WheelTarget, folder: Path | None, progress: Progress)
     sources = Path(str(bopkit.__file__)).parents[1] / "runtime"
     if not (sources / "setup.py").is_file():
         raise BopkitError(
-            "bopkit is not installed from a checkout, so that the runtime cannot be compiled.",
-            "Give the folder of its wheels with --wheels; `make -C runtime wheels` in a checkout makes them.",
+            "bopkit is not installed from a checkout, so the runtime cannot be compiled.",
+            "Give a folder of its wheels with --wheels; `make -C runtime wheels` in a checkout builds them.",
         )
     kept = _cache() / f"runtime-{target.architecture}-{_digest(sources)}"
     if not kept.is_dir():
-        progress(f"compiling the runtime for {target.architecture}: a minute or two, once")
+        progress(f"compiling the runtime for {target.architecture}: only once, takes a minute or two")
         with files.scratch_directory(_cache()) as scratch:
             _build(sources, target, scratch / "sources", scratch / "built")
             os.replace(scratch / "built", kept)
@@ -208,7 +210,7 @@ def _downloaded(target: WheelTarget, progress: Progress) -> list[Path]:
 def _download(target: WheelTarget, folder: Path, options: Sequence[str]) -> list[Path]:
     """Let pip choose the wheels, without their dependencies: the runtime uses none of those."""
     if importlib.util.find_spec("pip") is None:
-        raise BopkitError("There is no pip here.", f"Type `{sys.executable} -m ensurepip`, or use --wheels.")
+        raise BopkitError("pip is not installed.", f"Type `{sys.executable} -m ensurepip`, or use --wheels.")
     architecture, (glibc_major, glibc_minor) = target.architecture, target.glibc
     oldest = _OLDEST_GLIBC[1]
     platforms = [f"manylinux_{glibc_major}_{minor}_{architecture}" for minor in range(oldest, glibc_minor + 1)]

@@ -1,4 +1,4 @@
-"""The table of accuracies with their intervals, which stands below that of a report."""
+"""The table of accuracies with their intervals, printed below the table of a report."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
 from bopkit.benchmark.results import BenchmarkReport
 from bopkit.errors import BopkitError, UsageError
+from bopkit.text import threads_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Report:
         """What a person has to know besides the table, a line each: changes of latency, what is gone, what failed."""
         texts = []
         for line in self.merged.lines if self.baseline is not None else ():
-            threads = "" if line.row.threads is None else f", {line.row.threads} thread(s)"
+            threads = "" if line.row.threads is None else f", {threads_text(line.row.threads)}"
             where = f"{line.row.artifact} on {line.row.device}{threads}"
             if line.change is None:
                 texts.append(f"{where}: the baseline has no such row.")
@@ -88,8 +89,8 @@ def build_report(
         fail_if: Rules, as `parse_rule` reads them.
 
     Raises:
-        UsageError: A rule is none, or needs a baseline and there is none; no result was named.
-        BopkitError: A file is no result.
+        UsageError: A rule is invalid or lacks a baseline, or no result was named.
+        BopkitError: A file is not a result.
     """
     rules = [parse_rule(text) for text in fail_if]
     relative = [rule.text for rule in rules if rule.needs_baseline]
@@ -99,7 +100,7 @@ def build_report(
         raise UsageError("No result was named.", "Give files of `bopkit benchmark --json`.")
     merged = merge_reports(_read_all(results))
     if not merged.lines:
-        raise BopkitError("The results hold no rows.", "Give results of `bopkit benchmark --json`.")
+        raise BopkitError("The results contain no rows.", "Give results of `bopkit benchmark --json`.")
     before = None if baseline is None else merge_reports(_read_all([baseline]))
     if before is not None:
         changes = compare_lines(merged.lines, before.lines)

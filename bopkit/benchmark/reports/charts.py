@@ -1,4 +1,4 @@
-"""The charts of a report's page: what is drawn of its lines, with the texts that stand beside."""
+"""The charts of a report's page: what is drawn of its lines, with the texts beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which artifact to ship on which device: the Pareto front of each, and by what the others are beaten."""
+"""Which artifact to ship on which device: the Pareto front of each, and what beats the others."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def _conditions_of(report: BenchmarkReport) -> list[str]:
     )
     pinned = f" {on_cores_text(timing.cpu_mask)}" if timing.cpu_mask else ""
     texts.append(
-        f"latency of one picture, {threads} thread(s){pinned}, {timing.warmup_runs} warm-up runs, then at least "
-        f"{timing.runs} and {timing.min_duration_s:g} s (at most {timing.time_limit_s:g} s); "
-        f"{where or 'no device answered'}"
+        f"latency of one picture, {threads} {'thread' if threads == '1' else 'threads'}{pinned}, "
+        f"{timing.warmup_runs} warm-up runs, then at least {timing.runs} runs and {timing.min_duration_s:g} s "
+        f"(at most {timing.time_limit_s:g} s); {where or 'no device answered'}"
     )
     return texts

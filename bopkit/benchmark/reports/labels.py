@@ -1,4 +1,4 @@
-"""What to call devices, files, lines and cores: short, and no two things the same."""
+"""Short names of devices, files, lines and cores, different for different things."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Measurement:
             return None
         day = f"{other.date:%Y-%m-%d}"
         origin = f"from {other.source} ({day})" if other.source else f"of {day}"
-        return f"Accuracy {origin}: the same file by its SHA-256."
+        return f"Accuracy {origin}, measured on the same file (same SHA-256)."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ class BaselineChange:
             return ""
         low, high = map(change_text, self.latency_ratio_interval)
         if self.repeat_ratio is None:
-            known = f"of the samples (95 % from {low} to {high}; nothing was measured twice)"
+            known = f"of the samples (95 % from {low} to {high}; no row was measured twice)"
         else:
             known = f"(95 % from {low} to {high}; repeats differ by {change_text(self.repeat_ratio)[1:]})"
         return f"{'beyond' if self.is_beyond_noise else 'within'} the noise {known}"

@@ -35,11 +35,11 @@ def read_reports(path: str | Path) -> tuple[BenchmarkReport, ...]:
     path = Path(path)
     values = _read_json(path)
     if not isinstance(values, dict) or "schema_version" not in values:
-        raise BopkitError(f"{path} is no result of a benchmark.", _HINT)
+        raise BopkitError(f"{path} is not the result of a benchmark.", _HINT)
     if type(values["schema_version"]) is not int or not 1 <= values["schema_version"] <= SCHEMA_VERSION:
         raise BopkitError(
             f"{path} has the schema {values['schema_version']!r}, and this bopkit reads {SCHEMA_VERSION}.",
-            "Read it with the bopkit that wrote it, or upgrade this one.",
+            "Read it with the version of bopkit that wrote it, or upgrade this one.",
         )
     results = values.get(MERGED_REPORTS, [values])
     if not isinstance(results, list) or not results:
@@ -52,26 +52,26 @@ def _read_json(path: Path) -> Any:
         text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin a file with a mark
         return json.loads(text, parse_constant=_refused, parse_float=_number(float), parse_int=_number(int))
     except UnicodeDecodeError as error:
-        raise BopkitError(f"{path} is no result of a benchmark: it is not UTF-8 text.", _HINT) from error
+        raise BopkitError(f"{path} is not the result of a benchmark: it is not UTF-8 text.", _HINT) from error
     except json.JSONDecodeError as error:
         if error.doc.strip() and error.doc.lstrip()[0] in "{[" and error.pos >= len(error.doc.rstrip()) - 1:
             raise BopkitError(f"{path} is cut off.", "Copy it again, or measure again.") from error
         place = f"line {error.lineno}, column {error.colno}"
-        raise BopkitError(f"{path} is no result of a benchmark: it is no JSON ({place}).", _HINT) from error
+        raise BopkitError(f"{path} is not the result of a benchmark: it is not JSON ({place}).", _HINT) from error
     except RecursionError as error:
-        raise BopkitError(f"{path} is no result of a benchmark: it is nested too deeply.", _HINT) from error
+        raise BopkitError(f"{path} is not the result of a benchmark: it is nested too deeply.", _HINT) from error
     except ValueError as error:
-        raise BopkitError(f"{path} is no result of a benchmark: {first_line(error)}.", _HINT) from error
+        raise BopkitError(f"{path} is not the result of a benchmark: {first_line(error)}.", _HINT) from error
 
 
 def _refused(text: str) -> None:
-    raise ValueError(f"it holds {text}, which is no number of JSON")
+    raise ValueError(f"it contains {text}, which JSON does not allow")
 
 
 def _number(kind: type[int] | type[float]) -> Any:
     def read(text: str) -> int | float:
         if not abs(float(text)) <= LARGEST_NUMBER:  # first: Python refuses to read an int of thousands of digits
-            raise ValueError(f"it holds {text[:20]}, which no benchmark measures")
+            raise ValueError(f"it contains {text[:20]}, which is too large for any figure")
         return kind(text)
 
     return read
@@ -87,7 +87,7 @@ def _checked(values: Any, path: Path) -> BenchmarkReport:
     except pydantic.ValidationError as error:
         (first, *_) = error.errors()
         place = ".".join(map(str, first["loc"])) or "it"
-        raise BopkitError(f"{path} is no result of a benchmark: {place}: {first['msg']}.", _HINT) from error
+        raise BopkitError(f"{path} is not the result of a benchmark: {place}: {first['msg']}.", _HINT) from error
     except ValueError as error:
         raise BopkitError(f"{path} has no date: {first_line(error)}.", _HINT) from error
     return report

@@ -16,6 +16,7 @@ from bopkit.benchmark.reports.lines import Line
 from bopkit.benchmark.reports.reading import LARGEST_NUMBER
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.errors import UsageError
+from bopkit.text import threads_text
 
 OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
@@ -97,13 +98,13 @@ class Finding:
     noise: str = ""
 
     def __str__(self) -> str:
-        threads = "" if self.threads is None else f", {self.threads} thread(s)"
+        threads = "" if self.threads is None else f", {threads_text(self.threads)}"
         where = f"{self.artifact} on {self.device}{threads}"
         if self.problem is not None:
             return f"{where}: `{self.rule}` cannot be checked: {self.problem}."
         baseline = "" if self.baseline is None else f", baseline {self.baseline:.6g}"
         noise = f" (p50 is {self.noise})" if self.noise else ""
-        return f"{where}: `{self.rule}` holds: {self.value:.6g}{baseline}, limit {self.limit:.6g}{noise}."
+        return f"{where}: `{self.rule}` is true: {self.value:.6g}{baseline}, limit {self.limit:.6g}{noise}."
 
 
 def rule_fields() -> list[str]:
@@ -124,7 +125,7 @@ def parse_rule(text: str) -> Rule:
     """
     match = _RULE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no rule.", f"Write {GRAMMAR}.")
+        raise UsageError(f"{text!r} is not a rule.", f"Write {GRAMMAR}.")
     field, fields = match["field"], rule_fields()
     if field not in fields:
         close = difflib.get_close_matches(field, fields, n=3, cutoff=0.4)
@@ -153,7 +154,9 @@ def check_rules(rules: Sequence[Rule], lines: Sequence[Line], only_in_baseline: 
     """
     found = [finding for rule in rules for line in lines if (finding := _finding(rule, line)) is not None]
     gone = [
-        Finding(rule.text, row.artifact, row.device, row.threads, problem="the baseline has it, these results do not")
+        Finding(
+            rule.text, row.artifact, row.device, row.threads, problem="the baseline has this row, these results do not"
+        )
         for rule in rules
         if rule.needs_baseline
         for row in (line.row for line in only_in_baseline)

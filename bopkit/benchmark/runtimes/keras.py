@@ -44,7 +44,7 @@ class KerasRuntime(Runtime):
         """
         if not model.inputs:
             raise BopkitError(
-                f"{path} is no functional or sequential model with a known input shape.",
+                f"{path} is not a functional or sequential model with a known input shape.",
                 "Build it with tf.keras.Input and save it again.",
             )
         tf = self._tf

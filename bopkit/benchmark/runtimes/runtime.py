@@ -86,15 +86,14 @@ class Runtime(abc.ABC):
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             inputs = ", ".join(name for name, _ in self.inputs)
             raise BopkitError(
-                f"{path} takes {inputs} and answers {', '.join(self.outputs)}, not one picture and one "
-                "vector of scores.",
-                "Give the classifier alone: one picture in, one vector of scores out.",
+                f"{path} maps {inputs} to {', '.join(self.outputs)}, not one picture to one vector of scores.",
+                "Give only the classifier: one picture in, one vector of scores out.",
             )
         ((_, shape),) = self.inputs
         if len(shape) != 3:
             raise BopkitError(
                 f"{path} takes input of shape {_shape_text((None, *shape))}, not pictures, [n, H, W, C].",
-                "Give a network of pictures.",
+                "Give a network that takes pictures.",
             )
         self.input_shape = shape
 

@@ -31,7 +31,7 @@ class SavedModelRuntime(Runtime):
             raise
         except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
             raise BopkitError(
-                f"{path} is no whole SavedModel: {first_line(error)}.", "Copy it again, or export it again."
+                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or export it again."
             ) from error
         self._loaded = loaded  # the signature alone does not keep the variables alive
         self._signature = loaded.signatures[SIGNATURE]
@@ -47,7 +47,7 @@ class SavedModelRuntime(Runtime):
         if not answers or not all(spec.dtype.is_floating for spec in answers.values()):
             described = ", ".join(f"{each.dtype.name} {key}" for key, each in answers.items())
             raise BopkitError(
-                f"{SIGNATURE} of {path} answers {described or 'nothing'}, not floats.",
+                f"{SIGNATURE} of {path} returns {described or 'nothing'}, not floats.",
                 "Export it with scores or other floats as the outputs of serving_default.",
             )
         self.outputs = tuple(answers)

@@ -76,6 +76,7 @@ def _pixels_of(path: Path, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.
     preprocessing = artifact.pixel_preprocessing(path)
     if preprocessing is None:
         raise BopkitError(
-            f"{path} takes uint8 pixels and names no preprocessing.", "Convert it with float32 input and output."
+            f"{path} takes uint8 pixels, but its card names no preprocessing.",
+            "Convert it with float32 input and output.",
         )
     return get_preprocessing(preprocessing, shape).to_pixels  # type: ignore[arg-type]

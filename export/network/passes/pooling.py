@@ -1,4 +1,4 @@
-"""Max pool and batch norm change places, so that the pool compares packed signs instead of floats."""
+"""Swap max pool and batch norm, so that the pool compares packed signs instead of floats."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_same_bits(plan, computed, tm
     assert files == [scores, labels]
     kept = PICTURES - second.computed
     assert found.computed == second.computed and max(0, computed - 8) <= kept <= computed
-    expected = [f"going on after an interruption: {kept} of {PICTURES} pictures are done"] if kept else []
+    expected = [f"resuming: {kept} of {PICTURES} pictures are done already"] if kept else []
     assert lines == expected
     third = Slow()
     found, *files = run(plan, [third], tmp_path / "third", keep(tmp_path / "saved"))
@@ -161,7 +161,7 @@ def test_a_disk_that_cannot_be_written_ends_nothing(plan, tmp_path, monkeypatch)
     lines = []
     with evaluation_checkpoint.open_checkpoint({}, PICTURES, CLASSES, lines.append) as saved:
         assert saved is None
-    assert len(lines) == 1 and "Nothing is kept" in lines[0]
+    assert len(lines) == 1 and "No checkpoint is saved" in lines[0]
 
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))

@@ -351,8 +351,8 @@ def test_artifacts_that_fail_leave_the_others_alone(artifacts: Artifacts, tmp_pa
     _write_flatbuffer(_tiny_model(classes=10, input_shape=(16, 16, 1)), tmp_path / "small.tflite", None)
     save_model(_tiny_model(classes=10, bias=np.inf), CARD, tmp_path / "infinite.h5")
     errors = {
-        "cut.tflite": "no whole TensorFlow Lite model",
-        "damaged.tflite": "names a tensor that it does not have",
+        "cut.tflite": "not a complete TensorFlow Lite model",
+        "damaged.tflite": "refers to a tensor that its graph does not have",
         "five.tflite": "5 classes, and dataset digits has 10",
         "small.tflite": "16 x 16 x 1.* 32 x 32 x 1",
         "infinite.h5": "not a finite number",

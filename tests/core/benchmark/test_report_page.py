@@ -145,7 +145,12 @@ def test_every_figure_that_is_asked_for_is_in_the_page() -> None:
             "conv 3x3",
             "Cortex-A76",
         ),
-        *("It is no whole TensorFlow Lite model. Export it again.", "48 to 61 °C", "ondemand", "1.05 x the floor"),
+        *(
+            "It is not a complete TensorFlow Lite model. Export it again.",
+            "48 to 61 °C",
+            "ondemand",
+            "1.05 x the floor",
+        ),
         *("71.4 %", "3.00 MB", "Example CPU 3000"),
     ):
         assert part in text, part
@@ -182,7 +187,7 @@ def test_accuracy_of_another_result_is_in_the_page() -> None:
     latency = make_report(*rows, date="2026-11-22T00:00:00+00:00")
     page = parsed(render_page(merge_reports([("i.json", accuracy), ("dev.json", latency)]))).text
     assert "Accuracy against latency" in page and "On local, cifar10 test, 2000 pictures" in page
-    assert "1, 3 a.tflite: Accuracy from i.json (2026-11-20): the same file by its SHA-256." in page
+    assert "1, 3 a.tflite: Accuracy from i.json (2026-11-20), measured on the same file (same SHA-256)." in page
     assert page.count("93.10 %") >= 4 and "plane" in page.partition("Most frequent confusions")[2]
 
 

@@ -72,21 +72,21 @@ def test_the_schema_says_what_every_figure_is() -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda text: "", "is no JSON"),
-        (lambda text: "artifact,device\n", "is no JSON"),
+        (lambda text: "", "is not JSON"),
+        (lambda text: "artifact,device\n", "is not JSON"),
         (lambda text: text[: len(text) // 2], "is cut off"),
         (lambda text: text[:-3], "is cut off"),
-        (lambda text: "[]", "is no result"),
-        (lambda text: '{"rows": []}', "is no result"),
+        (lambda text: "[]", "is not the result"),
+        (lambda text: '{"rows": []}', "is not the result"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema 2, and this bopkit reads 1"),
         (lambda text: text.replace('"latency_ms_p50": ', '"latency_ms_p50": "x", "y": ', 1), "latency_ms_p50"),
         (lambda text: text.replace('"runs": 200', '"runs": NaN', 1), "NaN"),
-        (lambda text: text.replace('"runs": 200', '"runs": 1e400', 1), "no benchmark measures"),
-        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 30}', 1), "no benchmark measures"),
+        (lambda text: text.replace('"runs": 200', '"runs": 1e400', 1), "too large for any figure"),
+        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 30}', 1), "too large for any figure"),
         (lambda text: text.replace('"threads": 1', '"threads": true', 1), "threads"),
         (lambda text: text.replace("2026-11-20T10", "yesterday", 1), "has no date"),
         (lambda text: "[" * 100_000, "is nested too deeply|is cut off"),
-        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 5000}', 1), "no benchmark measures"),
+        (lambda text: text.replace('"runs": 200', f'"runs": {"9" * 5000}', 1), "too large for any figure"),
     ],
 )
 def test_a_file_that_is_no_result_is_one_line(edit, message: str, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_text_is_no_codec_error(data: bytes, tmp_path: Path) -
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(BopkitError) as caught:
         read_reports(tmp_path / "a.json")
-    assert caught.value.message == f"{tmp_path / 'a.json'} is no result of a benchmark: it is not UTF-8 text."
+    assert caught.value.message == f"{tmp_path / 'a.json'} is not the result of a benchmark: it is not UTF-8 text."
     assert "bopkit benchmark --json" in caught.value.hint
 
 
@@ -167,11 +167,11 @@ def test_rows_on_other_cores_say_on_which() -> None:
 @pytest.mark.parametrize(
     ("mask", "cell", "text"),
     [
-        ("2", "1", "1 thread(s) on core 1,"),
-        ("100", "8", "1 thread(s) on core 8,"),
-        ("f0", "4-7", "1 thread(s) on cores 4-7,"),
-        ("0xd", "0, 2-3", "1 thread(s) on cores 0, 2-3,"),
-        ("none", "mask none", "1 thread(s) with CPU mask none,"),
+        ("2", "1", "1 thread on core 1,"),
+        ("100", "8", "1 thread on core 8,"),
+        ("f0", "4-7", "1 thread on cores 4-7,"),
+        ("0xd", "0, 2-3", "1 thread on cores 0, 2-3,"),
+        ("none", "mask none", "1 thread with CPU mask none,"),
     ],
 )
 def test_cores_are_named_by_their_numbers(mask: str, cell: str, text: str) -> None:
@@ -214,7 +214,7 @@ def test_rows_without_accuracy_take_that_of_the_same_file(tmp_path: Path) -> Non
         for line in lines:
             assert (line.row.top1, line.row.top1_agreement, line.row.pictures) == (0.93, 0.98, 2000)
             assert line.row.confusion == with_accuracy.rows[1].confusion
-            assert line.row.notes == ["Accuracy from i.json (2026-11-20): the same file by its SHA-256."]
+            assert line.row.notes == ["Accuracy from i.json (2026-11-20), measured on the same file (same SHA-256)."]
             assert line.pictures[:3] == ("cifar10", "test", 2000)
         assert [line.row.latency_ms_p50 for line in lines] == [row.latency_ms_p50 for row in latency.rows]
     assert latency.rows[0].top1 is None and latency.rows[0].notes == [SUGGESTION], "the result itself was changed"
@@ -298,7 +298,7 @@ def test_rules_look_at_the_accuracy_that_is_taken(tmp_path: Path) -> None:
     with_accuracy, latency = accuracy_and_latency()
     results = [write(tmp_path / "i.json", with_accuracy), write(tmp_path / "dev.json", latency)]
     texts = [str(each) for each in build_report(results, None, ["top1 < 0.94"]).findings]
-    assert len(texts) == 3 and "a.tflite on ssh://pi@board" in texts[2] and "holds: 0.93" in texts[2]
+    assert len(texts) == 3 and "a.tflite on ssh://pi@board" in texts[2] and "is true: 0.93" in texts[2]
     assert not build_report(results, None, ["top1 < 0.9"]).findings
     better = [
         dataclasses.replace(row, top1=0.96 if row.artifact == "a.tflite" else row.top1) for row in with_accuracy.rows
@@ -389,7 +389,7 @@ def test_repeats_that_differ_make_a_change_noise() -> None:
     new = baseline_of(make_row("a.tflite", 5.25, seed=2), date="2026-11-22T00:00:00")
     (once,) = compare_lines(new, merge_reports([("", days[0])]).lines)
     (twice,) = compare_lines(new, merge_reports([("", each) for each in days]).lines)
-    assert once is not None and once.is_beyond_noise and "nothing was measured twice" in once.noise_text
+    assert once is not None and once.is_beyond_noise and "no row was measured twice" in once.noise_text
     assert twice is not None and not twice.is_beyond_noise and "repeats differ by 10.0 %" in twice.noise_text
 
 
@@ -425,14 +425,14 @@ def test_rules_hold_beyond_their_limit(text: str, value: float, baseline: float 
         ("artifact > 1", "no figure 'artifact'"),
         ("samples_ms > 1", "no figure"),
         ("is_throttled > 0", "no figure"),
-        ("top1", "is no rule"),
-        ("top1 = 0.9", "is no rule"),
-        ("top1 < 0.9y", "is no rule"),
-        ("top1 < nan", "is no rule"),
-        ("top1 < baseline * 2", "is no rule"),
+        ("top1", "is not a rule"),
+        ("top1 = 0.9", "is not a rule"),
+        ("top1 < 0.9y", "is not a rule"),
+        ("top1 < nan", "is not a rule"),
+        ("top1 < baseline * 2", "is not a rule"),
         ("size_bytes > 0x", "factor above 0"),
         ("top1 < baseline - 1e999", "no figure reaches"),
-        ("", "is no rule"),
+        ("", "is not a rule"),
     ],
 )
 def test_what_is_no_rule_is_a_usage_error(text: str, message: str) -> None:
@@ -459,10 +459,10 @@ def test_a_rule_finds_regressions_and_what_it_cannot_check(tmp_path: Path) -> No
     built = build_report([new], old, ["latency_ms_p50 > 1.05x"])
     texts = [str(each) for each in built.findings]
     assert len(texts) == 4, texts
-    assert "a.tflite on local, 1 thread(s): `latency_ms_p50 > 1.05x` holds: 6" in texts[0]
+    assert "a.tflite on local, 1 thread: `latency_ms_p50 > 1.05x` is true: 6" in texts[0]
     assert "baseline 5" in texts[0] and "limit 5.2" in texts[0] and "beyond the noise" in texts[0]
     assert "the baseline has no such row" in texts[1] and "the row failed" in texts[2]
-    assert "gone.tflite" in texts[3] and "the baseline has it, these results do not" in texts[3]
+    assert "gone.tflite" in texts[3] and "the baseline has this row, these results do not" in texts[3]
     assert any("gone.tflite on local: in the baseline only" in text for text in built.texts)
     with pytest.raises(UsageError, match="needs a baseline"):
         build_report([new], None, ["latency_ms_p50 > 1.05x"])
@@ -485,7 +485,7 @@ def test_runs_on_other_cores_are_no_repeats() -> None:
 
 
 def test_a_result_without_rows_passes_no_gate(tmp_path: Path) -> None:
-    with pytest.raises(BopkitError, match="hold no rows"):
+    with pytest.raises(BopkitError, match="contain no rows"):
         build_report([write(tmp_path / "empty.json", dataclasses.replace(make_report(make_row("a")), rows=()))])
 
 
@@ -573,7 +573,7 @@ def test_notes_are_said_once_and_of_which_row() -> None:
     merged = merge_reports([("", report)])
     text = markdown(merged)
     assert [line for line in text.splitlines() if line.startswith("- ")] == [
-        "- `c.tflite on ssh://pi@board`: `It is no whole TensorFlow Lite model.`",
+        "- `c.tflite on ssh://pi@board`: `It is not a complete TensorFlow Lite model.`",
         f"- `a.tflite`: `{shared}`",
         f"- `a.tflite on local, 4 threads; on ssh://pi@board`: `{own}`",
         f"- `b.tflite`: `{own}`",

@@ -332,7 +332,7 @@ def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wai
         while filling.stdout.readline() != "reading\n":
             assert filling.poll() is None
         with subprocess.Popen([*command, "fast"], **options) as waiting:
-            assert waiting.stdout.readline().startswith("waiting for another process that fills")
+            assert waiting.stdout.readline().startswith("waiting for another process that is filling")
             (half_made,) = tmp_path.rglob(".bopkit-*")
             filling.kill()
             assert waiting.stdout.readline().startswith("filling the cache")
@@ -381,7 +381,7 @@ def test_a_dataset_whose_files_lost_something_is_refused_before_training(damaged
     cifar10 = open_dataset("cifar10", folder)
     cifar10.read("train")
     damage(path)
-    with pytest.raises(BopkitError, match=rf"{path} is (damaged|missing)\. .*bopkit prepare cifar10 --data-dir"):
+    with pytest.raises(BopkitError, match=rf"{path} is (damaged|missing)\. .*bopkit data prepare cifar10 --data-dir"):
         cifar10.read("train")
     cifar10.read("test")
 
@@ -453,7 +453,7 @@ def test_a_picture_that_cannot_be_decoded():
 
     dataset = NoPictures(0)
     batches = evaluation_batches(dataset, "train", get_preprocessing("resize", (8, 8, 1)), 1)
-    with pytest.raises(BopkitError, match="no JPEG or PNG"):
+    with pytest.raises(BopkitError, match="neither JPEG nor PNG"):
         list(readable(batches, dataset, "train"))
 
 
@@ -488,14 +488,14 @@ def test_unknown_names():
     with pytest.raises(UsageError, match="resize_and_flip"):
         get_preprocessing("resize_flip", (32, 32, 3))
     for name in ("", "/tmp", "cifar10/foo", "a b", "./cifar10", "no.such"):
-        with pytest.raises(UsageError, match=r"bopkit datasets"):
+        with pytest.raises(UsageError, match=r"bopkit data list"):
             open_dataset(name)
     with pytest.raises(UsageError, match="no versions"):
         open_dataset("digits", version="1.0.0")
 
 
 def test_a_dataset_that_is_not_prepared_says_how(tmp_path):
-    with pytest.raises(BopkitError, match=r"not prepared.*bopkit prepare cifar100"):
+    with pytest.raises(BopkitError, match=r"not prepared.*bopkit data prepare cifar100"):
         open_dataset("cifar100", tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -528,7 +528,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch):
         raise requests.ConnectionError("reset by peer")
 
     monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", fail)
-    with pytest.raises(BopkitError, match=r"reset by peer.*bopkit prepare cifar10"):
+    with pytest.raises(BopkitError, match=r"reset by peer.*bopkit data prepare cifar10"):
         open_dataset("cifar10", tmp_path, prepare=True)
     assert not list(tmp_path.rglob("*incomplete*"))
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_drawn_is_one_error_that_names_the_run(tmp_path):
     damaged = write_run(tmp_path / "damaged")
     append(damaged, {"kind": "step", "step": 1000, "epoch": 9, "layers": {"dense": {}}})
     for path, words, kind in (
-        (tmp_path / "nothing", "is no run directory", UsageError),
+        (tmp_path / "nothing", "is not a run directory", UsageError),
         (fresh, "fresh has no finished epoch", BopkitError),
         (stepless, "stepless has no step", BopkitError),
         (damaged, "damaged is damaged", BopkitError),

@@ -207,7 +207,7 @@ def test_a_run_that_is_still_trained_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("bopkit.sweep.trial.POLL_S", 0.01)
     said = []
     assert sweep(tmp_path, Trainer(), grid={"gamma": "1e-2"}, progress=said.append).best == 0
-    assert sum("still trains it" in line for line in said) == 1
+    assert sum("is still training it" in line for line in said) == 1
     assert next(states, None) is None
 
 
@@ -315,7 +315,7 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"search": {"threshold": "log:0..1"}}, "logarithmic range begins above 0"),
         ({"search": {"threshold": "1e-5..1e-8"}}, "1e-05 is not below 1e-08"),
         ({"search": {"filters": "16..1.5"}}, "filters=1.5"),
-        ({"search": {"optimizer": "bop..latent"}}, "optimizer is no number"),
+        ({"search": {"optimizer": "bop..latent"}}, "optimizer is not a number"),
         ({"search": {"learning_rate": "0..1"}}, "learning_rate=0"),
         ({"search": {"gamma": "1..x"}}, "gamma=x"),
         ({"grid": GRID, "trials": 3}, "has 4 points"),
@@ -323,13 +323,13 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"grid": GRID, "sampler": "random"}, "Known: grid, tpe"),
         ({"grid": GRID, "pruner": "mean"}, "Known: median, none"),
         ({"grid": GRID, "search": {"gamma": "1|2"}}, "'gamma' is in --grid and in --search"),
-        ({}, "Nothing is varied"),
+        ({}, "varies no hyper-parameter"),
         ({"preset": "paper-5.2"}, "paper-5.1"),
-        ({"preset": "paper-5.1", "grid": GRID}, "brings its own"),
-        ({"grid": GRID, "storage": "nonsense"}, "no database URL"),
-        ({"grid": GRID, "storage": "oracle9://host/x"}, "no database that SQLAlchemy knows"),
+        ({"preset": "paper-5.1", "grid": GRID}, "has its own"),
+        ({"grid": GRID, "storage": "nonsense"}, "not a database URL"),
+        ({"grid": GRID, "storage": "oracle9://host/x"}, "not a kind of database that SQLAlchemy knows"),
         ({"grid": GRID, "seed": -1}, "Seed -1"),
-        ({"grid": GRID, "strategy": "multiworker"}, "each of them takes the next trial"),
+        ({"grid": GRID, "strategy": "multiworker"}, "each machine takes the next trial"),
     ],
 )
 def test_usage_errors_come_before_anything_is_trained(tmp_path, options, message):

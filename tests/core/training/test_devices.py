@@ -49,7 +49,7 @@ def test_a_gpu_that_is_not_there():
 
 def test_a_broken_tf_config_is_told_and_never_trained_past():
     for strategy in ("auto", "multiworker"):
-        with pytest.raises(UsageError, match="TF_CONFIG is no JSON"):
+        with pytest.raises(UsageError, match="TF_CONFIG is not a JSON"):
             choose_devices(strategy, "cpu", {"TF_CONFIG": "{"})
 
 
@@ -84,11 +84,11 @@ def test_virtual_cpu_devices():
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "Several workers take no virtual CPU devices.",
+        "Several workers cannot use virtual CPU devices.",
         "mirrored, 2 CPU replicas 2 2 1 False",
         "[0, 1]",
         "one CPU, again mirrored, 2 CPU replicas",
-        "BopkitError Device cpu*3 cannot be chosen any more: TensorFlow is already running. "
+        "BopkitError Device cpu*3 can no longer be chosen: TensorFlow is already running. "
         "Train in a fresh Python process.",
     ]
 

@@ -152,7 +152,7 @@ def test_finished_and_foreign_directories(tmp_path):
         train(tmp_path / "run", deterministic=True)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").touch()
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="is not a run directory"):
         train(tmp_path / "photos")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.txt"]
 
@@ -203,7 +203,7 @@ def test_damage_of_all_checkpoints_is_never_a_silent_start(tmp_path, stopped):
     with pytest.raises(BopkitError, match="Every checkpoint in .* is damaged"):
         train(run)
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(BopkitError, match="rows of 2 epochs and no checkpoint"):
+    with pytest.raises(BopkitError, match="rows of 2 epochs but no checkpoint"):
         train(run)
     assert (run / "metrics.jsonl").read_text() == rows
 
@@ -292,7 +292,7 @@ def test_a_card_has_the_accuracy_that_its_own_float32_network_is_evaluated_to(tm
         patch.setattr(TrainStep, "evaluate", of_twin)
         results = [train(run, precision="bfloat16", on_epoch=delete, progress=said.append)]
     results.append(train(run, progress=said.append))  # a finished one is looked up
-    assert sum(line.startswith("warning: the best network is gone") for line in said) == is_deleted
+    assert sum("the best network, is missing" in line for line in said) == is_deleted
     for name in ("model.h5", "model_last.h5"):
         measured = evaluate_model(run / name, split="train[90%:]")
         _, card = load_model(run / name)
@@ -380,7 +380,7 @@ def test_a_card_says_how_many_pictures_its_accuracy_is_of(tmp_path):
 @pytest.mark.parametrize("content", ['{"name": "x"}', "[1]", "", "{"])
 def test_a_config_of_something_else_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UsageError, match="no run of bopkit"):
+    with pytest.raises(UsageError, match="does not belong to a run"):
         train(tmp_path)
     assert (tmp_path / "config.json").read_text() == content
 
@@ -396,7 +396,7 @@ def test_rows_that_disagree_with_the_checkpoint_are_an_error(tmp_path, stopped):
     run = shutil.copytree(stopped / "run", tmp_path / "run")
     rows = [row for row in rows_of(run, "step") + rows_of(run) if (row["kind"], row["epoch"]) != ("epoch", 1)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(BopkitError, match=r"metrics.jsonl has rows of the epochs \[2\], and 2 are trained"):
+    with pytest.raises(BopkitError, match=r"metrics.jsonl has rows of epochs \[2\], but 2 epochs were trained"):
         train(run)
 
 
@@ -493,7 +493,7 @@ def test_usage_errors(tmp_path):
     with pytest.raises(UsageError, match=r"fewer than one batch of 5000.*batch_size="):
         train(tmp_path / "run", hparams={"batch_size": 5000})
     for wrong in ({"seed": -1}, {"seed": 2**31}, {"limit_steps": 0}):
-        with pytest.raises(UsageError, match="Use a number from"):
+        with pytest.raises(UsageError, match="Use (a number from|1 or more)"):
             train(tmp_path / "run", **wrong)
     with pytest.raises(UsageError, match="auto, cpu, gpu"):
         train(tmp_path / "run", device="tpu")

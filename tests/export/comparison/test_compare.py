@@ -69,7 +69,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
         assert all(path.is_file() for path in paths)
         played.measured.append(([path.name for path in paths], options))
         for path in paths:
-            progress(f"{path}: latency, 1 thread(s)")
+            progress(f"{path}: latency, 1 thread")
         notes = [f"{paths[0]}: a note"]
         return make_report(*(make_row(str(path), notes=notes, top1=None) for path in paths))
 
@@ -112,7 +112,7 @@ def test_lines_and_rows_name_networks_and_not_scratch_files(played: Played, netw
     assert said == [
         "small: packed",
         "small: twins",
-        *(f"small, {each}: latency, 1 thread(s)" for each in ("packed", "float32 twin", "int8 twin")),
+        *(f"small, {each}: latency, 1 thread" for each in ("packed", "float32 twin", "int8 twin")),
     ]
     assert {note for row in found.report.rows for note in row.notes} == {"small, packed: a note"}
     kept = ["small.float32.tflite", "small.int8.tflite", "small.tflite"]

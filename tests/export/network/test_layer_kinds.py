@@ -78,12 +78,14 @@ def _kinds() -> dict[str, tuple[Callable[[Any, Any, Any], Any], str]]:
         "input ApproxSign": entering(lambda signs: signs.ApproxSign(), ""),
         "input SwishSign": entering(lambda signs: signs.SwishSign(), ""),
         "input SteSign with clip": entering(lambda signs: signs.SteSign(clip_value=2.0), ""),
-        "input DoReFa": entering(lambda signs: signs.DoReFa(2), "input is no plain sign: DoReFa of 2 bits"),
-        "input ternary": entering(lambda signs: signs.SteTern(), "input is no plain sign: ternary, SteTern"),
-        "input Heaviside": entering(lambda signs: signs.SteHeaviside(), "input is no plain sign: 0 or 1, SteHeaviside"),
+        "input DoReFa": entering(lambda signs: signs.DoReFa(2), "input is not a plain sign: DoReFa of 2 bits"),
+        "input ternary": entering(lambda signs: signs.SteTern(), "input is not a plain sign: ternary, SteTern"),
+        "input Heaviside": entering(
+            lambda signs: signs.SteHeaviside(), "input is not a plain sign: 0 or 1, SteHeaviside"
+        ),
         "input MagnitudeAwareSign": entering(
             lambda signs: signs.MagnitudeAwareSign(),
-            "input is no plain sign: scaled by the mean over the batch, MagnitudeAwareSign",
+            "input is not a plain sign: scaled by the mean over the batch, MagnitudeAwareSign",
         ),
         "real input": entering(lambda signs: None, "real input"),
         "depthwise": on(SIZE, "QuantDepthwiseConv2D", 3, reason=f"depthwise: {ONLY_2D}", **depthwise),

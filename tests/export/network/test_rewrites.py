@@ -57,7 +57,7 @@ def test_each_float_layer_has_its_reason(randomise: Callable[..., Any]) -> None:
     inputs = tf.keras.Input((8, 8, 8))
     layers = {
         "real input": larq.layers.QuantConv2D(8, 3, **{**sign, "input_quantizer": None}),
-        "input is no plain sign: 0 or 1, SteHeaviside": larq.layers.QuantConv2D(
+        "input is not a plain sign: 0 or 1, SteHeaviside": larq.layers.QuantConv2D(
             8, 1, **{**sign, "input_quantizer": "ste_heaviside"}
         ),
         "kernel is not binary: ternary, SteTern": larq.layers.QuantConv2D(
