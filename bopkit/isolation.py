@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.interruption import interruptible
@@ -211,6 +211,17 @@ def _let_end(process: PythonProcess, stop_s: float) -> None:
         return
 
 
+def _end_at_once(stop: KeyboardInterrupt | SystemExit) -> NoReturn:
+    """End as Python would, but without the clean-up of libraries: a crash there would hide why the process ended."""
+    if isinstance(stop, SystemExit) and isinstance(stop.code, str):
+        print(stop.code, file=sys.stderr)
+    sys.stderr.flush()
+    if isinstance(stop, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 1)
+
+
 def serve() -> None:
     """The child's side: answer calls until the parent is gone."""
     _Server().run()
@@ -241,6 +252,8 @@ class _Server:
         module, _, name = function.partition(":")
         try:
             return {"result": getattr(importlib.import_module(module), name)(*arguments, **callbacks)}
+        except (KeyboardInterrupt, SystemExit) as stop:
+            _end_at_once(stop)
         except Exception as error:  # a damaged file can make a library raise anything
             known = translate(error)
             facts = {"kind": type(known).__name__, "message": known.message, "hint": known.hint}

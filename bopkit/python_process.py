@@ -45,7 +45,7 @@ class PythonProcess:
     def __init__(
         self, code: str, *arguments: str, environment: Mapping[str, str] | None = None, own_group: bool = True
     ) -> None:
-        self._own_group = own_group
+        self._own_group = own_group and hasattr(os, "killpg")
         self._killed = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(

@@ -48,7 +48,9 @@ def kind(path: str | Path) -> str:
 
 
 def resolve(path: str | Path) -> Path:
-    """The path to load: the newest version directory of a SavedModel, a run's `model.h5`, any file as it is.
+    """The path to load: a run's `model.h5`, the newest version directory of a SavedModel, any file as it is.
+
+    A folder without a run's config and without a SavedModel stands for the `model.h5` in it.
 
     Raises:
         BopkitError: A directory that holds no SavedModel, or a run without a model.
@@ -56,10 +58,7 @@ def resolve(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    # Without its config too: a user may have kept no more of a run than its model.
-    if is_run(path) or (path / MODEL_FILE).is_file():
-        return _model_of_run(path)
-    return _version_directory(path)
+    return _model_of_run(path) if is_run(path) else _version_directory(path)
 
 
 def read_card(path: str | Path) -> ModelCard | None:
@@ -160,7 +159,11 @@ def _model_of_run(path: Path) -> Path:
 
 
 def _version_directory(path: Path) -> Path:
-    """`path` itself where it is a SavedModel, else its highest numbered version."""
+    """`path` itself where it is a SavedModel, else its highest numbered version, else the model that was kept of a run.
+
+    Raises:
+        BopkitError: It holds none of them.
+    """
     if (path / "saved_model.pb").is_file():
         return path
     try:
@@ -168,6 +171,10 @@ def _version_directory(path: Path) -> Path:
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     versions = [each for each in numbered if (each / "saved_model.pb").is_file()]
+    if not versions and (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
+    if not versions and (path / "checkpoints").is_dir():
+        raise BopkitError(f"{path} has no {MODEL_FILE} yet.", "Resume its training, then try again.")
     if not versions:
         hint = "Give the directory of a run, or one made by `bopkit export --savedmodel`, or a version in it."
         raise BopkitError(f"{path} holds no SavedModel.", hint)

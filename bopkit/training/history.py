@@ -16,12 +16,12 @@ class History:
     Attributes:
         epochs: The rows of the finished epochs.
         flip_ratios: Flip ratios of the measured steps of the unfinished epoch.
-        images_per_second: Speed at the last of these steps; 0 if there is none.
+        resumed_images_per_second: Speed at the last measured step before a resume; 0 if there is none.
     """
 
     epochs: list[dict[str, Any]]
     flip_ratios: list[float]
-    images_per_second: float
+    resumed_images_per_second: float
 
     @property
     def mean_flip_ratio(self) -> float:
@@ -62,7 +62,7 @@ def read_history(run: RunDirectory, place: Place, steps_per_epoch: int) -> Histo
     return History(
         epochs=[row for row in rows if row["kind"] == "epoch" and row["epoch"] <= place.epoch],
         flip_ratios=[row["flip_ratio"] for row in measured],
-        images_per_second=measured[-1]["images_per_second"] if measured else 0.0,
+        resumed_images_per_second=measured[-1]["images_per_second"] if measured else 0.0,
     )
 
 

@@ -130,7 +130,7 @@ class Loop:
             **validation.means(plan.classes, "val_"),
             "flip_ratio": history.mean_flip_ratio,
             # Resumed after its last step, the epoch has only the speed of the last step that was measured.
-            "images_per_second": images / trained_s if images else history.images_per_second,
+            "images_per_second": images / trained_s if images else history.resumed_images_per_second,
             "epoch_seconds": time.perf_counter() - began,
             **hyper_values(self._optimizer, steps_back=1),
         }

@@ -72,7 +72,6 @@ def compare_models(
         BopkitError: The dataset is not prepared, bopkit-runtime is not installed, no device answers, or no network can
             be exported.
     """
-    _refuse_adb(devices)
     options = BenchmarkOptions(
         dataset=dataset,
         data_dir=data_dir,
@@ -83,7 +82,6 @@ def compare_models(
         warmup_runs=warmup_runs,
         runs=runs,
         with_steps=with_steps,
-        runtime="litert",
     )
     return run_comparison(models, output, options, progress)
 
@@ -94,7 +92,9 @@ def run_comparison(
     options: BenchmarkOptions,
     progress: Progress | None = None,
 ) -> Comparison:
-    """`compare_models` with its options in one object; the same errors are raised."""
+    """`compare_models` with its options in one object; the same errors are raised. Flatbuffers run in LiteRT only."""
+    _refuse_adb(options.devices)
+    options = dataclasses.replace(options, runtime="litert")
     progress = progress or silent
     networks = find_networks(models)
     _require_runtime(options)

@@ -86,7 +86,7 @@ def inspect_layers(model: Model) -> list[LayerFacts]:
     """Facts of every layer of `model` that has weights, nested networks included, each layer once."""
     layers: list[LayerFacts] = []
     for name, layer in named_leaves(model):
-        layers += getattr(layer, "operations", [])  # of a frozen graph that stands for many layers
+        layers += getattr(layer, "frozen_operations", [])  # of a frozen graph that stands for many layers
         layers += [_layer_facts(layer, name)] if layer.weights else []
     return layers
 

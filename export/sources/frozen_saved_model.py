@@ -34,7 +34,7 @@ class FrozenGraphLayer(tf.keras.layers.Layer):
     def __init__(self, function: Any, operations: list[LayerFacts], **settings: Any):
         super().__init__(**settings)
         self._function = function
-        self.operations = operations
+        self.frozen_operations = operations
 
     def call(self, inputs: Any) -> Any:
         """Map float32 [n, H, W, C] to the graph's scores."""
@@ -43,7 +43,7 @@ class FrozenGraphLayer(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What a copy in this process is made from; it cannot be saved."""
-        return {**super().get_config(), "function": self._function, "operations": self.operations}
+        return {**super().get_config(), "function": self._function, "operations": self.frozen_operations}
 
 
 def load_frozen(path: Path) -> LoadedModel:

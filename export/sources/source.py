@@ -80,7 +80,7 @@ def offered_formats(model: Model, options: ExportOptions) -> ExportOptions:
     Raises:
         UsageError: None is left.
     """
-    if not any(hasattr(layer, "operations") for layer in model.layers):
+    if not any(hasattr(layer, "frozen_operations") for layer in model.layers):
         return options
     if not options.tflite:
         raise UsageError(

@@ -31,18 +31,19 @@ NS_PER_S = 1e9
 T = TypeVar("T")
 
 
-def measure_model(path: str | os.PathLike[str], settings: Settings, profile: bool = False) -> Measurement:
+def measure_model(path: str | os.PathLike[str], settings: Settings | None = None, profile: bool = False) -> Measurement:
     """Time a model on this machine, one run after the other, on inputs of the shapes that the file names.
 
     Args:
         path: A .tflite file.
-        settings: How it runs, how often and for how long.
+        settings: How it runs, how often and for how long; None for the defaults.
         profile: Measure each step too.
 
     Raises:
         UsageError: A setting is out of its range.
         BopkitRuntimeError: The file cannot be read or run, or LiteRT is not there.
     """
+    settings = settings or Settings()
     _check_amount(settings)
     file = check_model_file(path)
     import_litert()  # its time is no part of the model's

@@ -25,11 +25,12 @@ struct TfLiteDelegate;
 
 /* Creates a delegate. Options, as strings:
  *   num_threads  1 to 256; left out: what the interpreter was given.
- *   isa          auto (default), or a name of bopkit_runtime_isas(): the instruction set of all
- * kernels. claim        all (default): LCE's operators and the float operators between them;
- * binary: LCE's only. profile      0 (default) or 1: measure each step. Returns NULL after a call
- * of report_error (which may be NULL) for an option or a value that is not known, or an instruction
- * set that this machine does not have. */
+ *   isa          auto (default), or a name of bopkit_runtime_isas(): the instruction set.
+ *   claim        all (default): LCE's operators and the float operators between them;
+ *                binary: LCE's only.
+ *   profile      0 (default) or 1: measure each step.
+ * Returns NULL after a call of report_error (which may be NULL) for an option or a value that is
+ * not known, or an instruction set that this machine does not have. */
 BOPKIT_EXPORT struct TfLiteDelegate* tflite_plugin_create_delegate(
     const char* const* keys, const char* const* values, size_t options,
     void (*report_error)(const char* message));
@@ -46,9 +47,10 @@ BOPKIT_EXPORT const char* bopkit_runtime_isas(void);
 
 /* Writes what a delegate runs as JSON: at most `size` bytes with the closing zero; returns the
  * bytes that it needs without it, as snprintf does.
- *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n, "partitions": [{"nodes": n,
- * "steps": [{"name": ..., "runs": n, "total_ns": n, "least_ns": n, "binary_macs": n, "float_macs":
- * n}]}]} Times are zero without the option `profile`. Not while an interpreter runs it. */
+ *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n,
+ *    "partitions": [{"nodes": n, "steps": [{"name": ..., "runs": n, "total_ns": n, "least_ns": n,
+ *                                           "binary_macs": n, "float_macs": n}]}]}
+ * Times are zero without the option `profile`. Not while an interpreter runs it. */
 BOPKIT_EXPORT size_t bopkit_runtime_describe(const struct TfLiteDelegate* delegate, char* buffer,
                                              size_t size);
 

@@ -37,8 +37,8 @@ struct OurDelegate {
   std::mutex mutex;  // of what follows: interpreters on one delegate may be made in several threads
   std::unique_ptr<ThreadPool> pool;
   std::set<Partition*> partitions;
-  bool is_orphaned = false;  // destroyed before the interpreters that it was added to, as Python's
-                             // garbage collection may
+  // Destroyed before the interpreters that it was added to, as Python's garbage collection may.
+  bool is_orphaned = false;
   std::map<abi::Context*, Constants> constants;    // of the graphs that are being prepared
   std::map<abi::Context*, std::set<int>> claimed;  // nodes of each graph that has partitions
 };

@@ -116,8 +116,7 @@ struct Registration {
   int32_t builtin_code;
   const char* custom_name;
   int version;
-  void* later_fields[12];  // the struct is passed by value and grew twice: what is not known stays
-                           // zero
+  void* later_fields[12];  // the struct is passed by value and grew twice: the unknown stays zero
 };
 
 struct Delegate;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -41,6 +43,8 @@ def test_a_child_answers_and_outlives_its_errors(process: isolation.Child) -> No
         ("die", "x was ended by SIGSEGV"),
         ("leave", "x ended with code 3"),
         ("leave_late", "x ended with code 3"),
+        ("leave_with_a_crash_behind", "x ended with code 143"),
+        ("be_interrupted", "x was ended by SIGINT"),
         ("leave_another", "x needed more than 2 s"),
         ("wait", "x needed more than 2 s"),
     ],
@@ -124,6 +128,17 @@ def die() -> None:
 
 def leave() -> None:
     os._exit(3)
+
+
+def leave_with_a_crash_behind() -> None:
+    """As a library that crashes in its clean-up."""
+    atexit.register(os.abort)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def be_interrupted() -> None:
+    atexit.register(os.abort)
+    raise KeyboardInterrupt
 
 
 def leave_late() -> None:

@@ -62,8 +62,8 @@ struct Host::OwnTensor {
   Ints zero_points;
   std::vector<float> scales;  // the first holds the number, as in a FloatArray
   abi::AffineQuantization affine{};
-  void* data = nullptr;  // of exactly as many bytes as the tensor says: AddressSanitizer then sees
-                         // every byte beyond
+  // Of exactly as many bytes as the tensor says: AddressSanitizer then sees every byte beyond.
+  void* data = nullptr;
 };
 
 struct Host::OwnNode {

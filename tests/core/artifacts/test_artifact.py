@@ -167,6 +167,19 @@ def test_saved_model_resolves_to_its_newest_version(tmp_path: Path) -> None:
         artifact.read_card(tmp_path)
 
 
+def test_a_folder_without_a_config_is_a_saved_model_first_and_then_a_model_file(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(BopkitError, match=r"has no model\.h5 yet\. Resume"):
+        artifact.resolve(tmp_path)
+    (tmp_path / "model.h5").write_bytes(b"weights")
+    assert artifact.resolve(tmp_path) == tmp_path / "model.h5"
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"graph")
+    assert artifact.resolve(tmp_path) == tmp_path / "1"
+    (tmp_path / "config.json").write_text("{}")
+    assert artifact.resolve(tmp_path) == tmp_path / "model.h5"
+
+
 def test_neither(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello, world")
     for path in (tmp_path / "missing", tmp_path, tmp_path / "notes.txt"):

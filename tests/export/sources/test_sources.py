@@ -44,6 +44,7 @@ class Scale(tf.keras.layers.Layer):
     """A layer with a weight of its own."""
 
     def build(self, shape):
+        self.operations = ["multiply"]  # whatever its author calls an attribute
         self.factor = self.add_weight(name="factor", shape=[shape[-1]], initializer="random_normal")
 
     def call(self, x):
@@ -245,7 +246,7 @@ def import_custom_code(*modules: str) -> Any:
     return imported(modules)
 
 
-def test_only_what_her_module_defines_is_vouched_for(own_code: Any) -> None:
+def test_only_what_her_module_defines_may_be_named(own_code: Any) -> None:
     custom_code = import_custom_code(OWN_MODULE)
     assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
     assert not {"system", "Architecture", "tf", "lq"} & custom_code.objects.keys()
