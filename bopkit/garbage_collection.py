@@ -1,4 +1,4 @@
-"""Python's garbage collection, switched off for a while."""
+"""Pause the garbage collection of Python."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def no_collection() -> Iterator[None]:
-    """Collect no garbage inside the block."""
+def garbage_collection_paused() -> Iterator[None]:
+    """Collect no garbage within the block."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -13,27 +13,27 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 @contextlib.contextmanager
-def unswallowed() -> Iterator[Callable[[], None]]:
-    """Make sure that what a handler of these signals raises within the block ends it, whatever becomes of it there.
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Make sure that what a handler of these signals raises within the block ends it.
 
-    Code of libraries that Python calls through C++ can drop an exception, or end with another one because of it. The
-    handlers of this process keep what they raise, and it is raised again where the block ends, in any way, and where
-    the yielded function is called: do so between steps, and before anything is done for good.
+    Libraries that call Python from C++ can drop an exception, or raise another one because of it. What a handler raises
+    is remembered. It is raised again at the end of the block, and wherever the yielded function is called: do so
+    between steps, and before anything that cannot be undone.
 
-    Only the main thread runs handlers; in any other one the block is as it was.
+    Only the main thread runs handlers: in any other one this does nothing.
     """
-    stops: list[BaseException] = []
+    interruptions: list[BaseException] = []
 
     def check() -> None:
-        if stops:
-            raise stops[0]
+        if interruptions:
+            raise interruptions[0]
 
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):
-                    signal.signal(number, _keeping(handler, stops))
+                    signal.signal(number, _recording(handler, interruptions))
                     stack.callback(signal.signal, number, handler)
         try:
             yield check
@@ -43,14 +43,16 @@ def unswallowed() -> Iterator[Callable[[], None]]:
         check()
 
 
-def _keeping(handler: Callable[[int, FrameType | None], Any], stops: list[BaseException]) -> Callable[..., Any]:
-    """The handler, with what it raises added to `stops`."""
+def _recording(
+    handler: Callable[[int, FrameType | None], Any], interruptions: list[BaseException]
+) -> Callable[..., Any]:
+    """The handler, with what it raises added to `interruptions`."""
 
-    def keep(number: int, frame: FrameType | None) -> Any:
+    def record(number: int, frame: FrameType | None) -> Any:
         try:
             return handler(number, frame)
-        except BaseException as stop:
-            stops.append(stop)
+        except BaseException as interruption:
+            interruptions.append(interruption)
             raise
 
-    return keep
+    return record

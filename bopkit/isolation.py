@@ -1,65 +1,90 @@
-"""Call a function in a process of its own, so that whatever a damaged file does there becomes one line here."""
+"""Call functions in a process of their own: whatever a damaged file or a library does there becomes one error here.
+
+The two exchange lines of JSON. The parent sends `[function, arguments, callbacks]`. The child answers with any number
+of `{"progress": line}` and `{"event": value}`, and last with `{"result": value}` or `{"error": facts}`. After each
+event it waits for a line of the parent.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
+import queue
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
+from bopkit.progress import Progress
+from bopkit.python_process import PythonProcess
 
-_OWN_PATH = """
-import os, sys
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-"""
 _HINT = "The file is damaged, or memory ran out: copy or export it again, or use a machine with more memory."
 
-_END_S = 2.0
-"""A process that ends closes its pipes first, and its exit code, which tells why, comes a moment later."""
 
-ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",  # a file that is only looked at or measured on the CPU holds no GPU
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
-}
+def cpu_environment() -> dict[str, str]:
+    """The variables of this process, for one that looks at a file or measures it on the CPU."""
+    return {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",  # it holds no GPU
+        "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the last line tells why a process ended
+    }
 
 
-def python_command(code: str) -> list[str]:
-    """The command for code in a Python of its own that imports nothing from the working directory.
+class ProcessDiedError(BopkitError):
+    """The process of a `Child` died, or was too slow and was killed.
 
-    Python puts that first on the path, where a user's h5py.py or queue.py would hide the real one.
+    Attributes:
+        returncode: As of `subprocess.Popen`: below 0 for a signal.
     """
-    return [sys.executable, "-c", _OWN_PATH + code]
+
+    returncode: int | None = None
 
 
 class Child:
-    """A process that calls functions of bopkit one after the other. It starts with the first call, and again with
-    the next one after it died; it ends with this process.
+    """A process that calls functions of bopkit one after the other.
+
+    It starts with the first call, and again with the next one after it died. It ends with this process, however that
+    ends, and with a `with` block or `close`.
 
     Args:
-        environment: Variables that it has besides those of this process.
-        work: What it does with the subject of a call, for messages: `read`.
+        environment: All its variables; None for `cpu_environment()`.
+        name: What it is called in messages; `{subject}` is the subject of a call.
         hint: What to do when it dies.
-    """  # noqa: D205
+        errors: Subclasses of `BopkitError`, made of message and hint, that come back as what they are.
+        stop_s: Seconds that a call gets to end by itself when this process is told to stop, by Ctrl-C or SIGTERM. It
+            gets SIGINT for that. At 0 it is killed at once.
+    """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT) -> None:
-        self._environment = dict(environment or {})
-        self._work, self._hint = work, hint
-        self._process: subprocess.Popen[str] | None = None
-        self._stderr: Any = None
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        name: str = "The process that read {subject}",
+        hint: str = _HINT,
+        errors: tuple[type[BopkitError], ...] = (),
+        stop_s: float = 0.0,
+    ) -> None:
+        self._environment = environment
+        self._name, self._hint = name, hint
+        self._errors = {kind.__name__: kind for kind in errors}
+        self._stop_s = stop_s
+        self._process: PythonProcess | None = None
         self.starts = 0
         """How many processes were started so far."""
 
-    def call(self, function: str, *arguments: Any, subject: str, timeout_s: float | None = None) -> Any:
+    def call(
+        self,
+        function: str,
+        *arguments: Any,
+        subject: str,
+        timeout_s: float | None = None,
+        progress: Progress | None = None,
+        on_event: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Call a function of bopkit with JSON values.
 
         Args:
@@ -67,122 +92,170 @@ class Child:
             arguments: Its arguments.
             subject: The file that it works on, for the message.
             timeout_s: Seconds after which the process is killed; None to wait for ever.
+            progress: Called with each line that the function passes to its own keyword argument `progress`.
+            on_event: Called with each JSON value that the function passes to its own keyword argument `on_event`,
+                which returns when this has. What it raises ends the process.
 
         Returns:
             What the function returned, as JSON gives it back.
 
         Raises:
-            BopkitError: The function raised an error, which is passed on with its traceback as a note, or its process
-                died or was too slow.
+            ProcessDiedError: Its process died or was too slow.
+            BopkitError: The function raised an error, which is passed on with its traceback as a note.
         """
         process = self._started()
-        assert process.stdin is not None and process.stdout is not None
+        callbacks = {name: call for name, call in (("progress", progress), ("on_event", on_event)) if call is not None}
         late = threading.Event()
 
         def stop() -> None:
             late.set()
-            _kill(process)
+            process.kill()
 
         timer = threading.Timer(timeout_s, stop) if timeout_s is not None else None
-        answer = ""
+        answer: dict[str, Any] | None = None
         try:
             if timer:
                 timer.start()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps([function, arguments]) + "\n")
-                process.stdin.flush()
-            answer = process.stdout.readline()
-            if not answer.endswith("\n"):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=_END_S)
+            process.send(_line([function, arguments, list(callbacks)]))
+            answer = _follow(process, callbacks)
+            if answer is None:
+                process.wait()
+        except (KeyboardInterrupt, SystemExit):
+            if self._stop_s:
+                _let_end(process, self._stop_s)
+            raise
         finally:
             if timer:
                 timer.cancel()
-            if not answer.endswith("\n"):
-                _kill(process)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=_END_S)  # until then it can still write into a folder that is being removed
-                self._process = None
-        if not answer.endswith("\n"):
-            end = f"needed more than {timeout_s:g} s" if late.is_set() else self._end_of(process)
-            raise BopkitError(f"The process that {self._work} {subject} {end}.", self._hint)
-        values = json.loads(answer)
-        if "message" in values:
-            kind = UsageError if values["exit_code"] == UsageError.exit_code else BopkitError
-            error = kind(values["message"], values["hint"])
-            error.add_note(values["traceback"])  # seen with --debug
-            raise error
-        return values["result"]
+            if answer is None:
+                process.kill()
+                process.wait()  # until then it can still write into a folder that is being removed
+        if answer is None:
+            end = f"needed more than {timeout_s:g} s" if late.is_set() else process.describe_end()
+            died = ProcessDiedError(f"{self._name.format(subject=subject)} {end}.", self._hint)
+            died.returncode = process.returncode
+            raise died
+        if "error" in answer:
+            raise self._error(**answer["error"])
+        return answer["result"]
+
+    def printed(self) -> str:
+        """What the newest process has printed on stderr so far; libraries' stdout goes there too."""
+        return "" if self._process is None else self._process.printed()
 
     def close(self) -> None:
         """End the process, if there is one."""
         if self._process is not None:
-            _kill(self._process)
-            self._process.wait()
+            self._process.close()
             self._process = None
-        if self._stderr is not None:
-            self._stderr.close()  # which removes it
-            self._stderr = None
 
-    def _started(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._stderr = tempfile.NamedTemporaryFile(prefix="bopkit-", suffix=".txt")  # noqa: SIM115
-            self._process = subprocess.Popen(
-                python_command("from bopkit.isolation import serve; serve()"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env={**os.environ, **ENVIRONMENT, **self._environment},
-                encoding="utf-8",
-                start_new_session=True,  # for `_kill`
-            )
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _started(self) -> PythonProcess:
+        if self._process is None or not self._process.is_usable:
+            self.close()
+            environment = cpu_environment() if self._environment is None else self._environment
+            self._process = PythonProcess("from bopkit.isolation import serve; serve()", environment=environment)
             self.starts += 1
         return self._process
 
-    def _end_of(self, process: subprocess.Popen[str]) -> str:
-        return describe_end(process.wait(), Path(self._stderr.name))
+    def _error(self, kind: str, message: str, hint: str, exit_code: int, traceback: str) -> BopkitError:
+        """What the function raised."""
+        plain = UsageError if exit_code == UsageError.exit_code else BopkitError
+        error = self._errors.get(kind, plain)(message, hint)
+        error.exit_code = exit_code
+        error.add_note(traceback)  # seen with --debug
+        return error
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a child with all that it started: one of those could keep its end of the pipe open."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+_GO_ON = b"\n"
 
 
-@contextlib.contextmanager
-def child(environment: Mapping[str, str] | None = None, work: str = "read", hint: str = _HINT) -> Iterator[Child]:
-    """Yield a `Child`, whose arguments these are, that ends with the block."""
-    process = Child(environment, work, hint)
+def _line(value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _follow(process: PythonProcess, callbacks: Mapping[str, Callable[[Any], None]]) -> dict[str, Any] | None:
+    """Serve a call up to its answer; None if the process ends without one."""
+    for line in process.output:
+        if not line.endswith(b"\n"):
+            break
+        message: dict[str, Any] = json.loads(line)
+        if "progress" in message:
+            callbacks["progress"](message["progress"])
+        elif "event" in message:
+            callbacks["on_event"](message["event"])
+            process.send(_GO_ON)
+        else:
+            return message
+    return None
+
+
+def _let_end(process: PythonProcess, stop_s: float) -> None:
+    """Let it write what it needs to go on later; it is killed afterwards."""
     try:
-        yield process
-    finally:
-        process.close()
-
-
-def describe_end(return_code: int, stderr: Path) -> str:
-    """How a process ended, e.g. `was ended by SIGSEGV`; `stderr` is the file that its messages went to."""
-    if return_code < 0:
-        return f"was ended by {signal.Signals(-return_code).name}"
-    lines = stderr.read_text(errors="replace").strip().splitlines()
-    return f"ended with code {return_code}" + (f": {lines[-1][:200]}" if lines else "")
+        process.interrupt()
+        process.send(_GO_ON)  # it may be waiting after an event
+        process.wait(stop_s)
+    except BaseException:  # Ctrl-C once more
+        return
 
 
 def serve() -> None:
-    """The child's side: answer one line of JSON with another until the parent is gone."""
-    from bopkit.failures import translate
+    """The child's side: answer calls until the parent is gone."""
+    _Server().run()
 
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
-    for line in sys.stdin:
-        function, arguments = json.loads(line)
+
+class _Server:
+    """The child's end of the pipes, which nothing else in the process can use."""
+
+    def __init__(self) -> None:
+        self._answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+        self._requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), sys.stdin.fileno())  # and what the parent sends is not for them
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._sending = threading.Lock()  # a function may report from several threads
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def run(self) -> None:
+        """Answer calls."""
+        while True:
+            function, arguments, callbacks = json.loads(self._lines.get())
+            self._send(self._answer(function, arguments, {name: getattr(self, f"_{name}") for name in callbacks}))
+
+    def _answer(self, function: str, arguments: list[Any], callbacks: dict[str, Any]) -> dict[str, Any]:
+        from bopkit.failures import translate
+
         module, _, name = function.partition(":")
         try:
-            answer: dict[str, Any] = {"result": getattr(importlib.import_module(module), name)(*arguments)}
+            return {"result": getattr(importlib.import_module(module), name)(*arguments, **callbacks)}
         except Exception as error:  # a damaged file can make a library raise anything
             known = translate(error)
-            answer = {
-                **{"message": known.message, "hint": known.hint, "exit_code": known.exit_code},
-                "traceback": traceback.format_exc(),
-            }
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+            facts = {"kind": type(known).__name__, "message": known.message, "hint": known.hint}
+            return {"error": {**facts, "exit_code": known.exit_code, "traceback": traceback.format_exc()}}
+
+    def _listen(self) -> None:
+        """Pass on what the parent sends, and end this process with all that it started when the parent is gone."""
+        for line in self._requests:
+            self._lines.put(line)
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+    def _progress(self, line: str) -> None:
+        self._send({"progress": line})
+
+    def _on_event(self, value: Any) -> None:
+        self._send({"event": value})
+        self._lines.get()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with self._sending:
+            self._answers.write(_line(message))
+            self._answers.flush()

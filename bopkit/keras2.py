@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bopkit.errors import BopkitError
-from bopkit.garbage_collection import no_collection
+from bopkit.garbage_collection import garbage_collection_paused
 
 _KERAS_3_LOADED = BopkitError(
     "Keras 3 is already loaded, and larq needs Keras 2.",
@@ -53,7 +53,7 @@ def import_tensorflow() -> Any:
     select()
     try:
         # What an import leaves is no garbage; looking for some takes a fifth of TensorFlow's.
-        with quiet_stderr(), no_collection():
+        with quiet_stderr(), garbage_collection_paused():
             import larq  # noqa: F401  registers its layers and quantizers with Keras
             import tensorflow as tf
     except ImportError as error:

@@ -42,7 +42,7 @@ from bopkit.export.tflite.convert import import_lce
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.files import existing_ancestor, scratch_directory, size_bytes
 from bopkit.host import peak_memory_bytes
-from bopkit.interruption import unswallowed
+from bopkit.interruption import interruptible
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -82,13 +82,13 @@ def export_model(
     if options.version is not None:
         require_free(output / name, options.version)
     with (
-        unswallowed() as check_stop,
+        interruptible() as check_interruption,
         vouched_code(options.custom) as vouched,
         scratch_directory(existing_ancestor(output)) as scratch,
     ):
 
         def progress(line: str) -> None:
-            check_stop()
+            check_interruption()
             say(line)
 
         if options.tflite:
@@ -109,7 +109,7 @@ def export_model(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
                 "Nothing was written. Train on and export again, or report this with the model file.",
             )
-        check_stop()  # once they are in place it is too late
+        check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options)
     duration_s = time.perf_counter() - started

@@ -59,8 +59,8 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     foreign = options.foreign or options.kind == "keras"  # bopkit writes no .keras files; their zip has checksums
     counts: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="bopkit-fuzz-") as scratch, isolation.child() as user:
-        with isolation.child() as runner:
+    with tempfile.TemporaryDirectory(prefix="bopkit-fuzz-") as scratch, isolation.Child() as user:
+        with isolation.Child() as runner:
             intact = Path(user.call("fuzz:make", options.kind, foreign, scratch, subject="the network"))
             expected = run(user, runner, intact, options.timeout)[1]
             assert expected is not None, "the undamaged file does not run"

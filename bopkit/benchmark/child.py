@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import dataclasses
 import sys
 from pathlib import Path
 
 from bopkit import keras2
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, Job
+from bopkit.benchmark.job import Job
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.errors import BopkitError
-from bopkit.isolation import ENVIRONMENT, describe_end, python_command
+from bopkit.isolation import Child
 from bopkit.progress import Progress
 
-_START = """
-from bopkit.benchmark.worker import end_with_parent, main
-end_with_parent()
-main(sys.argv[1])
-"""
-_STDERR_FILE = "stderr.txt"
+_HINT = "The file is damaged, or memory ran out: export it again, or measure it on a host with more memory."
+_RUN_JOB = "bopkit.benchmark.worker:run_job"
 
 
 def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow:
@@ -37,49 +30,20 @@ def measure_in_child(job: Job, folder: Path, progress: Progress) -> BenchmarkRow
     Raises:
         BopkitError: The process ended without a row: it crashed or was killed.
     """
-    (folder / JOB_FILE).write_text(job.to_json())
-    return_code = _run([*python_command(_START), str(folder)], folder, progress)
-    if not keras2.quiet:  # --debug: its traceback is there
-        sys.stderr.write((folder / _STDERR_FILE).read_text(errors="replace"))
-    if return_code != 0 or not (folder / ROW_FILE).is_file():
-        raise BopkitError(
-            f"The process that ran {job.artifact} {describe_end(return_code, folder / _STDERR_FILE)}.", _HINT
-        )
-    row = BenchmarkRow.from_dict(json.loads((folder / ROW_FILE).read_text()))
-    if row.error is not None:
-        row.notes += _runtime_errors(folder)
-    return row
-
-
-_HINT = "The file is damaged, or memory ran out: export it again, or measure it on a host with more memory."
-
-
-def _run(command: list[str], folder: Path, progress: Progress) -> int:
-    with (
-        open(folder / _STDERR_FILE, "wb") as stderr,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # never written to: its end tells the process that we are gone
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={**os.environ, **ENVIRONMENT},
-            encoding="utf-8",
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
+    with Child(name="The process that ran {subject}", hint=_HINT) as process:
         try:
-            for line in process.stdout:
-                if line.startswith(PROGRESS_PREFIX):
-                    progress(line.removeprefix(PROGRESS_PREFIX).rstrip())
-            process.wait()  # its standard input must stay open to its end
-        except BaseException:
-            process.kill()
-            raise
-    return process.returncode
+            values = process.call(
+                _RUN_JOB, dataclasses.asdict(job), str(folder), subject=job.artifact, progress=progress
+            )
+        finally:
+            if not keras2.quiet:  # --debug: its traceback is there
+                sys.stderr.write(process.printed())
+        row = BenchmarkRow.from_dict(values)
+        if row.error is not None:
+            row.notes += _tflite_errors(process.printed())
+        return row
 
 
-def _runtime_errors(folder: Path) -> list[str]:
+def _tflite_errors(printed: str) -> list[str]:
     """What TensorFlow Lite printed: its exceptions do not say which operator or tensor is wrong."""
-    lines = (folder / _STDERR_FILE).read_text(errors="replace").splitlines()
-    return [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return [line.removeprefix("ERROR: ") for line in printed.splitlines() if line.startswith("ERROR: ")]

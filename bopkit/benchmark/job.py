@@ -1,23 +1,19 @@
-"""What one measuring process is told, as JSON in its folder."""
+"""What one measuring process is told, and the files that it leaves in its folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
+from typing import Any
 
 from bopkit.benchmark.timing import SHORTEST_TIMING_S
 
-JOB_FILE = "job.json"
-ROW_FILE = "row.json"
 SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
 LABELS_FILE = "labels.npy"
 """int64 [n]."""
 SAVED_SCORES_FILE = "saved_scores.txt"
 """Path of the scores that the evaluation has saved for the case of an interruption; absent if there are none."""
-
-PROGRESS_PREFIX = "bopkit: "
-"""Begins the lines of a measuring process that are meant for the user; libraries print there too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +89,13 @@ class Job:
     evaluation: Evaluation | None = None
     runtime: str | None = None
 
-    def to_json(self) -> str:
-        """The job as one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Job:
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
-        evaluation, timing = values.pop("evaluation"), values.pop("timing")
-        if evaluation is not None:
-            as_tuples = {name: tuple(evaluation[name]) for name in ("input_shape", "class_names")}
-            evaluation = Evaluation(**{**evaluation, **as_tuples})
-        return cls(**values, timing=None if timing is None else Timing(**timing), evaluation=evaluation)
+    def from_dict(cls, values: Mapping[str, Any]) -> Job:
+        """Read what `dataclasses.asdict` and JSON made of a job."""
+        known = dict(values)
+        if known["timing"] is not None:
+            known["timing"] = Timing(**known["timing"])
+        if known["evaluation"] is not None:
+            as_tuples = {name: tuple(known["evaluation"][name]) for name in ("input_shape", "class_names")}
+            known["evaluation"] = Evaluation(**{**known["evaluation"], **as_tuples})
+        return cls(**known)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bopkit.garbage_collection import no_collection
+from bopkit.garbage_collection import garbage_collection_paused
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
@@ -74,7 +74,7 @@ def measure_latency(
         call()
         warmups += 1
     gc.collect()
-    with no_collection():
+    with garbage_collection_paused():
         durations_ns = _timed_runs(call, runs, time_limit_s, min_duration_s)
     return summarise(durations_ns, warmups)
 

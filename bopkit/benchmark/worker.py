@@ -1,4 +1,4 @@
-"""The measuring process: `main` reads a job in a folder and leaves a row there.
+"""The measuring process: `run_job` measures an artifact.
 
 A crash of a runtime ends this process only, and its peak memory is the artifact's. Latency and memory come
 first, so that the dataset's memory is not counted.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,7 +20,7 @@ from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.accuracy import check_classes, choose_preprocessing, count_classes, evaluate, scores_facts
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SAVED_SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import SAVED_SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.notes import trained_on_note
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
@@ -42,36 +39,35 @@ from bopkit.host import (
     read_system_files,
     temperature_c,
 )
+from bopkit.progress import Progress
 
 T = TypeVar("T")
 
 
-def main(folder: str | Path) -> None:
-    """Measure the artifact of the job in `folder`."""
-    folder = Path(folder)
-    job = Job.from_json((folder / JOB_FILE).read_text())
+def run_job(values: Mapping[str, Any], folder: str, progress: Progress) -> dict[str, Any]:
+    """Measure an artifact.
+
+    Args:
+        values: The job, as JSON has it.
+        folder: Where scores and labels go.
+        progress: Called with one line now and then.
+
+    Returns:
+        The row of the artifact as JSON has it, with its error if it could not be measured.
+    """
+    job = Job.from_dict(values)
     row = BenchmarkRow(artifact=job.artifact, threads=job.threads)
     try:
-        measure(job, row, folder)
+        measure(job, row, Path(folder), progress)
     except Exception as error:  # a runtime can raise anything; the row carries it
         traceback.print_exc()  # seen with --debug
         known = translate(error)
         row.error, row.hint = known.message, known.hint
-    files.write_json(folder / ROW_FILE, dataclasses.asdict(row))
+    facts: dict[str, Any] = files.finite(dataclasses.asdict(row))
+    return facts
 
 
-def end_with_parent() -> None:
-    """End this process once the other end of its standard input is gone: a parent that is killed cannot say so."""
-
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
+def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> None:
     """Fill in the row of an artifact; scores and labels go to files in `folder`.
 
     Raises:
@@ -104,7 +100,7 @@ def measure(job: Job, row: BenchmarkRow, folder: Path) -> None:
         row.floor_bytes = runtime.floor_bytes()  # after the memory, of which it needs some
         row.layers = runtime.layers()
     if job.evaluation is not None and row.preprocessing is not None:
-        _evaluate(runtime, job, job.evaluation, path, row, folder)
+        _evaluate(runtime, job, job.evaluation, path, row, folder, progress)
 
 
 def _threads(job: Job, kind: str) -> int:
@@ -112,17 +108,25 @@ def _threads(job: Job, kind: str) -> int:
     return 1 if job.evaluation is not None and kind == "tflite" else job.threads
 
 
-def _evaluate(runtime: Runtime, job: Job, evaluation: Evaluation, path: Path, row: BenchmarkRow, folder: Path) -> None:
+def _evaluate(
+    runtime: Runtime,
+    job: Job,
+    evaluation: Evaluation,
+    path: Path,
+    row: BenchmarkRow,
+    folder: Path,
+    progress: Progress,
+) -> None:
     """Scores and labels into `folder`, on as many cores as the job has threads."""
     assert row.preprocessing is not None
     with contextlib.ExitStack() as stack:
         saved = None
         if evaluation.resume:
             facts = scores_facts(evaluation, row.preprocessing, runtime.name, runtime.settings, path)
-            saved = stack.enter_context(saved_scores(facts, evaluation.pictures, evaluation.classes, _print_progress))
+            saved = stack.enter_context(saved_scores(facts, evaluation.pictures, evaluation.classes, progress))
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            found = evaluate(predictors, evaluation, row.preprocessing, folder, _print_progress, saved)
+            found = evaluate(predictors, evaluation, row.preprocessing, folder, progress, saved)
         except RuntimeDiedError:
             raise
         except BopkitError:
@@ -183,7 +187,3 @@ def _timed(call: Callable[[], T]) -> tuple[float, T]:
     start_ns = time.perf_counter_ns()
     result = call()
     return (time.perf_counter_ns() - start_ns) / NS_PER_MS, result
-
-
-def _print_progress(line: str) -> None:
-    print(f"{PROGRESS_PREFIX}{line}", flush=True)

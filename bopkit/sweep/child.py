@@ -2,34 +2,32 @@
 
 In one process for all trials, TensorFlow would carry over what cannot be undone: memory, devices, a distribution
 strategy, a crash. In a fresh one a trial is exactly what `bopkit train` does, to the last bit. It costs the import of
-TensorFlow, about 5 s. The child waits for an answer after every epoch, so that pruning does not depend on timing; it
-ends by itself when this process is gone.
+TensorFlow, about 5 s. The child waits for an answer after every epoch, so that pruning does not depend on timing.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bopkit import keras2
-from bopkit.errors import BopkitError, UsageError
-from bopkit.isolation import python_command
+from bopkit.errors import BopkitError
+from bopkit.isolation import Child, ProcessDiedError
 from bopkit.progress import Progress
-
-MESSAGE_PREFIX = "bopkit-sweep "
-"""Before each line for the parent, so that what a library prints is no message."""
 
 STOP_S = 60.0
 """Time that a trial gets for its checkpoint when the sweep is stopped."""
 
-_START = "from bopkit.sweep.worker import main; main()"
+_NAME = "The training process"
+_HINT = "It crashed, or memory ran out: try a smaller batch_size."
+_TRAIN_TRIAL = "bopkit.sweep.worker:train_trial"
+_CLUSTER_VARIABLES = ("TF_CONFIG", "SLURM_STEP_", "SLURM_PROCID")
+_STOPPED = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM)
+"""Exit codes of a trial that was told to stop by another one than this process."""
 
 
 class SweepStopped(BopkitError):
@@ -66,97 +64,20 @@ def train_in_child(
         SweepStopped: No trial could be trained: no dataset, a full disk.
         BopkitError: The trial failed, or its process died.
     """
-    job = {"model": model, "dataset": dataset, "output_dir": str(output_dir), "hparams": dict(hparams), **options}
-    with (
-        tempfile.TemporaryFile() as stderr,
-        subprocess.Popen(
-            python_command(_START),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **_without_cluster(os.environ)},
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # Ctrl-C on the terminal comes to it through this process only
-        ) as process,
-    ):
+    settings = {"model": model, "dataset": dataset, "output_dir": str(output_dir), "hparams": dict(hparams), **options}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **_without_cluster(os.environ)}
+    with Child(environment, _NAME, _HINT, errors=(SweepStopped,), stop_s=STOP_S) as process:
         try:
-            _answer(process, json.dumps(job))
-            outcome = _talk(process, on_epoch, progress)
-            process.wait()
-        except (KeyboardInterrupt, SystemExit):
-            _stop(process)
+            process.call(_TRAIN_TRIAL, settings, subject=str(output_dir), progress=progress, on_event=on_epoch)
+        except ProcessDiedError as error:
+            if error.returncode in _STOPPED:
+                raise KeyboardInterrupt from error
             raise
-        except BaseException:  # pruned after its checkpoint
-            process.kill()
-            raise
-        stderr.seek(0)
-        printed = stderr.read().decode(errors="replace").strip()
-        if printed and not keras2.quiet:  # --debug: its traceback is there
-            print(printed, file=sys.stderr)
-        _raise_for(outcome, process.returncode, printed)
+        finally:
+            if not keras2.quiet:  # --debug: its traceback is there
+                sys.stderr.write(process.printed())
 
 
 def _without_cluster(environment: Mapping[str, str]) -> dict[str, str]:
     """Without what names other workers: sweeps side by side share a study, and each trains a trial of its own."""
     return {name: value for name, value in environment.items() if not name.startswith(_CLUSTER_VARIABLES)}
-
-
-_CLUSTER_VARIABLES = ("TF_CONFIG", "SLURM_STEP_", "SLURM_PROCID")
-
-
-def _talk(
-    process: subprocess.Popen[str], on_epoch: Callable[[dict[str, Any]], None], progress: Progress
-) -> dict[str, Any]:
-    """Follow the child to its end; what it said last of its outcome, or an empty dictionary."""
-    assert process.stdout is not None
-    outcome: dict[str, Any] = {}
-    for line in process.stdout:
-        if not line.startswith(MESSAGE_PREFIX):
-            continue
-        message = json.loads(line.removeprefix(MESSAGE_PREFIX))
-        if "say" in message:
-            progress(message["say"])
-        elif "row" in message:
-            on_epoch(message["row"])
-            _answer(process, "go")
-        else:
-            outcome = message
-    return outcome
-
-
-def _answer(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-    except BrokenPipeError:  # it died: its exit status tells why
-        pass
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Let it write its checkpoint, then end it."""
-    try:
-        process.send_signal(signal.SIGINT)
-        _answer(process, "go")  # it may be waiting after an epoch
-        process.wait(STOP_S)
-    except BaseException:  # too slow, or Ctrl-C once more
-        process.kill()
-
-
-def _raise_for(outcome: Mapping[str, Any], return_code: int, printed: str) -> None:
-    """Raise what the child told, or what its end means."""
-    if outcome.get("end") == "interrupted" or -return_code in (signal.SIGINT, signal.SIGTERM):
-        raise KeyboardInterrupt
-    if outcome.get("end") == "stop":
-        raise SweepStopped(outcome["message"], outcome["hint"], outcome["exit_code"])
-    if outcome.get("end") == "failed":
-        raise (UsageError if outcome["exit_code"] == 2 else BopkitError)(outcome["message"], outcome["hint"])
-    if outcome.get("end") == "finished":
-        return
-    if return_code < 0:
-        how = f"was ended by {signal.Signals(-return_code).name}"
-    else:
-        lines = printed.splitlines()
-        how = f"ended with code {return_code}" + (f": {lines[-1][:200]}" if lines else "")
-    raise BopkitError(f"The training process {how}.", "It crashed, or memory ran out: try a smaller batch_size.")

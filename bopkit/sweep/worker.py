@@ -1,70 +1,60 @@
-"""The other end of `bopkit.sweep.child`: trains one trial and tells of it, one JSON object a line.
-
-Input: a line with the job, then a line after every row. Output: {"say": line}, {"row": row}, and last {"end": ...}.
-"""
+"""The training process of a trial: what `bopkit.sweep.child` calls there."""
 
 from __future__ import annotations
 
-import json
-import os
-import queue
 import signal
-import sys
-import threading
 import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bopkit import keras2
 from bopkit.errors import BopkitError
 from bopkit.failures import translate
-from bopkit.sweep.child import MESSAGE_PREFIX
+from bopkit.progress import Progress
+from bopkit.sweep.child import SweepStopped
 
 
-def main() -> None:
-    """Train the job of standard input."""
+def train_trial(settings: Mapping[str, Any], progress: Progress, on_event: Callable[[Mapping[str, Any]], None]) -> None:
+    """Train a run, or go on with it.
+
+    Args:
+        settings: Arguments of `train_model`, as JSON has them.
+        progress: Called with each line that a person should read.
+        on_event: Called with the row of each epoch; it returns when the next one may begin.
+
+    Raises:
+        SweepStopped: No trial could be trained.
+        BopkitError: This one failed; another may be smaller, or have better values.
+    """
+    keras2.quiet = True
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _train(settings, progress, on_event)
+    except Exception:
+        traceback.print_exc()  # seen with --debug, also where the sweep goes on with the next trial
+        raise
+
+
+def _train(settings: Mapping[str, Any], progress: Progress, on_event: Callable[[Mapping[str, Any]], None]) -> None:
     from bopkit.data import open_dataset
     from bopkit.training import train_model
 
-    keras2.quiet = True
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    answers: queue.Queue[str] = queue.Queue()
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_listen, args=(answers,), daemon=True).start()
-
-    def on_epoch(row: dict[str, Any]) -> None:
-        _tell({"row": row})
-        answers.get()
-
-    dataset_opens = False
     try:
-        open_dataset(job["dataset"], job.get("data_dir"), prepare=True, progress=_say)
-        dataset_opens = True
-        train_model(**job, on_epoch=on_epoch, progress=_say)
+        open_dataset(settings["dataset"], settings.get("data_dir"), prepare=True, progress=progress)
     except Exception as error:
-        traceback.print_exc()
-        known = translate(error)
-        of_this_trial = isinstance(error, BopkitError) or known.message == _OUT_OF_MEMORY  # another may be smaller
-        end = "failed" if dataset_opens and of_this_trial else "stop"
-        _tell({"end": end, "message": known.message, "hint": known.hint, "exit_code": known.exit_code})
-    except BaseException:  # Ctrl-C or a signal, after the trainer's checkpoint
-        _tell({"end": "interrupted"})
-    else:
-        _tell({"end": "finished"})
+        raise _stopped(error) from error
+    try:
+        train_model(**settings, on_epoch=on_event, progress=progress)
+    except Exception as error:
+        of_this_trial = isinstance(error, BopkitError) or translate(error).message == _OUT_OF_MEMORY
+        if of_this_trial:
+            raise
+        raise _stopped(error) from error
 
 
 _OUT_OF_MEMORY = translate(MemoryError()).message
 
 
-def _listen(answers: queue.Queue[str]) -> None:
-    """Pass on the parent's answers, and end this process when the parent is gone."""
-    for line in sys.stdin:
-        answers.put(line)
-    os._exit(1)  # a run can be killed at any moment
-
-
-def _say(line: str) -> None:
-    _tell({"say": line})
-
-
-def _tell(message: dict[str, Any]) -> None:
-    print(MESSAGE_PREFIX + json.dumps(message), flush=True)
+def _stopped(error: Exception) -> SweepStopped:
+    known = translate(error)
+    return SweepStopped(known.message, known.hint, known.exit_code)

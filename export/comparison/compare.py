@@ -30,7 +30,7 @@ from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.publish import require_folder
 from bopkit.failures import translate
-from bopkit.isolation import Child, child
+from bopkit.isolation import Child, cpu_environment
 from bopkit.progress import Progress, silent
 from bopkit.registry import FILE_ENDINGS, MODELS
 
@@ -301,9 +301,9 @@ def _build_all(
     temporary = folder.parent / f"{files.SCRATCH_PREFIX}temporary"
     temporary.mkdir()
     # What the process leaves behind when it is ended goes with the scratch folder.
-    environment = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
+    environment = cpu_environment() | {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
     hint = "Memory ran out: use a machine with more, or leave out that network."
-    with child(environment, "converted", hint) as process:
+    with Child(environment, "The process that converted {subject}", hint) as process:
         for network in networks:
             try:
                 built += _build(network, folder, temporary, process, progress)

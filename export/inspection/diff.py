@@ -15,7 +15,7 @@ from bopkit.artifacts import artifact
 from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer, match_kernels, read_contents
 from bopkit.export.inspection.report import TIMEOUT_S
 from bopkit.export.sources.source import vouched_code
-from bopkit.isolation import child
+from bopkit.isolation import Child
 
 NO_CARD = "(no card)"
 
@@ -99,7 +99,7 @@ def diff_artifacts(first: str | Path, second: str | Path, custom: Iterable[str] 
         UsageError: There is no such module, or it defines nothing.
         BopkitError: One of them is missing or damaged.
     """
-    with child() as process:
+    with Child() as process:
         values = process.call(
             "bopkit.export.inspection.diff:diff_in_process",
             str(first),

@@ -12,7 +12,7 @@ from bopkit.architecture import floor_bytes
 from bopkit.artifacts import artifact, checksum
 from bopkit.export.inspection.contents import StoredLayer, read_contents
 from bopkit.export.sources.source import vouched_code
-from bopkit.isolation import child
+from bopkit.isolation import Child
 
 TIMEOUT_S = 600.0
 """A file of several GB on a slow disk takes minutes."""
@@ -72,7 +72,7 @@ def inspect_artifact(path: str | Path, custom: Iterable[str] = ()) -> Inspection
         UsageError: There is no such module, or it defines nothing.
         BopkitError: There is no such artifact, or it is damaged.
     """
-    with child() as process:
+    with Child() as process:
         values = process.call(
             "bopkit.export.inspection.report:inspect_in_process",
             str(path),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from bopkit.errors import BopkitError
+from bopkit.isolation import cpu_environment
+from bopkit.python_process import PythonProcess
 
 _CLIENT = """
-import json, sys, time
+import json, threading, time
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()  # it ends with bopkit
 sys.modules["larq"] = sys.modules["bopkit"] = None  # importing them raises
 import tensorflow as tf
 started = time.perf_counter()
@@ -45,20 +46,13 @@ def measure_start(path: Path) -> Start:
     Raises:
         BopkitError: It cannot be loaded or asked there.
     """
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    result = subprocess.run(
-        [sys.executable, "-c", _CLIENT, str(path.absolute())],
-        cwd=path,  # Python imports from the working directory first
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if result.returncode != 0:
-        last = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
-        raise BopkitError(
-            f"Stock TensorFlow cannot load the SavedModel: {last[0][:200]}",
-            "Nothing was written. Report this with the model file.",
-        )
-    return Start(**json.loads(result.stdout.splitlines()[-1]))
+    with contextlib.closing(PythonProcess(_CLIENT, str(path.absolute()), environment=cpu_environment())) as process:
+        answer = process.output.read()
+        end = process.describe_end()
+        if process.returncode != 0:
+            last = process.printed().strip().splitlines()[-1:] or [f"its process {end}"]
+            raise BopkitError(
+                f"Stock TensorFlow cannot load the SavedModel: {last[0][:200]}",
+                "Nothing was written. Report this with the model file.",
+            )
+    return Start(**json.loads(answer.splitlines()[-1]))

@@ -25,7 +25,7 @@ from bopkit.export.network.signature import Port, Ports, partners, ports_text
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Agreement
 from bopkit.export.verification.worker import GIVEN, KERNELS, NOISE, OWN, load_arrays, load_kernels
-from bopkit.isolation import child
+from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
 
 TIMEOUT_S = 3600.0
@@ -199,7 +199,7 @@ def _run(
     grid: str | None,
     custom: Iterable[str],
 ) -> Side:
-    with child() as process:
+    with Child() as process:
         facts = process.call(
             "bopkit.export.verification.worker:run",
             str(path),

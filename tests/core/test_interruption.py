@@ -1,4 +1,4 @@
-"""A stop that a library swallows ends the block all the same."""
+"""An interruption that a library swallows ends the block all the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from bopkit.interruption import unswallowed
+from bopkit.interruption import interruptible
 
 
 def interrupt_and_swallow(number: int = signal.SIGINT) -> None:
@@ -25,30 +25,30 @@ def interrupt_and_swallow(number: int = signal.SIGINT) -> None:
 def test_a_swallowed_stop_ends_the_block_at_the_next_check_or_at_its_end() -> None:
     handler = signal.getsignal(signal.SIGINT)
     steps = []
-    with pytest.raises(KeyboardInterrupt), unswallowed() as check:
+    with pytest.raises(KeyboardInterrupt), interruptible() as check:
         check()
         interrupt_and_swallow()
         steps.append("swallowed")
         check()
         steps.append("went on")
     assert steps == ["swallowed"]
-    with pytest.raises(KeyboardInterrupt), unswallowed():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         interrupt_and_swallow()
     assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_an_error_because_of_a_stop_is_the_stop() -> None:
-    with pytest.raises(KeyboardInterrupt), unswallowed():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         interrupt_and_swallow()
         raise AssertionError("a library is surprised")
-    with pytest.raises(AssertionError, match="surprised"), unswallowed():
+    with pytest.raises(AssertionError, match="surprised"), interruptible():
         raise AssertionError("a library is surprised")
 
 
 def test_sigterm_keeps_the_exit_code_of_its_handler() -> None:
     handler = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        with pytest.raises(SystemExit) as stop, unswallowed():
+        with pytest.raises(SystemExit) as stop, interruptible():
             interrupt_and_swallow(signal.SIGTERM)
         assert stop.value.code == 143
     finally:
@@ -59,7 +59,7 @@ def test_a_thread_has_no_handlers() -> None:
     done = []
 
     def work() -> None:
-        with unswallowed() as check:
+        with interruptible() as check:
             check()
             done.append(True)
 

@@ -20,7 +20,7 @@ from bopkit.errors import BopkitError, UsageError
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> isolation.Child:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    with isolation.child() as process:
+    with isolation.Child() as process:
         yield process
 
 
@@ -63,9 +63,10 @@ def test_ctrl_c_ends_the_child_before_it_is_passed_on(process: isolation.Child) 
 def test_a_child_has_variables_of_its_own_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path / "of_child")}
-    with isolation.child(environment, "converted", "Take more memory.") as process:
+    name = "The process that converted {subject}"
+    with isolation.Child(isolation.cpu_environment() | environment, name, "Take more memory.") as process:
         assert process.call("test_isolation:variable", "TMPDIR", subject="x") == environment["TMPDIR"]
-        assert list(tmp_path.iterdir())
+        assert not list(tmp_path.iterdir())  # nor would it if it were killed
         with pytest.raises(BopkitError, match=r"that converted x was ended by SIGSEGV\. Take more memory\."):
             process.call("test_isolation:die", subject="x")
     assert not list(tmp_path.iterdir())
@@ -78,7 +79,7 @@ def test_a_file_that_libhdf5_dies_of_is_one_line(tmp_path: Path, monkeypatch: py
     hdf5_probe.probe(path)
     (tmp_path / "h5py.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with isolation.child() as process:
+    with isolation.Child() as process:
         monkeypatch.setattr(hdf5_probe, "_child", lambda: process)
         hdf5_probe._probe_once.cache_clear()
         with pytest.raises(BopkitError, match="file.h5 was ended by SIGABRT"):

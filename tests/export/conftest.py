@@ -15,7 +15,7 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.export import exporter, inspection
 from bopkit.export.serving.start import Start
 from bopkit.export.verification import verify
-from bopkit.isolation import Child, child
+from bopkit.isolation import Child
 from bopkit.keras2 import import_tensorflow
 
 INPUT_SHAPE = (12, 12, 3)
@@ -149,7 +149,7 @@ def model_file(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _child() -> Iterator[Child]:
     """A process that imports TensorFlow once for all tests with `one_child`."""
-    with child() as process:
+    with Child() as process:
         yield process
 
 
@@ -157,7 +157,7 @@ def _child() -> Iterator[Child]:
 def one_child(_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `verify` and the like share a process: tests of what they find need no new one for each file, of seconds."""
     for module in (verify, inspection.report, inspection.diff):
-        monkeypatch.setattr(module, "child", lambda: contextlib.nullcontext(_child))
+        monkeypatch.setattr(module, "Child", lambda: contextlib.nullcontext(_child))
 
 
 @pytest.fixture(autouse=True)

@@ -33,15 +33,15 @@ def epochs(run):
 HELD = f"""
 import time
 from bopkit.sweep import child
-talk, trials = child._talk, []
-def talk_until_told(process, on_epoch, progress):
+call, trials = child.Child.call, []
+def call_until_told(process, *arguments, progress, **options):
     def say(line):
         progress(line)
         if len(trials) == 2 and line.startswith("epoch 1/"):
             time.sleep(60)
     trials.append(process)
-    return talk(process, on_epoch, say)
-child._talk = talk_until_told
+    return call(process, *arguments, progress=say, **options)
+child.Child.call = call_until_told
 {PROGRAM}
 """
 """The program, which answers trial 1 in its first epoch only: the signal arrives before the trial ends."""

@@ -12,9 +12,7 @@ import math
 import os
 import queue
 import struct
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -23,7 +21,7 @@ import numpy as np
 
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
 from bopkit.errors import BopkitError
-from bopkit.isolation import describe_end, python_command
+from bopkit.python_process import PythonProcess
 
 T = TypeVar("T")
 
@@ -133,9 +131,8 @@ class RuntimeProcess:
     def __init__(self, input_shape: tuple[int, int, int], kind: str, name: str | None, path: Path):
         self.input_shape = input_shape
         self._path = path
-        self._stderr = tempfile.NamedTemporaryFile(prefix="bopkit-", suffix=".txt")  # noqa: SIM115
-        command = [*python_command(_START), kind, name or "", str(path)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)
+        # In the group of the measuring process, with which it is killed.
+        self._process = PythonProcess(_START, kind, name or "", str(path), own_group=False)
 
     def predict(self, pictures: np.ndarray) -> np.ndarray:
         """float32 [n, classes] of float32 [n, H, W, C].
@@ -143,26 +140,19 @@ class RuntimeProcess:
         Raises:
             RuntimeDiedError: The process died.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(_COUNT.pack(len(pictures)))
-            self._process.stdin.write(np.ascontiguousarray(pictures, np.float32).data)
-            self._process.stdin.flush()
-        size_bytes = self._process.stdout.read(_COUNT.size)
-        answer = self._process.stdout.read(*_COUNT.unpack(size_bytes)) if len(size_bytes) == _COUNT.size else b""
+        self._process.send(_COUNT.pack(len(pictures)), np.ascontiguousarray(pictures, np.float32).data)
+        size_bytes = self._process.output.read(_COUNT.size)
+        answer = self._process.output.read(*_COUNT.unpack(size_bytes)) if len(size_bytes) == _COUNT.size else b""
         if not answer:
-            end = describe_end(self._process.wait(), Path(self._stderr.name))
             raise RuntimeDiedError(
-                f"A process that ran {self._path} {end}.",
+                f"A process that ran {self._path} {self._process.describe_end()}.",
                 "The file is damaged, or memory ran out: export it again, or use a machine with more memory.",
             )
         return np.frombuffer(answer, np.float32).reshape(len(pictures), -1)
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._stderr.close()
+        self._process.close()
 
 
 def serve(kind: str, name: str, path: str) -> None:

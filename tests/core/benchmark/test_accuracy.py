@@ -259,17 +259,18 @@ def test_killed_at_a_random_moment_and_resumed(plan, tmp_path):
 )
 def test_a_signal_ends_every_process(number, code, tmp_path):
     (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    stopped = "import time; time.sleep(60)"
-    start = f"""
-import signal, sys
+    (tmp_path / "stand_in.py").write_text("import time\ndef run_job(job, folder, progress):\n    time.sleep(60)\n")
+    start = """
+import signal
 from bopkit.benchmark import child
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests under nohup ignore
-child._START = child._START.replace("main(sys.argv[1])", {stopped!r})
+child._RUN_JOB = "stand_in:run_job"
 from bopkit.cli import main
 main()
 """
     command = [sys.executable, "-c", start, "benchmark", str(tmp_path / "model.h5"), "--dataset", "digits"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         while "accuracy" not in process.stderr.readline():
             assert process.poll() is None
         children = []
@@ -381,7 +382,7 @@ def test_saved_scores_outlive_the_process_of_a_runtime_and_no_wrong_pictures(err
     monkeypatch.setattr(worker, "one_a_core", lambda *arguments: contextlib.nullcontext([]))
     row, job = BenchmarkRow("a.tflite", kind="tflite", preprocessing="resize"), Job("a.tflite", 2, None, plan)
     with pytest.raises(BopkitError, match=str(error)):
-        worker._evaluate(SimpleNamespace(name="LCE", settings={}), job, plan, Path("a.tflite"), row, tmp_path)
+        worker._evaluate(SimpleNamespace(name="LCE", settings={}), job, plan, Path("a.tflite"), row, tmp_path, print)
     assert saved.folder.exists() == isinstance(error, RuntimeDiedError)
 
 

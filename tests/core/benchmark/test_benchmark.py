@@ -33,16 +33,16 @@ from bopkit.benchmark import (
 )
 from bopkit.benchmark.accuracy import choose_preprocessing, evaluate
 from bopkit.benchmark.devices import local
-from bopkit.benchmark.job import JOB_FILE, PROGRESS_PREFIX, ROW_FILE, SCORES_FILE, Evaluation, Job, Timing
+from bopkit.benchmark.job import SCORES_FILE, Evaluation, Job, Timing
 from bopkit.benchmark.layer_bytes import layer_names
 from bopkit.benchmark.runtimes.lce import LceRuntime
 from bopkit.benchmark.runtimes.parallel import RuntimeProcess, one_a_core
 from bopkit.benchmark.runtimes.runtime import default_runtime, make_runtime
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.isolation import python_command
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import share_within_tolerance, top1_agreement, top_k_accuracy
+from bopkit.python_process import python_command
 
 SHAPE = (32, 32, 1)
 PICTURES = 60
@@ -140,16 +140,14 @@ def test_a_wrong_request_is_one_error_and_no_rows(arguments: dict) -> None:
         benchmark_artifacts(**{"artifacts": ["model.h5"], **arguments})
 
 
-def test_a_crash_is_a_row_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    _replace_worker(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+def test_a_crash_is_a_row_with_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace_worker(monkeypatch, tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     report = benchmark_artifacts(["model.tflite"])
     assert "SIGSEGV" in str(report.failed[0].error)
 
 
-def test_an_interrupt_ends_the_measuring_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    _replace_worker(
-        monkeypatch, f"import os, time; print({PROGRESS_PREFIX!r}, os.getpid(), flush=True); time.sleep(60)"
-    )
+def test_an_interrupt_ends_the_measuring_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace_worker(monkeypatch, tmp_path, "import os, time; progress(str(os.getpid())); time.sleep(60)")
     pids = []
 
     def interrupt(line: str) -> None:
@@ -173,7 +171,7 @@ def test_modules_in_the_working_directory_are_not_run(tmp_path: Path, monkeypatc
 
 
 def test_the_measuring_process_starts_in_the_repository() -> None:
-    code = child._START.replace("main(sys.argv[1])", "import bopkit.models, bopkit.export; print('started')")
+    code = "import bopkit.benchmark.worker, bopkit.models, bopkit.export; print('started')"
     root = Path(__file__).parents[3]
     with subprocess.Popen(python_command(code), cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.read() == b"started\n"
@@ -185,9 +183,8 @@ def test_an_error_without_text_is_named_by_its_class(tmp_path: Path, monkeypatch
         raise StopIteration
 
     monkeypatch.setattr(worker, "measure", fail)
-    (tmp_path / JOB_FILE).write_text(Job("model.h5", 1, Timing()).to_json())
-    worker.main(tmp_path)
-    assert "StopIteration" in json.loads((tmp_path / ROW_FILE).read_text())["error"]
+    job = json.loads(json.dumps(dataclasses.asdict(Job("model.h5", 1, Timing()))))
+    assert "StopIteration" in worker.run_job(job, str(tmp_path), print)["error"]
 
 
 @pytest.mark.parametrize("label", [-1, 10])
@@ -460,8 +457,10 @@ def _peak_bytes(row: BenchmarkRow) -> int:
     return row.peak_memory_bytes
 
 
-def _replace_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(child, "_START", code)
+def _replace_worker(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
+    (folder / "stand_in.py").write_text(f"def run_job(job, folder, progress):\n    {code}\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr(child, "_RUN_JOB", "stand_in:run_job")
 
 
 def _tiny_model(classes: int, input_shape: tuple[int, int, int] = SHAPE, bias: float = 0.0) -> Any:

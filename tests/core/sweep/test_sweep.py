@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import types
@@ -398,7 +399,11 @@ def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):
 
 def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
     """`train_in_child` with a child that runs a script; what it said."""
-    monkeypatch.setattr(child, "_START", "tell = lambda text: print('bopkit-sweep', text)\n" + script)
+    head = "import json, os, sys, time\nfrom bopkit.errors import *\nfrom bopkit.sweep.child import SweepStopped\n"
+    function = f"def train_trial(settings, progress, on_event):\n{textwrap.indent(script, '    ')}\n"
+    (tmp_path / "stand_in.py").write_text(head + function)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(child, "_TRAIN_TRIAL", "stand_in:train_trial")
     said = []
     child.train_in_child(
         "binarynet", "digits", output_dir=tmp_path, hparams={}, on_epoch=on_epoch, progress=said.append
@@ -409,15 +414,13 @@ def run_child(monkeypatch, tmp_path, script, on_epoch=lambda row: None):
 def test_the_child_tells_of_its_trial(monkeypatch, tmp_path):
     script = """
 print("a library says so")
-tell('{"say": "hello"}')
-sys.stdin.readline()
-tell('{"row": {"epoch": 1}}')
-sys.stdout.flush()
-tell('{"say": "%s"}' % sys.stdin.readline().strip())
-tell('{"end": "finished"}')
+progress("hello")
+assert settings["model"] == "binarynet"
+on_event({"epoch": 1})
+progress("go on")
 """
     rows = []
-    assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go"]
+    assert run_child(monkeypatch, tmp_path, script, rows.append) == ["hello", "go on"]
     assert rows == [{"epoch": 1}]
 
 
@@ -428,12 +431,7 @@ def test_a_child_joins_no_cluster(monkeypatch, tmp_path):
     told = {"TF_CONFIG": json.dumps(config), "SLURM_PROCID": "1", "SLURM_JOB_ID": "7"}
     for name, value in {**told, **{f"SLURM_STEP_{name}": value for name, value in step.items()}}.items():
         monkeypatch.setenv(name, value)
-    script = """
-import json
-tell(json.dumps({"say": json.dumps(dict(os.environ))}))
-tell('{"end": "finished"}')
-"""
-    environment = json.loads(*run_child(monkeypatch, tmp_path, script))
+    environment = json.loads(*run_child(monkeypatch, tmp_path, "progress(json.dumps(dict(os.environ)))"))
     assert find_cluster(os.environ) is not None and find_cluster(environment) is None
     assert environment["SLURM_JOB_ID"] == "7"
 
@@ -443,22 +441,23 @@ tell('{"end": "finished"}')
     [
         ("os.kill(os.getpid(), 9)", BopkitError, "ended by SIGKILL"),
         ("sys.exit('no such library')", BopkitError, "ended with code 1: no such library"),
-        ('tell(\'{"end": "failed", "message": "m", "hint": "h", "exit_code": 2}\')', UsageError, "m h"),
-        ('tell(\'{"end": "stop", "message": "m", "hint": "h", "exit_code": 2}\')', child.SweepStopped, "m h"),
-        ('tell(\'{"end": "interrupted"}\')', KeyboardInterrupt, ""),
+        ("raise UsageError('m', 'h')", UsageError, "m h"),
+        ("raise SweepStopped('m', 'h', exit_code=2)", child.SweepStopped, "m h"),
+        ("raise KeyboardInterrupt", KeyboardInterrupt, ""),
+        ("os.kill(os.getpid(), 15); time.sleep(60)", KeyboardInterrupt, ""),
+        ("sys.exit(143)", KeyboardInterrupt, ""),
     ],
 )
 def test_the_end_of_a_child_is_an_error(monkeypatch, tmp_path, script, kind, message):
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as error:
         run_child(monkeypatch, tmp_path, script)
+    assert getattr(error.value, "exit_code", 2) == (1 if kind is BopkitError else 2)
 
 
 def test_a_child_ends_with_what_its_parent_raises(monkeypatch, tmp_path):
     script = f"""
-tell('{{"row": {{"epoch": 1}}}}')
-sys.stdout.flush()
 import threading
-import time
+threading.Thread(target=on_event, args=[{{"epoch": 1}}]).start()
 time.sleep(20)
 open({str(tmp_path / "alive")!r}, "w")
 """

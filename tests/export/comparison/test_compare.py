@@ -60,7 +60,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played(Converter(), [])
 
     @contextlib.contextmanager
-    def child(environment: Mapping[str, str], work: str, hint: str) -> Iterator[Converter]:
+    def child(environment: Mapping[str, str], name: str, hint: str) -> Iterator[Converter]:
         played.converter.temporary = environment["TMPDIR"]
         yield played.converter
 
@@ -77,7 +77,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
             raise GONE
         return LocalDevice()
 
-    monkeypatch.setattr(compare, "child", child)
+    monkeypatch.setattr(compare, "Child", child)
     monkeypatch.setattr(compare, "benchmark_artifacts", benchmark)
     monkeypatch.setattr(compare, "open_device", open_device)
     return played
