@@ -205,7 +205,7 @@ def test_a_binary_for_another_processor(phone: scripted_device.ScriptedDevice, m
     runner = tmp_path / "benchmark_model"
     runner.write_bytes(b"\x7fELF" + bytes(14) + (62).to_bytes(2, "little") + b"LceBconv2d")
     assert "benchmark_model is for x86-64, and adb:" in only_error(measure(phone, runner, model))
-    with pytest.raises(UsageError, match="missing is no file"):
+    with pytest.raises(UsageError, match="missing is not a file"):
         measure(phone, tmp_path / "missing", model)
 
 

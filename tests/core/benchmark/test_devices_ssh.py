@@ -295,7 +295,9 @@ def test_a_run_that_crashes_or_hangs_is_a_row(
         main.write_text("import os\nos.kill(os.getpid(), 11)\n")
         assert "was ended by SIGSEGV" in only_error(measure(ready, model))
         main.write_text("print('{}')\n")
-        assert f"another version. Type `bopkit device setup {ready.name}`." in only_error(measure(ready, model))
+        assert f"another version of the runtime. Type `bopkit device setup {ready.name}`." in (
+            only_error(measure(ready, model))
+        )
         main.write_text("import time\ntime.sleep(600)\n")
         monkeypatch.setattr(ssh, "run_limit_s", lambda timing: 0.5)
         assert "took too long" in only_error(measure(ready, model))
@@ -533,7 +535,7 @@ def test_set_up_without_space(empty: ssh_server.SshServer, tmp_path: Path, monke
 
 @needs_ssh
 def test_wheels_that_are_not_there(empty: ssh_server.SshServer, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         set_up_device(empty.name, tmp_path / "missing")
     with pytest.raises(BopkitError, match="holds no wheel of bopkit-runtime for .*make -C runtime wheels"):
         set_up_device(empty.name, tmp_path)

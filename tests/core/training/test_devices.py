@@ -120,7 +120,7 @@ def test_the_precision_of_a_cpu(cpuinfo, precision, monkeypatch):
     monkeypatch.setattr(Path, "read_text", read_text)
     name, reason = choose_precision(None, Placement(None, "one"))
     assert name == precision
-    assert reason.startswith("default: this CPU " + ("multiplies" if precision == "bfloat16" else "does not"))
+    assert reason.startswith("default: this CPU " + ("has bfloat16" if precision == "bfloat16" else "is not known"))
     for wanted in devices.PRECISIONS:
         assert choose_precision(wanted, Placement(None, "one")) == (wanted, "as chosen")
 
