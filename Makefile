@@ -1,6 +1,7 @@
 # bopkit: two commands do all the set-up on a machine with Python 3.11 and make.
 #   make demo    train, export and benchmark a small network on the embedded digits
-#   make test    all tests; bare `pytest` in the environment runs the fast ones
+#   make test    the tests; bare `pytest` in the environment runs the fast ones
+#   make test-release    whole networks, many repetitions, wheels and fuzzing: what a release needs besides
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -9,7 +10,7 @@ SOURCES := bopkit cli models export runtime tests
 NATIVE := $(wildcard runtime/src/* runtime/include/* runtime/*.py runtime/*.toml)
 DEMO := demo
 
-.PHONY: demo test test-device-aarch64 fix check docs clean
+.PHONY: demo test test-release test-device-aarch64 fix check docs clean
 
 # Editable: from the root of the repository a plain install would be hidden by the folder bopkit/.
 $(VENV)/.installed: pyproject.toml
@@ -31,9 +32,24 @@ demo: $(VENV)/.installed
 	$(BIN)/bopkit export $(DEMO)/model.h5 --tflite --savedmodel
 	$(BIN)/bopkit benchmark $(DEMO)/model.h5 $(DEMO)/model $(DEMO)/model.tflite --dataset digits
 
+# A process gets one file after the other, in the order of tests/conftest.py: the longest first.
 test: $(VENV)/.runtime
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "integration or not integration"
-	cd runtime && ../$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not release"
+	cd runtime && ../$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The demo itself is run by tests/integration/test_demo.py.
+test-release: $(VENV)/.runtime
+	$(BIN)/python -m pytest -n 2 --dist load -m release
+	cd runtime && ../$(BIN)/python -m pytest -n 2 --dist loadfile -m integration
+	for kind in tflite h5 keras savedmodel; do \
+		$(BIN)/python tests/fuzz.py --kind $$kind --seed 0 --seconds 30 || exit 1; \
+	done
+	if command -v qemu-aarch64 >/dev/null && [ -x /usr/sbin/sshd ] && \
+		PYTHONPATH=runtime/tests $(BIN)/python -c "import aarch64_root; aarch64_root.make_root()"; then \
+		$(MAKE) test-device-aarch64; \
+	else \
+		echo "Skipped: test-device-aarch64, for want of qemu-user, an ssh server or Debian's arm64 packages."; \
+	fi
 
 # A device of another architecture: an arm64 Debian under qemu-user behind an ssh server. Needs apt with the network.
 test-device-aarch64: $(VENV)/.runtime

@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import math
 import os
 import resource
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Damage artifacts and look at what bopkit makes of them.")
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="Stop after so long, whatever --files says.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--foreign", action="store_true", help="Files without a checksum.")
     parser.add_argument("--timeout", type=float, default=60.0, help="Seconds; more on a machine that is busy.")
@@ -64,7 +67,10 @@ def main() -> int:
             intact = Path(user.call("fuzz:make", options.kind, foreign, scratch, subject="the network"))
             expected = run(user, runner, intact, options.timeout)[1]
             assert expected is not None, "the undamaged file does not run"
+            ends_s = time.monotonic() + options.seconds
             for index in range(options.files):
+                if time.monotonic() > ends_s:
+                    break
                 generator = np.random.default_rng((options.seed, index))
                 damaged, what = damage_copy(intact, Path(scratch, "damaged"), generator)
                 outcome, scores = run(user, runner, damaged, options.timeout)

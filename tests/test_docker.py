@@ -80,6 +80,7 @@ def test_rules_of_an_image():
 
 
 @pytest.mark.integration
+@pytest.mark.release
 def test_the_image_runs_its_entry_point(tmp_path):
     """COPY, WORKDIR and `pip install` as Docker carries them out, without the dependencies, then the entry point."""
     image, site, workdir = tmp_path / "image", tmp_path / "site", Path("/")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import forked, succeeded
+from forks import ForkedPython
 from typer.testing import CliRunner
 
 from bopkit.cli.main import app
@@ -57,25 +59,35 @@ def test_the_files_that_a_map_names_exist(page):
     assert named >= 8
 
 
+SHORT = """
+import functools
+import bopkit
+bopkit.train_model = functools.partial(bopkit.train_model, limit_steps=3)
+"""
+
+
 @pytest.mark.integration
-def test_the_readme_from_python_and_with_an_own_network(tmp_path):
+@pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.release)])
+def test_the_readme_from_python(is_whole, tmp_path):
+    """With three steps an epoch of a narrow network, and as it stands."""
+    code = next(block for block in code_blocks("python") if "train_model" in block)
+    if not is_whole:
+        assert code.count('{"epochs": 2}') == 1
+        code = SHORT + code.replace('{"epochs": 2}', '{"epochs": 2, "filters": 8, "dense_units": 16}')
+    start = subprocess.Popen if is_whole else ForkedPython
+    with start([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0
+    assert len(printed.splitlines()) == 3
+
+
+@pytest.mark.integration
+def test_the_readme_with_an_own_network(tmp_path):
     own_network = next(block for block in code_blocks("python") if "ARCHITECTURE" in block)
-    from_python = next(block for block in code_blocks("python") if "train_model" in block)
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "small.py").write_text(own_network)
-    result = subprocess.run(
-        [sys.executable, "-c", from_python], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert len(result.stdout.splitlines()) == 3
     command = next(line for line in readme_commands() if "nets.small" in line)
-    program = "from bopkit.cli import main; main()"
     options = ["--hparams", "epochs=1", "--limit-steps", "3"]
-    arguments = [*shlex.split(command)[1:], *options]
-    subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    succeeded(forked(*shlex.split(command)[1:], *options, cwd=tmp_path))
     assert (tmp_path / "runs" / "small" / "model.h5").exists()
-    subprocess.run(
-        [sys.executable, "-c", program, "export", "runs/small/model.h5", "--tflite"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
+    succeeded(forked("export", "runs/small/model.h5", "--tflite", cwd=tmp_path))

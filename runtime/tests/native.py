@@ -1,17 +1,21 @@
 """Builds the programs of the tests in C++: `host/`, and `fuzz/` with sanitizers.
 
-`python native.py PROGRAM` builds one and prints its path. Objects are kept in build/native and compiled anew where a
-source is newer.
+`python native.py PROGRAM` builds one and prints its path. Objects are kept in build/native, shared by the programs that
+are compiled alike, and compiled anew where a source is newer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +50,8 @@ class Program(NamedTuple):
 _HOST = ("tests/host/case.cc", "tests/host/host.cc")
 _TRY = (*_HOST, "tests/fuzz/try.cc", "tests/fuzz/mutate.cc")
 PROGRAMS = {
-    "host": Program((*_HOST, "tests/host/main.cc")),
+    "host": Program((*_HOST, "tests/host/main.cc"), _CHECKED, _ADDRESS),
+    "host-plain": Program((*_HOST, "tests/host/main.cc")),
     "host-aarch64": Program((*_HOST, "tests/host/main.cc"), ("-O3", "-g0"), target="aarch64-linux-musl"),
     "driver": Program((*_TRY, "tests/fuzz/driver.cc"), _CHECKED, _ADDRESS),
     "driver-plain": Program((*_TRY, "tests/fuzz/driver.cc")),
@@ -88,11 +93,17 @@ def compiler_for(name: str) -> list[str] | None:
     return None if program.sanitizer else zig()
 
 
+def build_checked(name: str) -> Path:
+    """A program with sanitizers, or, where no compiler has them, the one that is called `NAME-plain`; its path."""
+    return build(name if compiler_for(name) else f"{name}-plain")
+
+
 def build(name: str) -> Path:
     """Build a program; the path of it."""
     program, compiler = PROGRAMS[name], compiler_for(name)
     assert compiler is not None, f"no compiler on this machine builds {name}"
-    folder = BUILD / name
+    compiling = [*compiler, *FLAGS, *program.flags, *program.sanitizer]
+    folder = BUILD / hashlib.sha256(" ".join(compiling).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     sources = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").glob("*.cc")), *program.sources]
     headers = [*ROOT.glob("src/*.h"), *ROOT.glob("include/*.h"), *ROOT.glob("tests/*/*.h"), Path(__file__)]
@@ -101,13 +112,24 @@ def build(name: str) -> Path:
     def compile_source(source: str) -> Path:
         made = folder / (Path(source).stem + ".o")
         if not made.exists() or made.stat().st_mtime < max(newest, (ROOT / source).stat().st_mtime):
-            _run([*compiler, *FLAGS, *program.flags, *program.sanitizer, "-c", source, "-o", str(made)])
+            _run([*compiling, "-c", source, "-o", str(made)])
         return made
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        objects = [str(each) for each in pool.map(compile_source, sources)]
-    _run([*compiler, *program.sanitizer, *program.link, *objects, "-o", str(folder / name), "-lpthread"])
-    return folder / name
+    with _locked(folder):
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            objects = list(pool.map(compile_source, sources))
+        path = folder / name
+        if not path.exists() or path.stat().st_mtime < max(each.stat().st_mtime for each in objects):
+            _run([*compiler, *program.sanitizer, *program.link, *map(str, objects), "-o", str(path), "-lpthread"])
+    return path
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time compile there."""
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run(command: list[str]) -> None:

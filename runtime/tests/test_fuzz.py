@@ -12,8 +12,7 @@ import run
 
 def test_corpus_replays(tmp_path):
     """Under sanitizers where a compiler of the system has them, else as it is."""
-    has_sanitizers = native.compiler_for("driver") is not None
-    driver = native.build("driver" if has_sanitizers else "driver-plain")
+    driver = native.build_checked("driver")
     files = run.unpack(tmp_path)
     done = native.run([driver, *files])
     assert done.returncode == 0, done.stderr[-5000:]

@@ -11,7 +11,7 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.fixture(scope="session")
 def host():
-    return native.build("host")
+    return native.build_checked("host")
 
 
 def _integers(*shape):

@@ -19,7 +19,7 @@ RANDOM = np.random.default_rng(3)
 
 @pytest.fixture(scope="session")
 def host():
-    return native.build("host")
+    return native.build_checked("host")
 
 
 def _floats(*shape):

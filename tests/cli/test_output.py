@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import bopkit, failed, succeeded
+from command_line import bopkit, failed, forked, succeeded
 from written_runs import write_run
 
 from bopkit.cli import output
@@ -56,4 +56,4 @@ def test_a_run_and_an_error_from_a_stranger_s_files(tmp_path):
     with h5py.File(tmp_path / "net.h5", "w") as file:
         file.attrs["model_config"] = json.dumps(model)
         file.create_group("model_weights")
-    assert r"\x1b[2JLayer\nError: none" in failed(bopkit("inspect", tmp_path / "net.h5"))
+    assert r"\x1b[2JLayer\nError: none" in failed(forked("inspect", tmp_path / "net.h5"))

@@ -13,7 +13,7 @@ import time
 
 import pytest
 import ssh_server
-from command_line import NO_TENSORFLOW, PROGRAM, bopkit, failed, start_bopkit, succeeded
+from command_line import FORKED_CHILDREN, NO_TENSORFLOW, PROGRAM, bopkit, failed, start_bopkit, succeeded
 from typer.testing import CliRunner
 from written_results import device_report, failed_row, make_report, make_row
 
@@ -207,7 +207,7 @@ def network(tmp_path_factory):
 @pytest.mark.integration
 def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
     options = ["--runs", 5, "--profile", "-o", "kept", "--html", "page.html", "--svg", "chart.svg", "--json"]
-    result = bopkit("compare", network, *options, cwd=tmp_path, program=NO_TENSORFLOW)
+    result = bopkit("compare", network, *options, cwd=tmp_path, program=FORKED_CHILDREN + NO_TENSORFLOW)
     found = json.loads(succeeded(result))
     packed, float32, int8 = found["rows"]
     assert [row["artifact"] for row in found["rows"]] == ["small (packed)", "small (float32 twin)", "small (int8 twin)"]
@@ -262,7 +262,8 @@ def test_ctrl_c_while_comparing_leaves_nothing(step, network, tmp_path):
     (tmp_path / "work").mkdir()
     targets = ["-o", "kept", "--html", "page.html"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
-    process = start_bopkit("compare", network, *targets, cwd=tmp_path / "work", env=environment)
+    program = FORKED_CHILDREN + PROGRAM
+    process = start_bopkit("compare", network, *targets, program=program, cwd=tmp_path / "work", env=environment)
     for line in process.stderr:
         if line == f"small: {step}\n":
             break

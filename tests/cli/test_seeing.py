@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from command_line import NO_TENSORFLOW, bopkit, failed, forked, succeeded
 from written_runs import write_run
 
 from bopkit.training.initialise import init_model
@@ -68,12 +68,12 @@ def test_plot_prints_the_files_it_wrote(runs):
 def test_evaluate_prints_figures_of_the_pictures_asked_for(tmp_path):
     model = tmp_path / "model.h5"
     init_model("binarynet", model, hparams={"filters": 4, "dense_units": 8})
-    assert "--dataset" in failed(bopkit("evaluate", model), exit_code=2)  # an untrained network was trained on nothing
-    result = bopkit("evaluate", model, "--dataset", "digits", "--limit", 50, "--json")
+    assert "--dataset" in failed(forked("evaluate", model), exit_code=2)  # an untrained network was trained on nothing
+    result = forked("evaluate", model, "--dataset", "digits", "--limit", 50, "--json")
     found = json.loads(succeeded(result))
     low, high = found["top1_interval"]
     assert (found["pictures"], found["split"]) == (50, "test") and low <= found["top1"] <= high
 
 
 def test_evaluate_a_run_without_a_model(runs):
-    assert "has no model.h5 yet" in failed(bopkit("evaluate", "runs/digits/a", cwd=runs))
+    assert "has no model.h5 yet" in failed(forked("evaluate", "runs/digits/a", cwd=runs))

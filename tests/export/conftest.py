@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,12 @@ import pytest
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
-from bopkit.export import inspection, make_saved_model
+from bopkit.export import ExportOptions, export_model, inspection, make_saved_model
+from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.signature import Signature
+from bopkit.export.reference import Reference
 from bopkit.export.serving.start import Start
+from bopkit.export.tflite.build import build_flatbuffer
 from bopkit.export.verification import verify
 from bopkit.isolation import Child
 from bopkit.keras2 import import_tensorflow
@@ -86,6 +94,26 @@ def build_network() -> Any:
     return randomise(tf.keras.Model(inputs, outputs))
 
 
+def build_small_network() -> Any:
+    """A binary layer of each kind, one on real pictures: a tenth of the other's time, for tests of any network."""
+    tf = import_tensorflow()
+    import larq as lq
+
+    binary = {"kernel_quantizer": lq.quantizers.NoOp(precision=1), "use_bias": False}
+    layers = [
+        tf.keras.Input(INPUT_SHAPE),
+        lq.layers.QuantConv2D(32, 3, strides=2, name="first", **binary),
+        tf.keras.layers.BatchNormalization(),
+        lq.layers.QuantConv2D(16, 3, input_quantizer="ste_sign", name="conv", **binary),
+        tf.keras.layers.BatchNormalization(),
+        tf.keras.layers.Flatten(),
+        lq.layers.QuantDense(CLASSES, input_quantizer="ste_sign", name="dense", **binary),
+        tf.keras.layers.BatchNormalization(),
+        tf.keras.layers.Activation("softmax"),
+    ]
+    return randomise(tf.keras.Sequential(layers))
+
+
 def randomise(model: Any, seed: int = 0) -> Any:
     """Give binary kernels random signs, and every other weight a plausible random value."""
     generator = np.random.default_rng(seed)
@@ -139,11 +167,84 @@ def network() -> Any:
 
 
 @pytest.fixture(scope="session")
-def model_file(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`network` with a card of an untrained network, as .h5."""
-    path = tmp_path_factory.mktemp("model") / "net.h5"
-    save_model(network, make_card(), path)
+def small_network() -> Any:
+    """`build_small_network()`; tests must not change it."""
+    return build_small_network()
+
+
+@pytest.fixture(scope="session")
+def small_file(small_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small_network` with a card of an untrained network, as .h5."""
+    path = tmp_path_factory.mktemp("small") / "small.h5"
+    save_model(small_network, make_card(), path)
     return path
+
+
+class Once:
+    """Makes folders that all workers of one run of pytest share, each once.
+
+    Args:
+        root: The folder that they are in.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, name: str, make: Callable[[Path], Any]) -> tuple[Path, Any]:
+        """The folder of that name, and what `make` returned when it filled the folder; tests must not change it."""
+        folder, made = self._root / name, self._root / f"{name}.pickle"
+        with open(self._root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                folder.mkdir()
+                made.write_bytes(pickle.dumps(make(folder)))
+        return folder, pickle.loads(made.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`Once`, in the folder above those of the workers."""
+    base = tmp_path_factory.getbasetemp()
+    return Once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="session")
+def model_file(once: Once, request: pytest.FixtureRequest) -> Path:
+    """`network` with a card of an untrained network, as .h5."""
+    folder, _ = once("model", lambda to: save_model(request.getfixturevalue("network"), make_card(), to / "net.h5"))
+    return folder / "net.h5"
+
+
+@pytest.fixture(scope="session")
+def exported(once: Once, model_file: Path) -> tuple[Path, Any]:
+    """A folder with `net.tflite` and `net/1`, both of `model_file`, and the report."""
+    return once("exported", lambda to: _export(model_file, to, ExportOptions(pictures=16)))
+
+
+@pytest.fixture(scope="session")
+def unpacked(once: Once, model_file: Path) -> tuple[Path, Any]:
+    """A folder with `net/1` of `model_file`, whose binary kernels are stored as floats, and the report."""
+    return once("unpacked", lambda to: _export(model_file, to, ExportOptions(tflite=False, pack=False, pictures=4)))
+
+
+@pytest.fixture(scope="session")
+def flatbuffer(once: Once, request: pytest.FixtureRequest) -> bytes:
+    """`network`, converted."""
+
+    def make(folder: Path) -> bytes:
+        network = request.getfixturevalue("network")
+        reference = Reference(network, None, inspect_layers(network), [], Signature.of_model(network), 0)
+        return build_flatbuffer(reference, ExportOptions(), folder / "scratch").content
+
+    return once("flatbuffer", make)[1]
+
+
+def _export(path: Path, folder: Path, options: ExportOptions) -> Any:
+    """The report of an export that measures no start."""
+    with pytest.MonkeyPatch.context() as patch:
+        _measure_no_start(patch)
+        return export_model(path, folder, options)
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +263,20 @@ def one_child(_child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_start_is_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new process takes seconds an export: only tests marked `integration` start one."""
-    if not request.node.get_closest_marker("integration"):
-        monkeypatch.setattr(make_saved_model, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))
+    """A new process takes seconds an export: only tests with `measured_start` start one."""
+    if "measured_start" not in request.fixturenames:
+        _measure_no_start(monkeypatch)
+
+
+@pytest.fixture
+def measured_start() -> None:
+    """Let exports measure how a server starts."""
+
+
+def _measure_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_saved_model, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))
+
+
+@pytest.fixture(autouse=True)
+def _forked_children(forked_children: None) -> None:
+    """No process of an export is the point of these tests."""

@@ -31,9 +31,9 @@ def test_a_network_without_weights(tmp_path: Path) -> None:
 
 
 def test_each_disagreement_has_its_evidence(
-    network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_model(network, make_card(), tmp_path / "net.h5")
+    save_model(small_network, make_card(), tmp_path / "net.h5")
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(
         make_flatbuffer,

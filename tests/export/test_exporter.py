@@ -45,13 +45,6 @@ BINARY_LAYERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def exported(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """The folder of both artifacts, and the report."""
-    folder = tmp_path_factory.mktemp("exported")
-    return folder, export_model(model_file, folder, ExportOptions(pictures=16))
-
-
 def load(version: Path) -> Any:
     """What stock TensorFlow makes of a version directory."""
     return import_tensorflow().saved_model.load(str(version))
@@ -95,19 +88,25 @@ CLIENT = """
 import numpy as np
 import tensorflow as tf
 
-folder, pictures = sys.argv[1], np.load(sys.argv[2])
-loaded = tf.saved_model.load(folder).signatures["serving_default"]
-eager = loaded(images=tf.constant(pictures))["probabilities"].numpy()
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    signature = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def["serving_default"]
-    feed = {signature.inputs["images"].name: pictures}
-    graph = session.run(signature.outputs["probabilities"].name, feed)
-np.savez(sys.argv[3], eager=eager, graph=graph)
+pictures, scores = np.load(sys.argv[1]), []
+for folder in sys.argv[3:]:
+    loaded = tf.saved_model.load(folder).signatures["serving_default"]
+    scores.append(loaded(images=tf.constant(pictures))["probabilities"].numpy())
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def["serving_default"]
+        feed = {signature.inputs["images"].name: pictures}
+        scores.append(session.run(signature.outputs["probabilities"].name, feed))
+np.save(sys.argv[2], scores)
 """
 SAVED_MODEL_CLI = """
+import json
 from tensorflow.python.tools.saved_model_cli import main
-sys.argv[0] = "saved_model_cli"
-main()
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["saved_model_cli", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
 """
 
 
@@ -118,16 +117,28 @@ def run_without_bopkit(program: str, *arguments: object, cwd: Path) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("pack", [True, False])
-def test_stock_tensorflow_loads_the_saved_model(model_file: Path, network: Any, tmp_path: Path, pack: bool) -> None:
-    (artifact,) = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=2, pack=pack)).artifacts
-    assert artifact.load_s and artifact.first_request_s
+def test_stock_tensorflow_loads_the_saved_model(
+    exported: tuple[Path, Any], unpacked: tuple[Path, Any], network: Any, tmp_path: Path
+) -> None:
     np.save(tmp_path / "pictures.npy", PICTURES)
-    run_without_bopkit(CLIENT, artifact.path, "pictures.npy", "scores.npz", cwd=tmp_path)
-    scores = np.load(tmp_path / "scores.npz")
+    versions = [folder / "net" / "1" for folder, _ in (exported, unpacked)]
+    run_without_bopkit(CLIENT, "pictures.npy", "scores.npy", *versions, cwd=tmp_path)
     expected = import_tensorflow().function(network)(PICTURES, training=False).numpy()
-    np.testing.assert_array_equal(scores["eager"], expected)
-    np.testing.assert_array_equal(scores["graph"], expected)
+    scores = np.load(tmp_path / "scores.npy")
+    assert len(scores) == 4
+    for each in scores:
+        np.testing.assert_array_equal(each, expected)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("measured_start")
+@pytest.mark.parametrize("pack", [True, False])
+def test_the_start_of_a_server_is_measured(
+    pack: bool, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bopkit.python_process.subprocess", subprocess)  # in a new process
+    (artifact,) = export_model(small_file, tmp_path, ExportOptions(tflite=False, pictures=2, pack=pack)).artifacts
+    assert artifact.load_s and artifact.first_request_s
 
 
 @pytest.mark.integration
@@ -140,15 +151,18 @@ def test_saved_model_cli_runs_the_signatures(exported: tuple[Path, Any], network
     assert b";" not in picture  # the program splits its argument there
     np.save(tmp_path / "pixels.npy", pixels[np.newaxis])
 
-    def run(signature: str, *inputs: str) -> None:
-        arguments = ["--dir", version, "--tag_set", "serve", "--signature_def", signature, *inputs]
-        run_without_bopkit(SAVED_MODEL_CLI, "run", *arguments, "--outdir", signature, cwd=tmp_path)
+    def command(signature: str, *inputs: str) -> list[str]:
+        arguments = ["--dir", str(version), "--tag_set", "serve", "--signature_def", signature, *inputs]
+        return ["run", *arguments, "--outdir", signature]
 
-    run("serving_default", "--inputs", "images=pictures.npy")
+    commands = [
+        command("serving_default", "--inputs", "images=pictures.npy"),
+        command("predict_uint8", "--inputs", "images=pixels.npy"),
+        command("classify", "--input_examples", f"inputs=[{{'image/encoded': [{picture!r}]}}]"),
+    ]
+    run_without_bopkit(SAVED_MODEL_CLI, json.dumps(commands), cwd=tmp_path)
     expected = tf.function(network)(PICTURES, training=False)
     np.testing.assert_array_equal(np.load(tmp_path / "serving_default" / "probabilities.npy"), expected)
-    run("predict_uint8", "--inputs", "images=pixels.npy")
-    run("classify", "--input_examples", f"inputs=[{{'image/encoded': [{picture!r}]}}]")
     answers = [np.load(tmp_path / name / "scores.npy") for name in ("predict_uint8", "classify")]
     np.testing.assert_array_equal(*answers)
 
@@ -264,17 +278,17 @@ def test_a_binary_layer_left_float_is_refused(
 
 
 def test_a_trained_network_that_disagrees_is_refused(
-    network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rolled(*arguments: Any) -> list[np.ndarray]:
         return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
-    save_model(network, make_card(trained=True), tmp_path / "trained.h5")
+    save_model(small_network, make_card(trained=True), tmp_path / "trained.h5")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "trained.h5", options=ExportOptions(savedmodel=False, pictures=8))
-    save_model(network, make_card(), tmp_path / "untrained.h5")
+    save_model(small_network, make_card(), tmp_path / "untrained.h5")
     report = export_model(tmp_path / "untrained.h5", options=ExportOptions(savedmodel=False, pictures=8))
     (real, noise) = report.artifacts[0].agreements
     assert real.top1 == noise.top1 == 0.0
@@ -282,26 +296,26 @@ def test_a_trained_network_that_disagrees_is_refused(
 
 
 def test_a_network_without_a_card_that_disagrees_is_refused(
-    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rolled(*arguments: Any) -> list[np.ndarray]:
         return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
-    network.save(tmp_path / "foreign.keras")
+    small_network.save(tmp_path / "foreign.keras")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
 
 
 def test_a_flatbuffer_of_another_structure_is_refused(
-    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         make_flatbuffer.structure, "flatbuffer_structure", lambda *arguments: ["it has another structure"]
     )
     with pytest.raises(BopkitError, match="refused: it has another structure"):
-        export_model(model_file, tmp_path, ExportOptions(savedmodel=False, pictures=2))
+        export_model(small_file, tmp_path, ExportOptions(savedmodel=False, pictures=2))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -393,41 +407,40 @@ def test_benchmark_and_export_show_the_same_floor(
     assert runtime.floor_bytes() == report.artifacts[0].floor_bytes == -(-binary // 8) + 4 * (8 * 10 + 10)
 
 
-def test_unpacked_and_packed_answer_the_same(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
-    report = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=4, pack=False))
-    (unpacked,) = report.artifacts
-    assert not any(layer.packed for layer in unpacked.layers)
-    assert unpacked.size_bytes > 2 * unpacked.floor_bytes
+def test_unpacked_and_packed_answer_the_same(exported: tuple[Path, Any], unpacked: tuple[Path, Any]) -> None:
+    (plain,) = unpacked[1].artifacts
+    assert not any(layer.packed for layer in plain.layers)
+    assert plain.size_bytes > 2 * plain.floor_bytes
     answers = [
         saved_model.predict(load(path), {"images": PICTURES}, 3)["probabilities"]
-        for path in (exported[0] / "net" / "1", unpacked.path)
+        for path in (exported[0] / "net" / "1", plain.path)
     ]
     np.testing.assert_array_equal(*answers)
 
 
-def test_a_version_of_ones_own(model_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "net" / "7").mkdir(parents=True)
+def test_a_version_of_ones_own(small_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "small" / "7").mkdir(parents=True)
     options = ExportOptions(tflite=False, pictures=2, version=3)
-    (artifact,) = export_model(model_file, tmp_path, options).artifacts
-    assert artifact.path == str(tmp_path / "net" / "3")
-    content = (tmp_path / "net" / "3" / "saved_model.pb").read_bytes()
-    with pytest.raises(UsageError, match=r"net/3 exists already. The next free one: --version 8"):
-        export_model(model_file, tmp_path, options)
-    scratch = tmp_path / "scratch" / "net"
+    (artifact,) = export_model(small_file, tmp_path, options).artifacts
+    assert artifact.path == str(tmp_path / "small" / "3")
+    content = (tmp_path / "small" / "3" / "saved_model.pb").read_bytes()
+    with pytest.raises(UsageError, match=r"small/3 exists already. The next free one: --version 8"):
+        export_model(small_file, tmp_path, options)
+    scratch = tmp_path / "scratch" / "small"
     scratch.mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"net/7 exists already"):
+    with pytest.raises(UsageError, match=r"small/7 exists already"):
         publish([dataclasses.replace(artifact, path=str(scratch))], tmp_path, 7)  # it appeared during the export
-    assert (tmp_path / "net" / "3" / "saved_model.pb").read_bytes() == content
+    assert (tmp_path / "small" / "3" / "saved_model.pb").read_bytes() == content
 
 
-def test_versions_count_up(exported: tuple[Path, Any], model_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "net" / "7").mkdir(parents=True)
-    report = export_model(model_file, tmp_path, ExportOptions(tflite=False, pictures=4))
-    assert [each.path for each in report.artifacts] == [str(tmp_path / "net" / "8")]
+def test_versions_count_up(small_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "small" / "7").mkdir(parents=True)
+    report = export_model(small_file, tmp_path, ExportOptions(tflite=False, pictures=4))
+    assert [each.path for each in report.artifacts] == [str(tmp_path / "small" / "8")]
 
 
-def test_a_model_without_a_card(network: Any, tmp_path: Path) -> None:
-    network.save(tmp_path / "foreign.keras")
+def test_a_model_without_a_card(small_network: Any, tmp_path: Path) -> None:
+    small_network.save(tmp_path / "foreign.keras")
     report = export_model(tmp_path / "foreign.keras", tmp_path / "new", ExportOptions(pictures=4))
     assert list(load(tmp_path / "new" / "foreign" / "1").signatures) == ["serving_default"]
     assert any("no card" in note for note in report.notes)

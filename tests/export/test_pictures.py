@@ -54,9 +54,9 @@ def test_names_that_open_stock_datasets(name: str, stock: bool) -> None:
 
 
 def test_the_report_says_why_a_dataset_was_not_used(
-    network: Any, make_card: Callable[..., Any], tmp_path: Path
+    small_network: Any, make_card: Callable[..., Any], tmp_path: Path
 ) -> None:
-    save_model(network, make_card(dataset="cifar10"), tmp_path / "net.h5")
+    save_model(small_network, make_card(dataset="cifar10"), tmp_path / "net.h5")
     report = export_model(
         tmp_path / "net.h5", options=ExportOptions(tflite=False, data_dir=tmp_path / "empty", pictures=2)
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forks import run_python
 from typer.testing import CliRunner
 
 from bopkit.artifacts import artifact
@@ -53,6 +52,14 @@ def fixture_digits_file(randomise: Callable[..., Any], make_card: Callable[..., 
 def export(path: Path, folder: Path, **choices: Any) -> tuple[bytes, Any]:
     report = export_model(path, folder, ExportOptions(savedmodel=False, **choices))
     return (folder / "net.tflite").read_bytes(), report
+
+
+@pytest.fixture(scope="module")
+def plain(digits_file: Path, tmp_path_factory: Any) -> Path:
+    """The flatbuffer without any choice."""
+    folder = tmp_path_factory.mktemp("plain")
+    export(digits_file, folder)
+    return folder / "net.tflite"
 
 
 def record_of(content: bytes) -> dict[str, Any]:
@@ -97,12 +104,11 @@ def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, mo
     export(digits_file, tmp_path, float_weights="int8", max_drop=1.0)
 
 
-def test_pixels_go_in_and_logits_come_out(digits_file: Path, tmp_path: Path) -> None:
+def test_pixels_go_in_and_logits_come_out(digits_file: Path, plain: Path, tmp_path: Path) -> None:
     content, report = export(digits_file, tmp_path, input_type="uint8", output="logits")
-    plain, _ = export(digits_file, tmp_path / "plain")
     pixels = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.uint8)
     (logits,) = predict_flatbuffer(content, pixels)
-    (probabilities,) = predict_flatbuffer(plain, (pixels / np.float32(127.5) - 1).astype(np.float32))
+    (probabilities,) = predict_flatbuffer(plain.read_bytes(), (pixels / np.float32(127.5) - 1).astype(np.float32))
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     close = np.isclose(exponentials / exponentials.sum(axis=1, keepdims=True), probabilities, atol=1e-5).all(axis=1)
     assert close.mean() >= 0.9  # a sign may change by rounding
@@ -111,7 +117,7 @@ def test_pixels_go_in_and_logits_come_out(digits_file: Path, tmp_path: Path) -> 
     assert (record["input"]["dtype"], record["output"]["name"]) == ("uint8", "logits")
 
     np.save(tmp_path / "pictures.npy", (pixels / np.float32(127.5) - 1).astype(np.float32))
-    subprocess.run([sys.executable, "-c", BENCHMARK], cwd=tmp_path, check=True)
+    assert run_python(BENCHMARK, cwd=tmp_path).returncode == 0
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), logits)
 
 
@@ -126,9 +132,9 @@ np.save("scores.npy", runtime.predict(np.load("pictures.npy")))
 """
 
 
-def test_the_file_carries_card_and_labels(digits_file: Path, tmp_path: Path) -> None:
-    content, _ = export(digits_file, tmp_path)
-    assert artifact.read_card(tmp_path / "net.tflite") == artifact.read_card(digits_file)
+def test_the_file_carries_card_and_labels(digits_file: Path, plain: Path) -> None:
+    content = plain.read_bytes()
+    assert artifact.read_card(plain) == artifact.read_card(digits_file)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.read("labels.txt").decode().split() == list("0123456789")
     assert record_of(content)["input"]["mean"] == pytest.approx([127.5])
@@ -139,8 +145,8 @@ def test_layers_that_xcore_leaves_float_are_named(digits_file: Path, tmp_path: P
     assert all(layer.packed or layer.reason for layer in report.artifacts[0].layers)
 
 
-def test_without_labels_the_cost_is_said_to_be_unknown(model_file: Path, tmp_path: Path) -> None:
-    _, report = export(model_file, tmp_path, float_weights="int8", pictures=4)
+def test_without_labels_the_cost_is_said_to_be_unknown(small_file: Path, tmp_path: Path) -> None:
+    report = export_model(small_file, tmp_path, ExportOptions(savedmodel=False, float_weights="int8", pictures=4))
     assert report.artifacts[0].accuracy is None
     assert any(note.startswith("WARNING: the accuracy lost to int8 weights was not measured") for note in report.notes)
 
@@ -163,9 +169,9 @@ def test_choices_that_cannot_be_right(choices: dict[str, Any], message: str) -> 
         ExportOptions(**choices)
 
 
-def test_what_the_network_does_not_have_cannot_be_chosen(network: Any, tmp_path: Path) -> None:
+def test_what_the_network_does_not_have_cannot_be_chosen(small_network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
-    network.save(tmp_path / "net.keras")
+    small_network.save(tmp_path / "net.keras")
     with pytest.raises(UsageError, match="--input uint8 needs a preprocessing"):
         export(tmp_path / "net.keras", tmp_path, input_type="uint8", pictures=2)
     tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.GlobalAveragePooling2D()]).save(

@@ -6,24 +6,34 @@ import pytest
 from catalogue_exports import LARGEST_FLATBUFFER_BYTES, assert_small_and_packed
 from command_line import forked, succeeded
 
-from bopkit import benchmark_artifacts, list_models
+from bopkit import ExportOptions, benchmark_artifacts, export_model, list_models
+from bopkit.keras2 import import_tensorflow
+from bopkit.models import birealnet
 
 pytestmark = pytest.mark.integration
 
 HEADLINE = "birealnet"
 """Checked in test_headline_commands, where it is exported anyway."""
 
+SMALLEST = "binarynet"
+
 
 def test_every_network_has_a_limit():
     assert {model["name"] for model in list_models()} == set(LARGEST_FLATBUFFER_BYTES)
 
 
-@pytest.mark.parametrize("name", sorted(set(LARGEST_FLATBUFFER_BYTES) - {HEADLINE}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.release)
+        for name in sorted(set(LARGEST_FLATBUFFER_BYTES) - {HEADLINE})
+    ],
+)
 def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     """In processes that end: TensorFlow keeps the memory of a large network, gigabytes, for itself."""
 
     def run(*arguments):
-        return succeeded(forked(*arguments, output=tmp_path / "said"))
+        return succeeded(forked(*arguments))
 
     run("init", name, "-o", tmp_path / f"{name}.h5")
     report = json.loads(run("export", tmp_path / f"{name}.h5", "--pictures", 4, "--json"))
@@ -33,3 +43,20 @@ def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     (row,) = benchmark_artifacts([flatbuffer["path"]], runs=2, warmup_runs=1, min_duration_s=0.0).rows
     assert row.error is None and row.runtime == "LiteRT" and row.settings["claimed_operators"] > 0
     assert row.floor_bytes == flatbuffer["floor_bytes"]
+
+
+def test_blocks_of_bi_real_net_export_bit_packed(tmp_path):
+    """Two of its sixteen, one of which halves the picture: `make test-release` exports the whole."""
+    tf = import_tensorflow()
+    hparams = birealnet.ARCHITECTURE.hparams()
+    inputs = tf.keras.Input((16, 16, 3))
+    x = tf.keras.layers.BatchNormalization()(tf.keras.layers.Conv2D(64, 3)(inputs))
+    for filters in (64, 128):
+        x = birealnet._block(x, filters, hparams, f"block{filters}")
+    x = tf.keras.layers.GlobalAveragePooling2D()(x)
+    tf.keras.Model(inputs, tf.keras.layers.Dense(10, activation="softmax")(x)).save(tmp_path / "blocks.h5")
+    report = export_model(tmp_path / "blocks.h5", options=ExportOptions(pictures=4))
+    for exported in report.artifacts:
+        packed = {layer.name for layer in exported.layers if layer.packed}
+        assert packed == {"block64_conv", "block128_conv"}
+        assert [each.top1 for each in exported.agreements] == [1.0, 1.0]

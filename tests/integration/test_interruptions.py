@@ -9,16 +9,17 @@ import time
 import h5py
 import numpy as np
 import pytest
-from command_line import ForkedBopkit, bopkit, failed, start_bopkit, succeeded
+from command_line import ForkedBopkit, failed, forked, start_bopkit, succeeded
+from forks import ForkedPython
 
 from bopkit.runs.directory import list_places
 
 pytestmark = pytest.mark.integration
 
-EPOCHS, STEPS = 8, 20
+EPOCHS, STEPS = 5, 16
 TRAIN = [
-    *"train binarynet --dataset digits --hparams-set bop_digits --validationset --no-tensorboard".split(),
-    *["--hparams", f"epochs={EPOCHS},filters=8,dense_units=32,batch_size=32", "--limit-steps", STEPS],
+    *"train tiny.network --dataset digits --hparams-set bop_digits --validationset --no-tensorboard".split(),
+    *["--hparams", f"epochs={EPOCHS},filters=8,batch_size=32", "--limit-steps", STEPS],
     *"--precision float32 --device cpu --log-every 5 --checkpoint-every 0.001 --output-dir".split(),
 ]
 TIMED = {"images_per_second", "epoch_seconds"}
@@ -29,7 +30,7 @@ SEED = 7
 def whole_run(tmp_path_factory):
     """A run that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    assert succeeded(bopkit(*TRAIN, run)) == f"{run / 'model.h5'}\n"
+    assert succeeded(forked(*TRAIN, run)) == f"{run / 'model.h5'}\n"
     return run
 
 
@@ -71,7 +72,7 @@ def assert_equal_runs(run, whole_run):
     for name in ("model.h5", "model_last.h5"):
         here, there = contents(run / name), contents(whole_run / name)
         assert here.keys() == there.keys()
-        assert any(path.startswith("model_weights/conv6/") for path in here)
+        assert any(path.startswith("model_weights/conv2/") for path in here)
         for path in here:
             np.testing.assert_array_equal(here[path], there[path], err_msg=path)
     assert_no_scratch(run / "checkpoints")
@@ -113,7 +114,7 @@ def assert_left_after_a_checkpoint(run, said):
 
 def test_an_interrupted_run_resumes_also_after_a_full_disk(whole_run, start, tmp_path):
     run = tmp_path / "run"
-    process = start_bopkit(*TRAIN, run)
+    process = start_bopkit(*TRAIN, run, start=ForkedPython)
     for line in process.stderr:
         if line.startswith(f"epoch 1/{EPOCHS}"):
             break
@@ -136,7 +137,8 @@ def test_an_interrupted_run_resumes_also_after_a_full_disk(whole_run, start, tmp
     assert_equal_runs(run, whole_run)
 
 
-def test_a_run_killed_at_any_moment_resumes(whole_run, start, tmp_path):
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.release)])
+def test_a_run_killed_at_any_moment_resumes(count, whole_run, start, tmp_path):
     """SIGTERM once, then kill -9 at random times, every other time while a checkpoint is being written."""
     run, kills, resumed = tmp_path / "run", 0, []
     process = start(*TRAIN, run)
@@ -147,7 +149,7 @@ def test_a_run_killed_at_any_moment_resumes(whole_run, start, tmp_path):
     assert_left_after_a_checkpoint(run, result.stderr)
 
     rng = random.Random(SEED)
-    for number, step in enumerate(sorted(rng.sample(range(EPOCHS * STEPS - STEPS), 6))):
+    for number, step in enumerate(sorted(rng.sample(range(EPOCHS * STEPS - STEPS), count))):
         process = start(*TRAIN, run)
         if wait_for_new_checkpoint(run, process, step):
             time.sleep(rng.uniform(0, 0.05))
@@ -159,7 +161,7 @@ def test_a_run_killed_at_any_moment_resumes(whole_run, start, tmp_path):
         resumed += [line for line in result.stderr.splitlines() if line.startswith("resuming")]
         assert "warning" not in result.stderr  # a checkpoint appears whole: no kill leaves a damaged one
     print(f"random seed {SEED}: {kills} kills", *resumed, sep="\n")
-    assert kills >= 4
+    assert kills >= count - 2 and kills > 0
     assert any(", step " in line for line in resumed)
     assert not (run / "model_last.h5").exists()
     succeeded(start(*TRAIN, run).finished())

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import standins
-from command_line import bopkit, failed, succeeded
+from command_line import failed, forked, succeeded
 
 pytestmark = pytest.mark.integration
 
@@ -15,12 +15,12 @@ WNIDS = ["n01440764", "n01443537"]
 def test_imagenet_from_its_two_tar_files(tmp_path):
     standins.write_ilsvrc_tars(tmp_path / "downloads" / "manual", WNIDS, train_per_class=3, validation=4)
     command = ["prepare", "imagenet2012", "--data-dir", tmp_path]
-    result = bopkit(*command)
+    result = forked(*command)
     assert succeeded(result) == "imagenet2012 is ready: 1000 classes, input (224, 224, 3)\n"
     assert f"preparing imagenet2012 in {tmp_path}" in result.stderr
     before = modified(tmp_path / "imagenet2012")
     assert any("validation.tfrecord" in name for name in before)
-    again = bopkit(*command)
+    again = forked(*command)
     assert succeeded(again) == result.stdout
     assert again.stderr == ""
     assert modified(tmp_path / "imagenet2012") == before
@@ -30,7 +30,7 @@ def test_imagenet_from_a_cut_tar_file(tmp_path):
     manual = tmp_path / "downloads" / "manual"
     standins.write_ilsvrc_tars(manual, WNIDS, train_per_class=3, validation=4)
     os.truncate(manual / "ILSVRC2012_img_train.tar", 40_000)
-    line = failed(bopkit("prepare", "imagenet2012", "--data-dir", tmp_path))
+    line = failed(forked("prepare", "imagenet2012", "--data-dir", tmp_path))
     assert "could not be prepared" in line
     assert f"Check the files in {manual}" in line
     assert not list(tmp_path.glob("imagenet2012/**/*.tfrecord*"))
@@ -52,7 +52,8 @@ def test_a_damaged_dataset(damage, data_dir, tmp_path):
     else:
         shard.unlink()
     options = "--dataset cifar10 --hparams batch_size=50,filters=4,dense_units=8".split()
-    line = failed(bopkit("train", "binarynet", *options, "--data-dir", tmp_path, "--output-dir", tmp_path / "run"))
+    folders = ["--data-dir", tmp_path, "--output-dir", tmp_path / "run"]
+    line = failed(forked("train", "binarynet", *options, *folders))
     assert f"Dataset cifar10 cannot be read: {shard} is " in line
     assert f"bopkit data prepare cifar10 --data-dir {tmp_path}" in line
     assert not (tmp_path / "run" / "model.h5").exists()

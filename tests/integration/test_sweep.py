@@ -4,15 +4,12 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, bopkit, failed, start_bopkit, succeeded
+from command_line import PROGRAM, SUPPORT, failed, forked, start_bopkit, succeeded
+from forks import ForkedPython
 
 pytestmark = pytest.mark.integration
-
-TESTS = Path(__file__).parents[1] / "support"
-"""The folder that holds `tiny.network`."""
 
 EPOCHS = 3
 
@@ -49,7 +46,7 @@ child.Child.call = call_until_told
 
 def stop_in_second_epoch(folder, stop):
     """Start the sweep and end it when trial 1 has finished an epoch; its exit code and last lines."""
-    process = start_bopkit(*SWEEP, folder, program=HELD, cwd=TESTS)
+    process = start_bopkit(*SWEEP, folder, program=HELD, start=ForkedPython, cwd=SUPPORT)
     for line in process.stderr:
         if line.startswith(f"trial 1: epoch 1/{EPOCHS}"):
             break
@@ -79,7 +76,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop):
         assert code == 130
         assert "stopped: 1 of 2 trials are done; the same command resumes" in rest
     assert not (tmp_path / "trial-0001" / "model_last.h5").exists()
-    resumed = bopkit(*SWEEP, tmp_path, "--json", cwd=TESTS)
+    resumed = forked(*SWEEP, tmp_path, "--json", cwd=SUPPORT)
     result = json.loads(succeeded(resumed))
     assert [(row["trial"], row["state"], row["epochs"]) for row in result["trials"]] == [
         (0, "finished", EPOCHS),
@@ -95,25 +92,34 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop):
     assert result["trials"][result["best"]]["val_top1"] == max(row["val_top1"] for row in result["trials"])
 
 
-def test_the_preset_draws_its_figure(tmp_path):
-    """Five runs of one epoch; the picture itself is the plot's own test."""
+WITH_ANOTHER_MODEL = """
+import dataclasses
+from bopkit.sweep.preset import PRESETS
+PRESETS["paper-5.1"] = dataclasses.replace(PRESETS["paper-5.1"], model="{model}")
+"""
+
+
+@pytest.mark.parametrize("model", ["tiny.network", pytest.param("binarynet", marks=pytest.mark.release)])
+def test_the_preset_draws_its_figure(model, tmp_path):
+    """Five runs of one epoch, of the preset's own network and of a smaller one; the picture is the plot's own test."""
     hparams = "epochs=1,filters=4,dense_units=16"
-    result = bopkit(
+    result = forked(
         *f"sweep --preset paper-5.1 --dataset digits --limit-steps 3 --device cpu --hparams {hparams}".split(),
         *["--output-dir", tmp_path],
+        before=WITH_ANOTHER_MODEL.format(model=model),
     )
     table = succeeded(result)
     assert table.count("finished") == 5
     assert (tmp_path / "figure1.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "figure1.svg").stat().st_size > 1000
-    assert result.stderr.splitlines()[-1].startswith("bopkit train binarynet --dataset digits --hparams-set bop")
+    assert result.stderr.splitlines()[-1].startswith(f"bopkit train {model} --dataset digits --hparams-set bop")
 
 
 def test_trials_that_cannot_be_trained(tmp_path):
     """A learning rate that ends in a loss that is no number is recorded; a dataset that is none stops the sweep."""
-    line = failed(bopkit(*"sweep binarynet --dataset no_such --grid gamma=0.1 --output-dir".split(), tmp_path / "a"), 2)
+    line = failed(forked(*"sweep binarynet --dataset no_such --grid gamma=0.1 --output-dir".split(), tmp_path / "a"), 2)
     assert "no_such" in line
     arguments = [*SWEEP[:-5], "--grid", "learning_rate=1e38|1e-3", "--output-dir", tmp_path / "b", "--json"]
-    result = json.loads(succeeded(bopkit(*arguments, cwd=TESTS)))
+    result = json.loads(succeeded(forked(*arguments, cwd=SUPPORT)))
     assert [row["state"] for row in result["trials"]] == ["failed", "finished"]
     assert "loss is" in result["trials"][0]["error"]

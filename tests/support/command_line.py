@@ -1,13 +1,15 @@
 """Runs `bopkit` as a shell would, in a process of its own, or in a fork of one that has imported TensorFlow."""
 
-import ctypes
-import logging
-import multiprocessing
 import os
-import resource
-import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+
+from forks import ForkedPython
+
+SUPPORT = Path(__file__).parent
+"""The folder that holds `tiny.network`: a command that runs there finds it."""
 
 PROGRAM = "from bopkit.cli import main; main()"
 NO_TENSORFLOW = f"""
@@ -19,24 +21,47 @@ finally:
         sys.exit(99)
 """
 """The same program, with exit code 99 if the command imported TensorFlow."""
+FORKED_CHILDREN = f"""
+import sys
+sys.path.append({str(SUPPORT)!r})
+import forks
+forks.fork_children()
+"""
+"""What to put before a program whose processes may be forks of one that has imported TensorFlow."""
 
 
-def bopkit(*arguments, program=PROGRAM, **options):
-    """The finished process of `bopkit ARGUMENTS...`; `options` go to `subprocess.run`."""
+def bopkit(*arguments, **options):
+    """The finished process of `bopkit ARGUMENTS...`; options as of `start_bopkit`."""
+    with start_bopkit(*arguments, **options) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def start_bopkit(*arguments, program=PROGRAM, start=subprocess.Popen, **options):
+    """The started process of `bopkit ARGUMENTS...`; `options` go to `start`, which `ForkedPython` may be."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, **options)
+    return start(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
 
 
-def start_bopkit(*arguments, program=PROGRAM, **options):
-    """The started process of `bopkit ARGUMENTS...`; `options` go to `subprocess.Popen`."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options})
+FORKED = """
+import logging, resource, signal
+from bopkit.cli import main
+from bopkit.keras2 import import_tensorflow
+
+# As the command line does when it imports TensorFlow itself.
+import_tensorflow().get_logger().setLevel("ERROR")
+logging.getLogger("larq").setLevel(logging.ERROR)
+size_bytes = {size_bytes}
+if size_bytes is not None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+exec({before!r}, {{}})
+main()
+"""
 
 
 class ForkedBopkit:
-    """`bopkit ARGUMENTS...` in a fork of a process that has imported TensorFlow: about half the price of a new one.
-
-    It ends as a new one does, with Python's and TensorFlow's clean-up.
+    """`bopkit ARGUMENTS...` as a fork of a process that has imported TensorFlow, and so is what it starts.
 
     Args:
         arguments: What is typed behind `bopkit`.
@@ -48,71 +73,51 @@ class ForkedBopkit:
     """
 
     def __init__(self, *arguments, output, size_bytes=None, cwd=None, environment=None, before=""):
-        forks = multiprocessing.get_context("forkserver")
-        forks.set_forkserver_preload(["bopkit", "larq", "bopkit.cli.main", "bopkit.training.loop"])
         output.mkdir(exist_ok=True)
         self._arguments = list(map(str, arguments))
         self._files = [output / "stdout", output / "stderr"]
-        settings = (size_bytes, cwd or os.getcwd(), environment or {}, before)
-        self._process = forks.Process(target=_run_forked, args=(self._arguments, self._files, *settings))
-        self._process.start()
+        program = FORKED.format(size_bytes=size_bytes, before=before)
+        with open(self._files[0], "wb") as stdout, open(self._files[1], "wb") as stderr:
+            self._process = ForkedPython(
+                [sys.executable, "-c", program, *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+            )
 
     def send_signal(self, number):
         """Send a signal to a process that may have ended."""
-        if self._process.is_alive():
-            os.kill(self._process.pid, number)
+        self._process.send_signal(number)
 
     def kill(self):
         """End it, and wait for that."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
     def printed(self):
         """What it has printed on stderr so far."""
-        return self._files[1].read_text() if self._files[1].exists() else ""
+        return self._files[1].read_text()
 
     def is_running(self):
         """Whether it has not ended."""
-        return self._process.is_alive()
+        return self._process.poll() is None
 
     def finished(self, timeout_s=60):
         """The finished process, as `subprocess.run` returns it."""
-        self._process.join(timeout_s)
-        code = self._process.exitcode
-        if code is None:
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
             self.kill()
-            raise TimeoutError(f"still running after {timeout_s} s: {self._arguments}")
+            raise
         return subprocess.CompletedProcess(self._arguments, code, *(file.read_text() for file in self._files))
 
 
-def forked(*arguments, output, **options):
+def forked(*arguments, **options):
     """The finished process of `bopkit ARGUMENTS...` in a fork; arguments as of `ForkedBopkit`."""
-    return ForkedBopkit(*arguments, output=output, **options).finished(timeout_s=300)
-
-
-def _run_forked(arguments, files, size_bytes, cwd, environment, before):
-    os.environ.update(environment)
-    os.chdir(cwd)
-    for number, file in enumerate(files, start=1):
-        os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-    from bopkit.cli import main
-    from bopkit.keras2 import import_tensorflow
-
-    # As the command line does when it imports TensorFlow itself.
-    import_tensorflow().get_logger().setLevel("ERROR")
-    logging.getLogger("larq").setLevel(logging.ERROR)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server that forks ignores it, and so would this
-    if size_bytes is not None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
-    sys.argv = ["bopkit", *arguments]
-    exec(before, {})
-    code = 0
-    try:
-        main()
-    except SystemExit as exit_:
-        code = exit_.code or 0
-    ctypes.pythonapi.Py_Exit(code)  # multiprocessing would end the process at once
+    with tempfile.TemporaryDirectory() as output:
+        return ForkedBopkit(*arguments, output=Path(output), **options).finished(timeout_s=300)
 
 
 def succeeded(result):

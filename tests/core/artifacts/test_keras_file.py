@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import subprocess
-import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from edited_models import with_config
+from forks import run_python
 
 from bopkit.artifacts import checksum, hdf5_probe, keras_config, keras_file
 from bopkit.artifacts import keras_allow_list as allowed
@@ -511,7 +510,7 @@ except BopkitError as error:
 def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    done = run_python(FULL_DISK, path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"{path} cannot be written" in done.stdout
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+from forks import ForkedPython
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark import accuracy, benchmark_artifacts, evaluation_checkpoint, worker
@@ -239,7 +240,7 @@ def test_killed_at_a_random_moment_and_resumed(plan, tmp_path):
     kept = []
     for delay_s in np.random.default_rng().uniform(0.02, 0.35, 2):  # of 0.3 s that it takes
         shutil.rmtree(tmp_path / "saved", ignore_errors=True)
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        with ForkedPython([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"started\n"
             deadline_s = time.monotonic() + 60
             while not list((tmp_path / "saved").glob("*.chunk")) and time.monotonic() < deadline_s:

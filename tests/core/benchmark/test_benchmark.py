@@ -38,6 +38,7 @@ from bopkit.benchmark.accuracy import artifact_preprocessing, write_scores
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.job import SCORES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.layer_bytes import layer_names
+from bopkit.benchmark.row_notes import add_timing_notes
 from bopkit.benchmark.runtimes.lce import LceRuntime
 from bopkit.benchmark.runtimes.parallel import RuntimeProcess, one_a_core
 from bopkit.benchmark.runtimes.runtime import default_runtime, make_runtime
@@ -232,11 +233,6 @@ def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPa
     assert [row.floor_bytes for row in report.rows] == [1000, 1000, None, None, None]
 
 
-def _without_timing_notes(row: BenchmarkRow) -> list[str]:
-    """A row's notes without those that a busy machine adds."""
-    return [note for note in row.notes if not note.endswith("or pause between rows with --cool-down.")]
-
-
 def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
     for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", [])):
         row = BenchmarkRow("model.h5")
@@ -310,6 +306,7 @@ def test_layers_of_a_flatbuffer_are_named_as_in_keras(tensors: list[str], names:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("forked_children")
 def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")  # stands for its model
     (run / "model.h5").write_bytes(artifacts.keras.read_bytes())
@@ -331,17 +328,25 @@ def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path:
     assert keras.top1_agreement is None
     for row in (saved_model, tflite):
         assert (row.top1_agreement, row.within_tolerance) == (1.0, 1.0)
-    assert _without_timing_notes(saved_model) == ["Version 10, the newest."]
+    assert _notes_but_of_timing(saved_model) == ["Version 10, the newest."]
     for row in (keras, tflite):  # two layers with packed kernels in the flatbuffer, none in the Keras file
         assert sum(layer.size_bytes for layer in row.layers) == row.size_bytes
         assert sum(layer.is_packed for layer in row.layers) == (1 if row is tflite else 0)
     assert any(layer.name.startswith("batch_normalization") for layer in tflite.layers), tflite.layers
     assert tflite.size_bytes == artifacts.tflite.stat().st_size
-    assert _peak_bytes(tflite) < _peak_bytes(keras) / 3  # no TensorFlow in its process
     assert json.loads(json.dumps(report.to_dict()))["rows"][2]["latency_ms_p50"] == tflite.latency_ms_p50
 
 
 @pytest.mark.integration
+def test_a_flatbuffer_is_measured_without_tensorflow(artifacts: Artifacts) -> None:
+    """In new processes: the memory of forks is their parent's too."""
+    report = benchmark_artifacts([artifacts.keras, artifacts.tflite], runs=2, warmup_runs=1, min_duration_s=0.0)
+    keras, tflite = report.rows
+    assert _peak_bytes(tflite) < _peak_bytes(keras) / 3
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("forked_children")
 def test_artifacts_that_fail_leave_the_others_alone(artifacts: Artifacts, tmp_path: Path) -> None:
     _write_flatbuffer(_tiny_model(classes=10), tmp_path / "whole.tflite", None)
     whole = (tmp_path / "whole.tflite").read_bytes()
@@ -368,13 +373,15 @@ def test_artifacts_that_fail_leave_the_others_alone(artifacts: Artifacts, tmp_pa
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("forked_children")
 def test_without_a_dataset_only_speed_size_and_memory(artifacts: Artifacts) -> None:
     report = _without_accuracy(artifacts.tflite)
-    assert _without_timing_notes(report.rows[0]) == ["Add --dataset digits for its accuracy."]
+    assert _notes_but_of_timing(report.rows[0]) == ["Add --dataset digits for its accuracy."]
     assert report.rows[0].floor_bytes is None, "no artifact tells it"
     _check_figures(report.rows[0])
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_flatbuffer_tells_the_floor_that_its_export_recorded(artifacts: Artifacts, tmp_path: Path) -> None:
     record = json.dumps({"floor_bytes": artifacts.floor_bytes}).encode()
     flatbuffer = embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: record})
@@ -383,6 +390,7 @@ def test_a_flatbuffer_tells_the_floor_that_its_export_recorded(artifacts: Artifa
     assert [row.floor_bytes for row in report.rows] == [artifacts.floor_bytes] * 2
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_damaged_record_of_the_export_hides_no_layers(artifacts: Artifacts, tmp_path: Path) -> None:
     flatbuffer = embed_metadata(artifacts.tflite.read_bytes(), {artifact.EXPORT_RECORD: b"[]"})
     (tmp_path / "model.tflite").write_bytes(flatbuffer)
@@ -390,6 +398,7 @@ def test_a_damaged_record_of_the_export_hides_no_layers(artifacts: Artifacts, tm
     assert (row.error, row.floor_bytes) == (None, None) and len(row.layers) > 2
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.parametrize(("runtime", "name"), [("litert", "LiteRT"), ("lce", "LCE")])
 def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: Artifacts) -> None:
     (row,) = benchmark_artifacts([artifacts.tflite], "digits", limit=PICTURES, runs=5, runtime=runtime).rows
@@ -398,6 +407,7 @@ def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: A
     assert row.settings.get("claimed_operators") != 0, "the delegate ran nothing"
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_local_row_says_how_it_was_timed(artifacts: Artifacts) -> None:
     options: dict[str, Any] = {"runs": 20, "min_duration_s": 0.0, "with_steps": True, "cpu_mask": "1"}
     report = benchmark_artifacts([artifacts.tflite], threads=[1, 2, 2], **options)
@@ -409,6 +419,7 @@ def test_a_local_row_says_how_it_was_timed(artifacts: Artifacts) -> None:
         assert len(row.steps) > 2 and all(step.latency_ms_mean >= 0 for step in row.steps)
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.parametrize("name", ["litert", "lce"])
 def test_interpreters_on_several_cores_give_the_bits_of_one(name: str, artifacts: Artifacts, tmp_path: Path) -> None:
     if name == "litert":
@@ -428,6 +439,7 @@ def test_interpreters_on_several_cores_give_the_bits_of_one(name: str, artifacts
     assert (tmp_path / SCORES_FILE).read_bytes() == expected
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_an_interpreter_that_dies_in_its_process_is_one_error(artifacts: Artifacts) -> None:
     process = RuntimeProcess(SHAPE, "tflite", "lce", artifacts.tflite)
     pictures = np.zeros((2, *SHAPE), np.float32)
@@ -438,6 +450,7 @@ def test_an_interpreter_that_dies_in_its_process_is_one_error(artifacts: Artifac
     process.close()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_run_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
     (row,) = benchmark_artifacts([write_run(tmp_path / "run")]).rows
     assert "run has no model.h5 yet" in str(row.error) and "same train command" in str(row.hint)
@@ -451,6 +464,13 @@ def test_without_the_native_runtime_lce_is_the_default(monkeypatch: pytest.Monke
     assert default_runtime("tflite") == "lce" and default_runtime("keras") == "keras"
     with pytest.raises(BopkitError, match="needs bopkit-runtime.*--runtime lce"):
         make_runtime("tflite", 1, "litert")
+
+
+def _notes_but_of_timing(row: BenchmarkRow) -> list[str]:
+    """What a slow or busy machine adds has tests of its own."""
+    timed = dataclasses.replace(row, notes=[])
+    add_timing_notes(timed, Timing(runs=row.runs or 0))
+    return [note for note in row.notes if note not in timed.notes]
 
 
 def _without_accuracy(path: Path) -> BenchmarkReport:

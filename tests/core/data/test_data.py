@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import ForkedPython, run_python
 
 from bopkit.data import (
     BatchOptions,
@@ -328,10 +329,10 @@ FILL = """
 def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wait_for_one_in_the_making(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(FILL), str(tmp_path)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen([*command, "slowly"], **options) as filling:
+    with ForkedPython([*command, "slowly"], **options) as filling:
         while filling.stdout.readline() != "reading\n":
             assert filling.poll() is None
-        with subprocess.Popen([*command, "fast"], **options) as waiting:
+        with ForkedPython([*command, "fast"], **options) as waiting:
             assert waiting.stdout.readline().startswith("waiting for another process that is filling")
             (half_made,) = tmp_path.rglob(".bopkit-*")
             filling.kill()
@@ -339,7 +340,8 @@ def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wai
             assert waiting.stdout.read() == "364\n"
     assert not half_made.exists()
     assert not list(tmp_path.rglob(".bopkit-*"))
-    assert subprocess.run([*command, "fast"], check=True, **options).stdout == "364\n"  # without filling it again
+    again = run_python(*command[2:], "fast")
+    assert (again.returncode, again.stdout) == (0, "364\n")  # without filling it again
 
 
 def test_a_cache_is_of_one_folder_and_one_source(tmp_path, monkeypatch):

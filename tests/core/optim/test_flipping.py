@@ -1,11 +1,10 @@
 """Every optimizer that flips: against NumPy, over a checkpoint, compiled, in bfloat16, and on two devices."""
 
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
+from forks import run_python
 
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
@@ -311,6 +310,6 @@ def test_two_devices_flip_as_one():
             print(which)
     """
     code = textwrap.dedent(code).replace("FOLDER", repr(str(__file__.rpartition("/")[0])))
-    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    result = run_python(code)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.split("\n") == [*SETS, ""]

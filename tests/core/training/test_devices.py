@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forks import run_python
 
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
@@ -79,9 +78,7 @@ except BopkitError as error:
 def test_virtual_cpu_devices():
     """In a process of its own: TensorFlow chooses its devices once."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run(
-        [sys.executable, "-c", VIRTUAL_DEVICES], capture_output=True, text=True, env=environment, check=False
-    )
+    result = run_python(VIRTUAL_DEVICES, env=environment)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
         "Several workers cannot use virtual CPU devices.",

@@ -1,10 +1,9 @@
 """`bopkit doctor`, and what `--gpu` measures; on the CPU, since tests have no GPU."""
 
 import json
-import os
 
 import pytest
-from command_line import NO_TENSORFLOW, bopkit, failed, succeeded
+from command_line import NO_TENSORFLOW, bopkit, failed, forked, succeeded
 
 from bopkit.errors import UsageError
 from bopkit.training import throughput
@@ -79,7 +78,7 @@ def test_batches_grow_while_they_fit_and_are_faster(rates, kept):
 
 
 def test_a_machine_without_gpu_is_told_what_to_type():
-    result = bopkit("doctor", "--gpu", env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    result = forked("doctor", "--gpu", environment={"CUDA_VISIBLE_DEVICES": ""})
     assert "`bopkit doctor --gpu --device cpu` measures the CPU" in failed(result)
     assert len(result.stderr.splitlines()) == 1
 
@@ -106,7 +105,7 @@ def test_wrong_names_and_values(options, words):
 
 def test_the_cpu_is_measured_from_jpeg_to_step():
     options = ["--device", "cpu", "--batch-size", 2, "--steps", 1, "--no-jit", "--precision", "bfloat16"]
-    report = json.loads(succeeded(bopkit("doctor", "--gpu", "binarynet", *options, "--json")))
+    report = json.loads(succeeded(forked("doctor", "--gpu", "binarynet", *options, "--json")))
     assert (report["model"], report["input_shape"]) == ("binarynet", [32, 32, 3])
     assert 80_000 < report["jpeg_bytes"] < 150_000
     (row,) = report["rows"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,15 @@ from bopkit.export.checks.bits import MatchedConvolution, flatbuffer_bits
 from bopkit.export.checks.scores import agreement_failures, compare_output
 from bopkit.export.checks.tracing import trace_disagreements
 from bopkit.export.network.layers import inspect_layers
-from bopkit.export.network.signature import Signature
-from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, random_inputs
-from bopkit.export.reference import Reference
 from bopkit.export.report import Disagreement
-from bopkit.export.tflite.build import build_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["near-tie", "no near-tie"])
-def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, tmp_path: Path) -> None:
+def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, flatbuffer: bytes) -> None:
     tf = import_tensorflow()
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], Signature.of_model(network), 0)
-    flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, failures = flatbuffer_bits(flatbuffer, facts)
     assert not failures
 
@@ -62,10 +55,8 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
         assert disagreement.largest_relative_magnitude == pytest.approx(abs(moved) / scale, rel=0.1)
 
 
-def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, tmp_path: Path) -> None:
+def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, flatbuffer: bytes) -> None:
     facts = inspect_layers(network)
-    reference = Reference(network, None, facts, [], Signature.of_model(network), 0)
-    flatbuffer = build_flatbuffer(reference, ExportOptions(), tmp_path / "scratch").content
     matches, _ = flatbuffer_bits(flatbuffer, facts)
     pictures = random_inputs([(12, 12, 3)], None, 3)
     expected = np.full((3, 10), 0.1, np.float32)

@@ -108,6 +108,7 @@ def _kinds() -> dict[str, tuple[Callable[[Any, Any, Any], Any], str]]:
 KINDS = _kinds()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_converts_agrees_and_says_why_it_stays_float(
     kind: str, randomise: Callable[..., Any], tmp_path: Path

@@ -230,14 +230,16 @@ def test_settings_of_the_server(exported):
     assert len(settings) == 4
 
 
-def test_settings_that_a_user_changed_stay(exported):
+def test_settings_that_a_user_changed_stay(small_file, tmp_path):
+    exported = tmp_path / "small"
+    exported.mkdir()
     (exported / "models.config").write_text("# mine\n")
-    export_model(exported.with_suffix(".h5"), options=ExportOptions(tflite=False, pictures=2))
+    export_model(small_file, tmp_path, ExportOptions(tflite=False, pictures=2))
     assert (exported / "models.config").read_text() == "# mine\n"
-    assert (exported / "2").is_dir()
+    assert (exported / "1").is_dir()
     (exported / "models.config").unlink()
-    export_model(exported.with_suffix(".h5"), options=ExportOptions(tflite=False, pictures=2))
-    assert "/models/birealnet" in (exported / "models.config").read_text()
+    export_model(small_file, tmp_path, ExportOptions(tflite=False, pictures=2))
+    assert "/models/small" in (exported / "models.config").read_text()
 
 
 def test_the_image_and_the_compose_file_serve_what_an_export_writes():

@@ -140,8 +140,8 @@ def test_files_of_old_versions_load_and_compute_the_same(name: str) -> None:
     assert loaded.notes == ()
 
 
-def test_the_trial_format_of_tensorflow_2_12_is_named(network: Any, tmp_path: Path) -> None:
-    network.save(tmp_path / "net.keras")
+def test_the_trial_format_of_tensorflow_2_12_is_named(small_network: Any, tmp_path: Path) -> None:
+    small_network.save(tmp_path / "net.keras")
     with h5py.File(tmp_path / "model.weights.h5", "w") as file:
         file.create_group("_layer_checkpoint_dependencies")
     with zipfile.ZipFile(tmp_path / "net.keras") as source, zipfile.ZipFile(tmp_path / "old.keras", "w") as target:
@@ -270,18 +270,16 @@ def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
 )
 def test_weights_with_the_name_of_their_architecture(save: str, tmp_path: Path) -> None:
     how, name = save.split(":")
-    init_model(
-        "binarynet", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8, "dense_units": 16}
-    )
+    init_model("tiny.network", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8})
     model, _ = load_model(tmp_path / "init.h5")
     getattr(model, how)(tmp_path / name)
-    of_binarynet = {"architecture": "binarynet", "input_shape": (16, 16, 3), "classes": 4}
-    chosen = options(**of_binarynet, hparams={"filters": 8, "dense_units": 16})
+    of_tiny = {"architecture": "tiny.network", "input_shape": (16, 16, 3), "classes": 4}
+    chosen = options(**of_tiny, hparams={"filters": 8})
     reference, _ = compute_reference(tmp_path / name, chosen, silent)
     pictures = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
     np.testing.assert_array_equal(reference.model(pictures), model(pictures))
     with pytest.raises(BopkitError, match="weights of another network.*--hparams"):
-        compute_reference(tmp_path / name, options(**of_binarynet, hparams={"filters": 16}), silent)
+        compute_reference(tmp_path / name, options(**of_tiny, hparams={"filters": 16}), silent)
 
 
 def test_settings_of_an_architecture_need_its_name() -> None:
@@ -451,9 +449,7 @@ def test_no_function_of_a_saved_model_runs_unchecked(
 
 
 def test_the_set_up_of_packed_kernels_is_checked_and_runs(savedmodel_runtime: Any, tmp_path: Path) -> None:
-    init_model(
-        "binarynet", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8, "dense_units": 16}
-    )
+    init_model("tiny.network", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8})
     export_model(tmp_path / "init.h5", options=ExportOptions(tflite=False, pictures=4))
     savedmodel_runtime.load(tmp_path / "init" / "1")
     assert savedmodel_runtime.predict(np.zeros((2, 16, 16, 3), np.float32)).shape == (2, 4)
@@ -556,9 +552,9 @@ def test_groups_that_lce_cannot_pack_stay_float_in_a_graph(tmp_path: Path) -> No
 
 
 def test_a_saved_model_never_gets_a_version_inside_it(
-    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network.save(tmp_path / "net.v1.5", save_format="tf")
+    small_network.save(tmp_path / "net.v1.5", save_format="tf")
     monkeypatch.chdir(tmp_path / "net.v1.5")
     with pytest.raises(UsageError, match="is itself a SavedModel"):
         export_model(".", options=ExportOptions(pictures=4))
@@ -586,12 +582,12 @@ def test_set_up_of_a_saved_model_is_never_run(tmp_path: Path) -> None:
         export_model(tmp_path / "net", options=options())
 
 
-def test_a_run_directory_stands_for_its_model(model_file: Path, tmp_path: Path) -> None:
+def test_a_run_directory_stands_for_its_model(small_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text("{}")
     with pytest.raises(BopkitError, match="has no model.h5 yet"):
         export_model(run, options=options())
-    (run / "model.h5").write_bytes(model_file.read_bytes())
+    (run / "model.h5").write_bytes(small_file.read_bytes())
     (run / "config.json").unlink()  # a run of which no more was kept
     assert export_model(run, options=options()).artifacts[0].path == str(run / "model.tflite")

@@ -92,8 +92,7 @@ def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> Non
     assert 0 < difference <= 5e-2
 
 
-def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(network: Any, tmp_path: Path) -> None:
-    flatbuffer = convert(network, tmp_path)
+def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(flatbuffer: bytes, tmp_path: Path) -> None:
     model = fb.parse(flatbuffer)
     exact = quantize.store_kernels(model, "int8")
     assert not exact  # `build_flatbuffer` has stored the only float kernel already: it is binary
@@ -107,8 +106,8 @@ def test_binary_layers_keep_every_bit_and_binary_kernels_every_value(network: An
     )
 
 
-def test_constants_are_aligned(network: Any, tmp_path: Path) -> None:
-    content = np.frombuffer(convert(network, tmp_path), np.uint8)
+def test_constants_are_aligned(flatbuffer: bytes) -> None:
+    content = np.frombuffer(flatbuffer, np.uint8)
     start = content.__array_interface__["data"][0]
     places = [
         each.data.__array_interface__["data"][0] - start

@@ -30,10 +30,15 @@ pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wh
 
 
 @pytest.fixture(scope="module")
-def files(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("artifacts")
-    export_model(model_file, folder, ExportOptions(pictures=4))
-    return {"keras": model_file, "tflite": folder / "net.tflite", "savedmodel": folder / "net"}
+def files(model_file: Path, exported: tuple[Path, Any]) -> dict[str, Path]:
+    return {"keras": model_file, "tflite": exported[0] / "net.tflite", "savedmodel": exported[0] / "net"}
+
+
+@pytest.fixture(scope="module")
+def of_pixels(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pixels")
+    export_model(model_file, folder, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
+    return folder / "net.tflite"
 
 
 def flip_in_flatbuffer(path: Path, network: Any) -> None:
@@ -79,9 +84,8 @@ def test_formats_of_one_network_agree(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("one_child")
-def test_a_flatbuffer_of_pixels_is_compared_on_pixels(files: dict[str, Path], tmp_path: Path) -> None:
-    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
-    for first, second in ((files["keras"], tmp_path / "net.tflite"), (tmp_path / "net.tflite", files["tflite"])):
+def test_a_flatbuffer_of_pixels_is_compared_on_pixels(files: dict[str, Path], of_pixels: Path) -> None:
+    for first, second in ((files["keras"], of_pixels), (of_pixels, files["tflite"])):
         verification = verify_artifacts(first, second, pictures=8)
         assert verification.passed
         assert [each.within_tolerance for each in verification.model] == [1.0]
@@ -98,13 +102,11 @@ def test_a_sealed_file_with_a_flipped_bit_is_one_line_and_exit_code_1(files: dic
 
 
 @pytest.mark.usefixtures("one_child")
-def test_difference_of_preprocessings_is_told_apart(
-    files: dict[str, Path], network: Any, make_card: Any, tmp_path: Path
-) -> None:
+def test_difference_of_preprocessings_is_told_apart(small_network: Any, make_card: Any, tmp_path: Path) -> None:
     from bopkit.artifacts.keras_file import save_model
 
-    save_model(network, make_card(value_range=(0.0, 1.0), trained=True), tmp_path / "other.h5")
-    save_model(network, make_card(trained=True), tmp_path / "net.h5")
+    save_model(small_network, make_card(value_range=(0.0, 1.0), trained=True), tmp_path / "other.h5")
+    save_model(small_network, make_card(trained=True), tmp_path / "net.h5")
     verification = verify_artifacts(tmp_path / "net.h5", tmp_path / "other.h5", pictures=32)
     assert verification.preprocessing is not None and verification.preprocessing.largest_difference > 0.4
     (model,), (deployed,) = verification.model, verification.deployed
@@ -156,9 +158,9 @@ def test_kernels_that_are_all_missing_fail(
 
 
 @pytest.mark.usefixtures("one_child")
-def test_logits_are_compared_as_probabilities(files: dict[str, Path], tmp_path: Path) -> None:
-    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, output="logits", pictures=4))
-    verification = verify_artifacts(files["keras"], tmp_path / "net.tflite", pictures=8)
+def test_logits_are_compared_as_probabilities(small_file: Path, tmp_path: Path) -> None:
+    export_model(small_file, tmp_path, ExportOptions(savedmodel=False, output="logits", pictures=4))
+    verification = verify_artifacts(small_file, tmp_path / "small.tflite", pictures=8)
     assert verification.passed and [each.within_tolerance for each in verification.model] == [1.0]
 
 
@@ -175,11 +177,10 @@ def test_a_changed_int8_weight_is_found(files: dict[str, Path], tmp_path: Path) 
     assert change["different"] == 1 and change["largest_difference"] > 0 and difference["same"] is False
 
 
-def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], tmp_path: Path) -> None:
-    export_model(files["keras"], tmp_path, ExportOptions(savedmodel=False, input_type="uint8", pictures=4))
+def test_an_operator_more_does_not_hide_a_weight(files: dict[str, Path], of_pixels: Path) -> None:
     named, others = (
         {re.sub(r"ste_sign_\d+", "ste_sign", name) for name in read_contents(path).others}  # numbered by the session
-        for path in (files["tflite"], tmp_path / "net.tflite")
+        for path in (files["tflite"], of_pixels)
     )
     assert named <= others
 
@@ -195,18 +196,17 @@ def test_a_changed_scale_of_a_packed_kernel_is_found(files: dict[str, Path], net
     assert not difference["same"] and [each["name"] for each in difference["floats"]] == ["constants of the graph"]
 
 
-def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], tmp_path: Path) -> None:
-    export_model(files["keras"], tmp_path, ExportOptions(tflite=False, pack=False, pictures=4))
-    packed, plain = (inspect_in_process(str(path)) for path in (files["savedmodel"], tmp_path / "net"))
+def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], unpacked: tuple[Path, Any]) -> None:
+    packed, plain = (inspect_in_process(str(path)) for path in (files["savedmodel"], unpacked[0] / "net"))
     assert plain["binary_weights"] == packed["binary_weights"] > 0
     assert plain["floor_bytes"] == packed["floor_bytes"] < plain["weight_bytes"] / 10
     reasons = {layer["reason"] for layer in plain["layers"] if layer["binary_weights"]}
     assert reasons == {"binary values, stored unpacked at 32 bits each"}
     matches = contents.match_kernels(
-        read_contents(files["savedmodel"]).kernels, read_contents(tmp_path / "net").kernels
+        read_contents(files["savedmodel"]).kernels, read_contents(unpacked[0] / "net").kernels
     )
     assert not any(match.different for match in matches)
-    assert diff_in_process(str(tmp_path / "net"), str(tmp_path / "net"))["same"]
+    assert diff_in_process(str(unpacked[0] / "net"), str(unpacked[0] / "net"))["same"]
 
 
 @pytest.mark.parametrize("latent", [False, True])
@@ -248,12 +248,12 @@ def test_a_saved_model_of_keras_is_its_network(latent: bool, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("one_child")
 def test_a_stranger_s_text_moves_no_cursor(
-    network: Any, make_card: Any, tmp_path: Path, files: dict[str, Path]
+    small_network: Any, make_card: Any, tmp_path: Path, small_file: Path
 ) -> None:
     from bopkit.artifacts.keras_file import save_model
 
-    save_model(network, make_card(dataset="\x1b[2J\u202e"), tmp_path / "net.h5")
-    for command in (["inspect", str(tmp_path / "net.h5")], ["diff", str(files["keras"]), str(tmp_path / "net.h5")]):
+    save_model(small_network, make_card(dataset="\x1b[2J\u202e"), tmp_path / "net.h5")
+    for command in (["inspect", str(tmp_path / "net.h5")], ["diff", str(small_file), str(tmp_path / "net.h5")]):
         result = CliRunner().invoke(app, command)
         assert "\x1b" not in result.output and "\\x1b[2J\\u202e" in result.output
 
