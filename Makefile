@@ -48,7 +48,7 @@ test-release: $(VENV)/.runtime
 		PYTHONPATH=runtime/tests $(BIN)/python -c "import aarch64_root; aarch64_root.make_root()"; then \
 		$(MAKE) test-device-aarch64; \
 	else \
-		echo "Skipped: test-device-aarch64, for want of qemu-user, an ssh server or Debian's arm64 packages."; \
+		echo "Skipped test-device-aarch64: it needs qemu-user, an ssh server and Debian's arm64 packages."; \
 	fi
 
 # A device of another architecture: an arm64 Debian under qemu-user behind an ssh server. Needs apt with the network.

@@ -449,7 +449,7 @@ def test_a_model_without_a_card(small_network: Any, tmp_path: Path) -> None:
 def test_bad_requests(model_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No format"):
         export_model(model_file, options=ExportOptions(tflite=False, savedmodel=False))
-    with pytest.raises(UsageError, match="0 pictures"):
+    with pytest.raises(UsageError, match="number of pictures is 0"):
         export_model(model_file, options=ExportOptions(pictures=0))
     with pytest.raises(UsageError, match="--no-pack is for the SavedModel"):
         ExportOptions(savedmodel=False, pack=False)

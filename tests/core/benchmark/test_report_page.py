@@ -198,7 +198,7 @@ def test_only_what_is_in_the_page_is_explained() -> None:
     assert "floor" not in bare and "agreement" not in bare and "cores4-7" in bare
     rows[1].floor_bytes, rows[1].top1_agreement = 4_000_000, 0.9
     text = parsed(render_page(merge_reports([("", make_report(*rows))]))).text
-    assert "x floor: size over the floor" in text and "The line across a bar: the floor" in text
+    assert "x floor: size divided by the 1-bit floor" in text and "The line across a bar is the 1-bit floor" in text
     assert "agreement: same top-1 as a.tflite" in text and "cores4-7" not in text
 
 
