@@ -89,7 +89,7 @@ def work(tmp_path):
 
 def run(work, *arguments):
     """The finished process of `bopkit ARGUMENTS...` in the working directory."""
-    return forked(*arguments, output=work.parent / "said", cwd=work)
+    return forked(*arguments, cwd=work)
 
 
 def test_the_data_is_whole():

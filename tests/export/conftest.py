@@ -163,6 +163,7 @@ def fixture_make_card() -> Callable[..., ModelCard]:
 @pytest.fixture(scope="session")
 def network() -> Any:
     """`build_network()`; tests must not change it."""
+    import_tensorflow().keras.backend.reset_uids()  # every worker gives its layers the same names
     return build_network()
 
 

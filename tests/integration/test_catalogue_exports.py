@@ -7,6 +7,7 @@ from catalogue_exports import LARGEST_FLATBUFFER_BYTES, assert_small_and_packed
 from command_line import forked, succeeded
 
 from bopkit import ExportOptions, benchmark_artifacts, export_model, list_models
+from bopkit.binary_kernels import set_binary_kernels_to_signs
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import birealnet
 
@@ -54,7 +55,9 @@ def test_blocks_of_bi_real_net_export_bit_packed(tmp_path):
     for filters in (64, 128):
         x = birealnet._block(x, filters, hparams, f"block{filters}")
     x = tf.keras.layers.GlobalAveragePooling2D()(x)
-    tf.keras.Model(inputs, tf.keras.layers.Dense(10, activation="softmax")(x)).save(tmp_path / "blocks.h5")
+    model = tf.keras.Model(inputs, tf.keras.layers.Dense(10, activation="softmax")(x))
+    set_binary_kernels_to_signs(model)
+    model.save(tmp_path / "blocks.h5")
     report = export_model(tmp_path / "blocks.h5", options=ExportOptions(pictures=4))
     for exported in report.artifacts:
         packed = {layer.name for layer in exported.layers if layer.packed}

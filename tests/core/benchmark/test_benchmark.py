@@ -328,7 +328,7 @@ def test_all_formats_measure_what_keras_predicts(artifacts: Artifacts, tmp_path:
     assert keras.top1_agreement is None
     for row in (saved_model, tflite):
         assert (row.top1_agreement, row.within_tolerance) == (1.0, 1.0)
-    assert _notes_but_of_timing(saved_model) == ["Version 10, the newest."]
+    assert _notes_but_of_timing(saved_model) == ["Version 10 was measured, the newest."]
     for row in (keras, tflite):  # two layers with packed kernels in the flatbuffer, none in the Keras file
         assert sum(layer.size_bytes for layer in row.layers) == row.size_bytes
         assert sum(layer.is_packed for layer in row.layers) == (1 if row is tflite else 0)

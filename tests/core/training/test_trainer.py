@@ -508,8 +508,8 @@ def test_usage_errors(tmp_path):
         ({"precision": "float16"}, "Unknown precision 'float16'.*averages.*float32, bfloat16"),
         ({"accumulate": 5}, "batch of 32 is not divisible by 1 replica.* x 5 part.*batch_size=30"),
         ({"early_stop": 2, "validationset": False}, "Add --validationset"),
-        ({"keep": 0}, r"keep is 0\. Use a number from 1"),
-        ({"log_every": -1}, r"log_every is -1\. Use a number from 1"),
+        ({"keep": 0}, r"keep is 0\. Use 1 or more"),
+        ({"log_every": -1}, r"log_every is -1\. Use 1 or more"),
         ({"checkpoint_every_minutes": 0}, r"checkpoint_every_minutes is 0\. Use a number above 0"),
         ({"checkpoint_every_minutes": float("nan")}, r"checkpoint_every_minutes is nan\."),
     ):

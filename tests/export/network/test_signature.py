@@ -238,7 +238,7 @@ def test_verify_names_inputs_and_outputs_that_differ(exported: tuple[Path, Any],
     assert takes == (
         "the first takes right 8 x 8 x 3, left 8 x 8 x 3, input_1_speed 5, the second right 8 x 8 x 3, left 8 x 8 x 3"
     )
-    assert "answers zoom 4, boxes 4, map 6 x 6 x 32, classes 6, the second 8 x 8 x 3" in answers
+    assert "returns zoom 4, boxes 4, map 6 x 6 x 32, classes 6, the second 8 x 8 x 3" in answers
     assert len(kernels) == 4 and all("has no binary kernel" in each for each in kernels)
     with pytest.raises(UsageError, match="--dataset is for networks of one picture"):
         verify_artifacts(tmp_path / "sum.keras", tmp_path / "sum.keras", dataset="digits", pictures=2)
