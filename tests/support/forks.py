@@ -243,6 +243,7 @@ def _run(request: Mapping[str, Any], streams: list[int]) -> None:
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # the server's own: TMPDIR may name another one here
     sys.argv = ["-c", *request["arguments"]]
     sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
