@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := bopkit cli models export runtime tests
 NATIVE := $(wildcard runtime/src/* runtime/include/* runtime/*.py runtime/*.toml)
+RUNTIME_MAKE := $(MAKE) -C runtime -o .venv/.installed BIN=../$(BIN)
 DEMO := demo
 
 .PHONY: demo test test-release test-device-aarch64 fix check docs clean
@@ -58,11 +59,13 @@ test-device-aarch64: $(VENV)/.runtime
 fix: $(VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	$(RUNTIME_MAKE) format
 
 # Types are checked on a scratch install: on the mapped folders mypy would see two files and call that success.
 check: $(VENV)/.installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(RUNTIME_MAKE) check
 	rm -rf .typecheck build
 	$(BIN)/python -m pip install --quiet --no-deps --target .typecheck .
 	$(BIN)/python tests/check_types.py

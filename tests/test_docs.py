@@ -59,6 +59,14 @@ def test_the_files_that_a_map_names_exist(page):
     assert named >= 8
 
 
+@pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md"])
+def test_the_targets_of_make_that_a_page_names_exist(page):
+    named = set(re.findall(r"\bmake ([\w-]+)", "\n".join(re.findall(r"`[^`]+`", (ROOT / page).read_text()))))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} & named
+    assert named <= targets
+
+
 SHORT = """
 import functools
 import bopkit

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bopkit.interruption import interruptible
 from bopkit.progress import Progress, silent
 from bopkit.sweep import slots
 from bopkit.sweep.child import train_in_child
@@ -175,10 +176,11 @@ def _announce(study: Any, plan: SweepPlan, progress: Progress) -> None:
 
 
 def _train_until_done(study: Any, plan: SweepPlan, objective: TrialObjective, progress: Progress) -> None:
-    """Train until every slot has its result."""
+    """Train until every slot has its result; SQLAlchemy can swallow what a signal raises while it cleans up."""
     try:
-        while _train_next(study, plan, objective, progress):
-            pass
+        with interruptible() as check_interruption:
+            while _train_next(study, plan, objective, progress):
+                check_interruption()
     except (KeyboardInterrupt, SystemExit, TrialExited) as stop:
         done = sum(row.state in ("finished", "pruned", "failed") for row in _rows(study))
         progress(f"stopped: {done} of {plan.trials} trials are done; the same command resumes with the rest")

@@ -1,5 +1,5 @@
 # Checks of the native code, which the Makefile above this folder includes.
-#   make check              the layout of the native code, by .clang-format: needs clang-format
+#   make check              the layout of the native code, by .clang-format
 #   make format             lays it out so
 #   make fuzz               hostile files for FUZZ_SECONDS, under sanitizers: needs clang and libclang-rt-14-dev, or g++
 #   make test-aarch64-ops   the sweep of operators on emulated ARM processors: needs qemu-user
@@ -11,15 +11,11 @@ FUZZ_SECONDS ?= 600
 
 NATIVE_CODE := $(wildcard src/*.cc src/*.h include/*.h tests/*/*.cc tests/*/*.h benchmarks/*.c* examples/*.c)
 
-check:
-	@if command -v clang-format >/dev/null; then \
-		clang-format --dry-run --Werror $(NATIVE_CODE); \
-	else \
-		echo "The layout of the native code was not checked: there is no clang-format."; \
-	fi
+check: $(VENV)/.installed
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE_CODE)
 
-format:
-	clang-format -i $(NATIVE_CODE)
+format: $(VENV)/.installed
+	$(BIN)/clang-format -i $(NATIVE_CODE)
 
 fuzz: $(VENV)/.installed
 	nice -n 10 $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)

@@ -16,20 +16,13 @@ pytestmark = pytest.mark.integration
 HEADLINE = "birealnet"
 """Checked in test_headline_commands, where it is exported anyway."""
 
-SMALLEST = "binarynet"
-
 
 def test_every_network_has_a_limit():
     assert {model["name"] for model in list_models()} == set(LARGEST_FLATBUFFER_BYTES)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.release)
-        for name in sorted(set(LARGEST_FLATBUFFER_BYTES) - {HEADLINE})
-    ],
-)
+@pytest.mark.release
+@pytest.mark.parametrize("name", sorted(set(LARGEST_FLATBUFFER_BYTES) - {HEADLINE}))
 def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     """In processes that end: TensorFlow keeps the memory of a large network, gigabytes, for itself."""
 

@@ -117,7 +117,13 @@ def test_serving_preprocesses_as_the_evaluation_does(road, data_dir, tmp_path):
     assert [names[0].decode() for names in answer["classes"].numpy()] == top1
 
 
-@pytest.mark.parametrize("command", ["train binarynet --dataset cifar10", "train alexnet --dataset imagenet2012"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train binarynet --dataset cifar10",
+        pytest.param("train alexnet --dataset imagenet2012", marks=pytest.mark.release),
+    ],
+)
 def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_path):
     """Its README's own: no `default` preprocessing for cifar10, and no name `alexnet`."""
     options = ["--dry-run", "--hparams", "batch_size=4", "--data-dir", data_dir]

@@ -13,7 +13,7 @@ from bopkit.runs.directory import list_places
 
 pytestmark = pytest.mark.integration
 
-EPOCHS, STEPS = 5, 10
+STEPS = 10
 
 SEED = 2
 """One of those with which the first ten steps agree, as they do with 0, 1, 3, 4 and 5.
@@ -29,7 +29,7 @@ TRAIN = [
     *"--precision float32 --log-every 1 --checkpoint-every 0.01 --sync-batch-norm".split(),
     *["--seed", SEED],
 ]
-WHOLE = ("--hparams", f"epochs={EPOCHS}")
+TWO_EPOCHS = ("--hparams", "epochs=2")
 ENDS_WITHIN_S = 60
 """A worker notices within that time that another one has died."""
 
@@ -63,13 +63,13 @@ def assert_equal_first_epochs(run, reference):
 def reference(tmp_path_factory):
     """The run on one device."""
     folder = tmp_path_factory.mktemp("one")
-    command = [*TRAIN, *WHOLE, "--strategy", "one", "--device", "cpu", "--output-dir", folder / "run"]
+    command = [*TRAIN, *TWO_EPOCHS, "--strategy", "one", "--device", "cpu", "--output-dir", folder / "run"]
     succeeded(forked(*command))
     return folder / "run"
 
 
 def test_two_mirrored_devices_train_as_one(reference, tmp_path):
-    command = [*TRAIN, *WHOLE, "--strategy", "mirrored", "--device", "cpu*2", "--output-dir", tmp_path / "run"]
+    command = [*TRAIN, *TWO_EPOCHS, "--strategy", "mirrored", "--device", "cpu*2", "--output-dir", tmp_path / "run"]
     result = forked(*command)
     assert succeeded(result) == f"{tmp_path / 'run' / 'model.h5'}\n"
     assert "on mirrored, 2 CPU replicas" in result.stderr
@@ -85,7 +85,7 @@ class Workers:
         before: Python code that each worker runs first.
     """
 
-    def __init__(self, run, options=(WHOLE, WHOLE), before=""):
+    def __init__(self, run, options=(TWO_EPOCHS, TWO_EPOCHS), before=""):
         self._run = run
         self._workers = []
         with contextlib.ExitStack() as stack:
@@ -142,17 +142,17 @@ step.TrainStep.evaluate = slowly
 """A validation of many rounds, in which worker 1 is slower than worker 0."""
 
 
+@pytest.mark.release
 def test_workers_of_different_speed_validate_and_stop_in_a_validation(tmp_path):
     run = tmp_path / "run"
-    two_epochs = [("--hparams", "epochs=2")] * 2
-    with Workers(run, two_epochs, SLOW_VALIDATION) as workers:
+    with Workers(run, before=SLOW_VALIDATION) as workers:
         while "validating" not in workers.printed(1):
             time.sleep(0.02)
         workers.send_signal(1, signal.SIGTERM)
         results = [workers.finished(index) for index in range(2)]
     assert [result.returncode for result in results] == [143, 143], results
     assert last_checkpoint(run) == STEPS
-    with Workers(run, two_epochs, SLOW_VALIDATION) as workers:
+    with Workers(run, before=SLOW_VALIDATION) as workers:
         results = [workers.finished(index) for index in range(2)]
     for result in results:
         assert succeeded(result) == f"{run / 'model.h5'}\n"
@@ -164,20 +164,26 @@ def last_checkpoint(run):
     return epoch * STEPS + step
 
 
-def test_workers_with_different_settings_are_refused_and_a_dry_run_keeps_nothing(tmp_path):
+def test_workers_with_different_settings_are_refused(tmp_path):
     run = tmp_path / "run"
-    with Workers(run, options=[WHOLE, (*WHOLE, "--seed", 5, "--early-stop", 3)]) as workers:
+    with Workers(run, options=[TWO_EPOCHS, (*TWO_EPOCHS, "--seed", 5, "--early-stop", 3)]) as workers:
         for index in range(2):
             line = failed(workers.finished(index), exit_code=2)
             assert "Worker 1 was started with another seed, early_stop than worker 0" in line
+    assert not run.exists()
+
+
+@pytest.mark.release
+def test_a_dry_run_of_two_workers_keeps_nothing(tmp_path):
+    run = tmp_path / "run"
     with Workers(run, options=[("--dry-run",)] * 2) as workers:
         for index in range(2):
             assert succeeded(workers.finished(index)) == ""
     assert not run.exists()
 
 
-def test_two_workers_train_as_one_device_and_survive_the_death_of_either(reference, tmp_path):
-    """SIGTERM for worker 1, kill -9 for worker 1, kill -9 for worker 0; each time both are started again."""
+def test_two_workers_train_as_one_device_and_stop_together(reference, tmp_path):
+    """SIGTERM for one of them, and the same commands again."""
     run = tmp_path / "run"
     with Workers(run) as workers:
         workers.signal_after(1, index=1, number=signal.SIGTERM)
@@ -193,25 +199,42 @@ def test_two_workers_train_as_one_device_and_survive_the_death_of_either(referen
     assert "epoch 1/" in results[0].stderr
     assert "epoch 1/" not in results[1].stderr
 
-    for last_epoch, victim in ((2, 1), (3, 0)):
-        with Workers(run) as workers:
-            workers.signal_after(last_epoch, victim, signal.SIGKILL)
+    with Workers(run) as workers:
+        results = [workers.finished(index) for index in range(2)]
+    for result in results:
+        assert succeeded(result) == f"{run / 'model.h5'}\n"
+    assert "resuming after epoch " in results[0].stderr
+    assert_finished(run, epochs=2)
+
+
+@pytest.mark.release
+def test_a_run_of_two_workers_survives_the_death_of_either(tmp_path):
+    """kill -9 for worker 1 in the first epoch, for worker 0 in the second; each time both are started again."""
+    run = tmp_path / "run"
+    options = [("--hparams", "epochs=3")] * 2
+    for victim in (1, 0):
+        with Workers(run, options) as workers:
+            workers.signal_after(1 - victim, victim, signal.SIGKILL)
             line = failed(workers.finished(1 - victim, timeout_s=ENDS_WITHIN_S), exit_code=75)
         assert f"Worker {1 - victim} has lost another worker" in line
         assert "Start the same command on every host again" in line
         assert not (run / "model_last.h5").exists()
 
-    with Workers(run) as workers:
+    with Workers(run, options) as workers:
         results = [workers.finished(index) for index in range(2)]
     for result in results:
         assert succeeded(result) == f"{run / 'model.h5'}\n"
-    assert "resuming after epoch 3" in results[0].stderr
-    with Workers(run) as workers:
+    assert "resuming after epoch " in results[0].stderr
+    with Workers(run, options) as workers:
         workers.send_signal(1, signal.SIGKILL)
         result = workers.finished(0)  # waits for nobody
     assert succeeded(result) == f"{run / 'model.h5'}\n"
     assert "is finished" in result.stderr
+    assert_finished(run, epochs=3)
+
+
+def assert_finished(run, epochs):
+    """Each epoch and each step once, whatever stopped it."""
     assert (run / "model_last.h5").exists()
-    assert [row["epoch"] for row in rows_of(run, "epoch")] == list(range(1, EPOCHS + 1))
-    assert [row["step"] for row in rows_of(run, "step")] == list(range(1, EPOCHS * STEPS + 1))
-    assert_equal_first_epochs(run, reference)
+    assert [row["epoch"] for row in rows_of(run, "epoch")] == list(range(1, epochs + 1))
+    assert [row["step"] for row in rows_of(run, "step")] == list(range(1, epochs * STEPS + 1))

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ from bopkit.benchmark.accuracy import artifact_preprocessing, write_scores
 from bopkit.benchmark.devices import local
 from bopkit.benchmark.job import SCORES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.layer_bytes import layer_names
+from bopkit.benchmark.results import LOCAL
 from bopkit.benchmark.row_notes import add_timing_notes
 from bopkit.benchmark.runtimes.lce import LceRuntime
 from bopkit.benchmark.runtimes.parallel import RuntimeProcess, one_a_core
 from bopkit.benchmark.runtimes.runtime import default_runtime, make_runtime
+from bopkit.cli import benchmark as command
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -144,12 +147,22 @@ def test_a_wrong_request_is_one_error_and_no_rows(arguments: dict) -> None:
         benchmark_artifacts(**{"artifacts": ["model.h5"], **arguments})
 
 
-def test_the_function_has_the_defaults_of_the_options() -> None:
-    parameters = inspect.signature(benchmark_artifacts).parameters
-    others = ("artifacts", "deliver", "progress")
-    defaults = {name: each.default for name, each in parameters.items() if name not in others}
-    defaults["threads"] = (defaults["threads"],)
-    assert defaults == {option.name: option.default for option in dataclasses.fields(BenchmarkOptions)}
+def _defaults_of(function: Callable[..., Any], *others: str) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.items()
+    return {name: each.default for name, each in parameters if name not in others}
+
+
+def test_function_and_command_have_the_defaults_of_the_options() -> None:
+    defaults = {option.name: option.default for option in dataclasses.fields(BenchmarkOptions)}
+    of_function = _defaults_of(benchmark_artifacts, "artifacts", "deliver", "progress")
+    assert {**of_function, "threads": (of_function["threads"],)} == defaults
+    of_command = _defaults_of(command.benchmark, "artifacts", "output", "html", "markdown", "csv", "json")
+    assert (of_command.pop("threads"), defaults.pop("threads")) == ("1", (1,))
+    assert (of_command.pop("devices"), defaults.pop("devices")) == (None, (LOCAL,))
+    of_command["min_duration_s"] = of_command.pop("min_seconds")
+    of_command["cool_down_s"] = of_command.pop("cool_down")
+    only_in_python = {name: defaults[name] for name in ("time_limit_s", "batch_size")}
+    assert {**of_command, **only_in_python} == defaults
 
 
 def test_a_crash_is_a_row_with_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

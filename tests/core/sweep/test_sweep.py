@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from bopkit.cli import sweep as command
 from bopkit.errors import BopkitError, UsageError
 from bopkit.sweep import SweepOptions, child, run_sweep, run_trials, slots, storage
 from bopkit.sweep.command import train_command
@@ -116,6 +119,22 @@ def test_a_stopped_trial_resumes_in_its_run_directory(tmp_path, stop):
     assert [row.state for row in result.trials] == ["finished"] * 4
     assert trainer.trained == [(f"trial-{trial:04d}", epoch) for trial in range(4) for epoch in (1, 2, 3)]
     assert trainer.runs == ["trial-0000", "trial-0001", "trial-0001", "trial-0002", "trial-0003"]
+
+
+def test_a_signal_that_a_library_swallows_ends_the_sweep(tmp_path, monkeypatch):
+    """As SQLAlchemy does where it clears up behind a callback."""
+
+    def swallowing(study):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return fail_dead(study)
+
+    fail_dead = slots.fail_dead
+    monkeypatch.setattr(slots, "fail_dead", swallowing)
+    trainer = Trainer()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, trainer, grid=GRID)
+    assert trainer.runs == ["trial-0000"]
 
 
 PROCESS = """
@@ -507,3 +526,18 @@ open({str(tmp_path / "alive")!r}, "w")
     with pytest.raises(RuntimeError, match="pruned"):
         run_child(monkeypatch, tmp_path, script, prune)
     assert time.perf_counter() - began < 15
+
+
+def defaults_of(function, *others):
+    parameters = inspect.signature(function).parameters.items()
+    return {name: each.default for name, each in parameters if name not in others}
+
+
+def test_function_and_command_have_the_fields_and_defaults_of_the_options():
+    of_training = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
+    own = {field.name: field.default for field in dataclasses.fields(SweepOptions) if field.name != "training"}
+    expected = {name: of_training.get(name) for name in defaults_of(run_sweep, "progress", "train") if name not in own}
+    expected.update(own, model=None, dataset=None, hparams=None, grid=None, search=None, strategy=None)
+    assert of_training["strategy"] == "auto"  # what None stands for
+    assert defaults_of(run_sweep, "progress", "train") == expected
+    assert defaults_of(command.sweep, "json") == expected
