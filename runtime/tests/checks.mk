@@ -21,7 +21,7 @@ fuzz: $(VENV)/.installed
 	nice -n 10 $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 test-aarch64-ops: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_aarch64.py -rs
+	$(BIN)/python -m pytest tests/test_aarch64.py -m integration -rs
 
 test-aarch64: $(VENV)/.installed
 	$(BIN)/python tests/aarch64_root.py

@@ -7,9 +7,10 @@ import native
 import pytest
 from sweep import CASES
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("qemu-aarch64") is None, reason="needs qemu-aarch64: apt-get install qemu-user"
-)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-aarch64: apt-get install qemu-user"),
+]
 
 # What `auto` must choose: the two of 2012 and 2016 have no dot product, the others have.
 AUTO = {

@@ -1,6 +1,5 @@
 """The wheels: tags, contents, and what the native library asks of a machine."""
 
-import platform
 import re
 import struct
 import sys
@@ -56,12 +55,8 @@ def wheel_contents(wheel, tag, library):
         return archive.read(f"bopkit_runtime/{library}")
 
 
-HERE = f"linux-{platform.machine()}"
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == HERE else pytest.mark.integration) for name in LINUX]
-)
+@pytest.mark.integration
+@pytest.mark.parametrize("name", LINUX)
 def test_linux_wheel(name, tmp_path):
     machine, tag = LINUX[name]
     library = tmp_path / "library.so"

@@ -39,6 +39,7 @@ def test_no_name_and_no_value_is_folded(columns):
     assert words >= {*type(architecture.hparams()).model_fields, *architecture.sets, "gamma_decay_epochs=100"}
 
 
+@pytest.mark.integration
 def test_defaults_and_what_is_shown_of_a_set_give_the_set():
     architecture = MODELS.load("binarynet")
     shown = succeeded(bopkit("hparams", "binarynet")).partition("values that are not the default")[2]

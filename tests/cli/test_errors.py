@@ -25,6 +25,7 @@ def error_of(command, exit_code):
     return line
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "command, said, hint",
     [
@@ -100,6 +101,7 @@ def test_what_does_not_parse(command):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", ["--debug models nope", "models nope --debug", "models --debug nope"])
 def test_debug_shows_the_traceback_wherever_it_is_typed(command):
     plain = failed(bopkit("models", "nope"), exit_code=2)

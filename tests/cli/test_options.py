@@ -76,6 +76,7 @@ def test_every_option_says_what_it_does():
             assert parameter.help, f"{name} {parameter.name}"
 
 
+@pytest.mark.integration
 def test_commands_that_double_others_work_and_are_not_in_the_help():
     listed = re.findall(r"^\W*(\S+)", succeeded(bopkit("--help")), re.MULTILINE)  # the first word of each line
     for name in ("datasets", "prepare", "tensorboard"):

@@ -43,6 +43,7 @@ def test_commands_print_through_it_alone():
             assert called.rpartition(".")[2] not in ("print", "echo", "secho", "write", "print_exc"), (path, called)
 
 
+@pytest.mark.integration
 def test_a_run_and_an_error_from_a_stranger_s_files(tmp_path):
     run = write_run(tmp_path / "run")
     config = json.loads((run / "config.json").read_text())

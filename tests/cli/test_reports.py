@@ -44,6 +44,7 @@ def report(folder, *arguments):
     return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
+@pytest.mark.integration
 def test_a_table_of_all_devices_and_all_formats(results):
     formats = [each for pair in FILES.items() for each in pair]
     result = bopkit("report", "devices.json", "old.json", *formats, cwd=results, program=NO_TENSORFLOW)
@@ -69,6 +70,7 @@ def test_files_that_cannot_be_written_are_refused_first(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "below_file.html"}
 
 
+@pytest.mark.integration
 def test_stdout_by_its_other_name_loses_nothing(results):
     for target in ("-", "/dev/stdout"):
         with open(results / "out.csv", "w") as out:
@@ -111,6 +113,7 @@ def test_a_rule_without_a_baseline_row_does_not_pass(results):
     assert result.returncode == 1 and "cannot be checked: the baseline has no such row" in result.stderr
 
 
+@pytest.mark.integration
 def test_what_cannot_be_is_a_usage_error(results):
     assert "latency_ms_p50" in failed(report(results, "old.json", "--fail-if", "latency_ms_p5 > 1"), 2)
     assert "needs a baseline" in failed(report(results, "old.json", "--fail-if", "size_bytes > 1x"), 2)
@@ -185,6 +188,7 @@ def test_the_speed_of_accuracy_is_shown_whichever_result_comes_first(order, resu
     assert cells[0].split()[-1] == "597"
 
 
+@pytest.mark.integration
 def test_a_benchmark_writes_its_files_also_when_a_row_fails(tmp_path):
     (tmp_path / "cut.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
     files = ["-o", "out/result.json", "--html", "page.html", "--csv", "-"]
@@ -238,6 +242,7 @@ def test_compare_weighs_and_times_a_network_and_its_twins(network, tmp_path):
     assert "fully_quantize" not in result.stderr
 
 
+@pytest.mark.integration
 def test_compare_refuses_what_it_cannot_know(network, tmp_path):
     assert "binarynet" in failed(bopkit("compare", "binarynett"), 2)
     other = shutil.copy(network, tmp_path)
@@ -247,6 +252,7 @@ def test_compare_refuses_what_it_cannot_know(network, tmp_path):
     assert "is trained" in failed(untrained, 2)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_server.MISSING))
 def test_compare_asks_devices_first(network):
     device = f"ssh://127.0.0.1:{ssh_server.free_port()}"

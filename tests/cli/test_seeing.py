@@ -37,6 +37,7 @@ def test_runs_that_differ_in_much_fit_a_terminal(runs):
     assert "differ in batch_size, threshold, gamma, filters, dense_units; --json has the values" in result.stderr
 
 
+@pytest.mark.integration
 def test_runs_as_json_sorted(runs):
     result = bopkit("runs", "runs/digits", "--sort", "val_top1", "--json", cwd=runs, program=NO_TENSORFLOW)
     rows = json.loads(succeeded(result))
@@ -46,6 +47,7 @@ def test_runs_as_json_sorted(runs):
     assert "Unknown sort key" in failed(bopkit("runs", "--sort", "speed", cwd=runs), exit_code=2)
 
 
+@pytest.mark.integration
 def test_no_runs_are_no_error(tmp_path):
     result = bopkit("runs", tmp_path)
     assert succeeded(result) == "" and "no runs below" in result.stderr
@@ -53,6 +55,7 @@ def test_no_runs_are_no_error(tmp_path):
     assert "no folder" in failed(bopkit("runs", cwd=tmp_path), exit_code=2)
 
 
+@pytest.mark.integration
 def test_plot_prints_the_files_it_wrote(runs):
     command = ["plot", "runs/digits/a", "runs/digits/b", "--layer", "conv"]
     result = bopkit(*command, "-o", "figures/conv", cwd=runs, program=NO_TENSORFLOW)
@@ -65,6 +68,7 @@ def test_plot_prints_the_files_it_wrote(runs):
     assert not (runs / "curves.png").exists()
 
 
+@pytest.mark.integration
 def test_evaluate_prints_figures_of_the_pictures_asked_for(tmp_path):
     model = tmp_path / "model.h5"
     init_model("binarynet", model, hparams={"filters": 4, "dense_units": 8})

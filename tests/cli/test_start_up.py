@@ -9,6 +9,8 @@ import time
 import pytest
 from command_line import NO_TENSORFLOW, PROGRAM, bopkit, succeeded
 
+pytestmark = pytest.mark.integration
+
 AT_ONCE = [
     "--help",
     "--version",

@@ -103,6 +103,7 @@ def test_the_data_is_whole():
     assert len(EXPECTED["runs"]) == 6
 
 
+@pytest.mark.integration
 def test_a_finished_run_is_looked_up_and_not_trained_again(work):
     before = bytes_of(work)
     result = run(work, *EXPECTED["finished"]["train"]["command"], "--json")
@@ -150,6 +151,7 @@ def test_what_is_drawn_is_what_the_rows_say(work, monkeypatch):
         np.testing.assert_allclose(found, recorded, rtol=1e-12)
 
 
+@pytest.mark.integration
 def test_accuracy_of_a_run_is_what_it_was(work, monkeypatch):
     monkeypatch.chdir(work)
     found = json.loads(json.dumps(dataclasses.asdict(evaluate_model("finished", device="cpu"))))
@@ -181,6 +183,7 @@ def test_an_artifact_is_inspected_to_the_byte(artifact, work):
     assert sum(layer["packed"] for layer in found["layers"]) == 2
 
 
+@pytest.mark.integration
 def test_results_are_reported_and_compared_with_a_baseline(work):
     expected = EXPECTED["report"]
     result = bopkit(*expected["command"], "--json", "--csv", "figures.csv", cwd=work, program=NO_TENSORFLOW)
@@ -203,6 +206,7 @@ def test_a_merged_result_is_read_again(work):
     assert [len(entry["earlier"]) for entry in merged["entries"]] == [1, 1, 1]
 
 
+@pytest.mark.integration
 def test_a_complete_sweep_is_looked_up(work):
     complete = EXPECTED["complete"]
     before = bytes_of(work / "search")
@@ -214,6 +218,7 @@ def test_a_complete_sweep_is_looked_up(work):
     assert after == before
 
 
+@pytest.mark.integration
 def test_a_sweep_is_no_other_sweep(work):
     line = failed(run(work, *EXPECTED["complete"]["command"], "--seed", 1), 2)
     assert re.search(r"bopkit-small-digits-sweep .* seed \D*0\D*1\D*$", line)
@@ -226,6 +231,7 @@ def resumed(tmp_path_factory):
     return work, run(work, *EXPECTED["stopped"]["command"], "--json")
 
 
+@pytest.mark.integration
 def test_a_stopped_run_goes_on_from_its_step(resumed):
     work, result = resumed
     answer = json.loads(succeeded(result))
@@ -308,6 +314,7 @@ def test_a_stopped_sweep_trains_what_is_missing(work):
     assert (work / "grid" / "trial-0001" / "metrics.jsonl").read_text().startswith(kept)
 
 
+@pytest.mark.integration
 def test_a_complete_search_takes_the_next_point_that_it_would_have_taken(work, monkeypatch):
     """Trained in this process, which other tests may have set up in another way: accuracy is near what it was."""
     monkeypatch.chdir(work)

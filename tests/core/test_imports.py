@@ -75,6 +75,7 @@ def rank(path):
     raise AssertionError(f"{place} stands in no line of ORDER")
 
 
+@pytest.mark.integration
 def test_imports_run_one_way():
     upward = [
         f"{path.relative_to(ROOT)} imports {name}"
@@ -108,6 +109,7 @@ def test_bopkit_holds_folders_and_small_files():
     assert {path.stem for path in (ROOT / "bopkit").glob("*.py")} == set(SMALL_FILES)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "statement",
     [
@@ -130,12 +132,14 @@ def test_every_public_function_resolves():
         assert getattr(bopkit, name).__doc__
 
 
+@pytest.mark.integration
 def test_keras_2_after_importing_bopkit_alone():
     code = "import bopkit, tensorflow as tf, larq; assert tf.keras.layers.Layer.__module__.startswith('tf_keras')"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("touch", ["tf.keras.layers.Dense(1)", "tf.keras"])
+@pytest.mark.integration
+@pytest.mark.parametrize("touch", ["tf.keras.layers.Dense(1)", pytest.param("tf.keras", marks=pytest.mark.release)])
 def test_keras_3_loaded_first(touch):
     code = f"import os; os.environ.pop('TF_USE_LEGACY_KERAS', None); import tensorflow as tf; {touch}; import bopkit"
     result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

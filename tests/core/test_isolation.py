@@ -37,6 +37,7 @@ def test_a_child_answers_and_outlives_its_errors(process: isolation.Child) -> No
     assert process.starts == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("function", "says"),
     [

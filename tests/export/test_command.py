@@ -30,6 +30,7 @@ def test_a_network_without_weights(tmp_path: Path) -> None:
     assert "1-bit floor 0 bytes, written in" in export(tmp_path / "net.keras", "--pictures", 2)
 
 
+@pytest.mark.integration
 def test_each_disagreement_has_its_evidence(
     small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)
 BINARY_LAYERS = [
     "ones",
@@ -99,9 +101,15 @@ for folder in sys.argv[3:]:
 np.save(sys.argv[2], scores)
 """
 SAVED_MODEL_CLI = """
+import json, os
 from tensorflow.python.tools.saved_model_cli import main
-sys.argv[0] = "saved_model_cli"
-main()
+
+for arguments in json.loads(sys.argv[1]):
+    if not os.fork():  # each call is a process of its own
+        sys.argv = ["saved_model_cli", *arguments]
+        main()
+        break
+    assert os.wait()[1] == 0
 """
 
 
@@ -111,7 +119,6 @@ def run_without_bopkit(program: str, *arguments: object, cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.integration
 def test_stock_tensorflow_loads_the_saved_model(
     exported: tuple[Path, Any], unpacked: tuple[Path, Any], network: Any, tmp_path: Path
 ) -> None:
@@ -125,9 +132,8 @@ def test_stock_tensorflow_loads_the_saved_model(
         np.testing.assert_array_equal(each, expected)
 
 
-@pytest.mark.integration
 @pytest.mark.usefixtures("measured_start")
-@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("pack", [True, pytest.param(False, marks=pytest.mark.release)])
 def test_the_start_of_a_server_is_measured(
     pack: bool, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +142,6 @@ def test_the_start_of_a_server_is_measured(
     assert artifact.load_s and artifact.first_request_s
 
 
-@pytest.mark.integration
 def test_saved_model_cli_runs_the_signatures(exported: tuple[Path, Any], network: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     version = exported[0] / "net" / "1"
@@ -146,15 +151,18 @@ def test_saved_model_cli_runs_the_signatures(exported: tuple[Path, Any], network
     assert b";" not in picture  # the program splits its argument there
     np.save(tmp_path / "pixels.npy", pixels[np.newaxis])
 
-    def run(signature: str, *inputs: str) -> None:
-        arguments = ["--dir", version, "--tag_set", "serve", "--signature_def", signature, *inputs]
-        run_without_bopkit(SAVED_MODEL_CLI, "run", *arguments, "--outdir", signature, cwd=tmp_path)
+    def command(signature: str, *inputs: str) -> list[str]:
+        arguments = ["--dir", str(version), "--tag_set", "serve", "--signature_def", signature, *inputs]
+        return ["run", *arguments, "--outdir", signature]
 
-    run("serving_default", "--inputs", "images=pictures.npy")
+    commands = [
+        command("serving_default", "--inputs", "images=pictures.npy"),
+        command("predict_uint8", "--inputs", "images=pixels.npy"),
+        command("classify", "--input_examples", f"inputs=[{{'image/encoded': [{picture!r}]}}]"),
+    ]
+    run_without_bopkit(SAVED_MODEL_CLI, json.dumps(commands), cwd=tmp_path)
     expected = tf.function(network)(PICTURES, training=False)
     np.testing.assert_array_equal(np.load(tmp_path / "serving_default" / "probabilities.npy"), expected)
-    run("predict_uint8", "--inputs", "images=pixels.npy")
-    run("classify", "--input_examples", f"inputs=[{{'image/encoded': [{picture!r}]}}]")
     answers = [np.load(tmp_path / name / "scores.npy") for name in ("predict_uint8", "classify")]
     np.testing.assert_array_equal(*answers)
 

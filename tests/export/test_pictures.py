@@ -53,6 +53,7 @@ def test_names_that_open_stock_datasets(name: str, stock: bool) -> None:
     assert dataclasses.replace(CARD, dataset=name).names_stock_dataset is stock
 
 
+@pytest.mark.integration
 def test_the_report_says_why_a_dataset_was_not_used(
     small_network: Any, make_card: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def record_of(content: bytes) -> dict[str, Any]:
     return json.loads(bytes(model.buffers[entry.buffer].data))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("choices", "saved"),
     [
@@ -90,6 +91,7 @@ def test_fewer_bits_keep_the_binary_layer_and_show_their_accuracy(
     assert any("--max-drop was not applied" in note for note in report.notes)
 
 
+@pytest.mark.integration
 def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bopkit.export import artifact_reports, make_flatbuffer, reference
     from bopkit.export.report import Accuracy
@@ -104,6 +106,7 @@ def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, mo
     export(digits_file, tmp_path, float_weights="int8", max_drop=1.0)
 
 
+@pytest.mark.integration
 def test_pixels_go_in_and_logits_come_out(digits_file: Path, plain: Path, tmp_path: Path) -> None:
     content, report = export(digits_file, tmp_path, input_type="uint8", output="logits")
     pixels = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.uint8)
@@ -140,11 +143,13 @@ def test_the_file_carries_card_and_labels(digits_file: Path, plain: Path) -> Non
     assert record_of(content)["input"]["mean"] == pytest.approx([127.5])
 
 
+@pytest.mark.integration
 def test_layers_that_xcore_leaves_float_are_named(digits_file: Path, tmp_path: Path) -> None:
     _, report = export(digits_file, tmp_path, target="xcore")
     assert all(layer.packed or layer.reason for layer in report.artifacts[0].layers)
 
 
+@pytest.mark.integration
 def test_without_labels_the_cost_is_said_to_be_unknown(small_file: Path, tmp_path: Path) -> None:
     report = export_model(small_file, tmp_path, ExportOptions(savedmodel=False, float_weights="int8", pictures=4))
     assert report.artifacts[0].accuracy is None
@@ -181,6 +186,7 @@ def test_what_the_network_does_not_have_cannot_be_chosen(small_network: Any, tmp
         export(tmp_path / "net.keras", tmp_path, output="logits", pictures=2)
 
 
+@pytest.mark.integration
 def test_output_takes_a_folder_and_a_kind_of_scores(digits_file: Path, tmp_path: Path) -> None:
     command = ["export", str(digits_file), "--tflite", "--pictures", "8", "-o", str(tmp_path), "--output", "logits"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -191,7 +191,7 @@ def test_a_full_disk_while_writing_a_network(whole_run, start, tmp_path):
     assert_no_scratch(tmp_path)
 
 
-@pytest.mark.parametrize("option", ["--tflite", "--savedmodel"])
+@pytest.mark.parametrize("option", ["--tflite", pytest.param("--savedmodel", marks=pytest.mark.release)])
 def test_a_full_disk_while_exporting(option, whole_run, start, tmp_path):
     shutil.copy(whole_run / "model.h5", tmp_path)
     (tmp_path / "model.tflite").write_bytes(b"an earlier export")
@@ -204,7 +204,7 @@ def test_a_full_disk_while_exporting(option, whole_run, start, tmp_path):
     assert_no_scratch(tmp_path)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGKILL, marks=pytest.mark.release), signal.SIGINT])
 def test_a_stop_while_exporting_leaves_the_old_artifacts_whole(stop, whole_run, start, tmp_path):
     shutil.copy(whole_run / "model.h5", tmp_path)
     (tmp_path / "model.tflite").write_bytes(b"an earlier export")

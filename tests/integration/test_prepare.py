@@ -41,7 +41,7 @@ def modified(folder):
     return {str(path): os.stat(path).st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("damage", ["flip", "remove"])
+@pytest.mark.parametrize("damage", ["flip", pytest.param("remove", marks=pytest.mark.release)])
 def test_a_damaged_dataset(damage, data_dir, tmp_path):
     shutil.copytree(data_dir / "cifar10", tmp_path / "cifar10")
     (shard,) = tmp_path.glob("cifar10/*/cifar10-train.tfrecord*")

@@ -23,6 +23,7 @@ def test_the_catalogue_is_complete():
     assert MODELS.names() == list(PAPER_PARAMS)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PAPER_PARAMS)
 def test_counts_of_the_built_network(name):
     import larq as lq
@@ -60,6 +61,7 @@ def test_layers_of_binarynet():
     assert not any(layer.scale for layer in norms)
 
 
+@pytest.mark.integration
 def test_layers_of_birealnet():
     tf = import_tensorflow()
     architecture = MODELS.load("birealnet")
@@ -73,6 +75,7 @@ def test_layers_of_birealnet():
     assert {layer.momentum for layer in network.layers if hasattr(layer, "momentum")} == {0.8}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PAPER_PARAMS)
 def test_the_smallest_picture(name):
     architecture = MODELS.load(name)

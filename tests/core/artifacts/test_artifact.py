@@ -52,6 +52,7 @@ def flatbuffer(model: Any) -> bytes:
     return converted
 
 
+@pytest.mark.integration
 def test_embedded_card_changes_nothing_else(flatbuffer: bytes, tmp_path: Path) -> None:
     from larq_compute_engine import testing
     from tensorflow.lite.tools import flatbuffer_utils
@@ -118,6 +119,7 @@ def test_length_beyond_the_end_is_an_error(flatbuffer: bytes, tmp_path: Path) ->
         artifact.kind(tmp_path / "model.tflite")
 
 
+@pytest.mark.integration
 def test_damaged_flatbuffer_gives_a_clear_error_or_a_card(flatbuffer: bytes, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     path = tmp_path / "model.tflite"

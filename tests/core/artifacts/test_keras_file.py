@@ -96,6 +96,7 @@ def refusal(path: Path) -> str:
     return error.value.message
 
 
+@pytest.mark.integration
 def test_round_trip_is_exact(model: Any, tmp_path: Path) -> None:
     assert len(CARD.to_json()) > 500_000
     save_model(model, CARD, tmp_path / "model.h5")
@@ -129,6 +130,7 @@ def replaced(config: Config, keys: tuple[Any, ...], value: object) -> Config:
     return config
 
 
+@pytest.mark.integration
 def test_an_unknown_object_or_name_is_refused_wherever_it_stands(saved: Path) -> None:
     config = read_config(saved)
     keras_config.check_config(config, saved)
@@ -462,6 +464,7 @@ def test_what_is_wrong_with_the_machine_is_not_blamed_on_the_file(
     assert raised.value is error
 
 
+@pytest.mark.release
 def test_a_layer_beyond_memory_is_not_blamed_on_the_file(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(import_tensorflow().errors.ResourceExhaustedError):
         load_model(with_config(saved, tmp_path, set_in("top", units=1 << 44)))

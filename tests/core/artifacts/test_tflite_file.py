@@ -12,6 +12,8 @@ import pytest
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
 
+pytestmark = pytest.mark.integration
+
 engine = pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
 

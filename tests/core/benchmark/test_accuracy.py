@@ -256,7 +256,11 @@ def test_killed_at_a_random_moment_and_resumed(plan, tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        *[(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+        *[pytest.param(*each, marks=pytest.mark.release) for each in [(signal.SIGHUP, 129), (signal.SIGKILL, -9)]],
+    ],
 )
 def test_a_signal_ends_every_process(number, code, tmp_path):
     (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")

@@ -411,6 +411,7 @@ def test_a_damaged_record_of_the_export_hides_no_layers(artifacts: Artifacts, tm
     assert (row.error, row.floor_bytes) == (None, None) and len(row.layers) > 2
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("forked_children")
 @pytest.mark.parametrize(("runtime", "name"), [("litert", "LiteRT"), ("lce", "LCE")])
 def test_flatbuffers_run_in_either_runtime(runtime: str, name: str, artifacts: Artifacts) -> None:

@@ -143,6 +143,7 @@ def measure(phone: scripted_device.ScriptedDevice, runner: Path, *models: Path, 
     return benchmark_artifacts(list(models), devices=[f"adb:{phone.serial}"], runner=runner, **options)
 
 
+@pytest.mark.integration
 @needs_adb
 def test_a_scripted_device_runs_the_binary(phone: scripted_device.ScriptedDevice, model: Path, tmp_path: Path) -> None:
     heat = phone.root / "sys/class/thermal/thermal_zone0/temp"
@@ -166,6 +167,7 @@ def test_a_scripted_device_runs_the_binary(phone: scripted_device.ScriptedDevice
     assert list(phone.temporary.iterdir()) == []
 
 
+@pytest.mark.integration
 @needs_adb
 def test_our_delegate_is_pushed_with_the_library_beside_the_binary(
     phone: scripted_device.ScriptedDevice, model: Path, tmp_path: Path
@@ -250,6 +252,7 @@ def test_what_a_cut_off_run_left_is_swept(phone: scripted_device.ScriptedDevice,
     assert list(phone.temporary.iterdir()) == []
 
 
+@pytest.mark.integration
 @needs_adb
 def test_nothing_is_left_on_the_device_after_ctrl_c(
     phone: scripted_device.ScriptedDevice, model: Path, tmp_path: Path
@@ -269,6 +272,7 @@ def test_nothing_is_left_on_the_device_after_ctrl_c(
     assert list(phone.temporary.iterdir()) == []
 
 
+@pytest.mark.integration
 @needs_adb
 def test_a_run_that_hangs_ends_before_anything_is_timed_beside_it(
     phone: scripted_device.ScriptedDevice, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,8 @@ from bopkit.benchmark.job import Job
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 FEW: dict[str, Any] = {"runs": 5, "warmup_runs": 1, "min_duration_s": 0.0}
 

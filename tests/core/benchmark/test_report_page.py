@@ -262,6 +262,7 @@ def test_the_chart_alone_is_svg_by_itself() -> None:
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: `apt-get install chromium`")
 
 
+@pytest.mark.integration
 @NEEDS_CHROMIUM
 @pytest.mark.parametrize("case", ["devices", "evil"])
 def test_chromium_shows_the_page_without_network_or_complaint(case: str, tmp_path: Path) -> None:
@@ -272,6 +273,7 @@ def test_chromium_shows_the_page_without_network_or_complaint(case: str, tmp_pat
     assert not complaints and not urls
 
 
+@pytest.mark.integration
 @NEEDS_CHROMIUM
 def test_chromium_would_tell_of_a_request_and_of_an_error(tmp_path: Path) -> None:
     page = render_page(merge_reports([("a.json", device_report())]))

@@ -146,6 +146,7 @@ def test_a_global_seed_of_zero_is_one_like_others():
     np.testing.assert_array_equal(first[0][0], second[0][0])
 
 
+@pytest.mark.integration
 def test_an_epoch_depends_on_seed_and_epoch_only(tmp_path):
     digits = open_dataset("digits")
     preprocessing = get_preprocessing("shift", digits.input_shape)
@@ -292,6 +293,7 @@ def turn_a_bit(path):
     path.write_bytes(data)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("damage", [empty, cut_off, turn_a_bit, Path.unlink])
 @pytest.mark.parametrize("name", ["pictures.index", "pictures.data-00000-of-00001"])
 def test_a_damaged_cache_is_not_blamed_on_the_dataset(tmp_path, name, damage):
@@ -326,6 +328,7 @@ FILL = """
 """
 
 
+@pytest.mark.integration
 def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wait_for_one_in_the_making(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(FILL), str(tmp_path)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
@@ -377,6 +380,7 @@ def damaged_cifar10(data_dir, tmp_path):
     return tmp_path, path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("damage", [cut_off, empty, Path.unlink])
 def test_a_dataset_whose_files_lost_something_is_refused_before_training(damaged_cifar10, damage):
     folder, path = damaged_cifar10
@@ -428,6 +432,7 @@ def test_a_kernel_that_misses_something_is_not_blamed_on_the_dataset(data_dir):
         raise tf.errors.NotFoundError(None, None, waited_for_input)
 
 
+@pytest.mark.integration
 def test_what_a_dataset_is_takes_no_tensorflow(data_dir):
     """`bopkit benchmark` asks before it starts the processes that read pictures."""
     code = f"""

@@ -27,6 +27,7 @@ class Numbered(Dataset):
         return import_tensorflow().data.Dataset.from_tensor_slices((self.pictures, np.arange(6)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", preprocessing_names())
 def test_the_sheet_shows_what_a_training_run_sees(name):
     dataset, preprocessing, seed = Numbered(), get_preprocessing(name, (32, 32, 3)), 5

@@ -37,6 +37,7 @@ def test_at_zero_reaches_the_optimizer(network_and_hparams):
             assert make_optimizer(network, changed, 1)[0].optimizers[0].at_zero == value
 
 
+@pytest.mark.integration
 def test_twenty_steps_of_the_network_equal_larq(network_and_hparams):
     tf = import_tensorflow()
     import larq as lq

@@ -189,6 +189,7 @@ def test_cema_flips_at_the_slightest_agreement_and_stays_at_zero():
     np.testing.assert_array_equal(kernel, [1, -1, -1, 1, -1, 1])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("which", SETS)
 def test_a_restored_optimizer_goes_on_bit_for_bit(tmp_path, which):
     tf = import_tensorflow()
@@ -209,6 +210,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(tmp_path, which):
     assert any(np.any(now != before.numpy()) for now, before in zip(start, resumed.trainable_variables, strict=True))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("which", [name for name in SETS if name != "latent"])
 def test_compiled_in_bfloat16_and_plain_flip_the_same(which):
     tf = import_tensorflow()
@@ -243,6 +245,7 @@ def test_config_round_trip(optimizer):
     assert hyper_values(again) == hyper_values(optimizer)
 
 
+@pytest.mark.integration
 def test_hyper_values_are_those_of_the_next_step():
     expected = {
         "bop": {"gamma", "threshold", "learning_rate"},
@@ -264,6 +267,7 @@ def test_hyper_values_are_those_of_the_next_step():
     assert values["threshold"] == pytest.approx(start.threshold + (1e-7 - start.threshold) / 40)
 
 
+@pytest.mark.integration
 def test_two_devices_flip_as_one():
     """In a process of its own: devices are made before TensorFlow starts."""
     code = """

@@ -46,6 +46,7 @@ def test_many_points_are_averaged_before_the_measured_ones(tmp_path):
     np.testing.assert_allclose(moving_average(values, 5), expected)
 
 
+@pytest.mark.integration
 def test_png_and_svg_with_what_differs_in_the_legend(tmp_path):
     paths = [write_run(tmp_path / f"run{gamma}", gamma=gamma) for gamma in (1e-2, 1e-3)]
     written = plot_runs(paths, tmp_path / "out" / "curves")
@@ -84,6 +85,7 @@ def test_columns_share_scales_and_have_legends_of_their_own(tmp_path):
     assert text.count("<!-- top-1 (%) -->") == 1
 
 
+@pytest.mark.integration
 def test_legends_cover_no_curve(tmp_path, monkeypatch):
     """With a label that is folded and a curve along each edge of both panels."""
     figures = []
@@ -147,6 +149,7 @@ def test_what_cannot_be_drawn_is_one_error_that_names_the_run(tmp_path):
     assert not list(tmp_path.glob("curves*"))
 
 
+@pytest.mark.integration
 def test_neither_pyplot_nor_global_settings_are_touched(tmp_path):
     path = write_run(tmp_path / "run")
     code = f"""

@@ -92,6 +92,7 @@ def raise_at(wanted_run, wanted_epoch, error):
     return at
 
 
+@pytest.mark.integration
 def test_a_grid_trains_every_point_once_and_names_the_best(tmp_path):
     trainer = Trainer(lambda hparams: 0.9 if (hparams["gamma"], hparams["threshold"]) == (1e-3, 0) else 0.5)
     said = []
@@ -107,6 +108,7 @@ def test_a_grid_trains_every_point_once_and_names_the_best(tmp_path):
     json.dumps(result.to_dict())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), OSError("the disk went away")])
 def test_a_stopped_trial_resumes_in_its_run_directory(tmp_path, stop):
     trainer = Trainer(at=raise_at("trial-0001", 2, stop))
@@ -164,6 +166,7 @@ def start(folder, storage_file, grid, die=False, seconds=0.0):
     return subprocess.Popen([sys.executable, "-c", program, folder, storage_file], stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.integration
 def test_a_killed_process_loses_no_trial(tmp_path):
     """Its trial is still marked as running; it is taken up at once, without waiting for a heartbeat to be missed."""
     process = start(tmp_path, tmp_path / "study.db", GRID, die=True)
@@ -193,6 +196,7 @@ def test_processes_that_share_a_study_train_every_point_once(tmp_path):
     assert sorted(trained) == [f"trial-{number:04d}" for number in range(12)]
 
 
+@pytest.mark.integration
 def test_a_waiting_trial_is_taken_once(tmp_path):
     """By one of several connections to the database that ask at the same moment."""
     from optuna.trial import TrialState
@@ -245,6 +249,7 @@ def test_of_two_attempts_at_a_slot_the_first_counts(tmp_path):
     assert len(study.trials) == 3
 
 
+@pytest.mark.integration
 def test_a_trial_elsewhere_is_taken_only_after_its_heartbeat_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "HEARTBEAT_S", 1)
     monkeypatch.setattr(storage, "GRACE_S", 1)
@@ -277,6 +282,7 @@ def test_a_failed_trial_is_a_result(tmp_path):
     assert len(trainer.calls) == 4
 
 
+@pytest.mark.integration
 def test_a_usage_error_stops_the_sweep_only_before_anything_was_trained(tmp_path):
     def refuse(hparams):
         raise UsageError("There is no device gpu:7.", "Use --device cpu.")
@@ -297,6 +303,7 @@ def searched(folder, trainer, **kwargs):
     return [row.hparams for row in result.trials]
 
 
+@pytest.mark.integration
 def test_a_search_is_repeated_by_its_seed_also_when_it_was_stopped(tmp_path):
     """13 trials: TPE draws the first ten at random and the others from what it has learnt."""
     trainer = Trainer(lambda hparams: 0.4 * (hparams["optimizer"] == "bop") + hparams["filters"] / 1000)
@@ -311,6 +318,7 @@ def test_a_search_is_repeated_by_its_seed_also_when_it_was_stopped(tmp_path):
     assert searched(tmp_path / "other", trainer, seed=1) != whole
 
 
+@pytest.mark.integration
 def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
     trainer = Trainer(lambda hparams: 0.1 if hparams["gamma"] == 0.06 else 0.5 + hparams["gamma"])
     grid = {"gamma": "0.01|0.02|0.03|0.04|0.05|0.06|0.07"}
@@ -367,6 +375,7 @@ def test_options_that_are_no_options():
             split_options(wrong, "--grid")
 
 
+@pytest.mark.integration
 def test_storages_that_cannot_be_used(tmp_path):
     (tmp_path / "photo.db").write_bytes(b"a picture, not a database" * 100)
     for url, message in (
@@ -383,6 +392,7 @@ def test_storages_that_cannot_be_used(tmp_path):
         assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
+@pytest.mark.integration
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2)
     with pytest.raises(UsageError, match=r"limit_steps is 2 there and 3 here\.") as caught:
@@ -393,6 +403,7 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     sweep(tmp_path, Trainer(), grid=GRID, limit_steps=2, device="cpu")  # hosts may differ in that
 
 
+@pytest.mark.integration
 def test_a_setting_that_the_command_does_not_have_is_the_sweep_s_too(tmp_path):
     """What decides the results is recorded where it is not the default, so that studies from before it go on."""
     training = TrainOptions(model="binarynet", dataset="digits", hparams={"epochs": "1"})
@@ -426,6 +437,7 @@ def test_the_command_of_a_trial_names_what_is_not_the_default():
     )
 
 
+@pytest.mark.integration
 def test_more_trials_go_on_with_a_search(tmp_path):
     trainer = Trainer()
     assert len(sweep(tmp_path, trainer, search=SEARCH, trials=2).trials) == 2
@@ -493,6 +505,7 @@ def test_a_child_joins_no_cluster(monkeypatch, tmp_path):
     assert environment["SLURM_JOB_ID"] == "7"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("script", "kind", "message"),
     [

@@ -5,6 +5,8 @@ from bopkit import init_model, load_model
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 SMALL = {"filters": 8, "dense_units": 32}
 
 

@@ -39,6 +39,7 @@ def least(network, leave, *settings):
     return high
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize(("replicas", "workers"), [(1, 1), (4, 1), (4, 2), (4, 4)])
 def test_what_the_hint_says_fits(leave, accumulate, replicas, workers):
@@ -54,6 +55,7 @@ def test_what_the_hint_says_fits(leave, accumulate, replicas, workers):
     check_memory(network, smaller, accumulate, replicas, workers)
 
 
+@pytest.mark.integration
 def test_bfloat16_halves_what_layers_leave_but_not_the_weights(leave):
     plain, mixed = (
         [least(small_network(precision), leave, size) for size in (100, 200)] for precision in ("float32", "bfloat16")

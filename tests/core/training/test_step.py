@@ -12,6 +12,8 @@ from bopkit.registry import MODELS
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
 
+pytestmark = pytest.mark.integration
+
 ARCHITECTURE = MODELS.load("binarynet")
 HPARAMS = override(ARCHITECTURE.hparams("bop_digits"), {"filters": 4, "dense_units": 16})
 STEPS_PER_EPOCH = 5

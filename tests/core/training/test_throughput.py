@@ -83,6 +83,7 @@ def test_a_machine_without_gpu_is_told_what_to_type():
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.integration
 def test_options_of_the_measurement_need_it():
     for arguments in (["binarynet"], ["--steps", 3], ["--no-jit"]):
         assert "--gpu" in failed(bopkit("doctor", *arguments, program=NO_TENSORFLOW), 2)
@@ -103,6 +104,7 @@ def test_wrong_names_and_values(options, words):
         measure_throughput(**{"device": "cpu", **options})
 
 
+@pytest.mark.integration
 def test_the_cpu_is_measured_from_jpeg_to_step():
     options = ["--device", "cpu", "--batch-size", 2, "--steps", 1, "--no-jit", "--precision", "bfloat16"]
     report = json.loads(succeeded(forked("doctor", "--gpu", "binarynet", *options, "--json")))
@@ -116,6 +118,7 @@ def test_the_cpu_is_measured_from_jpeg_to_step():
     assert row["peak_memory_bytes"] is None
 
 
+@pytest.mark.integration
 def test_a_batch_that_cannot_fit_is_a_row_with_its_error():
     (row,) = measure_throughput(
         "binarynet", device="cpu", batch_size=10**7, jit=False, precision="float32", steps=1

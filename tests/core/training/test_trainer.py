@@ -21,6 +21,8 @@ from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
 
+pytestmark = pytest.mark.integration
+
 TINY = {"filters": 4, "epochs": 3, "batch_size": 32}
 
 
@@ -181,7 +183,15 @@ def stopped(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("how", ["truncate", "flip", "remove", "remove_index"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "truncate",
+        pytest.param("flip", marks=pytest.mark.release),
+        "remove",
+        pytest.param("remove_index", marks=pytest.mark.release),
+    ],
+)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, stopped, how):
     run = shutil.copytree(stopped / "run", tmp_path / "run")
     damage(run / "checkpoints" / "epoch0002-step000000", how)
@@ -221,9 +231,10 @@ def test_a_crash_before_the_first_checkpoint_starts_anew(tmp_path, monkeypatch):
     assert [row["epoch"] for row in rows_of(tmp_path / "run")] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("steps", [2, pytest.param(4, marks=pytest.mark.release)])
-def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, steps, monkeypatch):
+@pytest.mark.release
+def test_a_run_stopped_anywhere_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch):
     """Stopped at every step in turn, also in validations: rows and weights are those of one piece."""
+    steps = 4
     train(tmp_path / "whole", limit_steps=steps)
     train_once, evaluate = TrainStep.train_next, TrainStep.evaluate
 
@@ -276,7 +287,7 @@ def test_the_best_and_the_last_network_are_kept_and_early_stopping_waits(tmp_pat
     assert any(np.any(a != b) for a, b in zip(last.get_weights(), best.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize("is_deleted", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_card_has_the_accuracy_that_its_own_float32_network_is_evaluated_to(tmp_path, monkeypatch, is_deleted):
     """The bfloat16 twin's is made up: best after epoch 1. A user may have deleted `model.h5` before the end."""
     evaluate, run, said = TrainStep.evaluate, tmp_path / "run", []
@@ -332,7 +343,7 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
     assert not (tmp_path / "run" / "model.h5").exists()
 
 
-@pytest.mark.parametrize("what", ["weight", "validation loss"])
+@pytest.mark.parametrize("what", ["weight", pytest.param("validation loss", marks=pytest.mark.release)])
 def test_what_the_last_step_of_an_epoch_ruined_is_not_kept(tmp_path, monkeypatch, what):
     """The loss of that step is still finite: only its update is not."""
     train_once, steps = TrainStep.train_next, iter(range(1, 13))

@@ -15,6 +15,8 @@ from bopkit.export.pictures import Pictures, random_inputs
 from bopkit.export.report import Disagreement
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("near", [True, False], ids=["near-tie", "no near-tie"])
 def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network: Any, flatbuffer: bytes) -> None:

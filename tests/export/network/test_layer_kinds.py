@@ -106,10 +106,18 @@ def _kinds() -> dict[str, tuple[Callable[[Any, Any, Any], Any], str]]:
 
 
 KINDS = _kinds()
+IN_EACH_RUN = {
+    *("uneven strides", "dilation, padded", "groups", "groups of 16", "zero padding", "odd channel count"),
+    *("bias and activation", "MagnitudeAwareSign (XNOR-Net)", "NoOp (Bop)", "ternary", "no kernel quantizer"),
+    *("input SwishSign", "input DoReFa", "depthwise", "1-D", "dense"),
+}
+"""One of each sort; `make test-release` tries the others too."""
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in IN_EACH_RUN else pytest.mark.release) for kind in KINDS]
+)
 def test_a_layer_converts_agrees_and_says_why_it_stays_float(
     kind: str, randomise: Callable[..., Any], tmp_path: Path
 ) -> None:

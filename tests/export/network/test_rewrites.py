@@ -22,6 +22,7 @@ def constant_kernel(name: str, kernel: np.ndarray) -> Callable[[], Any]:
     return lambda: constant
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("export_format", [TFLITE, SAVED_MODEL], ids=lambda each: each.name)
 def test_a_rewritten_network_has_the_same_scores_bit_for_bit(network: Any, export_format: ExportFormat) -> None:
     rewritten = rewrite(network, inspect_layers(network), export_format, constant_kernel)
@@ -49,6 +50,7 @@ def test_a_dense_layer_is_the_same_convolution(shape: tuple[int, ...], randomise
     assert {type(layer).__name__ for layer in rewritten.layers} == {"InferenceDenseConvolution"}
 
 
+@pytest.mark.integration
 def test_each_float_layer_has_its_reason(randomise: Callable[..., Any]) -> None:
     import larq
 

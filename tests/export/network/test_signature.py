@@ -24,6 +24,8 @@ from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
 INPUTS = ["right", "left", "input_1_speed"]  # the last is `1_speed` in Keras
@@ -227,7 +229,6 @@ def weights_of(network: Any) -> list[tuple[Any, np.ndarray]]:
     return list(zip(network.weights, network.get_weights(), strict=True))
 
 
-@pytest.mark.usefixtures("one_child")
 def test_verify_names_inputs_and_outputs_that_differ(exported: tuple[Path, Any], tmp_path: Path) -> None:
     tf = import_tensorflow()
     right, left = tf.keras.Input((8, 8, 3), name="right"), tf.keras.Input((8, 8, 3), name="left")

@@ -21,6 +21,8 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 tf = import_tensorflow()
 
 ROOT = Path(__file__).parents[3]
@@ -203,7 +205,6 @@ def test_warm_up_requests_ask_every_signature(server):
     assert (server.path / "assets.extra" / "tf_serving_warmup_requests").stat().st_size < 20_000
 
 
-@pytest.mark.integration
 def test_warm_up_requests_replay_without_larq_and_bopkit(exported):
     command = [sys.executable, ROOT / "tests" / "support" / "model_server.py", exported / "1"]
     result = subprocess.run(command, cwd=exported, check=True, capture_output=True, text=True)

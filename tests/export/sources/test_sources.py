@@ -132,6 +132,7 @@ def packed(report: Any) -> dict[str, bool]:
     return {each.name: each.packed for each in report.artifacts[0].layers if each.kernel_shape}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", sorted(each.name for each in OLD_MODELS.iterdir() if each.suffix in (".h5", ".keras")))
 def test_files_of_old_versions_load_and_compute_the_same(name: str) -> None:
     loaded = open_model(OLD_MODELS / name)
@@ -210,6 +211,7 @@ def save_own(own_code: Any, path: Path) -> Any:
     return model
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_code_of_the_users_own_loads_when_she_vouches_for_it(suffix: str, own_code: Any, tmp_path: Path) -> None:
     path = tmp_path / f"net{suffix}"
@@ -226,6 +228,7 @@ def test_code_of_the_users_own_loads_when_she_vouches_for_it(suffix: str, own_co
         export_model(path, options=options())
 
 
+@pytest.mark.integration
 def test_code_of_the_users_own_is_read_when_she_vouches_for_it(own_code: Any, tmp_path: Path) -> None:
     """In the processes that read files, which search the working directory too."""
     save_own(own_code, tmp_path / "net.keras")
@@ -265,6 +268,7 @@ def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
         export_model(tmp_path / "net.h5", options=options(custom=(OWN_MODULE,)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "save", ["save:net.h5", "save_weights:net.h5", "save_weights:net.weights.h5", "save:net.keras"]
 )
@@ -288,6 +292,7 @@ def test_settings_of_an_architecture_need_its_name() -> None:
             options(**settings)
 
 
+@pytest.mark.integration
 def test_a_subclassed_network_with_its_weights(own_code: Any, tmp_path: Path) -> None:
     tf = import_tensorflow()
     model = own_code.Subclassed(8, 5)
@@ -304,6 +309,7 @@ def test_a_subclassed_network_with_its_weights(own_code: Any, tmp_path: Path) ->
     assert [each.agreements[0].top1 for each in report.artifacts] == [1.0, 1.0]
 
 
+@pytest.mark.integration
 def test_a_saved_model_of_code_is_converted_as_a_graph(own_code: Any, tmp_path: Path) -> None:
     model = own_code.Subclassed(32, 5)
     model(PICTURES)
@@ -316,6 +322,7 @@ def test_a_saved_model_of_code_is_converted_as_a_graph(own_code: Any, tmp_path: 
         export_model(tmp_path / "net", options=ExportOptions(tflite=False))
 
 
+@pytest.mark.integration
 def test_a_saved_model_of_layers_is_rebuilt(network: Any, tmp_path: Path) -> None:
     network.save(tmp_path / "net", save_format="tf")
     reference, notes = compute_reference(tmp_path / "net", options(), silent)
@@ -448,6 +455,7 @@ def test_no_function_of_a_saved_model_runs_unchecked(
     assert not (tmp_path / "target").exists()
 
 
+@pytest.mark.integration
 def test_the_set_up_of_packed_kernels_is_checked_and_runs(savedmodel_runtime: Any, tmp_path: Path) -> None:
     init_model("tiny.network", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8})
     export_model(tmp_path / "init.h5", options=ExportOptions(tflite=False, pictures=4))
@@ -523,6 +531,7 @@ def test_a_sign_in_a_graph_is_packed(formula: str, tmp_path: Path) -> None:
     assert tflite.layers[-1].packed and tflite.agreements[0].top1 == 1.0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("formula", OTHER_SIGNS)
 def test_another_sign_in_a_graph_stays_float_and_exact(formula: str, tmp_path: Path) -> None:
     save_convolution(tmp_path / "net", OTHER_SIGNS[formula])
@@ -551,6 +560,7 @@ def test_groups_that_lce_cannot_pack_stay_float_in_a_graph(tmp_path: Path) -> No
     assert not layer.packed and "32 channels" in layer.reason
 
 
+@pytest.mark.integration
 def test_a_saved_model_never_gets_a_version_inside_it(
     small_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -582,6 +592,7 @@ def test_set_up_of_a_saved_model_is_never_run(tmp_path: Path) -> None:
         export_model(tmp_path / "net", options=options())
 
 
+@pytest.mark.integration
 def test_a_run_directory_stands_for_its_model(small_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -20,6 +20,8 @@ from bopkit.export.report import PassReport
 from bopkit.export.tflite import convert
 from bopkit.keras2 import import_tensorflow
 
+pytestmark = pytest.mark.integration
+
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
 TABLES = 600

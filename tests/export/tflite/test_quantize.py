@@ -80,6 +80,7 @@ def test_the_interpreter_expands_what_was_stored(
     assert 0 < difference <= largest
 
 
+@pytest.mark.integration
 def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> None:
     model = fb.parse(convert(float_network, tmp_path))
     tensors = quantize.activation_tensors(model)

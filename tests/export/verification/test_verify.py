@@ -26,6 +26,8 @@ from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
 from bopkit.export.verification.verify import verify_artifacts
 
+pytestmark = pytest.mark.integration
+
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
 
 
