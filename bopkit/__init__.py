@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from bopkit import keras2
+from bopkit import keras2, moved
 
 _PUBLIC = {
     "train_model": "bopkit.training",
@@ -53,3 +53,4 @@ def __dir__() -> list[str]:
 
 
 keras2.select()
+moved.keep_old_names()

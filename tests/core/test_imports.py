@@ -2,12 +2,15 @@
 
 import ast
 import graphlib
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bopkit import moved
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +36,7 @@ ORDER = [
 ]
 SMALL_FILES = """
     __init__ architecture binary_kernels catalogue counting doctor errors failures files garbage_collection hparams host
-    interruption isolation keras2 metrics progress python_process registry seeds text versions
+    interruption isolation keras2 metrics moved progress python_process registry seeds text versions
 """.split()
 """What may stand in bopkit/ outside a folder: used by several folders, and about nothing that has a folder."""
 
@@ -107,6 +110,14 @@ def test_no_two_files_import_each_other():
 
 def test_bopkit_holds_folders_and_small_files():
     assert {path.stem for path in (ROOT / "bopkit").glob("*.py")} == set(SMALL_FILES)
+
+
+def test_old_names_of_modules_give_the_modules_themselves():
+    for old, new in moved.MOVED.items():
+        with pytest.warns(DeprecationWarning, match=f"{old} is {new} now"):
+            module = importlib.import_module(old)
+        assert module is sys.modules[new]
+        del sys.modules[old]
 
 
 @pytest.mark.integration
