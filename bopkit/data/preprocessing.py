@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from bopkit.data.orientation import turn_upright
 from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow
 
@@ -136,6 +137,9 @@ def preprocessing_names() -> list[str]:
 def decode(image: Tensor, channels: int) -> Tensor:
     """Decode an encoded picture, or take pixels as they are, with the wanted number of channels.
 
+    A JPEG is turned as its Exif orientation says. Of a PNG, transparency is dropped, and of 16 bits the upper eight
+    are kept. Colours become grey by their luminance, and grey is repeated.
+
     Args:
         image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 or 3].
         channels: 1 or 3.
@@ -145,9 +149,7 @@ def decode(image: Tensor, channels: int) -> Tensor:
     """
     tf = import_tensorflow()
     if image.dtype == tf.string:
-        pixels = tf.io.decode_image(image, channels=channels, expand_animations=False)
-        pixels.set_shape([None, None, channels])
-        return pixels
+        return turn_upright(_decode_as_stored(image, channels), image)
     if image.shape[-1] == 1 and channels == 3:
         return tf.image.grayscale_to_rgb(image)
     if image.shape[-1] == 3 and channels == 1:
@@ -155,13 +157,31 @@ def decode(image: Tensor, channels: int) -> Tensor:
     return image
 
 
+def _decode_as_stored(image: Tensor, channels: int) -> Tensor:
+    tf = import_tensorflow()
+
+    def decoded() -> Tensor:
+        return tf.io.decode_image(image, channels=channels, expand_animations=False)
+
+    def decoded_by_way_of_rgb() -> Tensor:
+        return tf.image.rgb_to_grayscale(tf.io.decode_jpeg(image, channels=3))
+
+    if channels == 1:  # libjpeg makes no grey of the four inks of printers
+        is_cmyk = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image)[2] == 4, lambda: False)
+        pixels = tf.cond(is_cmyk, decoded_by_way_of_rgb, decoded)
+    else:
+        pixels = decoded()
+    pixels.set_shape([None, None, channels])
+    return pixels
+
+
 def _sized(image: Tensor, input_shape: tuple[int, int, int], picture_size: PictureSize = None) -> Tensor:
     """Pixels of the input's size, 0 to 255: uint8 where the picture is known to have that size, else float32."""
     tf = import_tensorflow()
     height, width, channels = input_shape
     pixels = decode(image, channels)
-    if picture_size is not None:
-        pixels = tf.ensure_shape(pixels, (*picture_size, channels))
+    if picture_size is not None and (image.dtype != tf.string or picture_size[0] == picture_size[1]):
+        pixels = tf.ensure_shape(pixels, (*picture_size, channels))  # a JPEG that is turned may swap its sides
     if pixels.shape[:2] == (height, width):
         return pixels
     return tf.image.resize(pixels, [height, width])  # bilinear; the identity, bit for bit, at the picture's own size
@@ -278,8 +298,8 @@ def _imagenet_augment(
     window_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
 
     def decode_window_of_jpeg() -> Tensor:
-        window = _distorted_window(tf.io.extract_jpeg_shape(image), window_seed)
-        return tf.image.decode_and_crop_jpeg(image, window, channels=3)
+        window = _distorted_window(tf.io.extract_jpeg_shape(image), window_seed)  # as likely in a turned picture
+        return turn_upright(tf.image.decode_and_crop_jpeg(image, window, channels=3), image)
 
     def decode_then_crop() -> Tensor:
         pixels = decode(image, 3)
