@@ -31,7 +31,8 @@ def compare(
     data_dir: DataDir = None,
     split: Split = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Measure accuracy on the first N pictures only.")
+        int | None,
+        typer.Option("--limit", min=1, help="Measure accuracy on N pictures only, drawn from the whole split."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for one picture.")] = 1,
     device: Annotated[
