@@ -69,6 +69,8 @@ def _print(verification: Verification) -> None:
 
 def _agreement_text(agreement: Agreement) -> str:
     classes = "" if agreement.top1 is None else f"top-1 agrees on {percent_text(agreement.top1)} of "
+    if agreement.same_side is not None:
+        classes = f"{percent_text(agreement.same_side)} on the same side of one half, of "
     return (
         f"{classes}{agreement.pictures} pictures ({agreement.source}), "
         f"{percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; difference at most "

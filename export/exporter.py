@@ -87,13 +87,23 @@ def export_model(
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                "Nothing was written. Train on and export again, or report this with the model file.",
+                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts])}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options)
     duration_s = time.perf_counter() - started
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
+
+
+def _what_next(artifacts: list[ArtifactReport]) -> str:
+    """What mends an export that was refused."""
+    disagreements = [
+        each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
+    ]
+    if disagreements and all(each.near_tie for each in disagreements):
+        return "All disagreements are near-ties, which training makes rare: train on and export again."
+    return "Report this with the model file."
 
 
 def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:

@@ -109,7 +109,10 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
     if facts.input_is_binarized:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
         config["input_quantizer"] = "ste_sign"
     kernel = facts.kernel()
-    if kernel.ndim == 4:
+    if kernel.ndim == 4 and export_format.has_wrong_zero_padding and _pads_with_zeros(facts.layer):
+        kind = inference_layers.InferenceZeroPaddedConv2D
+        config["values"] = kernel
+    elif kernel.ndim == 4:
         kind = inference_layers.InferenceConv2D
     elif export_format.dense_as_convolution and facts.input_is_binarized:
         kind = inference_layers.InferenceDenseConvolution
@@ -117,6 +120,10 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
     else:
         kind = inference_layers.InferenceDense
     return kind(read_kernel=kernel_source(facts.name, kernel), **config)
+
+
+def _pads_with_zeros(layer: Layer) -> bool:
+    return bool(layer.padding == "same" and layer.pad_values == 0.0)
 
 
 def _float32_config(layer: Layer) -> dict[str, Any]:

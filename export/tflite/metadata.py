@@ -138,7 +138,7 @@ def _image(builder: Any, height: int, width: int, channels: int) -> int:
 
 
 def _output(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
-    text = "One score a class." if contract.signature.names_class(tensor) else _values_text(tensor)
+    text = "One score a class." if tensor.names_class else _values_text(tensor)
     fields = {
         _TENSOR_NAME: builder.CreateString(tensor.name),
         _TENSOR_DESCRIPTION: builder.CreateString(text),
