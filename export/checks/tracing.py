@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.export.checks.bits import MatchedConvolution
+from bopkit.export.network.layers import input_quantizer
 from bopkit.export.network.signature import call
 from bopkit.export.reference import BATCH_SIZE
 from bopkit.export.report import Agreement, Disagreement
@@ -59,7 +60,7 @@ def trace_disagreements(
     Returns:
         `agreement` with the first `most` disagreements traced.
     """
-    binarizing = [match for match in matches if match.facts.layer.input_quantizer is not None]
+    binarizing = [match for match in matches if input_quantizer(match.facts.layer) is not None]
     chosen = agreement.disagreements[:most]
     if not chosen or not binarizing:
         return agreement

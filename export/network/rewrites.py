@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.network.layers import LayerFacts, is_quantized, materialised_weights
+from bopkit.export.network.layers import LayerFacts, is_replaceable, materialised_weights, pad_values
 from bopkit.export.spec import ExportFormat
 from bopkit.keras2 import import_tensorflow
 
@@ -62,7 +62,7 @@ def rewrite(model: Model, layers: list[LayerFacts], export_format: ExportFormat,
 def is_packed(facts: LayerFacts, export_format: ExportFormat) -> bool:
     """Whether a layer takes one bit a weight in that format."""
     if export_format.packs_real_input:
-        return facts.kernel_bits == 1 and is_quantized(facts.layer)
+        return facts.kernel_bits == 1 and is_replaceable(facts.layer)
     return facts.packable
 
 
@@ -123,14 +123,19 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
 
 
 def _pads_with_zeros(layer: Layer) -> bool:
-    return bool(layer.padding == "same" and layer.pad_values == 0.0)
+    return bool(layer.padding == "same" and pad_values(layer) == 0.0)
 
 
 def _float32_config(layer: Layer) -> dict[str, Any]:
-    config = layer.get_config()
-    if "dtype" in config:
-        config["dtype"] = "float32"
+    config: dict[str, Any] = _in_float32(layer.get_config())
     return config
+
+
+def _in_float32(config: Any) -> Any:
+    """A layer's configuration with float32 in place of its policy, and of those of the layers and quantizers inside."""
+    if isinstance(config, dict):
+        return {key: "float32" if key == "dtype" else _in_float32(value) for key, value in config.items()}
+    return list(map(_in_float32, config)) if isinstance(config, list) else config
 
 
 def _weights_without_kernel(layer: Layer) -> list[np.ndarray]:
