@@ -109,6 +109,7 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
     if facts.input_is_binarized:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
         config["input_quantizer"] = "ste_sign"
     kernel = facts.kernel()
+    kind: type[Layer]
     if kernel.ndim == 4 and export_format.has_wrong_zero_padding and _pads_with_zeros(facts.layer):
         kind = inference_layers.InferenceZeroPaddedConv2D
         config["values"] = kernel

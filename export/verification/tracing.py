@@ -19,6 +19,7 @@ from bopkit.export.report import Agreement, Disagreement
 from bopkit.export.sources.source import load_file, use_custom_code
 from bopkit.export.tflite.build import Inputs
 from bopkit.export.verification.worker import BATCH_SIZE, load_arrays
+from bopkit.isolation import Child
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,19 @@ class TraceRequest:
     inputs: tuple[str, str]
     answers: tuple[str, str]
     agreements: tuple[dict[str, Any], ...]
+
+
+def trace_in_child(request: TraceRequest, timeout_s: float) -> tuple[Agreement, ...]:
+    """Trace the disagreements of two artifacts in a process of its own.
+
+    Raises:
+        BopkitError: The process ended or took longer.
+    """
+    with Child() as process:
+        values = process.call(
+            f"{__name__}:trace", dataclasses.asdict(request), subject=request.flatbuffer, timeout_s=timeout_s
+        )
+    return tuple(map(_agreement_from_dict, values))
 
 
 def trace(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -70,11 +84,11 @@ def trace(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     traced = [
         trace_disagreements(each, inputs, answers, model, content, matches, feed, batch_size=BATCH_SIZE)
-        for each in map(agreement_from_dict, request.agreements)
+        for each in map(_agreement_from_dict, request.agreements)
     ]
     return [dataclasses.asdict(each) for each in traced]
 
 
-def agreement_from_dict(values: Mapping[str, Any]) -> Agreement:
+def _agreement_from_dict(values: Mapping[str, Any]) -> Agreement:
     """The agreement from its fields as JSON gives them back."""
     return Agreement(**{**values, "disagreements": tuple(Disagreement(**each) for each in values["disagreements"])})

@@ -24,7 +24,7 @@ from bopkit.export.network.signature import Signature, SignatureTensor, match_te
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Agreement
 from bopkit.export.verification.result import PreprocessingDifference, Side, Verification
-from bopkit.export.verification.tracing import TraceRequest, agreement_from_dict
+from bopkit.export.verification.tracing import TraceRequest, trace_in_child
 from bopkit.export.verification.worker import (
     KERNELS,
     NOISE,
@@ -224,14 +224,7 @@ def _traced(
         answers=(str(answers[keras][0]), answers[keras][1]),
         agreements=tuple(map(dataclasses.asdict, agreements)),
     )
-    with Child() as process:
-        values = process.call(
-            "bopkit.export.verification.tracing:trace",
-            dataclasses.asdict(trace),
-            subject=sides[1 - keras].path,
-            timeout_s=TIMEOUT_S,
-        )
-    return tuple(map(agreement_from_dict, values))
+    return trace_in_child(trace, TIMEOUT_S)
 
 
 def _signature_of_both(one: Side, two: Side, places: list[int]) -> Signature:

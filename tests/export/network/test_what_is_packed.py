@@ -29,7 +29,7 @@ def signs(kernel: np.ndarray) -> np.ndarray:
 
 @pytest.mark.integration
 def test_kernels_of_signs_are_packed_though_no_quantizer_says_so(randomise: Callable[..., Any], tmp_path: Path) -> None:
-    """As the Bop paper's own code leaves them, behind signs that are moved and repeated; in larq's layers and Keras'."""
+    """As the Bop paper's own code leaves them, behind signs that are moved and repeated."""
     import larq
 
     tf = import_tensorflow()
