@@ -111,7 +111,7 @@ class Checkpoints:
             if reason is None:
                 self._newest_whole = place
                 return Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist())
-            say(f"warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
+            say(f"Warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
         if places:
             raise BopkitError(
                 f"Every checkpoint in {self.folder} is damaged.",

@@ -154,7 +154,7 @@ def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, pr
             "Restore its checkpoints from a copy, or name another --output-dir to start over.",
         )
     if restored is None and run.epochs():
-        progress("WARNING: there is a row of an epoch but no checkpoint: starting over")
+        progress("Warning: there is a row of an epoch but no checkpoint: starting over")
     first, sums = restored or (Place(0, 0), Sums())
     seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(first)}
     if len(seen) > 1:
