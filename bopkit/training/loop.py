@@ -16,7 +16,7 @@ from bopkit.data import readable, reading
 from bopkit.optim import hyper_values
 from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
-from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss
 from bopkit.training.flips import FlipMeter, flip_ratio
@@ -41,7 +41,7 @@ class Loop:
         network: The network, built in the scope of the plan's strategy.
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
-        first: Where the run is, and the sums of the steps that are trained of the unfinished epoch.
+        start: Where the run begins or goes on.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -53,7 +53,7 @@ class Loop:
         network: Any,
         optimizer: Any,
         checkpoints: Checkpoints,
-        first: tuple[Place, Sums],
+        start: Start,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
@@ -61,7 +61,7 @@ class Loop:
         self._plan = plan
         self._optimizer = optimizer
         self._checkpoints = checkpoints
-        self._first, self._sums = first
+        self._start, self._sums = start.place, start.sums
         self._save_best = save_best
         self._observer = observer
         self._step = TrainStep(
@@ -72,13 +72,13 @@ class Loop:
             jit=options.jit,
             finish=plan.preprocessing.finish,
         )
-        self._training = distributed_training_batches(plan, self._first, observer.progress)
+        self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
-        self._history = read_history(run, self._first, plan.steps_per_epoch)
+        self._history = read_history(run, self._start, plan.steps_per_epoch)
         self._check_weights = WeightCheck(network, optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
-        trained_steps = self._first.epoch * plan.steps_per_epoch + self._first.step
+        trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step
         self._writer = MetricsWriter(run, options.tensorboard, trained_steps, writes=placement.is_chief)
         self._display = TrainingDisplay(
             plan.hparams.epochs,
@@ -100,7 +100,7 @@ class Loop:
             BopkitError: A loss or a weight is not finite.
             KeyboardInterrupt, SystemExit: After a checkpoint.
         """
-        epoch, step = self._first
+        epoch, step = self._start
         epochs, early_stop = self._plan.hparams.epochs, self._plan.options.early_stop
         batches = iter(self._training)
         try:
