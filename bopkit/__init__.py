@@ -1,6 +1,6 @@
 """bopkit: train binarized neural networks with Bop, export them bit-packed, measure them.
 
-Every command of the command line is one function here. Importing bopkit imports no TensorFlow, but makes
+Most commands of the command line are one function here. Importing bopkit imports no TensorFlow, but makes
 `tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`.
 """
 
@@ -19,6 +19,9 @@ _PUBLIC = {
     "plot_runs": "bopkit.runs.plot",
     "ExportOptions": "bopkit.export",
     "export_model": "bopkit.export",
+    "verify_artifacts": "bopkit.export.verification.verify",
+    "inspect_artifact": "bopkit.export.inspection",
+    "diff_artifacts": "bopkit.export.inspection",
     "benchmark_artifacts": "bopkit.benchmark",
     "build_report": "bopkit.benchmark.reports",
     "compare_models": "bopkit.export.comparison.compare",

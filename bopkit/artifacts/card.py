@@ -10,7 +10,7 @@ from typing import Any
 
 from bopkit.artifacts import checksum
 from bopkit.artifacts.limits import DAMAGED, MAX_CONFIG_BYTES
-from bopkit.errors import BopkitError, first_line
+from bopkit.errors import BopkitError, UsageError, first_line
 
 CARD_ATTRIBUTE = "bopkit_card"
 """Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""
@@ -62,6 +62,16 @@ class ModelCard:
         such a name; a file from a stranger must not choose what is run.
         """
         return re.fullmatch(r"[a-z]\w*(/\w+)?", self.dataset, re.ASCII) is not None
+
+    def stock_dataset(self) -> str:
+        """The name of the dataset, where opening it runs no code of the card's choice.
+
+        Raises:
+            UsageError: It would.
+        """
+        if not self.names_stock_dataset:
+            raise UsageError(f"The card names the dataset {self.dataset!r}.", "Name it with --dataset to use it.")
+        return self.dataset
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

@@ -22,6 +22,19 @@ from bopkit.runs.directory import Place, list_places
 from bopkit.training.step import Sums
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run begins or goes on.
+
+    Attributes:
+        place: Epochs and steps that are trained.
+        sums: Figures of the steps that are trained of the unfinished epoch.
+    """
+
+    place: Place = Place(0, 0)
+    sums: Sums = Sums()
+
+
 class Checkpoints:
     """The newest checkpoints of one run: network, optimizer, place, and the sums of the unfinished epoch.
 
@@ -93,14 +106,14 @@ class Checkpoints:
         for dropped in (*later, *earlier[: -self._keep]):
             shutil.rmtree(self.folder / str(dropped), ignore_errors=True)
 
-    def restore(self, say: Progress) -> tuple[Place, Sums] | None:
+    def restore(self, say: Progress) -> Start | None:
         """Restore the newest checkpoint that is whole.
 
         Args:
             say: Called with a warning for each damaged one.
 
         Returns:
-            Its place, and the sums of the unfinished epoch there; None if there is no checkpoint.
+            Where the run goes on; None if there is no checkpoint.
 
         Raises:
             BopkitError: There are some, and all are damaged.
@@ -110,8 +123,8 @@ class Checkpoints:
             reason = self._restore(place)
             if reason is None:
                 self._newest_whole = place
-                return Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist())
-            say(f"warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
+                return Start(Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist()))
+            say(f"Warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
         if places:
             raise BopkitError(
                 f"Every checkpoint in {self.folder} is damaged.",

@@ -35,12 +35,12 @@ def build_training_network(
     network = architecture.build_network(hparams, input_shape, classes)
     if precision == "float32" and not sync_batch_norm:
         return network
-    twin = _twin(network, precision, sync_batch_norm)
-    twin.set_weights(network.get_weights())
-    return twin
+    copy = _copy(network, precision, sync_batch_norm)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
-def _twin(network: Any, precision: str, sync_batch_norm: bool) -> Any:
+def _copy(network: Any, precision: str, sync_batch_norm: bool) -> Any:
     """The same layers with another precision and batch norm; weights are drawn anew."""
     tf = import_tensorflow()
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"

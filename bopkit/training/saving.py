@@ -54,7 +54,7 @@ class ModelSaver:
         if not self._take_weights():
             return row
         if self._plan.has_validation_pictures and not run.model_file.exists():
-            self._progress(f"warning: {run.model_file}, the best network, is missing: the last network takes its place")
+            self._progress(f"Warning: {run.model_file}, the best network, is missing: the last network takes its place")
             row = last
         last = self._measured(last)
         if row["epoch"] == last["epoch"]:
@@ -80,7 +80,7 @@ class ModelSaver:
         save_model(self._plain, self._plan.card(row), path)
 
     def _measured(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row with the validation of the float32 network, where training has validated its bfloat16 twin."""
+        """The row with the validation of the float32 network, where training has validated its bfloat16 copy."""
         plan = self._plan
         if plan.precision.name == "float32":
             return row

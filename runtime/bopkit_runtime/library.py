@@ -38,11 +38,6 @@ def isas() -> tuple[str, ...]:
     return tuple(_library().bopkit_runtime_isas().decode().split(","))
 
 
-def library_version() -> str:
-    """What the native library says its version is."""
-    return str(_library().bopkit_runtime_version().decode())
-
-
 def load_delegate(num_threads: int | None = None, isa: str = "auto", claim: str = "all", profile: bool = False) -> Any:
     """A delegate for LiteRT's own interpreter.
 

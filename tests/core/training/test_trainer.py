@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, stopped, ho
     said = []
     result = train(run, progress=said.append)
     assert result.resumed_after_epochs == 1
-    (warning,) = [line for line in said if line.startswith("warning")]
+    (warning,) = [line for line in said if line.startswith("Warning:")]
     assert "checkpoints/epoch0002-step000000 is damaged" in warning
     assert [row["epoch"] for row in rows_of(run)] == [1, 2, 3]
     for resumed, whole in zip(weights_of(run), weights_of(stopped / "whole"), strict=True):
