@@ -18,7 +18,7 @@ from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
-from bopkit.training.divergence import WeightCheck, check_loss
+from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
 from bopkit.training.metrics_writer import MetricsWriter
@@ -55,6 +55,7 @@ class Loop:
         plan: The run.
         run: Its directory.
         network: The network, built in the scope of the plan's strategy.
+        validated: The network that is validated: `network`, or its float32 copy, which is what model files hold.
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
@@ -67,6 +68,7 @@ class Loop:
         plan: TrainingPlan,
         run: RunDirectory,
         network: Any,
+        validated: Any,
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
@@ -87,6 +89,7 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
+            evaluated=validated,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
@@ -104,6 +107,7 @@ class Loop:
             observer.progress if placement.is_chief else silent,
             observer.live_bar and placement.is_chief,
         )
+        self._has_warned = False
         self._stop = StopRequest()
 
     def run(self) -> list[dict[str, Any]]:
@@ -158,8 +162,14 @@ class Loop:
         self._save(Place(epoch + 1, 0))
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
+        self._warn_once(parting_warning(row, plan.classes, row["step"]))
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
+
+    def _warn_once(self, warning: str | None) -> None:
+        if warning and not self._has_warned and self._plan.placement.is_chief:
+            self._observer.progress(warning)
+            self._has_warned = True
 
     def _train_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train the steps that are left of an epoch; the figures of a step are read while the next one is computed."""
@@ -231,6 +241,7 @@ class Loop:
         """
         plan = self._plan
         batches = readable(self._validation, plan.data, plan.validation_split)
+        self._step.begin_evaluation()
         sums, is_over = Sums(), False
         while not is_over:
             here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._can_stop_alone)

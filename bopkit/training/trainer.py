@@ -103,7 +103,9 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     tf.keras.utils.set_random_seed(options.seed + 1)
 
     with placement.strategy.scope():
-        network = _build_network(plan)
+        network = _build_network(plan, plan.precision.name)
+        # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
+        validated = network if plan.precision.name == "float32" else _build_network(plan, "float32")
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
@@ -115,24 +117,21 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         for line in opening_lines(plan, claims, start.place):
             progress(line)
 
-    saver = ModelSaver(plan, run, network, progress)
-    loop = Loop(plan, run, network, optimizer, checkpoints, start, saver.save_best, observer)
+    saver = ModelSaver(plan, run, network, validated, progress)
+    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, saver.save_best, observer)
     row = saver.finish(loop.run())
-    # The chief's figures, which only it has measured; and no worker ends well before the run is finished.
-    names = [name for name in row if name.startswith("val_")]
-    (figures, *_) = placement.gather([row[name] for name in names])
-    row = {**row, **dict(zip(names, figures, strict=True))}
+    placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
 
 
-def _build_network(plan: TrainingPlan) -> Any:
-    """The network to train."""
+def _build_network(plan: TrainingPlan, precision: str) -> Any:
+    """The network to train or to validate."""
     return build_training_network(
         plan.architecture,
         plan.hparams,
         plan.preprocessing.input_shape,
         plan.classes,
-        precision=plan.precision.name,
+        precision=precision,
         sync_batch_norm=plan.options.sync_batch_norm and plan.placement.replicas > 1,
     )
 
