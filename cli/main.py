@@ -31,6 +31,7 @@ from bopkit.cli import (
     prepare,
     report,
     runs,
+    streams,
     sweep,
     tensorboard,
     train,
@@ -108,6 +109,7 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    streams.open_and_tolerant()
     arguments = sys.argv[1:]
     keras2.quiet = "--debug" not in arguments
     if keras2.quiet:
@@ -118,4 +120,5 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
-    app(arguments, prog_name="bopkit")
+    with streams.flushed():
+        app(arguments, prog_name="bopkit")

@@ -26,7 +26,7 @@ class ModelCard:
         value_range: Smallest and largest value that the preprocessing produces.
         preprocessing: Name of the preprocessing that makes the network's input.
         dataset: Name of the dataset that it was trained on; empty for an untrained network.
-        class_names: One name an output; empty where they are not known.
+        class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
         hparams: Every hyper-parameter with its value.
         trained: False for the output of `bopkit init`.
@@ -49,6 +49,11 @@ class ModelCard:
     evaluated_on: str = ""
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    __pydantic_config__ = {"coerce_numbers_to_str": True}  # files that others wrote may name classes 0, 1, 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
 
     def to_json(self, sealed: bool = False) -> str:
         """The card as one JSON object; `sealed` for a file with a checksum, which it then mentions."""

@@ -18,7 +18,10 @@ def load() -> dict[str, dict[str, Any]]:
     Raises:
         BopkitError: The file is damaged.
     """
-    path = list_path()
+    try:
+        path = list_path()
+    except RuntimeError:  # a user without a home folder has set up no device
+        return {}
     if not path.exists():
         return {}
     try:
