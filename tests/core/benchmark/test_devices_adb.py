@@ -22,6 +22,7 @@ from devices_under_test import WAIT_S, eventually, only_error
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
 from bopkit.benchmark.devices import adb, adb_client, benchmark_model_output
+from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
 from bopkit.benchmark.devices.info import device_info, list_devices
 from bopkit.errors import BopkitError, UsageError
 
@@ -114,6 +115,61 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted_
     yield device
     subprocess.run(["adb", "kill-server"], check=True, capture_output=True)
     device.stop()
+
+
+PAIRED = "adb-R58M12-xyZ (2)._adb-tls-connect._tcp"
+"""A phone that was paired over the network, the second of its name."""
+
+
+@pytest.fixture
+def two_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Serials that a stand-in for adb lists; its devices run commands on this host, below folders of their own."""
+    serials = ["PHONE", PAIRED]
+    for serial in serials:
+        (tmp_path / serial / "data" / "local" / "tmp").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    listed = "".join(f"{serial}\\tdevice\\n" for serial in serials)
+    ssh_server.write_script(
+        tmp_path / "bin" / "adb",
+        f"""
+if [ "$1" = -s ]; then phone="{tmp_path}/$2"; cd "$phone" || exit 1; shift 2; fi
+case "$1" in
+devices) printf 'List of devices attached\\n{listed}';;
+push) cp "$2" "$phone$3";;
+shell) echo "$2" | sed "s:/data/local/:data/local/:g" | sh;;
+esac""",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return serials
+
+
+def test_names_that_are_listed_are_names_that_work(two_phones: list[str]) -> None:
+    listed = [device.name for device in list_devices()]
+    assert listed == ["local", *(f"adb:{serial}" for serial in two_phones)]
+    for name in listed:
+        assert device_info(name).name == name
+    with pytest.raises(UsageError, match=re.escape(f"Name one of them: adb:PHONE, 'adb:{PAIRED}'.")):
+        device_info("adb")
+
+
+def test_the_serial_in_adbs_own_variable_counts(two_phones: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def commanded(name: str) -> str:
+        parsed = parse_device_name(name)
+        assert isinstance(parsed, AdbName)
+        return adb_client.connect(parsed).shell("pwd")[1].strip().rpartition("/")[2]
+
+    for serial in two_phones:
+        monkeypatch.setenv("ANDROID_SERIAL", serial)
+        assert commanded("adb") == serial
+        assert commanded("adb:PHONE") == "PHONE"
+    monkeypatch.setenv("ANDROID_SERIAL", "gone")
+    with pytest.raises(BopkitError, match="adb sees no device gone, which ANDROID_SERIAL names. Plug one in"):
+        commanded("adb")
+    monkeypatch.setenv("ANDROID_SERIAL", "")  # as good as none
+    with pytest.raises(UsageError, match="adb sees 2 devices"):
+        commanded("adb")
 
 
 def write_runner(path: Path, lines: str, knows: str = "LceBconv2d") -> Path:

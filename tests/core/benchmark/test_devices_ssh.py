@@ -58,6 +58,10 @@ needs_ssh = pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_se
         ("ssh://[fe80::1%eth0]:22", SshName("ssh://[fe80::1%eth0]:22", "fe80::1%eth0", None, 22)),
         ("adb", AdbName("adb", None)),
         ("adb:127.0.0.1:5555", AdbName("adb:127.0.0.1:5555", "127.0.0.1:5555")),
+        *(
+            (f"adb:{serial}", AdbName(f"adb:{serial}", serial))
+            for serial in ("a (2)._adb-tls-connect._tcp", "????", "é")
+        ),
     ],
 )
 def test_names(name: str, parsed: object) -> None:
@@ -95,7 +99,7 @@ def test_a_device_is_the_same_however_its_name_is_typed(name: str, key: str) -> 
             "ssh://pi:65536",
         ),
         *("ssh://-oProxyCommand=touch", "ssh://-l@pi", "ssh://pi;reboot", "ssh://pi $(reboot)", "ssh://fe80::1"),
-        *("ssh://pi/home", "adb:", "adb:-s", "adb:a b", "adbx"),
+        *("ssh://pi/home", "adb:", "adb:-s", "adb: a", "adb:a\nb", "adbx"),
     ],
 )
 def test_names_that_are_refused(name: str) -> None:
