@@ -18,12 +18,14 @@ import scripted_device
 import ssh_server
 from command_line import start_bopkit
 from devices_under_test import WAIT_S, eventually, only_error
+from written_results import SERVER, make_report, make_row
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
 from bopkit.benchmark.devices import adb, adb_client, benchmark_model_output
 from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
 from bopkit.benchmark.devices.info import device_info, list_devices
+from bopkit.benchmark.reports import markdown, merge_reports, render_page
 from bopkit.errors import BopkitError, UsageError
 
 needs_adb = pytest.mark.skipif(scripted_device.MISSING is not None, reason=str(scripted_device.MISSING))
@@ -59,7 +61,24 @@ def test_output_of_old_versions() -> None:
     assert (row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99, row.samples_ms) == (None, None, None, [])
     assert row.duration_s == pytest.approx(120 * 8.2e-3)
     assert (row.model_memory_bytes, row.peak_memory_bytes) == (10 << 20, None)
-    assert "so p90 and p99 are unknown. max 9.100 ms." in row.notes[0]
+    assert "so p50, p90 and p99 are unknown. max 9.100 ms, memory 10.0 MiB." in row.notes[0]
+
+
+def test_a_table_shows_the_mean_where_a_binary_prints_no_percentiles() -> None:
+    row = make_row("phone.tflite", top1=None, device="adb", samples_ms=[], peak_memory_bytes=None)
+    row.latency_ms_p50 = row.latency_ms_p90 = row.latency_ms_p99 = None
+    assert benchmark_model_output.fill_row(row, OLD)
+    merged = merge_reports([("", make_report(row, environments={"adb": SERVER}))])
+    texts = markdown(merged).splitlines()
+    headings, cells = ([cell.strip() for cell in texts[line].strip("|").split("|")] for line in (0, 2))
+    shown = dict(zip(headings, cells, strict=True))
+    assert (shown["mean ms"], shown["model memory"]) == ("8.200", "10.49 MB")
+    assert not {"p50 ms", "p90 ms", "p99 ms", "memory"} & set(headings)
+    page = render_page(merged)
+    assert "8.200" in page and "10.49 MB" in page and "mean 8.200 ms" in page
+    beside = markdown(merge_reports([("", make_report(row, make_row("local.tflite", 5.0)))])).splitlines()
+    assert {"mean ms", "p50 ms", "p99 ms", "memory", "model memory"} <= {each.strip() for each in beside[0].split("|")}
+    assert "mean ms" not in markdown(merge_reports([("", make_report(make_row("local.tflite", 5.0)))]))
 
 
 def test_output_of_new_versions() -> None:
@@ -67,7 +86,7 @@ def test_output_of_new_versions() -> None:
     assert benchmark_model_output.fill_row(row, f"07-08 15:34:26.201 I/tflite: STARTING\n{NEW}")
     assert (row.latency_ms_p50, row.latency_ms_mean, row.runs, row.warmup_runs) == (0.905, 0.91, 50, 3)
     assert (row.model_memory_bytes, row.peak_memory_bytes) == (4 << 20, 25 << 19)
-    assert "p5 0.890 ms, p95 1.000 ms, max 1.200 ms" in row.notes[0]
+    assert "p5 0.890 ms, p95 1.000 ms, max 1.200 ms, memory 4.0 MiB" in row.notes[0]
 
 
 def test_runs_that_were_all_equal() -> None:
