@@ -38,6 +38,7 @@ from bopkit.cli import (
     verify,
 )
 from bopkit.cli.output import show
+from bopkit.scratch import use_own_temporary_folder
 from bopkit.versions import package_versions
 
 app = typer.Typer(
@@ -120,5 +121,6 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
+    use_own_temporary_folder()
     with streams.flushed():
         app(arguments, prog_name="bopkit")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit import files
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES, fill_accuracy, fill_agreement
 from bopkit.benchmark.devices import Device, DeviceLostError, open_device
@@ -134,7 +135,7 @@ def run_benchmark(
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
     plan = _plan_evaluation(options)
     protocol = Protocol(options.threads, options.timing, options.cool_down_s)  # now: it has the date of the start
-    with tempfile.TemporaryDirectory(prefix="bopkit-benchmark-") as scratch:
+    with files.temporary_directory("benchmark") as scratch:
         session = _Session(tuple(map(str, artifacts)), options, Path(scratch), progress or silent)
         # First: accuracy tells which artifacts do not fit the dataset.
         accuracies = session.measure_accuracies(plan) if plan is not None else _Accuracies()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
 from bopkit.errors import UsageError
+from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
@@ -116,7 +116,7 @@ def evaluate_model(
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
     preprocessing = artifact_preprocessing(plan, card, runtime.input_shape)
-    with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
+    with temporary_directory("evaluate") as folder:
         written = write_scores([runtime], plan, preprocessing.name, Path(folder), progress or silent)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
     pictures = written.pictures

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ class Checkpoints:
             if self._writes:
                 scratch = stack.enter_context(files.scratch_directory(self.folder))
             else:
-                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                scratch = stack.enter_context(files.temporary_directory("checkpoint"))
             (scratch / "new").mkdir()
             self._state.write(str(scratch / "new" / "state"))
             if self._writes:

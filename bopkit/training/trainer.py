@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
+from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
@@ -69,7 +69,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
 
 def _dry_run(plan: TrainingPlan, observer: Observer) -> TrainResult:
     """Train in a folder that is thrown away; each worker has its own."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory("dry-run") as scratch:
         with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
             result = _train(plan, run, observer)
     return dataclasses.replace(result, output_dir=None, model_file=None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from bopkit.export.verification.worker import (
     load_arrays,
     load_kernels,
 )
+from bopkit.files import temporary_directory
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
 
@@ -80,7 +80,7 @@ def verify_artifacts(
     name = dataset or _dataset_of_cards((first, second), data_dir, notes)
     if name is not None:
         open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
-    with tempfile.TemporaryDirectory(prefix="bopkit-verify-") as scratch:
+    with temporary_directory("verify") as scratch:
         request = RunRequest(
             path=str(first),
             folder=str(Path(scratch, "first")),
