@@ -43,7 +43,13 @@ DataCache = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
 CardPreprocessFn = Annotated[
-    str | None, typer.Option("--preprocess-fn", metavar="NAME", help="Default: the preprocessing in the model card.")
+    str | None,
+    typer.Option(
+        "--preprocess-fn",
+        metavar="NAME[:RANGE]",
+        help="Default: that of the model card. For instance imagenet, resize:0..1, resize:0..255, resize:imagenet or "
+        "resize:mean=0.5,std=0.25.",
+    ),
 ]
 PreprocessFn = Annotated[
     str,

@@ -34,4 +34,5 @@ def datasets(json: Json = False) -> None:
         right=["classes"],
     )
     say(f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. Any other TFDS builder with `image` and")
-    say("`label` works too: `bopkit data prepare NAME`, then `--dataset NAME`.")
+    say("`label` works too: `bopkit data prepare NAME`, then `--dataset NAME`. A range may follow the name of a")
+    say("preprocessing: resize:0..1, resize:0..255, resize:imagenet, resize:mean=0.5,std=0.25.")

@@ -60,4 +60,5 @@ def evaluate(
         ],
         right=["top-1", "top-5", "loss", "pictures", "images/s"],
     )
-    say(f"{found.model} on {found.device}, preprocessing from the {found.preprocessing_source.replace('_', '-')}")
+    sources = {"preprocess_fn": "--preprocess-fn", "model card": "the model card"}
+    say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")

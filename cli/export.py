@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Custom, DataDir, Dataset, Hparams, HparamsSet, Json, complete_model, parse_shape
+from bopkit.cli.arguments import (
+    CardPreprocessFn,
+    Custom,
+    DataDir,
+    Dataset,
+    Hparams,
+    HparamsSet,
+    Json,
+    complete_model,
+    parse_shape,
+)
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
 from bopkit.errors import UsageError
 
@@ -38,6 +48,7 @@ def export(
     ] = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
+    preprocess_fn: CardPreprocessFn = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
     no_pack: Annotated[
         bool, typer.Option("--no-pack", help="Keep the SavedModel's binary kernels as float32, not as bits.")
@@ -96,6 +107,7 @@ def export(
         savedmodel=savedmodel or both,
         dataset=dataset,
         data_dir=data_dir,
+        preprocess_fn=preprocess_fn,
         pictures=pictures,
         pack=not no_pack,
         version=version,

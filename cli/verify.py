@@ -22,6 +22,14 @@ def verify(
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
+    preprocess_fn: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess-fn",
+            metavar="NAME[:RANGE]",
+            help="Preprocessing of artifacts whose cards name none, for instance resize:0..1 or resize:0..255.",
+        ),
+    ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
     custom: Custom = None,
     json: Json = False,
@@ -29,7 +37,7 @@ def verify(
     """Check that two artifacts are the same network: structure, bits and scores. Exit with 1 if they are not."""
     from bopkit.export.verification.verify import verify_artifacts
 
-    verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), progress=say)
+    verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), say, preprocess_fn)
     if json:
         print_json(verification.to_dict())
     else:
@@ -56,7 +64,10 @@ def _print(verification: Verification) -> None:
     if verification.preprocessing is not None:
         difference = verification.preprocessing
         largest, mean = difference.largest_difference, difference.mean_difference
-        show(f"preprocessing: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
+        names = " and ".join(
+            dict.fromkeys(side.preprocessing or "unknown" for side in (verification.first, verification.second) if side)
+        )
+        show(f"preprocessing {names}: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
     for what, agreements in (
         ("same inputs", verification.model),
         ("noise", verification.noise),

@@ -26,6 +26,8 @@ class ExportOptions:
         savedmodel: Write the TensorFlow Serving directory, as the next free version.
         dataset: Dataset whose test pictures are used for the checks; None for the card's, else photographs.
         data_dir: Where prepared datasets are.
+        preprocess_fn: Name of the preprocessing that the network was trained with, which its card then gets; None for
+            what the card names.
         pictures: Largest number of real pictures.
         pack: Store the binary kernels of the TensorFlow Serving directory as bits; False for float32.
         version: Number of its version directory; None for the next free one.
@@ -52,6 +54,7 @@ class ExportOptions:
     savedmodel: bool = True
     dataset: str | None = None
     data_dir: str | Path | None = None
+    preprocess_fn: str | None = None
     pictures: int = 256
     pack: bool = True
     version: int | None = None

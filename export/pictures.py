@@ -206,6 +206,12 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
     if card is not None and card.class_names and card.class_names != dataset.class_names:
         note = f"The classes of dataset {dataset.name} are not those of the network: accuracy cannot be measured on it."
         return Pictures(source, True, (images,), note)
+    if not (card is not None and card.preprocessing):
+        note = (
+            f"Nobody said what range of values the network wants; the pictures of {dataset.name} were prepared as that "
+            "dataset's are by default, which proves agreement, and says nothing of accuracy."
+        )
+        return Pictures(source, True, (images,), note)
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
     return Pictures(source, True, (images,), "" if dataset.test_split else note, labels)
 

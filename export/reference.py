@@ -16,6 +16,7 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.counting import count_weights
 from bopkit.data import Preprocessing, get_preprocessing
+from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.layers import LayerFacts, inspect_layers
 from bopkit.export.network.rewrites import to_float32
@@ -27,6 +28,8 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 
 Model = Any  # TensorFlow is imported inside the functions
+
+_NAME_IT = " Name its preprocessing with --preprocess-fn."
 
 BATCH_SIZE = 32
 """Pictures at a time while checking: the activations of 32 pictures of 224 px fit into 2 GB."""
@@ -45,6 +48,7 @@ class Reference:
         signature: Its inputs and outputs, as they are called in the artifacts.
         floor_bytes: One bit a binary weight and 32 bits any other.
         batch_size: Pictures at a time in Keras: 1 where its answer to a picture depends on the others of the batch.
+        has_own_card: Whether the file brought a card; else `card` says what the user did, if anything.
         pixel_preprocessing: Turns the pixels that the flatbuffer takes into the network's input; None where the
             flatbuffer takes that input itself.
     """
@@ -57,11 +61,12 @@ class Reference:
     floor_bytes: int
     batch_size: int = BATCH_SIZE
     pixel_preprocessing: Preprocessing | None = None
+    has_own_card: bool = True
 
     @property
     def trained(self) -> bool | None:
         """Whether the card says that the network is trained; None without a card."""
-        return None if self.card is None else self.card.trained
+        return self.card.trained if self.card is not None and self.has_own_card else None
 
 
 def compute_reference(
@@ -70,11 +75,13 @@ def compute_reference(
     """Load the model and compute what its artifacts are checked against; notes for the report beside it."""
     progress(f"Loading {model_path}")
     loaded = load_source(model_path, options, custom_code)
-    card = loaded.card
     _require_exportable(loaded.model, model_path)
     signature = Signature.of_model(loaded.model)
+    card = _card_with_preprocessing(loaded.card, signature, options.preprocess_fn)
     _require_card_of_network(card, signature, model_path)
     _require_options_for(signature, options)
+    if options.calibrate is not None and not (card is not None and card.preprocessing):
+        raise unknown_preprocessing("--calibrate")
     model = to_float32(loaded.model)
     layers = inspect_layers(model)
     progress("Computing the scores of Keras")
@@ -88,7 +95,12 @@ def compute_reference(
         signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
     ).with_classes(_known_classes(card, signature, shown))
     floor = floor_bytes(*count_weights(model))
-    reference = Reference(model, card, layers, comparisons, signature, floor, batch_size, preprocessing)
+    reference = Reference(
+        *(model, card, layers, comparisons, signature, floor),
+        batch_size=batch_size,
+        pixel_preprocessing=preprocessing,
+        has_own_card=loaded.card is not None,
+    )
     return reference, [*loaded.notes, *_notes(reference, retyped=model is not loaded.model)]
 
 
@@ -110,10 +122,24 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
     return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
 
 
+def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name: str | None) -> ModelCard | None:
+    """The card with the preprocessing that the user names; a new one for a network of one picture without a card."""
+    if name is None:
+        return card
+    if not signature.takes_picture:
+        raise UsageError("--preprocess-fn is for networks of one picture.", "Leave out --preprocess-fn.")
+    shape: Any = signature.inputs[0].shape
+    value_range = get_preprocessing(name, shape).value_range
+    if card is None:  # a network of somebody else's is taken for trained where its card says nothing more
+        return ModelCard("", shape, value_range, name, trained=True)
+    return dataclasses.replace(card, preprocessing=name, value_range=value_range)
+
+
 def _check_pictures(signature: Signature, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
     """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
     real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures)
-    if options.dataset is not None and real is not None and real.labels is None:
+    names_classes = card is not None and bool(card.class_names)
+    if options.dataset is not None and real is not None and real.labels is None and names_classes:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
     return [noise] if real is None else [real, noise]
 
@@ -140,15 +166,19 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     if shown.note:
         notes.append(shown.note)
+    if not reference.has_own_card:
+        notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None:
         notes.append(
-            "The model has no card: photographs and noise were scaled to -1 to 1, predict_bytes is left out, "
-            "and near-ties have no limit, as it may be untrained."
+            "Nobody said what range of values the network wants: photographs and noise were scaled to -1 to 1, and "
+            f"predict_bytes is left out.{_NAME_IT if reference.signature.takes_picture else ''}"
         )
     elif not reference.card.preprocessing:
-        notes.append("The model's card names no preprocessing: predict_bytes is left out.")
+        notes.append(f"The model's card names no preprocessing: predict_bytes is left out.{_NAME_IT}")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
+    if reference.card is not None and reference.card.preprocessing and reference.signature.takes_picture:
+        notes.append(f"Preprocessing: {reference.card.preprocessing}.")
     if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
     if reference.batch_size == 1:

@@ -19,6 +19,7 @@ from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheck
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
@@ -28,7 +29,7 @@ PROGRESS_EVERY_S = 5.0
 
 
 class PreprocessingChoice(NamedTuple):
-    """The name of a preprocessing, and who chose it: `preprocess_fn`, `model card` or `dataset default`."""
+    """The name of a preprocessing, and who chose it: `preprocess_fn` or `model card`."""
 
     name: str
     source: str
@@ -65,7 +66,7 @@ def plan_evaluation(
     if preprocess_fn == "default":
         preprocess_fn = dataset.default_preprocessing
     if preprocess_fn is not None:
-        get_preprocessing(preprocess_fn, dataset.input_shape)
+        get_preprocessing(preprocess_fn, (*dataset.input_shape[:2], 3))  # of the name; artifacts may be grey
     pictures = dataset.count(split)
     if pictures == 0:
         raise UsageError(f"Split {split} of dataset {name} is empty.", "Name another split.")
@@ -125,33 +126,24 @@ def _are_other_classes(own: Sequence[str], names: Sequence[str]) -> bool:
     return not same or not all(same)
 
 
-def artifact_preprocessing(
-    plan: EvaluationPlan, card: ModelCard | None, input_shape: tuple[int, int, int]
-) -> PreprocessingChoice:
-    """The preprocessing that the user names, else that of the card, else the dataset's default.
+def artifact_preprocessing(plan: EvaluationPlan, card: ModelCard | None) -> PreprocessingChoice:
+    """The preprocessing that the user names, else that of the card.
 
     A training run starts from the dataset's default, as it decides what the network sees; an artifact must be
-    shown what its card says that it was trained on.
+    shown what it was trained on, and pictures of another range give accuracy that looks sound and is wrong.
 
     Args:
         plan: The dataset, and the user's choice.
         card: The artifact's card, if it carries one.
-        input_shape: Height, width, channels that the artifact takes.
 
     Raises:
-        BopkitError: Only the default is left, and it makes pictures of another shape.
+        BopkitError: Nobody named one.
     """
     if plan.preprocess_fn is not None:
         return PreprocessingChoice(plan.preprocess_fn, "preprocess_fn")
     if card is not None and card.preprocessing:
         return PreprocessingChoice(card.preprocessing, "model card")
-    if input_shape != plan.input_shape:
-        takes, makes = (" x ".join(map(str, shape)) for shape in (input_shape, plan.input_shape))
-        raise BopkitError(
-            f"It takes pictures of {takes}; the default preprocessing of {plan.dataset} makes {makes}.",
-            "Name its preprocessing with --preprocess-fn, or choose another dataset.",
-        )
-    return PreprocessingChoice(plan.default_preprocessing, "dataset default")
+    raise unknown_preprocessing("Its accuracy")
 
 
 def checkpoint_identity(

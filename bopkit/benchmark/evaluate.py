@@ -43,7 +43,7 @@ class Evaluation:
         split: Its split.
         pictures: Number of pictures that all figures are of.
         preprocessing: Name of the preprocessing that made the network's input.
-        preprocessing_source: `preprocess_fn`, `model card` or `dataset default`.
+        preprocessing_source: `preprocess_fn` or `model card`.
         top1: Share of them whose class has the highest score, 0 to 1.
         top1_interval: Ends of the 95 % Wilson interval of `top1`, 0 to 1: what other pictures of the same kind
             might have given.
@@ -89,8 +89,7 @@ def evaluate_model(
         dataset: Name of a prepared dataset; None for the one that the model card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split.
-        preprocess_fn: Name of the preprocessing, `default` for the dataset's; None for what the card names, else
-            the dataset's default.
+        preprocess_fn: Name of the preprocessing, `default` for the dataset's; None for what the card names.
         limit: Measure on that many pictures; None for all.
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
         batch_size: Pictures at a time.
@@ -100,7 +99,7 @@ def evaluate_model(
         The figures.
 
     Raises:
-        UsageError: A name or number cannot be right, or no dataset is known.
+        UsageError: A name or number cannot be right, or no dataset or preprocessing is known.
         BopkitError: The run has no model yet, the file cannot be read, or it does not fit the dataset.
     """
     for name, value in (("limit", limit), ("batch_size", batch_size)):
@@ -109,13 +108,13 @@ def evaluate_model(
     path = _find_model(Path(model))
     card = artifact.read_card(path)
     plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
+    preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
     runtime = KerasRuntime(threads=None)
     runtime.load(path)
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
-    preprocessing = artifact_preprocessing(plan, card, runtime.input_shape)
     with temporary_directory("evaluate") as folder:
         written = write_scores([runtime], plan, preprocessing.name, Path(folder), progress or silent)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))

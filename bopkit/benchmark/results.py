@@ -88,7 +88,7 @@ class BenchmarkRow:
         model_memory_bytes: How much loading and running raised that peak above the peak after the import of the
             libraries. A lower bound: memory that the import freed is used first.
         preprocessing: Name of the preprocessing that made its input.
-        preprocessing_source: `preprocess_fn`, `model card` or `dataset default`.
+        preprocessing_source: `preprocess_fn` or `model card`.
         pictures: Number of pictures that accuracy was measured on.
         top1: Share of them whose class has the highest score, 0 to 1.
         top1_interval: Ends of the 95 % Wilson interval of `top1`: the range to expect on other pictures of that kind.

@@ -161,9 +161,9 @@ def _fit_to_dataset(evaluation: EvaluationPlan | None, card: ModelCard | None, r
     if evaluation is None:
         return
     trained_on = card.dataset if card else ""
-    assert row.classes is not None and row.input_shape is not None
+    assert row.classes is not None
     check_classes(evaluation, row.classes, card)
-    row.preprocessing, row.preprocessing_source = artifact_preprocessing(evaluation, card, row.input_shape)
+    row.preprocessing, row.preprocessing_source = artifact_preprocessing(evaluation, card)
     if trained_on not in ("", evaluation.dataset):
         row.notes.append(trained_on_note(trained_on))
 

@@ -1,9 +1,10 @@
 """Preprocessing: what happens to one picture on its way into a network.
 
 In: a scalar string (encoded JPEG or PNG) or uint8 [h, w, c], 0 to 255. Out: float32 [H, W, C]. Small pictures are
-scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). Training,
-evaluation and serving share these functions, so that a served network sees what it was evaluated on. They use
-TensorFlow operations only and trace into a SavedModel. Settings: the Bop paper's code (arXiv 1906.02107).
+scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). A name with a range, as
+`resize:0..255`, scales as that says (`bopkit.data.scaling`). Training, evaluation and serving share these functions,
+so that a served network sees what it was evaluated on. They use TensorFlow operations only and trace into a
+SavedModel. Settings: the Bop paper's code (arXiv 1906.02107).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from bopkit.data.orientation import turn_upright
+from bopkit.data.scaling import IMAGENET, UNIT_RANGE, Scaling, parse_scaling
 from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow
 
@@ -23,8 +26,6 @@ SMALL_PICTURE_PX = 96
 """Longest side in pixels up to which a picture of an unknown dataset keeps its size."""
 
 IMAGENET_INPUT = (224, 224, 3)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_CROP = 224 / 256
 """Share of the short side that the centre crop of an evaluation picture keeps."""
 
@@ -39,16 +40,18 @@ class Preprocessing:
     Attributes:
         name: As users type it.
         input_shape: Height, width, channels of its output.
-        value_range: Smallest and largest value of its output, but for what bicubic interpolation overshoots.
     """
 
     name: str
     input_shape: tuple[int, int, int]
     _augment: Callable[[Tensor, tuple[int, int, int], Tensor, PictureSize], Tensor]
     _prepare: Callable[[Tensor, tuple[int, int, int], PictureSize], Tensor]
-    _finish: Callable[[Tensor], Tensor]
-    _restore: Callable[[Array], Array]
-    value_range: tuple[float, float]
+    _scaling: Scaling
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value of its output, but for what bicubic interpolation overshoots."""
+        return self._scaling.value_range
 
     def augment(self, image: Tensor, seed: Tensor, picture_size: PictureSize = None) -> Tensor:
         """Decode a training picture, augment it and bring it to the input's size.
@@ -68,7 +71,7 @@ class Preprocessing:
 
     def finish(self, pixels: Tensor) -> Tensor:
         """Scale or normalise pixels: uint8 or float32 [..., H, W, C] to float32 [..., H, W, C]."""
-        return self._finish(pixels)
+        return self._scaling.apply(pixels)
 
     def train(self, image: Tensor, seed: Tensor) -> Tensor:
         """Preprocess and augment a training picture.
@@ -104,37 +107,49 @@ class Preprocessing:
         Returns:
             NumPy uint8 [..., H, W, C], 0 to 255; what bicubic interpolation overshot is cut off.
         """
-        return self._restore(inputs).round().clip(0, 255).astype("uint8")
+        return self._scaling.undo(inputs).round().clip(0, 255).astype("uint8")
 
 
 def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preprocessing:
     """Return the preprocessing of that name for networks with that input shape.
 
     Args:
-        name: One of `preprocessing_names()`.
+        name: One of `preprocessing_names()`, alone or with a range: `resize:0..255`, `imagenet:mean=0.5,std=0.25`.
         input_shape: Height, width, channels.
 
     Raises:
-        UsageError: The name is unknown, or it cannot make that number of channels.
+        UsageError: The name or the range is unknown, or it cannot make that number of channels.
     """
-    if name not in _PREPROCESSINGS:
-        raise unknown_name("preprocessing", name, _PREPROCESSINGS, "bopkit data list")
-    channels = (3,) if name == "imagenet" else (1, 3)
+    steps, colon, range_text = name.partition(":")
+    if steps not in _PREPROCESSINGS:
+        raise unknown_name("preprocessing", steps, _PREPROCESSINGS, "bopkit data list")
+    channels = (3,) if steps == "imagenet" else (1, 3)
     if input_shape[2] not in channels:
         raise UsageError(
             f"Preprocessing {name} makes pictures of {' or '.join(map(str, channels))} channels, not {input_shape[2]}.",
             "Name another with --preprocess-fn, or leave out --dataset.",
         )
-    return Preprocessing(name, tuple(input_shape), *_PREPROCESSINGS[name])  # type: ignore[arg-type]
+    augment, prepare, scaling = _PREPROCESSINGS[steps]
+    if colon:
+        scaling = parse_scaling(range_text, name, input_shape[2])
+    return Preprocessing(name, tuple(input_shape), augment, prepare, scaling)  # type: ignore[arg-type]
+
+
+def is_of_imagenet(name: str) -> bool:
+    """Whether a preprocessing, with or without a range, crops pictures as ImageNet's are."""
+    return name.partition(":")[0] == "imagenet"
 
 
 def preprocessing_names() -> list[str]:
-    """Names that `--preprocess-fn` takes, besides `default`."""
+    """Names that `--preprocess-fn` takes, besides `default`; each may have a range behind it."""
     return list(_PREPROCESSINGS)
 
 
 def decode(image: Tensor, channels: int) -> Tensor:
     """Decode an encoded picture, or take pixels as they are, with the wanted number of channels.
+
+    A JPEG is turned as its Exif orientation says. Of a PNG, transparency is dropped, and of 16 bits the upper eight
+    are kept. Colours become grey by their luminance, and grey is repeated.
 
     Args:
         image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 or 3].
@@ -145,9 +160,7 @@ def decode(image: Tensor, channels: int) -> Tensor:
     """
     tf = import_tensorflow()
     if image.dtype == tf.string:
-        pixels = tf.io.decode_image(image, channels=channels, expand_animations=False)
-        pixels.set_shape([None, None, channels])
-        return pixels
+        return turn_upright(_decode_as_stored(image, channels), image)
     if image.shape[-1] == 1 and channels == 3:
         return tf.image.grayscale_to_rgb(image)
     if image.shape[-1] == 3 and channels == 1:
@@ -155,26 +168,34 @@ def decode(image: Tensor, channels: int) -> Tensor:
     return image
 
 
+def _decode_as_stored(image: Tensor, channels: int) -> Tensor:
+    tf = import_tensorflow()
+
+    def decoded() -> Tensor:
+        return tf.io.decode_image(image, channels=channels, expand_animations=False)
+
+    def decoded_by_way_of_rgb() -> Tensor:
+        return tf.image.rgb_to_grayscale(tf.io.decode_jpeg(image, channels=3))
+
+    if channels == 1:  # libjpeg makes no grey of the four inks of printers
+        is_cmyk = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image)[2] == 4, lambda: False)
+        pixels = tf.cond(is_cmyk, decoded_by_way_of_rgb, decoded)
+    else:
+        pixels = decoded()
+    pixels.set_shape([None, None, channels])
+    return pixels
+
+
 def _sized(image: Tensor, input_shape: tuple[int, int, int], picture_size: PictureSize = None) -> Tensor:
     """Pixels of the input's size, 0 to 255: uint8 where the picture is known to have that size, else float32."""
     tf = import_tensorflow()
     height, width, channels = input_shape
     pixels = decode(image, channels)
-    if picture_size is not None:
-        pixels = tf.ensure_shape(pixels, (*picture_size, channels))
+    if picture_size is not None and (image.dtype != tf.string or picture_size[0] == picture_size[1]):
+        pixels = tf.ensure_shape(pixels, (*picture_size, channels))  # a JPEG that is turned may swap its sides
     if pixels.shape[:2] == (height, width):
         return pixels
     return tf.image.resize(pixels, [height, width])  # bilinear; the identity, bit for bit, at the picture's own size
-
-
-def _scale(pixels: Tensor) -> Tensor:
-    """0 to 255 becomes -1 to 1."""
-    tf = import_tensorflow()
-    return tf.cast(pixels, tf.float32) / 127.5 - 1.0
-
-
-def _unscale(inputs: Array) -> Array:
-    return (inputs + 1.0) * 127.5
 
 
 def _unaugmented(image: Tensor, input_shape: tuple[int, int, int], seed: Tensor, picture_size: PictureSize) -> Tensor:
@@ -197,22 +218,6 @@ def _shift_and_flip(
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
     pixels = _shift(image, input_shape, crop_seed, picture_size)
     return tf.image.stateless_random_flip_left_right(pixels, flip_seed)
-
-
-def _normalise(pixels: Tensor) -> Tensor:
-    """Subtract ImageNet's mean and divide by its standard deviation; [..., H, W, 3], 0 to 255, in."""
-    tf = import_tensorflow()
-    width = pixels.shape[-2]
-    mean, std = (tf.tile(tf.constant(values) * 255.0, [width]) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    # A row at a time: broadcasting over a last dimension of 3 takes several times longer, for the same bits.
-    rows = tf.reshape(tf.cast(pixels, tf.float32), [-1, width * 3])
-    normalised = tf.reshape((rows - mean) * (1.0 / std), tf.shape(pixels))
-    normalised.set_shape(pixels.shape)
-    return normalised
-
-
-def _denormalise(inputs: Array) -> Array:
-    return (inputs * IMAGENET_STD + IMAGENET_MEAN) * 255.0
 
 
 def _bicubic(pixels: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
@@ -278,8 +283,8 @@ def _imagenet_augment(
     window_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
 
     def decode_window_of_jpeg() -> Tensor:
-        window = _distorted_window(tf.io.extract_jpeg_shape(image), window_seed)
-        return tf.image.decode_and_crop_jpeg(image, window, channels=3)
+        window = _distorted_window(tf.io.extract_jpeg_shape(image), window_seed)  # as likely in a turned picture
+        return turn_upright(tf.image.decode_and_crop_jpeg(image, window, channels=3), image)
 
     def decode_then_crop() -> Tensor:
         pixels = decode(image, 3)
@@ -292,16 +297,10 @@ def _imagenet_augment(
     return tf.image.stateless_random_flip_left_right(_rounded(_bicubic(pixels, input_shape)), flip_seed)
 
 
-_UNIT_RANGE = (-1.0, 1.0)
-_IMAGENET_RANGE = (
-    min(-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
-    max((1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
-)
-
-# Name: augment, prepare, finish, restore, value range.
-_PREPROCESSINGS: dict[str, tuple[Callable, Callable, Callable, Callable, tuple[float, float]]] = {
-    "resize": (_unaugmented, _sized, _scale, _unscale, _UNIT_RANGE),
-    "shift": (_shift, _sized, _scale, _unscale, _UNIT_RANGE),
-    "resize_and_flip": (_shift_and_flip, _sized, _scale, _unscale, _UNIT_RANGE),
-    "imagenet": (_imagenet_augment, _imagenet_prepare, _normalise, _denormalise, _IMAGENET_RANGE),
+# Name: augment, prepare, scaling.
+_PREPROCESSINGS: dict[str, tuple[Callable, Callable, Scaling]] = {
+    "resize": (_unaugmented, _sized, UNIT_RANGE),
+    "shift": (_shift, _sized, UNIT_RANGE),
+    "resize_and_flip": (_shift_and_flip, _sized, UNIT_RANGE),
+    "imagenet": (_imagenet_augment, _imagenet_prepare, IMAGENET),
 }

@@ -10,7 +10,7 @@ from bopkit import files
 from bopkit.data.dataset import Dataset, reading
 from bopkit.data.opening import open_dataset
 from bopkit.data.pipeline import augmentation_seed
-from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing
+from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.seeds import check_seed
@@ -63,7 +63,7 @@ def preview(
     opened = open_dataset(dataset, data_dir)
     opened.check_labels(split)
     name = opened.default_preprocessing if preprocess_fn == "default" else preprocess_fn
-    preprocessing = get_preprocessing(name, IMAGENET_INPUT if name == "imagenet" else opened.input_shape)
+    preprocessing = get_preprocessing(name, IMAGENET_INPUT if is_of_imagenet(name) else opened.input_shape)
     files.write_bytes(output, _draw(opened, split, preprocessing, count, seed))
     return output
 

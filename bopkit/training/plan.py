@@ -10,6 +10,7 @@ from typing import Any
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
+from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
 from bopkit.progress import Progress
@@ -179,7 +180,7 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
     """The named preprocessing at the dataset's size; `default` is the dataset's own, `imagenet` makes 224 x 224."""
     if name == "default":
         name = data.default_preprocessing
-    input_shape = (224, 224, 3) if name == "imagenet" else data.input_shape
+    input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
 
 

@@ -22,6 +22,19 @@ EXAMPLE_FEATURE = "image/encoded"
 CLASSIFY = "classify"
 """The signature that the server's classify API calls: it must take `inputs`, and answer these two keys and no other."""
 
+_TAKEN = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+"""How files of the formats begin that are taken: of others the network sees what viewers do not show, or nothing."""
+
+_REFUSED = (
+    ("BMP", 0, b"BM"),
+    ("GIF", 0, b"GIF8"),
+    ("WebP", 8, b"WEBP"),
+    ("TIFF", 0, b"II*\0"),
+    ("TIFF", 0, b"MM\0*"),
+    ("HEIC or AVIF", 4, b"ftyp"),
+)
+"""Names of other formats, each with the place in the file and the bytes there by which it is known."""
+
 UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
 """What is wrong with a picture that cannot be prepared, by the input that brings it."""
 
@@ -39,7 +52,8 @@ def make_signatures(predict: Function, signature: Signature, card: ModelCard | N
     - `predict_uint8`: `images`, uint8 [N, h, w, C] of any size, to what `predict_bytes` answers.
     - `classify`: `inputs`, string [N] of tf.Example with the picture in `EXAMPLE_FEATURE`, to `classes` and `scores`.
 
-    A picture that cannot be read is an InvalidArgumentError that tells its place in the batch.
+    A picture that cannot be read is an InvalidArgumentError that tells its place in the batch, and inputs of another
+    size, or of other channels, are one that tells the shape that is taken.
 
     Args:
         predict: tf.function from all inputs to a list of all outputs, with an input signature.
@@ -50,7 +64,7 @@ def make_signatures(predict: Function, signature: Signature, card: ModelCard | N
 
     @tf.function(input_signature=predict.input_signature, autograph=False)
     def serving_default(*inputs: Tensor) -> dict[str, Tensor]:
-        return signature.outputs_by_name(predict(*inputs))
+        return signature.outputs_by_name(predict(*map(_checked, inputs)))
 
     if card is None or not card.preprocessing or not (signature.takes_picture and signature.answers_scores):
         return {"serving_default": serving_default}
@@ -68,7 +82,7 @@ def make_signatures(predict: Function, signature: Signature, card: ModelCard | N
 
     @tf.function(input_signature=prepare_uint8.input_signature, autograph=False)
     def predict_uint8(images: Tensor) -> dict[str, Tensor]:
-        (scores,) = predict(prepare_uint8(images))
+        (scores,) = predict(prepare_uint8(_checked(images)))
         return {**signature.outputs_by_name([scores]), **rank(scores)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
@@ -84,6 +98,14 @@ def make_signatures(predict: Function, signature: Signature, card: ModelCard | N
     }
 
 
+def _checked(tensor: Tensor) -> Tensor:
+    """The tensor, once it has the shape that the signature states: servers compare types, and no shapes.
+
+    An assertion about `tf.shape` would be computed from the stated shape when the graph is optimised, and never fail.
+    """
+    return import_tensorflow().ensure_shape(tensor, tensor.shape)
+
+
 def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) -> Function:
     """The tf.function from pictures as they are sent to the network's input, float32 [N, H, W, C]."""
     tf = import_tensorflow()
@@ -95,6 +117,10 @@ def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) 
 
     @tf.function(input_signature=[pictures_spec], autograph=False)
     def prepare(pictures: Tensor) -> Tensor:
+        names = tf.constant("")
+        if pictures.dtype == tf.string:
+            is_taken, names = _formats(pictures)
+            pictures = tf.where(is_taken, pictures, "")  # which no decoder reads
         # A decoder's error does not tell which picture it met. A dataset can leave out what fails, so that the places
         # of the others show the gaps; it decodes on several threads too.
         dataset = tf.data.Dataset.from_tensor_slices(pictures).enumerate()
@@ -105,12 +131,26 @@ def _prepare(card: ModelCard, input_shape: tuple[int, ...], pictures_spec: Any) 
         places, images = first.concatenate(dataset).batch(count + 1).get_single_element()
         wanted = tf.range(count)
         unreadable = tf.sets.difference([wanted], [places[1:]]).values
-        listed = tf.strings.reduce_join(tf.strings.as_string(unreadable), separator=", ")
+        numbered = tf.strings.as_string(wanted) + names
+        listed = tf.strings.reduce_join(tf.gather(numbered, unreadable), separator=", ")
         problem = tf.strings.join([f"{UNREADABLE[pictures_spec.name]} in picture ", listed, ", counted from 0"])
         with tf.control_dependencies([tf.debugging.Assert(tf.size(unreadable) == 0, [problem])]):
             return tf.identity(images[1:])
 
     return prepare
+
+
+def _formats(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether encoded pictures, string [N], are of a format that is taken, bool [N], and ` (NAME)` of any other."""
+    tf = import_tensorflow()
+    heads = tf.strings.substr(pictures, 0, 12) + bytes(12)  # long enough for each place
+    is_taken = tf.zeros_like(pictures, tf.bool)
+    for start in _TAKEN:
+        is_taken |= tf.strings.substr(heads, 0, len(start)) == start
+    names = tf.fill(tf.shape(pictures), "")
+    for name, place, known_by in _REFUSED:
+        names = tf.where(tf.strings.substr(heads, place, len(known_by)) == known_by, f" ({name})", names)
+    return is_taken, tf.where(is_taken, "", names)
 
 
 def _rank(card: ModelCard, scores: SignatureTensor) -> Function:

@@ -20,7 +20,7 @@ class Side:
         runtime: What ran it.
         inputs: What it takes.
         outputs: What it answers.
-        preprocessing: Name in its card; empty without one, so that the dataset's default is used.
+        preprocessing: Name in its card, or by the user where the card has none; empty where nobody said.
         untrained: Whether its card says so.
         has_checksum: Whether it carries a checksum; a wrong one is a failure.
         pictures: What it was shown.

@@ -53,6 +53,7 @@ def verify_artifacts(
     pictures: int = 256,
     custom: Iterable[str] = (),
     progress: Progress | None = None,
+    preprocess_fn: str | None = None,
 ) -> Verification:
     """Check that two artifacts hold the same network, whatever their formats.
 
@@ -66,10 +67,11 @@ def verify_artifacts(
         pictures: Largest number of real pictures.
         custom: Modules of the user's own, whose classes and functions the files may name.
         progress: Called with one line before each slow step.
+        preprocess_fn: Preprocessing of those artifacts whose cards name none; None to show them pictures of -1 to 1.
 
     Raises:
-        UsageError: An unknown dataset, or one for a network that does not take one picture; no pictures; no such
-            module.
+        UsageError: An unknown preprocessing or dataset, or a dataset for a network that does not take one picture; no
+            pictures; no such module.
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
@@ -89,6 +91,7 @@ def verify_artifacts(
             pictures=pictures,
             pixel_preprocessing=_name_of_pixel_preprocessing(first, second),
             custom=tuple(custom),
+            preprocess_fn=preprocess_fn,
         )
         progress(f"Running {first}")
         one = _run(request, failures)
@@ -286,6 +289,12 @@ def _compare_scores(
             f"{UNDECIDED}: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
             "alone explain that. Verify it again once it is trained."
         )
+    for side in (one, two):
+        if not side.preprocessing and side.signature.takes_picture:
+            notes.append(
+                f"{side.path} does not say what range of values it wants: photographs and noise were of -1 to 1. "
+                "Name its preprocessing with --preprocess-fn."
+            )
     if not (one.signature.takes_picture and two.signature.takes_picture):
         notes.append(
             f"Compared on {one.pictures}; the preprocessing was not compared, as the networks do not take one picture."

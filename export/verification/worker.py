@@ -46,6 +46,7 @@ class RunRequest:
         pictures: Largest number of pictures.
         pixel_preprocessing: Preprocessing inside that one of the two that takes uint8 pixels: both are then shown only
             what pixels can be preprocessed to. None where neither takes them.
+        preprocess_fn: Preprocessing of an artifact whose card names none; None to show it what fits -1 to 1.
         custom: Modules of the user's own, whose classes and functions the file may name.
         reference_folder: Folder of the artifact that ran before this one, whose inputs are shown to this one too.
         reference_inputs: The inputs of that artifact.
@@ -58,6 +59,7 @@ class RunRequest:
     pictures: int
     pixel_preprocessing: str | None
     custom: tuple[str, ...]
+    preprocess_fn: str | None = None
     reference_folder: str | None = None
     reference_inputs: tuple[SignatureTensor, ...] = ()
 
@@ -80,6 +82,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
     request = RunRequest.from_dict(values)
     path, folder = request.path, Path(request.folder)
     kind, card, resolved = artifact.kind(path), artifact.read_card(path), artifact.resolve(path)
+    is_untrained = card is not None and not card.trained
     # Before TensorFlow runs anything, as it sets its threads.
     runtime = make_runtime(kind, host.logical_cores(), reference_runtime(kind))
     with use_custom_code(request.custom) as custom_code:
@@ -87,6 +90,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         _save_kernels(read_contents(path, custom_code).kernels, folder / KERNELS)
     output = (artifact.read_record(path) or {}).get("output")
     is_logits = isinstance(output, dict) and output.get("name") == "logits"
+    card = _card_with_preprocessing(card, request.preprocess_fn, _signature_of(runtime))
     real, noise = _pictures(request, runtime, card)
     reference = _inputs_of_reference(request, runtime)
     for shown, pictures, shown_by_reference in (
@@ -110,7 +114,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         "runtime": runtime.name,
         **dataclasses.asdict(signature),
         "preprocessing": card.preprocessing if card is not None else "",
-        "untrained": card is not None and not card.trained,
+        "untrained": is_untrained,
         "has_checksum": checksum.check(resolved),
         "pictures": real.source,
     }
@@ -126,6 +130,17 @@ def _open(runtime: Runtime, path: Path, custom_code: CustomCode) -> None:
 def _signature_of(runtime: Runtime) -> Signature:
     """Inputs, and the names of the outputs: their shapes come with the answers."""
     return Signature.from_shapes(runtime.inputs, [(name, ()) for name in runtime.outputs])
+
+
+def _card_with_preprocessing(card: ModelCard | None, name: str | None, signature: Signature) -> ModelCard | None:
+    """The card with the preprocessing that the user names for one that names none."""
+    if name is None or not signature.takes_picture or (card is not None and card.preprocessing):
+        return card
+    shape: Any = signature.inputs[0].shape
+    value_range = get_preprocessing(name, shape).value_range
+    if card is None:
+        return ModelCard("", shape, value_range, name)
+    return dataclasses.replace(card, preprocessing=name, value_range=value_range)
 
 
 def _pictures(request: RunRequest, runtime: Runtime, card: ModelCard | None) -> tuple[Pictures, Pictures]:

@@ -17,12 +17,24 @@ def has_agreement(report: BenchmarkReport) -> bool:
     return bool(report.reference) and any(row.top1_agreement is not None for row in report.rows)
 
 
+def _preprocessings(report: BenchmarkReport) -> str:
+    """Which preprocessings its rows were measured with, and who named them."""
+    names = dict.fromkeys(
+        f"{row.preprocessing} ({(row.preprocessing_source or 'unknown').replace('preprocess_fn', '--preprocess-fn')})"
+        for row in report.rows
+        if row.preprocessing
+    )
+    return f", preprocessing {', '.join(names)}" if names else ""
+
+
 def _conditions_of(report: BenchmarkReport) -> list[str]:
     texts = []
     pictures = next((row.pictures for row in report.rows if row.pictures), None)
     if pictures:
         agreement = f"; agreement: same top-1 as {report.reference}" if has_agreement(report) else ""
-        texts.append(f"accuracy on {pictures} pictures of {report.dataset} {report.split}{agreement}")
+        texts.append(
+            f"accuracy on {pictures} pictures of {report.dataset} {report.split}{_preprocessings(report)}{agreement}"
+        )
     timing, threads = report.protocol.timing, ", ".join(map(str, report.protocol.threads))
     where = "; ".join(
         f"{environment.cpu}, {environment.logical_cores} cores" + ("" if name == LOCAL else f" ({name})")

@@ -118,13 +118,14 @@ def test_agreement_counts_pictures() -> None:
     assert share_within_tolerance(scores, reference) == 0.5
 
 
-def test_preprocessing_is_the_users_then_the_cards_then_the_default() -> None:
+def test_preprocessing_is_the_users_then_the_cards_and_never_a_guess() -> None:
     asked = dataclasses.replace(EVALUATION, preprocess_fn="imagenet")
-    assert artifact_preprocessing(asked, CARD, SHAPE) == ("imagenet", "preprocess_fn")
-    assert artifact_preprocessing(EVALUATION, CARD, (8, 8, 1)) == ("resize", "model card")
-    assert artifact_preprocessing(EVALUATION, None, SHAPE) == ("shift", "dataset default")
-    with pytest.raises(BopkitError, match="takes pictures of 8 x 8 x 1.* makes 32 x 32 x 1"):
-        artifact_preprocessing(EVALUATION, None, (8, 8, 1))
+    assert artifact_preprocessing(asked, CARD) == ("imagenet", "preprocess_fn")
+    assert artifact_preprocessing(EVALUATION, CARD) == ("resize", "model card")
+    for card in (None, dataclasses.replace(CARD, preprocessing="")):
+        assert artifact_preprocessing(asked, card) == ("imagenet", "preprocess_fn")
+        with pytest.raises(UsageError, match=r"no model card names it.*--preprocess-fn.*resize:0\.\.255"):
+            artifact_preprocessing(EVALUATION, card)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ def test_artifacts_that_fail_leave_the_others_alone(artifacts: Artifacts, tmp_pa
         "cut.tflite": "not a complete TensorFlow Lite model",
         "damaged.tflite": "refers to a tensor that its graph does not have",
         "five.tflite": "5 classes, and dataset digits has 10",
-        "small.tflite": "16 x 16 x 1.* 32 x 32 x 1",
+        "small.tflite": "no model card names it",
         "infinite.h5": "not a finite number",
         "missing.h5": "does not exist",
     }

@@ -106,13 +106,26 @@ def test_a_card_chooses_no_code_that_is_run(tmp_path, monkeypatch):
 
 def test_a_network_that_does_not_fit_the_dataset_is_refused_as_by_the_benchmark(tmp_path):
     save_model(make_network(classes=3), CARD, tmp_path / "classes.h5")
-    save_model(make_network(), dataclasses.replace(CARD, preprocessing=""), tmp_path / "shape.h5")
+    save_model(make_network(), dataclasses.replace(CARD, preprocessing=""), tmp_path / "range.h5")
     for name, words in (
         ("classes.h5", "It has 3 classes, and dataset digits has 10"),
-        ("shape.h5", "It takes pictures of 16 x 16 x 1; the default preprocessing of digits makes 32 x 32 x 1"),
+        ("range.h5", "Its accuracy needs the preprocessing .* no model card names it"),
     ):
         with pytest.raises(BopkitError, match=words):
             evaluate_model(tmp_path / name)
+
+
+def test_a_strangers_network_is_shown_the_range_that_it_wants(saved, tmp_path):
+    tf = import_tensorflow()
+    network, path = saved
+    strangers = tf.keras.Sequential([tf.keras.layers.Input(SHAPE), tf.keras.layers.Rescaling(1 / 127.5, -1), network])
+    strangers.save(tmp_path / "stranger.h5")
+    own = evaluate_model(path, limit=PICTURES)
+    found = evaluate_model(tmp_path / "stranger.h5", "digits", preprocess_fn="resize:0..255", limit=PICTURES)
+    assert (found.top1, found.preprocessing, found.preprocessing_source) == (own.top1, "resize:0..255", "preprocess_fn")
+    assert found.loss == pytest.approx(own.loss, rel=1e-4)
+    with pytest.raises(UsageError, match="--preprocess-fn, for instance"):
+        evaluate_model(tmp_path / "stranger.h5", "digits", limit=PICTURES)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_both_formats_answer_every_output_under_its_name(exported: tuple[Path, A
     served = import_tensorflow().saved_model.load(str(folder / "twin" / "1"))
     answer = saved_model.predict(served, dict(zip(INPUTS, inputs, strict=True)), 4)
     assert sorted(answer) == sorted(OUTPUTS)
+    tf = import_tensorflow()
+    for index, name in enumerate(INPUTS):
+        others = [tf.constant(each) for each in inputs]
+        others[index] = tf.repeat(others[index], 2, axis=1)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} .* is not compatible with expected shape"):
+            served.signatures["serving_default"](**dict(zip(INPUTS, others, strict=True)))
     for name, outputs, values in zip(
         OUTPUTS, predict_flatbuffer((folder / "twin.tflite").read_bytes(), inputs), expected, strict=True
     ):

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 from concurrent import futures
@@ -181,6 +182,63 @@ def test_pictures_without_pixels_are_named(server):
         server._session.run(
             signature.outputs["scores"].name, {signature.inputs["images"].name: np.zeros((2, 0, 0, 3), np.uint8)}
         )
+
+
+BMP = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 1082, 0, 0, 1078, 40, 1, 1, 1, 8, 0, 4, 0, 0, 0, 0) + bytes(1028)
+GIF = b"GIF89a\1\0\1\0\x80\0\0\xff\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+OTHER_FORMATS = {
+    "BMP": BMP,
+    "GIF": GIF,
+    "WebP": b"RIFF\x1a\0\0\0WEBPVP8L",
+    "TIFF": b"II*\0\x08\0\0\0",
+    "HEIC or AVIF": b"\0\0\0\x18ftypheic",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+@pytest.mark.parametrize("key", ["predict_bytes", "classify"])
+def test_pictures_of_other_formats_are_refused_by_name(server, cat, key, name):
+    """TensorFlow's decoder would take some of them: of a BMP with a palette it takes the indices for grey."""
+    signature = server.signatures[key]
+    (taken,) = signature.inputs.values()
+    pictures = [cat, OTHER_FORMATS[name], b"nonsense"]
+    if key == "classify":
+        features = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[each])) for each in pictures]
+        features = [tf.train.Features(feature={"image/encoded": each}) for each in features]
+        pictures = [tf.train.Example(features=each).SerializeToString() for each in features]
+    message = rf"no whole JPEG or PNG in picture 1 \({name}\), 2, counted from 0"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        server._session.run(signature.outputs["scores"].name, {taken.name: pictures})
+
+
+def test_the_decoder_alone_would_take_other_formats():
+    for each in (BMP, GIF):
+        assert tf.io.decode_image(each, channels=3, expand_animations=False).shape == (1, 1, 3)
+
+
+def test_a_picture_from_a_phone_is_answered_as_viewers_show_it(server):
+    pixels = np.random.default_rng(2).integers(0, 256, (6, 8, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    stored = tf.io.encode_jpeg(pixels, quality=100).numpy()
+    note = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    phone = stored[:2] + b"\xff\xe1" + struct.pack(">H", len(note) + 2) + note + stored[2:]
+    upright = tf.io.encode_png(np.rot90(tf.io.decode_jpeg(stored), -1)).numpy()
+    signature = server.signatures["predict_bytes"]
+    taken, scores = signature.inputs["image_bytes"].name, signature.outputs["scores"].name
+    answers = server._session.run(scores, {taken: [upright, phone, stored]})
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert not np.array_equal(answers[0], answers[2])
+
+
+@pytest.mark.parametrize("size", [(225, 224, 3), (1, 1, 3), (112, 448, 3), (224, 224, 1), (224, 224, 4)])
+def test_preprocessed_pictures_of_another_size_are_refused(exported, size):
+    loaded = tf.saved_model.load(str(exported / "1"))
+    message = rf"images \[2,{size[0]},{size[1]},{size[2]}\] is not compatible with expected shape \[\?,224,224,3\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        loaded.signatures["serving_default"](images=tf.zeros([2, *size]))
+    if size[-1] != 3:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected shape \[\?,\?,\?,3\]"):
+            loaded.signatures["predict_uint8"](images=tf.zeros([2, *size], tf.uint8))
+    assert loaded.signatures["serving_default"](images=tf.zeros([2, 224, 224, 3]))["probabilities"].shape[0] == 2
 
 
 def test_tensor_names_are_those_of_the_signatures(server):
