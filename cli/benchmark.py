@@ -35,7 +35,8 @@ def benchmark(
     split: Split = None,
     preprocess_fn: CardPreprocessFn = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Measure accuracy on the first N pictures only.")
+        int | None,
+        typer.Option("--limit", min=1, help="Measure accuracy on N pictures only, drawn from the whole split."),
     ] = None,
     devices: Annotated[
         list[str] | None,

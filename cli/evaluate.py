@@ -20,7 +20,9 @@ def evaluate(
     data_dir: DataDir = None,
     split: Split = None,
     preprocess_fn: CardPreprocessFn = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only N pictures, drawn from the whole split.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures per batch.")] = 100,
     json: Json = False,

@@ -123,7 +123,7 @@ def pictures_for(
 def calibration_pictures(
     dataset: str, data_dir: str | Path | None, input_shape: tuple[int, int, int], card: ModelCard | None
 ) -> np.ndarray:
-    """The first training pictures of a dataset, preprocessed as for evaluation: float32 [n, H, W, C].
+    """Training pictures from all over a dataset, preprocessed as for evaluation: float32 [n, H, W, C].
 
     Raises:
         UsageError: There is no dataset of that name.
@@ -219,7 +219,7 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
 def _read(
     dataset: Dataset, split: str, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first pictures of a split, float32 [n, H, W, C], and their labels, int64 [n]."""
+    """Pictures from all over a split, float32 [n, H, W, C], and their labels, int64 [n]."""
     name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
     preprocessing = get_preprocessing(name, input_shape)
     batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)

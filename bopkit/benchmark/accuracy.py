@@ -19,6 +19,7 @@ from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheck
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.pipeline import DRAW_SEED
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
@@ -162,7 +163,7 @@ def checkpoint_identity(
         # Its place too: a copy that is measured beside it is not an interrupted evaluation.
         "artifact": [str(path.resolve()), checksum.source_checksum(path)],
         "dataset": open_dataset(plan.dataset, plan.data_dir).cache_identity,
-        "pictures": [plan.split, plan.pictures, plan.batch_size],
+        "pictures": [plan.split, plan.pictures, plan.batch_size, DRAW_SEED],
         "preprocessing": preprocessing,
         "runtime": [runtime, dict(settings)],
         "versions": package_versions(RUNTIME_PACKAGES),
@@ -215,7 +216,9 @@ def write_scores(
     missing = [(0, plan.pictures)] if checkpoint is None else checkpoint.restore(scores, labels)
     meter = _Meter(plan.pictures, sum(end - begin for begin, end in missing), progress)
     for begin, end in missing:
-        batches = evaluation_batches(dataset, plan.split, transform, plan.batch_size, limit=end, skip=begin)
+        batches = evaluation_batches(
+            dataset, plan.split, transform, plan.batch_size, limit=plan.pictures, skip=begin, stop=end
+        )
         unsaved = done = begin
         saved_s = time.monotonic()
         numbered = readable(batches.as_numpy_iterator(), dataset, plan.split)

@@ -24,7 +24,7 @@ class EvaluationPlan:
         dataset: Name of a prepared dataset.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: For instance `test`.
-        pictures: How many of its first pictures.
+        pictures: How many of its pictures, drawn from the whole split.
         batch_size: Pictures at a time.
         class_names: Of the dataset.
         input_shape: Height, width, channels that the dataset's default preprocessing makes.

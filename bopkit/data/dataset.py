@@ -81,6 +81,11 @@ class Dataset(abc.ABC):
         """The split that training should not see; empty if there is none."""
         return self.facts.test_split
 
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the pictures of each split lie in random order, so that the first ones are a fair draw of them."""
+        return False
+
     @abc.abstractmethod
     def count(self, split: str) -> int:
         """Number of pictures of a split such as `test` or `train[:90%]`.

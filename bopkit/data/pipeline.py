@@ -21,6 +21,10 @@ SHUFFLE_PICTURES = 50_000
 """Pictures held for shuffling: all of CIFAR-10; about 5 GB of ImageNet's JPEG files."""
 
 
+DRAW_SEED = 0
+"""Of the draw of some pictures of a split: the same ones for every artifact and on every machine."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchOptions:
     """Which batches a training takes, and which pictures of them this worker reads.
@@ -132,18 +136,23 @@ def evaluation_batches(
     worker: int = 0,
     workers: int = 1,
     skip: int = 0,
+    stop: int | None = None,
 ) -> Any:
     """Batches of a split in its own order, the incomplete last one included.
+
+    A folder of pictures is often sorted by class, and its first ones would be of one class. So a limit takes pictures
+    from all over the split, by a draw that is the same each time; of a split that is shuffled already, the first.
 
     Args:
         dataset: An opened dataset.
         split: For instance `test`.
         preprocessing: Its `evaluate` makes the network's input.
         batch_size: Pictures a batch.
-        limit: Stop after that many pictures, over all workers.
+        limit: Take that many pictures, over all workers; None for all.
         worker: Number of this worker, from 0: it takes every picture at `worker` modulo `workers`.
         workers: Processes that evaluate together.
-        skip: Leave out that many pictures, which count for `limit`, at the beginning: they are not decoded.
+        skip: Leave out that many of these at the beginning: they are not decoded.
+        stop: Stop after that many of these, those that were left out included; None for the end.
 
     Returns:
         A `tf.data.Dataset` of (float32 [n, H, W, C], int64 [n]).
@@ -151,7 +160,9 @@ def evaluation_batches(
     tf = import_tensorflow()
     pictures = dataset.read(split)
     if limit is not None:
-        pictures = pictures.take(limit)
+        pictures = pictures.take(limit) if dataset.is_shuffled else _drawn(pictures, dataset.count(split), limit)
+    if stop is not None:
+        pictures = pictures.take(stop)
     pictures = pictures.skip(skip).shard(workers, worker)
 
     @tf.autograph.experimental.do_not_convert
@@ -161,3 +172,21 @@ def evaluation_batches(
     inputs = pictures.map(evaluate, tf.data.AUTOTUNE)
     # A fixed number: tf.data's own choice grows while others are busy, and 32 pictures of ImageNet take 19 MB.
     return inputs.batch(batch_size).prefetch(2)
+
+
+def _drawn(pictures: Any, count: int, limit: int) -> Any:
+    """So many of `count` pictures, each as likely as any other, in their order."""
+    if limit >= count:
+        return pictures
+    import numpy as np
+
+    tf = import_tensorflow()
+    places = np.random.default_rng(DRAW_SEED).choice(count, limit, replace=False)
+    is_drawn = tf.constant(np.isin(np.arange(count), places))
+
+    @tf.autograph.experimental.do_not_convert
+    def keep(place: Any, picture: Any) -> Any:
+        return is_drawn[place]
+
+    drawn = pictures.take(count).enumerate().filter(keep).map(lambda place, picture: picture)
+    return drawn.take(limit)  # what lies behind the last of them need not be read

@@ -67,6 +67,11 @@ class TfdsDataset(Dataset):
         height, width, _ = self._builder.info.features["image"].shape
         return (height, width) if height and width else None
 
+    @property
+    def is_shuffled(self) -> bool:
+        """TFDS shuffles pictures when it prepares them, unless the builder forbids it."""
+        return not self._builder.info.disable_shuffling
+
     def count(self, split: str) -> int:
         """Number of pictures of a split."""
         return int(self._checked(split).num_examples)

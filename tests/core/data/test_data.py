@@ -558,3 +558,35 @@ def test_defaults_for_unknown_datasets(shape, expected):
 def test_every_catalogued_default_exists():
     for facts in list_datasets():
         get_preprocessing(facts.default_preprocessing, facts.input_shape)
+
+
+def test_a_limit_draws_pictures_from_all_over_a_split():
+    class Sorted(Counting):
+        """A hundred pictures in the order of their classes; each shows its place."""
+
+        is_shuffled = False
+
+        def read(self, split):
+            places = np.arange(100)
+            pixels = np.broadcast_to(places.astype(np.uint8)[:, None, None, None], (100, 8, 8, 1))
+            return import_tensorflow().data.Dataset.from_tensor_slices((pixels, places // 50))
+
+    def taken(limit, **others):
+        batches = evaluation_batches(dataset, "train", preprocessing, 7, limit, **others)
+        return [int(pixels[0, 0, 0]) for images, _ in batches for pixels in preprocessing.to_pixels(images.numpy())]
+
+    dataset, preprocessing = Sorted(0, pictures=100), get_preprocessing("resize", (8, 8, 1))
+    places = taken(20)
+    assert places == sorted(set(places)) and len(places) == 20
+    assert places == taken(20)
+    assert min(np.bincount(np.array(places) // 25, minlength=4)) >= 2  # of each quarter
+    assert taken(20, skip=5, stop=12) == places[5:12]
+    assert sorted(taken(20, worker=0, workers=2) + taken(20, worker=1, workers=2)) == places
+    assert taken(None) == taken(100) == taken(1000) == list(range(100))
+    dataset.is_shuffled = True
+    assert taken(20) == list(range(20))
+
+
+def test_datasets_say_whether_they_are_shuffled(data_dir):
+    assert open_dataset("cifar10", data_dir).is_shuffled
+    assert not open_dataset("digits").is_shuffled
