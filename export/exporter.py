@@ -106,6 +106,8 @@ def _what_next(artifacts: list[ArtifactReport]) -> str:
     if disagreements and all(each.near_tie for each in disagreements):
         return "All disagreements are near-ties, which training makes rare: train on and export again."
     return "Report this with the model file."
+
+
 def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
     """That a flatbuffer takes one picture at a time, where it does."""
     return [

@@ -97,7 +97,7 @@ def _noted_turn() -> Callable[[Tensor, Tensor], Tensor]:
     def noted_turn(pixels: Tensor, encoded: Tensor) -> Tensor:
         return _turned(pixels, exif_orientation(encoded))
 
-    return noted_turn  # type: ignore[no-any-return]
+    return noted_turn
 
 
 def _turned(pixels: Tensor, orientation: Tensor) -> Tensor:
