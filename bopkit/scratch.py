@@ -99,7 +99,7 @@ def _lock(folder: Path) -> list[int]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(lock, "\n".join(_this_host()).encode())
-        scratch.rename(folder / LOCK_FILE)  # it never appears without being locked
+        os.rename(scratch, folder / LOCK_FILE)  # it never appears without being locked
     except OSError:
         os.close(lock)
         scratch.unlink(missing_ok=True)
