@@ -1,4 +1,4 @@
-# bopkit: two commands do all the set-up on a machine with Python 3.11 and make.
+# bopkit: each of these does its own set-up on a machine with Python 3.11 and make.
 #   make demo    train, export and benchmark a small network on the embedded digits
 #   make test    the tests; bare `pytest` in the environment runs the fast ones
 #   make test-release    whole networks, many repetitions, wheels and fuzzing: what a release needs besides

@@ -1,7 +1,8 @@
 """bopkit: train binarized neural networks with Bop, export them bit-packed, measure them.
 
-Every command of the command line is one function here. Importing bopkit imports no TensorFlow, but makes
-`tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`.
+Most commands of the command line are one function here. Importing bopkit imports no TensorFlow, but makes
+`tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`. TensorFlow logs errors only,
+unless TF_CPP_MIN_LOG_LEVEL is set when bopkit is imported.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from typing import Any
 
 from bopkit import keras2, moved
+from bopkit.versions import package_versions
 
 _PUBLIC = {
     "train_model": "bopkit.training",
@@ -19,6 +21,9 @@ _PUBLIC = {
     "plot_runs": "bopkit.runs.plot",
     "ExportOptions": "bopkit.export",
     "export_model": "bopkit.export",
+    "verify_artifacts": "bopkit.export.verification.verify",
+    "inspect_artifact": "bopkit.export.inspection",
+    "diff_artifacts": "bopkit.export.inspection",
     "benchmark_artifacts": "bopkit.benchmark",
     "build_report": "bopkit.benchmark.reports",
     "compare_models": "bopkit.export.comparison.compare",
@@ -43,13 +48,15 @@ __all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return package_versions().get("bopkit", "unknown")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'bopkit' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*globals(), *_PUBLIC, "__version__"])
 
 
 keras2.select()

@@ -29,6 +29,8 @@ def count_weights(network: Any) -> tuple[int, int]:
 
     quantized = [variable for variable in network.weights if isinstance(variable, QuantizedVariable)]
     binary = sum(math.prod(variable.shape) for variable in quantized if is_binary(_quantize(variable)))
+    layers = {id(layer): layer for layer in network._flatten_layers()}
+    binary += sum(math.prod(layer.kernel.shape) for layer in layers.values() if holds_signs(layer))
     return int(network.count_params()), binary
 
 
@@ -37,6 +39,21 @@ def is_binary(kernel: np.ndarray) -> bool:
     magnitude = np.abs(kernel).reshape(-1, kernel.shape[-1])
     scale = magnitude[0]
     return bool(np.all(scale > 0) and np.all(np.isfinite(scale)) and np.all(magnitude == scale))
+
+
+def holds_signs(layer: Any) -> bool:
+    """Whether a convolution or dense layer without a quantizer holds -1 and +1 alone, more than one an output channel.
+
+    An optimizer for binary weights leaves such kernels, as in the networks of the Bop paper's own code.
+    """
+    keras = import_tensorflow().keras.layers
+    from larq.quantized_variable import QuantizedVariable
+
+    kernel = getattr(layer, "kernel", None)
+    if not isinstance(layer, (keras.Conv2D, keras.Dense)) or kernel is None or isinstance(kernel, QuantizedVariable):
+        return False
+    values = kernel.numpy()
+    return bool(values.size > values.shape[-1] and np.all(np.abs(values) == 1))
 
 
 def count_network(model: Any) -> Counts:

@@ -25,6 +25,8 @@ def translate(error: Exception) -> BopkitError:
             return BopkitError(f"{path} cannot be a folder: a file is in its place.", "Name another folder.")
         if path is not None:
             return BopkitError(f"{path}: {error.strerror}.", "Check the path.")
+    if "Could not determine home directory" in text:
+        return BopkitError("This user has no home folder.", "Set HOME to a folder of yours: export HOME=/tmp/me")
     if isinstance(error, MemoryError):
         return _out_of_memory()
     # TensorFlow's own errors are told apart by name: importing it here would cost seconds.

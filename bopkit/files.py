@@ -8,13 +8,14 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCRATCH_PREFIX = ".bopkit-"
-"""How names of scratch folders begin; a process that was killed leaves them behind."""
+from bopkit import scratch as scratch_folders
+
+SCRATCH_PREFIX = scratch_folders.HIDDEN_PREFIX
+"""How names of scratch folders begin."""
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The file that a link names is replaced, not the link; what is no file, such as `/dev/full` or a pipe, is written to.
     """
     if is_stream(path):
-        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as folder:
+        with temporary_directory() as folder:
             yield Path(folder, path.name)
             with open(Path(folder, path.name), "rb") as whole, open(path, "wb") as stream:
                 shutil.copyfileobj(whole, stream)
@@ -32,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = path.resolve()
     with scratch_directory(path.parent) as scratch:
         yield scratch / path.name
-        sync(scratch)
+        sync(scratch / path.name)
         os.replace(scratch / path.name, path)
 
 
@@ -40,11 +41,16 @@ def replacing(path: Path) -> Iterator[Path]:
 def scratch_directory(parent: Path) -> Iterator[Path]:
     """Yield a new hidden folder in `parent`, on the same file system; it is removed at the end."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))
-    try:
+    with scratch_folders.scratch_folder(parent, SCRATCH_PREFIX) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_directory(purpose: str = "") -> Iterator[Path]:
+    """Yield a new folder in the temporary folder, with the purpose in its name; it is removed at the end."""
+    prefix = scratch_folders.TEMPORARY_PREFIX + (f"{purpose}-" if purpose else "")
+    with scratch_folders.scratch_folder(prefix=prefix) as folder:
+        yield folder
 
 
 def is_stream(path: Path) -> bool:

@@ -106,13 +106,13 @@ class Child:
         """
         process = self._started()
         callbacks = {name: call for name, call in (("progress", progress), ("on_event", on_event)) if call is not None}
-        late = threading.Event()
+        timed_out = threading.Event()
 
-        def stop() -> None:
-            late.set()
+        def kill_late() -> None:
+            timed_out.set()
             process.kill()
 
-        timer = threading.Timer(timeout_s, stop) if timeout_s is not None else None
+        timer = threading.Timer(timeout_s, kill_late) if timeout_s is not None else None
         answer: dict[str, Any] | None = None
         try:
             if timer:
@@ -132,7 +132,7 @@ class Child:
                 process.kill()
                 process.wait()  # until then it can still write into a folder that is being removed
         if answer is None:
-            end = f"needed more than {timeout_s:g} s" if late.is_set() else process.describe_end()
+            end = f"needed more than {timeout_s:g} s" if timed_out.is_set() else process.describe_end()
             died = ProcessDiedError(f"{self._name.format(subject=subject)} {end}.", self._hint)
             died.returncode = process.returncode
             raise died
@@ -166,12 +166,12 @@ class Child:
             self.starts += 1
         return self._process
 
-    def _error(self, kind: str, message: str, hint: str, exit_code: int, traceback: str) -> BopkitError:
+    def _error(self, kind: str, message: str, hint: str, exit_code: int, trace: str) -> BopkitError:
         """What the function raised."""
         plain = UsageError if exit_code == UsageError.exit_code else BopkitError
         error = self._errors.get(kind, plain)(message, hint)
         error.exit_code = exit_code
-        error.add_note(traceback)  # seen with --debug
+        error.add_note(trace)  # seen with --debug
         return error
 
 
@@ -242,9 +242,10 @@ class _Server:
 
     def run(self) -> None:
         """Answer calls."""
+        offered: dict[str, Callable[[Any], None]] = {"progress": self._progress, "on_event": self._on_event}
         while True:
             function, arguments, callbacks = json.loads(self._lines.get())
-            self._send(self._answer(function, arguments, {name: getattr(self, f"_{name}") for name in callbacks}))
+            self._send(self._answer(function, arguments, {name: offered[name] for name in callbacks}))
 
     def _answer(self, function: str, arguments: list[Any], callbacks: dict[str, Any]) -> dict[str, Any]:
         from bopkit.failures import translate
@@ -257,7 +258,7 @@ class _Server:
         except Exception as error:  # a damaged file can make a library raise anything
             known = translate(error)
             facts = {"kind": type(known).__name__, "message": known.message, "hint": known.hint}
-            return {"error": {**facts, "exit_code": known.exit_code, "traceback": traceback.format_exc()}}
+            return {"error": {**facts, "exit_code": known.exit_code, "trace": traceback.format_exc()}}
 
     def _listen(self) -> None:
         """Pass on what the parent sends, and end this process with all that it started when the parent is gone."""

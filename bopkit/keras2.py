@@ -38,8 +38,11 @@ def select() -> None:
         raise _KERAS_3_LOADED
 
 
-quiet = False
-"""Whether to swallow the notes that TensorFlow prints while it is imported; the command line sets it."""
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+quiet = _LOG_LEVEL not in os.environ
+"""Whether to swallow the notes that TensorFlow prints: not where the user says how much it logs. The command line
+sets it."""
 
 
 def import_tensorflow() -> Any:
@@ -49,8 +52,11 @@ def import_tensorflow() -> Any:
         BopkitError: TensorFlow is missing or broken, or Keras 3 was loaded before bopkit.
     """
     if "larq" in sys.modules:
+        _quieten(sys.modules["tensorflow"])
         return sys.modules["tensorflow"]
     select()
+    if quiet:
+        os.environ.setdefault(_LOG_LEVEL, "3")
     try:
         # What an import leaves is no garbage; looking for some takes a fifth of TensorFlow's.
         with quiet_stderr(), garbage_collection_paused():
@@ -58,10 +64,21 @@ def import_tensorflow() -> Any:
             import tensorflow as tf
     except ImportError as error:
         raise BopkitError(f"TensorFlow cannot be imported: {error}.", "Run `bopkit doctor`.") from error
-    if quiet:
-        tf.get_logger().setLevel("ERROR")
-        logging.getLogger("larq").setLevel(logging.ERROR)  # its advice on training meets every export
+    _quieten(tf)
     return tf
+
+
+_is_quietened = False
+
+
+def _quieten(tf: Any) -> None:
+    """Let TensorFlow and larq log errors only, where `quiet` is set: once, so that the user's own choice stays."""
+    global _is_quietened
+    if not quiet or _is_quietened:
+        return
+    _is_quietened = True
+    tf.get_logger().setLevel("ERROR")
+    logging.getLogger("larq").setLevel(logging.ERROR)  # its advice on training meets every export
 
 
 @contextlib.contextmanager
@@ -74,8 +91,13 @@ def quiet_stderr() -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryFile() as swallowed:
-        sys.stderr.flush()
-        stderr = os.dup(2)
+        if sys.stderr is not None:  # a program without a terminal may have none
+            sys.stderr.flush()
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed, so that nothing is printed
+            yield
+            return
         os.dup2(swallowed.fileno(), 2)
         try:
             yield

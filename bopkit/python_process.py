@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import IO
 
+from bopkit.scratch import scratch_folder
+
 _WITHOUT_WORKING_DIRECTORY = """
 import os, sys
 sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
@@ -32,7 +34,8 @@ class PythonProcess:
     """A process that runs Python code, with pipes as its standard input and output.
 
     The code must end the process when its standard input ends: then this process is gone, however it ended. What it
-    prints on stderr goes into a file without a name, which leaves nothing behind.
+    prints on stderr goes into a file without a name, which leaves nothing behind. Its temporary folder is one of its
+    own: it is killed in the end, and what libraries left there is removed.
 
     Args:
         code: Runs in it, after `import os, sys`.
@@ -48,6 +51,11 @@ class PythonProcess:
         self._own_group = own_group and hasattr(os, "killpg")
         self._killed = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        environment = os.environ if environment is None else environment
+        self._temporary = contextlib.ExitStack()
+        with contextlib.suppress(OSError):  # where there is no temporary folder, it has none either
+            folder = self._temporary.enter_context(scratch_folder(environment.get("TMPDIR") or None))
+            environment = {**environment, "TMPDIR": str(folder)}
         self._process = subprocess.Popen(
             [*python_command(code), *arguments],
             stdin=subprocess.PIPE,
@@ -113,6 +121,7 @@ class PythonProcess:
             assert file is not None
             with contextlib.suppress(OSError):  # what was written for a dead process
                 file.close()
+        self._temporary.close()
 
     def describe_end(self) -> str:
         """How it ended, e.g. `was ended by SIGSEGV`, or with its exit code and the last line that it printed."""

@@ -57,7 +57,11 @@ PreprocessFn = Annotated[
 ]
 HparamsSet = Annotated[
     str | None,
-    typer.Option("--hparams-set", metavar="SET", help="Hyper-parameter set (`bopkit hparams MODEL`); default: bop."),
+    typer.Option(
+        "--hparams-set",
+        metavar="SET",
+        help="Hyper-parameter set (`bopkit hparams MODEL`); default: the network's first.",
+    ),
 ]
 Hparams = Annotated[
     list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")

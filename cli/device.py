@@ -48,12 +48,16 @@ def setup(
         str | None,
         typer.Option("--python", metavar="PATH", help="Python 3.9 or newer on the device; default: python3."),
     ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option("--folder", metavar="DIR", help="Folder on the device to put it into; default: the home folder."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Put the runtime on a device over ssh. The device needs Python 3.9 or newer, and no internet."""
     from bopkit.benchmark.devices.ssh_setup import set_up_device
 
-    _print_info(set_up_device(name, wheels, python, say), json)
+    _print_info(set_up_device(name, wheels, python, say, folder), json)
 
 
 def remove(

@@ -1,6 +1,7 @@
 """How a command ends: one clear line on stderr and an exit code, whatever was raised.
 
-Exit codes: 1 for failures, 2 for usage, 75 for a lost worker, 130 for Ctrl-C, 143 for SIGTERM.
+Exit codes: 1 for failures, 2 for usage, 75 for a lost worker, 130 for Ctrl-C, 141 for a reader that is gone (as behind
+`| head`), 143 for SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import typer
 
+from bopkit.cli import streams
 from bopkit.cli.output import say
 from bopkit.failures import translate
 
@@ -35,6 +37,9 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
             )
             raise typer.Exit(130) from interrupt
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and streams.reader_is_gone():
+                streams.drop_what_is_left()
+                raise typer.Exit(streams.BROKEN_PIPE) from error
             if debug:
                 for line in traceback.format_exc().splitlines():
                     say(line)

@@ -215,16 +215,18 @@ def _print_agreement(agreement: Agreement) -> None:
     classes = f"top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} pictures"
     if agreement.top1 is None:
         classes = f"{agreement.pictures} pictures"
+    if agreement.same_side is not None:
+        classes += f", {percent_text(agreement.same_side)} on the same side of one half"
     show(
         f"{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
     for each in agreement.disagreements:
         verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not shown to be a near-tie"}[each.near_tie]
-        show(
-            f"  picture {each.picture}: class {each.keras_class} in Keras, {each.artifact_class} here, "
-            f"{verdict}: {_evidence(each)}"
-        )
+        answers = f"class {each.keras_class} in Keras, {each.artifact_class} here"
+        if each.keras_class is None:
+            answers = f"values differ by up to {each.score_margin:.1e}"
+        show(f"  picture {each.picture}: {answers}, {verdict}: {_evidence(each)}")
 
 
 def _evidence(disagreement: Disagreement) -> str:
@@ -234,4 +236,6 @@ def _evidence(disagreement: Disagreement) -> str:
             f"largest {disagreement.largest_relative_magnitude:.1e} of that input's root mean square"
         )
     signs = "no sign differs" if disagreement.traced else "signs not traced"
+    if disagreement.keras_class is None:
+        return signs
     return f"{signs}; their scores are at most {disagreement.score_margin:.1e} apart"

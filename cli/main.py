@@ -31,12 +31,14 @@ from bopkit.cli import (
     prepare,
     report,
     runs,
+    streams,
     sweep,
     tensorboard,
     train,
     verify,
 )
 from bopkit.cli.output import show
+from bopkit.scratch import use_own_temporary_folder
 from bopkit.versions import package_versions
 
 app = typer.Typer(
@@ -108,6 +110,7 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    streams.open_and_tolerant()
     arguments = sys.argv[1:]
     keras2.quiet = "--debug" not in arguments
     if keras2.quiet:
@@ -118,4 +121,6 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # clean up as on an error
-    app(arguments, prog_name="bopkit")
+    use_own_temporary_folder()
+    with streams.flushed():
+        app(arguments, prog_name="bopkit")

@@ -1,7 +1,8 @@
 """How commands print: data on stdout, everything else on stderr.
 
 Names and cards in artifacts, messages about them, run directories: much of the text is a stranger's. So every function
-here escapes what it prints, and commands print through these functions alone.
+here escapes what it prints, and commands print through these functions alone. Not by Typer's `echo`, which writes UTF-8
+to a stream of ASCII, nor by `print`, which writes the end of the line apart: two processes would share a line.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -27,17 +27,17 @@ WIDE = 200
 
 def say(text: str) -> None:
     """Print a line for a person on stderr."""
-    typer.echo(printable(text), err=True)
+    _write_line(sys.stderr, printable(text))
 
 
 def show(text: str = "") -> None:
     """Print a line on stdout."""
-    typer.echo(printable(text))
+    _write_line(sys.stdout, printable(text))
 
 
 def print_path(path: str | Path) -> None:
     """Print a path on stdout as it is, for scripts: the user named it, or its folder."""
-    typer.echo(str(path))
+    _write_line(sys.stdout, str(path))
 
 
 def say_with_time() -> Callable[[str], None]:
@@ -48,12 +48,12 @@ def say_with_time() -> Callable[[str], None]:
 
 def print_document(text: str) -> None:
     """Print a document on stdout as it is: one of bopkit's own writers made it, and escaped every name in it."""
-    typer.echo(text, nl=False)
+    print(text, end="", flush=True)
 
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout; control characters are escaped as JSON does."""
-    typer.echo(json_text(value))
+    _write_line(sys.stdout, json_text(value))
 
 
 def print_table(
@@ -75,5 +75,18 @@ def print_table(
         table.add_column(printable(column), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(printable, row))
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False, emoji=False)
+    console = _Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False, emoji=False)
     console.print(table)
+
+
+class _Console(Console):
+    """Leaves a reader that is gone, as behind `| head -1`, to `bopkit.cli.errors`."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what it was called for."""
+        raise BrokenPipeError
+
+
+def _write_line(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()

@@ -75,11 +75,23 @@ def _print(verification: Verification) -> None:
     ):
         for agreement in agreements:
             show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
-    show("The artifacts agree." if verification.passed else f"{len(verification.failures)} failure(s).")
+    show(_verdict(verification))
+
+
+def _verdict(verification: Verification) -> str:
+    from bopkit.export.verification.verify import UNDECIDED
+
+    if not verification.passed:
+        return f"{len(verification.failures)} failure(s)."
+    if any(note.startswith(UNDECIDED) for note in verification.notes):
+        return "Nothing was found wrong, but not everything could be decided."
+    return "The artifacts agree."
 
 
 def _agreement_text(agreement: Agreement) -> str:
     classes = "" if agreement.top1 is None else f"top-1 agrees on {percent_text(agreement.top1)} of "
+    if agreement.same_side is not None:
+        classes = f"{percent_text(agreement.same_side)} on the same side of one half, of "
     return (
         f"{classes}{agreement.pictures} pictures ({agreement.source}), "
         f"{percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; difference at most "

@@ -20,6 +20,8 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
+from bopkit.export.spec import TFLITE
+from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.convert import import_lce
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
@@ -87,13 +89,33 @@ def export_model(
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                "Nothing was written. Train on and export again, or report this with the model file.",
+                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts])}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
-    notes += _precision_notes(artifacts, reference, options)
+    notes += _precision_notes(artifacts, reference, options) + _batch_notes(artifacts)
     duration_s = time.perf_counter() - started
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
+
+
+def _what_next(artifacts: list[ArtifactReport]) -> str:
+    """What mends an export that was refused."""
+    disagreements = [
+        each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
+    ]
+    if disagreements and all(each.near_tie for each in disagreements):
+        return "All disagreements are near-ties, which training makes rare: train on and export again."
+    return "Report this with the model file."
+
+
+def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
+    """That a flatbuffer takes one picture at a time, where it does."""
+    return [
+        f"{Path(each.path).name} takes one picture at a time: the converter fixed the number inside. `predict` of "
+        "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
+        for each in artifacts
+        if each.format == TFLITE.name and fixes_one_picture(artifact.read_flatbuffer(Path(each.path)).graphs[0])
+    ]
 
 
 def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:

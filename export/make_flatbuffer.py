@@ -30,6 +30,9 @@ from bopkit.export.tflite.build import (
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.progress import Progress
 
+Compared = tuple[Agreement, Inputs, list[np.ndarray]]
+"""The agreement of an output, what was shown to both, and what Keras answered, one array an output."""
+
 
 def make_flatbuffer(
     reference: Reference, path: Path, model_path: Path, options: ExportOptions, progress: Progress
@@ -62,26 +65,26 @@ def make_flatbuffer(
     failures += _changed_by_metadata(built, written, reference)
     if options.float_weights == "float32":
         agreements = _traced(agreements, reference, written, matches, options)
-        failures += too_little_agreement(reference, [agreement for agreement, _ in agreements])
+        failures += too_little_agreement(reference, [agreement for agreement, *_ in agreements])
     elif reference.trained is not False:  # fewer bits change signs everywhere: accuracy is the measure
         failures += scores.accuracy_failures(accuracy, options.max_drop)
     layers = _report_layers(reference, matches, built.kernels)
-    report = report_artifact(TFLITE, path, reference, layers, [each for each, _ in agreements], conversion_s)
+    report = report_artifact(TFLITE, path, reference, layers, [each for each, *_ in agreements], conversion_s)
     return dataclasses.replace(report, passes=built.passes, accuracy=accuracy), failures
 
 
 def _compare_with_keras(
     built: Flatbuffer, reference: Reference, options: ExportOptions
-) -> tuple[list[tuple[Agreement, Inputs]], Accuracy | None]:
-    """The agreement of every output, each with the inputs that it is about, and accuracy where there are labels."""
-    agreements: list[tuple[Agreement, Inputs]] = []
+) -> tuple[list[Compared], Accuracy | None]:
+    """The agreement of every output, and accuracy where there are labels."""
+    agreements: list[Compared] = []
     accuracy = None
     for pictures, expected in reference.comparisons:
         outputs = predict_flatbuffer(built.content, inputs_for(reference, pictures.inputs))
         outputs = list(map(scores.softmax, outputs)) if options.output == "logits" else outputs
         compared = scores.compare_outputs(reference.signature, pictures, expected, outputs)
-        agreements += [(each, pictures.inputs) for each in compared]
-        if reference.signature.answers_scores:
+        agreements += [(each, pictures.inputs, expected) for each in compared]
+        if len(expected) == 1 and reference.signature.outputs[0].names_class:
             accuracy = accuracy or scores.measure_accuracy(pictures, *expected, *outputs)
     return agreements, accuracy
 
@@ -96,18 +99,27 @@ def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference
 
 
 def _traced(
-    agreements: list[tuple[Agreement, Inputs]],
+    agreements: list[Compared],
     reference: Reference,
     written: bytes,
     matches: list[MatchedConvolution],
     options: ExportOptions,
-) -> list[tuple[Agreement, Inputs]]:
+) -> list[Compared]:
     """The agreements with their disagreements traced to the signs that differ."""
     feed = partial(inputs_for, reference)
     most = TRACED_PICTURES if reference.card is not None else options.pictures  # without a card, near-ties decide
     return [
-        (trace_disagreements(each, inputs, reference.model, written, matches, feed, most), inputs)
-        for each, inputs in agreements
+        (
+            trace_disagreements(
+                *(each, inputs, expected, reference.model, written, matches),
+                feed=feed,
+                most=most,
+                batch_size=reference.batch_size,
+            ),
+            inputs,
+            expected,
+        )
+        for each, inputs, expected in agreements
     ]
 
 

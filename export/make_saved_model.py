@@ -12,7 +12,7 @@ from bopkit.export.checks import bits, scores, structure
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.network.packing import pack
 from bopkit.export.network.rewrites import is_packed
-from bopkit.export.reference import BATCH_SIZE, Reference
+from bopkit.export.reference import Reference
 from bopkit.export.report import Agreement, ArtifactReport, LayerReport
 from bopkit.export.serving import saved_model
 from bopkit.export.serving.start import measure_start
@@ -48,7 +48,7 @@ def make_saved_model(
     agreements: list[Agreement] = []
     for pictures, expected in reference.comparisons if not wrong_structure else []:
         inputs = {each.name: values for each, values in zip(signature.inputs, pictures.inputs, strict=True)}
-        answers = saved_model.predict(loaded, inputs, BATCH_SIZE)
+        answers = saved_model.predict(loaded, inputs, reference.batch_size)
         outputs = [answers[each.name] for each in signature.outputs]
         agreements += scores.compare_outputs(signature, pictures, expected, outputs)
     layers = [_report_layer(each, packed) for each in reference.layers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from bopkit.files import sync
 
 
 def require_folder(path: Path) -> None:
-    """Raise UsageError if something else is in the place of a folder for artifacts."""
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file where a folder must be.", "Name another --output.")
+    """Raise UsageError if something else is in the place of a folder for artifacts, or of one on the way to it."""
+    for each in (path, *path.parents):
+        if each.is_dir():
+            return
+        if os.path.lexists(each):
+            raise UsageError(f"{each} is a file where a folder must be.", "Name another --output.")
 
 
 def require_free(folder: Path, version: int) -> None:

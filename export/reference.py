@@ -47,6 +47,7 @@ class Reference:
             no pictures, then noise.
         signature: Its inputs and outputs, as they are called in the artifacts.
         floor_bytes: One bit a binary weight and 32 bits any other.
+        batch_size: Pictures at a time in Keras: 1 where its answer to a picture depends on the others of the batch.
         has_own_card: Whether the file brought a card; else `card` says what the user did, if anything.
         pixel_preprocessing: Turns the pixels that the flatbuffer takes into the network's input; None where the
             flatbuffer takes that input itself.
@@ -58,6 +59,7 @@ class Reference:
     comparisons: list[tuple[Pictures, list[np.ndarray]]]
     signature: Signature
     floor_bytes: int
+    batch_size: int = BATCH_SIZE
     pixel_preprocessing: Preprocessing | None = None
     has_own_card: bool = True
 
@@ -87,12 +89,18 @@ def compute_reference(
     preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
-    comparisons = [(pictures, predict_keras(model, pictures.inputs, BATCH_SIZE)) for pictures in shown]
+    batch_size = 1 if any(map(_depends_on_batch, layers)) else BATCH_SIZE
+    comparisons = [(pictures, predict_keras(model, pictures.inputs, batch_size)) for pictures in shown]
     signature = _with_probabilities(
         signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
-    )
+    ).with_classes(_known_classes(card, signature, shown))
     floor = floor_bytes(*count_weights(model))
-    reference = Reference(model, card, layers, comparisons, signature, floor, preprocessing, loaded.card is not None)
+    reference = Reference(
+        *(model, card, layers, comparisons, signature, floor),
+        batch_size=batch_size,
+        pixel_preprocessing=preprocessing,
+        has_own_card=loaded.card is not None,
+    )
     return reference, [*loaded.notes, *_notes(reference, retyped=model is not loaded.model)]
 
 
@@ -173,6 +181,11 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         notes.append(f"Preprocessing: {reference.card.preprocessing}.")
     if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
+    if reference.batch_size == 1:
+        notes.append(
+            "What Keras answers to a picture depends on the others of its batch (MagnitudeAwareSign at an input): "
+            "it was compared one picture at a time."
+        )
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")
     if len(reference.signature.outputs) == 1 and not reference.signature.outputs[0].is_probabilities:
@@ -181,6 +194,11 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if unbinarized:
         notes.append(f"Kernels declared binary hold other values than +-scale: {', '.join(unbinarized)}.")
     return notes
+
+
+def _depends_on_batch(facts: LayerFacts) -> bool:
+    """Whether a layer scales its input by a mean over the batch."""
+    return type(getattr(facts.layer, "input_quantizer", None)).__name__ == "MagnitudeAwareSign"
 
 
 def _declared_binary(facts: LayerFacts) -> bool:
@@ -236,6 +254,14 @@ def _require_options_for(signature: Signature, options: ExportOptions) -> None:
                 f"{option} is for a network that {needed} and nothing else; this one maps {inputs} to {outputs}.",
                 f"Leave out {option}.",
             )
+
+
+def _known_classes(card: ModelCard | None, signature: Signature, shown: list[Pictures]) -> int:
+    """The number of classes that the card names or the labels of the user's dataset are about; 0 for neither."""
+    if card is not None and card.class_names:
+        return len(card.class_names)
+    has_labels = any(pictures.labels is not None for pictures in shown)
+    return signature.outputs[0].shape[0] if has_labels and signature.answers_scores else 0
 
 
 def _with_probabilities(signature: Signature, values: list[np.ndarray]) -> Signature:

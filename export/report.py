@@ -33,14 +33,15 @@ class LayerReport:
 
 @dataclasses.dataclass(frozen=True)
 class Disagreement:
-    """One picture for which the artifact names another class than Keras.
+    """One picture for which the artifact answers otherwise than Keras: another class, or values that are further off.
 
     Attributes:
         picture: Its index among the pictures.
-        keras_class: Class that Keras names.
-        artifact_class: Class that the artifact names.
+        keras_class: Class that Keras names; None for an output that names none.
+        artifact_class: Class that the artifact names; None for an output that names none.
         score_margin: The larger of two leads: of Keras' class over the artifact's in Keras' scores, and of the
-            artifact's class over Keras' in the artifact's scores.
+            artifact's class over Keras' in the artifact's scores. For an output that names no class, the largest
+            difference of a value.
         traced: Whether the signs on the way into the binary layers were compared. Those of a SavedModel are not:
             it computes with float kernels and keeps no packed input that could be read.
         first_layer: First layer whose binarized input differs; empty where none does or none was traced.
@@ -54,8 +55,8 @@ class Disagreement:
     """
 
     picture: int
-    keras_class: int
-    artifact_class: int
+    keras_class: int | None
+    artifact_class: int | None
     score_margin: float
     traced: bool = False
     first_layer: str = ""
@@ -74,12 +75,18 @@ class Agreement:
         real: False for random input.
         pictures: Number of pictures.
         top1: Share of pictures for which both name the same class, 0 to 1; None for an output that names none.
+        same_side: Share of pictures for which a single probability is on the same side of one half in both, 0 to 1;
+            None for any other output.
         within_tolerance: Share of pictures all of whose scores differ by at most `tolerance`, 0 to 1.
         tolerance: Absolute.
         largest_difference: Largest absolute difference of two scores.
         mean_difference: Mean absolute difference of two scores.
         mean_magnitude: Mean absolute value of Keras'.
-        disagreements: The pictures for which they name different classes.
+        worst_value_difference: Mean difference of that value of the output which is furthest off, relative to its
+            standard deviation in Keras, beyond rounding; infinite where a value that never changes is another one.
+        disagreements: The pictures for which they name different classes; for an output that names none, those
+            whose values differ most, if any differs by more than rounding and signs explain: at most
+            `spec.TRACED_PICTURES`.
         output: Name of the output; empty where there is one alone.
     """
 
@@ -87,11 +94,13 @@ class Agreement:
     real: bool
     pictures: int
     top1: float | None
+    same_side: float | None
     within_tolerance: float
     tolerance: float
     largest_difference: float
     mean_difference: float
     mean_magnitude: float
+    worst_value_difference: float
     disagreements: tuple[Disagreement, ...] = ()
     output: str = ""
 

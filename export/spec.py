@@ -12,11 +12,18 @@ on the way into a binary layer. In a trained network that moves the class of few
 """
 
 MEAN_DIFFERENCE = 0.01
-"""Largest mean difference of an output without classes on real pictures, relative to its mean magnitude.
+"""Largest mean difference of one value of an output on real pictures, relative to that value's standard deviation.
 
-For such an output of a trained network it takes the place of `TOP1_AGREEMENT`. The few signs that change move single
-values; two outputs that changed places, or an input that met another's layers, move the mean by as much as its size.
+For an output that names no class it takes the place of `TOP1_AGREEMENT`. The few signs that change move single
+answers; a wrong kernel, or outputs that changed places, move a value by as much as it varies. Each value is compared by
+itself: beside the 900 of one coordinate an error of 30 in another would not be seen.
 """
+
+ROUNDING = 1e-6
+"""Difference that rounding alone explains, relative to the largest magnitude of an output: some 16 steps of float32."""
+
+SIDE = 0.5
+"""Where a single probability changes the answer from no to yes."""
 
 TOLERANCE = 1e-5
 """Largest difference of two scores that counts as equal, relative to the largest score where that exceeds 1.
@@ -52,17 +59,24 @@ class ExportFormat:
         name: As reports call it.
         packs_real_input: Whether a binary kernel is packed when the layer's input is real.
         dense_as_convolution: Whether a binary dense layer becomes a 1x1 convolution.
+        has_wrong_zero_padding: Whether a runtime pads binary convolutions wrongly with zeros on maps that are smaller
+            than the kernel.
         batch_size: Fixed number of pictures in a request; None for any.
     """
 
     name: str
     packs_real_input: bool
     dense_as_convolution: bool
+    has_wrong_zero_padding: bool
     batch_size: int | None
 
 
-TFLITE = ExportFormat("tflite", packs_real_input=False, dense_as_convolution=True, batch_size=1)
+TFLITE = ExportFormat(
+    "tflite", packs_real_input=False, dense_as_convolution=True, has_wrong_zero_padding=True, batch_size=1
+)
 """LCE flatbuffer: LCE packs 4-D kernels that meet a binarized tensor; devices take one picture at a time."""
 
-SAVED_MODEL = ExportFormat("savedmodel", packs_real_input=True, dense_as_convolution=False, batch_size=None)
+SAVED_MODEL = ExportFormat(
+    "savedmodel", packs_real_input=True, dense_as_convolution=False, has_wrong_zero_padding=False, batch_size=None
+)
 """TensorFlow Serving directory: kernels are unpacked when it is loaded, so what they meet does not matter."""

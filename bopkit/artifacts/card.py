@@ -10,7 +10,7 @@ from typing import Any
 
 from bopkit.artifacts import checksum
 from bopkit.artifacts.limits import DAMAGED, MAX_CONFIG_BYTES
-from bopkit.errors import BopkitError, first_line
+from bopkit.errors import BopkitError, UsageError, first_line
 
 CARD_ATTRIBUTE = "bopkit_card"
 """Root attribute of the HDF5 file that holds the card, as one JSON string (arrays above 64 KB do not fit)."""
@@ -26,7 +26,7 @@ class ModelCard:
         value_range: Smallest and largest value that the preprocessing produces.
         preprocessing: Name of the preprocessing that makes the network's input.
         dataset: Name of the dataset that it was trained on; empty for an untrained network.
-        class_names: One name an output; empty where they are not known.
+        class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
         hparams: Every hyper-parameter with its value.
         trained: False for the output of `bopkit init`.
@@ -50,6 +50,11 @@ class ModelCard:
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    __pydantic_config__ = {"coerce_numbers_to_str": True}  # files that others wrote may name classes 0, 1, 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
+
     def to_json(self, sealed: bool = False) -> str:
         """The card as one JSON object; `sealed` for a file with a checksum, which it then mentions."""
         return json.dumps(dataclasses.asdict(self) | ({"checksum": checksum.ENTRY} if sealed else {}))
@@ -62,6 +67,16 @@ class ModelCard:
         such a name; a file from a stranger must not choose what is run.
         """
         return re.fullmatch(r"[a-z]\w*(/\w+)?", self.dataset, re.ASCII) is not None
+
+    def stock_dataset(self) -> str:
+        """The name of the dataset, where opening it runs no code of the card's choice.
+
+        Raises:
+            UsageError: It would.
+        """
+        if not self.names_stock_dataset:
+            raise UsageError(f"The card names the dataset {self.dataset!r}.", "Name it with --dataset to use it.")
+        return self.dataset
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

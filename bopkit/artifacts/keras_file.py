@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -231,7 +230,7 @@ def _private_copy(path: Path, name: str) -> Iterator[Path]:
         path: The file.
         name: Name of the copy; Keras chooses its reader by the ending.
     """
-    with tempfile.TemporaryDirectory(prefix="bopkit-") as folder:
+    with files.temporary_directory() as folder:
         copy = Path(folder, name)
         shutil.copyfile(path, copy)
         yield copy

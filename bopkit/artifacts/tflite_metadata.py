@@ -15,22 +15,6 @@ from bopkit.artifacts.tflite_file import TfliteFile
 _BUFFER_ALIGNMENT = 16
 
 
-def embed_card(flatbuffer: bytes, card: ModelCard) -> bytes:
-    """Put a card and a checksum into a `.tflite` flatbuffer as metadata, in place of older ones.
-
-    Args:
-        flatbuffer: A TensorFlow Lite or LCE model.
-        card: The card; its JSON is the buffer of the entry `CARD_ATTRIBUTE`.
-
-    Returns:
-        The new flatbuffer, longer by the card and the new tables.
-
-    Raises:
-        BopkitError: `flatbuffer` is damaged or no TensorFlow Lite model.
-    """
-    return embed_metadata(flatbuffer, card_entry(card) | {checksum.ENTRY: checksum.BLANK})
-
-
 def card_entry(card: ModelCard) -> dict[str, bytes]:
     """The metadata entry that holds a card."""
     return {CARD_ATTRIBUTE: card.to_json(sealed=True).encode()}
@@ -60,8 +44,8 @@ def embed_metadata(flatbuffer: bytes, entries: Mapping[str, bytes]) -> bytes:
         metadata.append(_entry(builder, name, len(buffers)))
         buffers.append(_buffer(builder, content))
     parts = {field: moved(position) for field, position in model.parts.items()}
-    parts[schema.BUFFERS] = _vector(builder, buffers)
-    parts[schema.METADATA] = _vector(builder, metadata)
+    parts[schema.BUFFERS] = vector(builder, buffers)
+    parts[schema.METADATA] = vector(builder, metadata)
 
     builder.StartObject(schema.MODEL_FIELDS)
     builder.PrependUint32Slot(schema.VERSION, schema.SCHEMA_VERSION, 0)
@@ -89,7 +73,8 @@ def _buffer(builder: flatbuffers.Builder, content: bytes) -> int:
     return builder.EndObject()
 
 
-def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
+def vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
+    """A vector of what the offsets lead to."""
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit import files
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES, fill_accuracy, fill_agreement
 from bopkit.benchmark.devices import Device, DeviceLostError, open_device
 from bopkit.benchmark.devices.local import LocalDevice
-from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, SCORES_FILE, EvaluationPlan, Job
+from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, SCORES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.options import BenchmarkOptions
 from bopkit.benchmark.results import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.benchmark.row_details import add_details
 from bopkit.benchmark.row_notes import add_timing_notes
 from bopkit.benchmark.runtimes.parallel import usable_cores
-from bopkit.benchmark.timing import SHORTEST_TIMING_S
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.progress import Progress, silent
@@ -39,14 +39,14 @@ def benchmark_artifacts(
     split: str | None = None,
     preprocess_fn: str | None = None,
     limit: int | None = None,
-    warmup_runs: int = 10,
-    runs: int = 50,
+    warmup_runs: int = Timing.warmup_runs,
+    runs: int = Timing.runs,
     threads: int | Sequence[int] = 1,
     batch_size: int = 32,
-    time_limit_s: float = 30.0,
+    time_limit_s: float = Timing.time_limit_s,
     runtime: str | None = None,
     devices: Sequence[str] = (LOCAL,),
-    min_duration_s: float = SHORTEST_TIMING_S,
+    min_duration_s: float = Timing.min_duration_s,
     cool_down_s: float = 0.0,
     with_steps: bool = False,
     cpu_mask: str | None = None,
@@ -135,13 +135,13 @@ def run_benchmark(
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
     plan = _plan_evaluation(options)
     protocol = Protocol(options.threads, options.timing, options.cool_down_s)  # now: it has the date of the start
-    with tempfile.TemporaryDirectory(prefix="bopkit-benchmark-") as scratch:
+    with files.temporary_directory("benchmark") as scratch:
         session = _Session(tuple(map(str, artifacts)), options, Path(scratch), progress or silent)
         # First: accuracy tells which artifacts do not fit the dataset.
         accuracies = session.measure_accuracies(plan) if plan is not None else _Accuracies()
         rows, environments = session.measure_latencies(accuracies)
     for row in rows:
-        _take_accuracy(row, accuracies.rows.get(row.artifact))
+        _copy_accuracy(row, accuracies.rows.get(row.artifact))
     add_details(rows, suggest_datasets=plan is None)
     report = BenchmarkReport(
         rows=tuple(rows),
@@ -170,12 +170,12 @@ def _plan_evaluation(options: BenchmarkOptions) -> EvaluationPlan | None:
         return None
     return plan_evaluation(
         options.dataset,
-        options.data_dir,
-        options.split,
-        options.preprocess_fn,
-        options.limit,
-        options.batch_size,
-        options.resume,
+        data_dir=options.data_dir,
+        split=options.split,
+        preprocess_fn=options.preprocess_fn,
+        limit=options.limit,
+        batch_size=options.batch_size,
+        resume=options.resume,
     )
 
 
@@ -300,8 +300,8 @@ def _failed(path: str, error: BopkitError, device: str, threads: int | None = No
     return BenchmarkRow(path, device, threads, error=error.message, hint=error.hint)
 
 
-def _take_accuracy(row: BenchmarkRow, accuracy: BenchmarkRow | None) -> None:
-    """Put the accuracy of an artifact into one of its rows."""
+def _copy_accuracy(row: BenchmarkRow, accuracy: BenchmarkRow | None) -> None:
+    """Copy the accuracy of an artifact into one of its rows."""
     if accuracy is None or accuracy.error is not None:
         return
     for name in ACCURACY_FIGURES:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,11 @@ from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
 from bopkit.errors import UsageError
-from bopkit.keras2 import import_tensorflow
+from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
-from bopkit.training.devices import choose_devices
+from bopkit.training.devices import choose_devices, gpu_name
 
 BATCH_SIZE = 100
 
@@ -110,13 +109,13 @@ def evaluate_model(
     card = artifact.read_card(path)
     plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
     preprocessing = artifact_preprocessing(plan, card)
-    on_gpu = choose_devices("one", device).on_gpu
+    choose_devices("one", device)
     runtime = KerasRuntime(threads=None)
     runtime.load(path)
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
-    with tempfile.TemporaryDirectory(prefix="bopkit-evaluate-") as folder:
+    with temporary_directory("evaluate") as folder:
         written = write_scores([runtime], plan, preprocessing.name, Path(folder), progress or silent)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
     pictures = written.pictures
@@ -135,7 +134,7 @@ def evaluate_model(
         top5=top_k_accuracy(scores, labels, TOP_K) if plan.classes > TOP_K else None,
         loss=cross_entropy(scores, labels),
         images_per_second=written.images_per_second,
-        device=_gpu_name() if on_gpu else "CPU",
+        device=gpu_name() or "CPU",
         batch_size=batch_size,
     )
 
@@ -160,12 +159,4 @@ def _dataset_of(card: ModelCard | None, path: Path) -> str:
     """The dataset that the card names, unless opening it would run code of the card's choice."""
     if card is None or not card.dataset:
         raise UsageError(f"{path} does not say what it was trained on.", "Name a dataset with --dataset.")
-    if not card.names_stock_dataset:
-        raise UsageError(f"The card names the dataset {card.dataset!r}.", "Name it with --dataset to use it.")
-    return card.dataset
-
-
-def _gpu_name() -> str:
-    tf = import_tensorflow()
-    (gpu,) = tf.config.get_visible_devices("GPU")
-    return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+    return card.stock_dataset()

@@ -77,7 +77,7 @@ class Job:
 
     Attributes:
         artifact: Its path.
-        threads: Threads for one picture.
+        threads: Threads for one picture; while accuracy is measured, the cores to spread the pictures over.
         timing: How its latency and memory are measured; None for accuracy only.
         evaluation: The pictures for its accuracy; None for latency, size and memory only.
         runtime: Name of the runtime for flatbuffers; None for the default.

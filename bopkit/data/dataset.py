@@ -33,7 +33,7 @@ class Dataset(abc.ABC):
 
     def __init__(self, facts: DatasetFacts, class_names: Iterable[str]):
         self.facts = facts
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(map(str, class_names))  # of folders and tables they may be numbers
 
     @property
     def name(self) -> str:

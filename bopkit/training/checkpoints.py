@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,19 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, list_places
 from bopkit.training.step import Sums
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run begins or goes on.
+
+    Attributes:
+        place: Epochs and steps that are trained.
+        sums: Figures of the steps that are trained of the unfinished epoch.
+    """
+
+    place: Place = Place(0, 0)
+    sums: Sums = Sums()
 
 
 class Checkpoints:
@@ -73,7 +85,7 @@ class Checkpoints:
             if self._writes:
                 scratch = stack.enter_context(files.scratch_directory(self.folder))
             else:
-                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                scratch = stack.enter_context(files.temporary_directory("checkpoint"))
             (scratch / "new").mkdir()
             self._state.write(str(scratch / "new" / "state"))
             if self._writes:
@@ -93,14 +105,14 @@ class Checkpoints:
         for dropped in (*later, *earlier[: -self._keep]):
             shutil.rmtree(self.folder / str(dropped), ignore_errors=True)
 
-    def restore(self, say: Progress) -> tuple[Place, Sums] | None:
+    def restore(self, say: Progress) -> Start | None:
         """Restore the newest checkpoint that is whole.
 
         Args:
             say: Called with a warning for each damaged one.
 
         Returns:
-            Its place, and the sums of the unfinished epoch there; None if there is no checkpoint.
+            Where the run goes on; None if there is no checkpoint.
 
         Raises:
             BopkitError: There are some, and all are damaged.
@@ -110,8 +122,8 @@ class Checkpoints:
             reason = self._restore(place)
             if reason is None:
                 self._newest_whole = place
-                return Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist())
-            say(f"warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
+                return Start(Place(int(self._epoch), int(self._step)), Sums(*self._sums.numpy().tolist()))
+            say(f"Warning: checkpoint {self.folder / str(place)} is damaged ({reason}); trying the one before")
         if places:
             raise BopkitError(
                 f"Every checkpoint in {self.folder} is damaged.",

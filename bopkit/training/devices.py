@@ -235,6 +235,14 @@ def _cpu_multiplies_bfloat16() -> bool:
     return False
 
 
+def gpu_name() -> str | None:
+    """What its maker calls the first GPU that TensorFlow sees; None if it sees none."""
+    tf = import_tensorflow()
+    for gpu in tf.config.get_visible_devices("GPU"):
+        return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+    return None
+
+
 def describe_environment(placement: Placement) -> dict[str, Any]:
     """Versions, machine and devices, as plain JSON values."""
     tf = import_tensorflow()

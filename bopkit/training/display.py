@@ -53,7 +53,7 @@ class TrainingDisplay:
             self._bar.update(self._task, completed=trained_steps)
             self._bar.start()
 
-    def step(self, epoch: int, step: int, figures: Mapping[str, Any], flip_ratio: float | None) -> None:
+    def show_step(self, epoch: int, step: int, figures: Mapping[str, Any], flip_ratio: float | None) -> None:
         """Show one step, not more often than a person reads.
 
         Args:
@@ -77,7 +77,7 @@ class TrainingDisplay:
         else:
             self._say(f"{where}  eta {self._eta(completed, now)}  {text}")
 
-    def epoch_end(self, row: Mapping[str, Any]) -> None:
+    def print_epoch(self, row: Mapping[str, Any]) -> None:
         """Print the row of a finished epoch; its `epoch` counts from 1."""
         self._rate_since, self._rate_steps = time.perf_counter(), 0
         validation = f"  validation top-1 {row['val_top1']:.2%}" if "val_top1" in row else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from bopkit.errors import BopkitError
@@ -50,6 +51,27 @@ def check_loss(sums: Sums, name: str, when: str) -> None:
     """
     if not math.isfinite(sums.loss):
         raise _diverged(f"The {name} is {sums.loss / sums.pictures} {when}.")
+
+
+def parting_warning(row: Mapping[str, Any], classes: int, steps: int) -> str | None:
+    """What to tell where a network answers well in training and no better than by chance when it is validated.
+
+    Args:
+        row: Of an epoch.
+        classes: Number of classes.
+        steps: Steps so far.
+
+    Returns:
+        One line; None where the two do not part so far.
+    """
+    chance = 1 / classes
+    if row["top1"] < 3 * chance or row.get("val_top1", 1.0) > 1.5 * chance:
+        return None
+    return (
+        f"Warning: top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance. "
+        f"After {steps:,} steps batch norm's moving averages may not be those of the weights: train longer, or give "
+        "BatchNormalization a smaller momentum"
+    )
 
 
 def _diverged(what: str) -> BopkitError:

@@ -10,15 +10,15 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from bopkit.data import readable, reading
 from bopkit.optim import hyper_values
 from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
-from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
-from bopkit.training.divergence import WeightCheck, check_loss
+from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
 from bopkit.training.metrics_writer import MetricsWriter
@@ -32,6 +32,22 @@ VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
 
 
+class Wishes(NamedTuple):
+    """What workers ask for between two steps; what one of them asks for, all do.
+
+    Attributes:
+        save: A checkpoint.
+        stop: To end the program, after a checkpoint.
+    """
+
+    save: bool = False
+    stop: bool = False
+
+    def joined_with(self, other: Wishes) -> Wishes:
+        """What either asks for."""
+        return Wishes(self.save or other.save, self.stop or other.stop)
+
+
 class Loop:
     """Trains what is left of a run.
 
@@ -39,9 +55,10 @@ class Loop:
         plan: The run.
         run: Its directory.
         network: The network, built in the scope of the plan's strategy.
+        validated: The network that is validated: `network`, or its float32 copy, which is what model files hold.
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
-        first: Where the run is, and the sums of the steps that are trained of the unfinished epoch.
+        start: Where the run begins or goes on.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -51,9 +68,10 @@ class Loop:
         plan: TrainingPlan,
         run: RunDirectory,
         network: Any,
+        validated: Any,
         optimizer: Any,
         checkpoints: Checkpoints,
-        first: tuple[Place, Sums],
+        start: Start,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
@@ -61,7 +79,7 @@ class Loop:
         self._plan = plan
         self._optimizer = optimizer
         self._checkpoints = checkpoints
-        self._first, self._sums = first
+        self._start, self._sums = start.place, start.sums
         self._save_best = save_best
         self._observer = observer
         self._step = TrainStep(
@@ -71,14 +89,15 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
+            evaluated=validated,
         )
-        self._training = distributed_training_batches(plan, self._first, observer.progress)
+        self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
-        self._history = read_history(run, self._first, plan.steps_per_epoch)
-        self._check_weights = WeightCheck(network, optimizer)
+        self._history = read_history(run, self._start, plan.steps_per_epoch)
+        self._weight_check = WeightCheck(network, optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
-        trained_steps = self._first.epoch * plan.steps_per_epoch + self._first.step
+        trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step
         self._writer = MetricsWriter(run, options.tensorboard, trained_steps, writes=placement.is_chief)
         self._display = TrainingDisplay(
             plan.hparams.epochs,
@@ -88,6 +107,7 @@ class Loop:
             observer.progress if placement.is_chief else silent,
             observer.live_bar and placement.is_chief,
         )
+        self._has_warned = False
         self._stop = StopRequest()
 
     def run(self) -> list[dict[str, Any]]:
@@ -100,7 +120,7 @@ class Loop:
             BopkitError: A loss or a weight is not finite.
             KeyboardInterrupt, SystemExit: After a checkpoint.
         """
-        epoch, step = self._first
+        epoch, step = self._start
         epochs, early_stop = self._plan.hparams.epochs, self._plan.options.early_stop
         batches = iter(self._training)
         try:
@@ -120,7 +140,7 @@ class Loop:
         self._train_epoch(epoch, first_step, batches)
         trained_s = time.perf_counter() - began
         validation = self._validate(epoch)
-        self._check_weights(epoch, plan.steps_per_epoch)
+        self._weight_check(epoch, plan.steps_per_epoch)
         images = (plan.steps_per_epoch - first_step) * plan.hparams.batch_size
         row: dict[str, Any] = {
             "kind": "epoch",
@@ -137,59 +157,68 @@ class Loop:
         if plan.has_validation_pictures and history.is_improved_by(row):
             self._save_best(row)
         history.add_epoch(row)
-        self._writer.epoch(row)
+        self._writer.append_epoch_row(row)
         self._sums = Sums()
         self._save(Place(epoch + 1, 0))
-        self._writer.show_epoch(row)
-        self._display.epoch_end(row)
+        self._writer.show_in_tensorboard(row)
+        self._display.print_epoch(row)
+        self._warn_once(parting_warning(row, plan.classes, row["step"]))
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
+
+    def _warn_once(self, warning: str | None) -> None:
+        if warning and not self._has_warned and self._plan.placement.is_chief:
+            self._observer.progress(warning)
+            self._has_warned = True
 
     def _train_epoch(self, epoch: int, first_step: int, batches: Any) -> None:
         """Train the steps that are left of an epoch; the figures of a step are read while the next one is computed."""
         plan = self._plan
-        unread: StepResult | None = None
+        unread: StepResult | None = None  # the newest step: to read its figures is to wait for it
         rate_since, rate_steps = time.perf_counter(), 0
         for step in range(first_step + 1, plan.steps_per_epoch + 1):
             is_measured = (epoch * plan.steps_per_epoch + step) % self._log_every == 0
             if is_measured:
                 self._flips.before_step()
-            signals = (float(self._checkpoint_is_due()), float(bool(self._stop)))
             with reading(plan.data, plan.train_split, plan.options.data_cache):
-                result = self._step.train_next(batches, signals)
+                result = self._step.train_next(batches, map(float, self._own_wishes()))
             rate_steps += 1
-            save, stop = self._read(unread, epoch, step - 1)
+            wishes = self._add_up(unread, epoch, step - 1)
             unread = result
-            stop = stop or self._may_break_off()
-            if is_measured or save or stop or step == plan.steps_per_epoch:
-                wanted = self._read(unread, epoch, step)
-                save, stop, unread = save or wanted[0], stop or wanted[1], None
+            if self._can_stop_alone():
+                wishes = wishes._replace(stop=True)
+            if is_measured or any(wishes) or step == plan.steps_per_epoch:  # what follows needs this step's figures too
+                wishes, unread = wishes.joined_with(self._add_up(unread, epoch, step)), None
             if is_measured:
                 seconds = time.perf_counter() - rate_since
-                self._measure(epoch, step, rate_steps * plan.hparams.batch_size / seconds)
+                self._write_step_row(epoch, step, rate_steps * plan.hparams.batch_size / seconds)
                 rate_since, rate_steps = time.perf_counter(), 0
             if self._sums.pictures:
-                self._display.step(epoch, step, self._sums.means(plan.classes), self._history.last_flip_ratio)
-            if stop:
+                self._display.show_step(epoch, step, self._sums.means(plan.classes), self._history.last_flip_ratio)
+            if wishes.stop:
                 self._leave(epoch, step)
-            if save:
-                self._check_weights(epoch, step)
+            if wishes.save:
+                self._weight_check(epoch, step)
                 self._save(Place(epoch, step))
 
-    def _read(self, result: StepResult | None, epoch: int, step: int) -> tuple[bool, bool]:
-        """Add up a step's figures; says whether any worker wants a checkpoint, and whether any has to stop.
+    def _own_wishes(self) -> Wishes:
+        """What this worker asks for, to tell the others with its next step."""
+        return Wishes(save=self._checkpoint_is_due(), stop=bool(self._stop))
+
+    def _add_up(self, result: StepResult | None, epoch: int, step: int) -> Wishes:
+        """Add the figures of a step to the epoch's; returns what the workers asked for with it.
 
         Raises:
             BopkitError: The loss is not finite.
         """
         if result is None:
-            return False, False
-        sums, (save, stop) = result.read()
+            return Wishes()
+        sums, signals = result.read()
         check_loss(sums, "loss", f"at step {step} of epoch {epoch + 1}")
         self._sums += sums
-        return save, stop
+        return Wishes(*signals)
 
-    def _measure(self, epoch: int, step: int, images_per_second: float) -> None:
+    def _write_step_row(self, epoch: int, step: int, images_per_second: float) -> None:
         """Write the row of a measured step."""
         layers = self._flips.after_step()
         self._history.flip_ratios.append(flip_ratio(layers))
@@ -200,7 +229,7 @@ class Loop:
             "images_per_second": images_per_second,
             **hyper_values(self._optimizer, steps_back=1),
         }
-        self._writer.step(row, layers)
+        self._writer.write_step_row(row, layers)
 
     def _validate(self, epoch: int) -> Sums:
         """Validate on all workers, in rounds after which they tell each other of signals.
@@ -212,9 +241,10 @@ class Loop:
         """
         plan = self._plan
         batches = readable(self._validation, plan.data, plan.validation_split)
+        self._step.begin_evaluation()
         sums, is_over = Sums(), False
         while not is_over:
-            here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._may_break_off)
+            here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._can_stop_alone)
             told = plan.placement.gather([*dataclasses.astuple(here), float(bool(self._stop))])
             if any(stop for *_, stop in told):
                 self._leave(epoch, plan.steps_per_epoch)
@@ -231,7 +261,7 @@ class Loop:
 
     def _leave(self, epoch: int, step: int) -> None:
         """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
-        self._check_weights(epoch, step)
+        self._weight_check(epoch, step)
         self._save(Place(epoch, step))
         self._observer.progress(f"stopping after step {step} of epoch {epoch + 1}; the same command resumes from there")
         self._stop.leave()
@@ -241,6 +271,6 @@ class Loop:
         every_s = 60 * self._plan.options.checkpoint_every_minutes
         return self._plan.placement.is_chief and self._checkpoints.age_s >= every_s
 
-    def _may_break_off(self) -> bool:
+    def _can_stop_alone(self) -> bool:
         """Whether to stop right now: several workers first have to tell each other."""
         return self._plan.placement.workers == 1 and bool(self._stop)

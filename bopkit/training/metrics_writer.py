@@ -30,7 +30,7 @@ class MetricsWriter:
             self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
             self._drop_from(trained_steps + 1)
 
-    def step(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> None:
+    def write_step_row(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> None:
         """Write the row of a measured step, with the flips of each layer."""
         if not self._writes:
             return
@@ -46,7 +46,7 @@ class MetricsWriter:
             scalars.update({f"{name}/{layer.name}": value for name, value in layer.to_dict().items()})
         self._write("train", scalars, whole["step"])
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def append_epoch_row(self, row: dict[str, Any]) -> None:
         """Write the row of a finished epoch."""
         if self._writes:
             self._run.append_metrics(row)
@@ -56,7 +56,7 @@ class MetricsWriter:
         if self._writes:
             self._run.sync_metrics()
 
-    def show_epoch(self, row: Mapping[str, Any]) -> None:
+    def show_in_tensorboard(self, row: Mapping[str, Any]) -> None:
         """Show an epoch in TensorBoard, which cannot take it back: call it when the epoch's checkpoint is written."""
         figures = {name: value for name, value in row.items() if isinstance(value, float)}
         for prefix, writer in (("", "train"), ("val_", "validation")):

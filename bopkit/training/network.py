@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bopkit.architecture import Architecture
+from bopkit.errors import UsageError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 
@@ -31,16 +34,39 @@ def build_training_network(
 
     Returns:
         A built `tf.keras.Model`: float32 [n, *input_shape] to float32 [n, classes].
+
+    Raises:
+        UsageError: The network does not answer with the probabilities of so many classes, so that it cannot learn.
     """
     network = architecture.build_network(hparams, input_shape, classes)
+    _require_probabilities(network, classes)
     if precision == "float32" and not sync_batch_norm:
         return network
-    twin = _twin(network, precision, sync_batch_norm)
-    twin.set_weights(network.get_weights())
-    return twin
+    copy = _copy(network, precision, sync_batch_norm)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
-def _twin(network: Any, precision: str, sync_batch_norm: bool) -> Any:
+def _require_probabilities(network: Any, classes: int) -> None:
+    """Raise unless a picture's answer is one row of `classes` probabilities."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in import_tensorflow().nest.flatten(network.outputs)]
+    if shapes != [(classes,)]:
+        found = " and ".join("x".join(map(str, shape)) for shape in shapes)
+        raise UsageError(
+            f"The network answers a picture with {found} value(s), and the dataset has {classes} classes.",
+            "Let it end in one output for each class: build(hparams, input_shape, classes) gets the number.",
+        )
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, *network.input_shape[1:])).astype(np.float32)
+    scores = network(pictures, training=False).numpy().astype(np.float64)
+    if np.isfinite(scores).all() and not (np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1, atol=0.01)):
+        raise UsageError(
+            "The network's scores are no probabilities: they do not sum to 1 for a picture, and training takes "
+            "their logarithm.",
+            "Let it end in a softmax: tf.keras.layers.Softmax(), or activation='softmax' in the last layer.",
+        )
+
+
+def _copy(network: Any, precision: str, sync_batch_norm: bool) -> Any:
     """The same layers with another precision and batch norm; weights are drawn anew."""
     tf = import_tensorflow()
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"

@@ -7,13 +7,13 @@ from bopkit.runs.directory import Place
 from bopkit.training.plan import TrainingPlan
 
 
-def opening_lines(plan: TrainingPlan, claims: list[Claim], first: Place) -> list[str]:
+def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place) -> list[str]:
     """Network, data, devices and settings; which optimizer trains which variable; warnings; where a run goes on.
 
     Args:
         plan: The run.
         claims: Which optimizer has which variable.
-        first: Where the run begins or goes on.
+        start: Where the run begins or goes on.
     """
     options, placement, preprocessing = plan.options, plan.placement, plan.preprocessing
     if options.jit:
@@ -40,7 +40,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], first: Place) -> list
             f"validation is on the {plan.validation_split} split, so its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
-    if first > Place(0, 0):
-        within = f", step {first.step} of the next" if first.step else ""
-        lines.append(f"resuming after epoch {first.epoch} of {plan.hparams.epochs}{within}")
+    if start > Place(0, 0):
+        within = f", step {start.step} of the next" if start.step else ""
+        lines.append(f"resuming after epoch {start.epoch} of {plan.hparams.epochs}{within}")
     return lines

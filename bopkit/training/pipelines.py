@@ -10,12 +10,12 @@ from bopkit.runs.directory import Place
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, TrainingPlan
 
 
-def distributed_training_batches(plan: TrainingPlan, first: Place, progress: Progress) -> Any:
+def distributed_training_batches(plan: TrainingPlan, start: Place, progress: Progress) -> Any:
     """Batches of what is left of a run, one for each replica of this worker at a time, prefetched to its device.
 
     Args:
         plan: The run.
-        first: Where it goes on.
+        start: Where it begins or goes on.
         progress: Called with one line before a cache is filled.
     """
     options = BatchOptions(
@@ -23,8 +23,8 @@ def distributed_training_batches(plan: TrainingPlan, first: Place, progress: Pro
         steps_per_epoch=plan.steps_per_epoch,
         epochs=plan.hparams.epochs,
         seed=plan.options.seed,
-        first_epoch=first.epoch,
-        first_step=first.step,
+        first_epoch=start.epoch,
+        first_step=start.step,
         replicas=plan.placement.replicas,
         worker=plan.placement.worker,
         workers=plan.placement.workers,

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.artifacts.keras_file import save_model
-from bopkit.data import readable
-from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 from bopkit.runs.directory import RunDirectory
 from bopkit.training.history import row_of_model
-from bopkit.training.pipelines import validation_batches
 from bopkit.training.plan import TrainingPlan
-from bopkit.training.step import TrainStep
 
 
 class ModelSaver:
@@ -24,15 +20,16 @@ class ModelSaver:
         plan: The run.
         run: Its directory.
         network: The network that is trained.
+        float32_network: The same, or its float32 copy.
         progress: Takes a warning.
     """
 
-    def __init__(self, plan: TrainingPlan, run: RunDirectory, network: Any, progress: Progress):
+    def __init__(self, plan: TrainingPlan, run: RunDirectory, network: Any, float32_network: Any, progress: Progress):
         self._plan = plan
         self._run = run
         self._progress = progress
-        self._network = self._plain = network
-        if plan.placement.replicas > 1 or plan.precision.name != "float32":
+        self._network, self._plain = network, float32_network
+        if plan.placement.replicas > 1:
             self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
 
     def save_best(self, row: Mapping[str, Any]) -> None:
@@ -47,25 +44,17 @@ class ModelSaver:
             rows: Those of all epochs.
 
         Returns:
-            The row of the network in `model.h5`; on the chief with that file's own accuracy.
+            The row of the network in `model.h5`.
         """
         run = self._run
         row, last = row_of_model(self._plan, rows), rows[-1]
         if not self._take_weights():
             return row
         if self._plan.has_validation_pictures and not run.model_file.exists():
-            self._progress(f"warning: {run.model_file}, the best network, is missing: the last network takes its place")
+            self._progress(f"Warning: {run.model_file}, the best network, is missing: the last network takes its place")
             row = last
-        last = self._measured(last)
         if row["epoch"] == last["epoch"]:
-            row = last
             self._write(row, run.model_file)
-        elif self._plan.precision.name != "float32":
-            weights = self._plain.get_weights()
-            self._plain.load_weights(str(run.model_file))
-            row = self._measured(row)
-            self._write(row, run.model_file)
-            self._plain.set_weights(weights)
         self._write(last, run.last_model_file)
         return row
 
@@ -78,12 +67,3 @@ class ModelSaver:
 
     def _write(self, row: Mapping[str, Any], path: Path) -> None:
         save_model(self._plain, self._plan.card(row), path)
-
-    def _measured(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row with the validation of the float32 network, where training has validated its bfloat16 twin."""
-        plan = self._plan
-        if plan.precision.name == "float32":
-            return row
-        here = TrainStep(self._plain, None, import_tensorflow().distribute.get_strategy())
-        sums = here.evaluate(readable(validation_batches(plan), plan.data, plan.validation_split))
-        return {**row, **sums.means(plan.classes, "val_")}

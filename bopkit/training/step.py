@@ -76,6 +76,8 @@ class TrainStep:
             steps once. Memory is that of one part; batch norm sees one part at a time.
         jit: Compile the forward and backward pass with XLA.
         finish: Makes a batch of training pictures the network's input; None where they are that already.
+        evaluated: The network that `evaluate` runs, with the weights that `begin_evaluation` gives it: a copy in
+            float32, for instance. None for `network` itself.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class TrainStep:
         accumulate: int = 1,
         jit: bool = False,
         finish: Callable[[Any], Any] | None = None,
+        evaluated: Any = None,
     ):
         tf = import_tensorflow()
         self._network = network
+        self._evaluated = network if evaluated is None else evaluated
         self._optimizer = optimizer
         self._strategy = strategy
         self._accumulate = accumulate
@@ -110,6 +114,11 @@ class TrainStep:
         """
         tf = import_tensorflow()
         return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
+
+    def begin_evaluation(self) -> None:
+        """Give the evaluated network the weights of the trained one; every worker takes part."""
+        if self._evaluated is not self._network:
+            self._evaluated.set_weights(self._network.get_weights())
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches.
@@ -176,7 +185,7 @@ class TrainStep:
 
         def one_replica(pictures: Any, labels: Any) -> Any:
             def compute() -> Any:
-                probabilities = self._network(pictures, training=False)
+                probabilities = self._evaluated(pictures, training=False)
                 losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
                 return _sums(probabilities, labels, losses)
 
@@ -192,7 +201,7 @@ class TrainStep:
     def _share_statistics(self) -> None:
         """Give every replica the mean of all replicas' batch-norm statistics: what a saved network has."""
         if self._strategy.num_replicas_in_sync > 1:
-            for variable in self._network.non_trainable_variables:
+            for variable in self._evaluated.non_trainable_variables:
                 variable.assign(variable.read_value())
 
 

@@ -24,7 +24,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress, silent
 from bopkit.registry import MODELS
-from bopkit.training.devices import PRECISIONS, Placement, choose_devices
+from bopkit.training.devices import PRECISIONS, Placement, choose_devices, gpu_name
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
@@ -179,7 +179,7 @@ def measure_throughput(
     return ThroughputReport(
         model=architecture.name,
         input_shape=input_shape,
-        device=_device_name(),
+        device=gpu_name() or cpu_name(),
         logical_cores=logical_cores(),
         jpeg_bytes=pictures.mean_bytes,
         versions=package_versions(),
@@ -198,14 +198,6 @@ def _start_device(device: str) -> Placement:
             "pip install -e '.[gpu]' in bopkit's folder.",
         )
     return choose_devices("one", device)
-
-
-def _device_name() -> str:
-    """What its maker calls the GPU that TensorFlow sees, or the CPU."""
-    tf = import_tensorflow()
-    for gpu in tf.config.get_visible_devices("GPU"):
-        return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-    return cpu_name()
 
 
 def _measure_sizes(

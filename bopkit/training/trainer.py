@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
+from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
-from bopkit.training.checkpoints import Checkpoints
+from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
 from bopkit.training.loop import Loop
 from bopkit.training.memory import check_memory
@@ -35,7 +35,6 @@ from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan, plan_run
 from bopkit.training.result import TrainResult, look_up, make_result
 from bopkit.training.saving import ModelSaver
-from bopkit.training.step import Sums
 from bopkit.training.workers import check_same_settings, noticing_lost_workers
 
 DRY_RUN_STEPS = 2
@@ -70,7 +69,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
 
 def _dry_run(plan: TrainingPlan, observer: Observer) -> TrainResult:
     """Train in a folder that is thrown away; each worker has its own."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_directory("dry-run") as scratch:
         with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
             result = _train(plan, run, observer)
     return dataclasses.replace(result, output_dir=None, model_file=None)
@@ -104,44 +103,44 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     tf.keras.utils.set_random_seed(options.seed + 1)
 
     with placement.strategy.scope():
-        network = _build_network(plan)
+        network = _build_network(plan, plan.precision.name)
+        # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
+        validated = network if plan.precision.name == "float32" else _build_network(plan, "float32")
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
-    first, sums = _restore(plan, run, checkpoints, progress)
+    start = _restore(plan, run, checkpoints, progress)
     if placement.is_chief:
-        run.keep_metrics_until(first, plan.steps_per_epoch)
+        run.keep_metrics_until(start.place, plan.steps_per_epoch)
         run.write_environment(describe_environment(placement))
-        for line in opening_lines(plan, claims, first):
+        for line in opening_lines(plan, claims, start.place):
             progress(line)
 
-    saver = ModelSaver(plan, run, network, progress)
-    loop = Loop(plan, run, network, optimizer, checkpoints, (first, sums), saver.save_best, observer)
+    saver = ModelSaver(plan, run, network, validated, progress)
+    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, saver.save_best, observer)
     row = saver.finish(loop.run())
-    # The chief's figures, which only it has measured; and no worker ends well before the run is finished.
-    names = [name for name in row if name.startswith("val_")]
-    (figures, *_) = placement.gather([row[name] for name in names])
-    return make_result(plan, run, {**row, **dict(zip(names, figures, strict=True))}, resumed_after_epochs=first.epoch)
+    placement.gather([])  # no worker ends well before the chief has finished the run
+    return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
 
 
-def _build_network(plan: TrainingPlan) -> Any:
-    """The network to train."""
+def _build_network(plan: TrainingPlan, precision: str) -> Any:
+    """The network to train or to validate."""
     return build_training_network(
         plan.architecture,
         plan.hparams,
         plan.preprocessing.input_shape,
         plan.classes,
-        precision=plan.precision.name,
+        precision=precision,
         sync_batch_norm=plan.options.sync_batch_norm and plan.placement.replicas > 1,
     )
 
 
-def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> tuple[Place, Sums]:
+def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:
     """Go back to the newest checkpoint that is whole, on every worker to the same one.
 
     Returns:
-        Where the run goes on, and the sums of the steps that are trained of the unfinished epoch.
+        Where the run begins or goes on.
 
     Raises:
         BopkitError: All are damaged or gone, or the workers do not see the same ones.
@@ -154,13 +153,13 @@ def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, pr
             "Restore its checkpoints from a copy, or name another --output-dir to start over.",
         )
     if restored is None and run.epochs():
-        progress("WARNING: there is a row of an epoch but no checkpoint: starting over")
-    first, sums = restored or (Place(0, 0), Sums())
-    seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(first)}
+        progress("Warning: there is a row of an epoch but no checkpoint: starting over")
+    start = restored or Start()
+    seen = {Place(int(epoch), int(step)) for epoch, step in plan.placement.gather(start.place)}
     if len(seen) > 1:
         raise BopkitError(
             f"The workers see different checkpoints in {run.path}: {', '.join(map(str, sorted(seen)))}.",
             "Put --output-dir on a file system that all of them share.",
         )
-    run.check_epochs(first.epoch)
-    return first, sums
+    run.check_epochs(start.place.epoch)
+    return start

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from bopkit.artifacts.tflite_file import TfliteFile
+from bopkit.counting import is_binary
 from bopkit.export.inspection.contents import BinaryKernel, different_weights
 from bopkit.export.inspection.lce import PackedConvolution, binary_convolutions
-from bopkit.export.network.layers import LayerFacts
+from bopkit.export.network.layers import LayerFacts, materialised_kernel
 from bopkit.export.network.packing import pack
 from bopkit.export.network.rewrites import is_packed
 from bopkit.export.serving import saved_model
@@ -40,37 +41,54 @@ def flatbuffer_bits(
         The matches in the order in which they run, and one sentence for each binary convolution whose bits
         are those of no layer and for each layer that could be packed and was not.
     """
-    binary = [each for each in layers if is_packed(each, SAVED_MODEL)]
-    kernels = {id(each): BinaryKernel.of_values(each.name, each.kernel()) for each in binary}
-    missing = [each for each in binary if is_packed(each, TFLITE)]
-    # The converter can see a sign that the layers do not show, e.g. one before a nested network.
-    found = [each for each in binary if not is_packed(each, TFLITE)]
+    missing = [each for each in layers if is_packed(each, TFLITE)]
+    candidates = [_Candidate(each, *kernel) for each in layers for kernel in binary_kernels(each)]
     matches, failures = [], []
     (graph,) = TfliteFile(flatbuffer, Path("the flatbuffer")).graphs
     for convolution in binary_convolutions(graph):
-        # A layer that was found before is asked last: it runs twice if the network calls it twice.
-        candidates = [
-            (each, different_weights(convolution.kernel, kernels[id(each)]))
-            for each in missing + found
-            if (1, 1, *each.kernel_shape)[-4:] == convolution.shape
-        ]
-        if not candidates:
+        fitting = [each for each in candidates if (1, 1, *each.shape)[-4:] == convolution.shape]
+        if not fitting:
             failures.append(f"a packed kernel of shape {convolution.shape} belongs to no layer of the Keras model")
             continue
-        closest, bits = min(candidates, key=lambda candidate: candidate[1])
+        differences = [(different_weights(convolution.kernel, each.kernel), each) for each in fitting]
+        # A layer that was found before is asked last: it runs twice if the network calls it twice.
+        bits, closest = min(differences, key=lambda pair: (pair[0], pair[1].facts not in missing))
         if bits:
             of_bits = f"{bits} of {convolution.kernel.size} packed bits"
-            failures.append(f"{closest.name}: {of_bits} differ from Keras in the flatbuffer")
-        matches.append(MatchedConvolution(closest, convolution))
-        if closest in missing:
-            missing.remove(closest)
-            found.append(closest)
+            failures.append(f"{closest.facts.name}: {of_bits} differ from Keras in the flatbuffer")
+        matches.append(MatchedConvolution(closest.facts, convolution))
+        if closest.facts in missing:
+            missing.remove(closest.facts)
     if may_stay_float:
         return matches, failures
     failures += [
         f"{each.name}: stayed float, although its kernel is binary and its input binarized" for each in missing
     ]
     return matches, failures
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A binary kernel of the Keras network, and the layer that holds it."""
+
+    facts: LayerFacts
+    kernel: BinaryKernel
+    shape: tuple[int, ...]
+
+
+def binary_kernels(facts: LayerFacts) -> list[tuple[BinaryKernel, tuple[int, ...]]]:
+    """The binary kernels of a layer, and of those that it wraps, with their shapes.
+
+    LCE's converter packs what it finds, also inside a wrapper and in a class of the user's own.
+    """
+    found = []
+    for layer in facts.layer._flatten_layers():
+        if getattr(layer, "kernel", None) is None or layer.kernel.shape.rank not in (2, 4):
+            continue
+        kernel = facts.kernel() if layer is facts.layer else materialised_kernel(layer)
+        if is_binary(kernel):
+            found.append((BinaryKernel.of_values(facts.name, kernel), tuple(kernel.shape)))
+    return found
 
 
 def saved_model_bits(loaded: Any, layers: list[LayerFacts]) -> list[str]:

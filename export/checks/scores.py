@@ -12,7 +12,7 @@ import numpy as np
 from bopkit.export.network.signature import Signature
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Accuracy, Agreement, Disagreement
-from bopkit.export.spec import MEAN_DIFFERENCE, TOLERANCE, TOP1_AGREEMENT
+from bopkit.export.spec import MEAN_DIFFERENCE, ROUNDING, SIDE, TOLERANCE, TOP1_AGREEMENT, TRACED_PICTURES
 
 
 def compare_outputs(
@@ -27,7 +27,7 @@ def compare_outputs(
         outputs: float32 [n, ...] of the artifact, one an output.
     """
     agreements = [
-        compare_output(pictures, expected, values, signature.names_class(output))
+        compare_output(pictures, expected, values, output.names_class)
         for output, expected, values in zip(signature.outputs, reference, outputs, strict=True)
     ]
     if len(agreements) == 1:
@@ -50,19 +50,57 @@ def compare_output(
     difference = np.abs(scores.astype(np.float64) - reference)
     magnitudes = np.abs(reference)
     tolerance = TOLERANCE * max(1.0, float(magnitudes.max()))
-    top1, disagreements = _compare_classes(reference, scores, tolerance) if names_class else (None, ())
+    deviations, rounding = _of_each_value(reference)
+    if names_class:
+        top1, disagreements = _compare_classes(reference, scores, tolerance)
+    else:
+        top1, disagreements = None, _largest_differences(difference, MEAN_DIFFERENCE * deviations + rounding)
     return Agreement(
         source=pictures.source,
         real=pictures.real,
         pictures=len(reference),
         top1=top1,
+        same_side=_same_side(reference, scores),
         within_tolerance=float(np.mean(difference.reshape(len(difference), -1).max(axis=1) <= tolerance)),
         tolerance=tolerance,
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         mean_magnitude=float(magnitudes.mean(dtype=np.float64)),
+        worst_value_difference=_worst_value_difference(difference, deviations, rounding),
         disagreements=disagreements,
     )
+
+
+def _of_each_value(reference: np.ndarray) -> tuple[np.ndarray, float]:
+    """The standard deviation of each value of the last axis, float64, and what rounding can make of any."""
+    values = _values(reference).astype(np.float64)
+    return values.std(axis=0), ROUNDING * float(np.abs(values).max())
+
+
+def _values(output: np.ndarray) -> np.ndarray:
+    """An output as [n, values]: the places of a map are one row each."""
+    return output.reshape(-1, output.shape[-1] if output.ndim > 1 else 1)
+
+
+def _worst_value_difference(difference: np.ndarray, deviations: np.ndarray, rounding: float) -> float:
+    beyond = np.maximum(_values(difference).mean(axis=0) - rounding, 0.0)
+    ratios = np.where(beyond > 0, beyond / np.where(deviations > 0, deviations, np.nan), 0.0)
+    return float(np.nan_to_num(ratios, nan=np.inf).max())
+
+
+def _same_side(reference: np.ndarray, scores: np.ndarray) -> float | None:
+    """The share of pictures for which a single probability is on the same side of one half; None for other outputs."""
+    if reference.shape[1:] != (1,) or reference.min() < 0 or reference.max() > 1:
+        return None
+    return float(np.mean((reference >= SIDE) == (scores >= SIDE)))
+
+
+def _largest_differences(difference: np.ndarray, limits: np.ndarray) -> tuple[Disagreement, ...]:
+    """The pictures that are furthest beyond the limit of some value, float64 [values]."""
+    by_picture = difference.reshape(len(difference), -1, difference.shape[-1] if difference.ndim > 1 else 1)
+    beyond = (by_picture - limits).max(axis=(1, 2))
+    order = [int(index) for index in np.argsort(-beyond, kind="stable")[:TRACED_PICTURES] if beyond[index] > 0]
+    return tuple(Disagreement(index, None, None, float(by_picture[index].max())) for index in order)
 
 
 def _compare_classes(
@@ -87,34 +125,84 @@ def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, toler
 
 
 def agreement_failures(agreement: Agreement, trained: bool | None, reference: str = "Keras") -> list[str]:
-    """Check that a network, `reference`, and its artifact agree on enough real pictures.
+    """Check that a network, `reference`, and its artifact agree on enough pictures.
+
+    Disagreements that are proven not to be near-ties count for every network and every input. What is not traced counts
+    on real pictures only, and not for an untrained network, in which near-ties are frequent.
 
     Args:
         agreement: Of both.
         trained: None where that is not known: near-ties then do not count, as they are frequent before training.
-            An untrained network has no limit.
         reference: What to call the network.
     """
-    if trained is False or not agreement.real:
-        return []
     where = f"{agreement.output}: " if agreement.output else ""
     on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
-    if agreement.top1 is None:
-        if agreement.mean_difference <= MEAN_DIFFERENCE * agreement.mean_magnitude:
-            return []
-        return [
-            f"{where}the mean difference from {reference} is {agreement.mean_difference:.2e} {on_pictures}; at most "
-            f"{MEAN_DIFFERENCE:.0%} of the mean magnitude, {agreement.mean_magnitude:.2e}, is allowed"
+    failures = []
+    if trained is not False and agreement.real:
+        failures += [
+            _class_failure(agreement, trained, reference, on_pictures),
+            _value_failure(agreement, reference, on_pictures),
+            _side_failure(agreement, reference, on_pictures),
         ]
+    failures.append(_proven_failure(agreement, reference, on_pictures))
+    return [f"{where}{failure}" for failure in failures if failure]
+
+
+def is_undecided(agreement: Agreement, trained: bool | None) -> bool:
+    """Whether an untrained network disagrees with its artifact, and nothing shows whether by near-ties alone."""
+    return trained is False and any(each.near_tie is None for each in agreement.disagreements)
+
+
+def _proven_failure(agreement: Agreement, reference: str, on_pictures: str) -> str:
+    """What the traced disagreements prove, if those that are no near-ties would be too many among all pictures."""
+    traced = [each for each in agreement.disagreements if each.traced]
+    proven = [each for each in traced if each.near_tie is False]
+    if not proven:
+        return ""
+    share = len(proven) / len(traced) * len(agreement.disagreements) / agreement.pictures
+    if share <= 1 - TOP1_AGREEMENT:
+        return ""
+    layers = sorted({each.first_layer for each in proven if each.first_layer})
+    place = f"; the first signs that differ enter {', '.join(layers)}" if layers else ""
+    return f"{len(proven)} of {len(traced)} traced disagreements with {reference} {on_pictures} are no near-ties{place}"
+
+
+def _class_failure(agreement: Agreement, trained: bool | None, reference: str, on_pictures: str) -> str:
+    """What is wrong with the classes that an artifact names."""
+    if agreement.top1 is None:
+        return ""
     near = sum(each.near_tie is True for each in agreement.disagreements)
     excused = near if trained is None else 0
     if (round(agreement.top1 * agreement.pictures) + excused) / agreement.pictures >= TOP1_AGREEMENT:
-        return []
-    return [
-        f"{where}top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; at least "
+        return ""
+    return (
+        f"top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; at least "
         f"{TOP1_AGREEMENT:.1%} is needed ({near} of "
         f"{len(agreement.disagreements)} disagreements are near-ties)"
-    ]
+    )
+
+
+def _value_failure(agreement: Agreement, reference: str, on_pictures: str) -> str:
+    """What is wrong with the values of an output that names no class."""
+    if agreement.top1 is not None or agreement.worst_value_difference <= MEAN_DIFFERENCE:
+        return ""
+    by = f"by {agreement.worst_value_difference:.3g} of its standard deviations in the mean"
+    if np.isinf(agreement.worst_value_difference):
+        by = f"although it is always the same in {reference}"
+    return (
+        f"a value differs from that of {reference} {on_pictures}, {by}; at most {MEAN_DIFFERENCE:g} standard "
+        f"deviations are allowed (mean difference of all values: {agreement.mean_difference:.2e})"
+    )
+
+
+def _side_failure(agreement: Agreement, reference: str, on_pictures: str) -> str:
+    """What is wrong with a single probability."""
+    if agreement.same_side is None or agreement.same_side >= TOP1_AGREEMENT:
+        return ""
+    return (
+        f"the probability is on the same side of {SIDE:g} as that of {reference} for {agreement.same_side:.2%} "
+        f"{on_pictures}; at least {TOP1_AGREEMENT:.1%} is needed"
+    )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from bopkit.benchmark import BenchmarkOptions, BenchmarkReport, run_benchmark
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.devices import open_device
 from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
+from bopkit.benchmark.job import Timing
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.comparison.build import Built, build_all, keep_flatbuffers
@@ -42,8 +43,8 @@ def compare_models(
     limit: int | None = None,
     threads: int | Sequence[int] = 1,
     devices: Sequence[str] = (LOCAL,),
-    warmup_runs: int = 10,
-    runs: int = 50,
+    warmup_runs: int = Timing.warmup_runs,
+    runs: int = Timing.runs,
     with_steps: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:

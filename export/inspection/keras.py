@@ -7,7 +7,7 @@ from typing import Any
 
 from bopkit.artifacts.custom_code import CustomCode
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
-from bopkit.export.network.layers import LayerFacts, inspect_layers, is_quantized
+from bopkit.export.network.layers import LayerFacts, inspect_layers, is_replaceable
 from bopkit.export.sources.source import load_file
 
 
@@ -19,7 +19,7 @@ def read(path: Path, custom_code: CustomCode) -> Contents:
 def describe(model: Any) -> Contents:
     """What a Keras model holds."""
     layers = inspect_layers(model)
-    binary = [each for each in layers if each.kernel_bits == 1 and is_quantized(each.layer)]
+    binary = [each for each in layers if each.kernel_bits == 1 and is_replaceable(each.layer)]
     kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
     return Contents(
         kind="keras",

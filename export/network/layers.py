@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.counting import is_binary
+from bopkit.counting import holds_signs, is_binary
 from bopkit.export.network.packing import LCE_WORD_BITS
 from bopkit.keras2 import import_tensorflow
 
@@ -109,11 +109,24 @@ def named_leaves(model: Model) -> Iterator[tuple[str, Layer]]:
     return walk(model, "")
 
 
-def is_quantized(layer: Layer) -> bool:
-    """Whether it is one of the larq layers whose kernels the export replaces: 2-D convolution or dense."""
+def is_replaceable(layer: Layer) -> bool:
+    """Whether the export can put a layer with packed bits in its place: a 2-D convolution or a dense layer.
+
+    A class of the user's own that does anything else than its base class is none.
+    """
+    keras = import_tensorflow().keras.layers
     import larq
 
-    return isinstance(layer, (larq.layers.QuantConv2D, larq.layers.QuantDense))
+    bases = (larq.layers.QuantConv2D, larq.layers.QuantDense, keras.Conv2D, keras.Dense)
+    own = [base for base in type(layer).__mro__ if base in bases][:1]
+    return bool(own) and not _overridden(type(layer), own[0])
+
+
+def _overridden(kind: type, base: type) -> set[str]:
+    """What a class, or those between it and `base`, do in another way than `base`, beside taking other arguments."""
+    between = kind.__mro__[: kind.__mro__.index(base)]
+    names = {name for each in between for name, value in vars(each).items() if callable(value) or name == "kernel"}
+    return {name for name in names if hasattr(base, name)} - {"__init__", "get_config", "from_config"}
 
 
 def materialised_kernel(layer: Layer) -> np.ndarray:
@@ -136,7 +149,7 @@ def materialised_weights(layer: Layer) -> list[np.ndarray]:
 def _layer_facts(layer: Layer, name: str) -> LayerFacts:
     kernels = _quantized_kernels(layer)
     binary = bool(kernels) and all(is_binary(kernel) for kernel, _ in kernels)
-    input_is_binarized = is_quantized(layer) and _has_binarized_input(layer)
+    input_is_binarized = is_replaceable(layer) and _has_binarized_input(layer)
     return LayerFacts(
         layer=layer,
         name=name,
@@ -149,15 +162,21 @@ def _layer_facts(layer: Layer, name: str) -> LayerFacts:
 
 
 def _quantized_kernels(layer: Layer) -> list[tuple[np.ndarray, int]]:
-    """Values after quantization, and declared bits, of the variables of `layer` that have a quantizer."""
+    """Values after quantization, and declared bits, of the variables of `layer` that have a quantizer.
+
+    A kernel that holds -1 and +1 alone counts as one, as an optimizer leaves it in a layer without a quantizer.
+    """
     from larq.quantized_variable import QuantizedVariable
 
     values = zip(layer.weights, materialised_weights(layer), strict=True)
-    return [
+    kernels = [
         (value.astype(np.float32), variable.precision or REAL_BITS)
         for variable, value in values
         if isinstance(variable, QuantizedVariable)
     ]
+    if not kernels and holds_signs(layer):
+        kernels = [(materialised_kernel(layer), 1)]
+    return kernels
 
 
 def _declared_bits(kernels: list[tuple[np.ndarray, int]]) -> int:
@@ -176,12 +195,13 @@ def _float_reason(layer: Layer, has_quantizer: bool, binary: bool, input_is_bina
     """Why LCE cannot pack the layer; empty if it can."""
     if not has_quantizer:
         return "real weights"
-    if not is_quantized(layer):
+    if not is_replaceable(layer):
         return _unsupported_kind(layer)
     if not binary:
         return f"kernel is not binary{_named(layer.kernel_quantizer)}"
     if not input_is_binarized:
-        return f"input is not a plain sign{_named(layer.input_quantizer)}" if layer.input_quantizer else "real input"
+        quantizer = input_quantizer(layer)
+        return f"input is not a plain sign{_named(quantizer)}" if quantizer else "real input"
     return unsupported_convolution(layer) if layer.kernel.shape.rank == 4 else ""
 
 
@@ -200,6 +220,8 @@ def _unsupported_kind(layer: Layer) -> str:
     wrapped = getattr(layer, "layer", None)
     if wrapped is None:
         kind = next((text for part, text in _KINDS.items() if part in type(layer).__name__), "")
+        if not kind and isinstance(layer, (larq.layers.QuantConv2D, larq.layers.QuantDense)):
+            return f"{type(layer).__name__} is a class of its own, with other arithmetic than larq's"
         return f"{kind}only 2-D convolutions and dense layers are packed"
     reason = f"a layer inside {type(layer).__name__} is not packed"
     if isinstance(wrapped, larq.layers.QuantDense):
@@ -211,17 +233,27 @@ def unsupported_convolution(layer: Layer) -> str:
     """What LCE lacks for a binary convolution with binarized input; empty if nothing."""
     if layer.data_format != "channels_last":
         return "LCE takes channels-last pictures only"
-    if layer.padding == "same" and layer.pad_values not in (0.0, 1.0):
+    if layer.padding == "same" and pad_values(layer) not in (0.0, 1.0):
         return "LCE pads with 0 or 1 only"
     if layer.groups > 1 and layer.kernel.shape[2] % LCE_WORD_BITS:
         return f"LCE packs groups of a multiple of {LCE_WORD_BITS} channels only"
     return ""
 
 
+def input_quantizer(layer: Layer) -> Any:
+    """What a layer makes of its input before it meets the kernel; None for nothing, as in layers of Keras."""
+    return getattr(layer, "input_quantizer", None)
+
+
+def pad_values(layer: Layer) -> float:
+    """What a convolution with "same" padding pads with; 0 in layers of Keras."""
+    return float(getattr(layer, "pad_values", 0.0))
+
+
 def _has_binarized_input(layer: Layer) -> bool:
     """Whether the values that meet the kernel of a layer are -1 or +1, whatever the picture."""
-    if layer.input_quantizer is not None:
-        return _is_sign(layer.input_quantizer)
+    if input_quantizer(layer) is not None:
+        return _is_sign(input_quantizer(layer))
     sources = [tensor for node in layer.inbound_nodes for tensor in node.keras_inputs]
     return bool(sources) and all(_is_binarized(tensor) for tensor in sources)
 
@@ -244,8 +276,9 @@ def _is_binarized(tensor: KerasTensor) -> bool:
 
 
 def _keeps_values(layer: Layer) -> bool:
-    """Whether a layer moves or selects values without changing them."""
+    """Whether a layer moves, selects or repeats values without changing them."""
     keras = import_tensorflow().keras.layers
-    return isinstance(
-        layer, (keras.Flatten, keras.Reshape, keras.Permute, keras.MaxPooling2D, keras.GlobalMaxPooling2D)
-    )
+    moves = (keras.Flatten, keras.Reshape, keras.Permute, keras.Cropping1D, keras.Cropping2D, keras.RepeatVector)
+    selects = (keras.MaxPooling1D, keras.MaxPooling2D, keras.GlobalMaxPooling1D, keras.GlobalMaxPooling2D)
+    repeats = isinstance(layer, keras.UpSampling2D) and layer.interpolation == "nearest"
+    return repeats or isinstance(layer, (*moves, *selects, keras.Concatenate))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.network.layers import LayerFacts, is_quantized, materialised_weights
+from bopkit.export.network.layers import LayerFacts, is_replaceable, materialised_weights, pad_values
 from bopkit.export.spec import ExportFormat
 from bopkit.keras2 import import_tensorflow
 
@@ -62,7 +62,7 @@ def rewrite(model: Model, layers: list[LayerFacts], export_format: ExportFormat,
 def is_packed(facts: LayerFacts, export_format: ExportFormat) -> bool:
     """Whether a layer takes one bit a weight in that format."""
     if export_format.packs_real_input:
-        return facts.kernel_bits == 1 and is_quantized(facts.layer)
+        return facts.kernel_bits == 1 and is_replaceable(facts.layer)
     return facts.packable
 
 
@@ -109,7 +109,11 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
     if facts.input_is_binarized:  # LCE packs a layer only if it can see the sign; taking it twice changes nothing
         config["input_quantizer"] = "ste_sign"
     kernel = facts.kernel()
-    if kernel.ndim == 4:
+    kind: type[Layer]
+    if kernel.ndim == 4 and export_format.has_wrong_zero_padding and _pads_with_zeros(facts.layer):
+        kind = inference_layers.InferenceZeroPaddedConv2D
+        config["values"] = kernel
+    elif kernel.ndim == 4:
         kind = inference_layers.InferenceConv2D
     elif export_format.dense_as_convolution and facts.input_is_binarized:
         kind = inference_layers.InferenceDenseConvolution
@@ -119,11 +123,20 @@ def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_sou
     return kind(read_kernel=kernel_source(facts.name, kernel), **config)
 
 
+def _pads_with_zeros(layer: Layer) -> bool:
+    return bool(layer.padding == "same" and pad_values(layer) == 0.0)
+
+
 def _float32_config(layer: Layer) -> dict[str, Any]:
-    config = layer.get_config()
-    if "dtype" in config:
-        config["dtype"] = "float32"
+    config: dict[str, Any] = _in_float32(layer.get_config())
     return config
+
+
+def _in_float32(config: Any) -> Any:
+    """A layer's configuration with float32 in place of its policy, and of those of the layers and quantizers inside."""
+    if isinstance(config, dict):
+        return {key: "float32" if key == "dtype" else _in_float32(value) for key, value in config.items()}
+    return list(map(_in_float32, config)) if isinstance(config, list) else config
 
 
 def _weights_without_kernel(layer: Layer) -> list[np.ndarray]:

@@ -28,11 +28,13 @@ class SignatureTensor:
         name: In the signatures.
         shape: Of one example, without the batch.
         is_probabilities: Whether it is an output with a distribution over classes, as far as was seen.
+        names_class: Whether the largest value of the output names a class: it is a distribution, or somebody says so.
     """
 
     name: str
     shape: tuple[int, ...]
     is_probabilities: bool = False
+    names_class: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SignatureTensor:
@@ -92,10 +94,6 @@ class Signature:
         """Whether one row of scores is all that it answers."""
         return len(self.outputs) == 1 and len(self.outputs[0].shape) == 1
 
-    def names_class(self, output: SignatureTensor) -> bool:
-        """Whether the largest value of an output names a class; of several, only probabilities are sure to."""
-        return self.answers_scores or output.is_probabilities
-
     def input_specs(self, batch_size: int | None) -> list[Any]:
         """The input signature of a tf.function that takes all inputs, float32; None for batches of any size."""
         tf = import_tensorflow()
@@ -107,23 +105,29 @@ class Signature:
 
     def with_probabilities(self, values: Iterable[np.ndarray]) -> Signature:
         """The signature with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
-        outputs = tuple(
-            dataclasses.replace(
-                output, is_probabilities=len(output.shape) == 1 and output.shape[0] > 1 and are_probabilities(each)
-            )
-            for output, each in zip(self.outputs, values, strict=True)
-        )
-        return Signature(self.inputs, outputs)
+        outputs = []
+        for output, each in zip(self.outputs, values, strict=True):
+            found = len(output.shape) == 1 and are_probabilities(each)
+            outputs.append(dataclasses.replace(output, is_probabilities=found, names_class=found or output.names_class))
+        return Signature(self.inputs, tuple(outputs))
+
+    def with_classes(self, count: int) -> Signature:
+        """The signature whose only row of scores, if it has `count` of them, names one of so many known classes."""
+        if not self.answers_scores or count < 2 or self.outputs[0].shape != (count,):
+            return self
+        return Signature(self.inputs, (dataclasses.replace(self.outputs[0], names_class=True),))
 
     def with_scores(self, name: str, is_probabilities: bool) -> Signature:
         """The signature of a network that answers scores, with another name for them."""
         (scores,) = self.outputs
-        return Signature(self.inputs, (dataclasses.replace(scores, name=name, is_probabilities=is_probabilities),))
+        names_class = scores.names_class or is_probabilities
+        renamed = dataclasses.replace(scores, name=name, is_probabilities=is_probabilities, names_class=names_class)
+        return Signature(self.inputs, (renamed,))
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
-    """Whether every row of float32 [n, classes] sums to 1 and holds nothing below 0."""
-    return bool(np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
+    """Whether float32 [n, classes] has two classes or more, and every row sums to 1 and holds nothing below 0."""
+    return bool(scores.shape[1] > 1 and np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
 
 
 def match_tensors(tensors: Sequence[SignatureTensor], others: Sequence[SignatureTensor]) -> list[int] | None:

@@ -20,6 +20,7 @@ from bopkit.export.network.binarization import shield_other_signs
 from bopkit.export.network.packing import LCE_WORD_BITS
 from bopkit.export.network.passes import PASSES, run_passes
 from bopkit.export.network.passes.keras_graph import flatten, nodes, producer
+from bopkit.export.network.passes.shielding import shield_convolutions
 from bopkit.export.network.rewrites import is_packed, rewrite
 from bopkit.export.network.signature import call
 from bopkit.export.reference import Reference
@@ -78,7 +79,7 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
         return variable.read_value
 
     def converted(network: Model, folder: str) -> bytes:
-        return _convert_graph(network, kernels, reference, target, scratch / folder)
+        return _convert_graph(shield_convolutions(network), kernels, reference, target, scratch / folder)
 
     kernels: list[Any] = []
     network = flatten(rewrite(reference.model, reference.layers, TFLITE, kernel_source))
@@ -98,7 +99,7 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
                 saved_value_bytes=_value_bytes(before) - _value_bytes(graph),
             )
         reports.append(report)
-    return flatbuffer, [*reports, _folded_norms(rewritten, graph)]
+    return flatbuffer, [*reports, _zero_padding_on_small_maps(rewritten), _folded_norms(rewritten, graph)]
 
 
 def _convert_graph(network: Model, kernels: list[Any], reference: Reference, target: str, scratch: Path) -> bytes:
@@ -128,7 +129,13 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
 
 
 def _main_graph(flatbuffer: bytes) -> Graph:
-    return TfliteFile(flatbuffer, Path("the converted network")).graphs[0]
+    try:
+        return TfliteFile(flatbuffer, Path("the converted network")).graphs[0]
+    except BopkitError as error:
+        raise BopkitError(
+            f"LCE's converter made a wrong file of the network: {error.message}",
+            "Type --savedmodel to export the other format alone.",
+        ) from error
 
 
 def _value_bytes(graph: Graph) -> int:
@@ -147,6 +154,24 @@ def _dense_as_convolutions(reference: Reference) -> PassReport:
         tuple(each.name for each in dense),
         saved_bytes=sum(FLOAT_BYTES * units * words for units, words in saved),
         saved_value_bytes=sum(FLOAT_BYTES * words for _, words in saved),
+    )
+
+
+def _zero_padding_on_small_maps(network: Model) -> PassReport:
+    """What it costs that LCE answers rightly where the kernel is larger than the map: a constant of the map's size."""
+    from bopkit.export.network.inference_layers import InferenceZeroPaddedConv2D
+
+    calls = [
+        node
+        for node in nodes(network)
+        if isinstance(node.layer, InferenceZeroPaddedConv2D) and node.layer.reaches_over(node.keras_inputs[0].shape)
+    ]
+    values = sum(math.prod(node.outputs.shape[1:]) for node in calls)
+    return PassReport(
+        "zero padding on a map smaller than the kernel",
+        tuple(dict.fromkeys(node.layer.name for node in calls)),
+        saved_bytes=-FLOAT_BYTES * values,
+        saved_operators=-len(calls),
     )
 
 

@@ -11,6 +11,7 @@ import io
 import zipfile
 from typing import Any
 
+from bopkit.artifacts.tflite_metadata import vector
 from bopkit.export.labels import LABELS_FILE, labels_text
 from bopkit.export.network.signature import Signature, SignatureTensor
 
@@ -69,8 +70,8 @@ def standard_metadata(contract: Contract) -> bytes:
         builder,
         _SUBGRAPH_FIELDS,
         offsets={
-            _SUBGRAPH_INPUTS: _vector(builder, [_input(builder, contract, each) for each in contract.signature.inputs]),
-            _SUBGRAPH_OUTPUTS: _vector(
+            _SUBGRAPH_INPUTS: vector(builder, [_input(builder, contract, each) for each in contract.signature.inputs]),
+            _SUBGRAPH_OUTPUTS: vector(
                 builder, [_output(builder, contract, each) for each in contract.signature.outputs]
             ),
         },
@@ -82,7 +83,7 @@ def standard_metadata(contract: Contract) -> bytes:
             _MODEL_NAME: builder.CreateString(contract.name),
             _MODEL_DESCRIPTION: builder.CreateString(contract.description),
             _MODEL_VERSION: builder.CreateString(contract.version),
-            _MODEL_SUBGRAPHS: _vector(builder, [subgraph]),
+            _MODEL_SUBGRAPHS: vector(builder, [subgraph]),
         },
     )
     builder.Finish(model, file_identifier=_IDENTIFIER)
@@ -116,7 +117,7 @@ def _input(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
         _TENSOR_STATS: _stats(builder, [high] * channels, [low] * channels),
     }
     if contract.mean is not None and contract.std is not None:
-        fields[_TENSOR_UNITS] = _vector(builder, [_normalization(builder, contract.mean, contract.std)])
+        fields[_TENSOR_UNITS] = vector(builder, [_normalization(builder, contract.mean, contract.std)])
     return _table(builder, _TENSOR_FIELDS, offsets=fields)
 
 
@@ -138,7 +139,7 @@ def _image(builder: Any, height: int, width: int, channels: int) -> int:
 
 
 def _output(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
-    text = "One score a class." if contract.signature.names_class(tensor) else _values_text(tensor)
+    text = "One score a class." if tensor.names_class else _values_text(tensor)
     fields = {
         _TENSOR_NAME: builder.CreateString(tensor.name),
         _TENSOR_DESCRIPTION: builder.CreateString(text),
@@ -152,7 +153,7 @@ def _output(builder: Any, contract: Contract, tensor: SignatureTensor) -> int:
             _FILE_DESCRIPTION: builder.CreateString("One class name a line."),
         }
         file = _table(builder, _FILE_FIELDS, offsets=texts, bytes_={_FILE_TYPE: _TENSOR_AXIS_LABELS})
-        fields[_TENSOR_FILES] = _vector(builder, [file])
+        fields[_TENSOR_FILES] = vector(builder, [file])
     return _table(builder, _TENSOR_FIELDS, offsets=fields)
 
 
@@ -179,13 +180,6 @@ def _table(builder: Any, fields: int, offsets: dict[int, int], bytes_: dict[int,
     for field, value in (bytes_ or {}).items():
         builder.PrependUint8Slot(field, value, 0)
     return builder.EndObject()
-
-
-def _vector(builder: Any, offsets: list[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
 
 
 def _floats(builder: Any, values: tuple[float, ...] | list[float]) -> int:

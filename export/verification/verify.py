@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,13 +16,14 @@ import numpy as np
 from bopkit.artifacts import artifact
 from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.checks.scores import agreement_failures, compare_outputs
+from bopkit.export.checks.scores import agreement_failures, compare_outputs, is_undecided
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
-from bopkit.export.network.signature import SignatureTensor, match_tensors, tensors_text
+from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors, tensors_text
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Agreement
 from bopkit.export.verification.result import PreprocessingDifference, Side, Verification
+from bopkit.export.verification.tracing import TraceRequest, trace_in_child
 from bopkit.export.verification.worker import (
     KERNELS,
     NOISE,
@@ -34,8 +34,12 @@ from bopkit.export.verification.worker import (
     load_arrays,
     load_kernels,
 )
+from bopkit.files import temporary_directory
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
+
+UNDECIDED = "Not decided"
+"""How a note begins that says what the comparison could not tell."""
 
 TIMEOUT_S = 3600.0
 """For one artifact on all pictures."""
@@ -78,7 +82,7 @@ def verify_artifacts(
     name = dataset or _dataset_of_cards((first, second), data_dir, notes)
     if name is not None:
         open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
-    with tempfile.TemporaryDirectory(prefix="bopkit-verify-") as scratch:
+    with temporary_directory("verify") as scratch:
         request = RunRequest(
             path=str(first),
             folder=str(Path(scratch, "first")),
@@ -103,7 +107,7 @@ def verify_artifacts(
         folders = [Path(scratch, "first"), Path(scratch, "second")]
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
-        return _compare_scores(one, two, folders, matches, failures, notes)
+        return _compare_scores(request, one, two, folders, matches, failures, notes)
 
 
 def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
@@ -193,6 +197,49 @@ def _compare_kernels(
     return matches
 
 
+def _traced(
+    agreements: tuple[Agreement, ...],
+    request: RunRequest,
+    sides: tuple[Side, Side],
+    inputs: tuple[Path, str],
+    answers: tuple[tuple[Path, str], tuple[Path, str]],
+) -> tuple[Agreement, ...]:
+    """The agreements with their disagreements traced, where one side is a Keras file and the other a flatbuffer.
+
+    Args:
+        agreements: Of every output.
+        request: Of the first side.
+        sides: Both artifacts.
+        inputs: Folder and name of what both were shown.
+        answers: Of what each of them answered.
+    """
+    kinds = [side.kind for side in sides]
+    is_traceable = sorted(kinds) == ["keras", "tflite"] and all(len(side.inputs) == 1 for side in sides)
+    if not is_traceable or not any(each.disagreements for each in agreements):
+        return agreements
+    keras = kinds.index("keras")
+    trace = TraceRequest(
+        keras_file=sides[keras].path,
+        flatbuffer=sides[1 - keras].path,
+        pixel_preprocessing=artifact.pixel_preprocessing(sides[1 - keras].path),
+        custom=request.custom,
+        inputs=(str(inputs[0]), inputs[1]),
+        answers=(str(answers[keras][0]), answers[keras][1]),
+        agreements=tuple(map(dataclasses.asdict, agreements)),
+    )
+    return trace_in_child(trace, TIMEOUT_S)
+
+
+def _signature_of_both(one: Side, two: Side, places: list[int]) -> Signature:
+    """The first one's signature; what the second one tells of its outputs, at those places, is true of both."""
+    others = [two.outputs[place] for place in places]
+    outputs = tuple(
+        dataclasses.replace(output, names_class=output.names_class or other.names_class)
+        for output, other in zip(one.outputs, others, strict=True)
+    )
+    return Signature(one.inputs, outputs)
+
+
 def _report_missing(kernel: BinaryKernel, source: Side, target: Side, failures: list[str], notes: list[str]) -> None:
     """A packed kernel must be in the other file; a flatbuffer may have folded one that it could not pack."""
     line = f"{kernel.name}: {target.path} has no binary kernel like this one of {source.path}"
@@ -201,6 +248,7 @@ def _report_missing(kernel: BinaryKernel, source: Side, target: Side, failures: 
 
 
 def _compare_scores(
+    request: RunRequest,
     one: Side,
     two: Side,
     folders: list[Path],
@@ -211,22 +259,36 @@ def _compare_scores(
     """Compare what both answered; `failures` are completed."""
     trained = not (one.untrained or two.untrained)
     if not trained:
-        notes.append("A network is untrained: near-ties are frequent, so no minimum agreement is required.")
+        notes.append(
+            "A network is untrained: near-ties are frequent, so no minimum agreement is required; what is proven to be "
+            "no near-tie is a failure."
+        )
     places = match_tensors(one.outputs, two.outputs)
     if places is None or match_tensors(one.inputs, two.inputs) is None:
         notes.append("The scores were not compared, as the shapes differ.")
         return Verification(one, two, matches, None, (), (), (), tuple(failures), tuple(notes))
 
+    signature = _signature_of_both(one, two, places)
+
     def compared(source: str, real: bool, shown_first: str, shown_second: str) -> tuple[Agreement, ...]:
         pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown_first}_inputs")))
         reference = load_arrays(folders[0], f"{shown_first}_outputs")
         outputs = load_arrays(folders[1], f"{shown_second}_outputs")
-        return tuple(compare_outputs(one.signature, pictures, reference, [outputs[place] for place in places]))
+        return tuple(compare_outputs(signature, pictures, reference, [outputs[place] for place in places]))
 
-    model = compared(one.pictures, True, PICTURES, PICTURES_OF_REFERENCE)
-    noise = compared("uniform random input", False, NOISE, NOISE_OF_REFERENCE)
-    wrong_model = [line for each in model for line in agreement_failures(each, trained, one.path)]
+    def traced(agreements: tuple[Agreement, ...], shown_first: str, shown_second: str) -> tuple[Agreement, ...]:
+        answers = (folders[0], f"{shown_first}_outputs"), (folders[1], f"{shown_second}_outputs")
+        return _traced(agreements, request, (one, two), (folders[0], f"{shown_first}_inputs"), answers)
+
+    model = traced(compared(one.pictures, True, PICTURES, PICTURES_OF_REFERENCE), PICTURES, PICTURES_OF_REFERENCE)
+    noise = traced(compared("uniform random input", False, NOISE, NOISE_OF_REFERENCE), NOISE, NOISE_OF_REFERENCE)
+    wrong_model = [line for each in (*model, *noise) for line in agreement_failures(each, trained, one.path)]
     failures += wrong_model
+    if not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise)):
+        notes.append(
+            f"{UNDECIDED}: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
+            "alone explain that. Verify it again once it is trained."
+        )
     for side in (one, two):
         if not side.preprocessing and side.signature.takes_picture:
             notes.append(

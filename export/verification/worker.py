@@ -15,7 +15,7 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.custom_code import CustomCode
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, reference_runtime
-from bopkit.data import get_preprocessing
+from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
@@ -30,7 +30,8 @@ PICTURES_OF_REFERENCE, NOISE_OF_REFERENCE = "pictures_of_reference", "noise_of_r
 """Files of what the second artifact answers to the inputs of the first."""
 
 KERNELS = "kernels.npz"
-_BATCH_SIZE = 32
+BATCH_SIZE = 32
+"""Examples at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,9 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
             save_arrays(folder, f"{shown_by_reference}_outputs", of_reference)
     outputs = [(name, each.shape[1:]) for name, each in zip(runtime.outputs, answers, strict=True)]
     signature = Signature.from_shapes(runtime.inputs, outputs).with_probabilities(answers)
+    signature = signature.with_classes(len(card.class_names) if card is not None else 0)
+    if request.dataset is not None:
+        signature = signature.with_classes(len(open_dataset(request.dataset, request.data_dir).class_names))
     return {
         "path": str(resolved),
         "kind": kind,
@@ -169,7 +173,7 @@ def _answer(runtime: Runtime, inputs: tuple[np.ndarray, ...], is_logits: bool) -
     Raises:
         BopkitError: It is not a finite answer to each example.
     """
-    answers = [runtime.run(batch) for batch in batches(inputs, _BATCH_SIZE)]
+    answers = [runtime.run(batch) for batch in batches(inputs, BATCH_SIZE)]
     outputs = [np.concatenate(each) for each in zip(*answers, strict=True)]
     for output, values in zip(runtime.outputs, outputs, strict=True):
         if len(values) != len(inputs[0]) or not np.isfinite(values).all():

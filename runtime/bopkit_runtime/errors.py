@@ -14,9 +14,9 @@ class BopkitRuntimeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(f"{message} {hint}".strip())
+        self.message = one_line(message)
+        self.hint = one_line(hint)
+        super().__init__(f"{self.message} {self.hint}".strip())
 
 
 class UsageError(BopkitRuntimeError, ValueError):
@@ -29,3 +29,8 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text without its full stop, or the name of its class where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """A text with line breaks and other characters that print nothing, which names of files may hold, as escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import traceback
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-from bopkit_runtime.errors import BopkitRuntimeError, UsageError
+from bopkit_runtime import forks
+from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
 from bopkit_runtime.library import checked_threads, describe, load_delegate
 from bopkit_runtime.litert import import_litert
 from bopkit_runtime.model_file import check_model_file, damaged
@@ -25,7 +27,7 @@ class TensorInfo(NamedTuple):
     """An input or output of a model.
 
     Attributes:
-        name: Its name in the file.
+        name: Its name in the file's signature, which is that of the network's layer; the tensor's where there is none.
         shape: Its shape; None where the file leaves a size open. The first is the number of images.
         dtype: float32, uint8, int8, bool or another that LiteRT knows.
         scale: A quantized value q stands for (q - zero_point) * scale; 0 where it is not quantized.
@@ -40,7 +42,9 @@ class TensorInfo(NamedTuple):
 
 
 class Interpreter:
-    """A model, ready to run. One thread at a time may use it; make one for each thread.
+    """A model, ready to run. Several threads may use it, one after the other: each waits for its turn.
+
+    A process that is forked off may use it with one thread; with more, it makes one of its own.
 
     Args:
         path: A .tflite file of LCE's converter, or any other that LiteRT runs.
@@ -68,78 +72,173 @@ class Interpreter:
         profile: bool = False,
     ) -> None:
         self._path = check_model_file(path)
-        threads = 1 if num_threads is None else checked_threads(num_threads)
-        self._delegate = load_delegate(threads, isa=isa, claim=claim, profile=profile)
+        self._threads = 1 if num_threads is None else checked_threads(num_threads)
+        self._delegate = load_delegate(self._threads, isa=isa, claim=claim, profile=profile)
+        self._lock = threading.RLock()
+        self._is_lost_in_fork = False
         try:
             self.litert = import_litert().module.Interpreter(
-                model_path=str(self._path), num_threads=threads, experimental_delegates=[self._delegate]
+                model_path=str(self._path), num_threads=self._threads, experimental_delegates=[self._delegate]
             )
             _keep_until_gone(self.litert, self._delegate)
+            if self._threads > 1:
+                forks.never_free_in_child(self.litert)
             self.litert.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             traceback.clear_frames(error.__traceback__)  # ends LiteRT's half-made interpreter, before its delegate
             raise _translated(error, self._path) from error
-        self._input_indices, self.inputs = _tensors(self.litert.get_input_details())
-        self._output_indices, self.outputs = _tensors(self.litert.get_output_details())
+        forks.notify(self)
+        inputs, outputs = self.litert.get_input_details(), self.litert.get_output_details()
+        input_names, output_names = _signature_names(self.litert, inputs, outputs)
+        self._input_indices, self.inputs = _tensors(inputs, input_names)
+        self._output_indices, self.outputs = _tensors(outputs, output_names)
+        self._tensor_names = [[each["name"] for each in details] for details in (inputs, outputs)]
+        self._own_shapes = _shapes(inputs)
 
     def predict(self, images: Arrays) -> Answers:
-        """Run the model once on a batch.
+        """Run the model on any number of images.
+
+        It runs in the batch that the file states, which is one image for nearly all files, as often as it takes: many
+        files, when they are resized to a larger batch, answer for its first image only, or mix the images.
 
         Args:
             images: An array [n, ...] with the dtype and, but for n, the shape of the only input; for several
-                inputs a list in their order, or a dict by their names.
+                inputs a list in their order, or a dict by their names. An input of one dimension has no batch: its
+                array is taken whole.
 
         Returns:
-            As `images` was given: an array (a list, if the model has several outputs), a list or a dict by names.
+            As `images` was given: an array [n, ...] (a list, if the model has several outputs), a list or a dict by
+            names.
 
         Raises:
             UsageError: The arrays do not fit the model's inputs.
-            BopkitRuntimeError: LiteRT failed, for instance because the file fixes the number of images.
+            BopkitRuntimeError: LiteRT failed, the model does not answer once an image and got more than one batch, or
+                the interpreter was made before a fork.
         """
-        arrays = self._in_order(images)
+        arrays, names = self._in_order(images)
         for info, array in zip(self.inputs, arrays):
             _check_fit(info, array)
-        self._resize([array.shape for array in arrays])
+        with self._turn():
+            answers = self._answers(arrays)
+        if isinstance(images, Mapping):
+            return dict(zip(names, answers))
+        if _is_array(images) and len(answers) == 1:
+            return answers[0]
+        return answers
+
+    def __reduce__(self) -> Any:
+        raise UsageError("An interpreter cannot be copied or pickled.", "Make another of the same file.")
+
+    def describe(self) -> dict[str, Any]:
+        """What the delegate runs, and for how long; see `bopkit_runtime.describe`.
+
+        Raises:
+            BopkitRuntimeError: The interpreter was made before a fork.
+        """
+        with self._turn():
+            return describe(self._delegate)
+
+    def after_fork(self) -> None:
+        """In a child: see whether the interpreter can still be used."""
+        is_idle = self._lock.acquire(blocking=False)  # else a thread that the child has not got was in its middle
+        self._is_lost_in_fork = self._is_lost_in_fork or not is_idle or self._threads > 1
+        self._lock = threading.RLock()
+
+    def _turn(self) -> threading.RLock:
+        if self._is_lost_in_fork:
+            raise BopkitRuntimeError(
+                "The interpreter was made before a fork, and its threads are not in this process.",
+                "Make an Interpreter in each process after the fork, or use num_threads=1.",
+            )
+        return self._lock
+
+    def _in_order(self, images: Arrays) -> tuple[list[np.ndarray], list[str]]:
+        """The arrays in the order of the inputs, and the names of the outputs in the terms of those of `images`."""
+        names, output_names = [info.name for info in self.inputs], [info.name for info in self.outputs]
+        if _is_array(images):
+            given: list[Any] = [images]
+        elif isinstance(images, Mapping):
+            of_tensors, of_outputs = self._tensor_names
+            if set(images) == set(of_tensors) != set(names):
+                names, output_names = of_tensors, of_outputs
+            if set(images) != set(names):
+                raise UsageError(
+                    f"Inputs are named {_quoted(images) or 'nothing'}.", f"The model's are {_quoted(names)}."
+                )
+            given = [images[name] for name in names]
+        elif isinstance(images, Iterable) and not isinstance(images, (str, bytes)):
+            given = list(images)
+        else:
+            raise UsageError(f"`predict` takes arrays, not {_type(images)}.", f"Give {self._wanted()}.")
+        if len(given) != len(names):
+            raise UsageError(
+                f"The model has {len(names)} input(s), but {len(given)} were given.", f"Give {self._wanted()}."
+            )
+        return [_as_array(each, info) for each, info in zip(given, self.inputs)], output_names
+
+    def _wanted(self) -> str:
+        if len(self.inputs) == 1:
+            return f"one array of shape {_shape_text(self.inputs[0])}; np.stack(images) joins a list of images"
+        return f"{len(self.inputs)} arrays, as a list or as a dict by name: {_quoted(i.name for i in self.inputs)}"
+
+    def _answers(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for any number of images."""
+        if any(len(shape) < 2 for shape in self._own_shapes):
+            return self._run([array.shape for array in arrays], arrays)
+        batches = {shape[0] for shape in self._own_shapes}
+        shapes = [(own[0], *array.shape[1:]) for own, array in zip(self._own_shapes, arrays)]
+        if all(array.shape == shape for array, shape in zip(arrays, shapes)):
+            return self._run(shapes, arrays)
+        counts = {len(array) for array in arrays}
+        if len(counts) > 1:
+            raise UsageError(
+                f"The inputs hold {' and '.join(str(len(array)) for array in arrays)} images.",
+                "Give as many for each input.",
+            )
+        (count,) = counts
+        if len(batches) > 1:
+            raise self._not_a_batch(count)
+        (batch,) = batches
+        parts = []
+        for start in range(0, count, batch):
+            # Too few images at the end are filled up with the last, whose other answers are dropped.
+            rows = np.minimum(np.arange(start, start + batch), count - 1)
+            parts.append(self._run(shapes, [array[rows] for array in arrays]))
+            if any(answer.ndim == 0 or len(answer) != batch for answer in parts[-1]):
+                raise self._not_a_batch(count)
+        try:
+            return [np.concatenate(answers)[:count] for answers in zip(*parts)]
+        except ValueError as error:  # each answer has a size of its own
+            raise self._not_a_batch(count) from error
+
+    def _not_a_batch(self, count: int) -> BopkitRuntimeError:
+        own = " and ".join(str(list(shape)) for shape in self._own_shapes)
+        return BopkitRuntimeError(
+            f"{self._path} does not give one answer an image, so that answers for {count} cannot be joined.",
+            f"Give it arrays of shape {own}, one after the other.",
+        )
+
+    def _run(self, shapes: list[tuple[int, ...]], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Copies of the outputs for arrays of these shapes."""
+        self._resize(shapes)
         try:
             for index, array in zip(self._input_indices, arrays):
                 self.litert.set_tensor(index, array)
             self.litert.invoke()
-            answers = [self.litert.get_tensor(index) for index in self._output_indices]
+            return [self.litert.get_tensor(index) for index in self._output_indices]
         except (ValueError, RuntimeError) as error:
             raise _translated(error, self._path) from error
-        if isinstance(images, Mapping):
-            return {info.name: answer for info, answer in zip(self.outputs, answers)}
-        if isinstance(images, np.ndarray) and len(answers) == 1:
-            return answers[0]
-        return answers
-
-    def describe(self) -> dict[str, Any]:
-        """What the delegate runs, and for how long; see `bopkit_runtime.describe`."""
-        return describe(self._delegate)
-
-    def _in_order(self, images: Arrays) -> list[np.ndarray]:
-        names = [info.name for info in self.inputs]
-        if isinstance(images, np.ndarray):
-            arrays = [images]
-        elif isinstance(images, Mapping):
-            if set(images) != set(names):
-                raise UsageError(f"Inputs are named {_quoted(images)}.", f"The model's are {_quoted(names)}.")
-            arrays = [np.asarray(images[name]) for name in names]
-        else:
-            arrays = [np.asarray(each) for each in images]
-        if len(arrays) != len(names):
-            hint = f"Give {len(names)}, as a list or as a dict by name: {_quoted(names)}."
-            raise UsageError(f"The model has {len(names)} input(s), but {len(arrays)} were given.", hint)
-        return arrays
 
     def _resize(self, shapes: list[tuple[int, ...]]) -> None:
         """Bring the inputs into these shapes; where that fails, back into the ones they had."""
-        before = [tuple(int(size) for size in each["shape"]) for each in self.litert.get_input_details()]
+        before = _shapes(self.litert.get_input_details())
         if shapes == before:
             return
         try:
             self._resize_now(shapes)
         except (ValueError, RuntimeError) as error:
+            if _IN_USE in str(error):
+                raise _translated(error, self._path) from error
             self._resize_now(before)
             given, taken = (" and ".join(str(list(shape)) for shape in each) for each in (shapes, before))
             raise BopkitRuntimeError(
@@ -162,15 +261,63 @@ def _keep_until_gone(litert: Any, delegate: Any) -> None:
     weakref.finalize(litert, lambda kept: None, delegate).atexit = False
 
 
-def _tensors(details: list[dict[str, Any]]) -> tuple[list[int], tuple[TensorInfo, ...]]:
+def _signature_names(litert: Any, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> list[list[str]]:
+    """Names of inputs and outputs: those of the signature that has all of them, else those of the tensors."""
+    details = (inputs, outputs)
+    for key in litert.get_signature_list():
+        try:
+            runner = litert.get_signature_runner(key)
+            named = (runner.get_input_details(), runner.get_output_details())
+        except (ValueError, RuntimeError, IndexError):  # a file may name what it has not got
+            continue
+        names = [{int(each["index"]): str(name) for name, each in of.items()} for of in named]
+        if all({int(each["index"]) for each in tensors} == set(of) for tensors, of in zip(details, names)):
+            return [[of[int(each["index"])] for each in tensors] for tensors, of in zip(details, names)]
+    return [[each["name"] for each in tensors] for tensors in details]
+
+
+def _tensors(details: list[dict[str, Any]], names: list[str]) -> tuple[list[int], tuple[TensorInfo, ...]]:
     infos = []
-    for each in details:
+    for each, name in zip(details, names):
         scale, zero_point = each["quantization"]
         signature = each["shape_signature"]
         sizes = signature if len(signature) == len(each["shape"]) else each["shape"]
         shape = tuple(None if size < 0 else int(size) for size in sizes)
-        infos.append(TensorInfo(each["name"], shape, np.dtype(each["dtype"]), float(scale), int(zero_point)))
+        infos.append(TensorInfo(name, shape, np.dtype(each["dtype"]), float(scale), int(zero_point)))
     return [int(each["index"]) for each in details], tuple(infos)
+
+
+def _shapes(details: list[dict[str, Any]]) -> list[tuple[int, ...]]:
+    return [tuple(int(size) for size in each["shape"]) for each in details]
+
+
+def _is_array(images: Any) -> bool:
+    """Whether it is one array: of NumPy, or of a library that gives its values to NumPy."""
+    return hasattr(images, "__array__")
+
+
+def _as_array(given: Any, info: TensorInfo) -> np.ndarray:
+    """An array of numbers.
+
+    Raises:
+        UsageError: It is none.
+    """
+    hint = f"Give an array of {info.dtype} of shape {_shape_text(info)}."
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError) as error:  # lists of several lengths, values on another device
+        raise UsageError(f"Input {info.name!r} got no array: {first_line(error)}.", hint) from error
+    if array.dtype.kind not in "biufc":
+        raise UsageError(f"Input {info.name!r} takes numbers, not {_type(given)} of {array.dtype}.", hint)
+    return array
+
+
+def _type(given: Any) -> str:
+    return "None" if given is None else type(given).__name__
+
+
+def _shape_text(info: TensorInfo) -> str:
+    return f"[{', '.join(['n', *('any' if size is None else str(size) for size in info.shape[1:])])}]"
 
 
 def _check_fit(info: TensorInfo, array: np.ndarray) -> None:
@@ -179,7 +326,7 @@ def _check_fit(info: TensorInfo, array: np.ndarray) -> None:
     Raises:
         UsageError: Its dtype, its number of dimensions or one of its sizes is another, or it is empty.
     """
-    wanted = f"[{', '.join(['n', *('any' if size is None else str(size) for size in info.shape[1:])])}]"
+    wanted = _shape_text(info)
     if array.dtype != info.dtype:
         raise UsageError(f"Input {info.name!r} takes {info.dtype}, not {array.dtype}.", _dtype_hint(info, array))
     if array.ndim != len(info.shape):
@@ -211,6 +358,12 @@ def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
     text = str(error)
     if _OUR_MARK in text:
         return BopkitRuntimeError(f"{path} cannot be run: {_reason(error)}.")
+    if _IN_USE in text:
+        return BopkitRuntimeError(
+            "Something else still uses the tensors of LiteRT's interpreter.",
+            "Delete the arrays that `litert.tensor()` gave and the runners of `litert.get_signature_runner()`, "
+            "or copy the arrays and delete them.",
+        )
     if any(sign in text for sign in _SIGNS_OF_DAMAGE):
         return damaged(path)
     if "Didn't find op for builtin opcode" in text:
@@ -233,6 +386,7 @@ def _reason(error: Exception) -> str:
 _OUR_MARK = "bopkit-runtime: "
 _LITERTS_ADDITION = re.compile(r"Node number|Encountered unresolved|[\r\n]")  # comes with no line between
 _UNKNOWN_OPERATOR = re.compile(r"unresolved custom op: (\w+)")
+_IN_USE = "reference to internal data"  # counted by Python: an array is a view of a tensor
 _SIGNS_OF_DAMAGE = ("not a valid Flatbuffer", "model allocation is null", "Could not open")
 
 

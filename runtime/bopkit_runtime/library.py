@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
+import operator
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,6 @@ def library_path() -> str:
 def isas() -> tuple[str, ...]:
     """Instruction sets that this machine can run, the fastest first; the last is `portable`."""
     return tuple(_library().bopkit_runtime_isas().decode().split(","))
-
-
-def library_version() -> str:
-    """What the native library says its version is."""
-    return str(_library().bopkit_runtime_version().decode())
 
 
 def load_delegate(num_threads: int | None = None, isa: str = "auto", claim: str = "all", profile: bool = False) -> Any:
@@ -96,9 +92,13 @@ def checked_threads(num_threads: int) -> int:
     Raises:
         UsageError: It cannot.
     """
-    if not 1 <= num_threads <= MOST_THREADS:
-        raise UsageError(f"num_threads is {num_threads}.", f"Use a number from 1 to {MOST_THREADS}.")
-    return int(num_threads)
+    try:
+        threads = operator.index(num_threads)
+    except TypeError:
+        threads = 0
+    if not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"num_threads is {num_threads!r}.", f"Use a number from 1 to {MOST_THREADS}.")
+    return threads
 
 
 def _checked_isa(isa: str) -> str:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from bopkit_runtime.errors import BopkitRuntimeError
+from bopkit_runtime.errors import BopkitRuntimeError, UsageError
 from bopkit_runtime.flatbuffer import is_whole
 
 _IDENTIFIER = b"TFL3"
@@ -25,9 +25,13 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
     """The path, if a whole TensorFlow Lite flatbuffer is there.
 
     Raises:
+        UsageError: It is no path.
         BopkitRuntimeError: No such file, one that cannot be read, one of another kind, or one that is cut short.
     """
-    path = Path(path)
+    try:
+        path = Path(os.fsdecode(path))
+    except TypeError as error:
+        raise UsageError(f"The path is {path!r}.", "Give that of a .tflite file, as text.") from error
     if path.is_dir():
         raise BopkitRuntimeError(f"{path} is a folder.", "Name the .tflite file itself.")
     try:

@@ -5,6 +5,8 @@
  * (`benchmark_model --external_delegate_path=libbopkit_runtime.so`, `TfLiteExternalDelegateCreate`,
  * Python's `load_delegate`), or create a delegate with the functions below and add it to an
  * interpreter.
+ *
+ * After a fork the child has none of the parent's threads: a delegate made before runs on one.
  */
 #ifndef BOPKIT_RUNTIME_H_
 #define BOPKIT_RUNTIME_H_

@@ -32,6 +32,11 @@ struct Options {
 
 // What LiteRT knows as TfLiteDelegate is the first member.
 struct OurDelegate {
+  ~OurDelegate() {
+    // After a fork the child would wait for ever for workers that only the parent has.
+    if (pool != nullptr && !pool->is_of_this_process()) static_cast<void>(pool.release());
+  }
+
   abi::Delegate base{};
   Options options;
   std::mutex mutex;  // of what follows: interpreters on one delegate may be made in several threads

@@ -4,6 +4,10 @@
 
 #include <thread>
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 #include "denormals.h"
 
 namespace bopkit {
@@ -19,6 +23,15 @@ inline void pause() {
 #endif
 }
 
+// Where processes cannot fork, one number does for all.
+int64_t this_process() {
+#if defined(_WIN32)
+  return 0;
+#else
+  return getpid();
+#endif
+}
+
 template <typename Condition>
 void spin_until(const Condition& condition) {
   for (int spins = 0; !condition(); ++spins) {
@@ -29,10 +42,14 @@ void spin_until(const Condition& condition) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : process_(this_process()) {
   workers_.reserve(static_cast<size_t>(threads));
   for (int i = 1; i < threads && add_worker(); ++i) {
   }
+}
+
+bool ThreadPool::is_of_this_process() const {
+  return workers_.empty() || process_ == this_process();
 }
 
 bool ThreadPool::add_worker() {
@@ -115,7 +132,7 @@ ThreadPool::Session::~Session() {
 
 bool ThreadPool::Session::wake_workers() {
   if (has_workers_ || is_refused_) return has_workers_;
-  if (pool_.workers_.empty() || !pool_.inference_.try_lock()) {
+  if (pool_.workers_.empty() || !pool_.is_of_this_process() || !pool_.inference_.try_lock()) {
     is_refused_ = true;
     return false;
   }

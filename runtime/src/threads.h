@@ -28,6 +28,9 @@ struct Task {
 // (`Session`), by its first step that is worth it, and spin between its steps, which are too short
 // to sleep between; outside of an inference they sleep. One inference at a time has the workers:
 // another that runs meanwhile does its units alone.
+//
+// A fork leaves the workers behind: in the child an inference does its units alone, and the pool
+// must not be destroyed, which would wait for them (`is_of_this_process`).
 class ThreadPool {
  public:
   // With fewer threads where the system has no more.
@@ -35,6 +38,9 @@ class ThreadPool {
   ~ThreadPool();
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Whether the workers, if any, are threads of the process that asks.
+  bool is_of_this_process() const;
 
   // One inference.
   class Session {
@@ -74,6 +80,7 @@ class ThreadPool {
   bool take_unit();
   void share(int units, const Task& task);
 
+  const int64_t process_;  // that made the workers
   std::vector<Worker> workers_;
   std::mutex inference_;  // held by the session that has the workers
   std::mutex mutex_;

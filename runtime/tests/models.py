@@ -112,6 +112,8 @@ class Graph:
         self.operators: list[Operator] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
+        self.names: dict[int, str] = {}
+        """Of inputs and outputs in the signature; a graph without any has none."""
 
     def input(self, shape: tuple[int, ...], type: str = "float32", scale: float | None = None, zero_point: int = 0):
         """A tensor that the user gives."""
@@ -359,8 +361,24 @@ def _flatbuffer(graph: Graph) -> bytes:
         2: ("offset", _offsets(builder, [_table(builder, subgraph)])),
         4: ("offset", _offsets(builder, buffers)),
     }
+    if graph.names:
+        inputs, outputs = (
+            _named(builder, {t: name for t, name in graph.names.items() if (t in graph.outputs) is is_output})
+            for is_output in (False, True)
+        )
+        signature = {0: inputs, 1: outputs, 2: ("offset", builder.CreateString("serving_default"))}
+        model[7] = ("offset", _offsets(builder, [_table(builder, signature)]))
     builder.Finish(_table(builder, model), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def _named(builder: flatbuffers.Builder, names: dict[int, str]) -> tuple[str, int]:
+    """Names of a signature, in alphabetical order as TensorFlow writes them."""
+    tables = []
+    for tensor, name in sorted(names.items(), key=lambda item: item[1]):
+        text = builder.CreateString(name)
+        tables.append(_table(builder, {0: ("offset", text), 1: ("u32", tensor)}))
+    return "offset", _offsets(builder, tables)
 
 
 def _table(builder: flatbuffers.Builder, fields: dict[int, tuple[str, int]]) -> int:

@@ -1,9 +1,14 @@
 """`bopkit_runtime.Interpreter`: batches, several inputs and outputs, and what it says of what does not fit."""
 
+import concurrent.futures
+import copy
 import dataclasses
+import os
+import pickle
 import sys
 
 import flatbuffers
+import models
 import numpy as np
 import oracle
 import pytest
@@ -125,16 +130,207 @@ def test_arrays_that_do_not_fit(write, change, message):
 
 
 @pytest.mark.parametrize("who", FIXED_BATCH)
-def test_a_file_with_a_fixed_batch_says_so_and_still_runs(write, who):
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_a_file_with_a_fixed_batch_answers_for_any_number(write, who, count):
     case = FIXED_BATCH[who]
-    interpreter = Interpreter(write(case))
     (images,) = case.feeds
-    with pytest.raises(
-        BopkitRuntimeError, match=rf"cannot run on .*Give it arrays of shape \[{len(images)}, "
-    ) as raised:
-        interpreter.predict(np.concatenate([images, images]))
-    assert "\n" not in str(raised.value) and "Node number" not in str(raised.value)
-    assert_equal(interpreter.predict([images])[0], oracle.evaluate(case.graph, case.feeds)[0])
+    (expected,) = oracle.evaluate(case.graph, case.feeds)
+    rows = np.arange(count) % len(images)
+    assert_equal(Interpreter(write(case)).predict(images[rows]), expected[rows])
+
+
+def merging_graph(shape):
+    """A graph that, resized to n images, gives one row for all of them."""
+    graph = models.Graph()
+    y = graph.mean(graph.binary("ADD", graph.input((1, 4, 4, 3)), graph.constant(np.ones(3, np.float32))))
+    return graph.output(graph.reshape(y, shape))
+
+
+def test_images_are_never_merged(write):
+    """Resized, the file would answer [1, 15]: one answer for five images."""
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 3)).astype("float32")
+    got = Interpreter(write(merging_graph((1, -1)).flatbuffer())).predict(images)
+    assert got.shape == (5, 3)
+    np.testing.assert_allclose(got, images.mean((1, 2)) + 1, rtol=1e-6)
+
+
+def test_answers_without_a_batch_are_not_joined(write):
+    images = np.ones((2, 4, 4, 3), "float32")
+    interpreter = Interpreter(write(merging_graph((3,)).flatbuffer()))
+    assert_equal(interpreter.predict(images[:1]), np.full(3, 2, "float32"))
+    with pytest.raises(BopkitRuntimeError, match=r"not give one answer an image.*arrays of shape \[1, 4, 4, 3\], one"):
+        interpreter.predict(images)
+
+
+def test_inputs_of_different_numbers_of_images(write):
+    picture, mask = TWO_INPUTS.feeds
+    with pytest.raises(UsageError, match="The inputs hold 2 and 1 images. Give as many for each input."):
+        Interpreter(write(TWO_INPUTS)).predict([np.concatenate([picture, picture]), mask])
+
+
+@pytest.mark.parametrize("kind", ["layers", "tensors"])
+def test_names_of_layers_and_of_tensors(write, kind):
+    graph = models.Graph()
+    left, right = graph.input((1, 2, 2, 3)), graph.input((1, 2, 2, 3))
+    graph.output(graph.binary("SUB", left, right))
+    # Backwards in the alphabet, which orders a signature.
+    graph.names = {left: "z", right: "a", graph.outputs[0]: "difference"}
+    interpreter = Interpreter(write(graph.flatbuffer()))
+    assert [info.name for info in interpreter.inputs] == ["z", "a"]
+    five, two = (np.full((3, 2, 2, 3), value, "float32") for value in (5, 2))
+    names = {"layers": ("z", "a", "difference"), "tensors": ("t0", "t1", "t2")}[kind]
+    answers = interpreter.predict({names[1]: two, names[0]: five})
+    assert list(answers) == [names[2]]
+    assert_equal(answers[names[2]], np.full((3, 2, 2, 3), 3, "float32"))
+    with pytest.raises(UsageError, match="Inputs are named 'a', 't0'. The model's are 'z', 'a'."):
+        interpreter.predict({"a": two, "t0": five})
+
+
+def test_a_signature_that_names_what_is_not_there(write):
+    graph = models.Graph()
+    graph.output(graph.relu(graph.input((1, 3))))
+    graph.names = {0: "x", 9: "missing", 1: "y"}
+    interpreter = Interpreter(write(graph.flatbuffer()))
+    assert interpreter.inputs[0].name == "t0"
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "takes arrays, not None. Give one array of shape"),
+        (3.0, "takes arrays, not float. Give one array of shape"),
+        ("picture.jpg", "takes arrays, not str. "),
+        ([1, 2], r"has 1 input\(s\), but 2 were given. Give one array of shape .*np.stack\(images\) joins"),
+        ([[[1, 2], [3]]], "Input 't0' got no array: .* Give an array of float32 of shape"),
+        (np.array(["a"]), "Input 't0' takes numbers, not ndarray of <U1. Give an array of float32 of shape"),
+        ({"t0": None}, "Input 't0' takes numbers, not None of object."),
+        ({}, "Inputs are named nothing. The model's are 't0'."),
+    ],
+)
+def test_what_is_no_array(write, images, message):
+    with pytest.raises(UsageError, match=message) as raised:
+        Interpreter(write(ONE_INPUT)).predict(images)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_array_of_another_library(write):
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return ONE_INPUT.feeds[0]
+
+    assert_equal(Interpreter(write(ONE_INPUT)).predict(Tensor()), oracle.evaluate(ONE_INPUT.graph, ONE_INPUT.feeds)[0])
+
+
+def test_a_tensor_in_use_is_named(write):
+    interpreter = Interpreter(write(ONE_INPUT))
+    view = interpreter.litert.tensor(interpreter.litert.get_input_details()[0]["index"])()
+    with pytest.raises(BopkitRuntimeError, match=r"still uses the tensors.*Delete the arrays that `litert.tensor\(\)`"):
+        interpreter.predict(ONE_INPUT.feeds[0])
+    del view
+    interpreter.predict(ONE_INPUT.feeds[0])
+
+
+def test_threads_wait_for_their_turn(write):
+    """LiteRT refuses what two threads do at once, or answers for the images of the other."""
+    interpreter = Interpreter(write(ONE_INPUT), num_threads=2)
+    batches = [np.roll(ONE_INPUT.feeds[0], shift, axis=1)[:1] for shift in range(4)]
+    expected = [interpreter.predict(batch) for batch in batches]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(interpreter.predict, batches * 50))
+    for index, answer in enumerate(got):
+        assert_equal(answer, expected[index % 4])
+
+
+FORK = """
+import os, sys
+import numpy as np
+import bopkit_runtime
+
+threads, what = int(sys.argv[2]), sys.argv[3]
+images = np.load(sys.argv[4])
+interpreter = bopkit_runtime.Interpreter(sys.argv[1], num_threads=threads)
+expected = interpreter.predict(images)
+
+def use_in_child():
+    global interpreter
+    if what == "drop":
+        del interpreter
+    elif what == "new":
+        interpreter = bopkit_runtime.Interpreter(sys.argv[1], num_threads=threads)
+    if what in ("new", "predict"):
+        assert (interpreter.predict(images) == expected).all()
+
+child = os.fork()
+if child == 0:
+    try:
+        use_in_child()
+    except bopkit_runtime.BopkitRuntimeError as error:
+        print(error)
+    sys.exit(0)  # by way of the end of Python, which frees what is left
+status = os.waitpid(child, 0)[1]
+assert (interpreter.predict(images) == expected).all()
+print("status", status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("network", ["binary", "float"])
+@pytest.mark.parametrize(
+    ("threads", "what", "said"),
+    [
+        (1, "predict", ""),
+        (3, "drop", ""),
+        (3, "new", ""),
+        (3, "predict", "The interpreter was made before a fork, and its threads are not in this process. "),
+    ],
+)
+def test_a_fork(write, tmp_path, network, threads, what, said):
+    """Our threads run the binary network, LiteRT's own the float one."""
+    images, model = ONE_INPUT.feeds[0], ONE_INPUT
+    if network == "float":
+        graph, source = models.Graph(), np.random.default_rng(0)
+        images, weights = (source.normal(size=size).astype("float32") for size in ((1, 16, 16, 8), (16, 3, 3, 8)))
+        graph.output(graph.conv(graph.input(images.shape), weights, np.zeros(16, np.float32)))
+        model = graph.flatbuffer()
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-W", "ignore", "-c", FORK, write(model), threads, what, tmp_path / "images.npy"]
+    done = run(command, env=package_environment(), timeout=60)
+    assert done.stdout.startswith(said) and done.stdout.endswith("status 0\n"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_with_a_delegate_alone(write, tmp_path):
+    """Whoever gives LiteRT's interpreter our delegate, and no threads of its own, can use it in a child."""
+    np.save(tmp_path / "images.npy", ONE_INPUT.feeds[0])
+    program = FORK.replace(
+        "interpreter = bopkit_runtime.Interpreter(sys.argv[1], num_threads=threads)", MADE_BY_HAND, 1
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, write(ONE_INPUT), 3, "predict", tmp_path / "images.npy"]
+    done = run(command, env=package_environment(), timeout=60)
+    assert done.stdout == "status 0\n", done.stdout + done.stderr
+
+
+MADE_BY_HAND = """
+class ByHand:
+    def __init__(self):
+        module = bopkit_runtime.litert.import_litert().module
+        self.delegate = bopkit_runtime.load_delegate(threads)
+        self.litert = module.Interpreter(sys.argv[1], experimental_delegates=[self.delegate])
+        self.litert.allocate_tensors()
+
+    def predict(self, images):
+        self.litert.set_tensor(self.litert.get_input_details()[0]["index"], images)
+        self.litert.invoke()
+        return self.litert.get_tensor(self.litert.get_output_details()[0]["index"])
+
+interpreter = ByHand()
+"""
+
+
+def test_an_interpreter_is_not_copied(write):
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(UsageError, match="cannot be copied or pickled. Make another of the same file."):
+            copied(Interpreter(write(ONE_INPUT)))
 
 
 def test_a_file_that_is_cut_short(write):
@@ -193,6 +389,10 @@ def test_no_file_and_a_folder(tmp_path):
         Interpreter(tmp_path / "none.tflite")
     with pytest.raises(BopkitRuntimeError, match="is a folder"):
         Interpreter(tmp_path)
+    with pytest.raises(BopkitRuntimeError, match=r"There is no file .*two\\nlines.tflite\."):
+        Interpreter(tmp_path / "two\nlines.tflite")
+    with pytest.raises(UsageError, match="The path is None."):
+        Interpreter(None)
 
 
 def test_an_operator_that_nothing_runs(write):
@@ -215,6 +415,8 @@ def test_an_operator_with_damaged_options(write):
     [
         ({"num_threads": 0}, "num_threads is 0. Use a number from 1 to 256."),
         ({"num_threads": 257}, "num_threads is 257."),
+        ({"num_threads": "4"}, "num_threads is '4'. Use a number from 1 to 256."),
+        ({"num_threads": 2.5}, "num_threads is 2.5."),
         ({"isa": "mmx"}, "no instruction set 'mmx' on this machine. Use auto or one of: .*portable"),
         ({"claim": "some"}, "claim is 'some'. Use one of: all, binary."),
     ],

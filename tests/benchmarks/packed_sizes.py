@@ -51,8 +51,8 @@ def main():
     parser.add_argument("--data-dir", help="where prepared datasets lie")
     arguments = parser.parse_args()
     settings = {name: getattr(arguments, name) for name in ("float_weights", "calibrate", "data_dir")}
-    print(f"{'network':16}{'floor MB':>10}{'LCE MB':>10}{'bopkit MB':>11}{'ratio':>8}", end="")
-    print(f"{'LCE ms':>10}{'bopkit ms':>11}{'ratio':>8}")
+    print(f"{'network':16}{'floor MB':>10}{'LCE MB':>10}{'bopkit MB':>11}{'smaller':>8}", end="")
+    print(f"{'LCE ms':>10}{'bopkit ms':>11}{'faster':>8}")
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
             model_file = init_model(name, Path(folder) / "model.h5")

@@ -3,6 +3,8 @@
 import ast
 import graphlib
 import importlib
+import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -36,7 +38,7 @@ ORDER = [
 ]
 SMALL_FILES = """
     __init__ architecture binary_kernels catalogue counting doctor errors failures files garbage_collection hparams host
-    interruption isolation keras2 metrics moved progress python_process registry seeds text versions
+    interruption isolation keras2 metrics moved progress python_process registry scratch seeds text versions
 """.split()
 """What may stand in bopkit/ outside a folder: used by several folders, and about nothing that has a folder."""
 
@@ -141,6 +143,36 @@ def test_every_public_function_resolves():
     assert len(bopkit.__all__) >= 12
     for name in bopkit.__all__:
         assert getattr(bopkit, name).__doc__
+
+
+def test_version():
+    import bopkit
+
+    assert bopkit.__version__ == importlib.metadata.version("bopkit")
+    assert "__version__" in dir(bopkit)
+
+
+QUIET = """
+import bopkit
+bopkit.init_model("binarynet", "net.h5")
+bopkit.load_model("net.h5")
+import tensorflow as tf
+tf.get_logger().warning("5 out of the last 5 calls triggered tf.function retracing")
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("is_level_set", [False, True])
+def test_python_is_as_quiet_as_the_command_line(is_level_set, tmp_path):
+    """But for a user who says how much TensorFlow logs."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    if is_level_set:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ("retracing" in done.stderr) is is_level_set
+    assert (done.stderr != "") is is_level_set, done.stderr
 
 
 @pytest.mark.integration

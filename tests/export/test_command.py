@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bopkit.artifacts.keras_file import save_model
+from bopkit.cli.export import _print_agreement
 from bopkit.cli.main import app
-from bopkit.export import make_flatbuffer, make_saved_model
+from bopkit.export import make_saved_model
+from bopkit.export.checks.scores import compare_output
+from bopkit.export.pictures import Pictures
 from bopkit.keras2 import import_tensorflow
 
 
@@ -30,21 +34,37 @@ def test_a_network_without_weights(tmp_path: Path) -> None:
     assert "1-bit floor 0 bytes, written in" in export(tmp_path / "net.keras", "--pictures", 2)
 
 
+def test_each_disagreement_has_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = np.eye(3, dtype=np.float32)
+    pictures = Pictures("photographs", True, (np.zeros((3, 1)),))
+    agreement = compare_output(pictures, expected, expected[[1, 2, 0]])
+    first, second, third = agreement.disagreements
+    found = (
+        replace(first, traced=True, near_tie=False),
+        replace(
+            second,
+            **{"traced": True, "near_tie": True, "first_layer": "conv"},
+            **{"signs": 9, "signs_changed": 2, "largest_relative_magnitude": 1e-6},
+        ),
+        third,
+    )
+    _print_agreement(replace(agreement, disagreements=found))
+    values = compare_output(pictures, expected, 1 - expected, names_class=False)
+    _print_agreement(values)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "class 0 in Keras, 1 here, NOT a near-tie: no sign differs; their scores are at most 1.0e+00 apart" in printed
+    )
+    assert "class 1 in Keras, 2 here, a near-tie: 2 of 9 signs differ into conv, the largest 1.0e-06 of" in printed
+    assert "class 2 in Keras, 0 here, not shown to be a near-tie: signs not traced" in printed
+    assert "picture 0: values differ by up to 1.0e+00, not shown to be a near-tie: signs not traced" in printed
+
+
 @pytest.mark.integration
-def test_each_disagreement_has_its_evidence(
+def test_a_saved_model_says_that_its_signs_are_not_traced(
     small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_model(small_network, make_card(), tmp_path / "net.h5")
-    predict = make_flatbuffer.predict_flatbuffer
-    monkeypatch.setattr(
-        make_flatbuffer,
-        "predict_flatbuffer",
-        lambda *arguments: [np.roll(each, 1, axis=1) for each in predict(*arguments)],
-    )
-    flatbuffer = export(tmp_path / "net.h5", "--tflite", "--pictures", 17)
-    assert "NOT a near-tie: no sign differs; their scores are at most" in flatbuffer
-    assert "not shown to be a near-tie: signs not traced; their scores are" in flatbuffer  # beyond the first 16
-
     monkeypatch.setattr(
         make_saved_model.saved_model,
         "predict",

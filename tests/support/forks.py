@@ -240,6 +240,9 @@ def _run(request: Mapping[str, Any], streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # New ones, as the server's own remember whether what they stood for could be sought in.
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

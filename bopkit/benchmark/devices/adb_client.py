@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,9 @@ from bopkit.errors import BopkitError, UsageError
 
 READY = "device"
 """The state in which a device takes commands."""
+
+SERIAL_VARIABLE = "ANDROID_SERIAL"
+"""adb's own variable for the device that is meant where none is named."""
 
 _LIMIT_S = 60.0
 _PUSH_LIMIT_S = 600.0
@@ -101,13 +106,16 @@ def connect(name: AdbName) -> AdbClient:
         raise BopkitError("adb is not installed.", "Install it: apt install adb.")
     attached = dict(attached_devices())
     serials = list(attached)
-    if name.serial is None and len(serials) > 1:
-        names = ", ".join(f"adb:{serial}" for serial in serials)
+    from_variable = os.environ.get(SERIAL_VARIABLE) if name.serial is None else None
+    wanted = name.serial or from_variable
+    if not wanted and len(serials) > 1:
+        names = ", ".join(shlex.quote(f"adb:{serial}") for serial in serials)
         raise UsageError(f"adb sees {len(serials)} devices.", f"Name one of them: {names}.")
-    serial = name.serial or (serials[0] if serials else None)
+    serial = wanted or (serials[0] if serials else None)
     if serial is None or serial not in attached:
+        source = f", which {SERIAL_VARIABLE} names" if from_variable else ""
         raise BopkitError(
-            f"adb sees no device {serial}." if serial else "adb sees no device.",
+            f"adb sees no device {serial}{source}." if serial else "adb sees no device.",
             "Plug one in with USB debugging on, or type `adb connect HOST:PORT`; `bopkit device list` shows them.",
         )
     state = attached[serial]

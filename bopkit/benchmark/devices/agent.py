@@ -39,8 +39,10 @@ IMPORT_LIMIT_S = 600.0
 FORMAT = 1
 """Of the private directory, and of what the runtime in it prints: one of another format has to be set up again."""
 
+_ROOT = ".bopkit-device"
 _SESSION, _NEW, _OLD, _RUNTIME = "session-", "new-", "old-", "runtime"
 _MANIFEST, _LOCK, _SITE = "manifest.json", ".lock", "site"
+_OTHER_FOLDERS = ("/var/tmp", "/opt", "/srv", "/tmp")  # the last is empty after a restart
 _YOUNG_S = 60.0  # a folder that nobody has locked may be one that another connection is just making
 _END_S = 5.0  # a process closes its streams a moment before it has ended
 _PR_SET_PDEATHSIG = 1
@@ -119,7 +121,7 @@ class Session:
 
     def __init__(self) -> None:
         self.input = Input()
-        self.root = os.path.join(os.path.expanduser("~"), ".bopkit-device")
+        self.root = os.path.join(os.path.expanduser("~"), _ROOT)
         self._folders: dict[str, str] = {}  # those of this session, by their prefix
         self._locks: dict[str, int] = {}
         self._child: subprocess.Popen[bytes] | None = None
@@ -142,7 +144,13 @@ class Session:
                 answer({"refused": "full" if is_full else "system", "text": f"{error.strerror or error}{where}"})
 
     def do_hello(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Facts of the device, and what is installed; removes what is left of sessions that died without a word."""
+        """Facts of the device, and what is installed; removes what is left of sessions that died without a word.
+
+        Raises:
+            Refused: There is no such folder, or what is in it is somebody else's.
+        """
+        if request.get("folder"):
+            self._choose_folder(request["folder"])
         self._remove_leftovers()
         return {
             "python": list(sys.version_info[:3]),
@@ -157,6 +165,8 @@ class Session:
             "cpu": cpu(),
             "root": self.root,
             "free_bytes": free_bytes(self.root),
+            "runs_files": runs_files(self.root),
+            "other_folders": [each for each in _OTHER_FOLDERS if os.access(each, os.W_OK) and runs_files(each)],
             "manifest": self._manifest(),
         }
 
@@ -225,6 +235,16 @@ class Session:
                 self._lock_device()  # which another connection may hold, that has copied nothing yet
                 shutil.rmtree(self.root)
 
+    def _choose_folder(self, folder: str) -> None:
+        """Keep the private directory in this folder; a relative one is below the home."""
+        folder = os.path.normpath(os.path.join(os.path.expanduser("~"), os.path.expanduser(folder)))
+        if not os.path.isdir(folder):
+            raise Refused("folder", folder)
+        self.root = os.path.join(folder, _ROOT)
+        # In a folder where everybody may write, another user could have put programs for this one to run.
+        if os.path.lexists(self.root) and (os.path.islink(self.root) or os.stat(self.root).st_uid != os.getuid()):
+            raise Refused("owner", self.root)
+
     def _put(self, prefix: str, request: dict[str, Any]) -> str:
         """Write a file that comes behind its request into a folder of the session; where it is.
 
@@ -286,7 +306,9 @@ class Session:
         self, command: list[str], site: str, folder: str, limit_s: float, cores: list[int] | None
     ) -> dict[str, Any]:
         """Run a command to its end, for so long as the other side is there."""
-        environment = {**os.environ, "PYTHONPATH": site, "PYTHONNOUSERSITE": "1", "PYTHONIOENCODING": "utf-8"}
+        # A login may set PYTHONHOME and the like for another Python.
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = {**own, "PYTHONPATH": site, "PYTHONNOUSERSITE": "1", "PYTHONIOENCODING": "utf-8"}
         self._child = child = subprocess.Popen(
             command,
             cwd=folder,
@@ -447,10 +469,20 @@ def text_of(path: str) -> str:
 
 def free_bytes(folder: str) -> int:
     """Free space of the disk of a folder, which need not exist yet."""
+    status = disk_status(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def runs_files(folder: str) -> bool:
+    """Whether the disk of a folder, which need not exist yet, is mounted so that programs and libraries run from it."""
+    return not disk_status(folder).f_flag & os.ST_NOEXEC
+
+
+def disk_status(folder: str) -> os.statvfs_result:
+    """Facts of the disk of a folder, which need not exist yet."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return os.statvfs(folder)
 
 
 def main() -> None:

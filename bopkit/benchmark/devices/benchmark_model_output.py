@@ -36,11 +36,11 @@ def fill_row(row: BenchmarkRow, output: str) -> bool:
         timings = _TIMINGS.search(output)
         if not counts or (timings is None and len(counts) < 2):  # only a warm-up
             return False
+        row.model_memory_bytes, row.peak_memory_bytes = _megabytes(_GROWTH, output), _megabytes(_PEAK, output)
         _fill_latency(row, *counts[-1])
         row.warmup_runs = counts[-2][0] if len(counts) > 1 else 0
         if timings is not None:
             row.load_ms, row.first_inference_ms = (float(text) / _US_PER_MS for text in timings.groups())
-        row.model_memory_bytes, row.peak_memory_bytes = _megabytes(_GROWTH, output), _megabytes(_PEAK, output)
     except (ValueError, KeyError):
         return False
     return True
@@ -64,9 +64,12 @@ def _fill_latency(row: BenchmarkRow, count: int, values: dict[str, float]) -> No
         row.latency_ms_p50 = values["median"] / _US_PER_MS
     elif "avg" not in values:
         row.latency_ms_p50 = only / _US_PER_MS
-    highest = ", ".join(f"{name} {values[name] / _US_PER_MS:.3f} ms" for name in ("p5", "p95", "max") if name in values)
+    unknown = "p90 and p99" if row.latency_ms_p50 is not None else "p50, p90 and p99"
+    known = [f"{name} {values[name] / _US_PER_MS:.3f} ms" for name in ("p5", "p95", "max") if name in values]
+    if row.model_memory_bytes is not None:
+        known.append(f"memory {row.model_memory_bytes / _BYTES_PER_MB:.1f} MiB")  # as the binary itself prints it
     row.notes.append(
-        "The binary does not print single runs, so p90 and p99 are unknown." + (f" {highest}." if highest else "")
+        f"The binary does not print single runs, so {unknown} are unknown." + (f" {', '.join(known)}." if known else "")
     )
 
 

@@ -12,7 +12,8 @@ _SSH = "ssh://"
 _ADB = "adb"
 _HOST = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+(%[\w.-]+)?)\]|(?P<host>\w[\w.+%~-]*)")
 _USER = re.compile(r"\w[^\s'\"\\:/]*")
-_SERIAL = re.compile(r"\w[\w.:\[\]%-]*")
+# Names from mDNS hold spaces and brackets: "adb-R58M12-xyZ (2)._adb-tls-connect._tcp".
+_SERIAL = re.compile(r"(?!-)\S(.*\S)?")
 _KNOWN = f"Use {LOCAL}, {_SSH}[user@]host[:port] or {_ADB}[:serial]."
 
 
@@ -56,7 +57,7 @@ class AdbName(NamedTuple):
 
     Attributes:
         name: As the user typed it.
-        serial: As `adb devices` lists it; None for the only one.
+        serial: As `adb devices` lists it; None for the one in ANDROID_SERIAL, else the only one.
     """
 
     name: str
@@ -74,7 +75,7 @@ def parse_device_name(name: str) -> SshName | AdbName | None:
     if name.startswith(_SSH):
         return _parse_ssh(name)
     kind, colon, serial = name.partition(":")
-    if kind != _ADB or (colon and not _SERIAL.fullmatch(serial)):
+    if kind != _ADB or (colon and not (_SERIAL.fullmatch(serial) and serial.isprintable())):
         raise UsageError(f"There is no device {name!r}.", _KNOWN)
     return AdbName(name, serial or None)
 

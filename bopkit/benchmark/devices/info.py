@@ -10,7 +10,7 @@ from bopkit.benchmark.devices import adb_client, remembered_devices
 from bopkit.benchmark.devices.adb import android_environment
 from bopkit.benchmark.devices.device_names import AdbName, SshName, parse_device_name
 from bopkit.benchmark.devices.ssh import environment_of
-from bopkit.benchmark.devices.ssh_connection import Connection
+from bopkit.benchmark.devices.ssh_connection import other_folder_hint
 from bopkit.benchmark.devices.wheels import wheel_target
 from bopkit.benchmark.results import LOCAL, Environment
 from bopkit.errors import BopkitError
@@ -68,7 +68,7 @@ def device_info(name: str) -> DeviceInfo:
     """
     parsed = parse_device_name(name)
     if isinstance(parsed, SshName):
-        with contextlib.closing(Connection(parsed, remembered_devices.python_of(parsed))) as connection:
+        with contextlib.closing(remembered_devices.open_connection(parsed)) as connection:
             return ssh_device_info(name, connection.facts)
     if isinstance(parsed, AdbName):
         environment = android_environment(adb_client.connect(parsed))
@@ -96,6 +96,10 @@ def ssh_device_info(name: str, facts: dict[str, Any]) -> DeviceInfo:
     manifest = facts["manifest"] or {}
     is_ready = bool(manifest.get("is_current"))
     note = "" if is_ready else f"Type `bopkit device setup {name}`."
+    if not facts["runs_files"]:
+        note = (
+            f"{facts['root']} is on a disk that runs no files. {other_folder_hint(name, *facts['other_folders'][:1])}"
+        )
     try:
         wheel_target(facts, name)
     except BopkitError as error:

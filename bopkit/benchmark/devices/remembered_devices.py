@@ -8,17 +8,20 @@ from typing import Any
 
 from bopkit import files
 from bopkit.benchmark.devices.device_names import SshName
-from bopkit.benchmark.devices.ssh_connection import PYTHON
+from bopkit.benchmark.devices.ssh_connection import PYTHON, Connection
 from bopkit.errors import BopkitError
 
 
 def load() -> dict[str, dict[str, Any]]:
-    """`python` (what runs on it) and `cpu` (its name) of each device, by `SshName.key`.
+    """`python` (what runs on it), `cpu` (its name) and `folder` of each device, by `SshName.key`.
 
     Raises:
         BopkitError: The file is damaged.
     """
-    path = list_path()
+    try:
+        path = list_path()
+    except RuntimeError:  # a user without a home folder has set up no device
+        return {}
     if not path.exists():
         return {}
     try:
@@ -30,15 +33,17 @@ def load() -> dict[str, dict[str, Any]]:
     return devices
 
 
-def remember(name: SshName, python: str, cpu: str) -> None:
+def remember(name: SshName, python: str, cpu: str, folder: str | None = None) -> None:
     """Write down that a device was set up.
 
     Args:
         name: Of the device.
         python: The command that runs Python there.
         cpu: Name of its processor, for the list.
+        folder: Where the runtime was put there; None for the home folder.
     """
-    files.write_json(list_path(), {**load(), name.key: {"python": python, "cpu": cpu}})
+    known = {"python": python, "cpu": cpu, **({} if folder is None else {"folder": folder})}
+    files.write_json(list_path(), {**load(), name.key: known})
 
 
 def forget(name: SshName) -> bool:
@@ -54,6 +59,21 @@ def python_of(name: SshName) -> str:
     """The command that runs Python on a device: `python3`, unless its set-up named another one."""
     python: str = load().get(name.key, {}).get("python", PYTHON)
     return python
+
+
+def folder_of(name: SshName) -> str | None:
+    """The folder on a device that its set-up named; None for the home folder."""
+    folder: str | None = load().get(name.key, {}).get("folder")
+    return folder
+
+
+def open_connection(name: SshName) -> Connection:
+    """Connect to a device with the Python and the folder of its set-up.
+
+    Raises:
+        BopkitError: As of `Connection`.
+    """
+    return Connection(name, python_of(name), folder_of(name))
 
 
 def list_path() -> Path:

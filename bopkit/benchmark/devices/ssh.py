@@ -12,7 +12,6 @@ from bopkit.benchmark.devices import remembered_devices
 from bopkit.benchmark.devices.device import Device
 from bopkit.benchmark.devices.device_names import SshName
 from bopkit.benchmark.devices.remote import flatbuffer_of, row_of, run_limit_s
-from bopkit.benchmark.devices.ssh_connection import Connection
 from bopkit.benchmark.job import Job, Timing
 from bopkit.benchmark.results import BenchmarkRow, Environment
 from bopkit.benchmark.runtimes.native_timing import fill_row
@@ -37,7 +36,7 @@ class SshDevice(Device):
 
     def __init__(self, name: SshName) -> None:
         self.name = name.name
-        self._connection = Connection(name, remembered_devices.python_of(name))
+        self._connection = remembered_devices.open_connection(name)
         self._sent = ""
         try:
             self.environment = environment_of(self._connection.facts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import subprocess
@@ -39,13 +40,32 @@ _OPTIONS = (
     "ServerAliveInterval=10",  # a board whose plug was pulled says nothing
     "-o",
     "ServerAliveCountMax=3",
+    "-o",
+    "ClearAllForwardings=yes",  # a port that another login forwards already would end this one
 )
+# What the user's ssh config may say of a host, for logging in by hand, and what would keep bopkit out. A client refuses
+# options that it does not know, so each comes with the version of OpenSSH that has it from then on. IgnoreUnknown
+# would do without versions, but puts the one of the user's config out of force.
+_OPTIONS_SINCE = (
+    ((7, 6), "RemoteCommand=none"),
+    ((8, 7), "StdinNull=no"),
+    ((8, 7), "SessionType=default"),
+    ((8, 7), "ForkAfterAuthentication=no"),
+)
+_VERSION = re.compile(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)")
+_VERSION_LIMIT_S = 10.0
 # The agent comes as one line, read byte by byte: what follows it is for the agent to read.
 _OLD_PYTHON = "bopkit-python "
+_NO_INPUT = "bopkit-no-input"
 _START = (
     f'import sys,json;v=sys.version_info;v<(3,9)and sys.exit("{_OLD_PYTHON}%d.%d"%v[:2]);'
-    'exec(json.loads(open(0,"rb",0,closefd=False).readline()))'
+    f'l=open(0,"rb",0,closefd=False).readline();l or sys.exit("{_NO_INPUT}");'
+    "exec(json.loads(l))"
 )
+# Without -I a file in the home folder, which comes first on the path, would stand for a module of the same name; nor do
+# PYTHONHOME and PYTHONPATH count that a login may set for another Python.
+_PYTHON_OPTIONS = ("-I", "-u", "-c")
+_PYTHON_2 = "Unknown option: -I"
 _START_LIMIT_S = 120.0
 _PING_S = 10.0
 _END_S = 10.0
@@ -70,6 +90,7 @@ class Connection:
     Args:
         name: Where to.
         python: What runs the agent there.
+        folder: Where on the device the private directory is; None for the home folder.
 
     Attributes:
         facts: What the agent answers to `hello`.
@@ -78,7 +99,7 @@ class Connection:
         BopkitError: The device cannot be reached, lets nobody in, or has no Python 3.9.
     """
 
-    def __init__(self, name: SshName, python: str = PYTHON) -> None:
+    def __init__(self, name: SshName, python: str = PYTHON, folder: str | None = None) -> None:
         self._name, self._python = name, python
         self._received = b""
         self._is_open = False
@@ -87,7 +108,7 @@ class Connection:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
         try:
             self._process = subprocess.Popen(
-                [*_ssh_command(name), shlex.join([python, "-u", "-c", _START])],
+                [*_ssh_command(name), shlex.join([python, *_PYTHON_OPTIONS, _START])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -101,7 +122,7 @@ class Connection:
         threading.Thread(target=self._ping, daemon=True).start()
         try:
             self._send(json.dumps(Path(agent.__file__).read_text()).encode() + b"\n")
-            self.facts: dict[str, Any] = self.request("hello", _START_LIMIT_S)
+            self.facts: dict[str, Any] = self.request("hello", _START_LIMIT_S, folder=folder)
         except BaseException:
             self.close()
             raise
@@ -237,20 +258,55 @@ class Connection:
             "cores": (f"{name} has none of the cores of the CPU mask.", f"It has cores {text}."),
             "import": (
                 f"The runtime does not start on {name}: {text}.",
-                "Its Python may be a special one: name another with --python.",
+                other_folder_hint(name)
+                if any(sign in text for sign in _CANNOT_EXECUTE)
+                else "Name another Python of the device with --python.",
             ),
+            "folder": (f"{name} has no folder {text}.", f"Make it there, or name another: {_setup_in(name, 'PATH')}."),
+            "owner": (f"{text} on {name} is another user's.", f"Name another folder: {_setup_in(name, 'PATH')}."),
         }
         message, hint = messages.get(kind, (f"{name} says: {text}.", "Fix that on the device."))
         return RefusedError(kind, message, hint)
 
 
+def other_folder_hint(name: str, folder: str | None = None) -> str:
+    """What to type where the device runs no files from its folder.
+
+    Args:
+        name: Of the device.
+        folder: One that it runs files from; None for none that is known.
+    """
+    return f"Name a folder of the device that files may run from: {_setup_in(name, folder or 'PATH')}."
+
+
+def _setup_in(name: str, folder: str) -> str:
+    return f"`bopkit device setup {name} --folder {folder}`"
+
+
+# What the loader says of a library on a file system that is mounted noexec.
+_CANNOT_EXECUTE = ("failed to map segment", "Operation not permitted")
 _AGAIN = "Check its power and network, and run the command again."
 
 
 def _ssh_command(name: SshName) -> list[str]:
     user = ["-l", name.user] if name.user is not None else []
     port = ["-p", str(name.port)] if name.port is not None else []
-    return ["ssh", *_OPTIONS, *port, *user, "--", name.host]
+    version = _ssh_version()
+    known = [option for since, option in _OPTIONS_SINCE if version >= since]
+    options = [part for option in known for part in ("-o", option)]
+    return ["ssh", *_OPTIONS, *options, *port, *user, "--", name.host]
+
+
+def _ssh_version() -> tuple[int, int]:
+    """Of the user's OpenSSH; (0, 0) where it is another ssh, or none."""
+    try:
+        result = subprocess.run(
+            ["ssh", "-V"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_VERSION_LIMIT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0, 0
+    found = _VERSION.search((result.stderr + result.stdout).decode(errors="replace"))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> BopkitError:
@@ -262,12 +318,19 @@ def _cannot_connect(name: SshName, python: str, code: int | None, said: str) -> 
                 text = message.format(name=name.name, host=name.host)
                 return BopkitError(text, hint.format(destination=name.destination, known_host=name.known_host))
         reason = lines[-1].rstrip(".") if lines else "ssh does not say why"
-        return BopkitError(f"{name.name} cannot be reached: {reason}.", f"Try `ssh {name.destination}`.")
+        return BopkitError(f"{name.name} cannot be reached: {reason}.", f"Try `ssh {name.destination} true`.")
     other_python = f"If it has another one, name it: `bopkit device setup {name.name} --python PATH`."
     for line in lines:
         if line.startswith(_OLD_PYTHON):
             version = line.removeprefix(_OLD_PYTHON)
             return BopkitError(f"{python} of {name.name} is Python {version}; 3.9 or newer is needed.", other_python)
+        if line == _NO_INPUT:
+            return BopkitError(
+                f"What runs on {name.name} at login reads the input that is meant for bopkit.",
+                f"Type `echo hello | ssh {name.destination} cat`: it has to print hello.",
+            )
+    if _PYTHON_2 in said:
+        return BopkitError(f"{python} of {name.name} is Python 2; 3.9 or newer is needed.", other_python)
     if code in (126, 127):  # what shells answer for what they cannot run or find
         return BopkitError(
             f"{name.name} has no {python} that runs.", f"Install Python 3.9 or newer on it. {other_python}"

@@ -10,7 +10,7 @@ from bopkit import files
 from bopkit.benchmark.devices import remembered_devices
 from bopkit.benchmark.devices.device_names import SshName, parse_device_name
 from bopkit.benchmark.devices.info import DeviceInfo, ssh_device_info
-from bopkit.benchmark.devices.ssh_connection import Connection
+from bopkit.benchmark.devices.ssh_connection import Connection, other_folder_hint
 from bopkit.benchmark.devices.wheels import collect_wheels, unpacked_bytes, versions_of, wheel_target
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress, silent
@@ -21,7 +21,11 @@ _INSTALL_LIMIT_S = 660.0  # the device itself gives up trying the runtime after 
 
 
 def set_up_device(
-    name: str, wheels: Path | None = None, python: str | None = None, progress: Progress = silent
+    name: str,
+    wheels: Path | None = None,
+    python: str | None = None,
+    progress: Progress = silent,
+    folder: str | None = None,
 ) -> DeviceInfo:
     """Put the runtime into a private directory of a device over ssh; an older one there is replaced at the end.
 
@@ -30,20 +34,26 @@ def set_up_device(
         wheels: Folder of wheels to take in place of compiled and downloaded ones.
         python: Python on the device; None for the one that was named before, else `python3`.
         progress: Called with one line now and then.
+        folder: Folder on the device for that directory, where the home folder is too small or runs no files; None for
+            the one that was named before, else the home folder. A set-up in another one is removed at the end.
 
     Raises:
         UsageError: It is no device over ssh.
-        BopkitError: It cannot be reached, has no Python 3.9, no space, or there are no wheels for it.
+        BopkitError: It cannot be reached, has no Python 3.9, no such folder, no space or none that files run from, or
+            there are no wheels for it.
     """
     ssh = _ssh_name(name)
     if wheels is not None and not wheels.is_dir():
         raise UsageError(f"{wheels} is not a folder.", "Give a folder of wheels, such as runtime/dist.")
     python = python or remembered_devices.python_of(ssh)
-    with contextlib.closing(Connection(ssh, python)) as connection:
+    earlier_folder = remembered_devices.folder_of(ssh)
+    folder = folder or earlier_folder
+    with contextlib.closing(Connection(ssh, python, folder)) as connection:
         target = wheel_target(connection.facts, name)
+        _check_runs_files(connection.facts, name)
         progress(f"{name}: {connection.facts['cpu']}, {target}")
     chosen = collect_wheels(target, wheels, progress)  # may take minutes, in which a connection would be idle
-    with contextlib.closing(Connection(ssh, python)) as connection:
+    with contextlib.closing(Connection(ssh, python, folder)) as connection:
         connection.request("reserve")
         _check_space(connection.facts, chosen, name)
         sha256 = {}
@@ -54,8 +64,11 @@ def set_up_device(
         progress(f"{name}: starting the runtime")
         manifest = {"versions": versions_of(chosen), "wheels": sha256}
         installed = connection.request("install", _INSTALL_LIMIT_S, manifest=manifest)
-        remembered_devices.remember(ssh, python, installed["cpu"])
-        return ssh_device_info(name, connection.request("hello"))
+        remembered_devices.remember(ssh, python, installed["cpu"], folder)
+        info = ssh_device_info(name, connection.request("hello"))
+    if folder != earlier_folder:
+        _remove_earlier(ssh, python, earlier_folder, info.folder)
+    return info
 
 
 def remove_device(name: str) -> bool:
@@ -70,7 +83,7 @@ def remove_device(name: str) -> bool:
     """
     ssh = _ssh_name(name)
     try:
-        connection = Connection(ssh, remembered_devices.python_of(ssh))
+        connection = remembered_devices.open_connection(ssh)
     except BopkitError as error:
         gone = f" If it is gone for good: `bopkit device remove --forget {name}`."
         hint = error.hint + (gone if ssh.key in remembered_devices.load() else "")
@@ -100,6 +113,21 @@ def _ssh_name(name: str) -> SshName:
     return parsed
 
 
+def _remove_earlier(ssh: SshName, python: str, folder: str | None, root: str | None) -> None:
+    """Remove what an earlier set-up put into another folder, if it is still there and not the same by another name."""
+    with contextlib.suppress(BopkitError), contextlib.closing(Connection(ssh, python, folder)) as connection:
+        if connection.facts["root"] != root:
+            connection.request("remove")
+
+
+def _check_runs_files(facts: dict[str, Any], name: str) -> None:
+    if not facts["runs_files"]:
+        raise BopkitError(
+            f"{name} runs no files from {facts['root']}: that disk is mounted with noexec.",
+            other_folder_hint(name, *facts["other_folders"][:1]),
+        )
+
+
 def _check_space(facts: dict[str, Any], wheels: list[Path], name: str) -> None:
     sizes = [unpacked_bytes(wheel) for wheel in wheels]
     needed_bytes = sum(sizes) + max(wheel.stat().st_size for wheel in wheels) + _SPARE_BYTES
@@ -107,5 +135,5 @@ def _check_space(facts: dict[str, Any], wheels: list[Path], name: str) -> None:
         raise BopkitError(
             f"{name} has {facts['free_bytes'] / 1e6:.0f} MB free, and the runtime takes {needed_bytes / 1e6:.0f} MB "
             f"in {facts['root']}.",
-            "Free some space there, and run the command again.",
+            "Free some space there, or name a folder on another disk of it with --folder.",
         )

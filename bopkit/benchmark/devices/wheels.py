@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,7 +109,7 @@ def collect_wheels(target: WheelTarget, folder: Path | None, progress: Progress)
     """
     runtime = _runtime_wheel(target, folder, progress)
     if folder is not None and any(any(folder.glob(pattern)) for pattern in _LITERT_WHEELS):
-        with tempfile.TemporaryDirectory(prefix="bopkit-wheels-") as scratch:
+        with files.temporary_directory("wheels") as scratch:
             chosen = _download(target, Path(scratch), ["--no-index", "--find-links", str(folder)])
             return [runtime, *(folder / wheel.name for wheel in chosen)]
     return [runtime, *_downloaded(target, progress)]

@@ -149,24 +149,40 @@ def size_bars(lines: Sequence[Line]) -> list[Bar]:
 
 
 def latency_bars(lines: Sequence[Line]) -> dict[str, list[Bar]]:
-    """A bar a line to its p50, with a line across at p99; by device, each on a scale of its own."""
+    """A bar a line to its p50, with a line across at p99; by device, each on a scale of its own.
+
+    Where a binary prints no percentiles, the bar goes to the mean, and says so.
+    """
     numbers = series_numbers(lines)
     of_device: dict[str, list[Line]] = {}
     for line in lines:
-        if (line.row.latency_ms_p50 or 0) > 0:
+        if _bar_ms(line.row) > 0:
             of_device.setdefault(line.device_label, []).append(line)
     found = {}
     for device, members in of_device.items():
-        whole = max(value for line in members for value in _percentiles(line.row).values())
+        whole = max(value for line in members for value in (_bar_ms(line.row), *_percentiles(line.row).values()))
         found[device] = [_latency_bar(line, whole, numbers[line.number]) for line in members]
     return found
 
 
+def _bar_ms(row: BenchmarkRow) -> float:
+    """Where the bar of a row ends; 0 where nothing was measured."""
+    figure = row.latency_ms_mean if row.latency_ms_p50 is None else row.latency_ms_p50
+    return figure or 0.0
+
+
 def _latency_bar(line: Line, whole: float, series: int) -> Bar:
-    row = line.row
-    text = f"{ms_text(row.latency_ms_p50)} / {ms_text(row.latency_ms_p90)} / {ms_text(row.latency_ms_p99)} ms"
-    chart = svg.bar(row.latency_ms_p50 or 0, whole, series, f"p50 / p90 / p99: {text}", row.latency_ms_p99)
-    return Bar(line.label, chart, text)
+    row, known = line.row, _percentiles(line.row)
+    if "p50" not in known:
+        text = f"mean {_time_text(_bar_ms(row))}"
+        return Bar(line.label, svg.bar(_bar_ms(row), whole, series, text), text)
+    text = f"{' / '.join(map(ms_text, known.values()))} ms"
+    chart = svg.bar(_bar_ms(row), whole, series, f"{' / '.join(known)}: {text}", row.latency_ms_p99)
+    return Bar(line.label, chart, text if len(known) == _PERCENTILES else f"{' / '.join(known)} {text}")
+
+
+_PERCENTILES = 3
+"""As many as the heading of the bars names."""
 
 
 def _percentiles(row: BenchmarkRow) -> dict[str, float]:

@@ -54,6 +54,16 @@ def _any(figure: Callable[[Line], object]) -> Callable[[Sequence[Line]], bool]:
     return lambda lines: any(map(figure, lines))
 
 
+def _has(figure: str) -> Callable[[Sequence[Line]], bool]:
+    """Whether a row has it, or no row was measured, so that a table of failures looks like any other."""
+    return lambda lines: any(getattr(line.row, figure) is not None or line.row.error is not None for line in lines)
+
+
+def _lacks(figure: str, substitute: str) -> Callable[[Sequence[Line]], bool]:
+    """Whether a row has only a figure that is shown in place of another: some binaries print no more."""
+    return _any(lambda line: getattr(line.row, figure) is None and getattr(line.row, substitute) is not None)
+
+
 def _over_floor_text(line: Line) -> str:
     return "-" if line.over_floor is None else f"{line.over_floor:.2f}"
 
@@ -70,6 +80,8 @@ def _points(difference: float | None) -> str:
     return "-" if difference is None else f"{100 * difference:+.2f}"
 
 
+_MEDIAN_OR_MEAN = ("latency_ms_p50", "latency_ms_mean")
+_PEAK_OR_MODEL_MEMORY = ("peak_memory_bytes", "model_memory_bytes")
 _HAS_ACCURACY = _any(lambda line: line.row.pictures)
 
 _COLUMNS = (
@@ -102,10 +114,14 @@ _COLUMNS = (
     ),
     Column("size", lambda line: size_text(line.row.size_bytes)),
     Column("x floor", _over_floor_text, is_needed=_any(lambda line: line.over_floor)),
-    Column("p50 ms", lambda line: ms_text(line.row.latency_ms_p50)),
-    Column("p90 ms", lambda line: ms_text(line.row.latency_ms_p90)),
-    Column("p99 ms", lambda line: ms_text(line.row.latency_ms_p99)),
-    Column("memory", lambda line: size_text(line.row.peak_memory_bytes)),
+    Column("mean ms", lambda line: ms_text(line.row.latency_ms_mean), is_needed=_lacks(*_MEDIAN_OR_MEAN)),
+    Column("p50 ms", lambda line: ms_text(line.row.latency_ms_p50), is_needed=_has("latency_ms_p50")),
+    Column("p90 ms", lambda line: ms_text(line.row.latency_ms_p90), is_needed=_has("latency_ms_p90")),
+    Column("p99 ms", lambda line: ms_text(line.row.latency_ms_p99), is_needed=_has("latency_ms_p99")),
+    Column("memory", lambda line: size_text(line.row.peak_memory_bytes), is_needed=_has("peak_memory_bytes")),
+    Column(
+        "model memory", lambda line: size_text(line.row.model_memory_bytes), is_needed=_lacks(*_PEAK_OR_MODEL_MEMORY)
+    ),
     Column(
         "measured",
         lambda line: f"{line.date:%Y-%m-%d}" + (f" (+{len(line.earlier)} earlier)" if line.earlier else ""),

@@ -123,8 +123,16 @@ class Runtime(abc.ABC):
 
         Returns:
             float32 [n, classes].
+
+        Raises:
+            BopkitError: There is not one row of scores a picture: the artifact fixes how many it takes.
         """
         (scores,) = self.run([pictures])
+        if len(scores) != len(pictures):
+            raise BopkitError(
+                f"{self.name} gave {len(scores)} rows of scores for {len(pictures)} pictures.",
+                "The file fixes how many pictures it takes: export it with an open number of them.",
+            )
         return scores
 
 

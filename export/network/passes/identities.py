@@ -11,23 +11,20 @@ from bopkit.export.network.passes.keras_graph import (
     NewTensor,
     Node,
     asks_for_training,
-    rebuild,
+    rebuild_noting,
 )
 from bopkit.keras2 import import_tensorflow
 
 
 def remove_identities(network: Model) -> tuple[Model, list[str]]:
     """Take out dropout, noise and linear activations; the new network, and the names of those layers."""
-    removed: list[str] = []
 
-    def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
+    def remove(node: Node, new_tensor: NewTensor) -> tuple[str, KerasTensor] | None:
         if not is_identity(node.layer) or asks_for_training(node):  # dropout that is asked for drops
             return None
-        removed.append(node.layer.name)
-        return new_tensor(node.keras_inputs[0])
+        return node.layer.name, new_tensor(node.keras_inputs[0])
 
-    rebuilt = rebuild(network, rewire)
-    return (rebuilt, removed) if removed else (network, [])
+    return rebuild_noting(network, remove)
 
 
 def is_identity(layer: Layer) -> bool:

@@ -21,6 +21,8 @@ NewTensor = Callable[[KerasTensor], KerasTensor]
 """Gives the tensor of the new graph that stands for a tensor of the old one."""
 Rewire = Callable[[Node, NewTensor], KerasTensor | None]
 """Calls layers in place of a node and returns its only output in the new graph; None to repeat the call as it was."""
+Change = Callable[[Node, NewTensor], tuple[str, KerasTensor] | None]
+"""As `Rewire`, with the name of the layer that is reported as changed."""
 
 
 def rebuild(network: Model, rewire: Rewire) -> Model:
@@ -56,6 +58,26 @@ def rebuild(network: Model, rewire: Rewire) -> Model:
     run(network, network.inputs)
     outputs = tf.nest.map_structure(new_tensor, network._nested_outputs)
     return tf.keras.Model(network.inputs, outputs, name=network.name)
+
+
+def rebuild_noting(network: Model, change: Change) -> tuple[Model, list[str]]:
+    """`rebuild`, where each changed call names the layer that it is about.
+
+    Returns:
+        The new network and the names, in the order of the calls; the network itself where nothing changes.
+    """
+    names: list[str] = []
+
+    def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
+        changed = change(node, new_tensor)
+        if changed is None:
+            return None
+        name, output = changed
+        names.append(name)
+        return output
+
+    rebuilt = rebuild(network, rewire)
+    return (rebuilt, names) if names else (network, [])
 
 
 def flatten(network: Model) -> Model:

@@ -14,7 +14,7 @@ from bopkit.export.network.passes.keras_graph import (
     asks_for_training,
     binarizes_input,
     producer,
-    rebuild,
+    rebuild_noting,
 )
 from bopkit.keras2 import import_tensorflow
 
@@ -29,17 +29,14 @@ def normalise_before_pooling(network: Model) -> tuple[Model, list[str]]:
         The new network, and the names of the pools.
     """
     consumers = Consumers(network)
-    swapped: list[str] = []
 
-    def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
+    def swap(node: Node, new_tensor: NewTensor) -> tuple[str, KerasTensor] | None:
         pool = _pool_before(node, consumers)
         if pool is None:
             return None
-        swapped.append(pool.layer.name)
-        return pool.layer(node.layer(new_tensor(pool.keras_inputs[0])))
+        return pool.layer.name, pool.layer(node.layer(new_tensor(pool.keras_inputs[0])))
 
-    rebuilt = rebuild(network, rewire)
-    return (rebuilt, swapped) if swapped else (network, [])
+    return rebuild_noting(network, swap)
 
 
 def _pool_before(node: Node, consumers: Consumers) -> Node | None:

@@ -14,7 +14,7 @@ from bopkit.export.network.passes.keras_graph import (
     asks_for_training,
     binarizes_input,
     producer,
-    rebuild,
+    rebuild_noting,
 )
 from bopkit.keras2 import import_tensorflow
 
@@ -30,17 +30,15 @@ def norms_to_thresholds(network: Model) -> tuple[Model, list[str]]:
     from bopkit.export.network.inference_layers import Threshold
 
     consumers = Consumers(network)
-    replaced: list[str] = []
 
-    def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
+    def replace(node: Node, new_tensor: NewTensor) -> tuple[str, KerasTensor] | None:
         threshold = _threshold(node, consumers)
         if threshold is None:
             return None
-        replaced.append(node.layer.name)
-        return Threshold(threshold, name=f"{node.layer.name}_threshold")(new_tensor(node.keras_inputs[0]))
+        name = node.layer.name
+        return name, Threshold(threshold, name=f"{name}_threshold")(new_tensor(node.keras_inputs[0]))
 
-    rebuilt = rebuild(network, rewire)
-    return (rebuilt, replaced) if replaced else (network, [])
+    return rebuild_noting(network, replace)
 
 
 def _threshold(node: Node, consumers: Consumers) -> np.ndarray | None:

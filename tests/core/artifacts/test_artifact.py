@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from carded_flatbuffers import embed_card
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
-from bopkit.artifacts.tflite_metadata import embed_card, embed_metadata
+from bopkit.artifacts.tflite_metadata import embed_metadata
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 

@@ -20,6 +20,13 @@ def test_round_trip():
     assert ModelCard.from_json(CARD.to_json()) == CARD
 
 
+def test_class_names_that_are_numbers_become_text():
+    """Labels of a table often are; files of others hold them as JSON numbers."""
+    assert dataclasses.replace(CARD, class_names=(0, 1)).class_names == ("0", "1")
+    text = CARD.to_json().replace('["cat", "dog"]', "[0, 1.5]")
+    assert ModelCard.from_json(text).class_names == ("0", "1.5")
+
+
 def test_keys_of_a_later_version_are_ignored():
     later = {**dataclasses.asdict(CARD), "invented_later": 1}
     assert ModelCard.from_json(json.dumps(later)) == CARD

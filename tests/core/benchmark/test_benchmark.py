@@ -17,13 +17,14 @@ import bopkit_runtime
 import numpy as np
 import psutil
 import pytest
+from carded_flatbuffers import embed_card
 from written_runs import write_run
 
 from bopkit import files
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import save_model
-from bopkit.artifacts.tflite_metadata import embed_card, embed_metadata
+from bopkit.artifacts.tflite_metadata import embed_metadata
 from bopkit.benchmark import (
     BenchmarkOptions,
     BenchmarkReport,

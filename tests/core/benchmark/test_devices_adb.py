@@ -18,11 +18,14 @@ import scripted_device
 import ssh_server
 from command_line import start_bopkit
 from devices_under_test import WAIT_S, eventually, only_error
+from written_results import SERVER, make_report, make_row
 
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport, BenchmarkRow, benchmark_artifacts
 from bopkit.benchmark.devices import adb, adb_client, benchmark_model_output
+from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
 from bopkit.benchmark.devices.info import device_info, list_devices
+from bopkit.benchmark.reports import markdown, merge_reports, render_page
 from bopkit.errors import BopkitError, UsageError
 
 needs_adb = pytest.mark.skipif(scripted_device.MISSING is not None, reason=str(scripted_device.MISSING))
@@ -58,7 +61,24 @@ def test_output_of_old_versions() -> None:
     assert (row.latency_ms_p50, row.latency_ms_p90, row.latency_ms_p99, row.samples_ms) == (None, None, None, [])
     assert row.duration_s == pytest.approx(120 * 8.2e-3)
     assert (row.model_memory_bytes, row.peak_memory_bytes) == (10 << 20, None)
-    assert "so p90 and p99 are unknown. max 9.100 ms." in row.notes[0]
+    assert "so p50, p90 and p99 are unknown. max 9.100 ms, memory 10.0 MiB." in row.notes[0]
+
+
+def test_a_table_shows_the_mean_where_a_binary_prints_no_percentiles() -> None:
+    row = make_row("phone.tflite", top1=None, device="adb", samples_ms=[], peak_memory_bytes=None)
+    row.latency_ms_p50 = row.latency_ms_p90 = row.latency_ms_p99 = None
+    assert benchmark_model_output.fill_row(row, OLD)
+    merged = merge_reports([("", make_report(row, environments={"adb": SERVER}))])
+    texts = markdown(merged).splitlines()
+    headings, cells = ([cell.strip() for cell in texts[line].strip("|").split("|")] for line in (0, 2))
+    shown = dict(zip(headings, cells, strict=True))
+    assert (shown["mean ms"], shown["model memory"]) == ("8.200", "10.49 MB")
+    assert not {"p50 ms", "p90 ms", "p99 ms", "memory"} & set(headings)
+    page = render_page(merged)
+    assert "8.200" in page and "10.49 MB" in page and "mean 8.200 ms" in page
+    beside = markdown(merge_reports([("", make_report(row, make_row("local.tflite", 5.0)))])).splitlines()
+    assert {"mean ms", "p50 ms", "p99 ms", "memory", "model memory"} <= {each.strip() for each in beside[0].split("|")}
+    assert "mean ms" not in markdown(merge_reports([("", make_report(make_row("local.tflite", 5.0)))]))
 
 
 def test_output_of_new_versions() -> None:
@@ -66,7 +86,7 @@ def test_output_of_new_versions() -> None:
     assert benchmark_model_output.fill_row(row, f"07-08 15:34:26.201 I/tflite: STARTING\n{NEW}")
     assert (row.latency_ms_p50, row.latency_ms_mean, row.runs, row.warmup_runs) == (0.905, 0.91, 50, 3)
     assert (row.model_memory_bytes, row.peak_memory_bytes) == (4 << 20, 25 << 19)
-    assert "p5 0.890 ms, p95 1.000 ms, max 1.200 ms" in row.notes[0]
+    assert "p5 0.890 ms, p95 1.000 ms, max 1.200 ms, memory 4.0 MiB" in row.notes[0]
 
 
 def test_runs_that_were_all_equal() -> None:
@@ -114,6 +134,61 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted_
     yield device
     subprocess.run(["adb", "kill-server"], check=True, capture_output=True)
     device.stop()
+
+
+PAIRED = "adb-R58M12-xyZ (2)._adb-tls-connect._tcp"
+"""A phone that was paired over the network, the second of its name."""
+
+
+@pytest.fixture
+def two_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Serials that a stand-in for adb lists; its devices run commands on this host, below folders of their own."""
+    serials = ["PHONE", PAIRED]
+    for serial in serials:
+        (tmp_path / serial / "data" / "local" / "tmp").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    listed = "".join(f"{serial}\\tdevice\\n" for serial in serials)
+    ssh_server.write_script(
+        tmp_path / "bin" / "adb",
+        f"""
+if [ "$1" = -s ]; then phone="{tmp_path}/$2"; cd "$phone" || exit 1; shift 2; fi
+case "$1" in
+devices) printf 'List of devices attached\\n{listed}';;
+push) cp "$2" "$phone$3";;
+shell) echo "$2" | sed "s:/data/local/:data/local/:g" | sh;;
+esac""",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return serials
+
+
+def test_names_that_are_listed_are_names_that_work(two_phones: list[str]) -> None:
+    listed = [device.name for device in list_devices()]
+    assert listed == ["local", *(f"adb:{serial}" for serial in two_phones)]
+    for name in listed:
+        assert device_info(name).name == name
+    with pytest.raises(UsageError, match=re.escape(f"Name one of them: adb:PHONE, 'adb:{PAIRED}'.")):
+        device_info("adb")
+
+
+def test_the_serial_in_adbs_own_variable_counts(two_phones: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def commanded(name: str) -> str:
+        parsed = parse_device_name(name)
+        assert isinstance(parsed, AdbName)
+        return adb_client.connect(parsed).shell("pwd")[1].strip().rpartition("/")[2]
+
+    for serial in two_phones:
+        monkeypatch.setenv("ANDROID_SERIAL", serial)
+        assert commanded("adb") == serial
+        assert commanded("adb:PHONE") == "PHONE"
+    monkeypatch.setenv("ANDROID_SERIAL", "gone")
+    with pytest.raises(BopkitError, match="adb sees no device gone, which ANDROID_SERIAL names. Plug one in"):
+        commanded("adb")
+    monkeypatch.setenv("ANDROID_SERIAL", "")  # as good as none
+    with pytest.raises(UsageError, match="adb sees 2 devices"):
+        commanded("adb")
 
 
 def write_runner(path: Path, lines: str, knows: str = "LceBconv2d") -> Path:

@@ -58,6 +58,10 @@ needs_ssh = pytest.mark.skipif(ssh_server.MISSING is not None, reason=str(ssh_se
         ("ssh://[fe80::1%eth0]:22", SshName("ssh://[fe80::1%eth0]:22", "fe80::1%eth0", None, 22)),
         ("adb", AdbName("adb", None)),
         ("adb:127.0.0.1:5555", AdbName("adb:127.0.0.1:5555", "127.0.0.1:5555")),
+        *(
+            (f"adb:{serial}", AdbName(f"adb:{serial}", serial))
+            for serial in ("a (2)._adb-tls-connect._tcp", "????", "é")
+        ),
     ],
 )
 def test_names(name: str, parsed: object) -> None:
@@ -95,7 +99,7 @@ def test_a_device_is_the_same_however_its_name_is_typed(name: str, key: str) -> 
             "ssh://pi:65536",
         ),
         *("ssh://-oProxyCommand=touch", "ssh://-l@pi", "ssh://pi;reboot", "ssh://pi $(reboot)", "ssh://fe80::1"),
-        *("ssh://pi/home", "adb:", "adb:-s", "adb:a b", "adbx"),
+        *("ssh://pi/home", "adb:", "adb:-s", "adb: a", "adb:a\nb", "adbx"),
     ],
 )
 def test_names_that_are_refused(name: str) -> None:
@@ -254,6 +258,62 @@ def test_the_users_own_ssh_config_counts(ready: ssh_server.SshServer, model: Pat
     report = benchmark_artifacts([model], devices=["ssh://board"], **FEW)
     assert not report.failed, report.failed
     assert device_info("ssh://board").is_ready
+
+
+@needs_ssh
+def test_a_host_of_the_ssh_config_that_is_made_for_logging_in(board: ssh_server.SshServer) -> None:
+    config = board.client / "config"
+    usual = config.read_text()
+    own = "RemoteCommand tmux new -A -s main\n RequestTTY yes\n StdinNull yes\n SessionType none\n"
+    own += f" ForkAfterAuthentication yes\n LocalForward {board.port} localhost:22\n ExitOnForwardFailure yes\n"
+    config.write_text(usual.replace("Host board\n", f"Host board\n {own}"))
+    try:
+        assert device_info("ssh://board").environment.logical_cores >= 1
+    finally:
+        config.write_text(usual)
+
+
+@pytest.mark.parametrize(
+    ("printed", "options"),
+    [
+        ("OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026", ["RemoteCommand", "StdinNull"]),
+        ("OpenSSH_for_Windows_8.1p1, LibreSSL 3.0.2", ["RemoteCommand"]),
+        ("OpenSSH_7.4p1, OpenSSL 1.0.2k-fips  26 Jan 2017", []),
+        ("Dropbear v2022.83", []),
+    ],
+)
+def test_a_client_gets_the_options_that_it_knows(
+    printed: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh_server.write_script(tmp_path / "ssh", f"echo '{printed}' >&2")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    command = ssh_connection._ssh_command(SshName("ssh://pi", "pi", None, None))
+    assert [name for name in ("RemoteCommand", "StdinNull") if any(name in part for part in command)] == options
+
+
+@needs_ssh
+def test_files_and_variables_of_the_device_shadow_no_module(ready: ssh_server.SshServer, model: Path) -> None:
+    session = ready.programs / "session"
+    usual = session.read_text()
+    shadow = ready.home / "platform.py"
+    shadow.write_text("raise SystemExit('need a camera')")
+    session.write_text(usual.replace("exec", f"export PYTHONHOME=/nowhere PYTHONPATH={ready.home}; exec"))
+    try:
+        assert not measure(ready, model).failed
+    finally:
+        session.write_text(usual)
+        shadow.unlink()
+
+
+@needs_ssh
+def test_a_login_that_reads_the_input(board: ssh_server.SshServer) -> None:
+    session = board.programs / "session"
+    usual = session.read_text()
+    session.write_text(usual.replace("exec", "exec < /dev/null; exec"))
+    try:
+        assert "at login reads the input that is meant for bopkit" in _error_of_connecting(board.name)
+    finally:
+        session.write_text(usual)
 
 
 @needs_ssh
@@ -528,9 +588,47 @@ def test_remove_leaves_nothing(
 
 
 @needs_ssh
+def test_another_folder(empty: ssh_server.SshServer, tmp_path: Path) -> None:
+    disk = empty.folder / "disk"
+    disk.mkdir()
+    wheels = ssh_server.small_wheels(tmp_path)
+    assert set_up_device(empty.name, wheels).folder == str(empty.home / ".bopkit-device")
+    with pytest.raises(BopkitError, match=r"has no folder /nowhere\. .*`bopkit device setup ssh://.* --folder PATH`"):
+        set_up_device(empty.name, wheels, folder="/nowhere")
+    assert set_up_device(empty.name, wheels, folder=str(disk)).folder == str(disk / ".bopkit-device")
+    assert list(empty.home.iterdir()) == [], "the set-up before it was removed"
+    assert set_up_device(empty.name, wheels).folder == device_info(empty.name).folder == str(disk / ".bopkit-device")
+    assert remove_device(empty.name) and list(disk.iterdir()) == []
+    (disk / ".bopkit-device").symlink_to(tmp_path)
+    with pytest.raises(BopkitError, match="bopkit-device on ssh://.* is another user's"):
+        set_up_device(empty.name, wheels, folder=str(disk))
+    shutil.rmtree(disk)
+
+
+@needs_ssh
+def test_a_home_that_runs_no_files(
+    empty: ssh_server.SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = Path(agent.__file__).read_text().replace("disk_status(folder).f_flag", "(8 if 'home' in folder else 0)")
+    (tmp_path / "agent.py").write_text(edited)
+    monkeypatch.setattr(agent, "__file__", str(tmp_path / "agent.py"))
+    hint = f"`bopkit device setup {empty.name} --folder /var/tmp`"
+    with pytest.raises(BopkitError, match=f"runs no files from .*noexec. Name a folder .*{hint}"):
+        set_up_device(empty.name, ssh_server.small_wheels(tmp_path))
+    assert hint in device_info(empty.name).note
+    broken = ssh_server.small_wheels(tmp_path, "raise ImportError('x.so: failed to map segment from shared object')")
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with pytest.raises(BopkitError, match="does not start on .*--folder PATH"):
+        set_up_device(empty.name, broken)
+
+
+@needs_ssh
 def test_set_up_without_space(empty: ssh_server.SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_setup, "_SPARE_BYTES", 1 << 60)
-    with pytest.raises(BopkitError, match=r"has \d+ MB free, and the runtime takes \d+ MB .*Free some space there"):
+    with pytest.raises(
+        BopkitError, match=r"has \d+ MB free, and the runtime takes \d+ MB .*Free some space there, or .* --folder"
+    ):
         set_up_device(empty.name, ssh_server.small_wheels(tmp_path))
     assert list(empty.home.iterdir()) == []
 
@@ -634,7 +732,8 @@ def test_a_refused_key(board: ssh_server.SshServer) -> None:
             'echo "bopkit-python 3.7" >&2; exit 1',
             "python3 of .* is Python 3.7; 3.9 or newer is needed. .*--python PATH",
         ),
-        ('echo cannot open "$3" >&2; exit 2', "python3 of .* is not a Python interpreter. .*--python PATH"),
+        ('echo cannot open "$4" >&2; exit 2', "python3 of .* is not a Python interpreter. .*--python PATH"),
+        ("echo Unknown option: -I >&2; exit 2", "python3 of .* is Python 2; 3.9 or newer is needed. .*--python PATH"),
         ("echo Bus error >&2; exit 135", "python3 on .* ended at once: Bus error. Try `ssh .* python3 --version`"),
     ],
 )
@@ -652,7 +751,7 @@ def test_devices_without_a_python_that_runs(python: str | None, message: str, bo
 def test_an_old_python_says_its_version(board: ssh_server.SshServer) -> None:
     """The line that starts the agent, run by this Python with another version's number."""
     usual = (board.programs / "python3").read_text()
-    board.set_python(f'shift 2; exec {sys._base_executable} -c "import sys; sys.version_info = (3, 7, 3); $1"')
+    board.set_python(f'shift 3; exec {sys._base_executable} -c "import sys; sys.version_info = (3, 7, 3); $1"')
     try:
         assert "is Python 3.7; 3.9 or newer is needed" in _error_of_connecting(board.name)
     finally:

@@ -337,7 +337,7 @@ def test_a_cache_that_a_killed_process_left_half_made_is_replaced_and_others_wai
             assert filling.poll() is None
         with ForkedPython([*command, "fast"], **options) as waiting:
             assert waiting.stdout.readline().startswith("waiting for another process that is filling")
-            (half_made,) = tmp_path.rglob(".bopkit-*")
+            (half_made,) = tmp_path.rglob(".bopkit-*/")
             filling.kill()
             assert waiting.stdout.readline().startswith("filling the cache")
             assert waiting.stdout.read() == "364\n"

@@ -146,6 +146,15 @@ def test_the_precision_of_an_unknown_gpu_and_of_a_tpu(monkeypatch):
     assert choose_precision(None, Placement(None, "tpu", replicas=8)).name == "bfloat16"
 
 
+def test_the_name_of_the_gpu_is_its_makers_where_that_is_known(monkeypatch):
+    config = import_tensorflow().config
+    gpu = config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    for visible, details, name in (([gpu], {"device_name": "H"}, "H"), ([gpu], {}, gpu.name), ([], {}, None)):
+        monkeypatch.setattr(config, "get_visible_devices", lambda kind, visible=visible: visible)
+        monkeypatch.setattr(config.experimental, "get_device_details", lambda gpu, details=details: details)
+        assert devices.gpu_name() == name
+
+
 def test_gathering_is_traced_once_for_each_number_of_values():
     alone = Placement(import_tensorflow().distribute.get_strategy(), "multiworker", replicas=2, workers=2)
     for value in range(5):

@@ -18,7 +18,9 @@ CONTRACT = Contract(
     name="net",
     description="A network.",
     version="1.2",
-    signature=Signature((Tensor("images", (24, 32, 3)),), (Tensor("probabilities", (2,), is_probabilities=True),)),
+    signature=Signature(
+        (Tensor("images", (24, 32, 3)),), (Tensor("probabilities", (2,), is_probabilities=True, names_class=True),)
+    ),
     value_range=(-1.0, 2.0),
     mean=(127.5, 1.0, 2.0),
     std=(3.0, 4.0, 5.0),
@@ -110,7 +112,7 @@ def test_every_input_and_output_is_listed_in_order() -> None:
     inputs = (Tensor("speed", (5,)), Tensor("images", (24, 32, 1)))
     outputs = (
         Tensor("map", (6, 6, 2)),
-        Tensor("classes", (4,), is_probabilities=True),
+        Tensor("classes", (4,), is_probabilities=True, names_class=True),
         Tensor("boxes", (4,)),
     )
     data = standard_metadata(replace(CONTRACT, signature=Signature(inputs, outputs), mean=None, std=None, labels=()))
