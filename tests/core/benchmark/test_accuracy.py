@@ -26,6 +26,7 @@ from bopkit.benchmark.evaluation_checkpoint import EvaluationCheckpoint
 from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, SCORES_FILE, Job
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, predicted
+from bopkit.benchmark.runtimes.runtime import Runtime
 from bopkit.errors import BopkitError, UsageError
 
 PICTURES = 200
@@ -419,3 +420,21 @@ def test_what_the_system_refuses_for_one_artifact_leaves_the_others(cache, monke
 def test_numbers_and_files_that_cannot_be_are_refused_first(wrong):
     with pytest.raises(UsageError):
         benchmark_artifacts(["a.tflite"], **wrong)
+
+
+def test_scores_that_are_not_one_row_a_picture_are_refused():
+    """A file that drops all pictures but the first would be measured on that one."""
+
+    class FirstOnly(Runtime):
+        name = "FirstOnly"
+
+        def open(self, path):
+            pass
+
+        def run(self, inputs):
+            return [inputs[0][:1].reshape(1, -1)]
+
+    pictures = np.zeros((64, 2, 2, 1), np.float32)
+    assert FirstOnly(1).predict(pictures[:1]).shape == (1, 4)
+    with pytest.raises(BopkitError, match="FirstOnly gave 1 rows of scores for 64 pictures."):
+        FirstOnly(1).predict(pictures)
