@@ -10,6 +10,7 @@ from bopkit.architecture import Architecture
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import are_probabilities
 
 
 def build_training_network(
@@ -21,25 +22,42 @@ def build_training_network(
     precision: str = "float32",
     sync_batch_norm: bool = False,
 ) -> Any:
-    """Build a network for training; its weights, and their initial values, are those of the plain network.
+    """Build a network for training: `training_copy` of what `build_plain_network` builds; arguments as of these."""
+    network = build_plain_network(architecture, hparams, input_shape, classes)
+    return training_copy(network, precision, sync_batch_norm)
+
+
+def build_plain_network(
+    architecture: Architecture, hparams: HParams, input_shape: tuple[int, int, int], classes: int
+) -> Any:
+    """Build a network as its architecture says, in float32.
 
     Args:
         architecture: The network.
         hparams: A set of it.
         input_shape: Height, width, channels.
         classes: Number of outputs.
-        precision: `float32`, or `bfloat16` for layers that compute in bfloat16 with float32 variables. -1 and +1
-            are exact in bfloat16. Batch norm's statistics, probabilities and loss stay float32.
-        sync_batch_norm: Batch norm over the global batch, not over each replica's part.
 
     Returns:
         A built `tf.keras.Model`: float32 [n, *input_shape] to float32 [n, classes].
 
     Raises:
-        UsageError: The network does not answer with the probabilities of so many classes, so that it cannot learn.
+        UsageError: It does not answer with the probabilities of so many classes, so that it cannot learn.
     """
     network = architecture.build_network(hparams, input_shape, classes)
     _require_probabilities(network, classes)
+    return network
+
+
+def training_copy(network: Any, precision: str, sync_batch_norm: bool) -> Any:
+    """The network itself, or a copy with its weights that is trained in its place.
+
+    Args:
+        network: Of `build_plain_network`.
+        precision: `float32`, or `bfloat16` for layers that compute in bfloat16 with float32 variables. -1 and +1
+            are exact in bfloat16. Batch norm's statistics, probabilities and loss stay float32.
+        sync_batch_norm: Batch norm over the global batch, not over each replica's part.
+    """
     if precision == "float32" and not sync_batch_norm:
         return network
     copy = _copy(network, precision, sync_batch_norm)
@@ -57,8 +75,8 @@ def _require_probabilities(network: Any, classes: int) -> None:
             "Let it end in one output for each class: build(hparams, input_shape, classes) gets the number.",
         )
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, *network.input_shape[1:])).astype(np.float32)
-    scores = network(pictures, training=False).numpy().astype(np.float64)
-    if np.isfinite(scores).all() and not (np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1, atol=0.01)):
+    scores = network(pictures, training=False).numpy()
+    if np.isfinite(scores).all() and not are_probabilities(scores):
         raise UsageError(
             "The network's scores are no probabilities: they do not sum to 1 for a picture, and training takes "
             "their logarithm.",

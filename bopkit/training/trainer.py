@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import temporary_directory
@@ -28,7 +27,7 @@ from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
 from bopkit.training.loop import Loop
 from bopkit.training.memory import check_memory
-from bopkit.training.network import build_training_network
+from bopkit.training.network import build_plain_network, training_copy
 from bopkit.training.observer import Observer
 from bopkit.training.opening_lines import opening_lines
 from bopkit.training.options import TrainOptions
@@ -103,9 +102,10 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     tf.keras.utils.set_random_seed(options.seed + 1)
 
     with placement.strategy.scope():
-        network = _build_network(plan, plan.precision.name)
+        plain = build_plain_network(plan.architecture, plan.hparams, plan.preprocessing.input_shape, plan.classes)
+        network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
         # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
-        validated = network if plan.precision.name == "float32" else _build_network(plan, "float32")
+        validated = network if plan.precision.name == "float32" else plain
         optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
@@ -122,18 +122,6 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
-
-
-def _build_network(plan: TrainingPlan, precision: str) -> Any:
-    """The network to train or to validate."""
-    return build_training_network(
-        plan.architecture,
-        plan.hparams,
-        plan.preprocessing.input_shape,
-        plan.classes,
-        precision=precision,
-        sync_batch_norm=plan.options.sync_batch_norm and plan.placement.replicas > 1,
-    )
 
 
 def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:
