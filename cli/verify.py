@@ -79,11 +79,9 @@ def _print(verification: Verification) -> None:
 
 
 def _verdict(verification: Verification) -> str:
-    from bopkit.export.verification.verify import UNDECIDED
-
     if not verification.passed:
         return f"{len(verification.failures)} failure(s)."
-    if any(note.startswith(UNDECIDED) for note in verification.notes):
+    if verification.undecided:
         return "Nothing was found wrong, but not everything could be decided."
     return "The artifacts agree."
 

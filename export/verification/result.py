@@ -70,6 +70,8 @@ class Verification:
         noise: Both shown uniform noise.
         deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
         failures: One sentence each; empty if the artifacts agree.
+        undecided: Whether an untrained network answers some pictures otherwise, and nothing shows whether by near-ties
+            alone.
         notes: What the reader should know, one sentence each.
     """
 
@@ -82,6 +84,7 @@ class Verification:
     deployed: tuple[Agreement, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
+    undecided: bool = False
 
     @property
     def passed(self) -> bool:

@@ -38,8 +38,8 @@ from bopkit.files import temporary_directory
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
 
-UNDECIDED = "Not decided"
-"""How a note begins that says what the comparison could not tell."""
+_SHOWN_TO_BOTH = ((PICTURES, PICTURES_OF_REFERENCE), (NOISE, NOISE_OF_REFERENCE))
+"""Files of the first and of the second artifact in which both are shown the same: what the first one takes."""
 
 TIMEOUT_S = 3600.0
 """For one artifact on all pictures."""
@@ -198,34 +198,31 @@ def _compare_kernels(
 
 
 def _traced(
-    agreements: tuple[Agreement, ...],
-    request: RunRequest,
-    sides: tuple[Side, Side],
-    inputs: tuple[Path, str],
-    answers: tuple[tuple[Path, str], tuple[Path, str]],
-) -> tuple[Agreement, ...]:
+    compared: list[tuple[Agreement, ...]], request: RunRequest, sides: tuple[Side, Side], folders: list[Path]
+) -> list[tuple[Agreement, ...]]:
     """The agreements with their disagreements traced, where one side is a Keras file and the other a flatbuffer.
 
     Args:
-        agreements: Of every output.
+        compared: For each of `_SHOWN_TO_BOTH`, the agreement of every output.
         request: Of the first side.
         sides: Both artifacts.
-        inputs: Folder and name of what both were shown.
-        answers: Of what each of them answered.
+        folders: What each of them was shown and answered.
     """
     kinds = [side.kind for side in sides]
     is_traceable = sorted(kinds) == ["keras", "tflite"] and all(len(side.inputs) == 1 for side in sides)
-    if not is_traceable or not any(each.disagreements for each in agreements):
-        return agreements
+    if not is_traceable or not any(each.disagreements for agreements in compared for each in agreements):
+        return compared
     keras = kinds.index("keras")
     trace = TraceRequest(
         keras_file=sides[keras].path,
         flatbuffer=sides[1 - keras].path,
         pixel_preprocessing=artifact.pixel_preprocessing(sides[1 - keras].path),
         custom=request.custom,
-        inputs=(str(inputs[0]), inputs[1]),
-        answers=(str(answers[keras][0]), answers[keras][1]),
-        agreements=tuple(map(dataclasses.asdict, agreements)),
+        inputs_folder=str(folders[0]),
+        inputs=tuple(f"{shown[0]}_inputs" for shown in _SHOWN_TO_BOTH),
+        answers_folder=str(folders[keras]),
+        answers=tuple(f"{shown[keras]}_outputs" for shown in _SHOWN_TO_BOTH),
+        compared=tuple(tuple(map(dataclasses.asdict, agreements)) for agreements in compared),
     )
     return trace_in_child(trace, TIMEOUT_S)
 
@@ -276,17 +273,15 @@ def _compare_scores(
         outputs = load_arrays(folders[1], f"{shown_second}_outputs")
         return tuple(compare_outputs(signature, pictures, reference, [outputs[place] for place in places]))
 
-    def traced(agreements: tuple[Agreement, ...], shown_first: str, shown_second: str) -> tuple[Agreement, ...]:
-        answers = (folders[0], f"{shown_first}_outputs"), (folders[1], f"{shown_second}_outputs")
-        return _traced(agreements, request, (one, two), (folders[0], f"{shown_first}_inputs"), answers)
-
-    model = traced(compared(one.pictures, True, PICTURES, PICTURES_OF_REFERENCE), PICTURES, PICTURES_OF_REFERENCE)
-    noise = traced(compared("uniform random input", False, NOISE, NOISE_OF_REFERENCE), NOISE, NOISE_OF_REFERENCE)
+    sources = ((one.pictures, True), ("uniform random input", False))
+    untraced = [compared(*source, *shown) for source, shown in zip(sources, _SHOWN_TO_BOTH, strict=True)]
+    model, noise = _traced(untraced, request, (one, two), folders)
     wrong_model = [line for each in (*model, *noise) for line in agreement_failures(each, trained, one.path)]
     failures += wrong_model
-    if not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise)):
+    undecided = not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise))
+    if undecided:
         notes.append(
-            f"{UNDECIDED}: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
+            "Not decided: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
             "alone explain that. Verify it again once it is trained."
         )
     for side in (one, two):
@@ -299,7 +294,7 @@ def _compare_scores(
         notes.append(
             f"Compared on {one.pictures}; the preprocessing was not compared, as the networks do not take one picture."
         )
-        return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes))
+        return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes), undecided)
     (pictures,), (others,) = (load_arrays(folder, f"{PICTURES}_inputs") for folder in folders)
     difference = np.abs(pictures - others)
     preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
@@ -310,4 +305,6 @@ def _compare_scores(
             for each in deployed
             for line in agreement_failures(each, trained, one.path)
         ]
-    return Verification(one, two, matches, preprocessing, model, noise, deployed, tuple(failures), tuple(notes))
+    return Verification(
+        *(one, two, matches, preprocessing, model, noise, deployed), tuple(failures), tuple(notes), undecided
+    )

@@ -20,7 +20,8 @@ from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
 from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors
-from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
+from bopkit.export.reference import BATCH_SIZE
 from bopkit.export.sources.source import load_file, use_custom_code
 
 PICTURES, NOISE = "pictures", "noise"
@@ -30,8 +31,6 @@ PICTURES_OF_REFERENCE, NOISE_OF_REFERENCE = "pictures_of_reference", "noise_of_r
 """Files of what the second artifact answers to the inputs of the first."""
 
 KERNELS = "kernels.npz"
-BATCH_SIZE = 32
-"""Examples at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +135,7 @@ def _card_with_preprocessing(card: ModelCard | None, name: str | None, signature
     """The card with the preprocessing that the user names for one that names none."""
     if name is None or not signature.takes_picture or (card is not None and card.preprocessing):
         return card
-    shape: Any = signature.inputs[0].shape
-    value_range = get_preprocessing(name, shape).value_range
-    if card is None:
-        return ModelCard("", shape, value_range, name)
-    return dataclasses.replace(card, preprocessing=name, value_range=value_range)
+    return with_preprocessing(card, name, signature.inputs[0])
 
 
 def _pictures(request: RunRequest, runtime: Runtime, card: ModelCard | None) -> tuple[Pictures, Pictures]:
