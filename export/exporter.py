@@ -20,8 +20,6 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
-from bopkit.export.spec import TFLITE
-from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.convert import import_lce
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
@@ -114,7 +112,7 @@ def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
         f"{Path(each.path).name} takes one picture at a time: the converter fixed the number inside. `predict` of "
         "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
         for each in artifacts
-        if each.format == TFLITE.name and fixes_one_picture(artifact.read_flatbuffer(Path(each.path)).graphs[0])
+        if each.takes_one_picture
     ]
 
 

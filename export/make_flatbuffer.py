@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.export.artifact_reports import report_artifact, report_layer, too_little_agreement
 from bopkit.export.checks import bits, scores, structure
 from bopkit.export.checks.bits import MatchedConvolution
@@ -19,6 +20,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, Agreement, ArtifactReport, LayerReport
 from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
+from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.build import (
     Flatbuffer,
     Inputs,
@@ -58,19 +60,22 @@ def make_flatbuffer(
     if wrong_structure:
         path.write_bytes(built.content)  # the report tells its size
         return report_artifact(TFLITE, path, reference, [], [], conversion_s), wrong_structure
-    agreements, accuracy = _compare_with_keras(built, reference, options)
+    compared, accuracy = _compare_with_keras(built, reference, options)
     path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
     written = path.read_bytes()
     matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
     failures += _changed_by_metadata(built, written, reference)
+    agreements = [each for each, *_ in compared]
     if options.float_weights == "float32":
-        agreements = _traced(agreements, reference, written, matches, options)
-        failures += too_little_agreement(reference, [agreement for agreement, *_ in agreements])
+        agreements = _traced(compared, reference, written, matches, options)
+        failures += too_little_agreement(reference, agreements)
     elif reference.trained is not False:  # fewer bits change signs everywhere: accuracy is the measure
         failures += scores.accuracy_failures(accuracy, options.max_drop)
     layers = _report_layers(reference, matches, built.kernels)
-    report = report_artifact(TFLITE, path, reference, layers, [each for each, *_ in agreements], conversion_s)
-    return dataclasses.replace(report, passes=built.passes, accuracy=accuracy), failures
+    report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
+    takes_one_picture = fixes_one_picture(TfliteFile(written, path).graphs[0])
+    report = dataclasses.replace(report, passes=built.passes, accuracy=accuracy, takes_one_picture=takes_one_picture)
+    return report, failures
 
 
 def _compare_with_keras(
@@ -99,27 +104,20 @@ def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference
 
 
 def _traced(
-    agreements: list[Compared],
+    compared: list[Compared],
     reference: Reference,
     written: bytes,
     matches: list[MatchedConvolution],
     options: ExportOptions,
-) -> list[Compared]:
+) -> list[Agreement]:
     """The agreements with their disagreements traced to the signs that differ."""
     feed = partial(inputs_for, reference)
-    most = TRACED_PICTURES if reference.card is not None else options.pictures  # without a card, near-ties decide
+    most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
     return [
-        (
-            trace_disagreements(
-                *(each, inputs, expected, reference.model, written, matches),
-                feed=feed,
-                most=most,
-                batch_size=reference.batch_size,
-            ),
-            inputs,
-            expected,
+        trace_disagreements(
+            *(agreement, inputs, expected, reference.model, written, matches, feed, most, reference.batch_size)
         )
-        for each, inputs, expected in agreements
+        for agreement, inputs, expected in compared
     ]
 
 

@@ -176,6 +176,24 @@ def photograph_crops(
     return (low + resized / 255.0 * (high - low)).astype(np.float32)
 
 
+def with_preprocessing(card: ModelCard | None, name: str, picture: SignatureTensor) -> ModelCard:
+    """The card of a network of one picture with the preprocessing that the user names, or a new one that names it.
+
+    Args:
+        card: None for a network without one, which is taken for trained.
+        name: Of the preprocessing.
+        picture: The network's input.
+
+    Raises:
+        UsageError: There is none of that name for such pictures.
+    """
+    shape: Any = picture.shape
+    value_range = get_preprocessing(name, shape).value_range
+    if card is None:
+        return ModelCard("", shape, value_range, name, trained=True)
+    return dataclasses.replace(card, preprocessing=name, value_range=value_range)
+
+
 def _noise(shape: tuple[int, ...], card: ModelCard | None, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(*_value_range(card), (count, *shape)).astype(np.float32)
 

@@ -18,11 +18,11 @@ from bopkit.counting import count_weights
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.network.layers import LayerFacts, inspect_layers
+from bopkit.export.network.layers import LayerFacts, input_quantizer, inspect_layers
 from bopkit.export.network.rewrites import to_float32
-from bopkit.export.network.signature import Signature, SignatureTensor, are_probabilities, call
+from bopkit.export.network.signature import Signature, SignatureTensor, call
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
 from bopkit.export.sources.source import load_source
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
@@ -128,11 +128,7 @@ def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name:
         return card
     if not signature.takes_picture:
         raise UsageError("--preprocess-fn is for networks of one picture.", "Leave out --preprocess-fn.")
-    shape: Any = signature.inputs[0].shape
-    value_range = get_preprocessing(name, shape).value_range
-    if card is None:  # a network of somebody else's is taken for trained where its card says nothing more
-        return ModelCard("", shape, value_range, name, trained=True)
-    return dataclasses.replace(card, preprocessing=name, value_range=value_range)
+    return with_preprocessing(card, name, signature.inputs[0])
 
 
 def _check_pictures(signature: Signature, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
@@ -198,7 +194,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
 
 def _depends_on_batch(facts: LayerFacts) -> bool:
     """Whether a layer scales its input by a mean over the batch."""
-    return type(getattr(facts.layer, "input_quantizer", None)).__name__ == "MagnitudeAwareSign"
+    return type(input_quantizer(facts.layer)).__name__ == "MagnitudeAwareSign"
 
 
 def _declared_binary(facts: LayerFacts) -> bool:
@@ -266,7 +262,7 @@ def _known_classes(card: ModelCard | None, signature: Signature, shown: list[Pic
 
 def _with_probabilities(signature: Signature, values: list[np.ndarray]) -> Signature:
     """The signature that says which outputs are probabilities; an only row of them gets that name."""
-    if not signature.answers_scores:
-        return signature.with_probabilities(values)
-    (scores,) = values
-    return signature.with_scores("probabilities", True) if are_probabilities(scores) else signature
+    marked = signature.with_probabilities(values)
+    if marked.answers_scores and marked.outputs[0].is_probabilities:
+        return marked.with_scores("probabilities", True)
+    return marked

@@ -166,6 +166,7 @@ class ArtifactReport:
         first_request_s: Seconds of that process' first picture; None for other formats.
         passes: The rewrites that ran; empty for a SavedModel.
         accuracy: Of the network and the artifact on labelled pictures; None where there were none.
+        takes_one_picture: Whether a flatbuffer answers for one picture at a time only, as the converter fixed that.
     """
 
     format: str
@@ -179,6 +180,7 @@ class ArtifactReport:
     first_request_s: float | None = None
     passes: tuple[PassReport, ...] = ()
     accuracy: Accuracy | None = None
+    takes_one_picture: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

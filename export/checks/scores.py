@@ -97,7 +97,7 @@ def _same_side(reference: np.ndarray, scores: np.ndarray) -> float | None:
 
 def _largest_differences(difference: np.ndarray, limits: np.ndarray) -> tuple[Disagreement, ...]:
     """The pictures that are furthest beyond the limit of some value, float64 [values]."""
-    by_picture = difference.reshape(len(difference), -1, difference.shape[-1] if difference.ndim > 1 else 1)
+    by_picture = _values(difference).reshape(len(difference), -1, len(limits))
     beyond = (by_picture - limits).max(axis=(1, 2))
     order = [int(index) for index in np.argsort(-beyond, kind="stable")[:TRACED_PICTURES] if beyond[index] > 0]
     return tuple(Disagreement(index, None, None, float(by_picture[index].max())) for index in order)

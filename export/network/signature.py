@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.keras2 import import_tensorflow
+from bopkit.metrics import are_probabilities
 
 Model = Any  # TensorFlow is imported inside the functions
 Tensor = Any
@@ -107,7 +108,7 @@ class Signature:
         """The signature with a mark at those outputs whose values, float32 [n, ...], are probabilities of classes."""
         outputs = []
         for output, each in zip(self.outputs, values, strict=True):
-            found = len(output.shape) == 1 and are_probabilities(each)
+            found = len(output.shape) == 1 and output.shape[0] > 1 and are_probabilities(each)
             outputs.append(dataclasses.replace(output, is_probabilities=found, names_class=found or output.names_class))
         return Signature(self.inputs, tuple(outputs))
 
@@ -123,11 +124,6 @@ class Signature:
         names_class = scores.names_class or is_probabilities
         renamed = dataclasses.replace(scores, name=name, is_probabilities=is_probabilities, names_class=names_class)
         return Signature(self.inputs, (renamed,))
-
-
-def are_probabilities(scores: np.ndarray) -> bool:
-    """Whether float32 [n, classes] has two classes or more, and every row sums to 1 and holds nothing below 0."""
-    return bool(scores.shape[1] > 1 and np.all(scores >= 0) and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3))
 
 
 def match_tensors(tensors: Sequence[SignatureTensor], others: Sequence[SignatureTensor]) -> list[int] | None:
