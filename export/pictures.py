@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, cou
     values = tuple(
         photograph_crops(each.shape, _value_range(card), count, SEED + index)  # type: ignore[arg-type]
         if each.is_picture
-        else _noise(each.shape, card, count, SEED + index)
+        else _noise(each, card, count, SEED + index)
         for index, each in enumerate(inputs)
     )
     others = ", ".join(each.name for each in inputs if not each.is_picture)
@@ -113,7 +113,7 @@ def pictures_for(
         data_dir: As for `real_pictures`.
         count: Largest number of real pictures.
     """
-    noise = random_inputs([each.shape for each in signature.inputs], card, RANDOM_PICTURES)
+    noise = random_inputs(signature.inputs, card, RANDOM_PICTURES)
     if not signature.takes_picture:
         return real_inputs(signature.inputs, card, count), noise
     shape: Any = signature.inputs[0].shape
@@ -140,10 +140,11 @@ def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Picture
     return dataclasses.replace(pictures, inputs=(preprocessing.finish(tf.cast(pixels, tf.float32)).numpy(),))
 
 
-def random_inputs(input_shapes: Iterable[tuple[int, ...]], card: ModelCard | None, count: int) -> Pictures:
-    """Uniform noise over the value range of a network's inputs, no two the same."""
-    values = tuple(_noise(shape, card, count, SEED + index) for index, shape in enumerate(input_shapes))
-    return Pictures("uniform random input", real=False, inputs=values)
+def random_inputs(inputs: Sequence[SignatureTensor], card: ModelCard | None, count: int) -> Pictures:
+    """Uniform noise over what a network's inputs take, no two the same: a range of values, or all indices."""
+    values = tuple(_noise(each, card, count, SEED + index) for index, each in enumerate(inputs))
+    words = all(each.indices is not None for each in inputs)
+    return Pictures("uniform random indices" if words else "uniform random input", real=False, inputs=values)
 
 
 def batches(inputs: tuple[np.ndarray, ...], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
@@ -194,8 +195,11 @@ def with_preprocessing(card: ModelCard | None, name: str, picture: SignatureTens
     return dataclasses.replace(card, preprocessing=name, value_range=value_range)
 
 
-def _noise(shape: tuple[int, ...], card: ModelCard | None, count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(*_value_range(card), (count, *shape)).astype(np.float32)
+def _noise(tensor: SignatureTensor, card: ModelCard | None, count: int, seed: int) -> np.ndarray:
+    generator, shape = np.random.default_rng(seed), (count, *tensor.shape)
+    if tensor.indices is not None:
+        return generator.integers(tensor.indices, size=shape).astype(np.float32)
+    return generator.uniform(*_value_range(card), shape).astype(np.float32)
 
 
 def _value_range(card: ModelCard | None) -> tuple[float, float]:

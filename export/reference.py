@@ -157,24 +157,28 @@ def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Pr
 def _notes(reference: Reference, retyped: bool) -> list[str]:
     """What the reader of the report should know."""
     shown = reference.comparisons[0][0]
-    notes = ["Checked on noise only: the network takes no pictures."]
+    takes_indices = all(each.indices is not None for each in reference.signature.inputs)
+    notes = [f"Checked on {shown.source} only: the network takes no pictures."]
     if shown.real:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     if shown.note:
         notes.append(shown.note)
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
-    if reference.card is None:
+    if reference.card is None and not takes_indices:
         notes.append(
             "Nobody said what range of values the network wants: photographs and noise were scaled to -1 to 1, and "
             f"predict_bytes is left out.{_NAME_IT if reference.signature.takes_picture else ''}"
         )
-    elif not reference.card.preprocessing:
+    elif reference.card is not None and not reference.card.preprocessing:
         notes.append(f"The model's card names no preprocessing: predict_bytes is left out.{_NAME_IT}")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
     if reference.card is not None and reference.card.preprocessing and reference.signature.takes_picture:
         notes.append(f"Preprocessing: {reference.card.preprocessing}.")
+    answers = zip(*(answers for _, answers in reference.comparisons), strict=True)
+    if any(all((each == each[:1]).all() for each in of_output) for of_output in answers):
+        notes.append("Keras answers everything that it was shown alike, so that the agreement proves nothing.")
     if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
     if reference.batch_size == 1:

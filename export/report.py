@@ -84,6 +84,7 @@ class Agreement:
         mean_magnitude: Mean absolute value of Keras'.
         worst_value_difference: Mean difference of that value of the output which is furthest off, relative to its
             standard deviation in Keras, beyond rounding; infinite where a value that never changes is another one.
+        is_constant: Whether Keras answers all pictures alike, so that agreement proves nothing.
         disagreements: The pictures for which they name different classes; for an output that names none, those
             whose values differ most, if any differs by more than rounding and signs explain: at most
             `spec.TRACED_PICTURES`.
@@ -101,6 +102,7 @@ class Agreement:
     mean_difference: float
     mean_magnitude: float
     worst_value_difference: float
+    is_constant: bool = False
     disagreements: tuple[Disagreement, ...] = ()
     output: str = ""
 

@@ -67,6 +67,7 @@ def compare_output(
         mean_difference=float(difference.mean()),
         mean_magnitude=float(magnitudes.mean(dtype=np.float64)),
         worst_value_difference=_worst_value_difference(difference, deviations, rounding),
+        is_constant=len(reference) > 1 and bool((reference == reference[:1]).all()),
         disagreements=disagreements,
     )
 

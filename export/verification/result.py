@@ -71,7 +71,7 @@ class Verification:
         deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
         failures: One sentence each; empty if the artifacts agree.
         undecided: Whether an untrained network answers some pictures otherwise, and nothing shows whether by near-ties
-            alone.
+            alone; or an output of the first one is the same for all that it was shown.
         notes: What the reader should know, one sentence each.
     """
 

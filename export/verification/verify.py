@@ -93,10 +93,7 @@ def verify_artifacts(
             custom=tuple(custom),
             preprocess_fn=preprocess_fn,
         )
-        progress(f"Running {first}")
-        one = _run(request, failures)
-        progress(f"Running {second}")
-        two = _run(_second_request(request, one, second, Path(scratch, "second")), failures)
+        one, two = _run_both(request, second, Path(scratch, "second"), failures, progress)
         if one is None or two is None:
             return Verification(one, two, (), None, (), (), (), tuple(failures), tuple(notes))
         for side in (one, two):
@@ -133,9 +130,26 @@ def _name_of_pixel_preprocessing(*paths: str | Path) -> str | None:
     return None
 
 
+def _run_both(
+    request: RunRequest, second: str | Path, folder: Path, failures: list[str], progress: Progress
+) -> tuple[Side | None, Side | None]:
+    """Run the first artifact, then the second on the same inputs; both anew where the second alone tells of indices."""
+    progress(f"Running {request.path}")
+    one = _run(request, failures)
+    progress(f"Running {second}")
+    two = _run(_second_request(request, one, second, folder), failures)
+    places = match_tensors(one.inputs, two.inputs) if one is not None and two is not None else None
+    if one is None or two is None or places is None or request.indices is not None:
+        return one, two
+    indices = tuple(two.inputs[place].indices for place in places)
+    if all(each is None for each in indices) or any(each.indices is not None for each in one.inputs):
+        return one, two
+    return _run_both(dataclasses.replace(request, indices=indices), second, folder, failures, progress)
+
+
 def _second_request(first: RunRequest, reference: Side | None, path: str | Path, folder: Path) -> RunRequest:
     """The request for the second artifact; it is shown the inputs of the first one too, if that could be run."""
-    request = dataclasses.replace(first, path=str(path), folder=str(folder))
+    request = dataclasses.replace(first, path=str(path), folder=str(folder), indices=None)
     if reference is None:
         return request
     return dataclasses.replace(request, reference_folder=first.folder, reference_inputs=reference.inputs)
@@ -147,7 +161,7 @@ def _run(request: RunRequest, failures: list[str]) -> Side | None:
     Raises:
         UsageError: There is no such module or dataset.
     """
-    Path(request.folder).mkdir()
+    Path(request.folder).mkdir(exist_ok=True)
     try:
         with Child() as process:
             values = process.call(
@@ -273,17 +287,24 @@ def _compare_scores(
         outputs = load_arrays(folders[1], f"{shown_second}_outputs")
         return tuple(compare_outputs(signature, pictures, reference, [outputs[place] for place in places]))
 
-    sources = ((one.pictures, True), ("uniform random input", False))
+    noise_source = "uniform random input" if any(each.is_picture for each in one.inputs) else one.pictures
+    sources = ((one.pictures, True), (noise_source, False))
     untraced = [compared(*source, *shown) for source, shown in zip(sources, _SHOWN_TO_BOTH, strict=True)]
     model, noise = _traced(untraced, request, (one, two), folders)
     wrong_model = [line for each in (*model, *noise) for line in agreement_failures(each, trained, one.path)]
     failures += wrong_model
-    undecided = not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise))
-    if undecided:
+    has_unexplained = not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise))
+    if has_unexplained:
         notes.append(
             "Not decided: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
             "alone explain that. Verify it again once it is trained."
         )
+    is_constant = any(all(each.is_constant for each in of_output) for of_output in zip(model, noise, strict=True))
+    if is_constant:
+        notes.append(
+            f"Not decided: {one.path} answers everything that it was shown alike, so that equal answers prove nothing."
+        )
+    undecided = has_unexplained or is_constant
     for side in (one, two):
         if not side.preprocessing and side.signature.takes_picture:
             notes.append(
