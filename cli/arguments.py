@@ -85,6 +85,15 @@ Custom = Annotated[
         "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
     ),
 ]
+MaxDrop = Annotated[
+    float,
+    typer.Option(
+        "--max-drop",
+        metavar="POINTS",
+        help="Largest loss of top-1 of a trained network, in points. Each picture with another class counts as lost; "
+        "with weights in fewer bits, accuracies on labelled pictures are compared.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -15,11 +15,13 @@ from bopkit.cli.arguments import (
     Hparams,
     HparamsSet,
     Json,
+    MaxDrop,
     complete_model,
     parse_shape,
 )
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
 from bopkit.errors import UsageError
+from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
     from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, PassReport
@@ -71,9 +73,7 @@ def export(
             help="With int8: run those layers in int8 too, calibrated on this dataset.",
         ),
     ] = None,
-    max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Largest loss of top-1, in points, that fewer bits may cause.")
-    ] = 0.5,
+    max_drop: MaxDrop = MAX_DROP_POINTS,
     input_type: Annotated[
         str, typer.Option("--input", help="Input of the flatbuffer: float32, or uint8 pixels, which it normalises.")
     ] = "float32",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Custom, DataDir, Dataset, Json
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Json, MaxDrop
 from bopkit.cli.output import percent_text, print_json, say, show
+from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -31,13 +32,16 @@ def verify(
         ),
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
+    max_drop: MaxDrop = MAX_DROP_POINTS,
     custom: Custom = None,
     json: Json = False,
 ) -> None:
     """Check that two artifacts are the same network: structure, bits and scores. Exit with 1 if they are not."""
     from bopkit.export.verification.verify import verify_artifacts
 
-    verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), say, preprocess_fn)
+    verification = verify_artifacts(
+        first, second, dataset, data_dir, pictures, custom or (), say, preprocess_fn, max_drop
+    )
     if json:
         print_json(verification.to_dict())
     else:
@@ -75,6 +79,12 @@ def _print(verification: Verification) -> None:
     ):
         for agreement in agreements:
             show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
+    if verification.accuracy is not None:
+        accuracy = verification.accuracy
+        show(
+            f"top-1 accuracy: first {percent_text(accuracy.before)}, second {percent_text(accuracy.after)} "
+            f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
+        )
     show(_verdict(verification))
 
 

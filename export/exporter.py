@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -82,12 +83,12 @@ def export_model(
             path = scratch / f"{name}.tflite"
             attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
         if options.savedmodel:
-            attempts.append(make_saved_model(reference, scratch / name, options.pack, progress))
+            attempts.append(make_saved_model(reference, scratch / name, options, progress))
         failures = [failure for _, failed in attempts for failure in failed]
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts])}",
+                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts], options)}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
@@ -96,14 +97,25 @@ def export_model(
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
 
 
-def _what_next(artifacts: list[ArtifactReport]) -> str:
+def _what_next(artifacts: list[ArtifactReport], options: ExportOptions) -> str:
     """What mends an export that was refused."""
+    drops = [each.accuracy.drop_points for each in artifacts if each.accuracy is not None]
+    if any(each.is_rounded for each in artifacts) and any(drop > options.max_drop for drop in drops):
+        allowed = math.ceil(10 * max(drops)) / 10
+        return f"{_more_bits(options)}, or allow the loss with --max-drop {allowed:g}."
     disagreements = [
         each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
     ]
     if disagreements and all(each.near_tie for each in disagreements):
         return "All disagreements are near-ties, which training makes rare: train on and export again."
     return "Report this with the model file."
+
+
+def _more_bits(options: ExportOptions) -> str:
+    """What rounds less than these options do."""
+    if options.calibrate is not None:
+        return "Leave out --calibrate, so that int8 is for weights alone"
+    return "Type --float-weights float16" if options.float_weights == "int8" else "Leave out --float-weights"
 
 
 def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
@@ -120,11 +132,16 @@ def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, opti
     """What the reader should know of float layers in fewer bits."""
     if options.float_weights == "float32":
         return []
+    if not any(each.is_rounded for each in artifacts):
+        return [
+            f"--float-weights {options.float_weights} changed nothing: no full-precision kernel of the network gains "
+            "by it. The flatbuffer is that of float32."
+        ]
     if all(artifact.accuracy is None for artifact in artifacts):
         wanted = "name a labelled dataset with --dataset"
         if not (reference.signature.takes_picture and reference.signature.answers_scores):
             wanted = "it needs a network that maps one picture to one row of scores"
-        return [f"WARNING: the accuracy lost to {options.float_weights} weights was not measured: {wanted}."]
+        return [f"Warning: the accuracy lost to {options.float_weights} weights was not measured: {wanted}."]
     if reference.trained is False:
         return ["The network is untrained: --max-drop was not applied."]
     return []

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bopkit.artifacts.tflite_file import TfliteFile
-from bopkit.export.artifact_reports import report_artifact, report_layer, too_little_agreement
+from bopkit.export.artifact_reports import report_artifact, report_layer
 from bopkit.export.checks import bits, scores, structure
 from bopkit.export.checks.bits import MatchedConvolution
 from bopkit.export.checks.tracing import trace_disagreements
@@ -66,15 +66,19 @@ def make_flatbuffer(
     matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
     failures += _changed_by_metadata(built, written, reference)
     agreements = [each for each, *_ in compared]
-    if options.float_weights == "float32":
+    if not built.is_rounded:
         agreements = _traced(compared, reference, written, matches, options)
-        failures += too_little_agreement(reference, agreements)
-    elif reference.trained is not False:  # fewer bits change signs everywhere: accuracy is the measure
-        failures += scores.accuracy_failures(accuracy, options.max_drop)
+    failures += scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
     layers = _report_layers(reference, matches, built.kernels)
     report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
     takes_one_picture = fixes_one_picture(TfliteFile(written, path).graphs[0])
-    report = dataclasses.replace(report, passes=built.passes, accuracy=accuracy, takes_one_picture=takes_one_picture)
+    report = dataclasses.replace(
+        report,
+        passes=built.passes,
+        accuracy=accuracy,
+        takes_one_picture=takes_one_picture,
+        is_rounded=built.is_rounded,
+    )
     return report, failures
 
 

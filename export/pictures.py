@@ -211,6 +211,11 @@ def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Datas
     return open_dataset(card.stock_dataset(), data_dir=data_dir)
 
 
+def source_of(dataset: str, split: str) -> str:
+    """How reports name pictures of a dataset."""
+    return f"{dataset} {split} split"
+
+
 def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     short_side = min(photograph.shape[:2])
     side = int(generator.integers(short_side // 4, short_side + 1))
@@ -224,7 +229,7 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
-    source = f"{dataset.name} {split} split"
+    source = source_of(dataset.name, split)
     if card is not None and card.class_names and card.class_names != dataset.class_names:
         note = f"The classes of dataset {dataset.name} are not those of the network: accuracy cannot be measured on it."
         return Pictures(source, True, (images,), note)

@@ -22,10 +22,11 @@ from bopkit.export.network.layers import LayerFacts, input_quantizer, inspect_la
 from bopkit.export.network.rewrites import to_float32
 from bopkit.export.network.signature import Signature, SignatureTensor, call
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, source_of, with_preprocessing
 from bopkit.export.sources.source import load_source
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
+from bopkit.text import percent_text
 
 Model = Any  # TensorFlow is imported inside the functions
 
@@ -161,8 +162,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     notes = [f"Checked on {shown.source} only: the network takes no pictures."]
     if shown.real:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
-    if shown.note:
-        notes.append(shown.note)
+    notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None and not takes_indices:
@@ -194,6 +194,19 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if unbinarized:
         notes.append(f"Kernels declared binary hold other values than +-scale: {', '.join(unbinarized)}.")
     return notes
+
+
+def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
+    """The card's top-1, where that was measured on more pictures of the same split; else empty."""
+    top1 = card.accuracy.get("val_top1") if card is not None else None
+    if card is None or top1 is None or shown.labels is None or card.evaluated_pictures <= len(shown.labels):
+        return ""
+    if shown.source != source_of(card.dataset, card.evaluated_on):
+        return ""
+    return (
+        f"The card's top-1 is {percent_text(top1)}, on all {card.evaluated_pictures:,} pictures of that split: "
+        f"--pictures {card.evaluated_pictures} checks with these."
+    )
 
 
 def _depends_on_batch(facts: LayerFacts) -> bool:

@@ -169,6 +169,7 @@ class ArtifactReport:
         passes: The rewrites that ran; empty for a SavedModel.
         accuracy: Of the network and the artifact on labelled pictures; None where there were none.
         takes_one_picture: Whether a flatbuffer answers for one picture at a time only, as the converter fixed that.
+        is_rounded: Whether full-precision kernels of a flatbuffer were stored in fewer bits, so that they changed.
     """
 
     format: str
@@ -183,6 +184,7 @@ class ArtifactReport:
     passes: tuple[PassReport, ...] = ()
     accuracy: Accuracy | None = None
     takes_one_picture: bool = False
+    is_rounded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

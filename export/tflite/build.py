@@ -42,6 +42,7 @@ class Flatbuffer:
         signature: Its inputs and outputs.
         passes: The rewrites that ran.
         kernels: Kernels stored in fewer than 32 bits.
+        computes_in_int8: Whether some full-precision layers compute in int8 too.
     """
 
     model: Any
@@ -49,6 +50,12 @@ class Flatbuffer:
     signature: Signature
     passes: tuple[PassReport, ...]
     kernels: tuple[StoredKernel, ...]
+    computes_in_int8: bool = False
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether a full-precision kernel was changed by storing it in fewer bits."""
+        return not all(each.exact for each in self.kernels)
 
 
 def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path) -> Flatbuffer:
@@ -76,8 +83,14 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
         inputs_and_outputs.take_pixels(model)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
-    passes += _stored_in_fewer_bits(kernels, options.float_weights)
-    return Flatbuffer(model, schema.serialise(model), signature, tuple(passes), (*integers, *kernels))
+    if options.calibrate is not None:
+        passes.append(_reduced("real layer computed in int8", integers, added_operators=2))
+    passes.append(_reduced("binary kernel at a real input as int8", [each for each in kernels if each.exact]))
+    if options.float_weights != "float32":
+        name = f"real kernel as {options.float_weights}"
+        passes.append(_reduced(name, [each for each in kernels if not each.exact]))
+    content = schema.serialise(model)
+    return Flatbuffer(model, content, signature, tuple(passes), (*integers, *kernels), bool(integers))
 
 
 def describe_flatbuffer(
@@ -96,8 +109,8 @@ def describe_flatbuffer(
     record = {
         **_recorded("input", built.signature.inputs, options.input_type, _record_of_values(contract, reference)),
         **_recorded("output", built.signature.outputs, "float32", {}),
-        "float_weights": options.float_weights,
-        "float_activations": "float32" if options.calibrate is None else "int8",
+        "float_weights": options.float_weights if built.is_rounded else "float32",
+        "float_activations": "int8" if built.computes_in_int8 else "float32",
         "calibrated_on": options.calibrate,
         "target": options.target,
         "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
@@ -142,16 +155,10 @@ def predict_flatbuffer(flatbuffer: bytes, inputs: np.ndarray | Inputs) -> list[n
     return outputs if isinstance(outputs, list) else [outputs]
 
 
-def _stored_in_fewer_bits(kernels: list[StoredKernel], float_weights: str) -> list[PassReport]:
-    """What it saves that kernels are stored in fewer bits; an operator expands each when the file is loaded."""
-    reports = []
-    for name, exact in (("binary kernel at a real input as int8", True), (f"real kernel as {float_weights}", False)):
-        stored = [each for each in kernels if each.exact == exact]
-        if exact or float_weights != "float32":
-            layers = tuple("x".join(map(str, each.shape)) for each in stored)
-            saved_bytes = sum(each.saved_bytes for each in stored)
-            reports.append(PassReport(name, layers, saved_bytes, saved_operators=-len(stored)))
-    return reports
+def _reduced(name: str, kernels: list[StoredKernel], added_operators: int = 1) -> PassReport:
+    """What it saves that kernels are stored in fewer bits; operators convert each, or what meets it."""
+    layers = tuple("x".join(map(str, each.shape)) for each in kernels)
+    return PassReport(name, layers, sum(each.saved_bytes for each in kernels), -added_operators * len(kernels))
 
 
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
@@ -181,7 +188,7 @@ def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -
         mean, std = _normalisation(get_preprocessing(card.preprocessing, shape))
     return metadata.Contract(
         name=card.architecture if card is not None else reference.model.name,
-        description=_description(reference, options),
+        description=_description(reference, built, options),
         version=package_versions()["bopkit"],
         signature=built.signature,
         value_range=value_range,
@@ -216,9 +223,10 @@ def _normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tup
     return tuple((-low * std).tolist()), tuple(std.tolist())
 
 
-def _description(reference: Reference, options: ExportOptions) -> str:
+def _description(reference: Reference, built: Flatbuffer, options: ExportOptions) -> str:
     """One line for a person."""
     card = reference.card
     trained = f", trained on {card.dataset}" if card is not None and card.trained and card.dataset else ""
-    activations = ", int8 activations" if options.calibrate is not None else ""
-    return f"Binarized network{trained}; float layers in {options.float_weights}{activations}."
+    weights = options.float_weights if built.is_rounded else "float32"
+    activations = ", int8 activations" if built.computes_in_int8 else ""
+    return f"Binarized network{trained}; float layers in {weights}{activations}."

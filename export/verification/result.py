@@ -7,7 +7,7 @@ from typing import Any
 
 from bopkit.export.inspection.contents import KernelMatch
 from bopkit.export.network.signature import Signature, SignatureTensor
-from bopkit.export.report import Agreement
+from bopkit.export.report import Accuracy, Agreement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Side:
         untrained: Whether its card says so.
         has_checksum: Whether it carries a checksum; a wrong one is a failure.
         pictures: What it was shown.
+        is_rounded: Whether it is a flatbuffer whose record says that full-precision weights are in fewer bits.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Side:
     untrained: bool
     has_checksum: bool
     pictures: str
+    is_rounded: bool = False
 
     @property
     def signature(self) -> Signature:
@@ -70,8 +72,10 @@ class Verification:
         noise: Both shown uniform noise.
         deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
         failures: One sentence each; empty if the artifacts agree.
+        accuracy: Of both on labelled pictures, each with its own preprocessing; None where there are no labels.
         undecided: Whether an untrained network answers some pictures otherwise, and nothing shows whether by near-ties
-            alone; or an output of the first one is the same for all that it was shown.
+            alone; or an output of the first one is the same for all that it was shown; or weights are in fewer bits and
+            there are no labels to measure what that costs.
         notes: What the reader should know, one sentence each.
     """
 
@@ -84,6 +88,7 @@ class Verification:
     deployed: tuple[Agreement, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
+    accuracy: Accuracy | None = None
     undecided: bool = False
 
     @property

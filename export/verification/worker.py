@@ -31,6 +31,9 @@ PICTURES, NOISE = "pictures", "noise"
 PICTURES_OF_REFERENCE, NOISE_OF_REFERENCE = "pictures_of_reference", "noise_of_reference"
 """Files of what the second artifact answers to the inputs of the first."""
 
+LABELS = "labels"
+"""File of the classes of the real pictures, where they are known."""
+
 KERNELS = "kernels.npz"
 
 
@@ -91,7 +94,8 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
     with use_custom_code(request.custom) as custom_code:
         indices = _open(runtime, resolved, custom_code)
         _save_kernels(read_contents(path, custom_code).kernels, folder / KERNELS)
-    output = (artifact.read_record(path) or {}).get("output")
+    record = artifact.read_record(path) or {}
+    output = record.get("output")
     is_logits = isinstance(output, dict) and output.get("name") == "logits"
     taken = _signature_of(runtime).with_indices(request.indices or indices)
     card = _card_with_preprocessing(card, request.preprocess_fn, taken)
@@ -107,6 +111,8 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         if reference is not None:
             of_reference = _answer(runtime, reference[shown], is_logits)
             save_arrays(folder, f"{shown_by_reference}_outputs", of_reference)
+    if real.labels is not None:
+        save_arrays(folder, LABELS, [real.labels])
     outputs = [(name, each.shape[1:]) for name, each in zip(runtime.outputs, answers, strict=True)]
     signature = Signature(taken.inputs, Signature.from_shapes(runtime.inputs, outputs).outputs)
     signature = signature.with_probabilities(answers)
@@ -122,6 +128,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         "untrained": is_untrained,
         "has_checksum": checksum.check(resolved),
         "pictures": real.source,
+        "is_rounded": record.get("float_weights", "float32") != "float32",
     }
 
 
