@@ -181,6 +181,8 @@ def _print_artifact(artifact: ArtifactReport) -> None:
         _print_accuracy(artifact.accuracy)
     for agreement in artifact.agreements:
         _print_agreement(agreement)
+    for agreement in artifact.native_agreements:
+        _print_agreement(agreement, "in bopkit-runtime, ")
     if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):
         show("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
     show("")
@@ -210,7 +212,7 @@ def _print_accuracy(accuracy: Accuracy) -> None:
     )
 
 
-def _print_agreement(agreement: Agreement) -> None:
+def _print_agreement(agreement: Agreement, where: str = "") -> None:
     about = f"{agreement.source}, {agreement.output}" if agreement.output else agreement.source
     classes = f"top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} pictures"
     if agreement.top1 is None:
@@ -218,7 +220,7 @@ def _print_agreement(agreement: Agreement) -> None:
     if agreement.same_side is not None:
         classes += f", {percent_text(agreement.same_side)} on the same side of one half"
     show(
-        f"{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
+        f"{where}{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
     for each in agreement.disagreements:

@@ -22,6 +22,7 @@ from bopkit.export.sources.source import (
     use_custom_code,
 )
 from bopkit.export.tflite.convert import import_lce
+from bopkit.export.spec import TFLITE
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
@@ -92,7 +93,7 @@ def export_model(
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
-    notes += _precision_notes(artifacts, reference, options) + _batch_notes(artifacts)
+    notes += _precision_notes(artifacts, reference, options) + _runtime_notes(artifacts, options)
     duration_s = time.perf_counter() - started
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
 
@@ -118,9 +119,20 @@ def _more_bits(options: ExportOptions) -> str:
     return "Type --float-weights float16" if options.float_weights == "int8" else "Leave out --float-weights"
 
 
-def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
-    """That a flatbuffer takes one picture at a time, where it does."""
-    return [
+def _runtime_notes(artifacts: list[ArtifactReport], options: ExportOptions) -> list[str]:
+    """Where a flatbuffer was not checked or does not run, and where it takes one picture at a time."""
+    grouped = [
+        f"{Path(each.path).name} has binary convolutions with groups, which LCE's default kernels do not run: use its "
+        "indirect ones (use_indirect_bgemm), or bopkit-runtime."
+        for each in artifacts
+        if each.needs_indirect_bgemm
+    ]
+    unchecked = [
+        f"{Path(each.path).name} was checked in LCE's interpreter alone: bopkit-runtime is not installed."
+        for each in artifacts
+        if each.format == TFLITE.name and not each.native_agreements and options.target == "arm"
+    ]
+    return grouped + unchecked + [
         f"{Path(each.path).name} takes one picture at a time: the converter fixed the number inside. `predict` of "
         "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
         for each in artifacts

@@ -162,13 +162,15 @@ class ArtifactReport:
         size_bytes: Size of all its files.
         floor_bytes: One bit a binary weight and 32 bits any other.
         layers: Every layer with weights, in the order of the network.
-        agreements: Of every output on real pictures, then of every one on random input.
+        agreements: Of every output on real pictures, then of every one on random input; of a flatbuffer in LCE.
+        native_agreements: The same in LiteRT with bopkit-runtime, if that is installed; empty for other formats.
         conversion_s: Seconds it took to write, without the checks.
         load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
         first_request_s: Seconds of that process' first picture; None for other formats.
         passes: The rewrites that ran; empty for a SavedModel.
         accuracy: Of the network and the artifact on labelled pictures; None where there were none.
         takes_one_picture: Whether a flatbuffer answers for one picture at a time only, as the converter fixed that.
+        needs_indirect_bgemm: Whether LCE's default kernels do not run a flatbuffer: they take no groups.
         is_rounded: Whether full-precision kernels of a flatbuffer were stored in fewer bits, so that they changed.
     """
 
@@ -181,9 +183,11 @@ class ArtifactReport:
     conversion_s: float
     load_s: float | None = None
     first_request_s: float | None = None
+    native_agreements: tuple[Agreement, ...] = ()
     passes: tuple[PassReport, ...] = ()
     accuracy: Accuracy | None = None
     takes_one_picture: bool = False
+    needs_indirect_bgemm: bool = False
     is_rounded: bool = False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
 from bopkit.export.tflite import inputs_and_outputs, metadata, quantize, schema
-from bopkit.export.tflite.convert import convert, import_lce
+from bopkit.export.tflite.convert import convert
 from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.export.tflite.run import Inputs, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 from bopkit.versions import package_versions
-
-Inputs = tuple[np.ndarray, ...]
-"""float32 or uint8 [n, ...], one an input of the network."""
 
 CALIBRATION_BATCH = 8
 """Pictures at a time: every layer's activations of a batch are held at once."""
@@ -133,26 +130,6 @@ def inputs_for(reference: Reference, inputs: Inputs) -> Inputs:
     if reference.pixel_preprocessing is None:
         return inputs
     return tuple(map(reference.pixel_preprocessing.to_pixels, inputs))
-
-
-def predict_flatbuffer(flatbuffer: bytes, inputs: np.ndarray | Inputs) -> list[np.ndarray]:
-    """Outputs of a flatbuffer that bopkit has just written (a damaged one can crash the process).
-
-    Args:
-        flatbuffer: The file's content.
-        inputs: float32 or uint8 [n, ...] as the flatbuffer takes it, one an input; an only one may come bare.
-
-    Returns:
-        One array [n, ...] an output.
-    """
-    import_lce()
-    from larq_compute_engine.tflite.python.interpreter import Interpreter
-
-    # The indirect kernels are 2 to 6 times faster on x86-64 than the default ones, with the same results.
-    outputs = Interpreter(flatbuffer, os.cpu_count() or 1, use_indirect_bgemm=True).predict(
-        inputs if isinstance(inputs, np.ndarray) else list(inputs)
-    )
-    return outputs if isinstance(outputs, list) else [outputs]
 
 
 def _reduced(name: str, kernels: list[StoredKernel], added_operators: int = 1) -> PassReport:

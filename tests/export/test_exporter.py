@@ -28,8 +28,8 @@ from bopkit.export.network.packing import pack
 from bopkit.export.network.signature import Signature
 from bopkit.export.publish import publish
 from bopkit.export.serving import saved_model, server_files
-from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -280,8 +280,8 @@ def test_a_binary_layer_left_float_is_refused(
 def test_a_trained_network_that_disagrees_is_refused(
     small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rolled(*arguments: Any) -> list[np.ndarray]:
-        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+    def rolled(*arguments: Any, **named: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments, **named)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
@@ -293,11 +293,35 @@ def test_a_trained_network_that_disagrees_is_refused(
         export_model(tmp_path / "untrained.h5", options=ExportOptions(savedmodel=False, pictures=8))
 
 
+def test_a_runtime_that_answers_otherwise_is_named(
+    small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both runtimes, and LCE's default kernels beside its indirect ones."""
+
+    def wrong_by_default(flatbuffer: bytes, inputs: Any, use_indirect_bgemm: bool = True) -> list[np.ndarray]:
+        answers = predict_flatbuffer(flatbuffer, inputs)
+        return answers if use_indirect_bgemm else [np.nextafter(scores, np.float32(2)) for scores in answers]
+
+    save_model(small_network, make_card(trained=True), tmp_path / "net.h5")
+    options = ExportOptions(savedmodel=False, pictures=8)
+    report = export_model(tmp_path / "net.h5", tmp_path / "right", options).artifacts[0]
+    assert [each.top1 for each in report.native_agreements] == [each.top1 for each in report.agreements]
+    with monkeypatch.context() as patch:
+        patch.setattr(make_flatbuffer, "predict_flatbuffer", wrong_by_default)
+        with pytest.raises(BopkitError, match="LCE's default kernels differ from its indirect ones"):
+            export_model(tmp_path / "net.h5", options=options)
+    predict = make_flatbuffer.predict_natively
+    rolled = lambda *arguments: [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]  # noqa: E731
+    monkeypatch.setattr(make_flatbuffer, "predict_natively", rolled)
+    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00%"):
+        export_model(tmp_path / "net.h5", options=options)
+
+
 def test_a_network_without_a_card_that_disagrees_is_refused(
     small_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rolled(*arguments: Any) -> list[np.ndarray]:
-        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+    def rolled(*arguments: Any, **named: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments, **named)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)

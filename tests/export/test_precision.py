@@ -20,7 +20,7 @@ from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.tflite import schema as fb
-from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 

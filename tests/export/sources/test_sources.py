@@ -22,7 +22,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection import diff_artifacts, inspect_artifact
 from bopkit.export.reference import compute_reference
-from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import silent
