@@ -21,8 +21,8 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
-from bopkit.export.tflite.convert import import_lce
 from bopkit.export.spec import TFLITE
+from bopkit.export.tflite.convert import import_lce
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
