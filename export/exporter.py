@@ -121,23 +121,22 @@ def _more_bits(options: ExportOptions) -> str:
 
 def _runtime_notes(artifacts: list[ArtifactReport], options: ExportOptions) -> list[str]:
     """Where a flatbuffer was not checked or does not run, and where it takes one picture at a time."""
-    grouped = [
-        f"{Path(each.path).name} has binary convolutions with groups, which LCE's default kernels do not run: use its "
-        "indirect ones (use_indirect_bgemm), or bopkit-runtime."
-        for each in artifacts
-        if each.needs_indirect_bgemm
-    ]
-    unchecked = [
-        f"{Path(each.path).name} was checked in LCE's interpreter alone: bopkit-runtime is not installed."
-        for each in artifacts
-        if each.format == TFLITE.name and not each.native_agreements and options.target == "arm"
-    ]
-    return grouped + unchecked + [
-        f"{Path(each.path).name} takes one picture at a time: the converter fixed the number inside. `predict` of "
-        "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
-        for each in artifacts
-        if each.takes_one_picture
-    ]
+    notes = []
+    for each in artifacts:
+        name = Path(each.path).name
+        if each.needs_indirect_bgemm:
+            notes.append(
+                f"{name} has binary convolutions with groups, which LCE's default kernels do not run: use its indirect "
+                "ones (use_indirect_bgemm), or bopkit-runtime."
+            )
+        if each.format == TFLITE.name and not each.native_agreements and options.target == "arm":
+            notes.append(f"{name} was checked in LCE's interpreter alone: bopkit-runtime is not installed.")
+        if each.takes_one_picture:
+            notes.append(
+                f"{name} takes one picture at a time: the converter fixed the number inside. `predict` of bopkit-runtime "
+                "runs one after the other by itself; do not resize another interpreter."
+            )
+    return notes
 
 
 def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:
