@@ -133,8 +133,8 @@ def _runtime_notes(artifacts: list[ArtifactReport], options: ExportOptions) -> l
             notes.append(f"{name} was checked in LCE's interpreter alone: bopkit-runtime is not installed.")
         if each.takes_one_picture:
             notes.append(
-                f"{name} takes one picture at a time: the converter fixed the number inside. `predict` of bopkit-runtime "
-                "runs one after the other by itself; do not resize another interpreter."
+                f"{name} takes one picture at a time: the converter fixed the number inside. `predict` of "
+                "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
             )
     return notes
 
