@@ -93,7 +93,8 @@ def compare_answers(
     if is_rounded and trained and accuracy is None:
         open_questions.append(_UNMEASURED)
     notes += open_questions + _notes_on_ranges(sides)
-    preprocessing, deployed = None, ()
+    preprocessing: PreprocessingDifference | None = None
+    deployed: Agreements = ()
     if one.signature.takes_picture and two.signature.takes_picture:
         preprocessing = _difference_of_inputs(folders)
         deployed = compared(one.pictures, True, PICTURES, PICTURES)
