@@ -68,22 +68,9 @@ def _print(verification: Verification) -> None:
             dict.fromkeys(side.preprocessing or "unknown" for side in (verification.first, verification.second) if side)
         )
         show(f"preprocessing {names}: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
-    for what, agreements in (
-        ("same inputs", verification.model),
-        ("noise", verification.noise),
-        ("each with its own preprocessing", verification.deployed),
-    ):
-        for agreement in agreements:
-            show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
-    show(_verdict(verification))
-
-
-def _verdict(verification: Verification) -> str:
-    if not verification.passed:
-        return f"{len(verification.failures)} failure(s)."
-    if verification.undecided:
-        return "Nothing was found wrong, but not everything could be decided."
-    return "The artifacts agree."
+    for what, agreement in verification.agreements:
+        show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
+    show(verification.verdict)
 
 
 def _agreement_text(agreement: Agreement) -> str:
