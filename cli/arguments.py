@@ -85,6 +85,7 @@ Custom = Annotated[
         "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
     ),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="List what is otherwise only counted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Custom, DataDir, Dataset, Json
+from bopkit.cli.agreements import disagreement_lines
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Json, Verbose
 from bopkit.cli.output import percent_text, print_json, say, show
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def verify(
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
     custom: Custom = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Check that two artifacts are the same network: structure, bits and scores. Exit with 1 if they are not."""
@@ -41,7 +43,7 @@ def verify(
     if json:
         print_json(verification.to_dict())
     else:
-        _print(verification)
+        _print(verification, verbose)
     for note in verification.notes:
         say(note)
     for failure in verification.failures:
@@ -50,7 +52,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print(verification: Verification) -> None:
+def _print(verification: Verification, verbose: bool) -> None:
     from bopkit.export.network.signature import tensors_text
 
     for side in (verification.first, verification.second):
@@ -70,6 +72,8 @@ def _print(verification: Verification) -> None:
         show(f"preprocessing {names}: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
     for what, agreement in verification.agreements:
         show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
+        for line in disagreement_lines(agreement, "in the first", "in the second", verbose):
+            show(line)
     show(verification.verdict)
 
 

@@ -217,6 +217,8 @@ class ExportReport(Tabular):
         notes: What the reader should know, one sentence each.
         duration_s: Seconds that all of it took.
         peak_memory_bytes: Most memory that the process has held so far.
+        dataset: Name of the dataset whose labelled test pictures it was checked on; None where it was none.
+        is_classifier: Whether it maps one picture to one row of scores.
     """
 
     model_path: str
@@ -224,6 +226,8 @@ class ExportReport(Tabular):
     notes: tuple[str, ...]
     duration_s: float
     peak_memory_bytes: int
+    dataset: str | None = None
+    is_classifier: bool = True
 
     _columns = (
         Column("path", "path"),
