@@ -94,6 +94,7 @@ MaxDrop = Annotated[
         "with weights in fewer bits, accuracies on labelled pictures are compared.",
     ),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="List what is otherwise only counted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

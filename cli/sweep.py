@@ -143,5 +143,6 @@ def sweep(
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:
-        say(f"best: trial {result.best}; train it once more with")
-        say(result.command)
+        best = next(row for row in result.trials if row.trial == result.best)
+        say(f"best: trial {best.trial}, validation top-1 {percent_text(best.val_top1)}, {best.run_dir}")
+        say(f"Next: {result.command}")

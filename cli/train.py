@@ -21,8 +21,10 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    Verbose,
 )
-from bopkit.cli.output import percent_text, print_json, print_path, say
+from bopkit.cli.next_step import say_export_next
+from bopkit.cli.output import percent_text, print_json, print_path, say, size_text
 from bopkit.errors import UsageError
 
 
@@ -89,6 +91,7 @@ def train(
     ] = 50,
     limit_steps: LimitSteps = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Train a network with Bop; the same command with the same --output-dir resumes."""
@@ -126,7 +129,7 @@ def train(
         dry_run=dry_run,
     )
     has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    result = run_training(options, Observer(progress=say, live_bar=has_terminal))
+    result = run_training(options, Observer(progress=say, live_bar=has_terminal, verbose=verbose))
     if json:
         print_json(
             {
@@ -142,6 +145,9 @@ def train(
     top1 = percent_text(result.metrics.get("val_top1"))
     if result.model_file is None:
         say("dry run: everything builds and two steps ran; nothing was kept")
+        say("Next: the same command without --dry-run")
     else:
-        say(f"top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
+        size = size_text(result.model_file.stat().st_size)
+        say(f"{size}, validation top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
         print_path(result.model_file)
+        say_export_next(model, result.model_file)

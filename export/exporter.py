@@ -95,7 +95,11 @@ def export_model(
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options) + _runtime_notes(artifacts, options)
     duration_s = time.perf_counter() - started
-    return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
+    return ExportReport(
+        *(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes()),
+        dataset=next((pictures.dataset for pictures, _ in reference.comparisons if pictures.dataset), None),
+        is_classifier=reference.signature.takes_picture and reference.signature.answers_scores,
+    )
 
 
 def _what_next(artifacts: list[ArtifactReport], options: ExportOptions) -> str:

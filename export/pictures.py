@@ -36,6 +36,7 @@ class Pictures:
         inputs: float32 [n, ...], one an input of the network: [n, H, W, C] where that takes pictures.
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.
+        dataset: Name of the dataset that they are test pictures of, where they have labels; else empty.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Pictures:
     inputs: tuple[np.ndarray, ...]
     note: str = ""
     labels: np.ndarray | None = None
+    dataset: str = ""
 
     @property
     def images(self) -> np.ndarray:
@@ -72,11 +74,11 @@ def real_pictures(
         BopkitError: `dataset` is given and cannot be opened.
     """
     if dataset is not None:
-        return _of_dataset(open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
+        return _of_dataset(dataset, open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
     note = ""
     if card is not None and card.dataset:
         try:
-            return _of_dataset(_open_dataset_of_card(card, data_dir), input_shape, card, count)
+            return _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
         except BopkitError as error:  # photographs serve too
             note = f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)
@@ -224,7 +226,10 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
     return photograph[top : top + side, left : left + side]
 
 
-def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
+def _of_dataset(
+    name: str, dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
+) -> Pictures:
+    """Test pictures of a dataset that was opened by a name."""
     split = dataset.test_split or LAST_TENTH
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
@@ -240,7 +245,9 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
         )
         return Pictures(source, True, (images,), note)
     note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(source, True, (images,), "" if dataset.test_split else note, labels)
+    if dataset.test_split:
+        return Pictures(source, True, (images,), "", labels, name)
+    return Pictures(source, True, (images,), note, labels)
 
 
 def _read(

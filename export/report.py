@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text, size_text
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerReport:
@@ -152,8 +155,8 @@ class Accuracy:
         return 100 * (self.before - self.after)
 
 
-@dataclasses.dataclass(frozen=True)
-class ArtifactReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ArtifactReport(Tabular):
     """One exported artifact.
 
     Attributes:
@@ -190,9 +193,30 @@ class ArtifactReport:
     needs_indirect_bgemm: bool = False
     is_rounded: bool = False
 
+    _columns = (
+        Column("layer", "name"),
+        Column("kernel", "kernel_shape"),
+        Column("bits", "kernel_bits"),
+        Column("size", "size_bytes", size_text),
+        Column("type", "type"),
+        Column("why not packed", "reason"),
+    )
 
-@dataclasses.dataclass(frozen=True)
-class ExportReport:
+    @property
+    def top1_agreement(self) -> float | None:
+        """Smallest share of real pictures for which an output names the same class as Keras, 0 to 1; None without."""
+        return min((each.top1 for each in self.agreements if each.real and each.top1 is not None), default=None)
+
+    def _title(self) -> str:
+        agrees = "" if self.top1_agreement is None else f", top-1 agrees on {percent_text(self.top1_agreement)}"
+        return f"{self.path}, {size_text(self.size_bytes)}{agrees}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [record(layer) for layer in self.layers]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ExportReport(Tabular):
     """What `export_model` did.
 
     Attributes:
@@ -201,6 +225,8 @@ class ExportReport:
         notes: What the reader should know, one sentence each.
         duration_s: Seconds that all of it took.
         peak_memory_bytes: Most memory that the process has held so far.
+        dataset: Name of the dataset whose labelled test pictures it was checked on; None where it was none.
+        is_classifier: Whether it maps one picture to one row of scores.
     """
 
     model_path: str
@@ -208,6 +234,33 @@ class ExportReport:
     notes: tuple[str, ...]
     duration_s: float
     peak_memory_bytes: int
+    dataset: str | None = None
+    is_classifier: bool = True
+
+    _columns = (
+        Column("path", "path"),
+        Column("format", "format"),
+        Column("size", "size_bytes", size_text),
+        Column("1-bit floor", "floor_bytes", size_text),
+        Column("top-1 agrees", "top1_agreement", percent_text),
+        Column("top-1", "top1_after", percent_text),
+    )
+
+    def _title(self) -> str:
+        return self.model_path
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **record(each),
+                "top1_agreement": each.top1_agreement,
+                "packed_layers": sum(layer.packed for layer in each.layers),
+                "layers": len(each.layers),
+                "top1_before": each.accuracy.before if each.accuracy else None,
+                "top1_after": each.accuracy.after if each.accuracy else None,
+            }
+            for each in self.artifacts
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers."""

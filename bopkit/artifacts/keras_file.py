@@ -52,10 +52,20 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
-    """The model and the card of `open_model`, for files that need no code of the user's own."""
-    loaded = open_model(path)
-    return loaded.model, loaded.card
+def load_model(path: str | Path) -> Any:
+    """Load a Keras model that needs no code of the user's own, after checking that its file can run none.
+
+    Args:
+        path: A whole model in HDF5 (`.h5`) or in Keras' zip format (`.keras`).
+
+    Returns:
+        The `tf.keras.Model`, not compiled. `bopkit.read_card` reads the card of the same file.
+
+    Raises:
+        BopkitError: As `open_model`.
+        MemoryError: The model does not fit into memory.
+    """
+    return open_model(path).model
 
 
 def open_model(path: str | Path, custom_code: CustomCode = NO_CUSTOM_CODE) -> LoadedModel:

@@ -27,13 +27,15 @@ from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
+from bopkit.tabular import Column, Tabular
+from bopkit.text import percent_text
 from bopkit.training.devices import choose_devices, gpu_name
 
 BATCH_SIZE = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Evaluation(Tabular):
     """What `evaluate_model` found; plain JSON values.
 
     Attributes:
@@ -68,6 +70,19 @@ class Evaluation:
     images_per_second: float
     device: str
     batch_size: int
+
+    _columns = (
+        Column("top-1", "top1", percent_text),
+        Column("95 % from", "top1_low", percent_text),
+        Column("to", "top1_high", percent_text),
+        Column("top-5", "top5", percent_text),
+        Column("loss", "loss", "{:.4f}".format),
+        Column("pictures", "pictures"),
+        Column("images/s", "images_per_second", "{:,.0f}".format),
+    )
+
+    def _title(self) -> str:
+        return f"{self.model} on {self.dataset} {self.split}, preprocessing {self.preprocessing}"
 
 
 def evaluate_model(

@@ -114,7 +114,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     if placement.is_chief:
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
         run.write_environment(describe_environment(placement))
-        for line in opening_lines(plan, claims, start.place):
+        for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
 
     saver = ModelSaver(plan, run, network, validated, progress)

@@ -8,6 +8,8 @@ from typing import Any
 from bopkit.export.inspection.contents import KernelMatch
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.report import Accuracy, Agreement
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,8 @@ class PreprocessingDifference:
     mean_difference: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Verification:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Verification(Tabular):
     """What `verify_artifacts` found.
 
     Attributes:
@@ -91,10 +93,44 @@ class Verification:
     accuracy: Accuracy | None = None
     undecided: bool = False
 
+    _columns = (
+        Column("compared", "compared"),
+        Column("top-1 agrees", "top1", percent_text),
+        Column("within tolerance", "within_tolerance", percent_text),
+        Column("largest difference", "largest_difference", "{:.1e}".format),
+        Column("pictures", "pictures"),
+        Column("output", "output"),
+    )
+
     @property
     def passed(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in one sentence."""
+        if not self.passed:
+            return f"{len(self.failures)} failure(s)."
+        if self.undecided:
+            return "Nothing was found wrong, but not everything could be decided."
+        return "The artifacts agree."
+
+    @property
+    def agreements(self) -> list[tuple[str, Agreement]]:
+        """All that was compared, each with what both were shown."""
+        shown = {
+            "same inputs": self.model,
+            "noise": self.noise,
+            "each with its own preprocessing": self.deployed,
+        }
+        return [(what, agreement) for what, agreements in shown.items() for agreement in agreements]
+
+    def _title(self) -> str:
+        return " ".join([self.verdict, *self.failures[:1]])
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"compared": what, **record(agreement)} for what, agreement in self.agreements]
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as dictionaries, lists, strings and numbers."""

@@ -275,7 +275,7 @@ def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
 def test_weights_with_the_name_of_their_architecture(save: str, tmp_path: Path) -> None:
     how, name = save.split(":")
     init_model("tiny.network", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8})
-    model, _ = load_model(tmp_path / "init.h5")
+    model = load_model(tmp_path / "init.h5")
     getattr(model, how)(tmp_path / name)
     of_tiny = {"architecture": "tiny.network", "input_shape": (16, 16, 3), "classes": 4}
     chosen = options(**of_tiny, hparams={"filters": 8})
