@@ -21,7 +21,7 @@ from bopkit.cli.arguments import (
     Seed,
     complete_model,
 )
-from bopkit.cli.output import percent_text, print_json, print_table, say
+from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
 
 
 def sweep(
@@ -139,9 +139,11 @@ def sweep(
             for row in result.trials
         ],
         right=["trial", "best val top-1", "epochs"],
+        text=["hyper-parameters", "run directory or error"],
+        important=["best val top-1", "state", "hyper-parameters", "epochs"],
     )
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:
         say(f"best: trial {result.best}; train it once more with")
-        say(result.command)
+        say_command(result.command)
