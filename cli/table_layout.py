@@ -23,7 +23,7 @@ LEAST_TEXT = 24
 INDENT = "    "
 """Before text below its row."""
 
-_WORD = re.compile(r"\s*(?:`[^`]*`\S*|[<>]=? \S+|\d[\d.,]* (?:%|[kMGT]?B|bytes?|M|ms|s|x)(?!\w)\S*|\S+)")
+_WORD = re.compile(r"\s*(?:[^\s`]*`[^`]*`\S*|[<>]=? \S+|\d[\d.,]* (?:%|[kMGT]?B|bytes?|M|ms|s|x)(?!\w)\S*|\S+)")
 """What stays in one line, with the spaces before it: a command in backquotes, a bound, a number with unit, a word."""
 
 
