@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable
 from typing import Any
@@ -16,8 +15,7 @@ WIDEST = 80
 
 MARGIN, GAP = "  ", "  "
 
-_PARTS = re.compile(r"(.*?)(?:  (\[[^][]*\]))?", re.DOTALL)
-"""What a parameter is for, and what Typer puts behind that: `[default: 1; x>=1]`."""
+_FACTS = "  ["
 
 
 class Command(typer.core.TyperCommand):
@@ -61,7 +59,7 @@ def definitions(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:
     start = MARGIN + " " * column + GAP
     lines = ["", f"{title}:"]
     for name, text in rows:
-        first, *others = _text_lines(text, width - len(start)) or [""]
+        first, *others = _text_lines(text, width - len(start))
         if len(name) > column:
             lines += [MARGIN + name, start + first]
         else:
@@ -71,13 +69,13 @@ def definitions(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:
 
 
 def _text_lines(text: str, width: int) -> list[str]:
-    parts = _PARTS.fullmatch(text)
-    body, facts = parts.groups() if parts is not None else (text, None)
-    lines = wrapped(" ".join(body.split()), width) if body else []
-    if facts and lines and len(f"{lines[-1]}  {facts}") <= width:
-        lines[-1] += f"  {facts}"
-    elif facts:
-        lines.append(facts)
+    """The text in lines, with what Typer puts behind it, as in `Seed.  [default: 0]`, in one of them."""
+    body, mark, facts = text.partition(_FACTS)
+    lines = wrapped(" ".join(body.split()), width)
+    if mark and len(lines[-1] + mark + facts) <= width:
+        lines[-1] += mark + facts
+    elif mark:
+        lines.append(mark.lstrip() + facts)
     return lines
 
 
