@@ -1,34 +1,14 @@
 """The listing commands, as a person reads them in a terminal."""
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 
 import pytest
-from command_line import PROGRAM, bopkit, succeeded
+from command_line import bopkit, succeeded
+from terminal import in_terminal
 
 from bopkit.hparams import override
 from bopkit.registry import MODELS
-
-
-def in_terminal(columns, *arguments):
-    """The lines that a command prints on a terminal of that width."""
-    parent, child = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=child, env=environment)
-    os.close(child)
-    text = b""
-    try:
-        while chunk := os.read(parent, 65_536):
-            text += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    assert process.wait() == 0
-    return text.decode().splitlines()
 
 
 @pytest.mark.parametrize("columns", [80, 120])
