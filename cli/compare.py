@@ -87,6 +87,7 @@ def _print_gains(gains: Sequence[Gain]) -> None:
         ["packed network", "against its", "device", "threads", "smaller by", "faster by"],
         [[gain.network, gain.variant, gain.device, str(gain.threads), *map(_times, _ratios(gain))] for gain in gains],
         right=["threads", "smaller by", "faster by"],
+        important=["against its", "smaller by", "faster by", "device"],
     )
 
 

@@ -32,7 +32,11 @@ def datasets(json: Json = False) -> None:
             for facts in found
         ],
         right=["classes"],
+        text=["pictures", "source"],
+        important=["input", "classes", "pictures", "default preprocessing", "test split"],
     )
-    say(f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. Any other TFDS builder with `image` and")
-    say("`label` works too: `bopkit data prepare NAME`, then `--dataset NAME`. A range may follow the name of a")
-    say("preprocessing: resize:0..1, resize:0..255, resize:imagenet, resize:mean=0.5,std=0.25.")
+    say(
+        f"--preprocess-fn takes: default, {', '.join(preprocessing_names())}. A range may follow the name: "
+        "resize:0..1, resize:0..255, resize:imagenet, resize:mean=0.5,std=0.25."
+    )
+    say("Any other TFDS builder with image and label works too: `bopkit data prepare NAME`, then `--dataset NAME`.")

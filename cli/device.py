@@ -29,7 +29,7 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([dataclasses.asdict(device) for device in devices])
     else:
-        print_table(["device", "about"], [(device.name, device.about) for device in devices])
+        print_table(["device", "about"], [(device.name, device.about) for device in devices], text=["about"])
 
 
 def info(name: Name, json: Json = False) -> None:

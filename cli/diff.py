@@ -58,6 +58,7 @@ def _print(difference: Difference) -> None:
                 for match in difference.kernels
             ],
             right=["weights", "flipped", "share"],
+            important=["flipped", "share", "weights"],
         )
         show(f"{flipped:,} of {weights:,} binary weights differ ({percent_text(flipped / weights)})")
     if difference.floats:
@@ -68,6 +69,7 @@ def _print(difference: Difference) -> None:
                 for each in difference.floats
             ],
             right=["values", "different", "largest difference"],
+            important=["different", "largest difference"],
         )
     if difference.same:
         show("The weights are the same.")

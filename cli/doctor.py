@@ -89,8 +89,9 @@ def _diagnose(json: bool) -> None:
         print_json([dataclasses.asdict(check) for check in checks])
     else:
         print_table(
-            ["", "", "", ""],
+            ["", "part", "found", "hint"],
             [[" " if each.ok else "!", each.name, each.value, each.hint] for each in checks],
+            text=["found", "hint"],
         )
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
@@ -104,6 +105,7 @@ def _print_throughput(report: ThroughputReport) -> None:
         [_cells(row) for row in report.rows],
         title=f"{report.model}, input {' x '.join(map(str, report.input_shape))}, images per second",
         right=["batch", "compute", "input", "both", "memory"],
+        important=["XLA", "batch", "both", "limit", "memory"],
     )
     fastest = report.fastest
     if fastest is not None and fastest.limit is not None:

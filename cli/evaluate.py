@@ -62,6 +62,7 @@ def evaluate(
             ]
         ],
         right=["top-1", "top-5", "loss", "pictures", "images/s"],
+        important=["95 % interval", "pictures", "dataset", "split", "top-5", "loss", "preprocessing"],
     )
     sources = {"preprocess_fn": "--preprocess-fn", "model card": "the model card"}
     say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")

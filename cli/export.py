@@ -173,6 +173,8 @@ def _print_artifact(artifact: ArtifactReport, verbose: bool) -> None:
         ],
         title=f"{artifact.format}: {artifact.path}",
         right=["input bits", "kernel bits", "size"],
+        text=["why not packed"],
+        important=["packed", "size", "kernel", "why not packed", "kernel bits", "input bits"],
     )
     over = f" ({artifact.size_bytes / artifact.floor_bytes - 1:+.1%})" if artifact.floor_bytes else ""
     show(

@@ -43,6 +43,7 @@ def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, 
             for field in fields
         ],
         right=[heading],
+        text=["range", "meaning"],
     )
 
 
@@ -55,5 +56,6 @@ def _print_sets(found: dict[str, Any]) -> None:
             [name, " ".join(setting_text(each, value) for each, value in values.items() if value != defaults[each])]
             for name, values in found["sets"].items()
         ],
+        text=["values that are not the default"],
     )
     say(f"Set {found['default_set']} is used unless --hparams-set names another.")

@@ -58,6 +58,8 @@ def _print(inspection: Inspection) -> None:
         ],
         title=f"{inspection.kind}: {inspection.path}",
         right=["input bits", "value bits", "stored bits", "size"],
+        text=["why not packed"],
+        important=["packed", "size", "shape", "why not packed", "stored bits", "input bits", "value bits"],
     )
     over = f" ({inspection.size_bytes / inspection.floor_bytes:.2f} x)" if inspection.floor_bytes else ""
     show(

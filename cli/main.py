@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,7 @@ from bopkit.cli import (
     train,
     verify,
 )
+from bopkit.cli.help_text import Command, Group
 from bopkit.cli.output import show
 from bopkit.scratch import use_own_temporary_folder
 from bopkit.versions import package_versions
@@ -46,9 +48,11 @@ app = typer.Typer(
     help="Train binarized neural networks with Bop, export them bit-packed, measure them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: [user@]host is no markup
+    cls=Group,
 )
-data_app = typer.Typer(help="List, prepare and preview datasets.", no_args_is_help=True)
-device_app = typer.Typer(help="List, set up and clean the devices to measure on.", no_args_is_help=True)
+data_app = typer.Typer(help="List, prepare and preview datasets.", no_args_is_help=True, cls=Group)
+device_app = typer.Typer(help="List, set up and clean the devices to measure on.", no_args_is_help=True, cls=Group)
 _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "train", train.train),
     (app, "sweep", sweep.sweep),
@@ -82,11 +86,11 @@ _OLDER_NAMES: tuple[tuple[str, Callable[..., Any], str], ...] = (
 )
 """Commands that double others: they still work, and `bopkit --help` leaves them out."""
 for group, name, function in _COMMANDS:
-    group.command(name)(errors.reported(function))
+    group.command(name, cls=Command, short_help=getdoc(function))(errors.reported(function))
 for name, function, text in _OLDER_NAMES:
-    app.command(name, help=text, hidden=True)(errors.reported(function))
-app.add_typer(data_app, name="data")
-app.add_typer(device_app, name="device")
+    app.command(name, cls=Command, help=text, short_help=text, hidden=True)(errors.reported(function))
+app.add_typer(data_app, name="data", short_help=data_app.info.help)
+app.add_typer(device_app, name="device", short_help=device_app.info.help)
 
 
 def _print_version(wanted: bool) -> None:

@@ -45,12 +45,14 @@ def _print_all(found: list[dict[str, Any]]) -> None:
             for model in found
         ],
         right=["params", "binary", "binary MACs", "other MACs", "1-bit floor"],
+        text=["name", "published top-1"],
+        important=["published top-1", "params", "1-bit floor", "binary MACs", "input", "binary"],
     )
 
 
 def _print_one(model: dict[str, Any]) -> None:
+    name = ", ".join([model["name"], *model["aliases"]])
     rows = [
-        ["name", ", ".join([model["name"], *model["aliases"]])],
         ["network", f"{model['title']}, {model['paper']}"],
         ["input", " x ".join(map(str, model["input_shape"]))],
         ["classes", str(model["classes"])],
@@ -66,7 +68,7 @@ def _print_one(model: dict[str, Any]) -> None:
                 f"{published['top1_percent']} % on {published['dataset']}{set_name}: {published['source']}; {status}",
             ]
         )
-    print_table(["", ""], rows)
+    print_table(["name", name], rows, text=["name", name])
 
 
 def _count_rows(model: dict[str, Any]) -> list[list[str]]:

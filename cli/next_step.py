@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bopkit.cli.output import say
+from bopkit.cli.output import say_command
 
 if TYPE_CHECKING:
     from bopkit.export import ExportOptions, ExportReport
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def say_next(*words: str | Path) -> None:
     """Print a command as it can be typed."""
-    say(f"Next: {shlex.join(map(str, words))}")
+    say_command(f"Next: {shlex.join(map(str, words))}")
 
 
 def say_export_next(model: str, model_file: Path) -> None:
@@ -44,7 +44,7 @@ def say_serving(version: Path) -> None:
     """Print the command of TensorFlow Serving for a SavedModel, given its version directory."""
     folder = version.absolute().parent
     words = ("tensorflow_model_server", "--rest_api_port=8501", f"--model_name={folder.name}")
-    say(f"To serve it: {shlex.join([*words, f'--model_base_path={folder}'])}")
+    say_command(f"To serve it: {shlex.join([*words, f'--model_base_path={folder}'])}")
 
 
 def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:

@@ -114,10 +114,10 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
 def print_report(merged: MergedReport) -> None:
     """Print the table, how it was measured and accuracies with their intervals on stdout, notes on stderr."""
-    from bopkit.benchmark.reports.accuracy_table import NUMBER_HEADINGS, accuracy_table
+    from bopkit.benchmark.reports.accuracy_table import NUMBER_HEADINGS, TEXT_HEADINGS, accuracy_table
     from bopkit.benchmark.reports.conditions import conditions
     from bopkit.benchmark.reports.footnotes import footnotes
-    from bopkit.benchmark.reports.table import cells, columns_for
+    from bopkit.benchmark.reports.table import IMPORTANT, cells, columns_for
 
     lines = merged.lines
     columns = columns_for(lines)
@@ -127,6 +127,8 @@ def print_report(merged: MergedReport) -> None:
         [cells(columns, line) for line in lines],
         title=datasets.pop() if len(datasets) == 1 else None,
         right=[column.heading for column in columns if column.is_number],
+        text=["device", "accuracy on"],
+        important=IMPORTANT,
     )
     for text in conditions(merged):
         show(text)
@@ -135,7 +137,7 @@ def print_report(merged: MergedReport) -> None:
     headings, accuracies = accuracy_table(lines)
     if accuracies:
         show()
-        print_table(headings, accuracies, right=NUMBER_HEADINGS)
+        print_table(headings, accuracies, right=NUMBER_HEADINGS, text=TEXT_HEADINGS)
 
 
 def say_failures(merged: MergedReport, *, is_error: bool = True) -> None:

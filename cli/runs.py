@@ -67,7 +67,14 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     right = ["seed", "epochs", "best top-1", "val top-1", "train top-1", "loss", "images/s"]
-    print_table(list(shown), zip(*shown.values(), strict=True), right=right)
+    identity = [*(SHARED[name] for name in SHARED if len(found) > 1 and name not in same), *further]
+    print_table(
+        list(shown),
+        zip(*shown.values(), strict=True),
+        right=right,
+        text=["problem"],
+        important=["state", "epochs", "best top-1", *identity, "val top-1", "train top-1", "loss", *SHARED.values()],
+    )
     first = next((run for run in found if run.settings), None)
     if same and first is not None:
         values = ((heading, getattr(first, name)) for name, heading in SHARED.items() if name in same)

@@ -21,7 +21,7 @@ from bopkit.cli.arguments import (
     Seed,
     complete_model,
 )
-from bopkit.cli.output import percent_text, print_json, print_table, say
+from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
 
 
 def sweep(
@@ -139,10 +139,12 @@ def sweep(
             for row in result.trials
         ],
         right=["trial", "best val top-1", "epochs"],
+        text=["hyper-parameters", "run directory or error"],
+        important=["best val top-1", "state", "hyper-parameters", "epochs"],
     )
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:
         best = next(row for row in result.trials if row.trial == result.best)
         say(f"best: trial {best.trial}, validation top-1 {percent_text(best.val_top1)}, {best.run_dir}")
-        say(f"Next: {result.command}")
+        say_command(f"Next: {result.command}")

@@ -1,33 +1,14 @@
 """The listing commands, as a person reads them in a terminal."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
+import re
 
 import pytest
-from command_line import PROGRAM, bopkit, succeeded
+from command_line import bopkit, succeeded
+from terminal import in_terminal
 
 from bopkit.hparams import override
 from bopkit.registry import MODELS
-
-
-def in_terminal(columns, *arguments):
-    """The lines that a command prints on a terminal of that width."""
-    parent, child = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=child, env=environment)
-    os.close(child)
-    text = b""
-    try:
-        while chunk := os.read(parent, 65_536):
-            text += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(parent)
-    assert process.wait() == 0
-    return text.decode().splitlines()
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -37,6 +18,25 @@ def test_no_name_and_no_value_is_folded(columns):
     assert max(map(len, lines)) <= columns
     words = {word for line in lines for word in line.split()}
     assert words >= {*type(architecture.hparams()).model_fields, *architecture.sets, "gamma_decay_epochs=100"}
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_columns_without_room_are_named_with_the_width_that_shows_them(columns):
+    lines = in_terminal(columns, "models")
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.split()}
+    assert words >= {"binary_alexnet,", "alexnet", "61,869,664", "(imagenet2012)"}
+    if columns == 200:
+        assert len(lines) == 1 + len(MODELS.names())
+        return
+    note = " ".join(lines).partition(f"{columns} columns have no room for ")[2]
+    needed = int(re.search(r"other MACs.* a terminal of (\d+) columns, or `--json`, shows all", note)[1])
+    assert "no room" not in " ".join(in_terminal(needed, "models"))
+
+
+def test_a_pipe_gets_whole_rows():
+    rows = succeeded(bopkit("hparams", "binarynet")).partition("\n\n")[0].splitlines()
+    assert len(rows) == 1 + len(type(MODELS.load("binarynet").hparams()).model_fields)
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ import re
 import pytest
 import typer
 from command_line import bopkit, succeeded
+from typer.testing import CliRunner
 
 from bopkit.cli.main import app
 
@@ -74,6 +75,42 @@ def test_every_option_says_what_it_does():
         assert command.help, name
         for parameter in command.params:
             assert parameter.help, f"{name} {parameter.name}"
+
+
+def helped(columns, *path):
+    """What `bopkit PATH --help` prints on a terminal of that width."""
+    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": str(columns)}, prog_name="bopkit")
+    assert result.exit_code == 0
+    return result.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_no_help_breaks_a_name_a_value_or_a_default(columns):
+    paths = [(), *((name,) for name in COMMANDS)]
+    paths += [(group, name) for group in ("data", "device") for name in COMMANDS[group].commands]
+    assert len(paths) >= 30
+    for path in paths:
+        lines = helped(columns, *path).splitlines()
+        assert max(map(len, lines)) <= min(columns, 80), path
+        command = COMMANDS[path[0]] if path else typer.main.get_command(app)
+        command = command.commands[path[1]] if len(path) == 2 else command
+        assert " ".join(command.help.split()) in " ".join(" ".join(lines).split())
+        context = typer.Context(command, info_name="bopkit")
+        for parameter in command.get_params(context):
+            if (record := parameter.get_help_record(context)) is None:
+                continue
+            name, text = record
+            body, _, facts = text.partition("  [")
+            assert any(line.startswith(f"  {name}") for line in lines), (path, name)
+            assert any(facts in line for line in lines), (path, name, facts)
+            words = {word for line in lines for word in line.split()}
+            assert words >= set(body.split()), (path, name)
+
+
+def test_help_keeps_text_in_brackets_and_lists_whole_sentences():
+    assert "ssh://[user@]host[:port], adb[:serial] or local.  [required]" in helped(80, "device", "info")
+    listed = " ".join(helped(80).split())
+    assert COMMANDS["train"].help in listed and "..." not in listed.partition("Commands:")[2]
 
 
 @pytest.mark.integration

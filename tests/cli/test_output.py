@@ -24,8 +24,9 @@ HARMLESS = r"\x1b[2J\x9b1m\r\n\u202e[red]:warning:[/red]\udcff"
         lambda text: output.print_table([text], []),
         lambda text: output.print_table(["heading"], [[text]]),
         lambda text: output.print_table(["heading"], [["cell"]], title=text),
+        output.say_command,
     ],
-    ids=["say", "show", "say_with_time", "heading", "cell", "title"],
+    ids=["say", "show", "say_with_time", "heading", "cell", "title", "say_command"],
 )
 def test_text_is_shown_literally(prints, capsys):
     prints(HOSTILE)

@@ -141,5 +141,11 @@ _COLUMNS = (
     ),
 )
 
+IMPORTANT = (
+    *("device", "threads", "runtime", "cores", "accuracy on", "top-1", "p50 ms", "mean ms", "size"),
+    *("p50 change", "top-1 change", "size change", "p99 ms", "agreement", "memory", "model memory", "x floor"),
+)
+"""Headings in the order in which a narrow terminal keeps them, after the artifact: what tells rows apart first."""
+
 _KNOWN_BEFORE = frozenset({"artifact", "device", "threads", "runtime", "cores", "measured"})
 """Columns that a row has which could not be measured; the first of the others says so."""
