@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bopkit import own_code
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
 
 FILE_ENDINGS = (".h5", ".keras", ".tflite", ".py")
@@ -104,19 +105,19 @@ def import_module(
 
 
 def _broken_module(module_name: str, error: Exception) -> BopkitError:
-    return BopkitError(
-        f"Module {module_name} cannot be imported: {type(error).__name__}: {first_line(error)}.",
-        "Fix it; --debug shows where.",
-    )
+    reason = own_code.failure_in(error) or f"{type(error).__name__}: {first_line(error)}"
+    return BopkitError(f"Module {module_name} cannot be imported: {reason}.", "Mend it; --debug shows the traceback.")
 
 
 def _import(module_name: str) -> Any:
     """Import a module, also from the working directory, which a console script leaves out of `sys.path`."""
     here = os.getcwd()
     if here in sys.path or "" in sys.path:
+        own_code.remember(module_name)
         return importlib.import_module(module_name)
     sys.path.append(here)
     try:
+        own_code.remember(module_name)
         return importlib.import_module(module_name)
     finally:
         del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]

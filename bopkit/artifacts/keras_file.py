@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import files
+from bopkit import files, own_code
 from bopkit.artifacts import checksum, hdf5_probe, keras_hdf5, keras_zip
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
@@ -280,5 +281,15 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # a damaged file can make Keras raise anything
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
             raise
-        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise BopkitError(f"{path} does not load: {reason}.", DAMAGED) from error
+        not_made = _NOT_MADE.search(str(error))
+        reason = f"class {not_made[1]}: {not_made[2]}" if not_made else f"{type(error).__name__}: {first_line(error)}"
+        own, hint = own_code.failure_in(error), DAMAGED
+        if own:
+            reason, hint = own, own_code.HINT
+        elif not_made and own_code.is_in_use():
+            hint = "Name with --custom the code that it was saved with: this class does not take the file's settings."
+        raise BopkitError(f"{path} does not load: {reason[:300]}.", hint) from error
+
+
+_NOT_MADE = re.compile(r"Error when deserializing class '(\w+)'.*Exception encountered: ([^\n]*)", re.DOTALL)
+"""Keras' words for a class that cannot be made of the settings in a file."""

@@ -108,7 +108,8 @@ class Dataset(abc.ABC):
     def explain_unreadable(self, split: str) -> BopkitError:
         """What to tell a user when a split cannot be read; subclasses name the file."""
         return BopkitError(
-            f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.", "Prepare it again."
+            f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.",
+            "Repair that file, or make the dataset anew.",
         )
 
     def check_labels(self, split: str) -> None:
@@ -168,7 +169,7 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
             raise BopkitError(
                 f"Dataset {dataset.name} cannot be read: split {split} contains a picture that is damaged, or "
                 "is neither JPEG nor PNG.",
-                "Repair or remove that picture, then prepare the dataset again.",
+                "Repair or remove that picture; a prepared dataset has to be prepared again.",
             ) from error
         if not _is_of_input_pipeline(text):
             raise

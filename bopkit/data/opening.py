@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from bopkit.data import tfds_dataset
 from bopkit.data.dataset import Dataset
@@ -39,13 +41,30 @@ def open_dataset(
     if name in MODULES.names() or ("." in name and not {"/", ":"} & set(name)):
         if version is not None:
             raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
-        opened = MODULES.load(name)(data_dir)
+        opened = _open_own(name, MODULES.load(name), data_dir)
         opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
         return opened
     builder = tfds_dataset.find_builder(name, data_dir, version)
     if prepare:
         tfds_dataset.prepare(builder, progress or silent)
     return tfds_dataset.TfdsDataset(builder)
+
+
+def _open_own(name: str, opens: Callable[[str | Path | None], Any], data_dir: str | Path | None) -> Dataset:
+    """What `open_dataset` of a module returns.
+
+    Raises:
+        UsageError: It takes something else, or returns something else.
+    """
+    hint = "Define `def open_dataset(data_dir)` that returns a bopkit.data.Dataset, as bopkit/data/digits.py does."
+    try:
+        inspect.signature(opens).bind(data_dir)
+    except TypeError as error:
+        raise UsageError(f"`open_dataset` of {name} cannot be called with the data folder: {error}.", hint) from error
+    opened = opens(data_dir)
+    if not isinstance(opened, Dataset):
+        raise UsageError(f"`open_dataset` of {name} returned {type(opened).__name__}, not a dataset.", hint)
+    return opened
 
 
 def prepare_datasets(
