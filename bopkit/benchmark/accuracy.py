@@ -144,7 +144,7 @@ def artifact_preprocessing(plan: EvaluationPlan, card: ModelCard | None) -> Prep
         return PreprocessingChoice(plan.preprocess_fn, "preprocess_fn")
     if card is not None and card.preprocessing:
         return PreprocessingChoice(card.preprocessing, "model card")
-    raise unknown_preprocessing("Its accuracy")
+    raise unknown_preprocessing("Accuracy")
 
 
 def checkpoint_identity(

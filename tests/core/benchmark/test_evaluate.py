@@ -109,7 +109,7 @@ def test_a_network_that_does_not_fit_the_dataset_is_refused_as_by_the_benchmark(
     save_model(make_network(), dataclasses.replace(CARD, preprocessing=""), tmp_path / "range.h5")
     for name, words in (
         ("classes.h5", "It has 3 classes, and dataset digits has 10"),
-        ("range.h5", "Its accuracy needs the preprocessing .* no model card names it"),
+        ("range.h5", "Accuracy needs the preprocessing .* no model card names it"),
     ):
         with pytest.raises(BopkitError, match=words):
             evaluate_model(tmp_path / name)
