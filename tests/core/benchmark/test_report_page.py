@@ -247,7 +247,7 @@ def test_gains_are_in_the_page() -> None:
     page = render_page(merge_reports([("", make_report(*rows))]), gains=gains)
     text = parsed(page).text
     assert "What binarization buys" in text and "4.00 x" in text and "Size against latency" in text
-    assert '<td class="number bad">0.50 x' in page
+    assert '<td class="number bad" data-of="faster by">0.50 x' in page
 
 
 def test_the_chart_alone_is_svg_by_itself() -> None:
