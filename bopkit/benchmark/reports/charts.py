@@ -107,7 +107,7 @@ def scatter_file(merged: MergedReport, title: str) -> str | None:
     points = _points(merged.lines, choose(merged.lines))
     if not points:
         return None
-    chart = _scatter(next(iter(points.values())), merged.lines, svg.FILE_WIDTH, series_names(merged.lines))
+    chart = _scatter(next(iter(points.values())), merged.lines, svg.IN_FILE, series_names(merged.lines))
     return svg.to_file(chart, title)
 
 

@@ -37,7 +37,10 @@ LEFT, RIGHT = 9.0, 97.0
 HEIGHT, TOP, BOTTOM = 400, 30, 356
 """Of a scatter plot, in pixels."""
 
-FILE_WIDTH, WIDE, NARROW = 820, 590, 320
+FILE_WIDTH = 820
+"""Pixels of an SVG file."""
+
+IN_FILE, WIDE, NARROW = 795, 590, 320
 """Least pixels of the chart in a file, of that with names in a page, and of that without, for phones: labels that do
 not meet at a width do not meet at larger ones."""
 
@@ -110,7 +113,7 @@ def scatter(
     y_text: str,
     y_limits: tuple[float, float],
     series_names: Sequence[str] = (),
-    width_px: int = FILE_WIDTH,
+    width_px: int = IN_FILE,
 ) -> ElementTree.Element:
     """Points of two figures with error bars, and the Pareto front of each group as a dashed line.
 
@@ -157,7 +160,7 @@ def scatter(
     marks = [_pixels(place, width_px) for place in places]
     segments = [(_pixels(start, width_px), _pixels(end, width_px)) for _, start, end in lines]
     texts = [_label_texts(each, width_px >= WIDE and len(points) <= MOST_NAMES) for each in points]
-    labels = place_labels(marks, texts, segments, Box(0, TOP - 12, width_px, BOTTOM - 2))
+    labels = place_labels(marks, texts, segments, Box(LEFT / 100 * width_px, TOP - 12, width_px, BOTTOM - 2))
     _add_points(chart, points, places, labels)
     for index, name in enumerate(series_names):
         y = HEIGHT + 20 * index + 4
