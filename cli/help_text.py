@@ -21,11 +21,11 @@ _FACTS = "  ["
 class Command(typer.core.TyperCommand):
     """A command with help as above."""
 
-    def format_help_text(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the command does."""
         formatter.write(_description(self.help))
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write its arguments and options."""
         formatter.write(_parameters(self, ctx))
 
@@ -33,11 +33,11 @@ class Command(typer.core.TyperCommand):
 class Group(typer.core.TyperGroup):
     """A group of commands with help as above."""
 
-    def format_help_text(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what its commands do."""
         formatter.write(_description(self.help))
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write its options and commands."""
         commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
         rows = [(name, command.short_help or command.help or "") for name, command in commands if not command.hidden]
@@ -79,7 +79,7 @@ def _text_lines(text: str, width: int) -> list[str]:
     return lines
 
 
-def _parameters(command: Command | Group, ctx: typer.Context) -> str:
+def _parameters(command: Command | Group, ctx: Any) -> str:
     records = [(each.param_type_name, each.get_help_record(ctx)) for each in command.get_params(ctx)]
     sections = (
         definitions(title, [record for kind, record in records if record is not None and kind == wanted], _width())
