@@ -83,17 +83,21 @@ def compare(
 
 
 def _print_gains(gains: Sequence[Gain]) -> None:
+    from bopkit.benchmark.reports import gain_text
+
     print_table(
         ["packed network", "against its", "device", "threads", "smaller by", "faster by"],
-        [[gain.network, gain.variant, gain.device, str(gain.threads), *map(_times, _ratios(gain))] for gain in gains],
+        [
+            [
+                gain.network,
+                gain.variant,
+                gain.device,
+                str(gain.threads),
+                gain_text(gain.size_ratio),
+                gain_text(gain.latency_ratio),
+            ]
+            for gain in gains
+        ],
         right=["threads", "smaller by", "faster by"],
         important=["against its", "smaller by", "faster by", "device"],
     )
-
-
-def _ratios(gain: Gain) -> tuple[float | None, float | None]:
-    return gain.size_ratio, gain.latency_ratio
-
-
-def _times(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f} x"

@@ -7,7 +7,7 @@ from bopkit.benchmark.reports.baseline import compare_lines
 from bopkit.benchmark.reports.build import Report, build_report
 from bopkit.benchmark.reports.charts import scatter_file
 from bopkit.benchmark.reports.csv_table import csv_table
-from bopkit.benchmark.reports.gains import Gain
+from bopkit.benchmark.reports.gains import Gain, gain_text
 from bopkit.benchmark.reports.lines import BaselineChange, Line, Measurement
 from bopkit.benchmark.reports.markdown import markdown
 from bopkit.benchmark.reports.merging import MergedReport, merge_reports
@@ -27,6 +27,7 @@ __all__ = [
     "check_rules",
     "compare_lines",
     "csv_table",
+    "gain_text",
     "markdown",
     "merge_reports",
     "parse_rule",

@@ -86,35 +86,64 @@ def _series_name(line: Line, lines: Sequence[Line]) -> str:
     return line.row.variant if is_only_device else f"{line.row.variant}, {line.device_label}"
 
 
+class Scatter(NamedTuple):
+    """Accuracy (or size) against latency.
+
+    Attributes:
+        dataset: Of the accuracy; empty for size.
+        wide: The chart with names.
+        narrow: The same for a phone, with the numbers of the names alone.
+        names: Number and name of each point.
+    """
+
+    dataset: str
+    wide: Element
+    narrow: Element
+    names: list[tuple[int, str]]
+
+
 def scatter_file(merged: MergedReport, title: str) -> str | None:
     """The page's chart of accuracy (or size) against latency as an SVG file; None where nothing was measured."""
-    found = scatter_charts(merged.lines, choose(merged.lines), with_legend=True)
-    return svg.to_file(found[0][1], title) if found else None
+    points = _points(merged.lines, choose(merged.lines))
+    if not points:
+        return None
+    chart = _scatter(next(iter(points.values())), merged.lines, svg.IN_FILE, series_names(merged.lines))
+    return svg.to_file(chart, title)
 
 
-def scatter_charts(
-    lines: Sequence[Line], choices: Mapping[tuple[str, str], Sequence[Choice]], with_legend: bool = False
-) -> list[tuple[str, Element]]:
-    """A chart a dataset, with its name, or one of size against latency where nothing has an accuracy.
+def scatter_charts(lines: Sequence[Line], choices: Mapping[tuple[str, str], Sequence[Choice]]) -> list[Scatter]:
+    """The charts of each dataset, or of size against latency where nothing has an accuracy.
 
     Args:
         lines: Of the table.
         choices: What `choose` says of them.
-        with_legend: Whether the chart has a legend of its own.
     """
-    by_accuracy = has_accuracy(lines)
-    numbers = series_numbers(lines)
+    return [
+        Scatter(
+            dataset,
+            _scatter(points, lines, svg.WIDE),
+            _scatter(points, lines, svg.NARROW),
+            [(point.number, point.name) for point in points],
+        )
+        for dataset, points in _points(lines, choices).items()
+    ]
+
+
+def _scatter(points: Sequence[svg.Point], lines: Sequence[Line], width_px: int, legend: Sequence[str] = ()) -> Element:
+    y_text, limits = ("top-1 (%)", (0.0, 100.0)) if has_accuracy(lines) else ("size (MB)", (0.0, float("inf")))
+    return svg.scatter(points, "p50 latency (ms)", y_text, limits, legend, width_px)
+
+
+def _points(lines: Sequence[Line], choices: Mapping[tuple[str, str], Sequence[Choice]]) -> dict[str, list[svg.Point]]:
+    """What is drawn, by dataset."""
+    by_accuracy, numbers = has_accuracy(lines), series_numbers(lines)
     points: dict[str, list[svg.Point]] = {}
     for group, ((_, name), members) in enumerate(choices.items()):
         of_dataset = points.setdefault(name if by_accuracy else "", [])
         for choice in sorted(members, key=lambda each: each.line.number):
             series = numbers[choice.line.number]
             of_dataset.append(_point(choice.line, by_accuracy, series, group, choice.beaten_by is None))
-    y_text, limits = ("top-1 (%)", (0.0, 100.0)) if by_accuracy else ("size (MB)", (0.0, float("inf")))
-    legend = series_names(lines) if with_legend else []
-    return [
-        (dataset, svg.scatter(each, "p50 latency (ms)", y_text, limits, legend)) for dataset, each in points.items()
-    ]
+    return points
 
 
 def _point(line: Line, by_accuracy: bool, series: int, group: int, is_on_front: bool) -> svg.Point:
@@ -199,7 +228,11 @@ def distributions(lines: Sequence[Line]) -> list[Distribution]:
         samples, marks = line.row.samples_ms, _percentiles(line.row)
         if len(samples) < 2 or not marks or min(samples) < 0:
             continue
-        spread = f"{len(samples):,} runs, standard deviation {ms_text(statistics.pstdev(samples))} ms"
+        spread = f"{len(samples):,} runs, "
+        if min(samples) == max(samples):
+            spread += f"all of them {ms_text(samples[0])} ms"
+        else:
+            spread += f"standard deviation {ms_text(statistics.pstdev(samples))} ms"
         values = ", ".join(f"{name} {ms_text(value)} ms" for name, value in marks.items())
         title = f"Distribution of {len(samples)} runs: {values}"
         chart = svg.histogram(samples, list(marks.items()), numbers[line.number], title)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bopkit.benchmark.reports.lines import Line
 from bopkit.benchmark.reports.noise import may_be_as_fast
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.text import size_text
+from bopkit.text import ms_text, percent_text, size_text
 
 WITHIN = " (within the 95 % interval)"
 """The accuracies may differ by chance: other pictures of the same kind may turn them round."""
@@ -25,7 +25,7 @@ class Choice:
         line: The line.
         beaten_by: The line that is at least as good in both figures and better in one; None on the front.
         reason: What the front or that line means, in words.
-        is_tie: Whether all by which that line is better may be chance.
+        is_tie: Whether all by which that line is better may be chance, or is too little to be shown.
     """
 
     line: Line
@@ -88,7 +88,12 @@ def _choices(members: Sequence[Line], by_accuracy: bool) -> list[Choice]:
     for line in fastest_first:
         winner = better[line.number]
         if winner is None:
-            choices.append(Choice(line, None, _front_text(front, front.index(line), by_accuracy)))
+            equals = [each for each in front if goodness[each.number] == goodness[line.number]]
+            faster = [each for each in front if goodness[each.number][0] > goodness[line.number][0]]
+            reason = _front_text(line, faster[-1] if faster else None, equals[-1] is front[-1], by_accuracy)
+            if others := [str(each.number) for each in equals if each is not line]:
+                reason += f"; a tie with {', '.join(others)}"
+            choices.append(Choice(line, None, reason))
         else:
             reason, is_tie = _beaten_text(line.row, winner.row, by_accuracy)
             choices.append(Choice(line, winner, reason, is_tie))
@@ -103,22 +108,22 @@ def _best_above(line: Line, members: Sequence[Line], goodness: Mapping[int, tupl
     return max(above, key=lambda each: goodness[each.number][::-1], default=None)
 
 
-def _front_text(front: Sequence[Line], place: int, by_accuracy: bool) -> str:
-    """What one pays and gets at a place of the front, from the next faster line of the front on."""
-    row = front[place].row
+def _front_text(line: Line, next_faster: Line | None, is_best: bool, by_accuracy: bool) -> str:
+    """What one pays and gets on the front.
+
+    Args:
+        line: On the front.
+        next_faster: The slowest line of the front that is faster; None for the fastest.
+        is_best: Whether no line is better in the second figure.
+        by_accuracy: Whether that is accuracy, or size.
+    """
     best = "the most accurate" if by_accuracy else "the smallest"
-    if len(front) == 1:
-        return f"the fastest and {best}"
-    if place == 0:
-        return "the fastest"
-    next_faster = front[place - 1]
-    faster = next_faster.row
-    assert row.latency_ms_p50 and faster.latency_ms_p50
-    if (row.latency_ms_p50, row.top1, row.size_bytes) == (faster.latency_ms_p50, faster.top1, faster.size_bytes):
-        return f"the same as {next_faster.number}"
+    if next_faster is None:
+        return f"the fastest and {best}" if is_best else "the fastest"
+    row, faster = line.row, next_faster.row
     time = f"for {_ratio_text(row, faster)} the time of {next_faster.number}"
     time += NOISE if may_be_as_fast(row, faster) else ""
-    prefix = f"{best}, " if place == len(front) - 1 else ""
+    prefix = f"{best}, " if is_best else ""
     if not by_accuracy:
         assert row.size_bytes is not None and faster.size_bytes is not None
         return f"{prefix}{size_text(faster.size_bytes - row.size_bytes)} less {time}"
@@ -128,21 +133,24 @@ def _front_text(front: Sequence[Line], place: int, by_accuracy: bool) -> str:
 
 
 def _beaten_text(row: BenchmarkRow, better: BenchmarkRow, by_accuracy: bool) -> tuple[str, bool]:
-    """By what a row is beaten, and whether all of that may be chance."""
-    is_as_fast = row.latency_ms_p50 == better.latency_ms_p50
-    is_noise = is_as_fast or may_be_as_fast(row, better)
-    if is_noise:
-        speed = "as fast" if is_as_fast else "as fast within the noise"
+    """By what a row is beaten, and whether all of that may be chance, or is less than what is shown of the figures."""
+    is_as_fast = ms_text(row.latency_ms_p50) == ms_text(better.latency_ms_p50)
+    is_noise = may_be_as_fast(row, better)
+    if row.latency_ms_p50 != better.latency_ms_p50 and is_noise:
+        speed = "as fast within the noise"
     else:
-        speed = f"{_ratio_text(row, better)} as fast"
+        speed = "as fast" if is_as_fast else f"{_ratio_text(row, better)} as fast"
+    is_even = is_as_fast or is_noise
     if not by_accuracy:
-        return f"{speed} and {_size_text(row, better)}", is_noise and row.size_bytes == better.size_bytes
+        return f"{speed} and {_size_text(row, better)}", is_noise and size_text(row.size_bytes) == size_text(
+            better.size_bytes
+        )
     assert row.top1 is not None and better.top1 is not None
-    if row.top1 == better.top1:
-        return f"{speed} and as accurate", is_noise
+    if percent_text(row.top1) == percent_text(better.top1):
+        return f"{speed} and as accurate", is_even
     is_chance = row.top1_interval is not None and row.top1_interval[1] > better.top1
     points = f"{100 * (better.top1 - row.top1):.2f} points more accurate" + (WITHIN if is_chance else "")
-    return f"{speed} and {points}", is_noise and is_chance
+    return f"{speed} and {points}", is_even and is_chance
 
 
 def _size_text(row: BenchmarkRow, better: BenchmarkRow) -> str:

@@ -24,3 +24,11 @@ class Gain:
     threads: int | None
     size_ratio: float | None
     latency_ratio: float | None
+
+
+def gain_text(ratio: float | None) -> str:
+    """A ratio for a person: `5.72 x`, or `tie` where that would be 1.00."""
+    if ratio is None:
+        return "-"
+    text = f"{ratio:.2f} x"
+    return "tie" if text == "1.00 x" else text

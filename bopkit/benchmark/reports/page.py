@@ -17,7 +17,7 @@ from bopkit.benchmark.reports import charts, svg
 from bopkit.benchmark.reports.choices import choose, has_accuracy
 from bopkit.benchmark.reports.conditions import has_agreement
 from bopkit.benchmark.reports.footnotes import footnotes
-from bopkit.benchmark.reports.gains import Gain
+from bopkit.benchmark.reports.gains import Gain, gain_text
 from bopkit.benchmark.reports.labels import cores_text
 from bopkit.benchmark.reports.lines import Line, have_several_picture_sets
 from bopkit.benchmark.reports.merging import MergedReport
@@ -49,11 +49,17 @@ def render_page(
     def drawn(element: Element) -> Markup:
         return Markup(svg.to_text(element))
 
+    def name(text: str) -> Markup:
+        """A name that is broken behind its slashes only, where it has to be, and not at hyphens."""
+        *folders, last = printable(text).split("/")
+        part = Markup('<span class="part">{}</span>')
+        return Markup().join(map(part.format, [*(f"{each}/" for each in folders), last]))
+
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clean": printable, "cores": cores_text, "drawn": drawn}
-    environment.filters |= {"size": size_text, "percent": percent_text, "ms": ms_text}
+    environment.filters |= {"clean": printable, "cores": cores_text, "drawn": drawn, "name": name}
+    environment.filters |= {"size": size_text, "percent": percent_text, "ms": ms_text, "gain": gain_text}
     source = (importlib.resources.files("bopkit.benchmark.reports") / TEMPLATE).read_text()
     return environment.from_string(source).render(
         title=title, css=svg.css(), findings=findings, gains=gains, **_sections(merged)

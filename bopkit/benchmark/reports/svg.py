@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.resources
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
+from bopkit.benchmark.reports.bins import latency_bins
+from bopkit.benchmark.reports.placing import CHARACTER, Box, Label, Place, place_labels
 from bopkit.text import printable
 
 SERIES = 6
@@ -35,14 +37,18 @@ LEFT, RIGHT = 9.0, 97.0
 HEIGHT, TOP, BOTTOM = 400, 30, 356
 """Of a scatter plot, in pixels."""
 
-_NOMINAL_WIDTH_PX = 820
-"""Labels are put where they do not meet at this width; narrower pages show their numbers only."""
-_CHARACTER_PX, _LABEL_HEIGHT_PX = 6.7, 15
+FILE_WIDTH = 820
+"""Pixels of an SVG file."""
+
+IN_FILE, WIDE, NARROW = 795, 590, 320
+"""Least pixels of the chart in a file, of that with names in a page, and of that without, for phones: labels that do
+not meet at a width do not meet at larger ones."""
 
 MOST_NAMES = 14
 """Points beyond so many carry their number only."""
 
-BINS = 72
+_TICK_GAP = 8
+"""Pixels between the texts of two ticks."""
 
 
 class Point(NamedTuple):
@@ -102,7 +108,12 @@ def make_axis(values: Sequence[float], may_be_log: bool = True, limits=(-math.in
 
 
 def scatter(
-    points: Sequence[Point], x_text: str, y_text: str, y_limits: tuple[float, float], series_names: Sequence[str] = ()
+    points: Sequence[Point],
+    x_text: str,
+    y_text: str,
+    y_limits: tuple[float, float],
+    series_names: Sequence[str] = (),
+    width_px: int = IN_FILE,
 ) -> ElementTree.Element:
     """Points of two figures with error bars, and the Pareto front of each group as a dashed line.
 
@@ -114,6 +125,7 @@ def scatter(
         y_text: Name and unit of the figure down.
         y_limits: What the axis down never passes.
         series_names: Drawn as a legend below; empty for a chart whose page has one.
+        width_px: The least that it is shown with; labels have names from `WIDE` on.
     """
     x_axis = make_axis([each.x for each in points])
     ends = [end for each in points for end in (each.y, *(each.y_interval or ()))]
@@ -129,7 +141,7 @@ def scatter(
     for value, text in y_axis.ticks():
         _add_line(chart, "grid", (LEFT, down(value)), (RIGHT, down(value)))
         _add_text(chart, LEFT - 1, down(value) + 4, text, "end", "soft")
-    for value, text in x_axis.ticks():
+    for value, text in _apart(x_axis.ticks(), lambda value: across(value) / 100 * width_px):
         _add_line(chart, "grid", (across(value), TOP), (across(value), BOTTOM))
         _add_text(chart, across(value), BOTTOM + 17, text, "middle", "soft")
     _add_line(chart, "axis", (LEFT, BOTTOM), (RIGHT, BOTTOM))
@@ -137,15 +149,22 @@ def scatter(
     _add_text(chart, RIGHT, BOTTOM + 36, x_text + (", logarithmic" if x_axis.is_log else ""), "end", "strong")
 
     places = [(across(each.x), down(each.y)) for each in points]
-    _add_fronts(chart, points, places)
+    lines = _fronts(points, places)
+    for css, start, end in lines:
+        _add_line(chart, css, start, end)
     for point, (x, _) in zip(points, places, strict=True):
         if point.y_interval is not None:
             low, high = map(down, point.y_interval)
-            _add_line(chart, f"whisker {series_class(point.series)}", (x, low), (x, high))
-    _add_points(chart, points, places)
+            lines.append((f"whisker {series_class(point.series)}", (x, low), (x, high)))
+            _add_line(chart, *lines[-1])
+    marks = [_pixels(place, width_px) for place in places]
+    segments = [(_pixels(start, width_px), _pixels(end, width_px)) for _, start, end in lines]
+    texts = [_label_texts(each, width_px >= WIDE and len(points) <= MOST_NAMES) for each in points]
+    labels = place_labels(marks, texts, segments, Box(LEFT / 100 * width_px, TOP - 12, width_px, BOTTOM - 2))
+    _add_points(chart, points, places, labels)
     for index, name in enumerate(series_names):
         y = HEIGHT + 20 * index + 4
-        chart.append(_marker(LEFT, y, index, "mark"))
+        _add_marker(chart, LEFT, y, index, "mark")
         _add_text(chart, LEFT + 2, y + 4, name)
     return chart
 
@@ -174,19 +193,19 @@ def histogram(
         series: Its colour.
         title: For who cannot see it.
     """
-    ordered = np.sort(np.asarray(samples, float))
-    low, high = ordered[0], max(ordered[int(0.995 * (len(ordered) - 1))], *(value for _, value in marks))
-    room = (high - low) * 0.04 or high * 0.02 or 1.0
-    axis = Axis(float(low - room), float(high + room))
-    shares = (ordered[ordered <= axis.high] - axis.low) / (axis.high - axis.low)
-    counts = np.bincount(np.minimum((BINS * shares).astype(int), BINS - 1), minlength=BINS)
+    high = max(float(np.percentile(samples, 99.5)), *(value for _, value in marks))
+    edges, counts = latency_bins(np.asarray(samples, float), high)
+    low, high = float(edges[0]), max(float(edges[-1]), high)
+    room = (high - low) * (0.04 if len(counts) > 1 else 4)
+    axis = Axis(low - room, high + room)
+    places = [1000 * axis.share(float(edge)) for edge in edges]
     heights = 64 * counts / counts.max()
-    outline = "".join(f"V{66 - height:.1f}H{index + 1}" for index, height in enumerate(heights))
+    outline = "".join(f"V{66 - height:.1f}H{end:.1f}" for height, end in zip(heights, places[1:], strict=True))
 
     chart = _chart(132, title)
-    box = {"viewBox": f"0 0 {BINS} 66", "preserveAspectRatio": "none"}
+    box = {"viewBox": "0 0 1000 66", "preserveAspectRatio": "none"}
     plot = _add(chart, "svg", "", x=0, y=44, width="100%", height=66, **box)
-    _add(plot, "path", f"area {series_class(series)}", d=f"M0 66{outline}V66Z")
+    _add(plot, "path", f"area {series_class(series)}", d=f"M{places[0]:.1f} 66{outline}V66Z")
     _add_line(chart, "axis", (0, 110), (100, 110))
     for value, text in axis.ticks(most=4):
         _add_text(chart, 100 * axis.share(value), 125, text, "middle", "soft")
@@ -222,7 +241,7 @@ def to_text(element: ElementTree.Element) -> str:
 
 def to_file(element: ElementTree.Element, title: str) -> str:
     """The element as an SVG file of its own, with its styles."""
-    size = {"width": str(_NOMINAL_WIDTH_PX), "height": str(int(element.get("height", HEIGHT)) + 40)}
+    size = {"width": str(FILE_WIDTH), "height": str(int(element.get("height", HEIGHT)) + 40)}
     root = ElementTree.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "class": "chart", **size, "role": "img"})
     ElementTree.SubElement(root, "title").text = printable(title)
     ElementTree.SubElement(root, "style").text = css()
@@ -251,7 +270,13 @@ def _chart(height: int, title: str) -> ElementTree.Element:
     return chart
 
 
-def _add_fronts(chart: ElementTree.Element, points: Sequence[Point], places: Sequence[tuple[float, float]]) -> None:
+def _pixels(place: Place, width_px: int) -> Place:
+    return place[0] / 100 * width_px, place[1]
+
+
+def _fronts(points: Sequence[Point], places: Sequence[Place]) -> list[tuple[str, Place, Place]]:
+    """Style, start and end of the lines of each group."""
+    lines: list[tuple[str, Place, Place]] = []
     for group in sorted({each.group for each in points}):
         members = [(each, place) for each, place in zip(points, places, strict=True) if each.group == group]
         series = {each.series for each, _ in members}
@@ -259,63 +284,60 @@ def _add_fronts(chart: ElementTree.Element, points: Sequence[Point], places: Seq
             css = f"front {series_class(series.pop())}"
             front = sorted(place for each, place in members if each.is_on_front)
             for (x1, y1), (x2, y2) in itertools.pairwise(front):
-                _add_line(chart, css, (x1, y1), (x2, y1))
-                _add_line(chart, css, (x2, y1), (x2, y2))
+                lines += [(css, (x1, y1), (x2, y1)), (css, (x2, y1), (x2, y2))]
         else:  # variants of one network: what belongs together matters more
-            for start, end in itertools.pairwise(sorted(place for _, place in members)):
-                _add_line(chart, "front", start, end)
+            ends = itertools.pairwise(sorted(place for _, place in members))
+            lines += [("front", start, end) for start, end in ends]
+    return lines
 
 
-def _add_points(chart: ElementTree.Element, points: Sequence[Point], places: Sequence[tuple[float, float]]) -> None:
-    """Marks and labels; the marks of the front come last, so that no other mark lies over them."""
-    pixels = [(x / 100 * _NOMINAL_WIDTH_PX, y) for x, y in places]
-    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
+def _label_texts(point: Point, has_name: bool) -> list[str]:
+    """What its label may say: the number before the name, or alone."""
+    number = str(point.number)
+    return [f"{number} {printable(point.name)}", number] if has_name else [number]
+
+
+def _apart(ticks: Sequence[tuple[float, str]], place_px: Callable[[float], float]) -> Iterator[tuple[float, str]]:
+    """The ticks without those whose texts would touch the one before."""
+    end = -math.inf
+    for value, text in ticks:
+        half = len(text) * CHARACTER / 2
+        if place_px(value) - half >= end + _TICK_GAP:
+            yield value, text
+            end = place_px(value) + half
+
+
+def _add_points(
+    chart: ElementTree.Element,
+    points: Sequence[Point],
+    places: Sequence[Place],
+    labels: Sequence[Label],
+) -> None:
+    """Lines to labels below all marks; the marks of the front come last, so that no other mark lies over them."""
     drawn = []
-    for point, (x, y), (x_px, _) in zip(points, places, pixels, strict=True):
+    for point, (x, y), label in zip(points, places, labels, strict=True):
+        if label.leader is not None:
+            right, below = label.leader
+            _add(_at(chart, x, y), "line", f"leader {series_class(point.series)}", x1=0, y1=0, x2=right, y2=below)
         group = ElementTree.Element("g")
         drawn.append((point.is_on_front, group))
         ElementTree.SubElement(group, "title").text = printable(point.title)
-        group.append(_marker(x, y, point.series, "mark" if point.is_on_front else "open"))
-        name = f" {printable(point.name)}" if len(points) <= MOST_NAMES else ""
-        number = str(point.number)
-        free = _free_place(x_px, y, len(number) + len(name), taken)
-        if free is None:  # the number alone, wherever that has room
-            name = ""
-            free = _free_place(x_px, y, len(number), taken) or (10, 4)
-        right, below = free
-        label = _add_text(group, x, y + below, number, "start" if right > 0 else "end", "strong label")
-        label.set("dx", str(right))
-        ElementTree.SubElement(label, "tspan", {"class": "name"}).text = name
+        _add_marker(group, x, y, point.series, "mark" if point.is_on_front else "open")
+        number, _, name = label.text.partition(" ")
+        text = _add_text(group, x, y + label.down + 4, number, "start" if label.right > 0 else "end", "strong label")
+        text.set("dx", f"{label.right:g}")
+        ElementTree.SubElement(text, "tspan", {"class": "name"}).text = f" {name}" if name else ""
     chart.extend(group for _, group in sorted(drawn, key=lambda each: each[0]))
 
 
-def _free_place(
-    x_px: float, y_px: float, characters: int, taken: list[tuple[float, float, float, float]]
-) -> tuple[int, int] | None:
-    """Where a label meets no point and no other label, in pixels right of and below its point; None for nowhere.
-
-    Beside a point its whisker and its front are in the way, so that comes after above and below.
-    """
-    width = characters * _CHARACTER_PX
-    for below, right in itertools.product((-8, 18, 4, -24, 33), (10, -10)):
-        left = x_px + right - (width if right < 0 else 0)
-        box = (left, y_px + below - _LABEL_HEIGHT_PX + 4, left + width, y_px + below + 4)
-        is_inside = box[0] > 0 and box[2] < _NOMINAL_WIDTH_PX and box[1] > 16
-        if is_inside and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
-            return right, below
-    return None
-
-
-def _overlap(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
-
-
-def _marker(x: float, y: float, series: int, kind: str) -> ElementTree.Element:
+def _add_marker(parent: ElementTree.Element, x: float, y: float, series: int, kind: str) -> None:
     """The shape of a series; `kind` is `mark`, filled, or `open`."""
-    place = ElementTree.Element("svg", {"x": _percent(x), "y": f"{y:.1f}", "overflow": "visible"})
-    _add(place, "path", f"{kind} {series_class(series)}", d=_SHAPES[series % SERIES])
-    return place
+    _add(_at(parent, x, y), "path", f"{kind} {series_class(series)}", d=_SHAPES[series % SERIES])
+
+
+def _at(parent: ElementTree.Element, x: float, y: float) -> ElementTree.Element:
+    """A part of the chart whose pixels count from a place."""
+    return ElementTree.SubElement(parent, "svg", {"x": _percent(x), "y": f"{y:.1f}", "overflow": "visible"})
 
 
 def _add(parent: ElementTree.Element, tag: str, css: str, **attributes: float | str) -> ElementTree.Element:

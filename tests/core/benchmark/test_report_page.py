@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html.parser
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from browser import NEEDS_CHROMIUM, chromium, measured
 from written_results import device_report, failed_row, make_report, make_row
 
 from bopkit.benchmark import BenchmarkReport
@@ -19,7 +18,6 @@ from bopkit.benchmark.reports.charts import latency_bars
 from bopkit.benchmark.results import LayerBytes, Protocol, StepTime
 from bopkit.files import write_json
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "".join(
     (
         "</title><script>document.title='pwned'</script><img src=//evil.example/x onerror=alert(1)>",
@@ -208,6 +206,25 @@ def test_a_tie_is_no_defeat() -> None:
     assert "ties with" in text and "as fast within the noise and of the same size" in text
 
 
+def test_equal_rows_and_gains_of_nothing_are_ties() -> None:
+    rows = [make_row(f"net ({variant})", 1.0, None, variant=variant) for variant in ("packed", "int8 twin")]
+    gains = [Gain("net", "int8 twin", "local", 1, 1.0, 0.999)]
+    page = render_page(merge_reports([("", make_report(*rows))]), gains=gains)
+    assert "; a tie with 2" in parsed(page).text and "; a tie with 1" in parsed(page).text
+    assert '<td class="number" data-of="faster by">tie</td>' in page
+
+
+def test_a_phone_gets_the_names_of_the_numbers_in_its_chart() -> None:
+    page = render_page(merge_reports([("", device_report())]))
+    (names,) = re.findall('<ul class="names">(.*?)</ul>', page)
+    assert re.findall("<b>([0-9]+)</b>", names) == [str(number) for number in range(1, 11)]
+    wide, narrow = (
+        page.partition(f'<div class="{kind}-chart">')[2].partition("</div>")[0] for kind in ("wide", "narrow")
+    )
+    assert ">1<" in narrow and "binarynet.tflite, 1 thread<" in wide
+    assert not re.search("tspan[^>]*> [a-z]", narrow)
+
+
 def test_marks_of_the_front_lie_above_the_others() -> None:
     picture = scatter_file(merge_reports([("", device_report())]), "")
     assert picture is not None
@@ -247,7 +264,7 @@ def test_gains_are_in_the_page() -> None:
     page = render_page(merge_reports([("", make_report(*rows))]), gains=gains)
     text = parsed(page).text
     assert "What binarization buys" in text and "4.00 x" in text and "Size against latency" in text
-    assert '<td class="number bad">0.50 x' in page
+    assert '<td class="number bad" data-of="faster by">0.50 x' in page
 
 
 def test_the_chart_alone_is_svg_by_itself() -> None:
@@ -259,7 +276,25 @@ def test_the_chart_alone_is_svg_by_itself() -> None:
     assert scatter_file(merge_reports([("", make_report(failed_row("a")))]), "") is None
 
 
-NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: `apt-get install chromium`")
+def long_names() -> BenchmarkReport:
+    names = [f"runs/imagenet/birealnet/2026-11-{day}_a-name-of-some-length/model-file.tflite" for day in (29, 30)]
+    layers = [LayerBytes(f"bi-real-net/block-{number}/conv/FusedBatchNormV3", 10**number, True) for number in range(6)]
+    return make_report(*(make_row(name, layers=layers, device="ssh://user@board-of-the-lab") for name in names))
+
+
+def with_gains() -> str:
+    rows = [make_row(f"net ({variant})", 1.0, None, variant=variant) for variant in ("packed", "int8 twin")]
+    return render_page(
+        merge_reports([("", make_report(*rows))]), gains=[Gain("net", "int8 twin", "local", 1, 4.0, 0.5)]
+    )
+
+
+INTEGRATION = pytest.mark.integration
+BROWSED = {
+    "long": lambda: render_page(merge_reports([("results-of-a-day/on-the-board.json", long_names())])),
+    "gains": with_gains,
+    **{case: lambda case=case: render_page(merge_reports([("a.json", CASES[case]())])) for case in ("devices", "evil")},
+}
 
 
 @pytest.mark.integration
@@ -287,20 +322,19 @@ def test_chromium_would_tell_of_a_request_and_of_an_error(tmp_path: Path) -> Non
 
 
 @NEEDS_CHROMIUM
-def test_the_page_fits_a_phone(tmp_path: Path) -> None:
-    """Nothing but the tables, which scroll by themselves, is wider than 390 pixels."""
-    page = render_page(merge_reports([("a.json", device_report())]))
-    page = page.replace("default-src 'none'", "script-src 'unsafe-inline'").replace(
-        "</body>", "<script>document.title = document.documentElement.scrollWidth</script></body>"
-    )
-    (tmp_path / "page.html").write_text(page)
-    frame = '<iframe src="page.html" style="width:390px;height:900px;border:0"></iframe>'
-    measure = "<script>onload = () => { document.title = frames[0].document.title }</script>"
-    (tmp_path / "frame.html").write_text(f"<!doctype html>{frame}{measure}")
-    uri = (tmp_path / "frame.html").as_uri()
-    result = chromium("--dump-dom", "--allow-file-access-from-files", uri, home=tmp_path)
-    width_px = int(re.findall(r"<title>(\d+)</title>", result.stdout)[0])
-    assert 300 < width_px <= 390
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case == "long" else INTEGRATION) for case in BROWSED])
+def test_a_phone_shows_all_of_a_page(case: str, tmp_path: Path) -> None:
+    """Nothing is wider than 390 pixels, and no part scrolls by itself; no name is broken that has room in a line."""
+    found = measured(BROWSED[case](), 390, tmp_path)
+    assert found["cut"] == found["scrolls"] == []
+    assert case == "evil" or found["broken"] == []
+
+
+@pytest.mark.integration
+@NEEDS_CHROMIUM
+def test_a_desktop_breaks_no_name(tmp_path: Path) -> None:
+    found = measured(BROWSED["long"](), 1280, tmp_path)
+    assert found == {"cut": [], "scrolls": [], "broken": []}
 
 
 def shown(page: str, folder: Path) -> tuple[str, list[str], set[str]]:
@@ -313,17 +347,3 @@ def shown(page: str, folder: Path) -> tuple[str, list[str], set[str]]:
     urls = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text()))
     # The browser itself calls home, whatever it is told.
     return result.stdout, complaints, {url for url in urls if not re.match(r"https?://[\w.]*google(apis)?\.com/", url)}
-
-
-def chromium(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """A finished headless browser; a proxy that does not exist stands for no network."""
-    settings = [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--proxy-server=127.0.0.1:9",
-    ]
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    command = [str(CHROMIUM), *settings, *quiet, f"--user-data-dir={home / 'profile'}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -21,6 +21,7 @@ from bopkit.benchmark.job import Timing
 from bopkit.benchmark.reports import build_report, compare_lines, csv_table, markdown, merge_reports, read_reports
 from bopkit.benchmark.reports.choices import choose
 from bopkit.benchmark.reports.csv_table import csv_columns
+from bopkit.benchmark.reports.gains import gain_text
 from bopkit.benchmark.reports.markdown import code
 from bopkit.benchmark.reports.noise import median_ratio_interval
 from bopkit.benchmark.reports.rules import parse_rule, rule_fields
@@ -519,6 +520,47 @@ def test_an_accuracy_within_the_interval_is_said_to_be() -> None:
 def choices_by_size(*rows: BenchmarkRow):
     (members,) = choose(merge_reports([("", make_report(*rows))]).lines).values()
     return members
+
+
+def test_equal_rows_are_ties_wherever_they_stand() -> None:
+    rows = [
+        make_row(name, ms, top1, latency_ms_p50=ms, samples_ms=[])
+        for name, ms, top1 in (("a", 1.0, 0.8), ("b", 1.0, 0.8), ("c", 2.0, 0.9), ("d", 2.0, 0.9), ("e", 3.0, 0.7))
+    ]
+    (members,) = choose(merge_reports([("", make_report(*rows))]).lines).values()
+    assert [choice.reason for choice in members] == [
+        "the fastest; a tie with 2",
+        "the fastest; a tie with 1",
+        "the most accurate, 10.00 points more for 2.00 x the time of 2; a tie with 4",
+        "the most accurate, 10.00 points more for 2.00 x the time of 2; a tie with 3",
+        "1.50 x as fast and 20.00 points more accurate",
+    ]
+    assert [choice.beaten_by is None for choice in members] == [True, True, True, True, False]
+
+
+def test_what_differs_by_less_than_is_shown_is_a_tie() -> None:
+    rows = [
+        make_row(name, ms, 0.8, latency_ms_p50=ms, samples_ms=[])
+        for name, ms in (("a", 1.0), ("b", 1.0004), ("c", 1.01))
+    ]
+    (members,) = choose(merge_reports([("", make_report(*rows))]).lines).values()
+    assert [(choice.is_tie, choice.reason) for choice in members] == [
+        (False, "the fastest and the most accurate"),
+        (True, "as fast and as accurate"),
+        (False, "1.01 x as fast and as accurate"),
+    ]
+
+
+def test_gains_of_nothing_are_ties() -> None:
+    assert [gain_text(ratio) for ratio in (None, 0.994, 0.996, 1.0, 1.0049, 1.006, 30.0)] == [
+        "-",
+        "0.99 x",
+        "tie",
+        "tie",
+        "tie",
+        "1.01 x",
+        "30.00 x",
+    ]
 
 
 def test_what_is_as_fast_within_the_noise_is_said_to_be() -> None:
