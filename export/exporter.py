@@ -7,12 +7,13 @@ from pathlib import Path
 
 from bopkit.artifacts import artifact
 from bopkit.errors import BopkitError
+from bopkit.export.checks.scores import accuracy_failures, agreement_failures
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
 from bopkit.export.options import ExportOptions
 from bopkit.export.publish import publish, require_folder, require_free
 from bopkit.export.reference import Reference, compute_reference
-from bopkit.export.report import ArtifactReport, ExportReport
+from bopkit.export.report import ArtifactReport, Disagreement, ExportReport
 from bopkit.export.sources.source import (
     artifact_name,
     default_output,
@@ -87,7 +88,7 @@ def export_model(
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts])}",
+                f"Nothing was written. {_what_next(attempts, reference, options)}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
@@ -100,14 +101,28 @@ def export_model(
     )
 
 
-def _what_next(artifacts: list[ArtifactReport]) -> str:
-    """What mends an export that was refused."""
-    disagreements = [
-        each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
-    ]
-    if disagreements and all(each.near_tie for each in disagreements):
-        return "All disagreements are near-ties, which training makes rare: train on and export again."
-    return "Report this with the model file."
+def _what_next(attempts: list[tuple[ArtifactReport, list[str]]], reference: Reference, options: ExportOptions) -> str:
+    """What mends an export that was refused: other bits, more training, or nothing that a user can do."""
+    is_too_lossy = has_others = False
+    disagreements: list[Disagreement] = []
+    for report, failures in attempts:
+        lossy = accuracy_failures(report.accuracy, options.max_drop)
+        too_few: list[str] = []
+        for agreement in report.agreements:
+            lines = agreement_failures(agreement, reference.trained)
+            too_few += lines
+            disagreements += agreement.disagreements if any(line in failures for line in lines) else ()
+        is_too_lossy = is_too_lossy or any(failure in lossy for failure in failures)
+        has_others = has_others or any(failure not in (*lossy, *too_few) for failure in failures)
+    if has_others or not all(each.near_tie for each in disagreements):
+        return "Report this with the model file."
+    if is_too_lossy:
+        fewer = "Leave out --calibrate, keep" if options.calibrate else "Keep"
+        more_bits = "float16" if options.float_weights == "int8" else "float32"
+        return f"{fewer} more bits with --float-weights {more_bits}, or allow the loss with --max-drop."
+    if not disagreements:
+        return "Report this with the model file."
+    return "All disagreements are near-ties, which training makes rare: train on and export again."
 
 
 def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:

@@ -23,10 +23,13 @@ from bopkit.artifacts import artifact
 from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, make_flatbuffer
+from bopkit.export.checks.scores import accuracy_failures, agreement_failures
+from bopkit.export.exporter import _what_next
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
 from bopkit.export.network.signature import Signature
 from bopkit.export.publish import publish
+from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement
 from bopkit.export.serving import saved_model, server_files
 from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.export.tflite.quantize import StoredKernel
@@ -304,6 +307,36 @@ def test_a_network_without_a_card_that_disagrees_is_refused(
     small_network.save(tmp_path / "foreign.keras")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
+
+
+NEAR = Disagreement(0, 1, 2, 1e-7, traced=True, near_tie=True)
+FAR = dataclasses.replace(NEAR, near_tie=False)
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "after", "options", "others", "hint"),
+    [
+        (NEAR, None, {}, [], "All disagreements are near-ties, which training makes rare: train on and export again."),
+        (FAR, None, {}, [], "Report this with the model file."),
+        (None, 0.8, {"float_weights": "int8"}, [], "Keep more bits with --float-weights float16, or allow the loss"),
+        (None, 0.8, {"float_weights": "float16"}, [], "Keep more bits with --float-weights float32, or allow"),
+        (None, 0.8, {"float_weights": "int8", "calibrate": "digits"}, [], "Leave out --calibrate, keep more bits"),
+        (None, 0.8, {"float_weights": "int8"}, ["a bit differs"], "Report this with the model file."),
+        (NEAR, None, {}, ["a bit differs"], "Report this with the model file."),
+    ],
+)
+def test_what_mends_a_refused_export(
+    disagreement: Disagreement | None, after: float | None, options: dict[str, str], others: list[str], hint: str
+) -> None:
+    """More training is no help against lost bits, and a report none against the user's own choice."""
+    agreement = Agreement("digits", True, 8, 0.5, None, 1.0, 1e-3, 0.0, 0.0, 0.1, 0.0, (disagreement or NEAR,))
+    accuracy = None if after is None else Accuracy("digits", 100, 0.9, after)
+    report = ArtifactReport("tflite", "a.tflite", 1, 1, (), (agreement,), 0.0, accuracy=accuracy)
+    failures = accuracy_failures(accuracy, 0.5) if accuracy else agreement_failures(agreement, True)
+    assert failures
+    reference: Any = SimpleNamespace(trained=True)
+    found = _what_next([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
+    assert found.startswith(hint)
 
 
 def test_a_flatbuffer_of_another_structure_is_refused(

@@ -192,6 +192,7 @@ OTHER_FORMATS = {
     "WebP": b"RIFF\x1a\0\0\0WEBPVP8L",
     "TIFF": b"II*\0\x08\0\0\0",
     "HEIC or AVIF": b"\0\0\0\x18ftypheic",
+    "base64, not decoded": base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0"),
 }
 
 
