@@ -35,7 +35,7 @@ _REFUSED = (
     ("base64, not decoded", 0, b"/9j/"),
     ("base64, not decoded", 0, b"iVBORw0K"),
 )
-"""Names of other formats, and of JPEG and PNG sent as text, each with the place in the file and the bytes there by which it is known."""
+"""Names of other formats, and of JPEG and PNG sent as text, each with the place and the bytes by which it is known."""
 
 UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
 """What is wrong with a picture that cannot be prepared, by the input that brings it."""

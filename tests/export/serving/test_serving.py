@@ -1,5 +1,6 @@
 """docs/serving.md and what the server reads, against a stand-in for TensorFlow Serving (`model_server`)."""
 
+import base64
 import io
 import json
 import re
