@@ -8,12 +8,13 @@ from pathlib import Path
 
 from bopkit.artifacts import artifact
 from bopkit.errors import BopkitError
+from bopkit.export.checks.scores import agreement_failures, rule_failures
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
 from bopkit.export.options import ExportOptions
 from bopkit.export.publish import publish, require_folder, require_free
 from bopkit.export.reference import Reference, compute_reference
-from bopkit.export.report import ArtifactReport, ExportReport
+from bopkit.export.report import ArtifactReport, Disagreement, ExportReport
 from bopkit.export.sources.source import (
     artifact_name,
     default_output,
@@ -89,7 +90,7 @@ def export_model(
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts], options)}",
+                f"Nothing was written. {_what_next(attempts, reference, options)}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
@@ -102,18 +103,28 @@ def export_model(
     )
 
 
-def _what_next(artifacts: list[ArtifactReport], options: ExportOptions) -> str:
-    """What mends an export that was refused."""
-    drops = [each.accuracy.drop_points for each in artifacts if each.accuracy is not None]
-    if any(each.is_rounded for each in artifacts) and any(drop > options.max_drop for drop in drops):
-        allowed = math.ceil(10 * max(drops)) / 10
-        return f"{_more_bits(options)}, or allow the loss with --max-drop {allowed:g}."
-    disagreements = [
-        each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
-    ]
-    if disagreements and all(each.near_tie for each in disagreements):
-        return "All disagreements are near-ties, which training makes rare: train on and export again."
-    return "Report this with the model file."
+def _what_next(attempts: list[tuple[ArtifactReport, list[str]]], reference: Reference, options: ExportOptions) -> str:
+    """What mends an export that was refused: other bits, more training, or nothing that a user can do."""
+    disagreements: list[Disagreement] = []
+    for report, failures in attempts:
+        by_rule: list[str] = []
+        for agreement in report.agreements if not report.is_rounded else ():
+            lines = agreement_failures(agreement, reference.trained, max_drop=options.max_drop)
+            by_rule += lines
+            disagreements += agreement.disagreements if any(line in failures for line in lines) else ()
+        if report.is_rounded:
+            by_rule = rule_failures((), report.accuracy, True, reference.trained, options.max_drop)
+        if any(failure not in by_rule for failure in failures):
+            return _REPORT_IT
+    lossy = [each.accuracy.drop_points for each, failures in attempts if each.accuracy and each.is_rounded and failures]
+    if not all(each.near_tie for each in disagreements) or not (disagreements or lossy):
+        return _REPORT_IT
+    if lossy:
+        return f"{_more_bits(options)}, or allow the loss with --max-drop {math.ceil(10 * max(lossy)) / 10:g}."
+    return "All disagreements are near-ties, which training makes rare: train on and export again."
+
+
+_REPORT_IT = "Report this with the model file."
 
 
 def _more_bits(options: ExportOptions) -> str:

@@ -27,6 +27,7 @@ from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.artifacts.keras_config import check_config
 from bopkit.artifacts.limits import DAMAGED
 from bopkit.artifacts.old_keras_config import modernised
+from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
@@ -203,7 +204,7 @@ def container(path: Path) -> str:
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(len(HDF5_MAGIC))
+            start = file.read(START_BYTES)
     except FileNotFoundError as error:
         is_name = str(path) in MODELS
         hint = f"`bopkit init {path} -o {path}.h5` makes that network, untrained." if is_name else "Check the path."
@@ -212,11 +213,11 @@ def container(path: Path) -> str:
         raise BopkitError(f"{path} is a directory, not a model file.", "Give the .h5 or .keras file.") from error
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
-    if start == HDF5_MAGIC:
+    if start.startswith(HDF5_MAGIC):
         return "hdf5"
     if start.startswith(ZIP_MAGIC):
         return "zip"
-    raise BopkitError(f"{path} is not a Keras model file.", "Give a whole model saved as .h5 or .keras.")
+    raise other_file(path, start, "a Keras model file", "Give a whole model saved as .h5 or .keras.")
 
 
 def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
