@@ -21,6 +21,8 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    TrainSplit,
+    ValidationSplit,
 )
 from bopkit.cli.output import percent_text, print_json, print_path, say
 from bopkit.errors import UsageError
@@ -44,6 +46,8 @@ def train(
         Path | None,
         typer.Option("--output-dir", "--logdir", help="Folder of this run; if there is a run in it, that is resumed."),
     ] = None,
+    train_split: TrainSplit = None,
+    validation_split: ValidationSplit = None,
     validationset: Annotated[
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
     ] = False,
@@ -108,6 +112,8 @@ def train(
         dataset_version=dataset_version,
         output_prefix=output_prefix,
         output_dir=output_dir,
+        train_split=train_split,
+        validation_split=validation_split,
         validationset=validationset,
         tensorboard=tensorboard,
         device=device,

@@ -12,6 +12,7 @@ import numpy as np
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
@@ -19,8 +20,6 @@ from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 PHOTOGRAPHS_SOURCE = "crops of scikit-learn's two bundled photographs"
-TRAINING_SPLIT = "train"
-LAST_TENTH = "train[90%:]"
 SEED = 0
 UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
 """Range of the pictures for a network without a card: what most networks of larq are trained on."""
@@ -130,7 +129,7 @@ def calibration_pictures(
         BopkitError: It cannot be opened.
     """
     opened = open_dataset(dataset, data_dir=data_dir)
-    return _read(opened, TRAINING_SPLIT, input_shape, card, CALIBRATION_PICTURES)[0]
+    return _read(opened, training_split(opened, card), input_shape, card, CALIBRATION_PICTURES)[0]
 
 
 def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
@@ -216,7 +215,7 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
 
 
 def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
-    split = dataset.test_split or LAST_TENTH
+    split = measuring_split(dataset, card) or last_tenth(dataset, card)
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
@@ -230,8 +229,10 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
             "dataset's are by default, which proves agreement, and says nothing of accuracy."
         )
         return Pictures(source, True, (images,), note)
-    note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(source, True, (images,), "" if dataset.test_split else note, labels)
+    note = ""
+    if not measuring_split(dataset, card):
+        note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
+    return Pictures(source, True, (images,), note, labels)
 
 
 def _read(

@@ -31,6 +31,7 @@ class ModelCard:
         hparams: Every hyper-parameter with its value.
         trained: False for the output of `bopkit init`.
         accuracy: Measured figures by name, e.g. `{"val_top1": 0.96}`, each from 0 to 1.
+        trained_on: The split that it was trained on; empty where that is not known.
         evaluated_on: The split that `accuracy` was measured on.
         evaluated_pictures: Number of its pictures that it was measured on.
         versions: Versions of Python and of the packages that wrote the file.
@@ -46,6 +47,7 @@ class ModelCard:
     hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
     trained: bool = False
     accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
+    trained_on: str = ""
     evaluated_on: str = ""
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

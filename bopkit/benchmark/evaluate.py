@@ -88,7 +88,7 @@ def evaluate_model(
         model: A run directory, whose `model.h5` is meant, or a `.h5` or `.keras` file.
         dataset: Name of a prepared dataset; None for the one that the model card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
-        split: Split of the dataset; None for its test split.
+        split: Split of the dataset; None for its test split, or where it has none for the one that validated.
         preprocess_fn: Name of the preprocessing, `default` for the dataset's; None for what the card names.
         limit: Measure on that many pictures; None for all.
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
@@ -107,7 +107,8 @@ def evaluate_model(
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
     path = _find_model(Path(model))
     card = artifact.read_card(path)
-    plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
+    name = dataset or _dataset_of(card, path)
+    plan = plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size, card=card)
     preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
     runtime = KerasRuntime(threads=None)

@@ -18,6 +18,7 @@ from bopkit.registry import MODELS
 from bopkit.runs.directory import is_finished, is_run, read_config
 from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
 from bopkit.training.options import TrainOptions
+from bopkit.training.splits import choose_splits, is_of_test_split
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
@@ -64,7 +65,7 @@ class TrainingPlan:
     @property
     def has_validation_pictures(self) -> bool:
         """Whether validation is on pictures of its own, not on those that the accuracy is later measured on."""
-        return self.validation_split != self.data.test_split
+        return not is_of_test_split(self.data, self.validation_split)
 
     def config(self) -> dict[str, Any]:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
@@ -101,6 +102,7 @@ class TrainingPlan:
             hparams=self.hparams.model_dump(),
             trained=True,
             accuracy={name: metrics[name] for name in ("val_top1", "val_top5") if name in metrics},
+            trained_on=self.train_split,
             evaluated_on=self.validation_split,
             evaluated_pictures=self.validation_pictures,
             versions=package_versions(),
@@ -140,8 +142,9 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
-    train_split, validation_split = _choose_splits(data, options.validationset)
-    data.check_labels(validation_split)
+    train_split, validation_split = choose_splits(data, options)
+    for split in (train_split, validation_split):
+        data.check_labels(split)
     return TrainingPlan(
         options=options,
         architecture=architecture,
@@ -182,18 +185,6 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
         name = data.default_preprocessing
     input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
-
-
-def _choose_splits(data: Dataset, validationset: bool) -> tuple[str, str]:
-    """Training and validation split: a tenth of the training split, or as the paper's code did the test split."""
-    if validationset:
-        return "train[:90%]", "train[90%:]"
-    if not data.test_split:
-        raise UsageError(
-            f"Dataset {data.name} has neither a test nor a validation split.",
-            "Add --validationset to keep a tenth of the training split for validation.",
-        )
-    return "train", data.test_split
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

@@ -113,6 +113,7 @@ def test_what_a_run_leaves(tmp_path):
     assert card.trained
     assert (card.architecture, card.dataset, card.preprocessing) == ("tiny", "digits", "shift")
     assert card.hparams["filters"] == 4
+    assert (card.trained_on, card.evaluated_on) == ("train[:90%]", "train[90%:]")
     assert card.accuracy["val_top1"] == result.metrics["val_top1"]
     assert card.class_names == tuple("0123456789")
     for layer in model.layers:
