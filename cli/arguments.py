@@ -97,7 +97,9 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of 
 Custom = Annotated[
     list[str] | None,
     typer.Option(
-        "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
+        "--custom",
+        metavar="MODULE|FILE.py",
+        help="Your own module with code that the file needs: it will run. Repeatable.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -203,7 +203,7 @@ def _value_range(card: ModelCard | None) -> tuple[float, float]:
 
 def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Dataset:
     """Open the dataset that a card names, unless that would run code of the card's choice."""
-    return open_dataset(card.stock_dataset(), data_dir=data_dir)
+    return open_dataset(card.stock_dataset(), data_dir=data_dir, own_modules=False)
 
 
 def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:

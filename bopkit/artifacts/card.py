@@ -66,7 +66,8 @@ class ModelCard:
         """Whether opening `dataset` runs code of bopkit and of the installed TFDS only.
 
         A dotted name imports a module, and a name with a namespace is code that TFDS fetches. A user may type
-        such a name; a file from a stranger must not choose what is run.
+        such a name; a file from a stranger must not choose what is run. A plain name may be that of a module in the
+        working folder too: `open_dataset` has `own_modules=False` for names of cards.
         """
         return re.fullmatch(r"[a-z]\w*(/\w+)?", self.dataset, re.ASCII) is not None
 

@@ -46,6 +46,7 @@ def plan_evaluation(
     batch_size: int,
     resume: bool = False,
     card: ModelCard | None = None,
+    own_modules: bool = True,
 ) -> EvaluationPlan:
     """Open a dataset and check what is asked of it, before any artifact is loaded.
 
@@ -58,12 +59,13 @@ def plan_evaluation(
         batch_size: Pictures at a time.
         resume: Whether to keep a checkpoint, and to go on with that of an interrupted evaluation.
         card: Of the network, or of one of them.
+        own_modules: Whether the name may be that of a module in the working folder: not where a card chose it.
 
     Raises:
         UsageError: An unknown name, or a split without pictures.
         BopkitError: The dataset is not prepared.
     """
-    dataset = open_dataset(name, data_dir)
+    dataset = open_dataset(name, data_dir, own_modules=own_modules)
     split = split or measuring_split(dataset, card)
     if not split:
         raise UsageError(

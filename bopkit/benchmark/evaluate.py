@@ -108,7 +108,9 @@ def evaluate_model(
     path = _find_model(Path(model))
     card = artifact.read_card(path)
     name = dataset or _dataset_of(card, path)
-    plan = plan_evaluation(name, data_dir, split, preprocess_fn, limit, batch_size, card=card)
+    plan = plan_evaluation(
+        name, data_dir, split, preprocess_fn, limit, batch_size, card=card, own_modules=dataset is not None
+    )
     preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
     runtime = KerasRuntime(threads=None)

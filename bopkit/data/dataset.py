@@ -112,21 +112,42 @@ class Dataset(abc.ABC):
 
     def share_pictures(self, split: str, other: str) -> bool:
         """Whether two splits have a picture in common, as far as their text shows."""
-        return split == other or any(
+        if split == other:
+            return True
+        try:
+            slices, others = self.slices(split), self.slices(other)
+        except UsageError:  # a class may write its splits in its own way
+            return False
+        return any(
             name == other_name and max(begin, other_begin) < min(end, other_end)
-            for name, begin, end in self._places(split)
-            for other_name, other_begin, other_end in self._places(other)
+            for name, begin, end in slices
+            for other_name, other_begin, other_end in others
         )
 
-    def _places(self, split: str) -> list[tuple[str, int, int]]:
-        """The parts of a split: name of what it is taken from, first picture, and the picture behind the last."""
-        parts = [_PART.fullmatch(part.strip()) for part in split.split("+")]
-        return [
-            (part["name"], _place(part["begin"] or "0%", count), _place(part["end"] or "100%", count))
-            for part in parts
-            if part
-            for count in (self.count(part["name"]),)
-        ]
+    def slices(self, split: str) -> list[tuple[str, int, int]]:
+        """The parts of a split such as `train[:90%]` or `train[5:]+test`, by the numbers of pictures in `facts`.
+
+        Returns:
+            Of each part the name of what it is taken from, its first picture, and the picture behind its last.
+
+        Raises:
+            UsageError: There is no such split.
+        """
+        pictures, found = self.facts.pictures, []
+        for text in split.split("+"):
+            part = _PART.fullmatch(text.strip())
+            if part is None or part["name"] not in pictures:
+                raise self.no_such_split(split)
+            count = pictures[part["name"]]
+            begin, end = _place(part["begin"] or "0%", count), _place(part["end"] or "100%", count)
+            found.append((part["name"], begin, max(begin, end)))
+        return found
+
+    def no_such_split(self, split: str) -> UsageError:
+        """The error for a split that the dataset does not have."""
+        names = self.split_names
+        known = f"Known: {', '.join(names)}, and slices such as {names[0]}[:90%]." if names else "Name another."
+        return UsageError(f"Dataset {self.name} has no split {split!r}.", known)
 
     def explain_unreadable(self, split: str) -> BopkitError:
         """What to tell a user when a split cannot be read; subclasses name the file."""

@@ -22,7 +22,7 @@ import numpy as np
 from bopkit import keras2
 from bopkit.data.catalogue import DATASETS, DatasetFacts, facts_of_pictures
 from bopkit.data.dataset import Dataset, readable
-from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 
@@ -93,7 +93,7 @@ class TfdsDataset(Dataset):
         """Number of pictures of a split."""
         return max(int(self._checked(split).num_examples), 0)  # of `test[5:2]` TFDS has less than none
 
-    def _places(self, split: str) -> list[tuple[str, int, int]]:
+    def slices(self, split: str) -> list[tuple[str, int, int]]:
         """Files, which are those of several splits in `all`, and the pictures taken from each."""
         instructions = self._checked(split).file_instructions
         return [(str(each.filename), each.skip, each.skip + each.take) for each in instructions]
@@ -192,11 +192,11 @@ class TfdsDataset(Dataset):
         try:
             return self._builder.info.splits[split]
         except (KeyError, ValueError) as error:
-            known = ", ".join(self.split_names)
-            raise UsageError(
-                f"Dataset {self.name} has no split {split!r}.",
-                f"Known: {known}, and slices such as {self.split_names[0]}[:90%].",
-            ) from error
+            raise self.no_such_split(split) from error
+
+
+class UnknownDatasetError(Exception):
+    """TFDS has no builder of a name."""
 
 
 @keras2.quiet_stderr()
@@ -206,7 +206,8 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     TensorFlow, which takes seconds, is not imported, except by what some builders are made of.
 
     Raises:
-        UsageError: TFDS has no such builder or version.
+        UnknownDatasetError: TFDS has no such builder.
+        UsageError: It has no such version.
         BopkitError: The dataset's own description is damaged.
     """
     import tensorflow_datasets as tfds
@@ -218,7 +219,7 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     try:
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
+        raise UnknownDatasetError(name) from error
     except json_format.ParseError as error:
         raise BopkitError(
             f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
@@ -229,7 +230,7 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
         raise
     except (AssertionError, ValueError) as error:
         if version is None:
-            raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
+            raise UnknownDatasetError(name) from error
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 

@@ -16,8 +16,8 @@ class TrainOptions:
     """Settings of one training; each has the default of the command line.
 
     Attributes:
-        model: Name of an architecture, or dotted name of a module with an `ARCHITECTURE`.
-        dataset: Name of a dataset.
+        model: Name of an architecture, or of a module with an `ARCHITECTURE`.
+        dataset: Name of a dataset, or of a module with `open_dataset`.
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
