@@ -12,6 +12,7 @@ import numpy as np
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.run_dataset import find_run_data
 from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.signature import Signature, SignatureTensor
@@ -56,8 +57,9 @@ def real_pictures(
     dataset: str | None,
     data_dir: str | Path | None,
     count: int,
+    model_file: Path | None = None,
 ) -> Pictures:
-    """Pictures of `dataset`, else of the card's dataset if it is prepared, else crops of two photographs.
+    """Pictures of `dataset`, else of the run's or the card's dataset if it is prepared, else crops of two photographs.
 
     Args:
         input_shape: Height, width, channels.
@@ -65,6 +67,7 @@ def real_pictures(
         dataset: Name of a dataset that must be used.
         data_dir: Where prepared datasets lie.
         count: Largest number of pictures.
+        model_file: The network's own, which may be in a run directory; None for one that is in none.
 
     Raises:
         UsageError: `dataset` is given, and there is none of that name or it has no pictures to test with.
@@ -72,12 +75,16 @@ def real_pictures(
     """
     if dataset is not None:
         return _of_dataset(open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
-    note = ""
+    run_data, note = find_run_data(model_file, data_dir) if model_file is not None else (None, "")
+    if run_data is not None:
+        with run_data.as_in_the_run():
+            opened = open_dataset(run_data.dataset, run_data.data_dir)
+            return _of_dataset(opened, input_shape, card, count)
     if card is not None and card.dataset:
         try:
             return _of_dataset(_open_dataset_of_card(card, data_dir), input_shape, card, count)
         except BopkitError as error:  # photographs serve too
-            note = f"The card's dataset was not used: {error}"
+            note = note or f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)
     return Pictures(PHOTOGRAPHS_SOURCE, real=True, inputs=(images,), note=note)
 
@@ -101,7 +108,12 @@ def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, cou
 
 
 def pictures_for(
-    signature: Signature, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
+    signature: Signature,
+    card: ModelCard | None,
+    dataset: str | None,
+    data_dir: str | Path | None,
+    count: int,
+    model_file: Path | None = None,
 ) -> tuple[Pictures | None, Pictures]:
     """The pictures that a network is checked on: real ones, None where it takes none, and noise.
 
@@ -111,12 +123,13 @@ def pictures_for(
         dataset: As for `real_pictures`.
         data_dir: As for `real_pictures`.
         count: Largest number of real pictures.
+        model_file: As for `real_pictures`.
     """
     noise = random_inputs([each.shape for each in signature.inputs], card, RANDOM_PICTURES)
     if not signature.takes_picture:
         return real_inputs(signature.inputs, card, count), noise
     shape: Any = signature.inputs[0].shape
-    return real_pictures(shape, card, dataset, data_dir, count), noise
+    return real_pictures(shape, card, dataset, data_dir, count, model_file), noise
 
 
 def calibration_pictures(

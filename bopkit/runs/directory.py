@@ -1,7 +1,7 @@
 """The directory of one training run: its files, and the rules for going on in it.
 
 config.json        what was asked for, resolved; a run is resumed only with the same config
-environment.json   versions, machine and devices of the last start
+environment.json   versions, machine and devices of the last start; where its data was, if not in the default place
 metrics.jsonl      one JSON object a line: "kind": "step" every N steps, "kind": "epoch" at the end of each epoch
 checkpoints/       network, optimizer and place, after every epoch and every few minutes
 tensorboard/       logs

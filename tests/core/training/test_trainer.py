@@ -15,6 +15,7 @@ import pytest
 from bopkit import load_model, train_model
 from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.pictures import real_pictures
 from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import Place, list_places
 from bopkit.training.checkpoints import Checkpoints
@@ -119,6 +120,22 @@ def test_what_a_run_leaves(tmp_path):
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             assert set(np.unique(layer.kernel.numpy())) == {-1.0, 1.0}
+
+
+def test_what_follows_finds_the_dataset_as_the_run_did(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "digits_of_a_run.py").write_text("from bopkit.data.digits import open_dataset")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = {"hparams_set": "bop_digits", "hparams": {**TINY, "epochs": 1}, "limit_steps": 1, "tensorboard": False}
+    result = train_model("tiny.network", "digits_of_a_run", data_dir="data", output_dir="run", **options)
+    data = json.loads(Path("run/environment.json").read_text())["data"]
+    assert (data["dataset"], data["data_dir"]) == ("digits_of_a_run", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = evaluate_model(tmp_path / result.model_file, limit=20)
+    assert (found.dataset, found.split) == ("digits_of_a_run", "test")
+    pictures = real_pictures((32, 32, 1), None, None, None, 4, tmp_path / result.model_file)
+    assert pictures.source == "digits test split"
 
 
 def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
