@@ -46,6 +46,10 @@ def train(
         Path | None,
         typer.Option("--output-dir", "--logdir", help="Folder of this run; if there is a run in it, that is resumed."),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="Train the run in --output-dir for more epochs than it was asked for at first."),
+    ] = False,
     train_split: TrainSplit = None,
     validation_split: ValidationSplit = None,
     validationset: Annotated[
@@ -112,6 +116,7 @@ def train(
         dataset_version=dataset_version,
         output_prefix=output_prefix,
         output_dir=output_dir,
+        extend=extend,
         train_split=train_split,
         validation_split=validation_split,
         validationset=validationset,

@@ -29,6 +29,8 @@ class ModelCard:
         class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
         hparams: Every hyper-parameter with its value.
+        schedule_epochs: Epochs after which schedules over the whole run held their end values, because the run was made
+            longer; None for all others.
         trained: False for the output of `bopkit init`.
         accuracy: Measured figures by name, e.g. `{"val_top1": 0.96}`, each from 0 to 1.
         trained_on: The split that it was trained on; empty where that is not known.
@@ -45,6 +47,7 @@ class ModelCard:
     class_names: tuple[str, ...] = ()
     hparams_set: str = ""
     hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
+    schedule_epochs: int | None = None
     trained: bool = False
     accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
     trained_on: str = ""

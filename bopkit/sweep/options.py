@@ -70,6 +70,8 @@ class SweepOptions:
                 "A sweep does not train one trial on several machines: each machine takes the next trial.",
                 "Leave --strategy out; docs/sweep.md shows sweeps on many hosts.",
             )
+        if self.training.extend:
+            raise UsageError("A sweep makes no run longer.", "Extend one of its runs with `bopkit train --extend`.")
         if self.training.dry_run:
             raise UsageError("A dry run has no result to compare.", "Dry-run `bopkit train`, not the sweep.")
 

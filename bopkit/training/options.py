@@ -26,6 +26,8 @@ class TrainOptions:
         dataset_version: Version of the TFDS builder.
         output_prefix: A new run is written to prefix/dataset/model/date_time.
         output_dir: The run's own folder; an unfinished run in it is resumed.
+        extend: Train the run in `output_dir`, finished or not, for more epochs than it was asked for: see
+            `bopkit.training.length`.
         train_split: The split that trains, or a slice of one as `train[:80%]`; None for `train`.
         validation_split: The split that validates, or a slice of one; None for the dataset's test split.
         validationset: Validate on a tenth of the training split, not on the test split.
@@ -64,6 +66,7 @@ class TrainOptions:
     dataset_version: str | None = None
     output_prefix: str | Path = "runs"
     output_dir: str | Path | None = None
+    extend: bool = False
     train_split: str | None = None
     validation_split: str | None = None
     validationset: bool = False
