@@ -19,6 +19,8 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    TrainSplit,
+    ValidationSplit,
     complete_model,
 )
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
@@ -71,6 +73,8 @@ def sweep(
     preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
     data_cache: DataCache = None,
+    train_split: TrainSplit = None,
+    validation_split: ValidationSplit = None,
     validationset: Annotated[
         bool | None,
         typer.Option(
@@ -102,6 +106,8 @@ def sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
+        train_split=train_split,
+        validation_split=validation_split,
         device=device,
         precision=precision,
         limit_steps=limit_steps,

@@ -21,6 +21,8 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    TrainSplit,
+    ValidationSplit,
     Verbose,
 )
 from bopkit.cli.next_step import say_export_next
@@ -46,6 +48,12 @@ def train(
         Path | None,
         typer.Option("--output-dir", "--logdir", help="Folder of this run; if there is a run in it, that is resumed."),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="Train the run in --output-dir for more epochs than it was asked for at first."),
+    ] = False,
+    train_split: TrainSplit = None,
+    validation_split: ValidationSplit = None,
     validationset: Annotated[
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
     ] = False,
@@ -111,6 +119,9 @@ def train(
         dataset_version=dataset_version,
         output_prefix=output_prefix,
         output_dir=output_dir,
+        extend=extend,
+        train_split=train_split,
+        validation_split=validation_split,
         validationset=validationset,
         tensorboard=tensorboard,
         device=device,

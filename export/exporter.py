@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
 from bopkit.progress import Progress, silent
+from bopkit.runs.run_data import read_run_data
 
 
 def export_model(
@@ -58,7 +60,7 @@ def export_model(
     model_path = artifact.resolve(model_path)
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
-    options = options or ExportOptions()
+    options = _with_folder_of_run(options or ExportOptions(), model_path)
     say = progress or silent
     for folder in (output, output / name) if options.savedmodel else (output,):
         require_folder(folder)
@@ -101,6 +103,14 @@ def export_model(
         dataset=next((pictures.dataset for pictures, _ in reference.comparisons if pictures.dataset), None),
         is_classifier=reference.signature.takes_picture and reference.signature.answers_scores,
     )
+
+
+def _with_folder_of_run(options: ExportOptions, model_path: Path) -> ExportOptions:
+    """The options with the run's folder of datasets, where the user names the run's dataset and no folder."""
+    data = read_run_data(model_path)
+    if data is None or options.data_dir or data.dataset not in (options.dataset, options.calibrate) or not data.is_ours:
+        return options
+    return dataclasses.replace(options, data_dir=data.data_dir)
 
 
 def _what_next(attempts: list[tuple[ArtifactReport, list[str]]], reference: Reference, options: ExportOptions) -> str:

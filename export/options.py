@@ -52,7 +52,7 @@ class ExportOptions:
         hparams: Values that differ from the set.
         input_shape: Height, width, channels that `architecture` is built for; None for the default of the architecture.
         classes: Outputs that `architecture` is built with; None for the default of the architecture.
-        custom: Modules of the user's own, whose classes and functions the file may name.
+        custom: Modules of the user's own, by name or `.py` file, whose classes and functions the file may name.
 
     Raises:
         UsageError: No format or no picture is asked for, a value is not one of those above, a setting is for a format

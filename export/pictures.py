@@ -12,6 +12,8 @@ import numpy as np
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.run_dataset import find_run_data
+from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
@@ -19,8 +21,6 @@ from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 PHOTOGRAPHS_SOURCE = "crops of scikit-learn's two bundled photographs"
-TRAINING_SPLIT = "train"
-LAST_TENTH = "train[90%:]"
 SEED = 0
 UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
 """Range of the pictures for a network without a card: what most networks of larq are trained on."""
@@ -59,8 +59,9 @@ def real_pictures(
     dataset: str | None,
     data_dir: str | Path | None,
     count: int,
+    model_file: Path | None = None,
 ) -> Pictures:
-    """Pictures of `dataset`, else of the card's dataset if it is prepared, else crops of two photographs.
+    """Pictures of `dataset`, else of the run's or the card's dataset if it is prepared, else crops of two photographs.
 
     Args:
         input_shape: Height, width, channels.
@@ -68,6 +69,7 @@ def real_pictures(
         dataset: Name of a dataset that must be used.
         data_dir: Where prepared datasets lie.
         count: Largest number of pictures.
+        model_file: The network's own, which may be in a run directory; None for one that is in none.
 
     Raises:
         UsageError: `dataset` is given, and there is none of that name or it has no pictures to test with.
@@ -75,12 +77,16 @@ def real_pictures(
     """
     if dataset is not None:
         return _of_dataset(dataset, open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
-    note = ""
+    run_data, note = find_run_data(model_file, data_dir) if model_file is not None else (None, "")
+    if run_data is not None:
+        with run_data.as_in_the_run():
+            opened = open_dataset(run_data.dataset, run_data.data_dir)
+            return _of_dataset(run_data.dataset, opened, input_shape, card, count)
     if card is not None and card.dataset:
         try:
             return _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
         except BopkitError as error:  # photographs serve too
-            note = f"The card's dataset was not used: {error}"
+            note = note or f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)
     return Pictures(PHOTOGRAPHS_SOURCE, real=True, inputs=(images,), note=note)
 
@@ -104,7 +110,12 @@ def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, cou
 
 
 def pictures_for(
-    signature: Signature, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
+    signature: Signature,
+    card: ModelCard | None,
+    dataset: str | None,
+    data_dir: str | Path | None,
+    count: int,
+    model_file: Path | None = None,
 ) -> tuple[Pictures | None, Pictures]:
     """The pictures that a network is checked on: real ones, None where it takes none, and noise.
 
@@ -114,12 +125,13 @@ def pictures_for(
         dataset: As for `real_pictures`.
         data_dir: As for `real_pictures`.
         count: Largest number of real pictures.
+        model_file: As for `real_pictures`.
     """
     noise = random_inputs(signature.inputs, card, RANDOM_PICTURES)
     if not signature.takes_picture:
         return real_inputs(signature.inputs, card, count), noise
     shape: Any = signature.inputs[0].shape
-    return real_pictures(shape, card, dataset, data_dir, count), noise
+    return real_pictures(shape, card, dataset, data_dir, count, model_file), noise
 
 
 def calibration_pictures(
@@ -132,7 +144,7 @@ def calibration_pictures(
         BopkitError: It cannot be opened.
     """
     opened = open_dataset(dataset, data_dir=data_dir)
-    return _read(opened, TRAINING_SPLIT, input_shape, card, CALIBRATION_PICTURES)[0]
+    return _read(opened, training_split(opened, card), input_shape, card, CALIBRATION_PICTURES)[0]
 
 
 def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
@@ -210,7 +222,7 @@ def _value_range(card: ModelCard | None) -> tuple[float, float]:
 
 def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Dataset:
     """Open the dataset that a card names, unless that would run code of the card's choice."""
-    return open_dataset(card.stock_dataset(), data_dir=data_dir)
+    return open_dataset(card.stock_dataset(), data_dir=data_dir, own_modules=False)
 
 
 def source_of(dataset: str, split: str) -> str:
@@ -229,8 +241,8 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
 def _of_dataset(
     name: str, dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
 ) -> Pictures:
-    """Test pictures of a dataset that was opened by a name."""
-    split = dataset.test_split or LAST_TENTH
+    """Pictures of a dataset that was opened by a name: of its test split, or what stands for it."""
+    split = measuring_split(dataset, card) or last_tenth(dataset, card)
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
@@ -244,10 +256,10 @@ def _of_dataset(
             "dataset's are by default, which proves agreement, and says nothing of accuracy."
         )
         return Pictures(source, True, (images,), note)
-    note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    if dataset.test_split:
-        return Pictures(source, True, (images,), "", labels, name)
-    return Pictures(source, True, (images,), note, labels)
+    note = ""
+    if not measuring_split(dataset, card):
+        note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
+    return Pictures(source, True, (images,), note, labels, name)
 
 
 def _read(

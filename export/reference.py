@@ -86,7 +86,7 @@ def compute_reference(
     model = to_float32(loaded.model)
     layers = inspect_layers(model)
     progress("Computing the scores of Keras")
-    shown = _check_pictures(signature, card, options)
+    shown = _check_pictures(signature, card, options, model_path)
     preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
@@ -132,9 +132,11 @@ def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name:
     return with_preprocessing(card, name, signature.inputs[0])
 
 
-def _check_pictures(signature: Signature, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
+def _check_pictures(
+    signature: Signature, card: ModelCard | None, options: ExportOptions, model_path: Path
+) -> list[Pictures]:
     """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
-    real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures)
+    real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures, model_path)
     names_classes = card is not None and bool(card.class_names)
     if options.dataset is not None and real is not None and real.labels is None and names_classes:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")

@@ -43,6 +43,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
             f"validation is on the {plan.validation_split} split, so its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
+    lines += _lines_on_length(plan)
     if start > Place(0, 0):
         within = f", step {start.step} of the next" if start.step else ""
         lines.append(f"resuming after epoch {start.epoch} of {plan.hparams.epochs}{within}")
@@ -59,3 +60,17 @@ def _claim_lines(claims: list[Claim], verbose: bool) -> list[str]:
         variables = "1 variable" if len(shapes) == 1 else f"{len(shapes)} variables"
         shares.append(f"{optimizer} trains {variables} ({sum(map(math.prod, shapes)):,} weights)")
     return [f"{', '.join(sorted(shares, key=lambda share: share.startswith('Adam')))}; --verbose names them"]
+
+
+def _lines_on_length(plan: TrainingPlan) -> list[str]:
+    """What a run that was made longer has of a run of that length."""
+    length, epochs = plan.length, plan.hparams.epochs
+    if not length.extended_after:
+        return []
+    lengths = f"made longer, from {' to '.join(map(str, length.extended_after))} to {epochs} epochs"
+    if not length.held:
+        return [f"{lengths}: no schedule depends on the length, so all is as if {epochs} had been asked for at first"]
+    return [
+        f"{lengths}: {' and '.join(length.held)} come to their end after epoch {length.schedule_epochs} and stay "
+        f"there, so this is not what a run of {epochs} epochs from the start would be"
+    ]

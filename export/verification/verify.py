@@ -105,7 +105,7 @@ def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None
         try:
             card = artifact.read_card(path)
             if card is not None and card.names_stock_dataset:
-                open_dataset(card.dataset, data_dir=data_dir)
+                open_dataset(card.dataset, data_dir=data_dir, own_modules=False)
                 return card.dataset
         except BopkitError as error:  # a damaged artifact fails later; photographs serve too
             notes.append(f"The card's dataset was not used: {error.message}")

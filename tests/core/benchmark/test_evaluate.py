@@ -94,12 +94,17 @@ def test_a_run_stands_for_its_model(saved, tmp_path):
 
 def test_a_card_chooses_no_code_that_is_run(tmp_path, monkeypatch):
     network = make_network()
+    (tmp_path / "plain.py").write_text("from pathlib import Path; Path('imported').touch()")
     (tmp_path / "hostile.py").write_text("from pathlib import Path; Path('imported').touch()")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    for dataset, words in (("hostile.module", "The card names the dataset"), ("", "does not say")):
+    for dataset, words in (
+        ("hostile.module", "The card names the dataset.*--dataset"),
+        ("plain", "Unknown dataset 'plain'"),
+        ("", "does not say.*--dataset"),
+    ):
         save_model(network, dataclasses.replace(CARD, dataset=dataset), tmp_path / "model.h5")
-        with pytest.raises(UsageError, match=f"{words}.*--dataset"):
+        with pytest.raises(UsageError, match=words):
             evaluate_model("model.h5")
     assert not (tmp_path / "imported").exists()
 

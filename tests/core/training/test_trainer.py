@@ -15,8 +15,10 @@ import pytest
 from bopkit import load_model, read_card, train_model
 from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.pictures import real_pictures
 from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import Place, list_places
+from bopkit.runs.summary import list_runs
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
@@ -113,11 +115,28 @@ def test_what_a_run_leaves(tmp_path):
     assert card.trained
     assert (card.architecture, card.dataset, card.preprocessing) == ("tiny", "digits", "shift")
     assert card.hparams["filters"] == 4
+    assert (card.trained_on, card.evaluated_on) == ("train[:90%]", "train[90%:]")
     assert card.accuracy["val_top1"] == result.metrics["val_top1"]
     assert card.class_names == tuple("0123456789")
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             assert set(np.unique(layer.kernel.numpy())) == {-1.0, 1.0}
+
+
+def test_what_follows_finds_the_dataset_as_the_run_did(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "digits_of_a_run.py").write_text("from bopkit.data.digits import open_dataset")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = {"hparams_set": "bop_digits", "hparams": {**TINY, "epochs": 1}, "limit_steps": 1, "tensorboard": False}
+    result = train_model("tiny.network", "digits_of_a_run", data_dir="data", output_dir="run", **options)
+    data = json.loads(Path("run/environment.json").read_text())["data"]
+    assert (data["dataset"], data["data_dir"]) == ("digits_of_a_run", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = evaluate_model(tmp_path / result.model_file, limit=20)
+    assert (found.dataset, found.split) == ("digits_of_a_run", "test")
+    pictures = real_pictures((32, 32, 1), None, None, None, 4, tmp_path / result.model_file)
+    assert pictures.source == "digits test split"
 
 
 def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
@@ -141,13 +160,85 @@ def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
     assert list(row["layers"]) == ["conv1", "conv2", "dense1"]
 
 
+CONSTANT = {"gamma_end": "none", "learning_rate_end": "none"}
+STAIRCASE = {**CONSTANT, "gamma_decay_rate": 0.5, "gamma_decay_epochs": 1}
+
+
+def extended_config(run):
+    config = json.loads((run / "config.json").read_text())
+    return {name: config.get(name) for name in ("extended_after", "schedule_epochs")}
+
+
+@pytest.mark.parametrize("schedule", [CONSTANT, STAIRCASE], ids=["constant", "staircase"])
+@pytest.mark.parametrize("validationset", [True, False])
+def test_a_run_made_longer_is_bit_for_bit_the_longer_run(tmp_path, schedule, validationset):
+    """After it was finished, and after the longer one was stopped; and once more, from 2 to 3 epochs."""
+    options = {"validationset": validationset, "limit_steps": 2}
+    train(tmp_path / "whole", hparams={**schedule, "epochs": 3}, **options)
+    said = []
+    train(tmp_path / "run", hparams={**schedule, "epochs": 1}, **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, **options, **stop_after(2))
+    assert not (tmp_path / "run" / "model_last.h5").exists()
+    result = train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, progress=said.append, **options)
+    assert result.resumed_after_epochs == 2
+    assert extended_config(tmp_path / "run") == {"extended_after": [1], "schedule_epochs": None}
+    assert any("made longer, from 1 to 3 epochs: no schedule depends on the length" in line for line in said)
+    for name in ("model.h5", "model_last.h5"):
+        pair = [load_model(tmp_path / run / name) for run in ("run", "whole")]
+        for extended, whole in zip(*(model.get_weights() for model, _ in pair), strict=True):
+            np.testing.assert_array_equal(extended, whole)
+        assert pair[0][1].schedule_epochs is None
+    timeless = [
+        [{name: value for name, value in row.items() if "second" not in name} for row in rows_of(tmp_path / run)]
+        for run in ("run", "whole")
+    ]
+    assert timeless[0] == timeless[1] and len(timeless[0]) == 3
+
+
+def test_schedules_over_the_whole_run_keep_their_steps_and_hold_their_end(tmp_path):
+    said = []
+    options = {"limit_steps": 2, "log_every": 1}
+    train(tmp_path / "run", hparams={"epochs": 2}, **options)
+    before = rows_of(tmp_path / "run", "step")
+    for epochs in (3, 4):
+        train(tmp_path / "run", hparams={"epochs": epochs}, extend=True, progress=said.append, **options)
+    steps = rows_of(tmp_path / "run", "step")
+    assert steps[:4] == before and len(steps) == 8
+    assert [row["gamma"] for row in steps[4:]] == pytest.approx([1e-5] * 4)  # the set goes from 1e-3 to this
+    assert before[0]["gamma"] > before[-1]["gamma"] > 1e-5
+    assert extended_config(tmp_path / "run") == {"extended_after": [2, 3], "schedule_epochs": 2}
+    assert any("from 2 to 3 to 4 epochs: gamma and learning_rate come to their end after epoch 2" in s for s in said)
+    _, card = load_model(tmp_path / "run" / "model_last.h5")
+    assert (card.hparams["epochs"], card.schedule_epochs) == (4, 2)
+    (summary,) = list_runs(tmp_path)
+    assert (summary.state, summary.epochs, summary.epochs_done) == ("finished", 4, 4)
+
+
+def test_what_cannot_be_made_longer_is_told(tmp_path, stopped):
+    run = shutil.copytree(stopped / "whole", tmp_path / "run")
+    files = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(UsageError, match=r"epochs is 3 there and 4 here\. Add --extend to train it for longer"):
+        train(run, hparams={"epochs": 4})
+    with pytest.raises(UsageError, match=r"epochs is 3 there and 2 here\. A run cannot be made shorter"):
+        train(run, hparams={"epochs": 2}, extend=True)
+    with pytest.raises(UsageError, match=r"another run: filters is 4 there and 8 here\. Repeat its options"):
+        train(run, hparams={"epochs": 4, "filters": 8}, extend=True)
+    assert train(run, extend=True).resumed_after_epochs == 3  # no more epochs than it has
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(BopkitError, match="rows of 3 epochs but no checkpoint"):
+        train(run, hparams={"epochs": 4}, extend=True)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == files
+    with pytest.raises(UsageError, match="there is none in .*nosuch. Name it with --output-dir"):
+        train(tmp_path / "nosuch", extend=True)
+    assert not (tmp_path / "nosuch").exists()
+
+
 def test_finished_and_foreign_directories(tmp_path, stopped):
     shutil.copytree(stopped / "whole", tmp_path / "run")
     before = (tmp_path / "run" / "model.h5").read_bytes()
     assert train(tmp_path / "run").resumed_after_epochs == 3
     assert (tmp_path / "run" / "model.h5").read_bytes() == before
-    with pytest.raises(UsageError, match=r"another run: epochs is 3 there and 4 here\."):
-        train(tmp_path / "run", hparams={"epochs": 4})
     with pytest.raises(UsageError, match=r"another run: jit is False there and True here\. Repeat its options"):
         train(tmp_path / "run", jit=True)
     with pytest.raises(UsageError, match=r"another run: deterministic is False there and True here\."):

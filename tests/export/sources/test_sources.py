@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -247,6 +248,16 @@ def import_custom_code(*modules: str) -> Any:
     from bopkit.artifacts.custom_code import import_custom_code as imported
 
     return imported(modules)
+
+
+def test_code_may_be_named_by_its_file(own_code: Any, tmp_path: Path) -> None:
+    shutil.copy("own_package/code.py", "own_package/own_layers.py")
+    for file in ("own_package/own_layers.py", str(tmp_path / "own_package" / "own_layers.py")):
+        custom_code = import_custom_code(file)
+        assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
+        assert {"own_layers", "own_package.own_layers"} <= custom_code.modules
+    with pytest.raises(UsageError, match=r"There is no file nosuch\.py for --custom"):
+        import_custom_code("nosuch.py")
 
 
 def test_only_what_her_module_defines_may_be_named(own_code: Any) -> None:
