@@ -10,7 +10,13 @@ import inspect
 from typing import Any
 
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
-from bopkit.artifacts.keras_allow_list import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS
+from bopkit.artifacts.keras_allow_list import (
+    INITIALIZERS,
+    KERAS_LAYERS,
+    LARQ_LAYERS,
+    LARQ_QUANTIZERS,
+    LARQ_ZOO_FUNCTIONS,
+)
 from bopkit.keras2 import import_tensorflow
 
 Config = dict[str, Any]
@@ -53,8 +59,9 @@ def _modernised(value: Any, custom_code: CustomCode, notes: list[str]) -> Any:
         return value
     value = {key: _modernised(each, custom_code, notes) for key, each in value.items()}
     settings, class_name = value.get("config"), value.get("class_name")
-    if class_name == "function" and isinstance(settings, str) and settings in custom_code.objects:
-        return settings  # Keras reads a function of the user's own by its name, and not what it writes into .h5
+    if class_name == "function" and isinstance(settings, str):
+        if settings in custom_code.objects.keys() | LARQ_ZOO_FUNCTIONS:
+            return settings  # Keras reads a function of another's by its name, and not what it writes into .h5
     if not isinstance(settings, dict) or not isinstance(class_name, str):
         return value
     if class_name == "PolicyV1":  # tf.keras.mixed_precision.experimental, up to TensorFlow 2.8
