@@ -106,7 +106,7 @@ OP_FUNCTIONS = frozenset(
 )
 
 # Of `bopkit.artifacts.larq_zoo_objects`.
-LARQ_ZOO_LAYERS = frozenset({"AddToLastChannels"})
+LARQ_ZOO_CLASSES = frozenset({"AddToLastChannels", "BlurPool"})
 LARQ_ZOO_FUNCTIONS = frozenset(
     "blurpool_initializer clip_by_value_activation magnitude_aware_sign_unclipped xnor_weight_scale".split()
 )
@@ -119,7 +119,7 @@ CLASSES = (
     | KERAS_LAYERS
     | OP_LAYERS
     | LARQ_LAYERS
-    | LARQ_ZOO_LAYERS
+    | LARQ_ZOO_CLASSES
     | LARQ_QUANTIZERS
     | INITIALIZERS
     | REGULARIZERS

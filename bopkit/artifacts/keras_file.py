@@ -120,7 +120,7 @@ def load_weights(model: Any, path: str | Path) -> None:
 
 
 def safe_config(
-    saved: dict[str, Any], path: Path, custom_code: CustomCode = NO_CUSTOM_CODE
+    saved: dict[str, Any], path: Path, custom_code: CustomCode, is_hdf5: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """The config of a stranger's model as today's Keras may build it, and what the user should know of that.
 
@@ -131,7 +131,7 @@ def safe_config(
 
     config = translated(saved)
     check_config(config, path, custom_code)
-    return modernised(config, custom_code)
+    return modernised(config, custom_code, is_hdf5)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def container(path: Path) -> str:
 def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
     with keras_hdf5.open_file(path) as file:
         saved = keras_hdf5.read_config(file, path)
-        config, notes = safe_config(saved, path, custom_code)
+        config, notes = safe_config(saved, path, custom_code, is_hdf5=True)
         keras_hdf5.check_tensors(file, path)
         card = keras_hdf5.read_card(file, path)
         with keras_hdf5.with_config(file, config) if config != saved else contextlib.nullcontext(file) as current:

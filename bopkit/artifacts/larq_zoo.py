@@ -50,8 +50,10 @@ def translated(config: Config) -> Config:
     """
     class_name, settings = config.get("class_name"), config.get("config")
     if class_name == "BinaryDenseNet":  # an empty subclass of Keras' Model
-        config = {key: each for key, each in config.items() if key not in ("module", "registered_name")}
-        config["class_name"] = class_name = "Functional"
+        config = {**config, "class_name": "Functional"}
+        if "module" in config:  # a `.keras` file
+            config |= {"module": "tf_keras.src.engine.functional", "registered_name": "Functional"}
+        class_name = "Functional"
     if not isinstance(class_name, str) or class_name not in MODELS or not isinstance(settings, dict):
         return config
     layers = settings.get("layers")

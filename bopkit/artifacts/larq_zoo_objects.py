@@ -1,4 +1,4 @@
-"""The functions that Larq Zoo's files name, and a layer, written from what they mean; Keras knows them from here on.
+"""What Larq Zoo's files name, written from what it means; Keras knows it once this is imported.
 
 Imports TensorFlow: it is itself imported inside functions only.
 """
@@ -49,19 +49,18 @@ def clip_by_value_activation(x: Tensor) -> Tensor:
     return tf.clip_by_value(x, 0.0, 1.0)
 
 
-def blurpool_initializer(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+class BlurPool(tf.keras.initializers.Initializer):
     """A kernel that blurs each channel alike: rows of binomial coefficients, in both directions, that sum to 1.
 
     Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", arXiv 1904.11486, section 4.
-
-    Args:
-        shape: Size, the same size, channels, and outputs of each channel.
-        dtype: Type of the values; None for float32.
     """
-    size = shape[0]
-    row = np.array([math.comb(size - 1, place) for place in range(size)])
-    blur = np.outer(row, row) / row.sum() ** 2
-    return tf.cast(tf.broadcast_to(blur[:, :, np.newaxis, np.newaxis], shape), dtype or tf.float32)
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Tensor:
+        """The kernel, of shape [size, size, channels, outputs of each channel]; float32 unless a type is given."""
+        size = shape[0]
+        row = np.array([math.comb(size - 1, place) for place in range(size)])
+        blur = np.outer(row, row) / row.sum() ** 2
+        return tf.cast(tf.broadcast_to(blur[:, :, np.newaxis, np.newaxis], shape), dtype or tf.float32)
 
 
 class AddToLastChannels(tf.keras.layers.Layer):
@@ -88,12 +87,13 @@ class AddToLastChannels(tf.keras.layers.Layer):
         return {**super().get_config(), "first_channel": self.first_channel}
 
 
-for _object in (
-    AddToLastChannels,
-    blurpool_initializer,
-    clip_by_value_activation,
-    magnitude_aware_sign_unclipped,
-    xnor_weight_scale,
-):
+for _name, _object in {
+    "AddToLastChannels": AddToLastChannels,
+    "BlurPool": BlurPool,
+    "blurpool_initializer": BlurPool,
+    "clip_by_value_activation": clip_by_value_activation,
+    "magnitude_aware_sign_unclipped": magnitude_aware_sign_unclipped,
+    "xnor_weight_scale": xnor_weight_scale,
+}.items():
     # A user's own of the name, or that of an imported Larq Zoo, stays.
-    tf.keras.utils.get_custom_objects().setdefault(_object.__name__, _object)
+    tf.keras.utils.get_custom_objects().setdefault(_name, _object)
