@@ -105,6 +105,12 @@ OP_FUNCTIONS = frozenset(
     """.split()
 )
 
+# Of `bopkit.artifacts.larq_zoo_objects`.
+LARQ_ZOO_CLASSES = frozenset({"AddToLastChannels", "BlurPool"})
+LARQ_ZOO_FUNCTIONS = frozenset(
+    "blurpool_initializer clip_by_value_activation magnitude_aware_sign_unclipped xnor_weight_scale".split()
+)
+
 # Values, not objects: an array, a tuple, a shape.
 DATA_CLASSES = frozenset({"TensorShape", "__ellipsis__", "__numpy__", "__tensor__", "__tuple__"})
 
@@ -113,6 +119,7 @@ CLASSES = (
     | KERAS_LAYERS
     | OP_LAYERS
     | LARQ_LAYERS
+    | LARQ_ZOO_CLASSES
     | LARQ_QUANTIZERS
     | INITIALIZERS
     | REGULARIZERS
@@ -122,7 +129,7 @@ CLASSES = (
     | {"PolicyV1", "DynamicLossScale", "FixedLossScale"}  # of TensorFlow 2.4: `old_keras_config` replaces them
 )
 
-NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS
+NAMES = CLASSES | ACTIVATIONS | OP_FUNCTIONS | LARQ_ZOO_FUNCTIONS
 """Every string that Keras may turn into an object."""
 
 # Keras imports the module that a config names, and an import runs code.
@@ -132,6 +139,7 @@ MODULES = frozenset(
     keras.layers.experimental keras.mixed_precision keras.models keras.regularizers
     keras.src.engine.functional keras.src.layers.core.tf_op_layer
     tf_keras.src.engine.functional tf_keras.src.layers.core.tf_op_layer
+    bopkit.artifacts.larq_zoo_objects
     larq.activations larq.constraints larq.layers larq.metrics larq.quantizers
     """.split()
 )

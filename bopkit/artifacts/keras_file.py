@@ -25,6 +25,7 @@ from bopkit.artifacts import checksum, hdf5_probe, keras_hdf5, keras_zip
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.artifacts.keras_config import check_config
+from bopkit.artifacts.larq_zoo import translated
 from bopkit.artifacts.limits import DAMAGED
 from bopkit.artifacts.old_keras_config import modernised
 from bopkit.artifacts.other_files import START_BYTES, other_file
@@ -130,6 +131,21 @@ def load_weights(model: Any, path: str | Path) -> None:
             raise BopkitError(what, hint) from error
 
 
+def safe_config(
+    saved: dict[str, Any], path: Path, custom_code: CustomCode, is_hdf5: bool = False
+) -> tuple[dict[str, Any], list[str]]:
+    """The config of a stranger's model as today's Keras may build it, and what the user should know of that.
+
+    Raises:
+        BopkitError: It names what is not known to be safe.
+    """
+    from bopkit.artifacts import larq_zoo_objects  # noqa: F401  what files may name, for Keras to find
+
+    config = translated(saved)
+    check_config(config, path, custom_code)
+    return modernised(config, custom_code, is_hdf5)
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """The config of the model in a `.h5` or `.keras` file, neither checked nor built.
 
@@ -223,10 +239,9 @@ def container(path: Path) -> str:
 def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
     with keras_hdf5.open_file(path) as file:
         saved = keras_hdf5.read_config(file, path)
-        check_config(saved, path, custom_code)
+        config, notes = safe_config(saved, path, custom_code, is_hdf5=True)
         keras_hdf5.check_tensors(file, path)
         card = keras_hdf5.read_card(file, path)
-        config, notes = modernised(saved, custom_code)
         with keras_hdf5.with_config(file, config) if config != saved else contextlib.nullcontext(file) as current:
             # The open file, not its path: what was checked is what is loaded.
             keras = import_tensorflow().keras
@@ -255,7 +270,7 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
     with zipfile.ZipFile(copy) as archive:
         keras_zip.check_members(archive, path)
         saved = keras_zip.read_config(archive, path)
-        check_config(saved, path, custom_code)
+        config, notes = safe_config(saved, path, custom_code)
         weights = Path(archive.extract(keras_zip.WEIGHTS, copy.parent))  # also compares its CRC-32
         hdf5_probe.probe(weights, path)
         with h5py.File(weights, "r") as file:
@@ -264,7 +279,6 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
                 raise BopkitError(f"{path} has the experimental layout of TensorFlow 2.12.", hint)
             keras_hdf5.check_tensors(file, path)
         weights.unlink()
-        config, notes = modernised(saved, custom_code)
         if config != saved:
             copy = keras_zip.with_config(archive, config, copy.with_name("today.keras"))
     keras = import_tensorflow().keras

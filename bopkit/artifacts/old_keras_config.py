@@ -7,10 +7,17 @@ constructors, so that nothing here has to list what each version of Keras and la
 from __future__ import annotations
 
 import inspect
+from collections.abc import Set
 from typing import Any
 
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
-from bopkit.artifacts.keras_allow_list import INITIALIZERS, KERAS_LAYERS, LARQ_LAYERS, LARQ_QUANTIZERS
+from bopkit.artifacts.keras_allow_list import (
+    INITIALIZERS,
+    KERAS_LAYERS,
+    LARQ_LAYERS,
+    LARQ_QUANTIZERS,
+    LARQ_ZOO_FUNCTIONS,
+)
 from bopkit.keras2 import import_tensorflow
 
 Config = dict[str, Any]
@@ -27,34 +34,44 @@ _UNSEEN_KEYS = frozenset(
     """.split()
 )
 
+_FUNCTION = {"class_name": "function", "module": "builtins", "registered_name": "function"}
+"""How larq reads a quantizer that is a function, outside of .h5 files."""
+
 _HAVE_OWN_READERS = {"Bidirectional", "InputLayer", "TimeDistributed"}
 _CHECKED = (KERAS_LAYERS - _HAVE_OWN_READERS - INITIALIZERS) | LARQ_LAYERS | LARQ_QUANTIZERS
 
 
-def modernised(config: Config, custom_code: CustomCode = NO_CUSTOM_CODE) -> tuple[Config, list[str]]:
+def modernised(
+    config: Config, custom_code: CustomCode = NO_CUSTOM_CODE, is_hdf5: bool = True
+) -> tuple[Config, list[str]]:
     """The config as today's Keras takes it.
 
     Args:
         config: A config that `keras_config.check_config` has passed; it is not altered.
         custom_code: Classes of the user's own, which are left alone.
+        is_hdf5: Whether it comes from a `.h5` file, where Keras and larq read functions by their bare names only.
 
     Returns:
         The config, equal to `config` where nothing had to change, and a sentence for each key that was dropped
         though it was switched on.
     """
     notes: list[str] = []
-    return _modernised(config, custom_code, notes), notes
+    functions = LARQ_ZOO_FUNCTIONS | {name for name, each in custom_code.objects.items() if inspect.isfunction(each)}
+    return _modernised(config, custom_code, functions, is_hdf5, notes), notes
 
 
-def _modernised(value: Any, custom_code: CustomCode, notes: list[str]) -> Any:
+def _modernised(value: Any, custom_code: CustomCode, functions: Set[str], is_hdf5: bool, notes: list[str]) -> Any:
     if isinstance(value, list):
-        return [_modernised(each, custom_code, notes) for each in value]
+        return [_modernised(each, custom_code, functions, is_hdf5, notes) for each in value]
     if not isinstance(value, dict):
         return value
-    value = {key: _modernised(each, custom_code, notes) for key, each in value.items()}
+    value = {key: _modernised(each, custom_code, functions, is_hdf5, notes) for key, each in value.items()}
+    for key, each in value.items():
+        if key.endswith("_quantizer") and isinstance(each, str) and each in functions and not is_hdf5:
+            value[key] = _FUNCTION | {"config": each}
     settings, class_name = value.get("config"), value.get("class_name")
-    if class_name == "function" and isinstance(settings, str) and settings in custom_code.objects:
-        return settings  # Keras reads a function of the user's own by its name, and not what it writes into .h5
+    if class_name == "function" and isinstance(settings, str) and settings in functions and is_hdf5:
+        return settings
     if not isinstance(settings, dict) or not isinstance(class_name, str):
         return value
     if class_name == "PolicyV1":  # tf.keras.mixed_precision.experimental, up to TensorFlow 2.8

@@ -12,10 +12,8 @@ from typing import Any
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.custom_code import CustomCode
-from bopkit.artifacts.keras_config import check_config
-from bopkit.artifacts.keras_file import LoadedModel
+from bopkit.artifacts.keras_file import LoadedModel, safe_config
 from bopkit.artifacts.limits import MAX_CONFIG_BYTES
-from bopkit.artifacts.old_keras_config import modernised
 from bopkit.artifacts.saved_model_check import read_message, read_saved_model
 from bopkit.errors import BopkitError, first_line
 from bopkit.keras2 import import_tensorflow
@@ -40,9 +38,7 @@ def load_from_config(path: Path, custom_code: CustomCode) -> LoadedModel:
         BopkitError: It is damaged, or its config is refused.
     """
     tf = import_tensorflow()
-    saved = _root_config(path)
-    check_config(saved, path, custom_code)
-    config, notes = modernised(saved, custom_code)
+    config, notes = safe_config(_root_config(path), path, custom_code)
     try:
         # Through JSON, as tuples are dictionaries in what Keras notes here.
         model = tf.keras.models.model_from_json(json.dumps(config), custom_objects=dict(custom_code.objects))
