@@ -107,7 +107,8 @@ def _check(saved: Any, path: Path) -> None:
         raise BopkitError(f"{path} holds no graph of TensorFlow 2.", hint)
     (graph,) = graphs
     if SIGNATURE not in graph.signature_def:
-        raise BopkitError(f"{path} has no signature {SIGNATURE!r}.", "Export it again, or add one to the SavedModel.")
+        hint = f"Save it again with one: tf.saved_model.save(model, path, signatures={{{SIGNATURE!r}: function}})."
+        raise BopkitError(f"{path} has no signature {SIGNATURE!r}.", hint)
     for node in graph.object_graph_def.nodes:
         if what := _runs_on_loading(node, graph):
             raise _refused(path, what, _ORIGINAL)

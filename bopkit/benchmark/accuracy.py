@@ -113,7 +113,7 @@ def check_classes(plan: EvaluationPlan, classes: int, card: ModelCard | None) ->
         BopkitError: The dataset has other classes: another number of them, or by the names in its card.
     """
     dataset, names = plan.dataset, plan.class_names
-    hint = "Choose the dataset that it was trained on, or leave out --dataset."
+    hint = "Choose the dataset that it was trained on; `bopkit benchmark` without --dataset measures all but accuracy."
     if plan.classes != classes:
         raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {plan.classes}.", hint)
     if card is not None and card.class_names and _are_other_classes(card.class_names, names):

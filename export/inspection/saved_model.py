@@ -46,7 +46,7 @@ def read(path: Path, custom_code: CustomCode) -> Contents:
         return _read_graph(proto.meta_graphs[0], path, custom_code)
     except (DecodeError, tf.errors.OpError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BopkitError(
-            f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or export it again."
+            f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or save it again."
         ) from error
 
 

@@ -31,7 +31,7 @@ class SavedModelRuntime(Runtime):
             raise
         except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
             raise BopkitError(
-                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or export it again."
+                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or save it again."
             ) from error
         self._loaded = loaded  # the signature alone does not keep the variables alive
         self._signature = loaded.signatures[SIGNATURE]
@@ -40,7 +40,7 @@ class SavedModelRuntime(Runtime):
             described = ", ".join(f"{each.dtype.name} {key}" for key, each in specs.items())
             raise BopkitError(
                 f"{SIGNATURE} of {path} takes {described or 'nothing'}, not batches of float32, [n, ...].",
-                "Export it with such inputs of serving_default.",
+                "Save it again with such inputs of serving_default.",
             )
         self.inputs = tuple((name, example_shape(tuple(spec.shape), path)) for name, spec in specs.items())
         answers = self._signature.structured_outputs
@@ -48,7 +48,7 @@ class SavedModelRuntime(Runtime):
             described = ", ".join(f"{each.dtype.name} {key}" for key, each in answers.items())
             raise BopkitError(
                 f"{SIGNATURE} of {path} returns {described or 'nothing'}, not floats.",
-                "Export it with scores or other floats as the outputs of serving_default.",
+                "Save it again with scores or other floats as the outputs of serving_default.",
             )
         self.outputs = tuple(answers)
         self._takes_batches = all(spec.shape[0] is None for spec in specs.values())

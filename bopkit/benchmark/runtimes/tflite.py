@@ -38,7 +38,7 @@ class TfliteRuntime(Runtime):
             types = ", ".join(map(str, (*tensors.input_types, *tensors.output_types)))
             raise BopkitError(
                 f"{path} has inputs and outputs {types}, not float32.",
-                "bopkit measures networks of pictures: convert one with float32 input and output.",
+                "bopkit runs networks of floats or of uint8 pixels: convert it with float32 input and output.",
             )
         shapes = [example_shape(tuple(shape), path) for shape in tensors.input_shapes]
         names: tuple[Sequence[str], Sequence[str]] = (["input"], ["output"])

@@ -318,7 +318,7 @@ def write_weights_only(path: Path) -> None:
         ("missing.h5", lambda path: None, "does not exist"),
         ("folder.h5", lambda path: path.mkdir(), "is a directory"),
         ("foreign.h5", lambda path: path.write_text("hello, world"), "is not a Keras model file"),
-        ("empty.h5", lambda path: path.touch(), "is not a Keras model file"),
+        ("empty.h5", lambda path: path.touch(), "is empty"),
         ("weights.h5", write_weights_only, "holds no model"),
         (
             "foreign.keras",
