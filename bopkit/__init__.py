@@ -38,6 +38,7 @@ _PUBLIC = {
     "open_dataset": "bopkit.data",
     "prepare_datasets": "bopkit.data",
     "load_model": "bopkit.artifacts.keras_file",
+    "read_card": "bopkit.artifacts.artifact",
     "diagnose": "bopkit.doctor",
     "measure_throughput": "bopkit.training.throughput",
     "serve_tensorboard": "bopkit.runs.tensorboard",

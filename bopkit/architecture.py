@@ -10,8 +10,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bopkit.errors import UsageError, unknown_name
+from bopkit.errors import BopkitError, UsageError, unknown_name
 from bopkit.hparams import HParams
+from bopkit.keras2 import import_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,10 +143,16 @@ class Architecture:
 
         Raises:
             UsageError: The picture is too small for the network.
+            BopkitError: `build` made something else.
         """
         self.check_input_shape(input_shape, "Give it larger pictures.")
         from bopkit.binary_kernels import set_binary_kernels_to_signs
 
         model = self.build(hparams, input_shape, classes)
+        if not isinstance(model, import_tensorflow().keras.Model):
+            raise BopkitError(
+                f"`build` of the network {self.name} returned {type(model).__name__}, not a model of tf.keras.",
+                "End it with `return` and the tf.keras.Model.",
+            )
         set_binary_kernels_to_signs(model)
         return model

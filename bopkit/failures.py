@@ -6,6 +6,7 @@ import errno
 import re
 from pathlib import Path
 
+from bopkit import own_code
 from bopkit.errors import BopkitError
 from bopkit.files import SCRATCH_PREFIX
 
@@ -39,6 +40,9 @@ def translate(error: Exception) -> BopkitError:
             f"A file is damaged or missing: {text[:300]}.",
             "If it belongs to a dataset, remove its folder and run `bopkit data prepare DATASET`, or copy it again.",
         )
+    own = own_code.failure_in(error)
+    if own:
+        return BopkitError(f"{own}.", own_code.HINT)
     return BopkitError(
         f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."
     )

@@ -42,6 +42,21 @@ DataCache = Annotated[
     typer.Option("--data-cache", metavar="DIR|memory", help="Cache encoded pictures in this folder, or in memory."),
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: the dataset's test split.")]
+TrainSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--train-split", metavar="SPLIT", help="Split or slice to train on, as 'train[:80%]'.", show_default="train"
+    ),
+]
+ValidationSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--validation-split",
+        metavar="SPLIT",
+        help="Split or slice to validate on.",
+        show_default="the dataset's test split",
+    ),
+]
 CardPreprocessFn = Annotated[
     str | None,
     typer.Option(
@@ -82,9 +97,21 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of 
 Custom = Annotated[
     list[str] | None,
     typer.Option(
-        "--custom", metavar="MODULE", help="Your own module with code that the file needs: it will run. Repeatable."
+        "--custom",
+        metavar="MODULE|FILE.py",
+        help="Your own module with code that the file needs: it will run. Repeatable.",
     ),
 ]
+MaxDrop = Annotated[
+    float,
+    typer.Option(
+        "--max-drop",
+        metavar="POINTS",
+        help="Largest loss of top-1 of a trained network, in points. Each picture with another class counts as lost; "
+        "with weights in fewer bits, accuracies on labelled pictures are compared.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="List what is otherwise only counted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

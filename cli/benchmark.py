@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
+from bopkit.cli.next_step import say_next
 from bopkit.cli.output import print_json, say
 from bopkit.cli.reporting import (
     Csv,
     Html,
     Markdown,
     check_targets,
+    is_stdout,
     print_report,
     say_failures,
     write_targets,
@@ -136,6 +138,10 @@ def benchmark(
     report = run_benchmark(artifacts, options, deliver, say)
     if report.failed:
         raise typer.Exit(1)
+    if output is not None and html is None and not is_stdout(output):
+        say_next("bopkit", "report", output, "--html", Path(output).with_suffix(".html"))
+    elif prints_table and html is None:
+        say("Next: add `-o result.json --html report.html` to keep the result and see it as a page")
 
 
 def _parse_threads(text: str) -> tuple[int, ...]:

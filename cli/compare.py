@@ -78,6 +78,8 @@ def compare(
         raise error
     if comparison.report.failed:
         raise typer.Exit(1)
+    if prints_table and html is None:
+        say("Next: add `--html compare.html` to see it as a page")
 
 
 def _print_gains(gains: Sequence[Gain]) -> None:

@@ -26,7 +26,9 @@ def preview(
         str, typer.Option("--preprocess-fn", metavar="NAME", help="Preprocessing; default: the dataset's own.")
     ] = "default",
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option("--split", help="Split, such as train or test[:10%].")] = "train",
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split, such as train or test[:10%].", show_default="train")
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures.")] = 8,
     seed: Seed = 0,
     output: Annotated[

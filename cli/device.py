@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bopkit.cli.arguments import Json
+from bopkit.cli.next_step import say_next
 from bopkit.cli.output import print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def setup(
     """Put the runtime on a device over ssh. The device needs Python 3.9 or newer, and no internet."""
     from bopkit.benchmark.devices.ssh_setup import set_up_device
 
-    _print_info(set_up_device(name, wheels, python, say, folder), json)
+    ready = set_up_device(name, wheels, python, say, folder)
+    _print_info(ready, json)
+    if not json and ready.is_ready:
+        say_next("bopkit", "benchmark", "model.tflite", "--device", name)
 
 
 def remove(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
+from bopkit.cli.next_step import say_next
 from bopkit.cli.output import percent_text, print_json, print_table, say
 
 
@@ -65,3 +66,4 @@ def evaluate(
     )
     sources = {"preprocess_fn": "--preprocess-fn", "model card": "the model card"}
     say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")
+    say_next("bopkit", "export", model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bopkit.cli.agreements import disagreement_lines
 from bopkit.cli.arguments import (
     CardPreprocessFn,
     Custom,
@@ -15,14 +16,18 @@ from bopkit.cli.arguments import (
     Hparams,
     HparamsSet,
     Json,
+    MaxDrop,
+    Verbose,
     complete_model,
     parse_shape,
 )
+from bopkit.cli.next_step import say_benchmark_next, say_serving
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
 from bopkit.errors import UsageError
+from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
-    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, PassReport
+    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, PassReport
 
 
 def export(
@@ -71,9 +76,7 @@ def export(
             help="With int8: run those layers in int8 too, calibrated on this dataset.",
         ),
     ] = None,
-    max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Largest loss of top-1, in points, that fewer bits may cause.")
-    ] = 0.5,
+    max_drop: MaxDrop = MAX_DROP_POINTS,
     input_type: Annotated[
         str, typer.Option("--input", help="Input of the flatbuffer: float32, or uint8 pixels, which it normalises.")
     ] = "float32",
@@ -94,6 +97,7 @@ def export(
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
     custom: Custom = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Export a larq Keras model bit-packed, in both formats unless one is named, and check the files against it."""
@@ -129,10 +133,15 @@ def export(
         print_json(report.to_dict())
         return
     for artifact in report.artifacts:
-        _print_artifact(artifact)
+        _print_artifact(artifact, verbose)
     for note in report.notes:
         say(note)
     say(f"Done in {report.duration_s:.1f} s with at most {size_text(report.peak_memory_bytes)} of memory.")
+    for artifact in report.artifacts:
+        say(f"{artifact.path}: {_summary(artifact)}")
+        if artifact.format == "savedmodel":
+            say_serving(Path(artifact.path))
+    say_benchmark_next(report, options)
 
 
 def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:
@@ -146,7 +155,7 @@ def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:
     return Path(folders[0]) if folders else None, scores[0] if scores else OUTPUTS[0]
 
 
-def _print_artifact(artifact: ArtifactReport) -> None:
+def _print_artifact(artifact: ArtifactReport, verbose: bool) -> None:
     print_table(
         ["layer", "type", "kernel", "input bits", "kernel bits", "size", "packed", "why not packed"],
         [
@@ -182,10 +191,23 @@ def _print_artifact(artifact: ArtifactReport) -> None:
     if artifact.accuracy is not None:
         _print_accuracy(artifact.accuracy)
     for agreement in artifact.agreements:
-        _print_agreement(agreement)
-    if artifact.format == "savedmodel" and any(agreement.disagreements for agreement in artifact.agreements):
+        _print_agreement(agreement, verbose)
+    for agreement in artifact.native_agreements:
+        _print_agreement(agreement, verbose, "in bopkit-runtime, ")
+    has_disagreements = any(agreement.disagreements for agreement in artifact.agreements)
+    if verbose and has_disagreements and artifact.format == "savedmodel":
         show("  Signs are traced in flatbuffers only: a SavedModel computes with unpacked float kernels.")
     show("")
+
+
+def _summary(artifact: ArtifactReport) -> str:
+    """Size, agreement and accuracy in one line."""
+    parts = [size_text(artifact.size_bytes)]
+    if artifact.top1_agreement is not None:
+        parts.append(f"top-1 agrees with Keras on {percent_text(artifact.top1_agreement)}")
+    if artifact.accuracy is not None:
+        parts.append(f"top-1 accuracy {percent_text(artifact.accuracy.after)}")
+    return ", ".join(parts)
 
 
 def _print_pass(each: PassReport) -> None:
@@ -212,7 +234,7 @@ def _print_accuracy(accuracy: Accuracy) -> None:
     )
 
 
-def _print_agreement(agreement: Agreement) -> None:
+def _print_agreement(agreement: Agreement, verbose: bool, where: str = "") -> None:
     about = f"{agreement.source}, {agreement.output}" if agreement.output else agreement.source
     classes = f"top-1 agrees with Keras on {percent_text(agreement.top1)} of {agreement.pictures} pictures"
     if agreement.top1 is None:
@@ -220,24 +242,8 @@ def _print_agreement(agreement: Agreement) -> None:
     if agreement.same_side is not None:
         classes += f", {percent_text(agreement.same_side)} on the same side of one half"
     show(
-        f"{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
+        f"{where}{about}: {classes}, {percent_text(agreement.within_tolerance)} within {agreement.tolerance:g}; "
         f"difference at most {agreement.largest_difference:.1e}, mean {agreement.mean_difference:.1e}"
     )
-    for each in agreement.disagreements:
-        verdict = {True: "a near-tie", False: "NOT a near-tie", None: "not shown to be a near-tie"}[each.near_tie]
-        answers = f"class {each.keras_class} in Keras, {each.artifact_class} here"
-        if each.keras_class is None:
-            answers = f"values differ by up to {each.score_margin:.1e}"
-        show(f"  picture {each.picture}: {answers}, {verdict}: {_evidence(each)}")
-
-
-def _evidence(disagreement: Disagreement) -> str:
-    if disagreement.first_layer:
-        return (
-            f"{disagreement.signs_changed} of {disagreement.signs} signs differ into {disagreement.first_layer}, the "
-            f"largest {disagreement.largest_relative_magnitude:.1e} of that input's root mean square"
-        )
-    signs = "no sign differs" if disagreement.traced else "signs not traced"
-    if disagreement.keras_class is None:
-        return signs
-    return f"{signs}; their scores are at most {disagreement.score_margin:.1e} apart"
+    for line in disagreement_lines(agreement, "in Keras", "here", verbose):
+        show(line)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import Hparams, HparamsSet, Model, Seed, parse_shape
-from bopkit.cli.output import print_path
+from bopkit.cli.next_step import say_export_next
+from bopkit.cli.output import print_path, say, size_text
 
 
 def init(
@@ -35,4 +36,6 @@ def init(
         hparams=parse_overrides(hparams or []),
         seed=seed,
     )
+    say(f"{size_text(path.stat().st_size)}, untrained")
     print_path(path)
+    say_export_next(model, path)

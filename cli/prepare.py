@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import DataDir, complete_dataset
+from bopkit.cli.next_step import say_next
 from bopkit.cli.output import say, show
 
 
@@ -21,6 +22,11 @@ def prepare(
 ) -> None:
     """Download and prepare datasets, as TFDS does."""
     from bopkit.data import prepare_datasets
+    from bopkit.data.preprocessing import SMALL_PICTURE_PX
 
-    for dataset in prepare_datasets(names, data_dir, progress=say):
+    prepared = prepare_datasets(names, data_dir, progress=say)
+    for dataset in prepared:
         show(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {dataset.input_shape}")
+    model = "binarynet" if max(prepared[0].input_shape[:2]) <= SMALL_PICTURE_PX else "birealnet"
+    place = () if data_dir is None else ("--data-dir", data_dir)
+    say_next("bopkit", "train", model, "--dataset", names[0], *place)

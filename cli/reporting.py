@@ -51,11 +51,11 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
     """
     taken = {Path(each).resolve() for each in inputs if each is not None}
     given = [target for target in targets if target is not None]
-    to_stdout = sum(map(_is_stdout, given))
+    to_stdout = sum(map(is_stdout, given))
     if json + to_stdout > 1:
         raise UsageError("Only one of --json and the outputs named - can go to stdout.", "Name a file for the others.")
     for target in given:
-        if _is_stdout(target):
+        if is_stdout(target):
             continue
         path = Path(target).resolve()  # what is written to, where it is a link
         if path.is_dir() or not Path(target).name:
@@ -68,7 +68,7 @@ def check_targets(json: bool, *targets: str | Path | None, inputs: Iterable[str 
     return not json and not to_stdout
 
 
-def _is_stdout(target: str | Path) -> bool:
+def is_stdout(target: str | Path) -> bool:
     """Whether a file is stdout by one of its names: opened anew it would overwrite what is printed."""
     return str(target) in (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -105,7 +105,7 @@ def _write(target: str | Path | None, make: Callable[[], str]) -> None:
 
     if target is None:
         return
-    if _is_stdout(target):
+    if is_stdout(target):
         print_document(make())
         return
     files.write_bytes(Path(target), make().encode())

@@ -19,6 +19,8 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    TrainSplit,
+    ValidationSplit,
     complete_model,
 )
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
@@ -71,6 +73,8 @@ def sweep(
     preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
     data_cache: DataCache = None,
+    train_split: TrainSplit = None,
+    validation_split: ValidationSplit = None,
     validationset: Annotated[
         bool | None,
         typer.Option(
@@ -102,6 +106,8 @@ def sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
+        train_split=train_split,
+        validation_split=validation_split,
         device=device,
         precision=precision,
         limit_steps=limit_steps,
@@ -145,5 +151,6 @@ def sweep(
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:
-        say(f"best: trial {result.best}; train it once more with")
-        say_command(result.command)
+        best = next(row for row in result.trials if row.trial == result.best)
+        say(f"best: trial {best.trial}, validation top-1 {percent_text(best.val_top1)}, {best.run_dir}")
+        say_command(f"Next: {result.command}")

@@ -21,8 +21,12 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    TrainSplit,
+    ValidationSplit,
+    Verbose,
 )
-from bopkit.cli.output import percent_text, print_json, print_path, say
+from bopkit.cli.next_step import say_export_next
+from bopkit.cli.output import percent_text, print_json, print_path, say, size_text
 from bopkit.errors import UsageError
 
 
@@ -44,6 +48,12 @@ def train(
         Path | None,
         typer.Option("--output-dir", "--logdir", help="Folder of this run; if there is a run in it, that is resumed."),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="Train the run in --output-dir for more epochs than it was asked for at first."),
+    ] = False,
+    train_split: TrainSplit = None,
+    validation_split: ValidationSplit = None,
     validationset: Annotated[
         bool, typer.Option("--validationset", help="Validate on a tenth of the training split, not on the test split.")
     ] = False,
@@ -89,6 +99,7 @@ def train(
     ] = 50,
     limit_steps: LimitSteps = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Train a network with Bop; the same command with the same --output-dir resumes."""
@@ -108,6 +119,9 @@ def train(
         dataset_version=dataset_version,
         output_prefix=output_prefix,
         output_dir=output_dir,
+        extend=extend,
+        train_split=train_split,
+        validation_split=validation_split,
         validationset=validationset,
         tensorboard=tensorboard,
         device=device,
@@ -126,7 +140,7 @@ def train(
         dry_run=dry_run,
     )
     has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    result = run_training(options, Observer(progress=say, live_bar=has_terminal))
+    result = run_training(options, Observer(progress=say, live_bar=has_terminal, verbose=verbose))
     if json:
         print_json(
             {
@@ -142,6 +156,9 @@ def train(
     top1 = percent_text(result.metrics.get("val_top1"))
     if result.model_file is None:
         say("dry run: everything builds and two steps ran; nothing was kept")
+        say("Next: the same command without --dry-run")
     else:
-        say(f"top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
+        size = size_text(result.model_file.stat().st_size)
+        say(f"{size}, validation top-1 {top1} on {result.validation_pictures} pictures of {result.validation_split}")
         print_path(result.model_file)
+        say_export_next(model, result.model_file)

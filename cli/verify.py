@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bopkit.cli.arguments import Custom, DataDir, Dataset, Json
+from bopkit.cli.agreements import disagreement_lines
+from bopkit.cli.arguments import Custom, DataDir, Dataset, Json, MaxDrop, Verbose
 from bopkit.cli.output import percent_text, print_json, say, show
+from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -31,17 +33,21 @@ def verify(
         ),
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Check with at most N real pictures.")] = 256,
+    max_drop: MaxDrop = MAX_DROP_POINTS,
     custom: Custom = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Check that two artifacts are the same network: structure, bits and scores. Exit with 1 if they are not."""
     from bopkit.export.verification.verify import verify_artifacts
 
-    verification = verify_artifacts(first, second, dataset, data_dir, pictures, custom or (), say, preprocess_fn)
+    verification = verify_artifacts(
+        first, second, dataset, data_dir, pictures, custom or (), say, preprocess_fn, max_drop
+    )
     if json:
         print_json(verification.to_dict())
     else:
-        _print(verification)
+        _print(verification, verbose)
     for note in verification.notes:
         say(note)
     for failure in verification.failures:
@@ -50,7 +56,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print(verification: Verification) -> None:
+def _print(verification: Verification, verbose: bool) -> None:
     from bopkit.export.network.signature import tensors_text
 
     for side in (verification.first, verification.second):
@@ -68,22 +74,17 @@ def _print(verification: Verification) -> None:
             dict.fromkeys(side.preprocessing or "unknown" for side in (verification.first, verification.second) if side)
         )
         show(f"preprocessing {names}: inputs differ by at most {largest:.1e}, mean {mean:.1e}")
-    for what, agreements in (
-        ("same inputs", verification.model),
-        ("noise", verification.noise),
-        ("each with its own preprocessing", verification.deployed),
-    ):
-        for agreement in agreements:
-            show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
-    show(_verdict(verification))
-
-
-def _verdict(verification: Verification) -> str:
-    if not verification.passed:
-        return f"{len(verification.failures)} failure(s)."
-    if verification.undecided:
-        return "Nothing was found wrong, but not everything could be decided."
-    return "The artifacts agree."
+    for what, agreement in verification.agreements:
+        show(f"{what}{', ' + agreement.output if agreement.output else ''}: {_agreement_text(agreement)}")
+        for line in disagreement_lines(agreement, "in the first", "in the second", verbose):
+            show(line)
+    if verification.accuracy is not None:
+        accuracy = verification.accuracy
+        show(
+            f"top-1 accuracy: first {percent_text(accuracy.before)}, second {percent_text(accuracy.after)} "
+            f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
+        )
+    show(verification.verdict)
 
 
 def _agreement_text(agreement: Agreement) -> str:

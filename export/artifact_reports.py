@@ -1,10 +1,9 @@
-"""The parts that the reports of both formats share: layers, totals, and agreement that is not enough."""
+"""The parts that the reports of both formats share: layers and totals."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bopkit.export.checks.scores import agreement_failures
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.reference import Reference
 from bopkit.export.report import Agreement, ArtifactReport, LayerReport
@@ -51,8 +50,3 @@ def report_layer(facts: LayerFacts, packed_bytes: int | None, float_reason: str)
         packed=packed,
         reason="" if packed else float_reason,
     )
-
-
-def too_little_agreement(reference: Reference, agreements: list[Agreement]) -> list[str]:
-    """One sentence for each comparison in which an artifact agrees with Keras too rarely."""
-    return [line for each in agreements for line in agreement_failures(each, reference.trained)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from pathlib import Path
 
 from bopkit.artifacts import artifact
 from bopkit.errors import BopkitError
+from bopkit.export.checks.scores import agreement_failures, rule_failures
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
 from bopkit.export.options import ExportOptions
 from bopkit.export.publish import publish, require_folder, require_free
 from bopkit.export.reference import Reference, compute_reference
-from bopkit.export.report import ArtifactReport, ExportReport
+from bopkit.export.report import ArtifactReport, Disagreement, ExportReport
 from bopkit.export.sources.source import (
     artifact_name,
     default_output,
@@ -20,11 +23,13 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
+from bopkit.export.spec import TFLITE
 from bopkit.export.tflite.convert import import_lce
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
 from bopkit.progress import Progress, silent
+from bopkit.runs.run_data import read_run_data
 
 
 def export_model(
@@ -55,7 +60,7 @@ def export_model(
     model_path = artifact.resolve(model_path)
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
-    options = options or ExportOptions()
+    options = _with_folder_of_run(options or ExportOptions(), model_path)
     say = progress or silent
     for folder in (output, output / name) if options.savedmodel else (output,):
         require_folder(folder)
@@ -82,49 +87,97 @@ def export_model(
             path = scratch / f"{name}.tflite"
             attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
         if options.savedmodel:
-            attempts.append(make_saved_model(reference, scratch / name, options.pack, progress))
+            attempts.append(make_saved_model(reference, scratch / name, options, progress))
         failures = [failure for _, failed in attempts for failure in failed]
         if failures:
             raise BopkitError(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
-                f"Nothing was written. {_what_next([artifact for artifact, _ in attempts])}",
+                f"Nothing was written. {_what_next(attempts, reference, options)}",
             )
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
-    notes += _precision_notes(artifacts, reference, options) + _batch_notes(artifacts)
+    notes += _precision_notes(artifacts, reference, options) + _runtime_notes(artifacts, options)
     duration_s = time.perf_counter() - started
-    return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
+    return ExportReport(
+        *(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes()),
+        dataset=next((pictures.dataset for pictures, _ in reference.comparisons if pictures.dataset), None),
+        is_classifier=reference.signature.takes_picture and reference.signature.answers_scores,
+    )
 
 
-def _what_next(artifacts: list[ArtifactReport]) -> str:
-    """What mends an export that was refused."""
-    disagreements = [
-        each for artifact in artifacts for agreement in artifact.agreements for each in agreement.disagreements
-    ]
-    if disagreements and all(each.near_tie for each in disagreements):
-        return "All disagreements are near-ties, which training makes rare: train on and export again."
-    return "Report this with the model file."
+def _with_folder_of_run(options: ExportOptions, model_path: Path) -> ExportOptions:
+    """The options with the run's folder of datasets, where the user names the run's dataset and no folder."""
+    data = read_run_data(model_path)
+    if data is None or options.data_dir or data.dataset not in (options.dataset, options.calibrate) or not data.is_ours:
+        return options
+    return dataclasses.replace(options, data_dir=data.data_dir)
 
 
-def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
-    """That a flatbuffer takes one picture at a time, where it does."""
-    return [
-        f"{Path(each.path).name} takes one picture at a time: the converter fixed the number inside. `predict` of "
-        "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
-        for each in artifacts
-        if each.takes_one_picture
-    ]
+def _what_next(attempts: list[tuple[ArtifactReport, list[str]]], reference: Reference, options: ExportOptions) -> str:
+    """What mends an export that was refused: other bits, more training, or nothing that a user can do."""
+    disagreements: list[Disagreement] = []
+    for report, failures in attempts:
+        by_rule: list[str] = []
+        for agreement in report.agreements if not report.is_rounded else ():
+            lines = agreement_failures(agreement, reference.trained, max_drop=options.max_drop)
+            by_rule += lines
+            disagreements += agreement.disagreements if any(line in failures for line in lines) else ()
+        if report.is_rounded:
+            by_rule = rule_failures((), report.accuracy, True, reference.trained, options.max_drop)
+        if any(failure not in by_rule for failure in failures):
+            return _REPORT_IT
+    lossy = [each.accuracy.drop_points for each, failures in attempts if each.accuracy and each.is_rounded and failures]
+    if not all(each.near_tie for each in disagreements) or not (disagreements or lossy):
+        return _REPORT_IT
+    if lossy:
+        return f"{_more_bits(options)}, or allow the loss with --max-drop {math.ceil(10 * max(lossy)) / 10:g}."
+    return "All disagreements are near-ties, which training makes rare: train on and export again."
+
+
+_REPORT_IT = "Report this with the model file."
+
+
+def _more_bits(options: ExportOptions) -> str:
+    """What rounds less than these options do."""
+    if options.calibrate is not None:
+        return "Leave out --calibrate, so that int8 is for weights alone"
+    return "Type --float-weights float16" if options.float_weights == "int8" else "Leave out --float-weights"
+
+
+def _runtime_notes(artifacts: list[ArtifactReport], options: ExportOptions) -> list[str]:
+    """Where a flatbuffer was not checked or does not run, and where it takes one picture at a time."""
+    notes = []
+    for each in artifacts:
+        name = Path(each.path).name
+        if each.needs_indirect_bgemm:
+            notes.append(
+                f"{name} has binary convolutions with groups, which LCE's default kernels do not run: use its indirect "
+                "ones (use_indirect_bgemm), or bopkit-runtime."
+            )
+        if each.format == TFLITE.name and not each.native_agreements and options.target == "arm":
+            notes.append(f"{name} was checked in LCE's interpreter alone: bopkit-runtime is not installed.")
+        if each.takes_one_picture:
+            notes.append(
+                f"{name} takes one picture at a time: the converter fixed the number inside. `predict` of "
+                "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
+            )
+    return notes
 
 
 def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:
     """What the reader should know of float layers in fewer bits."""
     if options.float_weights == "float32":
         return []
+    if not any(each.is_rounded for each in artifacts):
+        return [
+            f"--float-weights {options.float_weights} changed nothing: no full-precision kernel of the network gains "
+            "by it. The flatbuffer is that of float32."
+        ]
     if all(artifact.accuracy is None for artifact in artifacts):
         wanted = "name a labelled dataset with --dataset"
         if not (reference.signature.takes_picture and reference.signature.answers_scores):
             wanted = "it needs a network that maps one picture to one row of scores"
-        return [f"WARNING: the accuracy lost to {options.float_weights} weights was not measured: {wanted}."]
+        return [f"Warning: the accuracy lost to {options.float_weights} weights was not measured: {wanted}."]
     if reference.trained is False:
         return ["The network is untrained: --max-drop was not applied."]
     return []

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bopkit.artifacts.tflite_file import TfliteFile
-from bopkit.export.artifact_reports import report_artifact, report_layer, too_little_agreement
+from bopkit.artifacts.tflite_graph import has_groups
+from bopkit.export.artifact_reports import report_artifact, report_layer
 from bopkit.export.checks import bits, scores, structure
 from bopkit.export.checks.bits import MatchedConvolution
 from bopkit.export.checks.tracing import trace_disagreements
@@ -21,16 +23,13 @@ from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, Agreement, ArtifactReport, LayerReport
 from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
 from bopkit.export.tflite.batch import fixes_one_picture
-from bopkit.export.tflite.build import (
-    Flatbuffer,
-    Inputs,
-    build_flatbuffer,
-    describe_flatbuffer,
-    inputs_for,
-    predict_flatbuffer,
-)
+from bopkit.export.tflite.build import Flatbuffer, build_flatbuffer, describe_flatbuffer, inputs_for
 from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.export.tflite.run import Inputs, has_native_runtime, predict_flatbuffer, predict_natively
 from bopkit.progress import Progress
+
+Predict = Callable[[bytes, Inputs], list[np.ndarray]]
+"""Runs a flatbuffer on what it takes, one array [n, ...] an output."""
 
 Compared = tuple[Agreement, Inputs, list[np.ndarray]]
 """The agreement of an output, what was shown to both, and what Keras answered, one array an output."""
@@ -60,32 +59,46 @@ def make_flatbuffer(
     if wrong_structure:
         path.write_bytes(built.content)  # the report tells its size
         return report_artifact(TFLITE, path, reference, [], [], conversion_s), wrong_structure
-    compared, accuracy = _compare_with_keras(built, reference, options)
+    compared, accuracy = _compare_with_keras(predict_flatbuffer, built.content, reference, options)
     path.write_bytes(describe_flatbuffer(built, reference, options, model_path, accuracy))
     written = path.read_bytes()
     matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
     failures += _changed_by_metadata(built, written, reference)
-    agreements = [each for each, *_ in compared]
-    if options.float_weights == "float32":
-        agreements = _traced(compared, reference, written, matches, options)
-        failures += too_little_agreement(reference, agreements)
-    elif reference.trained is not False:  # fewer bits change signs everywhere: accuracy is the measure
-        failures += scores.accuracy_failures(accuracy, options.max_drop)
+    traced = partial(_traced, reference=reference, written=written, matches=matches, options=options)
+    agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_flatbuffer)
+    failures += scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
+    native_agreements = []
+    if has_native_runtime() and options.target == "arm":
+        progress("Checking it in the native runtime")
+        compared, accuracy_there = _compare_with_keras(predict_natively, written, reference, options)
+        native_agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_natively)
+        in_it = scores.rule_failures(
+            *(native_agreements, accuracy_there, built.is_rounded, reference.trained, options.max_drop)
+        )
+        failures += [f"in bopkit-runtime: {failure}" for failure in in_it]
     layers = _report_layers(reference, matches, built.kernels)
     report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
-    takes_one_picture = fixes_one_picture(TfliteFile(written, path).graphs[0])
-    report = dataclasses.replace(report, passes=built.passes, accuracy=accuracy, takes_one_picture=takes_one_picture)
+    (graph,) = TfliteFile(written, path).graphs
+    report = dataclasses.replace(
+        report,
+        needs_indirect_bgemm=has_groups(graph),
+        native_agreements=tuple(native_agreements),
+        passes=built.passes,
+        accuracy=accuracy,
+        takes_one_picture=fixes_one_picture(graph),
+        is_rounded=built.is_rounded,
+    )
     return report, failures
 
 
 def _compare_with_keras(
-    built: Flatbuffer, reference: Reference, options: ExportOptions
+    predict: Predict, flatbuffer: bytes, reference: Reference, options: ExportOptions
 ) -> tuple[list[Compared], Accuracy | None]:
     """The agreement of every output, and accuracy where there are labels."""
     agreements: list[Compared] = []
     accuracy = None
     for pictures, expected in reference.comparisons:
-        outputs = predict_flatbuffer(built.content, inputs_for(reference, pictures.inputs))
+        outputs = predict(flatbuffer, inputs_for(reference, pictures.inputs))
         outputs = list(map(scores.softmax, outputs)) if options.output == "logits" else outputs
         compared = scores.compare_outputs(reference.signature, pictures, expected, outputs)
         agreements += [(each, pictures.inputs, expected) for each in compared]
@@ -95,16 +108,22 @@ def _compare_with_keras(
 
 
 def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference) -> list[str]:
-    """Check that the finished file answers as the checked network does, bit for bit."""
+    """Check that the finished file answers as the checked network does, bit for bit, in LCE's default kernels too."""
     first = tuple(each[:UNCHANGED_PICTURES] for each in reference.comparisons[0][0].inputs)
     inputs = inputs_for(reference, first)
     before, after = (predict_flatbuffer(each, inputs) for each in (built.content, written))
-    same = all(map(np.array_equal, before, after))
-    return [] if same else ["the flatbuffer gives other outputs once its metadata is inside"]
+    if not all(map(np.array_equal, before, after)):
+        return ["the flatbuffer gives other outputs once its metadata is inside"]
+    if has_groups(TfliteFile(written, Path("the flatbuffer")).graphs[0]):
+        return []  # LCE's default kernels do not run it
+    default = predict_flatbuffer(written, inputs, use_indirect_bgemm=False)
+    return [] if all(map(np.array_equal, after, default)) else ["LCE's default kernels differ from its indirect ones"]
 
 
 def _traced(
     compared: list[Compared],
+    predict: Predict,
+    *,
     reference: Reference,
     written: bytes,
     matches: list[MatchedConvolution],
@@ -115,7 +134,7 @@ def _traced(
     most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
     return [
         trace_disagreements(
-            *(agreement, inputs, expected, reference.model, written, matches, feed, most, reference.batch_size)
+            *(agreement, inputs, expected, reference.model, written, matches, feed, most, reference.batch_size, predict)
         )
         for agreement, inputs, expected in compared
     ]

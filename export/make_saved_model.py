@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 from bopkit.artifacts import checksum
-from bopkit.export.artifact_reports import report_artifact, report_layer, too_little_agreement
+from bopkit.export.artifact_reports import report_artifact, report_layer
 from bopkit.export.checks import bits, scores, structure
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.network.packing import pack
 from bopkit.export.network.rewrites import is_packed
+from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.report import Agreement, ArtifactReport, LayerReport
 from bopkit.export.serving import saved_model
@@ -22,14 +23,14 @@ from bopkit.progress import Progress
 
 
 def make_saved_model(
-    reference: Reference, path: Path, packed: bool, progress: Progress
+    reference: Reference, path: Path, options: ExportOptions, progress: Progress
 ) -> tuple[ArtifactReport, list[str]]:
     """Write a version directory and check it.
 
     Args:
         reference: The network, and what it is checked against.
         path: The version directory, which must not exist yet.
-        packed: Store binary kernels as bits.
+        options: Of the export.
         progress: Called with one line before each slow step.
 
     Returns:
@@ -38,7 +39,7 @@ def make_saved_model(
     progress("Writing a TensorFlow Serving directory")
     started = time.perf_counter()
     signature = reference.signature
-    saved_model.write_saved_model(reference.model, reference.layers, reference.card, signature, path, packed)
+    saved_model.write_saved_model(reference.model, reference.layers, reference.card, signature, path, options.pack)
     checksum.write_manifest(path)
     conversion_s = time.perf_counter() - started
     progress("Checking the TensorFlow Serving directory")
@@ -51,12 +52,13 @@ def make_saved_model(
         answers = saved_model.predict(loaded, inputs, reference.batch_size)
         outputs = [answers[each.name] for each in signature.outputs]
         agreements += scores.compare_outputs(signature, pictures, expected, outputs)
-    layers = [_report_layer(each, packed) for each in reference.layers]
+    layers = [_report_layer(each, options.pack) for each in reference.layers]
     report = report_artifact(SAVED_MODEL, path, reference, layers, agreements, conversion_s)
     progress("Loading it in a new process")
     start = measure_start(path)
     report = dataclasses.replace(report, load_s=start.load_s, first_request_s=start.first_request_s)
-    return report, wrong_structure + wrong_bits + too_little_agreement(reference, agreements)
+    failures = scores.rule_failures(agreements, None, False, reference.trained, options.max_drop)
+    return report, wrong_structure + wrong_bits + failures
 
 
 def _report_layer(facts: LayerFacts, packed: bool) -> LayerReport:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.errors import UsageError
+from bopkit.export.spec import MAX_DROP_POINTS
 
 LARGEST_VERSION = 2**63 - 1
 """TensorFlow Serving keeps versions in 64 bits with a sign."""
@@ -15,6 +16,12 @@ FLOAT_WEIGHTS = ("float32", "float16", "int8")
 INPUT_TYPES = ("float32", "uint8")
 OUTPUTS = ("probabilities", "logits")
 TARGETS = ("arm", "xcore")
+
+
+def check_max_drop(max_drop: float) -> None:
+    """Raise UsageError unless it is a number of points, 0 to 100."""
+    if not 0 <= max_drop <= 100:
+        raise UsageError(f"--max-drop {max_drop} is not a number of points.", "Use a number from 0 to 100.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,9 @@ class ExportOptions:
         float_weights: How the flatbuffer stores full-precision kernels: `float32`, `float16` or `int8`.
         calibrate: Dataset whose training pictures give the ranges for int8 activations in the flatbuffer's
             full-precision layers; None to keep those activations float32.
-        max_drop: Largest loss of top-1 accuracy, in points of a percent, that fewer bits may cost.
+        max_drop: Largest loss of top-1 accuracy of a trained network, in points of a percent. With the network's own
+            weights every picture with another class than in Keras counts as lost; with `float_weights` in fewer bits
+            the accuracies on labelled pictures are compared.
         input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
         output: What the flatbuffer returns: `probabilities`, or `logits` before the softmax.
         target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
@@ -43,7 +52,7 @@ class ExportOptions:
         hparams: Values that differ from the set.
         input_shape: Height, width, channels that `architecture` is built for; None for the default of the architecture.
         classes: Outputs that `architecture` is built with; None for the default of the architecture.
-        custom: Modules of the user's own, whose classes and functions the file may name.
+        custom: Modules of the user's own, by name or `.py` file, whose classes and functions the file may name.
 
     Raises:
         UsageError: No format or no picture is asked for, a value is not one of those above, a setting is for a format
@@ -60,7 +69,7 @@ class ExportOptions:
     version: int | None = None
     float_weights: str = "float32"
     calibrate: str | None = None
-    max_drop: float = 0.5
+    max_drop: float = MAX_DROP_POINTS
     input_type: str = "float32"
     output: str = "probabilities"
     target: str = "arm"
@@ -101,8 +110,7 @@ class ExportOptions:
                 raise UsageError(f"{option} cannot be {value!r}.", f"Type {option} {' or '.join(known)}.")
         if self.calibrate is not None and self.float_weights != "int8":
             raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
-        if not 0 <= self.max_drop <= 100:
-            raise UsageError(f"--max-drop {self.max_drop} is not a number of points.", "Use a number from 0 to 100.")
+        check_max_drop(self.max_drop)
         if not self.tflite and self._concerns_flatbuffer():
             raise UsageError(
                 "--float-weights, --calibrate, --input, --output and --target are for the flatbuffer.", "Add --tflite."

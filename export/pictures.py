@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.run_dataset import find_run_data
+from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.spec import CALIBRATION_PICTURES, RANDOM_PICTURES
@@ -19,8 +21,6 @@ from bopkit.keras2 import import_tensorflow
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 PHOTOGRAPHS_SOURCE = "crops of scikit-learn's two bundled photographs"
-TRAINING_SPLIT = "train"
-LAST_TENTH = "train[90%:]"
 SEED = 0
 UNKNOWN_VALUE_RANGE = (-1.0, 1.0)
 """Range of the pictures for a network without a card: what most networks of larq are trained on."""
@@ -36,6 +36,7 @@ class Pictures:
         inputs: float32 [n, ...], one an input of the network: [n, H, W, C] where that takes pictures.
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.
+        dataset: Name of the dataset that they are test pictures of, where they have labels; else empty.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Pictures:
     inputs: tuple[np.ndarray, ...]
     note: str = ""
     labels: np.ndarray | None = None
+    dataset: str = ""
 
     @property
     def images(self) -> np.ndarray:
@@ -57,8 +59,9 @@ def real_pictures(
     dataset: str | None,
     data_dir: str | Path | None,
     count: int,
+    model_file: Path | None = None,
 ) -> Pictures:
-    """Pictures of `dataset`, else of the card's dataset if it is prepared, else crops of two photographs.
+    """Pictures of `dataset`, else of the run's or the card's dataset if it is prepared, else crops of two photographs.
 
     Args:
         input_shape: Height, width, channels.
@@ -66,19 +69,24 @@ def real_pictures(
         dataset: Name of a dataset that must be used.
         data_dir: Where prepared datasets lie.
         count: Largest number of pictures.
+        model_file: The network's own, which may be in a run directory; None for one that is in none.
 
     Raises:
         UsageError: `dataset` is given, and there is none of that name or it has no pictures to test with.
         BopkitError: `dataset` is given and cannot be opened.
     """
     if dataset is not None:
-        return _of_dataset(open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
-    note = ""
+        return _of_dataset(dataset, open_dataset(dataset, data_dir=data_dir), input_shape, card, count)
+    run_data, note = find_run_data(model_file, data_dir) if model_file is not None else (None, "")
+    if run_data is not None:
+        with run_data.as_in_the_run():
+            opened = open_dataset(run_data.dataset, run_data.data_dir)
+            return _of_dataset(run_data.dataset, opened, input_shape, card, count)
     if card is not None and card.dataset:
         try:
-            return _of_dataset(_open_dataset_of_card(card, data_dir), input_shape, card, count)
+            return _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
         except BopkitError as error:  # photographs serve too
-            note = f"The card's dataset was not used: {error}"
+            note = note or f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)
     return Pictures(PHOTOGRAPHS_SOURCE, real=True, inputs=(images,), note=note)
 
@@ -94,7 +102,7 @@ def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, cou
     values = tuple(
         photograph_crops(each.shape, _value_range(card), count, SEED + index)  # type: ignore[arg-type]
         if each.is_picture
-        else _noise(each.shape, card, count, SEED + index)
+        else _noise(each, card, count, SEED + index)
         for index, each in enumerate(inputs)
     )
     others = ", ".join(each.name for each in inputs if not each.is_picture)
@@ -102,7 +110,12 @@ def real_inputs(inputs: tuple[SignatureTensor, ...], card: ModelCard | None, cou
 
 
 def pictures_for(
-    signature: Signature, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, count: int
+    signature: Signature,
+    card: ModelCard | None,
+    dataset: str | None,
+    data_dir: str | Path | None,
+    count: int,
+    model_file: Path | None = None,
 ) -> tuple[Pictures | None, Pictures]:
     """The pictures that a network is checked on: real ones, None where it takes none, and noise.
 
@@ -112,12 +125,13 @@ def pictures_for(
         dataset: As for `real_pictures`.
         data_dir: As for `real_pictures`.
         count: Largest number of real pictures.
+        model_file: As for `real_pictures`.
     """
-    noise = random_inputs([each.shape for each in signature.inputs], card, RANDOM_PICTURES)
+    noise = random_inputs(signature.inputs, card, RANDOM_PICTURES)
     if not signature.takes_picture:
         return real_inputs(signature.inputs, card, count), noise
     shape: Any = signature.inputs[0].shape
-    return real_pictures(shape, card, dataset, data_dir, count), noise
+    return real_pictures(shape, card, dataset, data_dir, count, model_file), noise
 
 
 def calibration_pictures(
@@ -130,7 +144,7 @@ def calibration_pictures(
         BopkitError: It cannot be opened.
     """
     opened = open_dataset(dataset, data_dir=data_dir)
-    return _read(opened, TRAINING_SPLIT, input_shape, card, CALIBRATION_PICTURES)[0]
+    return _read(opened, training_split(opened, card), input_shape, card, CALIBRATION_PICTURES)[0]
 
 
 def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Pictures:
@@ -140,10 +154,11 @@ def round_to_pixels(pictures: Pictures, preprocessing: Preprocessing) -> Picture
     return dataclasses.replace(pictures, inputs=(preprocessing.finish(tf.cast(pixels, tf.float32)).numpy(),))
 
 
-def random_inputs(input_shapes: Iterable[tuple[int, ...]], card: ModelCard | None, count: int) -> Pictures:
-    """Uniform noise over the value range of a network's inputs, no two the same."""
-    values = tuple(_noise(shape, card, count, SEED + index) for index, shape in enumerate(input_shapes))
-    return Pictures("uniform random input", real=False, inputs=values)
+def random_inputs(inputs: Sequence[SignatureTensor], card: ModelCard | None, count: int) -> Pictures:
+    """Uniform noise over what a network's inputs take, no two the same: a range of values, or all indices."""
+    values = tuple(_noise(each, card, count, SEED + index) for index, each in enumerate(inputs))
+    words = all(each.indices is not None for each in inputs)
+    return Pictures("uniform random indices" if words else "uniform random input", real=False, inputs=values)
 
 
 def batches(inputs: tuple[np.ndarray, ...], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
@@ -194,8 +209,11 @@ def with_preprocessing(card: ModelCard | None, name: str, picture: SignatureTens
     return dataclasses.replace(card, preprocessing=name, value_range=value_range)
 
 
-def _noise(shape: tuple[int, ...], card: ModelCard | None, count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(*_value_range(card), (count, *shape)).astype(np.float32)
+def _noise(tensor: SignatureTensor, card: ModelCard | None, count: int, seed: int) -> np.ndarray:
+    generator, shape = np.random.default_rng(seed), (count, *tensor.shape)
+    if tensor.indices is not None:
+        return generator.integers(tensor.indices, size=shape).astype(np.float32)
+    return generator.uniform(*_value_range(card), shape).astype(np.float32)
 
 
 def _value_range(card: ModelCard | None) -> tuple[float, float]:
@@ -204,7 +222,12 @@ def _value_range(card: ModelCard | None) -> tuple[float, float]:
 
 def _open_dataset_of_card(card: ModelCard, data_dir: str | Path | None) -> Dataset:
     """Open the dataset that a card names, unless that would run code of the card's choice."""
-    return open_dataset(card.stock_dataset(), data_dir=data_dir)
+    return open_dataset(card.stock_dataset(), data_dir=data_dir, own_modules=False)
+
+
+def source_of(dataset: str, split: str) -> str:
+    """How reports name pictures of a dataset."""
+    return f"{dataset} {split} split"
 
 
 def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -215,12 +238,15 @@ def _square_crop(photograph: np.ndarray, generator: np.random.Generator) -> np.n
     return photograph[top : top + side, left : left + side]
 
 
-def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int) -> Pictures:
-    split = dataset.test_split or LAST_TENTH
+def _of_dataset(
+    name: str, dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
+) -> Pictures:
+    """Pictures of a dataset that was opened by a name: of its test split, or what stands for it."""
+    split = measuring_split(dataset, card) or last_tenth(dataset, card)
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
-    source = f"{dataset.name} {split} split"
+    source = source_of(dataset.name, split)
     if card is not None and card.class_names and card.class_names != dataset.class_names:
         note = f"The classes of dataset {dataset.name} are not those of the network: accuracy cannot be measured on it."
         return Pictures(source, True, (images,), note)
@@ -230,8 +256,10 @@ def _of_dataset(dataset: Dataset, input_shape: tuple[int, int, int], card: Model
             "dataset's are by default, which proves agreement, and says nothing of accuracy."
         )
         return Pictures(source, True, (images,), note)
-    note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(source, True, (images,), "" if dataset.test_split else note, labels)
+    note = ""
+    if not measuring_split(dataset, card):
+        note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
+    return Pictures(source, True, (images,), note, labels, name)
 
 
 def _read(

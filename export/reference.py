@@ -22,10 +22,11 @@ from bopkit.export.network.layers import LayerFacts, input_quantizer, inspect_la
 from bopkit.export.network.rewrites import to_float32
 from bopkit.export.network.signature import Signature, SignatureTensor, call
 from bopkit.export.options import ExportOptions
-from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
+from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, source_of, with_preprocessing
 from bopkit.export.sources.source import load_source
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
+from bopkit.text import percent_text
 
 Model = Any  # TensorFlow is imported inside the functions
 
@@ -85,7 +86,7 @@ def compute_reference(
     model = to_float32(loaded.model)
     layers = inspect_layers(model)
     progress("Computing the scores of Keras")
-    shown = _check_pictures(signature, card, options)
+    shown = _check_pictures(signature, card, options, model_path)
     preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
@@ -131,9 +132,11 @@ def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name:
     return with_preprocessing(card, name, signature.inputs[0])
 
 
-def _check_pictures(signature: Signature, card: ModelCard | None, options: ExportOptions) -> list[Pictures]:
+def _check_pictures(
+    signature: Signature, card: ModelCard | None, options: ExportOptions, model_path: Path
+) -> list[Pictures]:
     """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
-    real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures)
+    real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures, model_path)
     names_classes = card is not None and bool(card.class_names)
     if options.dataset is not None and real is not None and real.labels is None and names_classes:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
@@ -157,24 +160,27 @@ def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Pr
 def _notes(reference: Reference, retyped: bool) -> list[str]:
     """What the reader of the report should know."""
     shown = reference.comparisons[0][0]
-    notes = ["Checked on noise only: the network takes no pictures."]
+    takes_indices = all(each.indices is not None for each in reference.signature.inputs)
+    notes = [f"Checked on {shown.source} only: the network takes no pictures."]
     if shown.real:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
-    if shown.note:
-        notes.append(shown.note)
+    notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
-    if reference.card is None:
+    if reference.card is None and not takes_indices:
         notes.append(
             "Nobody said what range of values the network wants: photographs and noise were scaled to -1 to 1, and "
             f"predict_bytes is left out.{_NAME_IT if reference.signature.takes_picture else ''}"
         )
-    elif not reference.card.preprocessing:
+    elif reference.card is not None and not reference.card.preprocessing:
         notes.append(f"The model's card names no preprocessing: predict_bytes is left out.{_NAME_IT}")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
     if reference.card is not None and reference.card.preprocessing and reference.signature.takes_picture:
         notes.append(f"Preprocessing: {reference.card.preprocessing}.")
+    answers = zip(*(answers for _, answers in reference.comparisons), strict=True)
+    if any(all((each == each[:1]).all() for each in of_output) for of_output in answers):
+        notes.append("Keras answers everything that it was shown alike, so that the agreement proves nothing.")
     if reference.trained is False:
         notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
     if reference.batch_size == 1:
@@ -190,6 +196,19 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if unbinarized:
         notes.append(f"Kernels declared binary hold other values than +-scale: {', '.join(unbinarized)}.")
     return notes
+
+
+def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
+    """The card's top-1, where that was measured on more pictures of the same split; else empty."""
+    top1 = card.accuracy.get("val_top1") if card is not None else None
+    if card is None or top1 is None or shown.labels is None or card.evaluated_pictures <= len(shown.labels):
+        return ""
+    if shown.source != source_of(card.dataset, card.evaluated_on):
+        return ""
+    return (
+        f"The card's top-1 is {percent_text(top1)}, on all {card.evaluated_pictures:,} pictures of that split: "
+        f"--pictures {card.evaluated_pictures} checks with these."
+    )
 
 
 def _depends_on_batch(facts: LayerFacts) -> bool:

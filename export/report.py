@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text, size_text
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerReport:
@@ -84,6 +87,7 @@ class Agreement:
         mean_magnitude: Mean absolute value of Keras'.
         worst_value_difference: Mean difference of that value of the output which is furthest off, relative to its
             standard deviation in Keras, beyond rounding; infinite where a value that never changes is another one.
+        is_constant: Whether Keras answers all pictures alike, so that agreement proves nothing.
         disagreements: The pictures for which they name different classes; for an output that names none, those
             whose values differ most, if any differs by more than rounding and signs explain: at most
             `spec.TRACED_PICTURES`.
@@ -101,6 +105,7 @@ class Agreement:
     mean_difference: float
     mean_magnitude: float
     worst_value_difference: float
+    is_constant: bool = False
     disagreements: tuple[Disagreement, ...] = ()
     output: str = ""
 
@@ -150,8 +155,8 @@ class Accuracy:
         return 100 * (self.before - self.after)
 
 
-@dataclasses.dataclass(frozen=True)
-class ArtifactReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ArtifactReport(Tabular):
     """One exported artifact.
 
     Attributes:
@@ -160,13 +165,16 @@ class ArtifactReport:
         size_bytes: Size of all its files.
         floor_bytes: One bit a binary weight and 32 bits any other.
         layers: Every layer with weights, in the order of the network.
-        agreements: Of every output on real pictures, then of every one on random input.
+        agreements: Of every output on real pictures, then of every one on random input; of a flatbuffer in LCE.
+        native_agreements: The same in LiteRT with bopkit-runtime, if that is installed; empty for other formats.
         conversion_s: Seconds it took to write, without the checks.
         load_s: Seconds in which a new process loads a SavedModel, without importing TensorFlow; None for other formats.
         first_request_s: Seconds of that process' first picture; None for other formats.
         passes: The rewrites that ran; empty for a SavedModel.
         accuracy: Of the network and the artifact on labelled pictures; None where there were none.
         takes_one_picture: Whether a flatbuffer answers for one picture at a time only, as the converter fixed that.
+        needs_indirect_bgemm: Whether LCE's default kernels do not run a flatbuffer: they take no groups.
+        is_rounded: Whether full-precision kernels of a flatbuffer were stored in fewer bits, so that they changed.
     """
 
     format: str
@@ -178,13 +186,37 @@ class ArtifactReport:
     conversion_s: float
     load_s: float | None = None
     first_request_s: float | None = None
+    native_agreements: tuple[Agreement, ...] = ()
     passes: tuple[PassReport, ...] = ()
     accuracy: Accuracy | None = None
     takes_one_picture: bool = False
+    needs_indirect_bgemm: bool = False
+    is_rounded: bool = False
+
+    _columns = (
+        Column("layer", "name"),
+        Column("kernel", "kernel_shape"),
+        Column("bits", "kernel_bits"),
+        Column("size", "size_bytes", size_text),
+        Column("type", "type"),
+        Column("why not packed", "reason"),
+    )
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Smallest share of real pictures for which an output names the same class as Keras, 0 to 1; None without."""
+        return min((each.top1 for each in self.agreements if each.real and each.top1 is not None), default=None)
+
+    def _title(self) -> str:
+        agrees = "" if self.top1_agreement is None else f", top-1 agrees on {percent_text(self.top1_agreement)}"
+        return f"{self.path}, {size_text(self.size_bytes)}{agrees}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [record(layer) for layer in self.layers]
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ExportReport(Tabular):
     """What `export_model` did.
 
     Attributes:
@@ -193,6 +225,8 @@ class ExportReport:
         notes: What the reader should know, one sentence each.
         duration_s: Seconds that all of it took.
         peak_memory_bytes: Most memory that the process has held so far.
+        dataset: Name of the dataset whose labelled test pictures it was checked on; None where it was none.
+        is_classifier: Whether it maps one picture to one row of scores.
     """
 
     model_path: str
@@ -200,6 +234,33 @@ class ExportReport:
     notes: tuple[str, ...]
     duration_s: float
     peak_memory_bytes: int
+    dataset: str | None = None
+    is_classifier: bool = True
+
+    _columns = (
+        Column("path", "path"),
+        Column("format", "format"),
+        Column("size", "size_bytes", size_text),
+        Column("1-bit floor", "floor_bytes", size_text),
+        Column("top-1 agrees", "top1_agreement", percent_text),
+        Column("top-1", "top1_after", percent_text),
+    )
+
+    def _title(self) -> str:
+        return self.model_path
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **record(each),
+                "top1_agreement": each.top1_agreement,
+                "packed_layers": sum(layer.packed for layer in each.layers),
+                "layers": len(each.layers),
+                "top1_before": each.accuracy.before if each.accuracy else None,
+                "top1_after": each.accuracy.after if each.accuracy else None,
+            }
+            for each in self.artifacts
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers."""

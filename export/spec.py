@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
-TOP1_AGREEMENT = 0.995
-"""Least share of real pictures for which a trained network and its artifact name the same class.
+MAX_DROP_POINTS = 0.5
+"""Largest loss of top-1 that a trained network's artifact may have, in points of a percent: the rule of `--max-drop`.
 
-An artifact with correct bits differs from Keras only where a float within rounding of zero changes its sign
-on the way into a binary layer. In a trained network that moves the class of few pictures; more is a defect.
+An artifact with the network's own weights differs from Keras only where a float within rounding of zero changes its
+sign on the way into a binary layer. In a trained network that moves the class of few pictures; more is a defect. So
+every real picture with another class counts as lost. With weights in fewer bits single answers change both ways, and
+the loss of top-1 on labelled pictures is the measure.
 """
+
+PROVEN_SHARE = 0.005
+"""Largest share of pictures that may be answered otherwise and be proven to be no near-ties, whatever the network."""
 
 MEAN_DIFFERENCE = 0.01
 """Largest mean difference of one value of an output on real pictures, relative to that value's standard deviation.
 
-For an output that names no class it takes the place of `TOP1_AGREEMENT`. The few signs that change move single
+For an output that names no class it takes the place of `MAX_DROP_POINTS`. The few signs that change move single
 answers; a wrong kernel, or outputs that changed places, move a value by as much as it varies. Each value is compared by
 itself: beside the 900 of one coordinate an error of 30 in another would not be seen.
 """

@@ -257,7 +257,7 @@ def as_user(path: str) -> list[list[float]] | None:
     from bopkit.artifacts.keras_file import load_model
     from bopkit.keras2 import import_tensorflow
 
-    model, _ = load_model(path)
+    model = load_model(path)
     if model.input_shape[1:] != INPUT_SHAPE:
         raise BopkitError(f"{path} takes pictures of {model.input_shape[1:]}.", "Show it others.")
     scores = model(pictures(), training=False).numpy().tolist()

@@ -72,7 +72,7 @@ def test_the_readme_from_python(tmp_path):
     code = next(block for block in code_blocks("python") if "train_model" in block)
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True).stdout
-    assert len(printed.splitlines()) == 3
+    assert len(printed.splitlines()) == 4
 
 
 @pytest.mark.integration

@@ -29,8 +29,11 @@ class ModelCard:
         class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
         hparams: Every hyper-parameter with its value.
+        schedule_epochs: Epochs after which schedules over the whole run held their end values, because the run was made
+            longer; None for all others.
         trained: False for the output of `bopkit init`.
         accuracy: Measured figures by name, e.g. `{"val_top1": 0.96}`, each from 0 to 1.
+        trained_on: The split that it was trained on; empty where that is not known.
         evaluated_on: The split that `accuracy` was measured on.
         evaluated_pictures: Number of its pictures that it was measured on.
         versions: Versions of Python and of the packages that wrote the file.
@@ -44,8 +47,10 @@ class ModelCard:
     class_names: tuple[str, ...] = ()
     hparams_set: str = ""
     hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
+    schedule_epochs: int | None = None
     trained: bool = False
     accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
+    trained_on: str = ""
     evaluated_on: str = ""
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -64,7 +69,8 @@ class ModelCard:
         """Whether opening `dataset` runs code of bopkit and of the installed TFDS only.
 
         A dotted name imports a module, and a name with a namespace is code that TFDS fetches. A user may type
-        such a name; a file from a stranger must not choose what is run.
+        such a name; a file from a stranger must not choose what is run. A plain name may be that of a module in the
+        working folder too: `open_dataset` has `own_modules=False` for names of cards.
         """
         return re.fullmatch(r"[a-z]\w*(/\w+)?", self.dataset, re.ASCII) is not None
 

@@ -35,7 +35,7 @@ _COMPOSITE_CONSTANT = "_COMPOSITE_TYPE"  # marks a constant that Keras decodes f
 
 _HINT = (
     "A model file can run code while it loads, so bopkit loads stock Keras and larq layers only:"
-    " rebuild the model from those and save it again, or name a module of your own that you trust with"
+    " rebuild the model from those and save it again, or name a module of your own that you trust, or its file, with"
     " `bopkit export --custom MODULE`."
 )
 _LAMBDA_HINT = (

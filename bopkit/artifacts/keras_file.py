@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import warnings
 import zipfile
@@ -19,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from bopkit import files
+from bopkit import files, own_code
 from bopkit.artifacts import checksum, hdf5_probe, keras_hdf5, keras_zip
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.artifacts.keras_config import check_config
 from bopkit.artifacts.limits import DAMAGED
 from bopkit.artifacts.old_keras_config import modernised
+from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
@@ -52,10 +54,20 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-def load_model(path: str | Path) -> tuple[Any, ModelCard | None]:
-    """The model and the card of `open_model`, for files that need no code of the user's own."""
-    loaded = open_model(path)
-    return loaded.model, loaded.card
+def load_model(path: str | Path) -> Any:
+    """Load a Keras model that needs no code of the user's own, after checking that its file can run none.
+
+    Args:
+        path: A whole model in HDF5 (`.h5`) or in Keras' zip format (`.keras`).
+
+    Returns:
+        The `tf.keras.Model`, not compiled. `bopkit.read_card` reads the card of the same file.
+
+    Raises:
+        BopkitError: As `open_model`.
+        MemoryError: The model does not fit into memory.
+    """
+    return open_model(path).model
 
 
 def open_model(path: str | Path, custom_code: CustomCode = NO_CUSTOM_CODE) -> LoadedModel:
@@ -192,7 +204,7 @@ def container(path: Path) -> str:
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(len(HDF5_MAGIC))
+            start = file.read(START_BYTES)
     except FileNotFoundError as error:
         is_name = str(path) in MODELS
         hint = f"`bopkit init {path} -o {path}.h5` makes that network, untrained." if is_name else "Check the path."
@@ -201,11 +213,11 @@ def container(path: Path) -> str:
         raise BopkitError(f"{path} is a directory, not a model file.", "Give the .h5 or .keras file.") from error
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.", "Check the file's permissions.") from error
-    if start == HDF5_MAGIC:
+    if start.startswith(HDF5_MAGIC):
         return "hdf5"
     if start.startswith(ZIP_MAGIC):
         return "zip"
-    raise BopkitError(f"{path} is not a Keras model file.", "Give a whole model saved as .h5 or .keras.")
+    raise other_file(path, start, "a Keras model file", "Give a whole model saved as .h5 or .keras.")
 
 
 def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
@@ -270,5 +282,15 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # a damaged file can make Keras raise anything
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
             raise
-        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise BopkitError(f"{path} does not load: {reason}.", DAMAGED) from error
+        not_made = _NOT_MADE.search(str(error))
+        reason = f"class {not_made[1]}: {not_made[2]}" if not_made else f"{type(error).__name__}: {first_line(error)}"
+        own, hint = own_code.failure_in(error), DAMAGED
+        if own:
+            reason, hint = own, own_code.HINT
+        elif not_made and own_code.is_in_use():
+            hint = "Name with --custom the code that it was saved with: this class does not take the file's settings."
+        raise BopkitError(f"{path} does not load: {reason[:300]}.", hint) from error
+
+
+_NOT_MADE = re.compile(r"Error when deserializing class '(\w+)'.*Exception encountered: ([^\n]*)", re.DOTALL)
+"""Keras' words for a class that cannot be made of the settings in a file."""

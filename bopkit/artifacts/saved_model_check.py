@@ -29,7 +29,7 @@ MAX_PROTO_BYTES = (2 << 30) - 1
 ALLOWED_OPERATIONS = frozenset(
     """
     Placeholder Const VarHandleOp ReadVariableOp NoOp Identity IdentityN PartitionedCall StatefulPartitionedCall
-    StopGradient PreventGradient
+    StopGradient PreventGradient ResourceGather
     Conv2D Conv2DBackpropInput Conv3D DepthwiseConv2dNative MatMul BatchMatMul BatchMatMulV2 Einsum BiasAdd
     AvgPool AvgPool3D MaxPool MaxPool3D LRN FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
     Abs Add AddN AddV2 Ceil ClipByValue Cos Cumsum Div DivNoNan Erf Exp Floor FloorDiv FloorMod Log Log1p Maximum

@@ -21,6 +21,7 @@ from flatbuffers import flexbuffers
 
 from bopkit.artifacts import tflite_schema as schema
 from bopkit.artifacts.flatbuffer_reader import FlatbufferReader
+from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.artifacts.tflite_graph import LCE_OPTIONS, Graph, Operator, Tensor, check_operator, check_order
 from bopkit.errors import BopkitError
 
@@ -46,13 +47,14 @@ class TfliteFile:
     """
 
     def __init__(self, data: bytes, path: Path):
+        if data[4:8] != schema.IDENTIFIER:
+            hint = "Give a .tflite file; if it was one, copy it again."
+            raise other_file(path, data[:START_BYTES], "a TensorFlow Lite model", hint)
         self._reader = FlatbufferReader(data)
         try:
-            if data[4:8] != schema.IDENTIFIER:
-                raise ValueError("it lacks the file identifier TFL3")
             self._read_model(self._reader.target(0))
         except ValueError as error:
-            hint = "The file is damaged or cut short: copy it again, or export it again."
+            hint = "The file is damaged or cut short: copy it again, or make it again."
             raise BopkitError(f"{path} is not a complete TensorFlow Lite model: {error}.", hint) from error
 
     def metadata(self, name: str) -> bytes | None:

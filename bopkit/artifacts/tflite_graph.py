@@ -153,6 +153,14 @@ def _check_lce_operator(operator: Operator, tensors: tuple[Tensor, ...]) -> None
             raise ValueError("the constants of an operator LceBconv2d do not fit its kernel")
 
 
+def has_groups(graph: Graph) -> bool:
+    """Whether a binary convolution of a checked graph has groups."""
+    convolutions = [each for each in graph.operators if each.type == "LceBconv2d"]
+    return any(
+        group_channels(each, graph.tensors[each.inputs[1]]) != each.options["channels_in"] for each in convolutions
+    )
+
+
 def group_channels(operator: Operator, kernel: Tensor) -> int:
     """Input channels of one group of an LceBconv2d: it does not say how many groups it has, its words do."""
     channels = operator.options["channels_in"]

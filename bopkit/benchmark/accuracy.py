@@ -21,6 +21,7 @@ from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.data.pipeline import DRAW_SEED
 from bopkit.data.scaling import unknown_preprocessing
+from bopkit.data.splits import last_tenth, measuring_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
@@ -44,26 +45,32 @@ def plan_evaluation(
     limit: int | None,
     batch_size: int,
     resume: bool = False,
+    card: ModelCard | None = None,
+    own_modules: bool = True,
 ) -> EvaluationPlan:
     """Open a dataset and check what is asked of it, before any artifact is loaded.
 
     Args:
         name: Name of a prepared dataset.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
-        split: Split of the dataset; None for its test split.
+        split: Split of the dataset; None for its test split, or where it has none the one that the card names.
         preprocess_fn: Name of a preprocessing, `default` for the dataset's; None for each artifact's own.
         limit: Measure on that many pictures; None for all.
         batch_size: Pictures at a time.
         resume: Whether to keep a checkpoint, and to go on with that of an interrupted evaluation.
+        card: Of the network, or of one of them.
+        own_modules: Whether the name may be that of a module in the working folder: not where a card chose it.
 
     Raises:
         UsageError: An unknown name, or a split without pictures.
         BopkitError: The dataset is not prepared.
     """
-    dataset = open_dataset(name, data_dir)
-    split = split or dataset.test_split
+    dataset = open_dataset(name, data_dir, own_modules=own_modules)
+    split = split or measuring_split(dataset, card)
     if not split:
-        raise UsageError(f"Dataset {name} has no test split.", "Name a split, for instance `train[90%:]`.")
+        raise UsageError(
+            f"Dataset {name} has no test split.", f"Name a split, for instance --split '{last_tenth(dataset)}'."
+        )
     if preprocess_fn == "default":
         preprocess_fn = dataset.default_preprocessing
     if preprocess_fn is not None:
@@ -144,7 +151,7 @@ def artifact_preprocessing(plan: EvaluationPlan, card: ModelCard | None) -> Prep
         return PreprocessingChoice(plan.preprocess_fn, "preprocess_fn")
     if card is not None and card.preprocessing:
         return PreprocessingChoice(card.preprocessing, "model card")
-    raise unknown_preprocessing("Its accuracy")
+    raise unknown_preprocessing("Accuracy")
 
 
 def checkpoint_identity(

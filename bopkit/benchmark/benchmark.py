@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import files
+from bopkit.artifacts import artifact
+from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES, fill_accuracy, fill_agreement
 from bopkit.benchmark.devices import Device, DeviceLostError, open_device
@@ -66,7 +69,8 @@ def benchmark_artifacts(
             SavedModel directories, with or without the version.
         dataset: Name of a prepared dataset for the accuracy; None for latency, size and memory only.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
-        split: Split of the dataset; None for its test split.
+        split: Split of the dataset; None for its test split, or where it has none for the one that validated the first
+            artifact.
         preprocess_fn: Name of the preprocessing for all artifacts, `default` for the dataset's; None for what
             each artifact's card names, else the dataset's default.
         limit: Measure accuracy on that many pictures; None for all.
@@ -133,7 +137,7 @@ def run_benchmark(
     """`benchmark_artifacts` with its options in one object; the same errors are raised."""
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
-    plan = _plan_evaluation(options)
+    plan = _plan_evaluation(artifacts, options)
     protocol = Protocol(options.threads, options.timing, options.cool_down_s)  # now: it has the date of the start
     with files.temporary_directory("benchmark") as scratch:
         session = _Session(tuple(map(str, artifacts)), options, Path(scratch), progress or silent)
@@ -159,7 +163,7 @@ def run_benchmark(
     return report
 
 
-def _plan_evaluation(options: BenchmarkOptions) -> EvaluationPlan | None:
+def _plan_evaluation(artifacts: Sequence[str | Path], options: BenchmarkOptions) -> EvaluationPlan | None:
     """Open the dataset once, so that what is wrong with it is one error and not one a row.
 
     Raises:
@@ -176,7 +180,15 @@ def _plan_evaluation(options: BenchmarkOptions) -> EvaluationPlan | None:
         limit=options.limit,
         batch_size=options.batch_size,
         resume=options.resume,
+        card=_first_card(artifacts),
     )
+
+
+def _first_card(artifacts: Sequence[str | Path]) -> ModelCard | None:
+    """The card of the first artifact; None where it has none, or cannot be read, which its row will say."""
+    with contextlib.suppress(BopkitError, OSError):
+        return artifact.read_card(artifacts[0])
+    return None
 
 
 @dataclasses.dataclass

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -22,18 +23,21 @@ from bopkit.benchmark.accuracy import (
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
+from bopkit.data.run_dataset import find_run_data
 from bopkit.errors import UsageError
 from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
+from bopkit.tabular import Column, Tabular
+from bopkit.text import percent_text
 from bopkit.training.devices import choose_devices, gpu_name
 
 BATCH_SIZE = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Evaluation(Tabular):
     """What `evaluate_model` found; plain JSON values.
 
     Attributes:
@@ -69,6 +73,19 @@ class Evaluation:
     device: str
     batch_size: int
 
+    _columns = (
+        Column("top-1", "top1", percent_text),
+        Column("95 % from", "top1_low", percent_text),
+        Column("to", "top1_high", percent_text),
+        Column("top-5", "top5", percent_text),
+        Column("loss", "loss", "{:.4f}".format),
+        Column("pictures", "pictures"),
+        Column("images/s", "images_per_second", "{:,.0f}".format),
+    )
+
+    def _title(self) -> str:
+        return f"{self.model} on {self.dataset} {self.split}, preprocessing {self.preprocessing}"
+
 
 def evaluate_model(
     model: str | Path,
@@ -86,9 +103,9 @@ def evaluate_model(
 
     Args:
         model: A run directory, whose `model.h5` is meant, or a `.h5` or `.keras` file.
-        dataset: Name of a prepared dataset; None for the one that the model card names.
+        dataset: Name of a prepared dataset; None for the one that the run was trained on, or that the card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
-        split: Split of the dataset; None for its test split.
+        split: Split of the dataset; None for its test split, or where it has none for the one that validated.
         preprocess_fn: Name of the preprocessing, `default` for the dataset's; None for what the card names.
         limit: Measure on that many pictures; None for all.
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
@@ -105,9 +122,21 @@ def evaluate_model(
     for name, value in (("limit", limit), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
+    say = progress or silent
     path = _find_model(Path(model))
     card = artifact.read_card(path)
-    plan = plan_evaluation(dataset or _dataset_of(card, path), data_dir, split, preprocess_fn, limit, batch_size)
+    run_data, note = find_run_data(path, data_dir) if dataset is None else (None, "")
+    if note:
+        say(note)
+    if run_data is not None:
+        name, data_dir, within = run_data.dataset, run_data.data_dir, run_data.as_in_the_run
+    else:
+        name, within = dataset or _dataset_of(card, path), contextlib.nullcontext
+    is_trusted = dataset is not None or run_data is not None
+    with within():
+        plan = plan_evaluation(
+            name, data_dir, split, preprocess_fn, limit, batch_size, card=card, own_modules=is_trusted
+        )
     preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
     runtime = KerasRuntime(threads=None)
@@ -115,8 +144,8 @@ def evaluate_model(
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
-    with temporary_directory("evaluate") as folder:
-        written = write_scores([runtime], plan, preprocessing.name, Path(folder), progress or silent)
+    with temporary_directory("evaluate") as folder, within():
+        written = write_scores([runtime], plan, preprocessing.name, Path(folder), say)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
     pictures = written.pictures
     assert written.images_per_second is not None

@@ -11,6 +11,8 @@ from typing import Any
 from bopkit import files, host
 from bopkit.benchmark.job import Timing
 from bopkit.metrics import SCORE_TOLERANCE
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import ms_text, percent_text, size_text
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
 
 SCHEMA_VERSION = 1
@@ -48,8 +50,23 @@ class LayerBytes:
     is_packed: bool
 
 
-@dataclasses.dataclass
-class BenchmarkRow:
+ROW_COLUMNS = (
+    Column("artifact", "artifact"),
+    Column("device", "device"),
+    Column("threads", "threads"),
+    Column("top-1", "top1", percent_text),
+    Column("p50 ms", "latency_ms_p50", ms_text),
+    Column("size", "size_bytes", size_text),
+    Column("failed", "error"),
+    Column("runtime", "runtime"),
+    Column("agreement", "top1_agreement", percent_text),
+    Column("memory", "peak_memory_bytes", size_text),
+)
+"""What Python shows of rows."""
+
+
+@dataclasses.dataclass(repr=False)
+class BenchmarkRow(Tabular):
     """One artifact on one device with one number of threads. What was not measured is None; figures that were
     measured before an error stay.
 
@@ -168,6 +185,8 @@ class BenchmarkRow:
     steps: list[StepTime] = dataclasses.field(default_factory=list)
     layers: list[LayerBytes] = dataclasses.field(default_factory=list)
 
+    _columns = ROW_COLUMNS
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkRow:
         """Read what `dataclasses.asdict` and JSON made of a row.
@@ -241,8 +260,8 @@ class Environment:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class BenchmarkReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class BenchmarkReport(Tabular):
     """What `benchmark_artifacts` found.
 
     Attributes:
@@ -264,6 +283,8 @@ class BenchmarkReport:
     protocol: Protocol
     environments: dict[str, Environment]
 
+    _columns = ROW_COLUMNS
+
     @property
     def failed(self) -> tuple[BenchmarkRow, ...]:
         """The rows with an error."""
@@ -272,3 +293,20 @@ class BenchmarkReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and finite numbers, for JSON; every row has every key."""
         return {"schema_version": SCHEMA_VERSION, **files.finite(dataclasses.asdict(self))}
+
+    def _title(self) -> str:
+        return f"{self.dataset} {self.split}" if self.dataset else ""
+
+    def _records(self) -> list[dict[str, Any]]:
+        of_all = {"dataset": self.dataset, "split": self.split, "date": self.protocol.date}
+        return [{**record(row), **of_all} for row in self.rows]
+
+    def _shown_records(self) -> list[dict[str, Any]]:
+        return without_what_is_usual(self._records())
+
+
+def without_what_is_usual(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of rows without their device and threads, where all were measured on this host with one thread."""
+    usual = {"device": LOCAL, "threads": 1}
+    dropped = {name: None for name, value in usual.items() if all(each[name] in (value, None) for each in records)}
+    return [{**each, **dropped} for each in records]

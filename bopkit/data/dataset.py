@@ -82,6 +82,11 @@ class Dataset(abc.ABC):
         return self.facts.test_split
 
     @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of its splits; empty where they are not known."""
+        return tuple(self.facts.pictures)
+
+    @property
     def is_shuffled(self) -> bool:
         """Whether the pictures of each split lie in random order, so that the first ones are a fair draw of them."""
         return False
@@ -105,10 +110,50 @@ class Dataset(abc.ABC):
             UsageError: There is no such split.
         """
 
+    def share_pictures(self, split: str, other: str) -> bool:
+        """Whether two splits have a picture in common, as far as their text shows."""
+        if split == other:
+            return True
+        try:
+            slices, others = self.slices(split), self.slices(other)
+        except UsageError:  # a class may write its splits in its own way
+            return False
+        return any(
+            name == other_name and max(begin, other_begin) < min(end, other_end)
+            for name, begin, end in slices
+            for other_name, other_begin, other_end in others
+        )
+
+    def slices(self, split: str) -> list[tuple[str, int, int]]:
+        """The parts of a split such as `train[:90%]` or `train[5:]+test`, by the numbers of pictures in `facts`.
+
+        Returns:
+            Of each part the name of what it is taken from, its first picture, and the picture behind its last.
+
+        Raises:
+            UsageError: There is no such split.
+        """
+        pictures, found = self.facts.pictures, []
+        for text in split.split("+"):
+            part = _PART.fullmatch(text.strip())
+            if part is None or part["name"] not in pictures:
+                raise self.no_such_split(split)
+            count = pictures[part["name"]]
+            begin, end = _place(part["begin"] or "0%", count), _place(part["end"] or "100%", count)
+            found.append((part["name"], begin, max(begin, end)))
+        return found
+
+    def no_such_split(self, split: str) -> UsageError:
+        """The error for a split that the dataset does not have."""
+        names = self.split_names
+        known = f"Known: {', '.join(names)}, and slices such as {names[0]}[:90%]." if names else "Name another."
+        return UsageError(f"Dataset {self.name} has no split {split!r}.", known)
+
     def explain_unreadable(self, split: str) -> BopkitError:
         """What to tell a user when a split cannot be read; subclasses name the file."""
         return BopkitError(
-            f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.", "Prepare it again."
+            f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.",
+            "Repair that file, or make the dataset anew.",
         )
 
     def check_labels(self, split: str) -> None:
@@ -121,13 +166,27 @@ class Dataset(abc.ABC):
         if self.count(split) == 0:
             raise UsageError(
                 f"Split {split} of dataset {self.name} has no pictures.",
-                "Name another split; for training, add or leave out --validationset.",
+                "Name another; for training, with --train-split or --validation-split, or by --validationset.",
             )
         for _, label in readable(self.read(split).take(1), self, split):
             if int(label) < 0:
                 raise UsageError(
-                    f"Split {split} of dataset {self.name} has no labels.", "Choose a split that has labels."
+                    f"Split {split} of dataset {self.name} has no labels.", "Name a split that has labels."
                 )
+
+
+_PART = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<begin>-?\d+%?)?:(?P<end>-?\d+%?)?\])?")
+
+
+def _place(text: str, count: int) -> int:
+    """The place in a split of `count` pictures that a bound of a slice means: `90%`, `50`, or from the end `-50`."""
+    place = round(int(text[:-1]) * count / 100) if text.endswith("%") else int(text)
+    return min(max(place + count if place < 0 else place, 0), count)
+
+
+def names_in(split: str) -> list[str]:
+    """The names in the text of a split: `train` and `test` in `train[:90%]+test`."""
+    return [part.partition("[")[0].strip() for part in split.split("+")]
 
 
 def readable(batches: Iterable[T], dataset: Dataset, split: str) -> Iterator[T]:
@@ -168,7 +227,7 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
             raise BopkitError(
                 f"Dataset {dataset.name} cannot be read: split {split} contains a picture that is damaged, or "
                 "is neither JPEG nor PNG.",
-                "Repair or remove that picture, then prepare the dataset again.",
+                "Repair or remove that picture; a prepared dataset has to be prepared again.",
             ) from error
         if not _is_of_input_pipeline(text):
             raise

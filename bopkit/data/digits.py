@@ -6,7 +6,6 @@ uint8 [8, 8, 1], 0 to 255 (the original's 0 to 16 stretched); int64 labels 0 to 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,14 @@ import numpy as np
 
 from bopkit.data.catalogue import DATASETS
 from bopkit.data.dataset import Dataset
-from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 
 TEST_EVERY = 5
 """Of each class, every fifth picture belongs to the test split: stratified, and the same on every machine."""
 
-_SLICE = re.compile(r"(\w+)(?:\[(?:(\d+)%)?:(?:(\d+)%)?\])?")
-
 
 class Digits(Dataset):
-    """The embedded digits, with the splits `train` and `test` and slices of them in percent (`train[:90%]`)."""
+    """The embedded digits, with the splits `train` and `test` and slices of them (`train[:90%]`)."""
 
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
@@ -43,17 +39,9 @@ class Digits(Dataset):
         Raises:
             UsageError: There is no such split.
         """
-        match = _SLICE.fullmatch(split)
-        if match is None or match[1] not in self._splits:
-            raise UsageError(
-                f"Dataset digits has no split {split!r}.", "Known: train, test, slices such as train[:90%]."
-            )
-        images, labels = self._splits[match[1]]
-        begin, end = (
-            round(len(labels) * int(percent or default) / 100)
-            for percent, default in zip(match.groups()[1:], (0, 100), strict=True)
-        )
-        return images[begin:end], labels[begin:end]
+        parts = [[each[begin:end] for each in self._splits[name]] for name, begin, end in self.slices(split)]
+        images, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return images, labels
 
     def count(self, split: str) -> int:
         """Number of pictures of a split."""

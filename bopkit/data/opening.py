@@ -1,18 +1,29 @@
-"""Open a dataset by name: the embedded digits, a builder of TensorFlow Datasets, or a user's own module."""
+"""Open a dataset by name: the embedded digits, a builder of TensorFlow Datasets, or a user's own module.
+
+Known names win over modules, and so a name that TFDS knows stays what it is in every folder.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
 from bopkit.data import tfds_dataset
+from bopkit.data.catalogue import DATASETS
 from bopkit.data.dataset import Dataset
 from bopkit.errors import UsageError
 from bopkit.progress import Progress, silent
-from bopkit.registry import Registry
+from bopkit.registry import Registry, module_here
 
 MODULES = Registry("dataset", "open_dataset", "bopkit data list")
 MODULES.register("digits", "bopkit.data.digits")
+
+FILES_OF_PICTURES = (
+    *(".npz", ".npy", ".pkl", ".csv", ".parquet", ".tfrecord", ".hdf5"),
+    *(".zip", ".tar", ".gz", ".tgz"),
+)
+"""Endings of files that users name in place of a dataset: `data.npz` would read as a dotted name."""
 
 
 def open_dataset(
@@ -21,31 +32,77 @@ def open_dataset(
     version: str | None = None,
     prepare: bool = False,
     progress: Progress | None = None,
+    own_modules: bool = True,
 ) -> Dataset:
     """Open a dataset by name.
 
     Args:
-        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; or the dotted name of a module
-            that defines `open_dataset(data_dir)`.
+        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; the dotted name of a module that
+            defines `open_dataset(data_dir)`, or the plain name of one in the working folder.
         data_dir: Where TFDS keeps prepared datasets; None for its default (`~/tensorflow_datasets`).
         version: Version of the TFDS builder; None for the newest.
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
         progress: Called with one line before something slow.
+        own_modules: Whether to import a module of the working folder by its plain name: not where a stranger's file
+            chose the name.
 
     Raises:
         UsageError: There is no such dataset.
         BopkitError: It is not prepared, or cannot be.
     """
-    if name in MODULES.names() or ("." in name and not {"/", ":"} & set(name)):
-        if version is not None:
-            raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
-        opened = MODULES.load(name)(data_dir)
-        opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
-        return opened
-    builder = tfds_dataset.find_builder(name, data_dir, version)
+    if name not in MODULES.names() and _is_path(name):
+        raise _not_by_path(name)
+    if name in MODULES.names() or name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)):
+        return _open_module(name, data_dir, version)
+    try:
+        builder = tfds_dataset.find_builder(name, data_dir, version)
+    except tfds_dataset.UnknownDatasetError as error:
+        if own_modules and module_here(name):
+            return _open_module(name, data_dir, version)
+        if Path(name).exists():
+            raise _not_by_path(name) from error
+        raise MODULES.unknown(name, DATASETS) from error
     if prepare:
         tfds_dataset.prepare(builder, progress or silent)
     return tfds_dataset.TfdsDataset(builder)
+
+
+def _open_module(name: str, data_dir: str | Path | None, version: str | None) -> Dataset:
+    """The dataset that `open_dataset` of a module returns.
+
+    Raises:
+        UsageError: It takes something else, or returns something else; a version is named.
+    """
+    if version is not None:
+        raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
+    opens = MODULES.load(name)
+    hint = "Define `def open_dataset(data_dir)` that returns a bopkit.data.Dataset, as bopkit/data/digits.py does."
+    try:
+        inspect.signature(opens).bind(data_dir)
+    except TypeError as error:
+        raise UsageError(f"`open_dataset` of {name} cannot be called with the data folder: {error}.", hint) from error
+    opened = opens(data_dir)
+    if not isinstance(opened, Dataset):
+        raise UsageError(f"`open_dataset` of {name} returned {type(opened).__name__}, not a dataset.", hint)
+    opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
+    return opened
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be meant as a path of pictures."""
+    path = Path(name)
+    is_file = path.suffix not in ("", ".py") and path.is_file()
+    return name.startswith((".", "/", "~")) or is_file or path.suffix.lower() in FILES_OF_PICTURES
+
+
+def _not_by_path(name: str) -> UsageError:
+    path = Path(name).expanduser()
+    kind = "folder" if path.is_dir() else "file" if path.exists() else "path"
+    return UsageError(
+        f"{name} is a {kind}, and bopkit opens datasets by name.",
+        "Read your own pictures in a module that defines open_dataset, or in a TFDS builder: docs/training.md shows "
+        "both under 'Your own pictures'.",
+    )
 
 
 def prepare_datasets(

@@ -11,6 +11,7 @@ from bopkit.data.dataset import Dataset, reading
 from bopkit.data.opening import open_dataset
 from bopkit.data.pipeline import augmentation_seed
 from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
+from bopkit.data.splits import training_split
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.seeds import check_seed
@@ -28,7 +29,7 @@ def preview(
     *,
     preprocess_fn: str = "default",
     data_dir: str | Path | None = None,
-    split: str = "train",
+    split: str | None = None,
     count: int = 8,
     seed: int = 0,
 ) -> Path:
@@ -42,7 +43,7 @@ def preview(
         output: Where the PNG file goes; it appears whole or not at all.
         preprocess_fn: Name of a preprocessing; `default` is the dataset's own.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
-        split: For instance `train` or `test`.
+        split: For instance `train` or `test`; None for the one that trains.
         count: Pictures, 1 to `MAX_PICTURES`.
         seed: The training run's seed.
 
@@ -61,6 +62,7 @@ def preview(
     if preprocess_fn != "default":
         get_preprocessing(preprocess_fn, IMAGENET_INPUT)  # a wrong name is told before a dataset is opened
     opened = open_dataset(dataset, data_dir)
+    split = split or training_split(opened)
     opened.check_labels(split)
     name = opened.default_preprocessing if preprocess_fn == "default" else preprocess_fn
     preprocessing = get_preprocessing(name, IMAGENET_INPUT if is_of_imagenet(name) else opened.input_shape)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import logging
 import shutil
 import sys
@@ -16,15 +17,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bopkit import keras2
 from bopkit.data.catalogue import DATASETS, DatasetFacts, facts_of_pictures
-from bopkit.data.dataset import Dataset
-from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+from bopkit.data.dataset import Dataset, readable
+from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 
 REACHABLE_WITHIN_S = 5.0
 """Patience with a server before a download: TFDS itself retries for minutes without a network."""
+
+LABELS_AT_ONCE = 1024
+
+NO_LABEL = -1
+"""What TFDS gives the pictures of a split without labels."""
 
 FIND_DAMAGE_WITHIN_S = 20.0
 """Patience with the search for a damaged file, of which TensorFlow tells the offset but not the name."""
@@ -38,7 +46,7 @@ class TfdsDataset(Dataset):
 
     Raises:
         BopkitError: It is not prepared.
-        UsageError: It has no `image` with one `label`.
+        UsageError: It has no `image` with one `label`, or its labels are whole numbers that do not count classes.
     """
 
     def __init__(self, builder: Any):
@@ -49,7 +57,11 @@ class TfdsDataset(Dataset):
                 f"Run `{_prepare_command(builder)}`, or name its folder with --data-dir.",
             )
         self._builder = builder
-        super().__init__(_facts(builder), builder.info.features["label"].names)
+        names = _class_names(builder)
+        super().__init__(_facts(builder, len(names)), names)
+        if not names:
+            self.class_names = tuple(map(str, range(self._count_classes())))
+            self.facts = dataclasses.replace(self.facts, classes=len(self.class_names))
 
     @property
     def identity(self) -> str:
@@ -68,13 +80,23 @@ class TfdsDataset(Dataset):
         return (height, width) if height and width else None
 
     @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the prepared splits."""
+        return tuple(self._builder.info.splits)
+
+    @property
     def is_shuffled(self) -> bool:
         """TFDS shuffles pictures when it prepares them, unless the builder forbids it."""
         return not self._builder.info.disable_shuffling
 
     def count(self, split: str) -> int:
         """Number of pictures of a split."""
-        return int(self._checked(split).num_examples)
+        return max(int(self._checked(split).num_examples), 0)  # of `test[5:2]` TFDS has less than none
+
+    def slices(self, split: str) -> list[tuple[str, int, int]]:
+        """Files, which are those of several splits in `all`, and the pictures taken from each."""
+        instructions = self._checked(split).file_instructions
+        return [(str(each.filename), each.skip, each.skip + each.take) for each in instructions]
 
     def read(self, split: str) -> Any:
         """A `tf.data.Dataset` of (scalar string, int64 []).
@@ -91,7 +113,31 @@ class TfdsDataset(Dataset):
         examples = self._builder.as_dataset(
             split=split, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()}
         )
-        return examples.map(lambda example: (example["image"], example["label"]), num_parallel_calls=tf.data.AUTOTUNE)
+        return examples.map(
+            lambda example: (example["image"], tf.cast(example["label"], tf.int64)), num_parallel_calls=tf.data.AUTOTUNE
+        )
+
+    def _count_classes(self) -> int:
+        """The number of classes where the features name none: that of the labels in all splits."""
+        import tensorflow_datasets as tfds
+
+        import_tensorflow()
+        found: set[int] = set()
+        for split in self.split_names:
+            self._check_files(split)
+            examples = self._builder.as_dataset(
+                split=split, shuffle_files=False, decoders=tfds.decode.PartialDecoding({"label": True})
+            )
+            for batch in readable(examples.batch(LABELS_AT_ONCE), self, split):
+                found.update(np.unique(batch["label"].numpy()).tolist())
+        classes = found - {NO_LABEL}
+        if classes != set(range(len(classes))) or not classes:
+            numbers = f"whole numbers from {min(found)} to {max(found)}" if found else "missing"
+            raise UsageError(
+                f"Dataset {self.name} names no classes, and its labels are {numbers}, not all of 0, 1, 2 and so on.",
+                "Give `label` of its builder the feature tfds.features.ClassLabel, or number the classes from 0 on.",
+            )
+        return len(classes)
 
     def explain_unreadable(self, split: str) -> BopkitError:
         """The error that names the damaged file, if it is found within `FIND_DAMAGE_WITHIN_S`."""
@@ -146,10 +192,11 @@ class TfdsDataset(Dataset):
         try:
             return self._builder.info.splits[split]
         except (KeyError, ValueError) as error:
-            known = ", ".join(self._builder.info.splits)
-            raise UsageError(
-                f"Dataset {self.name} has no split {split!r}.", f"Known: {known}, slices such as train[:90%]."
-            ) from error
+            raise self.no_such_split(split) from error
+
+
+class UnknownDatasetError(Exception):
+    """TFDS has no builder of a name."""
 
 
 @keras2.quiet_stderr()
@@ -159,7 +206,8 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     TensorFlow, which takes seconds, is not imported, except by what some builders are made of.
 
     Raises:
-        UsageError: TFDS has no such builder or version.
+        UnknownDatasetError: TFDS has no such builder.
+        UsageError: It has no such version.
         BopkitError: The dataset's own description is damaged.
     """
     import tensorflow_datasets as tfds
@@ -171,7 +219,7 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
     try:
         return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
+        raise UnknownDatasetError(name) from error
     except json_format.ParseError as error:
         raise BopkitError(
             f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
@@ -182,7 +230,7 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
         raise
     except (AssertionError, ValueError) as error:
         if version is None:
-            raise unknown_name("dataset", name, DATASETS, "bopkit data list") from error
+            raise UnknownDatasetError(name) from error
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
@@ -255,22 +303,29 @@ def _check_features(builder: Any) -> None:
 
     features = builder.info.features
     named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
-    if not (
-        isinstance(named.get("image"), tfds.features.Image) and isinstance(named.get("label"), tfds.features.ClassLabel)
-    ):
+    label = named.get("label")
+    is_scalar = isinstance(label, tfds.features.Tensor) and label.shape == ()
+    is_whole_number = is_scalar and np.issubdtype(label.np_dtype, np.integer)
+    if not (isinstance(named.get("image"), tfds.features.Image) and is_whole_number):
         raise UsageError(
-            f"Dataset {builder.name} has no `image` with one `label`.",
+            f"Dataset {builder.name} has no `image` with one `label` that is a class or a whole number.",
             "bopkit classifies pictures: see `bopkit data list`.",
         )
 
 
-def _facts(builder: Any) -> DatasetFacts:
+def _class_names(builder: Any) -> list[str]:
+    """Names of the classes; none where the features do not even count them."""
+    label = builder.info.features["label"]
+    return label.names if getattr(label, "num_classes", None) else []
+
+
+def _facts(builder: Any, classes: int) -> DatasetFacts:
     """Facts from the catalogue, else from the builder's features."""
     if builder.name in DATASETS:
         return DATASETS[builder.name]
     features = builder.info.features
     splits = {name: int(split.num_examples) for name, split in builder.info.splits.items()}
-    return facts_of_pictures(_name(builder), features["image"].shape, features["label"].num_classes, splits)
+    return facts_of_pictures(_name(builder), features["image"].shape, classes, splits)
 
 
 def _manual_dir(builder: Any, root: Path) -> Path | None:

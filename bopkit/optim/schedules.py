@@ -10,12 +10,26 @@ from bopkit.keras2 import import_tensorflow
 HYPER_NAMES = ("gamma", "threshold", "sigma", "alpha", "learning_rate")
 """What an optimizer of ours may follow a schedule in."""
 
+SCHEDULED = {
+    "bop": ("gamma", "threshold"),
+    "bop2nd": ("gamma", "threshold", "sigma"),
+    "cema": ("gamma", "alpha"),
+    "latent": (),
+}
+"""Which of them, by the optimizer of the binary kernels, besides the learning rate of the other variables."""
+
 
 def linear(start: float, end: float | None, steps: int) -> Any:
     """A constant, or a linear way that reaches `end` after `steps`."""
     if end is None:
         return start
     return import_tensorflow().keras.optimizers.schedules.PolynomialDecay(start, steps, end)
+
+
+def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:
+    """Names of the hyper-parameters that the optimizer brings to an end value at the last step of the run."""
+    names = (*SCHEDULED[hparams.optimizer], "learning_rate")
+    return tuple(name for name in names if getattr(hparams, f"{name}_end") is not None)
 
 
 def gamma_schedule(hparams: HParams, steps_per_epoch: int) -> Any:

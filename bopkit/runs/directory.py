@@ -1,7 +1,7 @@
 """The directory of one training run: its files, and the rules for going on in it.
 
 config.json        what was asked for, resolved; a run is resumed only with the same config
-environment.json   versions, machine and devices of the last start
+environment.json   versions, machine and devices of the last start; where its data was, if not in the default place
 metrics.jsonl      one JSON object a line: "kind": "step" every N steps, "kind": "epoch" at the end of each epoch
 checkpoints/       network, optimizer and place, after every epoch and every few minutes
 tensorboard/       logs
@@ -65,12 +65,13 @@ class RunDirectory:
         path: The folder; made if it is not there.
         config: The resolved request, as plain JSON values.
         writes: False for a worker that is not the chief: it reads only.
+        extends: Whether the run there is made longer, as the config says: see `begin_extension`.
 
     Raises:
         UsageError: The folder holds another run, or something that is no run, or another process trains in it.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], writes: bool = True):
+    def __init__(self, path: Path, config: dict[str, Any], writes: bool = True, extends: bool = False):
         self.path = path
         self.checkpoints = path / CHECKPOINTS_FOLDER
         self.tensorboard = path / TENSORBOARD_FOLDER
@@ -79,12 +80,12 @@ class RunDirectory:
         self._metrics_file = path / METRICS_FILE
         self._config_file = path / CONFIG_FILE
         self._lock: IO[str] | None = None
-        config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
+        self._config = config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
         if self._config_file.exists():
-            if writes and not self.is_finished:  # a finished run may be in a folder that is read-only
+            if writes and (extends or not self.is_finished):  # a finished run may be in a folder that is read-only
                 self._hold_lock()
             try:
-                self._continue_with(config, writes)
+                self._continue_with(config, writes, extends)
             except BaseException:
                 self.close()
                 raise
@@ -127,15 +128,22 @@ class RunDirectory:
             self._lock.close()
             self._lock = None
 
-    def _continue_with(self, config: dict[str, Any], writes: bool) -> None:
+    def _continue_with(self, config: dict[str, Any], writes: bool, extends: bool) -> None:
         """Refuse to mix two runs; only a run that left nothing to resume takes new settings."""
         before = read_config(self.path)
+        if extends:
+            before, config, writes = _without_length(before), _without_length(config), False
         if before == config:
             return
-        if self.is_finished or self.metrics() or list_places(self.checkpoints):
+        if has_progress(self.path):
             _refuse_other_run(self.path, before, config)
         if writes:
             files.write_json(self._config_file, config)
+
+    def begin_extension(self) -> None:
+        """Make the run a longer one that is not finished; it is a shorter one until all of this is done."""
+        self.last_model_file.unlink(missing_ok=True)  # first: a longer run must never look finished
+        files.write_json(self._config_file, self._config)
 
     @property
     def is_finished(self) -> bool:
@@ -219,6 +227,15 @@ def is_finished(path: Path) -> bool:
     return (path / LAST_MODEL_FILE).exists()
 
 
+def has_progress(path: Path) -> bool:
+    """Whether the run in a folder has trained anything.
+
+    Raises:
+        BopkitError: Its metrics are damaged.
+    """
+    return is_finished(path) or bool(read_metrics(path)) or bool(list_places(path / CHECKPOINTS_FOLDER))
+
+
 def run_state(path: Path) -> Literal["finished", "running", "stopped"]:
     """Whether a run came to its end, is being trained by a process of this machine, or waits to be resumed."""
     if is_finished(path):
@@ -289,9 +306,22 @@ def _with_complete(lines: list[str], rest: str) -> Iterable[str]:
     return lines
 
 
+def _without_length(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what a longer run changes."""
+    rest = {name: value for name, value in config.items() if name not in ("extended_after", "schedule_epochs")}
+    return {**rest, "hparams": {**config["hparams"], "epochs": None}}
+
+
 def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise a UsageError that names every setting in which two runs differ."""
-    before, now = ({**config, **config["hparams"], "hparams": None} for config in (before, now))
+    hint = "Repeat its options to resume it, or name another --output-dir."
+    epochs, epochs_before = now["hparams"]["epochs"], before["hparams"].get("epochs")
+    if isinstance(epochs_before, int) and epochs != epochs_before and _without_length(before) == _without_length(now):
+        is_longer = epochs > epochs_before
+        hint = "Add --extend to train it for longer" if is_longer else "A run cannot be made shorter: repeat its epochs"
+        hint += ", or name another --output-dir."
+    ignored = {"hparams": None, "extended_after": None, "schedule_epochs": None}  # these follow from the epochs
+    before, now = ({**config, **config["hparams"], **ignored} for config in (before, now))
     different = [
         f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
         for key in sorted({*before, *now})
@@ -299,5 +329,5 @@ def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -
     ]
     raise UsageError(
         f"{path} holds another run: {'; '.join(different)}.",
-        "Repeat its options to resume it, or name another --output-dir.",
+        hint,
     )

@@ -25,7 +25,8 @@ from bopkit.runs.directory import (
     read_metrics,
     run_state,
 )
-from bopkit.text import setting_text
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text, setting_text
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ COUNTS = frozenset({"train_pictures", "validation_pictures", "steps_per_epoch"})
 """Settings that follow from others: dataset, split, batch size, limit."""
 
 
-@dataclasses.dataclass(frozen=True)
-class RunSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class RunSummary(Tabular):
     """One run directory in short; plain JSON values. A figure that its files do not tell is None.
 
     Attributes:
@@ -84,8 +85,35 @@ class RunSummary:
     updated: str | None
     settings: dict[str, Any]
 
+    _columns = (
+        Column("run", "path"),
+        Column("best top-1", "best_val_top1", percent_text),
+        Column("state", "state"),
+        Column("epochs", "epochs_done"),
+        Column("of", "epochs"),
+        Column("model", "model"),
+        Column("dataset", "dataset"),
+        Column("problem", "problem"),
+    )
 
-def list_runs(folder: str | Path = "runs", sort: str = "path") -> list[RunSummary]:
+    def _records(self) -> list[dict[str, Any]]:
+        facts = record(self)
+        return [{**facts, **{name: value for name, value in self.settings.items() if name not in facts}}]
+
+
+class RunList(Tabular, list[RunSummary]):
+    """Runs, as `list_runs` returns them."""
+
+    _columns = RunSummary._columns
+
+    def _title(self) -> str:
+        return "1 run" if len(self) == 1 else f"{len(self)} runs"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [values for run in self for values in run._records()]
+
+
+def list_runs(folder: str | Path = "runs", sort: str = "path") -> RunList:
     """All runs in and below a folder: finished, running, stopped and damaged ones.
 
     Args:
@@ -114,7 +142,7 @@ def list_runs(folder: str | Path = "runs", sort: str = "path") -> list[RunSummar
 
     given = [run for run in runs if value(run) is not None]
     missing = [run for run in runs if value(run) is None]
-    return sorted(given, key=order, reverse=sort in LARGEST_FIRST) + missing
+    return RunList([*sorted(given, key=order, reverse=sort in LARGEST_FIRST), *missing])
 
 
 def find_runs(folder: Path) -> Iterator[Path]:

@@ -31,8 +31,8 @@ class SweepOptions:
         storage: URL of the database; None for an SQLite file in the output folder.
         study: Name of the study in the database; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
-        validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe,
-            because a search on the test split would overfit to it.
+        validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe
+            unless it names a `validation_split`, because a search on the test split would overfit to it.
 
     Raises:
         UsageError: Nothing is varied, a name is unknown, `trials` is below 1, or options exclude each other. Names and
@@ -70,6 +70,8 @@ class SweepOptions:
                 "A sweep does not train one trial on several machines: each machine takes the next trial.",
                 "Leave --strategy out; docs/sweep.md shows sweeps on many hosts.",
             )
+        if self.training.extend:
+            raise UsageError("A sweep makes no run longer.", "Extend one of its runs with `bopkit train --extend`.")
         if self.training.dry_run:
             raise UsageError("A dry run has no result to compare.", "Dry-run `bopkit train`, not the sweep.")
 

@@ -22,7 +22,10 @@ DEFAULT_TRIALS = 20
 
 RECORDED = ("preprocess_fn", "precision", "limit_steps", "seed", "validationset")
 """Fields of `TrainOptions` that every study records, besides the names and hyper-parameters."""
-RECORDED_IF_CHANGED = ("dataset_version", "jit", "accumulate", "sync_batch_norm", "deterministic", "early_stop")
+RECORDED_IF_CHANGED = (
+    *("dataset_version", "train_split", "validation_split", "jit", "accumulate", "sync_batch_norm", "deterministic"),
+    "early_stop",
+)
 """Further ones that decide the results; recorded where they are not the default, so that older studies go on."""
 
 
@@ -93,7 +96,7 @@ def plan_sweep(options: SweepOptions) -> SweepPlan:
     _check_values(space, points, base, training)
     validationset = options.validationset
     if validationset is None:
-        validationset = training.validationset or options.is_search
+        validationset = training.validationset or (options.is_search and not training.validation_split)
     last = "sweep" if preset is None else preset.name
     output_dir = Path(options.output_dir or Path("runs", training.dataset.replace("/", "_"), architecture.name, last))
     return SweepPlan(

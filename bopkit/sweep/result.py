@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bopkit.sweep.command import hparams_text
 from bopkit.sweep.slots import ERROR, HOST, RUN_DIR
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +38,8 @@ class TrialRow:
     error: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class SweepResult(Tabular):
     """What `run_sweep` leaves.
 
     Attributes:
@@ -57,10 +60,32 @@ class SweepResult:
     command: str
     figures: tuple[Path, ...] = ()
 
+    _columns = (
+        Column("trial", "trial"),
+        Column("best val top-1", "val_top1", percent_text),
+        Column("epochs", "epochs"),
+        Column("state", "state"),
+        Column("hyper-parameters", "hparams_text"),
+        Column("error", "error"),
+    )
+
     def to_dict(self) -> dict[str, Any]:
         """The result as dictionaries, lists, strings and numbers."""
         values = dataclasses.asdict(self)
         return {**values, "output_dir": str(self.output_dir), "figures": [str(path) for path in self.figures]}
+
+    def _title(self) -> str:
+        best = "none finished" if self.best is None else f"trial {self.best} is the best"
+        return f"{len(self.trials)} trials in {self.output_dir}, {best}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [
+            {**record(row), **{f"hparams.{name}": value for name, value in row.hparams.items()}} for row in self.trials
+        ]
+
+    def _shown_records(self) -> list[dict[str, Any]]:
+        best_first = sorted(self.trials, key=lambda row: (row.val_top1 is None, -(row.val_top1 or 0.0), row.trial))
+        return [{**record(row), "hparams_text": hparams_text(row.hparams)} for row in best_first]
 
 
 def trial_dir(output_dir: Path, trial: int) -> Path:

@@ -44,6 +44,8 @@ def run_sweep(
     preprocess_fn: str = "default",
     data_dir: str | Path | None = None,
     data_cache: str | None = None,
+    train_split: str | None = None,
+    validation_split: str | None = None,
     validationset: bool | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -75,6 +77,8 @@ def run_sweep(
         preprocess_fn: As for `train_model`, and so are all that follow.
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder.
+        train_split: The split that trains; None for `train`.
+        validation_split: The split that validates; None for the test split, or as `validationset` says.
         validationset: Validate on a tenth of the training split; None for yes with tpe, since a search that looks
             at the test split fits it.
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
@@ -98,6 +102,8 @@ def run_sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
+        train_split=train_split,
+        validation_split=validation_split,
         device=device,
         precision=precision,
         limit_steps=limit_steps,
@@ -168,7 +174,7 @@ def _announce(study: Any, plan: SweepPlan, progress: Progress) -> None:
         f"{plan.trials} trials of {plan.training.model} on {plan.training.dataset}, varying {', '.join(plan.space)}; "
         f"study {study.study_name} in {shown_url(plan.storage)}"
     )
-    if not plan.training.validationset:
+    if not (plan.training.validationset or plan.training.validation_split):
         progress(
             "the trials are compared on the test split, which flatters the best of them "
             "(--validationset keeps a tenth of the training split for that)"

@@ -25,6 +25,9 @@ def train_model(
     dataset_version: str | None = None,
     output_prefix: str | Path = "runs",
     output_dir: str | Path | None = None,
+    extend: bool = False,
+    train_split: str | None = None,
+    validation_split: str | None = None,
     validationset: bool = False,
     tensorboard: bool = True,
     device: str = "auto",
@@ -44,13 +47,14 @@ def train_model(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: Progress | None = None,
     live_bar: bool = False,
+    verbose: bool = False,
 ) -> TrainResult:
     """Train a network of the zoo, or of your own, on a dataset.
 
-    The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and three more:
+    The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and four more:
     `on_epoch` is called with each epoch's row once row and checkpoint are on disk; an exception in it ends the run;
     `progress` is called with each line for the user, None for silence; `live_bar` draws a progress bar on
-    stderr.
+    stderr; `verbose` tells `progress` of each variable which optimizer trains it.
 
     Returns:
         Where the run is, and its last metrics.
@@ -70,6 +74,9 @@ def train_model(
         dataset_version=dataset_version,
         output_prefix=output_prefix,
         output_dir=output_dir,
+        extend=extend,
+        train_split=train_split,
+        validation_split=validation_split,
         validationset=validationset,
         tensorboard=tensorboard,
         device=device,
@@ -87,4 +94,5 @@ def train_model(
         limit_steps=limit_steps,
         dry_run=dry_run,
     )
-    return run_training(options, Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar))
+    observer = Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar, verbose=verbose)
+    return run_training(options, observer)

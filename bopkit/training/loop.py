@@ -131,6 +131,10 @@ class Loop:
         finally:
             self._display.stop()
             self._writer.close()
+        if epoch < epochs and self._plan.placement.is_chief:
+            self._observer.progress(
+                f"stopped early after epoch {epoch} of {epochs}: no better validation top-1 in {early_stop} epochs"
+            )
         return self._history.epochs
 
     def _one_epoch(self, epoch: int, first_step: int, batches: Any) -> None:

@@ -17,8 +17,10 @@ class Observer:
         progress: Called with each line that a person should read.
         on_epoch: Called with each epoch's row when row and checkpoint are on the disk; what it raises ends the run.
         live_bar: Draw a progress bar on stderr.
+        verbose: Tell of each variable which optimizer trains it, not only how many.
     """
 
     progress: Progress = silent
     on_epoch: Callable[[dict[str, Any]], None] | None = None
     live_bar: bool = False
+    verbose: bool = False

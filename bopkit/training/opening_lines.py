@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from bopkit.optim import Claim
 from bopkit.runs.directory import Place
 from bopkit.training.plan import TrainingPlan
 
 
-def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place) -> list[str]:
+def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose: bool = False) -> list[str]:
     """Network, data, devices and settings; which optimizer trains which variable; warnings; where a run goes on.
 
     Args:
         plan: The run.
         claims: Which optimizer has which variable.
         start: Where the run begins or goes on.
+        verbose: Whether to name every variable.
     """
     options, placement, preprocessing = plan.options, plan.placement, plan.preprocessing
     if options.jit:
@@ -27,7 +30,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place) -> list
         f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps per epoch",
         f"on {placement.describe()}, {plan.precision.name} ({plan.precision.reason}), {xla}, "
         f"batches of {plan.hparams.batch_size}{parts}; seed {options.seed}",
-        *(f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims),
+        *_claim_lines(claims, verbose),
     ]
     if placement.on_gpu and not options.deterministic:
         lines.append(
@@ -40,7 +43,34 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place) -> list
             f"validation is on the {plan.validation_split} split, so its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
+    lines += _lines_on_length(plan)
     if start > Place(0, 0):
         within = f", step {start.step} of the next" if start.step else ""
         lines.append(f"resuming after epoch {start.epoch} of {plan.hparams.epochs}{within}")
     return lines
+
+
+def _claim_lines(claims: list[Claim], verbose: bool) -> list[str]:
+    """Which optimizer trains which variable, or how many variables and weights each has."""
+    if verbose:
+        return [f"  {claim.optimizer:6}  {claim.variable}  {list(claim.shape)}" for claim in claims]
+    shares = []
+    for optimizer in dict.fromkeys(claim.optimizer for claim in claims):
+        shapes = [claim.shape for claim in claims if claim.optimizer == optimizer]
+        variables = "1 variable" if len(shapes) == 1 else f"{len(shapes)} variables"
+        shares.append(f"{optimizer} trains {variables} ({sum(map(math.prod, shapes)):,} weights)")
+    return [f"{', '.join(sorted(shares, key=lambda share: share.startswith('Adam')))}; --verbose names them"]
+
+
+def _lines_on_length(plan: TrainingPlan) -> list[str]:
+    """What a run that was made longer has of a run of that length."""
+    length, epochs = plan.length, plan.hparams.epochs
+    if not length.extended_after:
+        return []
+    lengths = f"made longer, from {' to '.join(map(str, length.extended_after))} to {epochs} epochs"
+    if not length.held:
+        return [f"{lengths}: no schedule depends on the length, so all is as if {epochs} had been asked for at first"]
+    return [
+        f"{lengths}: {' and '.join(length.held)} come to their end after epoch {length.schedule_epochs} and stay "
+        f"there, so this is not what a run of {epochs} epochs from the start would be"
+    ]

@@ -16,8 +16,8 @@ class TrainOptions:
     """Settings of one training; each has the default of the command line.
 
     Attributes:
-        model: Name of an architecture, or dotted name of a module with an `ARCHITECTURE`.
-        dataset: Name of a dataset.
+        model: Name of an architecture, or of a module with an `ARCHITECTURE`.
+        dataset: Name of a dataset, or of a module with `open_dataset`.
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
@@ -26,6 +26,10 @@ class TrainOptions:
         dataset_version: Version of the TFDS builder.
         output_prefix: A new run is written to prefix/dataset/model/date_time.
         output_dir: The run's own folder; an unfinished run in it is resumed.
+        extend: Train the run in `output_dir`, finished or not, for more epochs than it was asked for: see
+            `bopkit.training.length`.
+        train_split: The split that trains, or a slice of one as `train[:80%]`; None for `train`.
+        validation_split: The split that validates, or a slice of one; None for the dataset's test split.
         validationset: Validate on a tenth of the training split, not on the test split.
         tensorboard: Write TensorBoard logs.
         device: `auto` (GPUs if there are any), `cpu`, `gpu`, `gpu:N`, or `cpu*N` for N virtual CPU devices.
@@ -41,14 +45,15 @@ class TrainOptions:
         seed: Seeds weights, order and augmentation.
         checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
         keep: Number of checkpoints to keep.
-        early_stop: Stop after that many epochs without a better validation top-1; needs `validationset`.
+        early_stop: Stop after that many epochs without a better validation top-1; needs `validationset` or
+            `validation_split`.
         log_every: Steps between two rows with flips in metrics.jsonl.
         limit_steps: Largest number of steps per epoch, and of batches per validation.
         dry_run: Build everything, run two steps, keep nothing.
 
     Raises:
-        UsageError: A number is out of its range, or `early_stop` lacks `validationset`. Names of models, datasets and
-            devices are checked when the training begins.
+        UsageError: A number is out of its range, `early_stop` lacks pictures for validation, or there are two kinds of
+            them. Names of models, datasets, splits and devices are checked when the training begins.
     """
 
     model: str
@@ -61,6 +66,9 @@ class TrainOptions:
     dataset_version: str | None = None
     output_prefix: str | Path = "runs"
     output_dir: str | Path | None = None
+    extend: bool = False
+    train_split: str | None = None
+    validation_split: str | None = None
     validationset: bool = False
     tensorboard: bool = True
     device: str = "auto"
@@ -87,13 +95,23 @@ class TrainOptions:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise UsageError(f"{name} is {count}.", "Use 1 or more.")
-        if self.early_stop is not None and not self.validationset:
+        if self.validationset and self.validation_split:
             raise UsageError(
-                "early_stop would choose the epoch by the same pictures that the accuracy is measured on.",
-                "Add --validationset to keep a tenth of the training split for that.",
+                "--validationset and --validation-split both choose the pictures for validation.",
+                "Leave out one of the two.",
             )
+        if self.early_stop is not None and not (self.validationset or self.validation_split):
+            raise refused_early_stop()
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
         values = {**vars(self), "hparams": dict(self.hparams)}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def refused_early_stop() -> UsageError:
+    """The error for early stopping without pictures that are kept for validation."""
+    return UsageError(
+        "early_stop would choose the epoch by the same pictures that the accuracy is measured on.",
+        "Add --validationset to keep a tenth of the training split for that.",
+    )

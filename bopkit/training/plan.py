@@ -17,7 +17,9 @@ from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.runs.directory import is_finished, is_run, read_config
 from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
+from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
+from bopkit.training.splits import choose_splits, is_of_test_split
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
@@ -39,6 +41,7 @@ class TrainingPlan:
         steps_per_epoch: Steps an epoch.
         validation_pictures: Pictures a validation.
         precision: `float32` or `bfloat16`, and why that one.
+        length: Whether and when it was made longer.
         placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
             are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
@@ -54,6 +57,7 @@ class TrainingPlan:
     steps_per_epoch: int
     validation_pictures: int
     precision: PrecisionChoice
+    length: RunLength
     placement: Placement
 
     @property
@@ -64,7 +68,12 @@ class TrainingPlan:
     @property
     def has_validation_pictures(self) -> bool:
         """Whether validation is on pictures of its own, not on those that the accuracy is later measured on."""
-        return self.validation_split != self.data.test_split
+        return not is_of_test_split(self.data, self.validation_split)
+
+    @property
+    def schedule_hparams(self) -> HParams:
+        """The hyper-parameters with the epochs that schedules over the whole run take."""
+        return override(self.hparams, {"epochs": self.length.schedule_epochs})
 
     def config(self) -> dict[str, Any]:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
@@ -86,6 +95,7 @@ class TrainingPlan:
             "accumulate": self.options.accumulate,
             "sync_batch_norm": self.options.sync_batch_norm,
             "early_stop": self.options.early_stop,
+            **self.length.config(),
         }
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
@@ -99,8 +109,10 @@ class TrainingPlan:
             class_names=self.data.class_names,
             hparams_set=self.set_name,
             hparams=self.hparams.model_dump(),
+            schedule_epochs=self.length.schedule_epochs if self.length.held else None,
             trained=True,
             accuracy={name: metrics[name] for name in ("val_top1", "val_top5") if name in metrics},
+            trained_on=self.train_split,
             evaluated_on=self.validation_split,
             evaluated_pictures=self.validation_pictures,
             versions=package_versions(),
@@ -111,6 +123,7 @@ class TrainingPlan:
         return dataclasses.replace(
             self,
             hparams=override(self.hparams, {"epochs": 1}),
+            length=RunLength(schedule_epochs=1),
             steps_per_epoch=min(self.steps_per_epoch, steps),
             validation_pictures=min(self.validation_pictures, steps * EVALUATION_BATCH_SIZE),
         )
@@ -133,15 +146,17 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     hparams = override(architecture.hparams(set_name), options.hparams)
     if options.preprocess_fn != "default":  # a wrong name is told before a download begins
         get_preprocessing(options.preprocess_fn, architecture.input_shape)
-    computes = options.dry_run or before is None or not is_finished(before)
+    length = run_length(Path(options.output_dir) if options.output_dir else None, hparams, options.extend)
+    computes = options.dry_run or before is None or length.extends or not is_finished(before)
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
-    train_split, validation_split = _choose_splits(data, options.validationset)
-    data.check_labels(validation_split)
+    train_split, validation_split = choose_splits(data, options)
+    for split in (train_split, validation_split):
+        data.check_labels(split)
     return TrainingPlan(
         options=options,
         architecture=architecture,
@@ -154,6 +169,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         steps_per_epoch=_count_steps(data, train_split, hparams, options.limit_steps),
         validation_pictures=_count_validation_pictures(data, validation_split, options.limit_steps),
         precision=precision,
+        length=length,
         placement=placement,
     )
 
@@ -182,18 +198,6 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
         name = data.default_preprocessing
     input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
-
-
-def _choose_splits(data: Dataset, validationset: bool) -> tuple[str, str]:
-    """Training and validation split: a tenth of the training split, or as the paper's code did the test split."""
-    if validationset:
-        return "train[:90%]", "train[90%:]"
-    if not data.test_split:
-        raise UsageError(
-            f"Dataset {data.name} has neither a test nor a validation split.",
-            "Add --validationset to keep a tenth of the training split for validation.",
-        )
-    return "train", data.test_split
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

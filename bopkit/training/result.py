@@ -8,13 +8,15 @@ from typing import Any
 
 from bopkit.artifacts.artifact import read_card
 from bopkit.errors import BopkitError
-from bopkit.runs.directory import RunDirectory
+from bopkit.runs.directory import RunDirectory, read_epochs
+from bopkit.tabular import Column, Tabular
+from bopkit.text import percent_text
 from bopkit.training.history import row_of_model
 from bopkit.training.plan import TrainingPlan
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class TrainResult(Tabular):
     """What a run left behind.
 
     Attributes:
@@ -34,6 +36,27 @@ class TrainResult:
     validation_split: str
     validation_pictures: int
     resumed_after_epochs: int
+
+    _columns = (
+        Column("epoch", "epoch"),
+        Column("val top-1", "val_top1", percent_text),
+        Column("train top-1", "top1", percent_text),
+        Column("loss", "loss", "{:.4f}".format),
+        Column("images/s", "images_per_second", "{:,.0f}".format),
+    )
+
+    def _title(self) -> str:
+        if self.model_file is None:
+            return "dry run, nothing was kept"
+        return f"{self.model_file}, validated on {self.validation_pictures} pictures of {self.validation_split}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        """The history: a row an epoch, as the run directory has it."""
+        rows = [] if self.output_dir is None else read_epochs(self.output_dir)
+        return [{name: value for name, value in row.items() if not isinstance(value, dict | list)} for row in rows]
+
+    def _shown_records(self) -> list[dict[str, Any]]:
+        return [self.metrics] if self.metrics else []
 
 
 def make_result(plan: TrainingPlan, run: RunDirectory, row: dict[str, Any], resumed_after_epochs: int) -> TrainResult:

@@ -24,6 +24,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress, silent
 from bopkit.registry import MODELS
+from bopkit.tabular import Column, Tabular, record
 from bopkit.training.devices import PRECISIONS, Placement, choose_devices, gpu_name
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_training_network
@@ -85,8 +86,8 @@ class ThroughputRow:
     error: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class ThroughputReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ThroughputReport(Tabular):
     """What was measured, on what.
 
     Attributes:
@@ -106,6 +107,22 @@ class ThroughputReport:
     jpeg_bytes: int
     versions: dict[str, str]
     rows: tuple[ThroughputRow, ...]
+
+    _columns = (
+        Column("batch size", "batch_size"),
+        Column("precision", "precision"),
+        Column("XLA", "jit"),
+        Column("images/s", "images_per_second", "{:,.0f}".format),
+        Column("compute alone", "compute_images_per_second", "{:,.0f}".format),
+        Column("input alone", "input_images_per_second", "{:,.0f}".format),
+        Column("failed", "error"),
+    )
+
+    def _title(self) -> str:
+        return f"{self.model} on {self.device}, {self.logical_cores} cores"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [record(row) for row in self.rows]
 
     @property
     def failed(self) -> list[ThroughputRow]:

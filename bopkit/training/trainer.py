@@ -2,7 +2,8 @@
 
 Resume rules, for the same command with the same --output-dir:
 1. The folder must hold the same config; another run in it is an error.
-2. A finished run is left as it is: it is only looked up, without a lock, a device or another worker.
+2. A finished run is left as it is: it is only looked up, without a lock, a device or another worker. `extend` makes it
+   longer, from its last checkpoint on.
 3. No checkpoint is a new run; the newest checkpoint restores network, optimizer, schedules and place.
 4. A damaged checkpoint is skipped for the one before, with a warning. If all are damaged, or rows tell of epochs and
    there is no checkpoint, or a checkpoint of epochs without rows, that is an error, never a silent start from epoch 0.
@@ -16,13 +17,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+from bopkit.data.opening import MODULES as DATASET_MODULES
+from bopkit.data.tfds_dataset import TfdsDataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
+from bopkit.runs.run_data import RunData
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
 from bopkit.training.loop import Loop
@@ -60,7 +65,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
             return _dry_run(plan.shortened(DRY_RUN_STEPS), observer)
         with contextlib.closing(_open_directory(plan)) as run:
             observer.progress(f"run directory {run.path}")
-            if not run.is_finished:
+            if plan.length.extends or not run.is_finished:
                 return _train(plan, run, observer)
             observer.progress(f"{run.path} is finished: {run.model_file}")
             return look_up(plan, run)
@@ -89,7 +94,7 @@ def _open_directory(plan: TrainingPlan) -> RunDirectory:
         raise UsageError(
             "Several workers need one shared folder.", "Name it with --output-dir, the same for all of them."
         )
-    return RunDirectory(path, plan.config(), writes=placement.is_chief)
+    return RunDirectory(path, plan.config(), writes=placement.is_chief, extends=plan.length.extends)
 
 
 def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
@@ -106,15 +111,17 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
         # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
         validated = network if plan.precision.name == "float32" else plain
-        optimizer, claims = make_optimizer(network, plan.hparams, plan.steps_per_epoch)
+        optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
     start = _restore(plan, run, checkpoints, progress)
     if placement.is_chief:
+        if plan.length.extends:
+            run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
-        run.write_environment(describe_environment(placement))
-        for line in opening_lines(plan, claims, start.place):
+        run.write_environment({**describe_environment(placement), **_describe_data(plan)})
+        for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
 
     saver = ModelSaver(plan, run, network, validated, progress)
@@ -122,6 +129,17 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
+
+
+def _describe_data(plan: TrainingPlan) -> dict[str, Any]:
+    """What the model card does not say of the dataset, to find it again: a folder, a version, a module."""
+    options = plan.options
+    is_stock = options.dataset in DATASET_MODULES or isinstance(plan.data, TfdsDataset)
+    if is_stock and not options.data_dir and not options.dataset_version:
+        return {}
+    version = f":{options.dataset_version}" if options.dataset_version else ""
+    data_dir = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else None
+    return {"data": RunData(options.dataset + version, data_dir, str(Path.cwd())).to_dict()}
 
 
 def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:
@@ -135,7 +153,7 @@ def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, pr
     """
     restored = checkpoints.restore(progress)
     # A crash while the first checkpoint is written leaves none, and at most one row.
-    if restored is None and len(run.epochs()) > 1:
+    if restored is None and (plan.length.extends or len(run.epochs()) > 1):
         raise BopkitError(
             f"{run.path} has rows of {len(run.epochs())} epochs but no checkpoint.",
             "Restore its checkpoints from a copy, or name another --output-dir to start over.",

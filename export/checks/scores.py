@@ -6,13 +6,25 @@ Used for an artifact and Keras here, and for any two artifacts by `bopkit verify
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
 from bopkit.export.network.signature import Signature
 from bopkit.export.pictures import Pictures
 from bopkit.export.report import Accuracy, Agreement, Disagreement
-from bopkit.export.spec import MEAN_DIFFERENCE, ROUNDING, SIDE, TOLERANCE, TOP1_AGREEMENT, TRACED_PICTURES
+from bopkit.export.spec import (
+    MAX_DROP_POINTS,
+    MEAN_DIFFERENCE,
+    PROVEN_SHARE,
+    ROUNDING,
+    SIDE,
+    TOLERANCE,
+    TRACED_PICTURES,
+)
+
+_SLACK = 1e-9
+"""Shares are multiples of 1/n: the difference of two may miss a limit by rounding alone."""
 
 
 def compare_outputs(
@@ -67,6 +79,7 @@ def compare_output(
         mean_difference=float(difference.mean()),
         mean_magnitude=float(magnitudes.mean(dtype=np.float64)),
         worst_value_difference=_worst_value_difference(difference, deviations, rounding),
+        is_constant=len(reference) > 1 and bool((reference == reference[:1]).all()),
         disagreements=disagreements,
     )
 
@@ -124,7 +137,38 @@ def _disagreement(picture: int, reference: np.ndarray, scores: np.ndarray, toler
     return Disagreement(picture, keras_class, artifact_class, margin, near_tie=near_tie)
 
 
-def agreement_failures(agreement: Agreement, trained: bool | None, reference: str = "Keras") -> list[str]:
+def rule_failures(
+    agreements: Iterable[Agreement],
+    accuracy: Accuracy | None,
+    is_rounded: bool,
+    trained: bool | None,
+    max_drop: float,
+    reference: str = "Keras",
+) -> list[str]:
+    """Check the rule of `MAX_DROP_POINTS` on all that was compared.
+
+    Args:
+        agreements: Of all outputs, on all pictures.
+        accuracy: Of both on labelled pictures; None where there are none.
+        is_rounded: Whether full-precision weights were stored in fewer bits: signs then change everywhere, and accuracy
+            is the measure.
+        trained: As for `agreement_failures`.
+        max_drop: Largest loss of top-1, in points.
+        reference: What to call the network.
+    """
+    if not is_rounded:
+        return [line for each in agreements for line in agreement_failures(each, trained, reference, max_drop)]
+    if trained is False or accuracy is None or accuracy.drop_points <= max_drop + _SLACK:
+        return []
+    return [
+        f"top-1 accuracy falls from {accuracy.before:.2%} to {accuracy.after:.2%} on {accuracy.pictures} pictures "
+        f"({accuracy.source}), {accuracy.drop_points:.2f} points; --max-drop allows {max_drop:g}"
+    ]
+
+
+def agreement_failures(
+    agreement: Agreement, trained: bool | None, reference: str = "Keras", max_drop: float = MAX_DROP_POINTS
+) -> list[str]:
     """Check that a network, `reference`, and its artifact agree on enough pictures.
 
     Disagreements that are proven not to be near-ties count for every network and every input. What is not traced counts
@@ -134,15 +178,16 @@ def agreement_failures(agreement: Agreement, trained: bool | None, reference: st
         agreement: Of both.
         trained: None where that is not known: near-ties then do not count, as they are frequent before training.
         reference: What to call the network.
+        max_drop: Largest share of pictures with another class, in percent.
     """
     where = f"{agreement.output}: " if agreement.output else ""
     on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
     failures = []
     if trained is not False and agreement.real:
         failures += [
-            _class_failure(agreement, trained, reference, on_pictures),
+            _class_failure(agreement, trained, reference, on_pictures, max_drop),
             _value_failure(agreement, reference, on_pictures),
-            _side_failure(agreement, reference, on_pictures),
+            _side_failure(agreement, reference, on_pictures, max_drop),
         ]
     failures.append(_proven_failure(agreement, reference, on_pictures))
     return [f"{where}{failure}" for failure in failures if failure]
@@ -160,25 +205,27 @@ def _proven_failure(agreement: Agreement, reference: str, on_pictures: str) -> s
     if not proven:
         return ""
     share = len(proven) / len(traced) * len(agreement.disagreements) / agreement.pictures
-    if share <= 1 - TOP1_AGREEMENT:
+    if share <= PROVEN_SHARE:
         return ""
     layers = sorted({each.first_layer for each in proven if each.first_layer})
     place = f"; the first signs that differ enter {', '.join(layers)}" if layers else ""
     return f"{len(proven)} of {len(traced)} traced disagreements with {reference} {on_pictures} are no near-ties{place}"
 
 
-def _class_failure(agreement: Agreement, trained: bool | None, reference: str, on_pictures: str) -> str:
+def _class_failure(
+    agreement: Agreement, trained: bool | None, reference: str, on_pictures: str, max_drop: float
+) -> str:
     """What is wrong with the classes that an artifact names."""
     if agreement.top1 is None:
         return ""
     near = sum(each.near_tie is True for each in agreement.disagreements)
     excused = near if trained is None else 0
-    if (round(agreement.top1 * agreement.pictures) + excused) / agreement.pictures >= TOP1_AGREEMENT:
+    lost = len(agreement.disagreements) - excused
+    if 100 * lost / agreement.pictures <= max_drop + _SLACK:
         return ""
     return (
-        f"top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; at least "
-        f"{TOP1_AGREEMENT:.1%} is needed ({near} of "
-        f"{len(agreement.disagreements)} disagreements are near-ties)"
+        f"top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; --max-drop {max_drop:g} asks for "
+        f"{100 - max_drop:g} % ({near} of {len(agreement.disagreements)} disagreements are near-ties)"
     )
 
 
@@ -195,13 +242,13 @@ def _value_failure(agreement: Agreement, reference: str, on_pictures: str) -> st
     )
 
 
-def _side_failure(agreement: Agreement, reference: str, on_pictures: str) -> str:
+def _side_failure(agreement: Agreement, reference: str, on_pictures: str, max_drop: float) -> str:
     """What is wrong with a single probability."""
-    if agreement.same_side is None or agreement.same_side >= TOP1_AGREEMENT:
+    if agreement.same_side is None or 100 * (1 - agreement.same_side) <= max_drop + _SLACK:
         return ""
     return (
         f"the probability is on the same side of {SIDE:g} as that of {reference} for {agreement.same_side:.2%} "
-        f"{on_pictures}; at least {TOP1_AGREEMENT:.1%} is needed"
+        f"{on_pictures}; --max-drop {max_drop:g} asks for {100 - max_drop:g} %"
     )
 
 
@@ -217,14 +264,3 @@ def measure_accuracy(pictures: Pictures, reference: np.ndarray, scores: np.ndarr
         return None
     before, after = (float(np.mean(each.argmax(axis=1) == pictures.labels)) for each in (reference, scores))
     return Accuracy(pictures.source, len(scores), before, after)
-
-
-def accuracy_failures(accuracy: Accuracy | None, max_drop: float) -> list[str]:
-    """Check that an artifact loses at most `max_drop` points of accuracy."""
-    # Shares are multiples of 1/n: the difference of two may miss a limit by rounding alone.
-    if accuracy is None or accuracy.drop_points <= max_drop + 1e-9:
-        return []
-    return [
-        f"top-1 accuracy falls from {accuracy.before:.2%} to {accuracy.after:.2%} on {accuracy.pictures} pictures "
-        f"({accuracy.source}), {accuracy.drop_points:.2f} points; --max-drop allows {max_drop:g}"
-    ]

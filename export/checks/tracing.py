@@ -20,7 +20,7 @@ from bopkit.export.reference import BATCH_SIZE
 from bopkit.export.report import Agreement, Disagreement
 from bopkit.export.spec import NEAR_TIE, TRACED_PICTURES
 from bopkit.export.tflite import schema
-from bopkit.export.tflite.build import Inputs, predict_flatbuffer
+from bopkit.export.tflite.run import Inputs, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -38,6 +38,7 @@ def trace_disagreements(
     feed: Feed = lambda inputs: inputs,
     most: int = TRACED_PICTURES,
     batch_size: int = BATCH_SIZE,
+    predict: Callable[[bytes, Inputs], list[np.ndarray]] = predict_flatbuffer,
 ) -> Agreement:
     """Show for each disagreement in which layer the first signs differ, and how near to zero Keras has them.
 
@@ -56,6 +57,7 @@ def trace_disagreements(
         feed: Turns `inputs` into what the flatbuffer takes.
         most: Number of disagreements to trace.
         batch_size: Of `expected`.
+        predict: What runs the flatbuffer.
 
     Returns:
         `agreement` with the first `most` disagreements traced.
@@ -66,7 +68,7 @@ def trace_disagreements(
         return agreement
     tapped = schema.with_outputs(schema.parse(flatbuffer), [match.convolution.input_tensor for match in binarizing])
     rows = [each.picture for each in chosen]
-    words = predict_flatbuffer(tapped, feed(tuple(values[rows] for values in inputs)))
+    words = predict(tapped, feed(tuple(values[rows] for values in inputs)))
     entering = _entering(model, [match.facts.layer for match in binarizing], inputs, expected, rows, batch_size)
     traced = []
     for place, each in enumerate(chosen):

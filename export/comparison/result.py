@@ -8,13 +8,15 @@ from typing import Any
 from bopkit import files
 from bopkit.benchmark import BenchmarkReport
 from bopkit.benchmark.reports import Gain, MergedReport, merge_reports, render_page, scatter_file
+from bopkit.benchmark.results import ROW_COLUMNS
 from bopkit.errors import BopkitError
+from bopkit.tabular import Tabular
 
 TITLE = "What binarization buys"
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
     """Networks and their twins.
 
     Attributes:
@@ -25,6 +27,8 @@ class Comparison:
     report: BenchmarkReport
     gains: tuple[Gain, ...]
 
+    _columns = ROW_COLUMNS
+
     @property
     def merged(self) -> MergedReport:
         """The rows as the writers of reports take them."""
@@ -33,6 +37,15 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The report as `BenchmarkReport.to_dict` writes it, and `gains`; `bopkit report` reads it."""
         return {**self.report.to_dict(), "gains": files.finite([dataclasses.asdict(gain) for gain in self.gains])}
+
+    def _title(self) -> str:
+        return TITLE
+
+    def _records(self) -> list[dict[str, Any]]:
+        return self.report._records()
+
+    def _shown_records(self) -> list[dict[str, Any]]:
+        return self.report._shown_records()
 
     def html(self) -> str:
         """The page."""

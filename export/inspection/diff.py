@@ -16,6 +16,8 @@ from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer
 from bopkit.export.inspection.report import TIMEOUT_S
 from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text
 
 NO_CARD = "(no card)"
 
@@ -46,8 +48,8 @@ class ChangedWeights:
     largest_difference: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Difference:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Difference(Tabular):
     """What differs between two artifacts.
 
     Attributes:
@@ -74,6 +76,14 @@ class Difference:
     floats: tuple[ChangedWeights, ...]
     notes: tuple[str, ...]
 
+    _columns = (
+        Column("binary kernel", "first"),
+        Column("in the other", "second"),
+        Column("weights", "weights", "{:,}".format),
+        Column("differ", "different", "{:,}".format),
+        Column("share", "share", percent_text),
+    )
+
     @property
     def same(self) -> bool | None:
         """Whether nothing differs, the card apart; None where only a part could be compared, and that is the same."""
@@ -81,6 +91,13 @@ class Difference:
         if self.layers or self.only_first or self.only_second or self.floats or flipped:
             return False
         return None if self.notes else True
+
+    def _title(self) -> str:
+        verdict = {True: "the weights are the same", False: "they differ", None: "no difference in what was compared"}
+        return f"{self.first} and {self.second}: {verdict[self.same]}"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{**record(match), "share": match.different / match.weights} for match in self.kernels]
 
     def to_dict(self) -> dict[str, Any]:
         """The difference as dictionaries, lists, strings and numbers."""

@@ -8,9 +8,7 @@ from typing import Any
 from bopkit.artifacts.custom_code import CustomCode
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.network.layers import LayerFacts, inspect_layers
-from bopkit.export.network.rewrites import is_packed
 from bopkit.export.sources.source import load_file
-from bopkit.export.spec import SAVED_MODEL
 
 
 def read(path: Path, custom_code: CustomCode) -> Contents:
@@ -21,7 +19,7 @@ def read(path: Path, custom_code: CustomCode) -> Contents:
 def describe(model: Any) -> Contents:
     """What a Keras model holds."""
     layers = inspect_layers(model)
-    binary = [each for each in layers if is_packed(each, SAVED_MODEL)]
+    binary = [each for each in layers if each.kernel_bits == 1 and each.kernel_shape]
     kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
     return Contents(
         kind="keras",

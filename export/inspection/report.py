@@ -13,6 +13,8 @@ from bopkit.artifacts import artifact, checksum
 from bopkit.export.inspection.contents import StoredLayer, read_contents
 from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import size_text
 
 TIMEOUT_S = 600.0
 """A file of several GB on a slow disk takes minutes."""
@@ -20,8 +22,8 @@ TIMEOUT_S = 600.0
 UNCHECKED = "The file has no checksum, so a changed bit of a weight would go unnoticed."
 
 
-@dataclasses.dataclass(frozen=True)
-class Inspection:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Inspection(Tabular):
     """What one artifact holds.
 
     Attributes:
@@ -55,6 +57,22 @@ class Inspection:
     card: dict[str, Any] | None
     record: dict[str, Any] | None
     notes: tuple[str, ...]
+
+    _columns = (
+        Column("layer", "name"),
+        Column("shape", "shape"),
+        Column("bits", "stored_bits"),
+        Column("size", "size_bytes", size_text),
+        Column("type", "type"),
+        Column("why not packed", "reason"),
+    )
+
+    def _title(self) -> str:
+        sizes = f"{size_text(self.size_bytes)}, 1-bit floor {size_text(self.floor_bytes)}"
+        return f"{self.path}, {sizes}, {self.weights:,} weights, {self.binary_weights:,} binary"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [record(layer) for layer in self.layers]
 
     def to_dict(self) -> dict[str, Any]:
         """The inspection as dictionaries, lists, strings and numbers."""

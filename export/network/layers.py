@@ -270,12 +270,12 @@ def _is_binarized(tensor: KerasTensor) -> bool:
     producer = tensor._keras_history.layer
     if _is_sign(producer) or _is_sign(getattr(producer, "activation", None)):
         return True
-    if not _keeps_values(producer):
+    if not keeps_values(producer):
         return False
     return all(_is_binarized(source) for node in producer.inbound_nodes for source in node.keras_inputs)
 
 
-def _keeps_values(layer: Layer) -> bool:
+def keeps_values(layer: Layer) -> bool:
     """Whether a layer moves, selects or repeats values without changing them."""
     keras = import_tensorflow().keras.layers
     moves = (keras.Flatten, keras.Reshape, keras.Permute, keras.Cropping1D, keras.Cropping2D, keras.RepeatVector)

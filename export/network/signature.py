@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bopkit.export.network.embedding_indices import indices_of_model
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import are_probabilities
 
@@ -30,12 +31,15 @@ class SignatureTensor:
         shape: Of one example, without the batch.
         is_probabilities: Whether it is an output with a distribution over classes, as far as was seen.
         names_class: Whether the largest value of the output names a class: it is a distribution, or somebody says so.
+        indices: Of an input that holds whole numbers from 0, as an Embedding looks them up: the number of those that
+            there are; None for any other.
     """
 
     name: str
     shape: tuple[int, ...]
     is_probabilities: bool = False
     names_class: bool = False
+    indices: int | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SignatureTensor:
@@ -67,7 +71,7 @@ class Signature:
             [(name, tuple(each.shape)[1:]) for name, each in zip(names, tensors, strict=True)]
             for names, tensors in ((model.input_names, model.inputs), (model.output_names, model.outputs))
         )
-        return cls.from_shapes(inputs, outputs)
+        return cls.from_shapes(inputs, outputs).with_indices(indices_of_model(model))
 
     @classmethod
     def from_shapes(
@@ -111,6 +115,11 @@ class Signature:
             found = len(output.shape) == 1 and output.shape[0] > 1 and are_probabilities(each)
             outputs.append(dataclasses.replace(output, is_probabilities=found, names_class=found or output.names_class))
         return Signature(self.inputs, tuple(outputs))
+
+    def with_indices(self, limits: Iterable[int | None]) -> Signature:
+        """The signature that says which inputs are indices, given for each input the number that there are, or None."""
+        inputs = [dataclasses.replace(each, indices=limit) for each, limit in zip(self.inputs, limits, strict=True)]
+        return Signature(tuple(inputs), self.outputs)
 
     def with_classes(self, count: int) -> Signature:
         """The signature whose only row of scores, if it has `count` of them, names one of so many known classes."""

@@ -32,8 +32,10 @@ _REFUSED = (
     ("TIFF", 0, b"II*\0"),
     ("TIFF", 0, b"MM\0*"),
     ("HEIC or AVIF", 4, b"ftyp"),
+    ("base64, not decoded", 0, b"/9j/"),
+    ("base64, not decoded", 0, b"iVBORw0K"),
 )
-"""Names of other formats, each with the place in the file and the bytes there by which it is known."""
+"""Names of other formats, and of JPEG and PNG sent as text, each with the place and the bytes by which it is known."""
 
 UNREADABLE = {"image_bytes": "no whole JPEG or PNG", "images": "no pixels"}
 """What is wrong with a picture that cannot be prepared, by the input that brings it."""

@@ -60,7 +60,7 @@ def use_custom_code(modules: Iterable[str]) -> Iterator[CustomCode]:
     """Import the user's modules, and let Keras find their objects by name within the context, as copies of layers need.
 
     Args:
-        modules: Dotted names, as `--custom` gives them.
+        modules: Names or files, as `--custom` gives them.
 
     Raises:
         UsageError: There is no such module, or it defines no public class or function.

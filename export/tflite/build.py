@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
 from bopkit.export.tflite import inputs_and_outputs, metadata, quantize, schema
-from bopkit.export.tflite.convert import convert, import_lce
+from bopkit.export.tflite.convert import convert
 from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.export.tflite.run import Inputs, predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 from bopkit.versions import package_versions
-
-Inputs = tuple[np.ndarray, ...]
-"""float32 or uint8 [n, ...], one an input of the network."""
 
 CALIBRATION_BATCH = 8
 """Pictures at a time: every layer's activations of a batch are held at once."""
@@ -42,6 +39,7 @@ class Flatbuffer:
         signature: Its inputs and outputs.
         passes: The rewrites that ran.
         kernels: Kernels stored in fewer than 32 bits.
+        computes_in_int8: Whether some full-precision layers compute in int8 too.
     """
 
     model: Any
@@ -49,6 +47,12 @@ class Flatbuffer:
     signature: Signature
     passes: tuple[PassReport, ...]
     kernels: tuple[StoredKernel, ...]
+    computes_in_int8: bool = False
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether a full-precision kernel was changed by storing it in fewer bits."""
+        return not all(each.exact for each in self.kernels)
 
 
 def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path) -> Flatbuffer:
@@ -76,8 +80,14 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
         inputs_and_outputs.take_pixels(model)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
     kernels = quantize.store_kernels(model, options.float_weights)
-    passes += _stored_in_fewer_bits(kernels, options.float_weights)
-    return Flatbuffer(model, schema.serialise(model), signature, tuple(passes), (*integers, *kernels))
+    if options.calibrate is not None:
+        passes.append(_reduced("real layer computed in int8", integers, added_operators=2))
+    passes.append(_reduced("binary kernel at a real input as int8", [each for each in kernels if each.exact]))
+    if options.float_weights != "float32":
+        name = f"real kernel as {options.float_weights}"
+        passes.append(_reduced(name, [each for each in kernels if not each.exact]))
+    content = schema.serialise(model)
+    return Flatbuffer(model, content, signature, tuple(passes), (*integers, *kernels), bool(integers))
 
 
 def describe_flatbuffer(
@@ -96,8 +106,8 @@ def describe_flatbuffer(
     record = {
         **_recorded("input", built.signature.inputs, options.input_type, _record_of_values(contract, reference)),
         **_recorded("output", built.signature.outputs, "float32", {}),
-        "float_weights": options.float_weights,
-        "float_activations": "float32" if options.calibrate is None else "int8",
+        "float_weights": options.float_weights if built.is_rounded else "float32",
+        "float_activations": "int8" if built.computes_in_int8 else "float32",
         "calibrated_on": options.calibrate,
         "target": options.target,
         "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
@@ -122,36 +132,10 @@ def inputs_for(reference: Reference, inputs: Inputs) -> Inputs:
     return tuple(map(reference.pixel_preprocessing.to_pixels, inputs))
 
 
-def predict_flatbuffer(flatbuffer: bytes, inputs: np.ndarray | Inputs) -> list[np.ndarray]:
-    """Outputs of a flatbuffer that bopkit has just written (a damaged one can crash the process).
-
-    Args:
-        flatbuffer: The file's content.
-        inputs: float32 or uint8 [n, ...] as the flatbuffer takes it, one an input; an only one may come bare.
-
-    Returns:
-        One array [n, ...] an output.
-    """
-    import_lce()
-    from larq_compute_engine.tflite.python.interpreter import Interpreter
-
-    # The indirect kernels are 2 to 6 times faster on x86-64 than the default ones, with the same results.
-    outputs = Interpreter(flatbuffer, os.cpu_count() or 1, use_indirect_bgemm=True).predict(
-        inputs if isinstance(inputs, np.ndarray) else list(inputs)
-    )
-    return outputs if isinstance(outputs, list) else [outputs]
-
-
-def _stored_in_fewer_bits(kernels: list[StoredKernel], float_weights: str) -> list[PassReport]:
-    """What it saves that kernels are stored in fewer bits; an operator expands each when the file is loaded."""
-    reports = []
-    for name, exact in (("binary kernel at a real input as int8", True), (f"real kernel as {float_weights}", False)):
-        stored = [each for each in kernels if each.exact == exact]
-        if exact or float_weights != "float32":
-            layers = tuple("x".join(map(str, each.shape)) for each in stored)
-            saved_bytes = sum(each.saved_bytes for each in stored)
-            reports.append(PassReport(name, layers, saved_bytes, saved_operators=-len(stored)))
-    return reports
+def _reduced(name: str, kernels: list[StoredKernel], added_operators: int = 1) -> PassReport:
+    """What it saves that kernels are stored in fewer bits; operators convert each, or what meets it."""
+    layers = tuple("x".join(map(str, each.shape)) for each in kernels)
+    return PassReport(name, layers, sum(each.saved_bytes for each in kernels), -added_operators * len(kernels))
 
 
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
@@ -181,7 +165,7 @@ def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -
         mean, std = _normalisation(get_preprocessing(card.preprocessing, shape))
     return metadata.Contract(
         name=card.architecture if card is not None else reference.model.name,
-        description=_description(reference, options),
+        description=_description(reference, built, options),
         version=package_versions()["bopkit"],
         signature=built.signature,
         value_range=value_range,
@@ -216,9 +200,10 @@ def _normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tup
     return tuple((-low * std).tolist()), tuple(std.tolist())
 
 
-def _description(reference: Reference, options: ExportOptions) -> str:
+def _description(reference: Reference, built: Flatbuffer, options: ExportOptions) -> str:
     """One line for a person."""
     card = reference.card
     trained = f", trained on {card.dataset}" if card is not None and card.trained and card.dataset else ""
-    activations = ", int8 activations" if options.calibrate is not None else ""
-    return f"Binarized network{trained}; float layers in {options.float_weights}{activations}."
+    weights = options.float_weights if built.is_rounded else "float32"
+    activations = ", int8 activations" if built.computes_in_int8 else ""
+    return f"Binarized network{trained}; float layers in {weights}{activations}."

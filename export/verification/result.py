@@ -7,7 +7,9 @@ from typing import Any
 
 from bopkit.export.inspection.contents import KernelMatch
 from bopkit.export.network.signature import Signature, SignatureTensor
-from bopkit.export.report import Agreement
+from bopkit.export.report import Accuracy, Agreement
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import percent_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Side:
         untrained: Whether its card says so.
         has_checksum: Whether it carries a checksum; a wrong one is a failure.
         pictures: What it was shown.
+        is_rounded: Whether it is a flatbuffer whose record says that full-precision weights are in fewer bits.
     """
 
     path: str
@@ -35,6 +38,7 @@ class Side:
     untrained: bool
     has_checksum: bool
     pictures: str
+    is_rounded: bool = False
 
     @property
     def signature(self) -> Signature:
@@ -55,8 +59,8 @@ class PreprocessingDifference:
     mean_difference: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Verification:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Verification(Tabular):
     """What `verify_artifacts` found.
 
     Attributes:
@@ -70,8 +74,10 @@ class Verification:
         noise: Both shown uniform noise.
         deployed: Each shown what its own card's preprocessing makes: what a user of the two sees.
         failures: One sentence each; empty if the artifacts agree.
+        accuracy: Of both on labelled pictures, each with its own preprocessing; None where there are no labels.
         undecided: Whether an untrained network answers some pictures otherwise, and nothing shows whether by near-ties
-            alone.
+            alone; or an output of the first one is the same for all that it was shown; or weights are in fewer bits and
+            there are no labels to measure what that costs.
         notes: What the reader should know, one sentence each.
     """
 
@@ -84,12 +90,47 @@ class Verification:
     deployed: tuple[Agreement, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
+    accuracy: Accuracy | None = None
     undecided: bool = False
+
+    _columns = (
+        Column("compared", "compared"),
+        Column("top-1 agrees", "top1", percent_text),
+        Column("within tolerance", "within_tolerance", percent_text),
+        Column("largest difference", "largest_difference", "{:.1e}".format),
+        Column("pictures", "pictures"),
+        Column("output", "output"),
+    )
 
     @property
     def passed(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in one sentence."""
+        if not self.passed:
+            return f"{len(self.failures)} failure(s)."
+        if self.undecided:
+            return "Nothing was found wrong, but not everything could be decided."
+        return "The artifacts agree."
+
+    @property
+    def agreements(self) -> list[tuple[str, Agreement]]:
+        """All that was compared, each with what both were shown."""
+        shown = {
+            "same inputs": self.model,
+            "noise": self.noise,
+            "each with its own preprocessing": self.deployed,
+        }
+        return [(what, agreement) for what, agreements in shown.items() for agreement in agreements]
+
+    def _title(self) -> str:
+        return " ".join([self.verdict, *self.failures[:1]])
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"compared": what, **record(agreement)} for what, agreement in self.agreements]
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as dictionaries, lists, strings and numbers."""

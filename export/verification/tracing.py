@@ -18,7 +18,7 @@ from bopkit.export.network.rewrites import to_float32
 from bopkit.export.reference import BATCH_SIZE
 from bopkit.export.report import Agreement, Disagreement
 from bopkit.export.sources.source import load_file, use_custom_code
-from bopkit.export.tflite.build import Inputs
+from bopkit.export.tflite.run import Inputs
 from bopkit.export.verification.worker import load_arrays
 from bopkit.isolation import Child
 

@@ -11,38 +11,20 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from bopkit.artifacts import artifact
 from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.checks.scores import agreement_failures, compare_outputs, is_undecided
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
-from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors, tensors_text
-from bopkit.export.pictures import Pictures
-from bopkit.export.report import Agreement
-from bopkit.export.verification.result import PreprocessingDifference, Side, Verification
-from bopkit.export.verification.tracing import TraceRequest, trace_in_child
-from bopkit.export.verification.worker import (
-    KERNELS,
-    NOISE,
-    NOISE_OF_REFERENCE,
-    PICTURES,
-    PICTURES_OF_REFERENCE,
-    RunRequest,
-    load_arrays,
-    load_kernels,
-)
+from bopkit.export.network.signature import SignatureTensor, match_tensors, tensors_text
+from bopkit.export.options import check_max_drop
+from bopkit.export.spec import MAX_DROP_POINTS
+from bopkit.export.verification.answers import TIMEOUT_S, compare_answers
+from bopkit.export.verification.result import Side, Verification
+from bopkit.export.verification.worker import KERNELS, RunRequest, load_kernels
 from bopkit.files import temporary_directory
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
-
-_SHOWN_TO_BOTH = ((PICTURES, PICTURES_OF_REFERENCE), (NOISE, NOISE_OF_REFERENCE))
-"""Files of the first and of the second artifact in which both are shown the same: what the first one takes."""
-
-TIMEOUT_S = 3600.0
-"""For one artifact on all pictures."""
 
 
 def verify_artifacts(
@@ -54,6 +36,7 @@ def verify_artifacts(
     custom: Iterable[str] = (),
     progress: Progress | None = None,
     preprocess_fn: str | None = None,
+    max_drop: float = MAX_DROP_POINTS,
 ) -> Verification:
     """Check that two artifacts hold the same network, whatever their formats.
 
@@ -68,14 +51,17 @@ def verify_artifacts(
         custom: Modules of the user's own, whose classes and functions the files may name.
         progress: Called with one line before each slow step.
         preprocess_fn: Preprocessing of those artifacts whose cards name none; None to show them pictures of -1 to 1.
+        max_drop: Largest loss of top-1 of a trained network, in points of a percent: of accuracy where a flatbuffer has
+            weights in fewer bits, else every picture with another class counts as lost.
 
     Raises:
         UsageError: An unknown preprocessing or dataset, or a dataset for a network that does not take one picture; no
-            pictures; no such module.
+            pictures; no such module; a `max_drop` that is no number from 0 to 100.
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
         raise UsageError(f"The number of pictures is {pictures}.", "Use at least one picture.")
+    check_max_drop(max_drop)
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []
@@ -93,10 +79,7 @@ def verify_artifacts(
             custom=tuple(custom),
             preprocess_fn=preprocess_fn,
         )
-        progress(f"Running {first}")
-        one = _run(request, failures)
-        progress(f"Running {second}")
-        two = _run(_second_request(request, one, second, Path(scratch, "second")), failures)
+        one, two = _run_both(request, second, Path(scratch, "second"), failures, progress)
         if one is None or two is None:
             return Verification(one, two, (), None, (), (), (), tuple(failures), tuple(notes))
         for side in (one, two):
@@ -107,7 +90,13 @@ def verify_artifacts(
         folders = [Path(scratch, "first"), Path(scratch, "second")]
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
-        return _compare_scores(request, one, two, folders, matches, failures, notes)
+        answers = compare_answers(request, (one, two), folders, max_drop)
+        failures += answers.failures
+        notes += answers.notes
+        return Verification(
+            *(one, two, matches, answers.preprocessing, answers.model, answers.noise, answers.deployed),
+            *(tuple(failures), tuple(notes), answers.accuracy, answers.undecided),
+        )
 
 
 def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
@@ -116,7 +105,7 @@ def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None
         try:
             card = artifact.read_card(path)
             if card is not None and card.names_stock_dataset:
-                open_dataset(card.dataset, data_dir=data_dir)
+                open_dataset(card.dataset, data_dir=data_dir, own_modules=False)
                 return card.dataset
         except BopkitError as error:  # a damaged artifact fails later; photographs serve too
             notes.append(f"The card's dataset was not used: {error.message}")
@@ -133,9 +122,26 @@ def _name_of_pixel_preprocessing(*paths: str | Path) -> str | None:
     return None
 
 
+def _run_both(
+    request: RunRequest, second: str | Path, folder: Path, failures: list[str], progress: Progress
+) -> tuple[Side | None, Side | None]:
+    """Run the first artifact, then the second on the same inputs; both anew where the second alone tells of indices."""
+    progress(f"Running {request.path}")
+    one = _run(request, failures)
+    progress(f"Running {second}")
+    two = _run(_second_request(request, one, second, folder), failures)
+    places = match_tensors(one.inputs, two.inputs) if one is not None and two is not None else None
+    if one is None or two is None or places is None or request.indices is not None:
+        return one, two
+    indices = tuple(two.inputs[place].indices for place in places)
+    if all(each is None for each in indices) or any(each.indices is not None for each in one.inputs):
+        return one, two
+    return _run_both(dataclasses.replace(request, indices=indices), second, folder, failures, progress)
+
+
 def _second_request(first: RunRequest, reference: Side | None, path: str | Path, folder: Path) -> RunRequest:
     """The request for the second artifact; it is shown the inputs of the first one too, if that could be run."""
-    request = dataclasses.replace(first, path=str(path), folder=str(folder))
+    request = dataclasses.replace(first, path=str(path), folder=str(folder), indices=None)
     if reference is None:
         return request
     return dataclasses.replace(request, reference_folder=first.folder, reference_inputs=reference.inputs)
@@ -147,7 +153,7 @@ def _run(request: RunRequest, failures: list[str]) -> Side | None:
     Raises:
         UsageError: There is no such module or dataset.
     """
-    Path(request.folder).mkdir()
+    Path(request.folder).mkdir(exist_ok=True)
     try:
         with Child() as process:
             values = process.call(
@@ -197,114 +203,8 @@ def _compare_kernels(
     return matches
 
 
-def _traced(
-    compared: list[tuple[Agreement, ...]], request: RunRequest, sides: tuple[Side, Side], folders: list[Path]
-) -> list[tuple[Agreement, ...]]:
-    """The agreements with their disagreements traced, where one side is a Keras file and the other a flatbuffer.
-
-    Args:
-        compared: For each of `_SHOWN_TO_BOTH`, the agreement of every output.
-        request: Of the first side.
-        sides: Both artifacts.
-        folders: What each of them was shown and answered.
-    """
-    kinds = [side.kind for side in sides]
-    is_traceable = sorted(kinds) == ["keras", "tflite"] and all(len(side.inputs) == 1 for side in sides)
-    if not is_traceable or not any(each.disagreements for agreements in compared for each in agreements):
-        return compared
-    keras = kinds.index("keras")
-    trace = TraceRequest(
-        keras_file=sides[keras].path,
-        flatbuffer=sides[1 - keras].path,
-        pixel_preprocessing=artifact.pixel_preprocessing(sides[1 - keras].path),
-        custom=request.custom,
-        inputs_folder=str(folders[0]),
-        inputs=tuple(f"{shown[0]}_inputs" for shown in _SHOWN_TO_BOTH),
-        answers_folder=str(folders[keras]),
-        answers=tuple(f"{shown[keras]}_outputs" for shown in _SHOWN_TO_BOTH),
-        compared=tuple(tuple(map(dataclasses.asdict, agreements)) for agreements in compared),
-    )
-    return trace_in_child(trace, TIMEOUT_S)
-
-
-def _signature_of_both(one: Side, two: Side, places: list[int]) -> Signature:
-    """The first one's signature; what the second one tells of its outputs, at those places, is true of both."""
-    others = [two.outputs[place] for place in places]
-    outputs = tuple(
-        dataclasses.replace(output, names_class=output.names_class or other.names_class)
-        for output, other in zip(one.outputs, others, strict=True)
-    )
-    return Signature(one.inputs, outputs)
-
-
 def _report_missing(kernel: BinaryKernel, source: Side, target: Side, failures: list[str], notes: list[str]) -> None:
     """A packed kernel must be in the other file; a flatbuffer may have folded one that it could not pack."""
     line = f"{kernel.name}: {target.path} has no binary kernel like this one of {source.path}"
     required = kernel.packed and (target.kind != "tflite" or source.kind == "tflite")
     (failures if required else notes).append(line)
-
-
-def _compare_scores(
-    request: RunRequest,
-    one: Side,
-    two: Side,
-    folders: list[Path],
-    matches: tuple[KernelMatch, ...],
-    failures: list[str],
-    notes: list[str],
-) -> Verification:
-    """Compare what both answered; `failures` are completed."""
-    trained = not (one.untrained or two.untrained)
-    if not trained:
-        notes.append(
-            "A network is untrained: near-ties are frequent, so no minimum agreement is required; what is proven to be "
-            "no near-tie is a failure."
-        )
-    places = match_tensors(one.outputs, two.outputs)
-    if places is None or match_tensors(one.inputs, two.inputs) is None:
-        notes.append("The scores were not compared, as the shapes differ.")
-        return Verification(one, two, matches, None, (), (), (), tuple(failures), tuple(notes))
-
-    signature = _signature_of_both(one, two, places)
-
-    def compared(source: str, real: bool, shown_first: str, shown_second: str) -> tuple[Agreement, ...]:
-        pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown_first}_inputs")))
-        reference = load_arrays(folders[0], f"{shown_first}_outputs")
-        outputs = load_arrays(folders[1], f"{shown_second}_outputs")
-        return tuple(compare_outputs(signature, pictures, reference, [outputs[place] for place in places]))
-
-    sources = ((one.pictures, True), ("uniform random input", False))
-    untraced = [compared(*source, *shown) for source, shown in zip(sources, _SHOWN_TO_BOTH, strict=True)]
-    model, noise = _traced(untraced, request, (one, two), folders)
-    wrong_model = [line for each in (*model, *noise) for line in agreement_failures(each, trained, one.path)]
-    failures += wrong_model
-    undecided = not wrong_model and any(is_undecided(each, trained) for each in (*model, *noise))
-    if undecided:
-        notes.append(
-            "Not decided: the untrained network answers some pictures otherwise, and nothing shows whether near-ties "
-            "alone explain that. Verify it again once it is trained."
-        )
-    for side in (one, two):
-        if not side.preprocessing and side.signature.takes_picture:
-            notes.append(
-                f"{side.path} does not say what range of values it wants: photographs and noise were of -1 to 1. "
-                "Name its preprocessing with --preprocess-fn."
-            )
-    if not (one.signature.takes_picture and two.signature.takes_picture):
-        notes.append(
-            f"Compared on {one.pictures}; the preprocessing was not compared, as the networks do not take one picture."
-        )
-        return Verification(one, two, matches, None, model, noise, (), tuple(failures), tuple(notes), undecided)
-    (pictures,), (others,) = (load_arrays(folder, f"{PICTURES}_inputs") for folder in folders)
-    difference = np.abs(pictures - others)
-    preprocessing = PreprocessingDifference(float(difference.max()), float(difference.mean()))
-    deployed = compared(one.pictures, True, PICTURES, PICTURES)
-    if not wrong_model:  # else the networks explain it
-        failures += [
-            f"the preprocessings differ ({one.preprocessing or 'default'}, {two.preprocessing or 'default'}): {line}"
-            for each in deployed
-            for line in agreement_failures(each, trained, one.path)
-        ]
-    return Verification(
-        *(one, two, matches, preprocessing, model, noise, deployed), tuple(failures), tuple(notes), undecided
-    )

@@ -19,6 +19,7 @@ from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
+from bopkit.export.network.embedding_indices import indices_of_flatbuffer, indices_of_model
 from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors
 from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
 from bopkit.export.reference import BATCH_SIZE
@@ -29,6 +30,9 @@ PICTURES, NOISE = "pictures", "noise"
 
 PICTURES_OF_REFERENCE, NOISE_OF_REFERENCE = "pictures_of_reference", "noise_of_reference"
 """Files of what the second artifact answers to the inputs of the first."""
+
+LABELS = "labels"
+"""File of the classes of the real pictures, where they are known."""
 
 KERNELS = "kernels.npz"
 
@@ -46,6 +50,8 @@ class RunRequest:
         pixel_preprocessing: Preprocessing inside that one of the two that takes uint8 pixels: both are then shown only
             what pixels can be preprocessed to. None where neither takes them.
         preprocess_fn: Preprocessing of an artifact whose card names none; None to show it what fits -1 to 1.
+        indices: What the other artifact tells of the inputs that are indices, where this one does not: as
+            `SignatureTensor.indices`, one an input.
         custom: Modules of the user's own, whose classes and functions the file may name.
         reference_folder: Folder of the artifact that ran before this one, whose inputs are shown to this one too.
         reference_inputs: The inputs of that artifact.
@@ -59,6 +65,7 @@ class RunRequest:
     pixel_preprocessing: str | None
     custom: tuple[str, ...]
     preprocess_fn: str | None = None
+    indices: tuple[int | None, ...] | None = None
     reference_folder: str | None = None
     reference_inputs: tuple[SignatureTensor, ...] = ()
 
@@ -85,12 +92,14 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
     # Before TensorFlow runs anything, as it sets its threads.
     runtime = make_runtime(kind, host.logical_cores(), reference_runtime(kind))
     with use_custom_code(request.custom) as custom_code:
-        _open(runtime, resolved, custom_code)
+        indices = _open(runtime, resolved, custom_code)
         _save_kernels(read_contents(path, custom_code).kernels, folder / KERNELS)
-    output = (artifact.read_record(path) or {}).get("output")
+    record = artifact.read_record(path) or {}
+    output = record.get("output")
     is_logits = isinstance(output, dict) and output.get("name") == "logits"
-    card = _card_with_preprocessing(card, request.preprocess_fn, _signature_of(runtime))
-    real, noise = _pictures(request, runtime, card)
+    taken = _signature_of(runtime).with_indices(request.indices or indices)
+    card = _card_with_preprocessing(card, request.preprocess_fn, taken)
+    real, noise = _pictures(request, taken, card)
     reference = _inputs_of_reference(request, runtime)
     for shown, pictures, shown_by_reference in (
         (NOISE, noise, NOISE_OF_REFERENCE),
@@ -102,8 +111,11 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         if reference is not None:
             of_reference = _answer(runtime, reference[shown], is_logits)
             save_arrays(folder, f"{shown_by_reference}_outputs", of_reference)
+    if real.labels is not None:
+        save_arrays(folder, LABELS, [real.labels])
     outputs = [(name, each.shape[1:]) for name, each in zip(runtime.outputs, answers, strict=True)]
-    signature = Signature.from_shapes(runtime.inputs, outputs).with_probabilities(answers)
+    signature = Signature(taken.inputs, Signature.from_shapes(runtime.inputs, outputs).outputs)
+    signature = signature.with_probabilities(answers)
     signature = signature.with_classes(len(card.class_names) if card is not None else 0)
     if request.dataset is not None:
         signature = signature.with_classes(len(open_dataset(request.dataset, request.data_dir).class_names))
@@ -116,14 +128,20 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
         "untrained": is_untrained,
         "has_checksum": checksum.check(resolved),
         "pictures": real.source,
+        "is_rounded": record.get("float_weights", "float32") != "float32",
     }
 
 
-def _open(runtime: Runtime, path: Path, custom_code: CustomCode) -> None:
+def _open(runtime: Runtime, path: Path, custom_code: CustomCode) -> list[int | None]:
+    """Make the artifact ready; what it tells of the inputs that are indices, as `SignatureTensor.indices`."""
     if isinstance(runtime, KerasRuntime):
-        runtime.use(load_file(path, custom_code).model, path)
-    else:
-        runtime.open(path)
+        model = load_file(path, custom_code).model
+        runtime.use(model, path)
+        return indices_of_model(model)
+    runtime.open(path)
+    if artifact.kind(path) == "tflite":
+        return indices_of_flatbuffer(artifact.read_flatbuffer(path).graphs[0])
+    return [None] * len(runtime.inputs)  # no layers, and any number of functions
 
 
 def _signature_of(runtime: Runtime) -> Signature:
@@ -138,9 +156,8 @@ def _card_with_preprocessing(card: ModelCard | None, name: str | None, signature
     return with_preprocessing(card, name, signature.inputs[0])
 
 
-def _pictures(request: RunRequest, runtime: Runtime, card: ModelCard | None) -> tuple[Pictures, Pictures]:
+def _pictures(request: RunRequest, signature: Signature, card: ModelCard | None) -> tuple[Pictures, Pictures]:
     """What the artifact is shown: real pictures, noise in their place where it takes none, and noise."""
-    signature = _signature_of(runtime)
     # Not the card's own dataset: both artifacts must see the same pictures.
     card = dataclasses.replace(card, dataset="") if card is not None else None
     real, noise = pictures_for(signature, card, request.dataset, request.data_dir, request.pictures)

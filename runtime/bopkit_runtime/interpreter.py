@@ -242,7 +242,7 @@ class Interpreter:
             self._resize_now(before)
             given, taken = (" and ".join(str(list(shape)) for shape in each) for each in (shapes, before))
             raise BopkitRuntimeError(
-                f"{self._path} cannot run on {given}: {_reason(error)}.",
+                f"{self._path} cannot run on {given}: {reason_of(error)}.",
                 f"Give it arrays of shape {taken}, one after the other.",
             ) from error
 
@@ -357,7 +357,7 @@ def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
     """LiteRT's error in one line."""
     text = str(error)
     if _OUR_MARK in text:
-        return BopkitRuntimeError(f"{path} cannot be run: {_reason(error)}.")
+        return BopkitRuntimeError(f"{path} cannot be run: {reason_of(error)}.")
     if _IN_USE in text:
         return BopkitRuntimeError(
             "Something else still uses the tensors of LiteRT's interpreter.",
@@ -374,10 +374,11 @@ def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
     if unknown:
         hint = "The runtime knows those of Larq Compute Engine and LiteRT's own."
         return BopkitRuntimeError(f"{path} has an operator {unknown[1]} that nothing here runs.", hint)
-    return BopkitRuntimeError(f"LiteRT cannot run {path}: {_reason(error)}.", "Export the model again.")
+    hint = "Make the file again from its network, for instance with `bopkit export`."
+    return BopkitRuntimeError(f"LiteRT cannot run {path}: {reason_of(error)}.", hint)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What the delegate said, else what LiteRT did, without what LiteRT adds: which node, and what follows from it."""
     text = str(error).rpartition(_OUR_MARK)[2].strip()
     return _LITERTS_ADDITION.split(text)[0].strip().rstrip(".") or type(error).__name__

@@ -13,11 +13,11 @@ from bopkit_runtime.flatbuffer import is_whole
 
 _IDENTIFIER = b"TFL3"
 
-# Files that are often given in a model's place, by how they begin.
+# Files that are often given in a model's place, by how they begin, and what to do.
 _OTHER_KINDS = {
-    b"\x89HDF\r\n\x1a\n": "a Keras file (HDF5)",
-    b"PK\x03\x04": "a zip archive, perhaps a .keras file",
-    b"version https://git-lfs": "a pointer of Git LFS: type `git lfs pull`, and use the file itself",
+    b"\x89HDF\r\n\x1a\n": ("a Keras file (HDF5)", "`bopkit export` makes a .tflite file of it."),
+    b"PK\x03\x04": ("a zip archive", "If it is a .keras file, `bopkit export` makes a .tflite file of it."),
+    b"version https://git-lfs": ("a pointer of Git LFS", "Type `git lfs pull`: it fetches the file itself."),
 }
 
 
@@ -43,15 +43,14 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
         raise BopkitRuntimeError(f"There is no file {path}.", "Check the path; `bopkit export` writes one.") from error
     except OSError as error:
         raise BopkitRuntimeError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    for signature, kind in _OTHER_KINDS.items():
+    for signature, (kind, hint) in _OTHER_KINDS.items():
         if start.startswith(signature):
-            raise BopkitRuntimeError(
-                f"{path} is not a .tflite file but {kind}.", "`bopkit export` writes .tflite files."
-            )
+            raise BopkitRuntimeError(f"{path} is not a .tflite file but {kind}.", hint)
+    if not start:
+        raise BopkitRuntimeError(f"{path} is empty.", "Copy it again.")
     if not is_flatbuffer:
-        raise BopkitRuntimeError(
-            f"{path} is not a TensorFlow Lite flatbuffer.", "Export the model again, or copy it again."
-        )
+        hint = "Give a .tflite file, as `bopkit export` writes them; if it was one, copy it again."
+        raise BopkitRuntimeError(f"{path} is not a TensorFlow Lite flatbuffer.", hint)
     if is_damaged:
         raise damaged(path)
     return path
@@ -64,7 +63,7 @@ def _is_whole(file: BinaryIO) -> bool:
 
 def damaged(path: Path) -> BopkitRuntimeError:
     """The error for a file that is not whole."""
-    return BopkitRuntimeError(f"{path} is damaged.", "Copy it again, or export the model again.")
+    return BopkitRuntimeError(f"{path} is damaged.", "Copy it again, or make it again.")
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

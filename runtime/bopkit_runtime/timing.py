@@ -18,8 +18,8 @@ import numpy as np
 
 import bopkit_runtime
 from bopkit_runtime import machine
-from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
-from bopkit_runtime.interpreter import Interpreter
+from bopkit_runtime.errors import BopkitRuntimeError, UsageError
+from bopkit_runtime.interpreter import Interpreter, reason_of
 from bopkit_runtime.library import library_path
 from bopkit_runtime.litert import import_litert
 from bopkit_runtime.measurement import Latency, Machine, Measurement, Profile, Settings, Software, Step
@@ -150,7 +150,10 @@ def _invoke(interpreter: Interpreter) -> None:
     try:
         interpreter.litert.invoke()
     except (ValueError, RuntimeError) as error:
-        raise BopkitRuntimeError(f"The model cannot be run: {first_line(error)}.", "Export it again.") from error
+        raise BopkitRuntimeError(
+            f"The model cannot be run on random numbers: {reason_of(error)}.",
+            "If it takes others, such as the numbers of words, run it with bopkit_runtime.Interpreter.",
+        ) from error
 
 
 def _time_runs(interpreter: Interpreter, settings: Settings) -> tuple[int, list[int]]:

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 import sweep
 from built import package_environment, run
 
 import bopkit_runtime
-from bopkit_runtime import machine
-from bopkit_runtime.model_file import sha256_of
+from bopkit_runtime import machine, timing
+from bopkit_runtime.errors import BopkitRuntimeError
+from bopkit_runtime.model_file import check_model_file, sha256_of
 
 CASE = next(case for case in sweep.CASES if case.name == "chain-residual")
 COMMAND = [sys.executable, "-m", "bopkit_runtime"]
@@ -120,6 +122,34 @@ def test_damaged_file(model):
     result = command(model, "--json")
     assert result.returncode == 1 and result.stdout == ""
     assert f"Error: {model} is damaged. Copy it again" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_numbers_that_the_model_does_not_take_are_not_the_files_fault():
+    """A model of word numbers fails on random ones: exporting it again would not help."""
+
+    def invoke():
+        raise RuntimeError("gather.cc:166 gather index out of boundsNode number 0 (GATHER) failed to invoke.")
+
+    interpreter = types.SimpleNamespace(litert=types.SimpleNamespace(invoke=invoke))
+    with pytest.raises(BopkitRuntimeError) as caught:
+        timing._invoke(interpreter)
+    assert "random numbers: gather.cc:166 gather index out of bounds. If it takes others" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty. Copy it again."),
+        (b"a picture or a text", "is not a TensorFlow Lite flatbuffer. Give a .tflite file"),
+        (b"PK\x03\x04....", "but a zip archive. If it is a .keras file, `bopkit export` makes a .tflite file of it."),
+        (b"version https://git-lfs.github.com/spec/v1", "but a pointer of Git LFS. Type `git lfs pull`"),
+    ],
+)
+def test_a_file_of_another_kind_has_the_hint_for_its_kind(content, said, tmp_path):
+    (tmp_path / "net.tflite").write_bytes(content)
+    with pytest.raises(BopkitRuntimeError) as caught:
+        check_model_file(tmp_path / "net.tflite")
+    assert said in str(caught.value)
 
 
 def test_debug_shows_the_traceback(model):

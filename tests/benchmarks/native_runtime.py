@@ -88,7 +88,7 @@ def runners_of(name, folder, arguments):
     runners = {f"bopkit {isa}": native_runner(path, threads, isa) for isa in arguments.isa or bopkit_runtime.isas()}
     runners["LCE default"] = lce_runner(flatbuffer, threads)
     runners["LCE best"] = lce_runner(flatbuffer, threads, use_indirect_bgemm=True, use_xnnpack=True)
-    model, _ = load_model(model_file)
+    model = load_model(model_file)
     if not arguments.no_twins:
         twin = make_twin(model)
         for kind, int8 in (("float32", False), ("int8", True)):

@@ -21,7 +21,7 @@ def stock_flatbuffer(model_file):
     """What LCE's own converter makes of the model."""
     import larq_compute_engine as lce
 
-    return lce.convert_keras_model(load_model(model_file)[0])
+    return lce.convert_keras_model(load_model(model_file))
 
 
 def interleaved_latencies_ms(flatbuffers, runs):

@@ -41,7 +41,7 @@ def test_commands_print_through_it_alone():
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if called == "formatter.write":  # a help text in the making
+            if called == "formatter.write":  # of a help, whose text is bopkit's own
                 continue
             assert called.rpartition(".")[2] not in ("print", "echo", "secho", "write", "print_exc"), (path, called)
 

@@ -14,7 +14,7 @@ import pytest
 from command_line import NO_TENSORFLOW, bopkit, failed, forked, succeeded
 from machine_facts import differing_facts
 
-from bopkit import evaluate_model, list_runs, load_model, plot_runs, run_sweep, train_model
+from bopkit import evaluate_model, list_runs, load_model, plot_runs, read_card, run_sweep, train_model
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -160,13 +160,13 @@ def test_accuracy_of_a_run_is_what_it_was(work, monkeypatch):
 
 def test_a_network_is_loaded_with_its_card_and_its_scores(arrays):
     for run_name, trained_with in (("finished", "latent"), ("stopped", "bop"), ("search/trial-0001", "bop")):
-        model, card = load_model(DATA / run_name / "model.h5")
+        card = read_card(DATA / run_name / "model.h5")
         config = json.loads((DATA / run_name / "config.json").read_text())
         assert (card.architecture, card.dataset, card.preprocessing) == ("small", "digits", "shift")
         assert (card.hparams_set, card.hparams) == (config["hparams_set"], config["hparams"])
         assert card.hparams_set == trained_with and card.trained and card.class_names == tuple("0123456789")
         assert card.versions["tensorflow"] == EXPECTED["machine"]["versions"]["tensorflow"]
-    model, card = load_model(DATA / "finished" / "model.h5")
+    model, card = load_model(DATA / "finished" / "model.h5"), read_card(DATA / "finished" / "model.h5")
     row = max((row for row in rows_of(DATA / "finished") if row["kind"] == "epoch"), key=lambda row: row["val_top1"])
     assert card.accuracy == {name: row[name] for name in ("val_top1", "val_top5")}
     assert (card.evaluated_on, card.evaluated_pictures) == ("train[90%:]", 143)
@@ -253,7 +253,7 @@ def weights_of(run):
     return {
         f"end/{name}/{weight.name}": weight.numpy()
         for name in ("model", "model_last")
-        for weight in load_model(run / f"{name}.h5")[0].weights
+        for weight in load_model(run / f"{name}.h5").weights
     }
 
 

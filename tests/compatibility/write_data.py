@@ -107,7 +107,7 @@ from bopkit.keras2 import import_tensorflow
 import larq_compute_engine as lce
 
 tf = import_tensorflow()
-model, card = bopkit.load_model("finished/model.h5")
+model, card = bopkit.load_model("finished/model.h5"), bopkit.read_card("finished/model.h5")
 shift = get_preprocessing(card.preprocessing, card.input_shape)
 ((pictures, _),) = evaluation_batches(open_dataset("digits"), "test", shift, 16, 16)
 pictures = pictures.numpy()

@@ -34,7 +34,7 @@ def test_a_network_without_weights(tmp_path: Path) -> None:
     assert "1-bit floor 0 bytes, written in" in export(tmp_path / "net.keras", "--pictures", 2)
 
 
-def test_each_disagreement_has_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_disagreements_are_counted_and_with_verbose_each_has_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:
     expected = np.eye(3, dtype=np.float32)
     pictures = Pictures("photographs", True, (np.zeros((3, 1)),))
     agreement = compare_output(pictures, expected, expected[[1, 2, 0]])
@@ -48,9 +48,15 @@ def test_each_disagreement_has_its_evidence(capsys: pytest.CaptureFixture[str]) 
         ),
         third,
     )
-    _print_agreement(replace(agreement, disagreements=found))
     values = compare_output(pictures, expected, 1 - expected, names_class=False)
-    _print_agreement(values)
+    for each in (replace(agreement, disagreements=found), values):
+        _print_agreement(each, verbose=False)
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")] == [
+        "  near-ties: 1, NOT near-ties: 1, not shown to be near-ties: 1 (--verbose lists the pictures)",
+        "  not shown to be near-ties: 3 (--verbose lists the pictures)",
+    ]
+    for each in (replace(agreement, disagreements=found), values):
+        _print_agreement(each, verbose=True)
     printed = " ".join(capsys.readouterr().out.split())
     assert (
         "class 0 in Keras, 1 here, NOT a near-tie: no sign differs; their scores are at most 1.0e+00 apart" in printed
@@ -70,5 +76,5 @@ def test_a_saved_model_says_that_its_signs_are_not_traced(
         "predict",
         lambda loaded, inputs, size: {"probabilities": np.eye(10, dtype=np.float32)[[0] * len(inputs["images"])]},
     )
-    saved_model = export(tmp_path / "net.h5", "--savedmodel", "--pictures", 4)
+    saved_model = export(tmp_path / "net.h5", "--savedmodel", "--pictures", 4, "--verbose")
     assert "signs not traced" in saved_model and "Signs are traced in flatbuffers only" in saved_model

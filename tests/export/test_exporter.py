@@ -23,13 +23,16 @@ from bopkit.artifacts import artifact
 from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, make_flatbuffer
+from bopkit.export.checks.scores import rule_failures
+from bopkit.export.exporter import _what_next
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
 from bopkit.export.network.signature import Signature
 from bopkit.export.publish import publish
+from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement
 from bopkit.export.serving import saved_model, server_files
-from bopkit.export.tflite.build import predict_flatbuffer
 from bopkit.export.tflite.quantize import StoredKernel
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -280,8 +283,8 @@ def test_a_binary_layer_left_float_is_refused(
 def test_a_trained_network_that_disagrees_is_refused(
     small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rolled(*arguments: Any) -> list[np.ndarray]:
-        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+    def rolled(*arguments: Any, **named: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments, **named)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
@@ -293,17 +296,92 @@ def test_a_trained_network_that_disagrees_is_refused(
         export_model(tmp_path / "untrained.h5", options=ExportOptions(savedmodel=False, pictures=8))
 
 
+def test_a_runtime_that_answers_otherwise_is_named(
+    small_network: Any, make_card: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both runtimes, and LCE's default kernels beside its indirect ones."""
+
+    def wrong_by_default(flatbuffer: bytes, inputs: Any, use_indirect_bgemm: bool = True) -> list[np.ndarray]:
+        answers = predict_flatbuffer(flatbuffer, inputs)
+        return answers if use_indirect_bgemm else [np.nextafter(scores, np.float32(2)) for scores in answers]
+
+    save_model(small_network, make_card(trained=True), tmp_path / "net.h5")
+    options = ExportOptions(savedmodel=False, pictures=8)
+    report = export_model(tmp_path / "net.h5", tmp_path / "right", options).artifacts[0]
+    assert [each.top1 for each in report.native_agreements] == [each.top1 for each in report.agreements]
+    with monkeypatch.context() as patch:
+        patch.setattr(make_flatbuffer, "predict_flatbuffer", wrong_by_default)
+        with pytest.raises(BopkitError, match="LCE's default kernels differ from its indirect ones"):
+            export_model(tmp_path / "net.h5", options=options)
+    predict = make_flatbuffer.predict_natively
+    rolled = lambda *arguments: [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]  # noqa: E731
+    monkeypatch.setattr(make_flatbuffer, "predict_natively", rolled)
+    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00%"):
+        export_model(tmp_path / "net.h5", options=options)
+
+
 def test_a_network_without_a_card_that_disagrees_is_refused(
     small_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rolled(*arguments: Any) -> list[np.ndarray]:
-        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]
+    def rolled(*arguments: Any, **named: Any) -> list[np.ndarray]:
+        return [np.roll(scores, 1, axis=1) for scores in predict(*arguments, **named)]
 
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     small_network.save(tmp_path / "foreign.keras")
     with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
+
+
+NEAR = Disagreement(0, 1, 2, 1e-7, traced=True, near_tie=True)
+FAR = dataclasses.replace(NEAR, near_tie=False)
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "after", "options", "others", "hint"),
+    [
+        (NEAR, None, {}, [], "All disagreements are near-ties, which training makes rare: train on and export again."),
+        (FAR, None, {}, [], "Report this with the model file."),
+        (
+            None,
+            0.8,
+            {"float_weights": "int8"},
+            [],
+            "Type --float-weights float16, or allow the loss with --max-drop 10.",
+        ),
+        (
+            None,
+            0.8,
+            {"float_weights": "float16"},
+            [],
+            "Leave out --float-weights, or allow the loss with --max-drop 10.",
+        ),
+        (
+            None,
+            0.8,
+            {"float_weights": "int8", "calibrate": "digits"},
+            [],
+            "Leave out --calibrate, so that int8 is for weights alone, or allow",
+        ),
+        (None, 0.8, {"float_weights": "int8"}, ["a bit differs"], "Report this with the model file."),
+        (NEAR, None, {}, ["a bit differs"], "Report this with the model file."),
+    ],
+)
+def test_what_mends_a_refused_export(
+    disagreement: Disagreement | None, after: float | None, options: dict[str, str], others: list[str], hint: str
+) -> None:
+    """More training is no help against lost bits, and a report none against the user's own choice."""
+    agreement = Agreement(
+        "digits", True, 8, 0.5, None, 1.0, 1e-3, 0.0, 0.0, 0.1, 0.0, disagreements=(disagreement or NEAR,)
+    )
+    accuracy = None if after is None else Accuracy("digits", 100, 0.9, after)
+    is_rounded = accuracy is not None
+    report = ArtifactReport("tflite", "a.tflite", 1, 1, (), (agreement,), 0.0, accuracy=accuracy, is_rounded=is_rounded)
+    failures = rule_failures([agreement], accuracy, is_rounded, True, 0.5)
+    assert failures
+    reference: Any = SimpleNamespace(trained=True)
+    found = _what_next([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
+    assert found.startswith(hint)
 
 
 def test_a_flatbuffer_of_another_structure_is_refused(

@@ -20,7 +20,7 @@ from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.tflite import schema as fb
-from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 
@@ -93,15 +93,15 @@ def test_fewer_bits_keep_the_binary_layer_and_show_their_accuracy(
 
 @pytest.mark.integration
 def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bopkit.export import artifact_reports, make_flatbuffer, reference
+    from bopkit.export import make_flatbuffer, reference
     from bopkit.export.report import Accuracy
 
     monkeypatch.setattr(reference.Reference, "trained", True)
     lossy = Accuracy("digits", 200, before=0.90, after=0.89)
     monkeypatch.setattr(make_flatbuffer.scores, "measure_accuracy", lambda *arguments: lossy)
-    monkeypatch.setattr(artifact_reports, "agreement_failures", lambda *arguments: [])
-    with pytest.raises(BopkitError, match=r"falls from 90\.00% to 89\.00% on 200.*--max-drop allows 0\.5"):
+    with pytest.raises(BopkitError, match=r"falls from 90\.00% to 89\.00% on 200.*--max-drop allows 0\.5") as refused:
         export(digits_file, tmp_path, float_weights="int8")
+    assert "Type --float-weights float16, or allow the loss with --max-drop 1." in refused.value.hint
     assert not list(tmp_path.iterdir())
     export(digits_file, tmp_path, float_weights="int8", max_drop=1.0)
 
@@ -150,10 +150,32 @@ def test_layers_that_xcore_leaves_float_are_named(digits_file: Path, tmp_path: P
 
 
 @pytest.mark.integration
-def test_without_labels_the_cost_is_said_to_be_unknown(small_file: Path, tmp_path: Path) -> None:
-    report = export_model(small_file, tmp_path, ExportOptions(savedmodel=False, float_weights="int8", pictures=4))
+def test_without_labels_the_cost_is_said_to_be_unknown(
+    digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bopkit.export import pictures
+
+    def missing(*arguments: Any, **named: Any) -> None:
+        raise BopkitError("It is not prepared.", "Prepare it.")
+
+    monkeypatch.setattr(pictures, "open_dataset", missing)
+    _, report = export(digits_file, tmp_path, float_weights="int8", pictures=4)
     assert report.artifacts[0].accuracy is None
-    assert any(note.startswith("WARNING: the accuracy lost to int8 weights was not measured") for note in report.notes)
+    assert any(note.startswith("Warning: the accuracy lost to int8 weights was not measured") for note in report.notes)
+
+
+@pytest.mark.integration
+def test_fewer_bits_that_change_nothing_are_said_and_the_exact_rule_holds(
+    digits_file: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bopkit.export.tflite import quantize
+
+    monkeypatch.setattr(quantize, "OPERATOR_BYTES", 10**6)  # no kernel gains by it
+    content, report = export(digits_file, tmp_path, float_weights="int8")
+    assert not report.artifacts[0].is_rounded
+    assert any(note.startswith("--float-weights int8 changed nothing") for note in report.notes)
+    assert record_of(content)["float_weights"] == "float32"
+    assert any(agreement.disagreements == () for agreement in report.artifacts[0].agreements)
 
 
 @pytest.mark.parametrize(

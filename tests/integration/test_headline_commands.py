@@ -8,7 +8,7 @@ import pytest
 from catalogue_exports import assert_small_and_packed
 from command_line import forked, succeeded
 
-from bopkit import load_model, open_dataset
+from bopkit import load_model, open_dataset, read_card
 from bopkit.artifacts import artifact
 from bopkit.benchmark.child import measure_in_child
 from bopkit.benchmark.job import SCORES_FILE, EvaluationPlan, Job
@@ -54,7 +54,7 @@ def road(request, data_dir, tmp_path_factory):
 
 
 def test_the_whole_road(road):
-    model, card = load_model(road.folder / "model.h5")
+    model, card = load_model(road.folder / "model.h5"), read_card(road.folder / "model.h5")
     assert card.trained
     assert card.accuracy["val_top1"] == road.trained["metrics"]["val_top1"]
 

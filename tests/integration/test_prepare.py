@@ -22,7 +22,7 @@ def test_imagenet_from_its_two_tar_files(tmp_path):
     assert any("validation.tfrecord" in name for name in before)
     again = forked(*command)
     assert succeeded(again) == result.stdout
-    assert again.stderr == ""
+    assert again.stderr == f"Next: bopkit train birealnet --dataset imagenet2012 --data-dir {tmp_path}\n"
     assert modified(tmp_path / "imagenet2012") == before
 
 

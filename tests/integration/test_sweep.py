@@ -104,7 +104,7 @@ def test_the_preset_draws_its_figure(tmp_path):
     assert table.count("finished") == 5
     assert (tmp_path / "figure1.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "figure1.svg").stat().st_size > 1000
-    assert result.stderr.splitlines()[-1].startswith("bopkit train binarynet --dataset digits --hparams-set bop")
+    assert result.stderr.splitlines()[-1].startswith("Next: bopkit train binarynet --dataset digits --hparams-set bop")
 
 
 def test_trials_that_cannot_be_trained(tmp_path):

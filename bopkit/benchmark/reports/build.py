@@ -15,13 +15,14 @@ from bopkit.benchmark.reports.merging import MergedReport, merge_reports, source
 from bopkit.benchmark.reports.page import render_page
 from bopkit.benchmark.reports.reading import read_reports
 from bopkit.benchmark.reports.rules import Finding, check_rules, parse_rule
-from bopkit.benchmark.results import BenchmarkReport
+from bopkit.benchmark.results import ROW_COLUMNS, BenchmarkReport, without_what_is_usual
 from bopkit.errors import BopkitError, UsageError
-from bopkit.text import threads_text
+from bopkit.tabular import Column, Tabular, record
+from bopkit.text import change_text, threads_text
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Report(Tabular):
     """Merged results, compared and checked.
 
     Attributes:
@@ -33,6 +34,8 @@ class Report:
     merged: MergedReport
     baseline: MergedReport | None = None
     findings: tuple[Finding, ...] = ()
+
+    _columns = (*ROW_COLUMNS[:5], Column("p50 change", "latency_ratio", change_text), *ROW_COLUMNS[5:])
 
     @property
     def only_in_baseline(self) -> list[Line]:
@@ -76,6 +79,23 @@ class Report:
             for entry, line in zip(values["entries"], self.merged.lines, strict=True):
                 entry["change"] = None if line.change is None else line.change.to_dict()
         return {**values, "findings": [dataclasses.asdict(finding) for finding in self.findings]}
+
+    def _title(self) -> str:
+        if self.findings:
+            return f"{self.findings[0]}{f' And {len(self.findings) - 1} more.' if len(self.findings) > 1 else ''}"
+        return "" if self.baseline is None else "compared with a baseline"
+
+    def _records(self) -> list[dict[str, Any]]:
+        records = []
+        for line in self.merged.lines:
+            report = line.accuracy_report
+            origin = {"date": line.report.protocol.date, "source": line.source}
+            change = record(line.change) if line.change is not None else {}
+            records.append({**record(line.row), "dataset": report.dataset, "split": report.split, **origin, **change})
+        return records
+
+    def _shown_records(self) -> list[dict[str, Any]]:
+        return without_what_is_usual(self._records())
 
 
 def build_report(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-import types
-import typing
 from typing import Any
 
 from bopkit.benchmark.reports.lines import BaselineChange
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.results import BenchmarkRow
+from bopkit.tabular import record
 from bopkit.text import printable
 
 _ROW_COLUMNS = ("date", "source", "cpu", "dataset", "split", "earlier_measurements", "cpu_mask", "notes")
@@ -23,8 +21,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def csv_columns() -> list[str]:
     """The headings: first the figures of a row in its order, intervals as two, then where it comes from."""
-    figures = [column for field in _scalar_fields() for column in _columns_of(field)]
-    return [*figures, *_ROW_COLUMNS, *_CHANGE_COLUMNS]
+    return [*record(BenchmarkRow("")), *_ROW_COLUMNS, *_CHANGE_COLUMNS]
 
 
 def csv_table(merged: MergedReport) -> str:
@@ -38,7 +35,7 @@ def csv_table(merged: MergedReport) -> str:
     for line in merged.lines:
         for measurement in (line, *line.earlier):
             is_newest = measurement is line
-            figures = [value for field in _scalar_fields() for value in _values(measurement.row, field)]
+            figures = record(measurement.row).values()
             environment = measurement.environment
             origin = (
                 *(measurement.report.protocol.date, measurement.source, environment.cpu if environment else None),
@@ -49,31 +46,6 @@ def csv_table(merged: MergedReport) -> str:
             )
             writer.writerow(map(_cell, (*figures, *origin, *_change_values(line.change if is_newest else None))))
     return out.getvalue()
-
-
-def _scalar_fields() -> list[str]:
-    """Figures of one value, intervals and shapes among them; lists and tables have no place in a cell."""
-    hints = typing.get_type_hints(BenchmarkRow)
-    return [field.name for field in dataclasses.fields(BenchmarkRow) if not _holds_many(hints[field.name])]
-
-
-def _holds_many(hint: Any) -> bool:
-    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return any(typing.get_origin(member) in (list, dict) for member in members)
-
-
-def _columns_of(field: str) -> list[str]:
-    if not field.endswith("_interval"):
-        return [field]
-    name = field.removesuffix("_interval")
-    return [f"{name}_low", f"{name}_high"]
-
-
-def _values(row: BenchmarkRow, field: str) -> list[Any]:
-    value = getattr(row, field)
-    if field.endswith("_interval"):
-        return list(value or (None, None))
-    return ["x".join(map(str, value)) if isinstance(value, tuple) else value]
 
 
 def _change_values(change: BaselineChange | None) -> list[Any]:

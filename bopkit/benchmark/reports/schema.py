@@ -33,7 +33,8 @@ def json_schema() -> dict[str, Any]:
 def _dataclasses_in(hint: Any) -> set[type]:
     """The dataclasses that values of a type are made of."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return {hint}.union(*map(_dataclasses_in, typing.get_type_hints(hint).values()))
+        hints = typing.get_type_hints(hint)
+        return {hint}.union(*(_dataclasses_in(hints[field.name]) for field in dataclasses.fields(hint)))
     return set().union(*map(_dataclasses_in, typing.get_args(hint)))
 
 

@@ -34,7 +34,7 @@ class KerasRuntime(Runtime):
 
     def open(self, path: Path) -> None:
         """Load and check the file; it is refused if it could run code."""
-        self.use(load_model(path)[0], path)
+        self.use(load_model(path), path)
 
     def use(self, model: Any, path: Path) -> None:
         """Make a model ready that has been loaded from `path`.

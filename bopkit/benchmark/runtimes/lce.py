@@ -43,7 +43,7 @@ class LceRuntime(TfliteRuntime):
         except RuntimeError as error:
             raise BopkitError(
                 f"{path} does not load in LCE's interpreter.",
-                "It is damaged, or uses operators that neither TensorFlow Lite nor LCE has: export it again.",
+                "It is damaged, or has operators that neither TensorFlow Lite nor LCE knows: convert it without.",
             ) from error
         input_types, output_types = (
             [np.dtype(each) for each in types]

@@ -37,7 +37,8 @@ class TfliteRuntime(Runtime):
         if set(tensors.output_types) != {np.dtype(np.float32)} or not (of_pixels or takes_floats):
             types = ", ".join(map(str, (*tensors.input_types, *tensors.output_types)))
             raise BopkitError(
-                f"{path} has inputs and outputs {types}, not float32.", "Convert it with float32 input and output."
+                f"{path} has inputs and outputs {types}, not float32.",
+                "bopkit measures networks of pictures: convert one with float32 input and output.",
             )
         shapes = [example_shape(tuple(shape), path) for shape in tensors.input_shapes]
         names: tuple[Sequence[str], Sequence[str]] = (["input"], ["output"])

@@ -20,7 +20,7 @@ from forks import run_python
 from bopkit.artifacts import checksum, hdf5_probe, keras_config, keras_file
 from bopkit.artifacts import keras_allow_list as allowed
 from bopkit.artifacts.card import ModelCard
-from bopkit.artifacts.keras_file import load_model, read_card, read_config, save_model
+from bopkit.artifacts.keras_file import load_model, open_model, read_card, read_config, save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -100,16 +100,16 @@ def refusal(path: Path) -> str:
 def test_round_trip_is_exact(model: Any, tmp_path: Path) -> None:
     assert len(CARD.to_json()) > 500_000
     save_model(model, CARD, tmp_path / "model.h5")
-    loaded, card = load_model(tmp_path / "model.h5")
-    assert card == CARD == read_card(tmp_path / "model.h5")
+    loaded = load_model(tmp_path / "model.h5")
+    assert read_card(tmp_path / "model.h5") == CARD == open_model(tmp_path / "model.h5").card
     for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_files_of_keras_load(saved: Path, model: Any) -> None:
     pictures = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
-    loaded, card = load_model(saved)
-    assert card is None and loaded.optimizer is None
+    loaded = load_model(saved)
+    assert read_card(saved) is None and loaded.optimizer is None
     np.testing.assert_array_equal(loaded(pictures), model(pictures))
 
 
@@ -263,7 +263,7 @@ def test_training_config_is_not_used(saved: Path, tmp_path: Path) -> None:
             file.attrs["training_config"] = json.dumps({"optimizer_config": LAMBDA, "loss": LAMBDA})
     else:
         path = with_config(saved, tmp_path, lambda config: config.update(compile_config={"loss": LAMBDA}))
-    assert load_model(path)[0].optimizer is None
+    assert load_model(path).optimizer is None
 
 
 def test_allow_list_names_exist_and_registered_ones_are_larqs() -> None:
@@ -429,7 +429,7 @@ def test_zip_behind_an_hdf5_signature_is_not_read(zipped: Path, model: Any, tmp_
     both = tmp_path / "both.keras"
     both.write_bytes(harmless.read_bytes() + hostile.read_bytes())
     assert zipfile.is_zipfile(both)
-    assert load_model(both)[1] == CARD
+    assert open_model(both).card == CARD
 
 
 def test_what_was_checked_is_what_is_loaded(zipped: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,12 +442,12 @@ def test_what_was_checked_is_what_is_loaded(zipped: Path, model: Any, monkeypatc
     tf = import_tensorflow()
     check = keras_file.check_config
     monkeypatch.setattr(keras_file, "check_config", check_then_replace)
-    loaded, _ = load_model(zipped)
+    loaded = load_model(zipped)
     assert loaded.input_shape == model.input_shape
 
 
 def test_a_zip_file_loads_under_any_name(zipped: Path, model: Any) -> None:
-    loaded, _ = load_model(zipped.rename(zipped.with_suffix(".h5")))
+    loaded = load_model(zipped.rename(zipped.with_suffix(".h5")))
     assert loaded.input_shape == model.input_shape
 
 

@@ -94,12 +94,17 @@ def test_a_run_stands_for_its_model(saved, tmp_path):
 
 def test_a_card_chooses_no_code_that_is_run(tmp_path, monkeypatch):
     network = make_network()
+    (tmp_path / "plain.py").write_text("from pathlib import Path; Path('imported').touch()")
     (tmp_path / "hostile.py").write_text("from pathlib import Path; Path('imported').touch()")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    for dataset, words in (("hostile.module", "The card names the dataset"), ("", "does not say")):
+    for dataset, words in (
+        ("hostile.module", "The card names the dataset.*--dataset"),
+        ("plain", "Unknown dataset 'plain'"),
+        ("", "does not say.*--dataset"),
+    ):
         save_model(network, dataclasses.replace(CARD, dataset=dataset), tmp_path / "model.h5")
-        with pytest.raises(UsageError, match=f"{words}.*--dataset"):
+        with pytest.raises(UsageError, match=words):
             evaluate_model("model.h5")
     assert not (tmp_path / "imported").exists()
 
@@ -109,7 +114,7 @@ def test_a_network_that_does_not_fit_the_dataset_is_refused_as_by_the_benchmark(
     save_model(make_network(), dataclasses.replace(CARD, preprocessing=""), tmp_path / "range.h5")
     for name, words in (
         ("classes.h5", "It has 3 classes, and dataset digits has 10"),
-        ("range.h5", "Its accuracy needs the preprocessing .* no model card names it"),
+        ("range.h5", "Accuracy needs the preprocessing .* no model card names it"),
     ):
         with pytest.raises(BopkitError, match=words):
             evaluate_model(tmp_path / name)

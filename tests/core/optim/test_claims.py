@@ -6,8 +6,9 @@ import pytest
 from bopkit.errors import BopkitError
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
-from bopkit.optim import Bop, binary_layers, make_optimizer
+from bopkit.optim import Bop, Claim, binary_layers, make_optimizer
 from bopkit.registry import MODELS
+from bopkit.training.opening_lines import _claim_lines
 
 
 @pytest.fixture
@@ -89,3 +90,15 @@ def test_a_network_without_binary_kernels_is_refused():
     network = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])
     with pytest.raises(BopkitError, match="No kernel"):
         make_optimizer(network, MODELS.load("binarynet").hparams(), 1)
+
+
+def test_claims_are_counted_and_with_verbose_each_is_named():
+    claims = [
+        Claim("a/kernel:0", (3, 3, 4, 8), "Bop"),
+        Claim("b/beta:0", (8,), "Adam"),
+        Claim("c/beta:0", (2,), "Adam"),
+    ]
+    counted = "Bop trains 1 variable (288 weights), Adam trains 2 variables (10 weights); --verbose names them"
+    assert _claim_lines(claims, verbose=False) == [counted]
+    assert _claim_lines(claims[1:] + claims[:1], verbose=False) == [counted]
+    assert _claim_lines(claims[:2], verbose=True) == ["  Bop     a/kernel:0  [3, 3, 4, 8]", "  Adam    b/beta:0  [8]"]

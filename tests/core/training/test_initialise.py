@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bopkit import init_model, load_model
+from bopkit import init_model, load_model, read_card
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -13,7 +13,7 @@ SMALL = {"filters": 8, "dense_units": 32}
 def test_kernels_statistics_and_card(tmp_path):
     tf = import_tensorflow()
     path = init_model("binarynet", tmp_path / "m.h5", input_shape=(16, 16, 1), classes=7, hparams=SMALL, seed=1)
-    network, card = load_model(path)
+    network, card = load_model(path), read_card(path)
     assert (card.architecture, card.input_shape, card.trained) == ("binarynet", (16, 16, 1), False)
     assert network.output_shape == (None, 7)
     images = np.random.default_rng(2).normal(size=(64, 16, 16, 1)).astype(np.float32)
@@ -28,7 +28,7 @@ def test_kernels_statistics_and_card(tmp_path):
 
 def test_seeds(tmp_path):
     def weights(seed, name):
-        return load_model(init_model("binarynet", tmp_path / name, hparams=SMALL, seed=seed))[0].get_weights()
+        return load_model(init_model("binarynet", tmp_path / name, hparams=SMALL, seed=seed)).get_weights()
 
     first, again, other = weights(0, "a.h5"), weights(0, "b.h5"), weights(1, "c.h5")
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

@@ -24,7 +24,7 @@ def test_function_and_command_have_the_fields_and_defaults_of_the_options():
     of_command = defaults_of(command.train)
     assert of_command.pop("checkpoint_every") == fields.pop("checkpoint_every_minutes")
     assert {name: of_command[name] for name in fields} == {**fields, "output_prefix": Path("runs")}
-    assert of_command.keys() - fields.keys() == {"model", "dataset", "json"}
+    assert of_command.keys() - fields.keys() == {"model", "dataset", "json", "verbose"}
 
 
 def test_options_survive_json():

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bopkit import load_model, train_model
+from bopkit import load_model, read_card, train_model
 from bopkit.benchmark.evaluate import evaluate_model
 from bopkit.errors import BopkitError, UsageError
+from bopkit.export.pictures import real_pictures
 from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import Place, list_places
+from bopkit.runs.summary import list_runs
 from bopkit.training.checkpoints import Checkpoints
 from bopkit.training.step import Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
@@ -36,7 +38,7 @@ def train(output_dir, hparams_set="bop_digits", **kwargs):
 
 
 def weights_of(run):
-    return load_model(run / "model.h5")[0].get_weights()
+    return load_model(run / "model.h5").get_weights()
 
 
 def rows_of(run, kind="epoch"):
@@ -84,7 +86,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, hparams_s
         out.write('{"kind": "epoch", "epoch": 3, "step": 12}\n')
     result = train(tmp_path / "broken", hparams_set)  # in the precision that it began with
     assert result.resumed_after_epochs == 2
-    assert {layer.compute_dtype for layer in load_model(result.model_file)[0].layers} == {"float32"}
+    assert {layer.compute_dtype for layer in load_model(result.model_file).layers} == {"float32"}
     for resumed, whole in zip(weights_of(tmp_path / "broken"), weights_of(tmp_path / "whole"), strict=True):
         np.testing.assert_array_equal(resumed, whole)
     losses = [[row["loss"] for row in rows_of(tmp_path / name)] for name in ("whole", "broken")]
@@ -108,16 +110,33 @@ def test_what_a_run_leaves(tmp_path):
     epochs = rows_of(tmp_path / "run")
     assert shown(tmp_path / "run", "epoch_loss") == figures(epochs, "loss", "epoch")
     assert shown(tmp_path / "run", "epoch_loss", "validation") == figures(epochs, "val_loss", "epoch")
-    assert sum("Bop     conv1/kernel" in line for line in said) == 1
-    model, card = load_model(result.model_file)
+    assert sum(line.startswith("Bop trains 3 variables (") and "; --verbose names them" in line for line in said) == 1
+    model, card = load_model(result.model_file), read_card(result.model_file)
     assert card.trained
     assert (card.architecture, card.dataset, card.preprocessing) == ("tiny", "digits", "shift")
     assert card.hparams["filters"] == 4
+    assert (card.trained_on, card.evaluated_on) == ("train[:90%]", "train[90%:]")
     assert card.accuracy["val_top1"] == result.metrics["val_top1"]
     assert card.class_names == tuple("0123456789")
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             assert set(np.unique(layer.kernel.numpy())) == {-1.0, 1.0}
+
+
+def test_what_follows_finds_the_dataset_as_the_run_did(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "digits_of_a_run.py").write_text("from bopkit.data.digits import open_dataset")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = {"hparams_set": "bop_digits", "hparams": {**TINY, "epochs": 1}, "limit_steps": 1, "tensorboard": False}
+    result = train_model("tiny.network", "digits_of_a_run", data_dir="data", output_dir="run", **options)
+    data = json.loads(Path("run/environment.json").read_text())["data"]
+    assert (data["dataset"], data["data_dir"]) == ("digits_of_a_run", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = evaluate_model(tmp_path / result.model_file, limit=20)
+    assert (found.dataset, found.split) == ("digits_of_a_run", "test")
+    pictures = real_pictures((32, 32, 1), None, None, None, 4, tmp_path / result.model_file)
+    assert pictures.source == "digits test split"
 
 
 def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
@@ -141,13 +160,85 @@ def test_flips_and_pi_are_what_the_kernels_show(tmp_path):
     assert list(row["layers"]) == ["conv1", "conv2", "dense1"]
 
 
+CONSTANT = {"gamma_end": "none", "learning_rate_end": "none"}
+STAIRCASE = {**CONSTANT, "gamma_decay_rate": 0.5, "gamma_decay_epochs": 1}
+
+
+def extended_config(run):
+    config = json.loads((run / "config.json").read_text())
+    return {name: config.get(name) for name in ("extended_after", "schedule_epochs")}
+
+
+@pytest.mark.parametrize("schedule", [CONSTANT, STAIRCASE], ids=["constant", "staircase"])
+@pytest.mark.parametrize("validationset", [True, False])
+def test_a_run_made_longer_is_bit_for_bit_the_longer_run(tmp_path, schedule, validationset):
+    """After it was finished, and after the longer one was stopped; and once more, from 2 to 3 epochs."""
+    options = {"validationset": validationset, "limit_steps": 2}
+    train(tmp_path / "whole", hparams={**schedule, "epochs": 3}, **options)
+    said = []
+    train(tmp_path / "run", hparams={**schedule, "epochs": 1}, **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, **options, **stop_after(2))
+    assert not (tmp_path / "run" / "model_last.h5").exists()
+    result = train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, progress=said.append, **options)
+    assert result.resumed_after_epochs == 2
+    assert extended_config(tmp_path / "run") == {"extended_after": [1], "schedule_epochs": None}
+    assert any("made longer, from 1 to 3 epochs: no schedule depends on the length" in line for line in said)
+    for name in ("model.h5", "model_last.h5"):
+        pair = [load_model(tmp_path / run / name) for run in ("run", "whole")]
+        for extended, whole in zip(*(model.get_weights() for model, _ in pair), strict=True):
+            np.testing.assert_array_equal(extended, whole)
+        assert pair[0][1].schedule_epochs is None
+    timeless = [
+        [{name: value for name, value in row.items() if "second" not in name} for row in rows_of(tmp_path / run)]
+        for run in ("run", "whole")
+    ]
+    assert timeless[0] == timeless[1] and len(timeless[0]) == 3
+
+
+def test_schedules_over_the_whole_run_keep_their_steps_and_hold_their_end(tmp_path):
+    said = []
+    options = {"limit_steps": 2, "log_every": 1}
+    train(tmp_path / "run", hparams={"epochs": 2}, **options)
+    before = rows_of(tmp_path / "run", "step")
+    for epochs in (3, 4):
+        train(tmp_path / "run", hparams={"epochs": epochs}, extend=True, progress=said.append, **options)
+    steps = rows_of(tmp_path / "run", "step")
+    assert steps[:4] == before and len(steps) == 8
+    assert [row["gamma"] for row in steps[4:]] == pytest.approx([1e-5] * 4)  # the set goes from 1e-3 to this
+    assert before[0]["gamma"] > before[-1]["gamma"] > 1e-5
+    assert extended_config(tmp_path / "run") == {"extended_after": [2, 3], "schedule_epochs": 2}
+    assert any("from 2 to 3 to 4 epochs: gamma and learning_rate come to their end after epoch 2" in s for s in said)
+    _, card = load_model(tmp_path / "run" / "model_last.h5")
+    assert (card.hparams["epochs"], card.schedule_epochs) == (4, 2)
+    (summary,) = list_runs(tmp_path)
+    assert (summary.state, summary.epochs, summary.epochs_done) == ("finished", 4, 4)
+
+
+def test_what_cannot_be_made_longer_is_told(tmp_path, stopped):
+    run = shutil.copytree(stopped / "whole", tmp_path / "run")
+    files = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(UsageError, match=r"epochs is 3 there and 4 here\. Add --extend to train it for longer"):
+        train(run, hparams={"epochs": 4})
+    with pytest.raises(UsageError, match=r"epochs is 3 there and 2 here\. A run cannot be made shorter"):
+        train(run, hparams={"epochs": 2}, extend=True)
+    with pytest.raises(UsageError, match=r"another run: filters is 4 there and 8 here\. Repeat its options"):
+        train(run, hparams={"epochs": 4, "filters": 8}, extend=True)
+    assert train(run, extend=True).resumed_after_epochs == 3  # no more epochs than it has
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(BopkitError, match="rows of 3 epochs but no checkpoint"):
+        train(run, hparams={"epochs": 4}, extend=True)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == files
+    with pytest.raises(UsageError, match="there is none in .*nosuch. Name it with --output-dir"):
+        train(tmp_path / "nosuch", extend=True)
+    assert not (tmp_path / "nosuch").exists()
+
+
 def test_finished_and_foreign_directories(tmp_path, stopped):
     shutil.copytree(stopped / "whole", tmp_path / "run")
     before = (tmp_path / "run" / "model.h5").read_bytes()
     assert train(tmp_path / "run").resumed_after_epochs == 3
     assert (tmp_path / "run" / "model.h5").read_bytes() == before
-    with pytest.raises(UsageError, match=r"another run: epochs is 3 there and 4 here\."):
-        train(tmp_path / "run", hparams={"epochs": 4})
     with pytest.raises(UsageError, match=r"another run: jit is False there and True here\. Repeat its options"):
         train(tmp_path / "run", jit=True)
     with pytest.raises(UsageError, match=r"another run: deterministic is False there and True here\."):
@@ -274,16 +365,16 @@ def test_the_best_and_the_last_network_are_kept_and_early_stopping_waits(tmp_pat
     weights = []
 
     def keep_weights(row):
-        weights.append(load_model(tmp_path / "run" / "model.h5")[0].get_weights())
+        weights.append(load_model(tmp_path / "run" / "model.h5").get_weights())
 
     result = train(tmp_path / "run", hparams={"epochs": 9}, early_stop=2, precision="float32", on_epoch=keep_weights)
     assert [row["val_top1"] for row in rows_of(tmp_path / "run")] == [0.1, 0.3, 0.2, 0.3]  # then it is enough
     assert result.metrics["epoch"] == 2
-    best, card = load_model(tmp_path / "run" / "model.h5")
+    best, card = (read(tmp_path / "run" / "model.h5") for read in (load_model, read_card))
     assert card.accuracy["val_top1"] == 0.3
     for kept, then in zip(best.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(kept, then)
-    last, _ = load_model(tmp_path / "run" / "model_last.h5")
+    last = load_model(tmp_path / "run" / "model_last.h5")
     assert any(np.any(a != b) for a, b in zip(last.get_weights(), best.get_weights(), strict=True))
 
 
@@ -303,7 +394,7 @@ def test_rows_card_and_evaluation_have_one_accuracy(tmp_path, is_deleted):
     best = rows[-1] if is_deleted else max(rows, key=lambda row: row["val_top1"])
     for name, row in (("model.h5", best), ("model_last.h5", rows[-1])):
         measured = evaluate_model(run / name, split="train[90%:]")
-        _, card = load_model(run / name)
+        card = read_card(run / name)
         for figure, value in (("val_top1", measured.top1), ("val_top5", measured.top5)):
             assert card.accuracy[figure] == row[figure] == pytest.approx(value, abs=1e-12)
     for result in results:
@@ -316,10 +407,8 @@ def test_without_validation_pictures_the_last_network_is_the_model(tmp_path):
     said = []
     assert train(tmp_path / "run", validationset=False, progress=said.append).validation_split == "test"
     assert any("seen during training" in line for line in said)
-    last, _ = load_model(tmp_path / "run" / "model_last.h5")
-    for ours, theirs in zip(
-        load_model(tmp_path / "run" / "model.h5")[0].get_weights(), last.get_weights(), strict=True
-    ):
+    last = load_model(tmp_path / "run" / "model_last.h5")
+    for ours, theirs in zip(load_model(tmp_path / "run" / "model.h5").get_weights(), last.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -383,7 +472,7 @@ def test_silence(tmp_path, capfd):
 
 def test_a_card_says_how_many_pictures_its_accuracy_is_of(tmp_path):
     result = train(tmp_path / "run", validationset=False, limit_steps=1)
-    _, card = load_model(result.model_file)
+    card = read_card(result.model_file)
     assert (card.evaluated_on, card.evaluated_pictures, result.validation_pictures) == ("test", 100, 100)
 
 

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bopkit.export.checks.scores import agreement_failures, compare_output, compare_outputs, is_undecided
+from bopkit.export.checks.scores import (
+    agreement_failures,
+    compare_output,
+    compare_outputs,
+    is_undecided,
+    rule_failures,
+)
 from bopkit.export.network.signature import Signature
 from bopkit.export.pictures import Pictures
-from bopkit.export.report import Agreement
+from bopkit.export.report import Accuracy, Agreement
 
 COUNT = 200
 PICTURES = Pictures("photographs", True, (np.zeros((COUNT, 1)),))
@@ -128,3 +134,18 @@ def test_values_that_differ_are_traced_from_the_largest_difference_on() -> None:
     found: Any = compare_output(PICTURES, reference, values, False).disagreements
     assert [(each.picture, each.keras_class) for each in found] == [(5, None), (3, None)]
     assert [each.score_margin for each in found] == pytest.approx([2.0, 0.5])
+
+
+def test_max_drop_is_one_rule_for_exact_weights_and_for_fewer_bits() -> None:
+    """Of 200 pictures 2 get another class: 1 point, whether each counts as lost or accuracy falls by as much."""
+    reference = np.eye(2, dtype=np.float32)[np.zeros(COUNT, int)]
+    scores = reference.copy()
+    scores[:2] = scores[:2, ::-1]
+    agreement = compare_output(PICTURES, reference, scores)
+    accuracy = Accuracy("labelled pictures", COUNT, before=0.9, after=0.89)
+    for is_rounded in (False, True):
+        (line,) = rule_failures([agreement], accuracy, is_rounded, True, max_drop=0.5)
+        assert "--max-drop" in line and "0.5" in line
+        assert rule_failures([agreement], accuracy, is_rounded, True, max_drop=1.0) == []
+        assert rule_failures([agreement], accuracy, is_rounded, False, max_drop=0.5) == []
+    assert rule_failures([agreement], None, True, True, max_drop=0.5) == []  # nobody knows what is lost

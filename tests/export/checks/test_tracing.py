@@ -11,6 +11,7 @@ from bopkit.export.checks.bits import MatchedConvolution, flatbuffer_bits
 from bopkit.export.checks.scores import agreement_failures, compare_output
 from bopkit.export.checks.tracing import trace_disagreements
 from bopkit.export.network.layers import inspect_layers
+from bopkit.export.network.signature import SignatureTensor
 from bopkit.export.pictures import Pictures, random_inputs
 from bopkit.export.reference import BATCH_SIZE, predict_keras
 from bopkit.export.report import Disagreement
@@ -27,7 +28,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
     assert not failures
 
     # In a copy of the network, one activation before the layer `ones` gets the other sign.
-    pictures = random_inputs([(12, 12, 3)], None, 16)
+    pictures = random_inputs([SignatureTensor("images", (12, 12, 3))], None, 16)
     before = tf.keras.Model(network.input, network.get_layer("ones").input)(pictures.images).numpy()
     magnitude = 2e-5 if near else 1e-1  # the former is above rounding and below `spec.NEAR_TIE`
     position = np.argmin(np.abs(np.abs(before) - magnitude))
@@ -62,7 +63,7 @@ def test_a_changed_sign_is_traced_to_its_layer_and_magnitude(near: bool, network
 def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(network: Any, flatbuffer: bytes) -> None:
     facts = inspect_layers(network)
     matches, _ = flatbuffer_bits(flatbuffer, facts)
-    pictures = random_inputs([(12, 12, 3)], None, 3)
+    pictures = random_inputs([SignatureTensor("images", (12, 12, 3))], None, 3)
     expected = np.full((3, 10), 0.1, np.float32)
     scores = expected.copy()
     expected[:, 0] += (1e-6, 1e-6, 1e-2)  # Keras' lead, then the artifact's: both small, one large, one large
@@ -86,7 +87,7 @@ def test_scores_that_no_sign_explains_are_near_ties_only_within_the_tolerance(ne
 def test_a_picture_that_keras_answers_otherwise_than_before_is_not_traced(network: Any, flatbuffer: bytes) -> None:
     """Keras run in another way differs by an ulp: what it then has on the way into a layer proves nothing."""
     matches, _ = flatbuffer_bits(flatbuffer, inspect_layers(network))
-    pictures = random_inputs([(12, 12, 3)], None, 2)
+    pictures = random_inputs([SignatureTensor("images", (12, 12, 3))], None, 2)
     (answers,) = predict_keras(network, pictures.inputs, BATCH_SIZE)
     answers[1] = np.nextafter(answers[1], np.float32(2))
     agreement = compare_output(pictures, answers, answers[:, ::-1])

@@ -20,7 +20,7 @@ from bopkit.export.network.signature import Signature, call
 from bopkit.export.serving import saved_model
 from bopkit.export.sources.subclassed import as_graph
 from bopkit.export.tflite import inputs_and_outputs, schema
-from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
 

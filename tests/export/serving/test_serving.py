@@ -1,5 +1,6 @@
 """docs/serving.md and what the server reads, against a stand-in for TensorFlow Serving (`model_server`)."""
 
+import base64
 import io
 import json
 import re
@@ -192,6 +193,7 @@ OTHER_FORMATS = {
     "WebP": b"RIFF\x1a\0\0\0WEBPVP8L",
     "TIFF": b"II*\0\x08\0\0\0",
     "HEIC or AVIF": b"\0\0\0\x18ftypheic",
+    "base64, not decoded": base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0"),
 }
 
 

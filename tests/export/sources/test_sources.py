@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection import diff_artifacts, inspect_artifact
 from bopkit.export.reference import compute_reference
-from bopkit.export.tflite.build import predict_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import silent
@@ -249,6 +250,16 @@ def import_custom_code(*modules: str) -> Any:
     return imported(modules)
 
 
+def test_code_may_be_named_by_its_file(own_code: Any, tmp_path: Path) -> None:
+    shutil.copy("own_package/code.py", "own_package/own_layers.py")
+    for file in ("own_package/own_layers.py", str(tmp_path / "own_package" / "own_layers.py")):
+        custom_code = import_custom_code(file)
+        assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
+        assert {"own_layers", "own_package.own_layers"} <= custom_code.modules
+    with pytest.raises(UsageError, match=r"There is no file nosuch\.py for --custom"):
+        import_custom_code("nosuch.py")
+
+
 def test_only_what_her_module_defines_may_be_named(own_code: Any) -> None:
     custom_code = import_custom_code(OWN_MODULE)
     assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
@@ -275,7 +286,7 @@ def test_a_lambda_never_runs(own_code: Any, tmp_path: Path) -> None:
 def test_weights_with_the_name_of_their_architecture(save: str, tmp_path: Path) -> None:
     how, name = save.split(":")
     init_model("tiny.network", tmp_path / "init.h5", input_shape=(16, 16, 3), classes=4, hparams={"filters": 8})
-    model, _ = load_model(tmp_path / "init.h5")
+    model = load_model(tmp_path / "init.h5")
     getattr(model, how)(tmp_path / name)
     of_tiny = {"architecture": "tiny.network", "input_shape": (16, 16, 3), "classes": 4}
     chosen = options(**of_tiny, hparams={"filters": 8})

@@ -17,7 +17,8 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.tflite import quantize
 from bopkit.export.tflite import schema as fb
-from bopkit.export.tflite.build import build_flatbuffer, predict_flatbuffer
+from bopkit.export.tflite.build import build_flatbuffer
+from bopkit.export.tflite.run import predict_flatbuffer
 from bopkit.keras2 import import_tensorflow
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (8, 12, 12, 3)).astype(np.float32)

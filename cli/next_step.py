@@ -1,0 +1,63 @@
+"""The last line of a command: what is usually typed next, quoted for a shell, on stderr."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bopkit.cli.output import say_command
+
+if TYPE_CHECKING:
+    from bopkit.export import ExportOptions, ExportReport
+
+
+def say_next(*words: str | Path) -> None:
+    """Print a command as it can be typed."""
+    say_command(f"Next: {shlex.join(map(str, words))}")
+
+
+def say_export_next(model: str, model_file: Path) -> None:
+    """Print the command that exports a network of `bopkit train` or `bopkit init`, if there is one.
+
+    Args:
+        model: Name of the network, or of the user's module that defines it.
+        model_file: Where it was saved; it may name classes of that module.
+    """
+    from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, import_custom_code
+    from bopkit.artifacts.keras_config import check_config
+    from bopkit.artifacts.keras_file import read_config
+    from bopkit.errors import BopkitError
+    from bopkit.registry import MODELS
+
+    config = read_config(model_file)
+    for modules in ([], [model] if model not in MODELS else []):
+        try:
+            check_config(config, model_file, import_custom_code(modules) if modules else NO_CUSTOM_CODE)
+        except BopkitError:
+            continue
+        say_next("bopkit", "export", model_file, *(word for module in modules for word in ("--custom", module)))
+        return
+
+
+def say_serving(version: Path) -> None:
+    """Print the command of TensorFlow Serving for a SavedModel, given its version directory."""
+    folder = version.absolute().parent
+    words = ("tensorflow_model_server", "--rest_api_port=8501", f"--model_name={folder.name}")
+    say_command(f"To serve it: {shlex.join([*words, f'--model_base_path={folder}'])}")
+
+
+def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
+    """Print the command that measures what was exported, beside the network itself where that can be measured."""
+    paths = [each.path for each in report.artifacts]
+    if not report.is_classifier:  # `bopkit benchmark` measures no others
+        say_next("bopkit", "inspect", paths[0])
+        return
+    if options.architecture is None and not options.custom and Path(report.model_path).is_file():
+        paths.insert(0, report.model_path)
+    words: list[str | Path] = ["bopkit", "benchmark", *paths]
+    if report.dataset is not None:
+        words += ["--dataset", report.dataset]
+        words += ["--data-dir", str(options.data_dir)] if options.data_dir is not None else []
+        words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
+    say_next(*words)
