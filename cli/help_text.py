@@ -75,7 +75,7 @@ def _text_lines(text: str, width: int) -> list[str]:
     if mark and len(lines[-1] + mark + facts) <= width:
         lines[-1] += mark + facts
     elif mark:
-        lines.append(mark.lstrip() + facts)
+        lines += wrapped(mark.lstrip() + facts, width)
     return lines
 
 

@@ -102,9 +102,10 @@ def test_no_help_breaks_a_name_a_value_or_a_default(columns):
             name, text = record
             body, _, facts = text.partition("  [")
             assert any(line.startswith(f"  {name}") for line in lines), (path, name)
-            assert any(facts in line for line in lines), (path, name, facts)
+            is_sentence = columns < 80 and "(" in facts  # in place of a default's value
+            assert is_sentence or any(facts in line for line in lines), (path, name, facts)
             words = {word for line in lines for word in line.split()}
-            assert words >= set(body.split()), (path, name)
+            assert words >= {*body.split(), *facts.split()[1:]}, (path, name)
 
 
 def test_help_keeps_text_in_brackets_and_lists_whole_sentences():

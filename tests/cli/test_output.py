@@ -1,6 +1,7 @@
 """No text that is printed reaches the terminal as anything but text, whoever wrote it."""
 
 import ast
+import io
 import json
 from pathlib import Path
 
@@ -33,6 +34,29 @@ def test_text_is_shown_literally(prints, capsys):
     printed = "".join(capsys.readouterr())
     assert HARMLESS in printed
     assert printed.replace("\n", "").isprintable()
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_breaks_messages_between_words_and_no_command(monkeypatch):
+    monkeypatch.setattr("sys.stderr", stream := Terminal())
+    monkeypatch.setenv("COLUMNS", "30")
+    output.say("Nothing is there. Run `bopkit data prepare cifar10 --data-dir data`, then go on.")
+    output.say_command("bopkit train binarynet --dataset digits")
+    assert stream.getvalue().splitlines() == [
+        "Nothing is there. Run",
+        "`bopkit data prepare cifar10 --data-dir data`,",
+        "then go on.",
+        "bopkit train binarynet --dataset digits",
+    ]
+    monkeypatch.setenv("COLUMNS", "0")  # as some terminals have it
+    output.say("a " * 40)
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
 
 
 def test_commands_print_through_it_alone():
