@@ -164,6 +164,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     if shown.note:
         notes.append(shown.note)
+    notes += [f"{line[0].upper()}{line[1:]}." for line in shown.fit]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None:
