@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.resources
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, Preprocessing, evaluation_batches, get_preprocessing, open_dataset, readable
+from bopkit.data.fit import describe_fit
 from bopkit.data.run_dataset import find_run_data
 from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import BopkitError, UsageError
@@ -37,6 +39,7 @@ class Pictures:
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.
         dataset: Name of the dataset that they are test pictures of, where they have labels; else empty.
+        fit: What the preprocessing took from them or added, a line each: `bopkit.data.fit`.
     """
 
     source: str
@@ -45,6 +48,7 @@ class Pictures:
     note: str = ""
     labels: np.ndarray | None = None
     dataset: str = ""
+    fit: tuple[str, ...] = ()
 
     @property
     def images(self) -> np.ndarray:
@@ -246,28 +250,34 @@ def _of_dataset(
     if not dataset.count(split):
         raise UsageError(f"Split {split} of dataset {dataset.name} is empty.", "Name another with --dataset.")
     images, labels = _read(dataset, split, input_shape, card, count)
-    source = source_of(dataset.name, split)
+    fit = describe_fit(dataset, split, _preprocessing(dataset, input_shape, card))
+    shown = functools.partial(Pictures, source_of(dataset.name, split), True, (images,), fit=tuple(fit))
     if card is not None and card.class_names and card.class_names != dataset.class_names:
         note = f"The classes of dataset {dataset.name} are not those of the network: accuracy cannot be measured on it."
-        return Pictures(source, True, (images,), note)
+        return shown(note=note)
     if not (card is not None and card.preprocessing):
         note = (
             f"Nobody said what range of values the network wants; the pictures of {dataset.name} were prepared as that "
             "dataset's are by default, which proves agreement, and says nothing of accuracy."
         )
-        return Pictures(source, True, (images,), note)
+        return shown(note=note)
     note = ""
     if not measuring_split(dataset, card):
         note = f"Dataset {dataset.name} has no test split: training may have seen these pictures."
-    return Pictures(source, True, (images,), note, labels, name)
+    return shown(note=note, labels=labels, dataset=name)
 
 
 def _read(
     dataset: Dataset, split: str, input_shape: tuple[int, int, int], card: ModelCard | None, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures from all over a split, float32 [n, H, W, C], and their labels, int64 [n]."""
-    name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
-    preprocessing = get_preprocessing(name, input_shape)
+    preprocessing = _preprocessing(dataset, input_shape, card)
     batches = evaluation_batches(dataset, split, preprocessing, batch_size=32, limit=count)
     images, labels = zip(*readable(batches.as_numpy_iterator(), dataset, split), strict=True)
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _preprocessing(dataset: Dataset, input_shape: tuple[int, int, int], card: ModelCard | None) -> Preprocessing:
+    """That of the card, else the dataset's own."""
+    name = card.preprocessing if card is not None and card.preprocessing else dataset.default_preprocessing
+    return get_preprocessing(name, input_shape)

@@ -165,6 +165,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if shown.real:
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
+    notes += [f"{line[0].upper()}{line[1:]}." for line in shown.fit]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None and not takes_indices:

@@ -23,6 +23,8 @@ from bopkit.benchmark.accuracy import (
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
+from bopkit.data import get_preprocessing, open_dataset
+from bopkit.data.fit import describe_fit
 from bopkit.data.run_dataset import find_run_data
 from bopkit.errors import UsageError
 from bopkit.files import temporary_directory
@@ -145,6 +147,9 @@ def evaluate_model(
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
     with temporary_directory("evaluate") as folder, within():
+        transform = get_preprocessing(preprocessing.name, runtime.input_shape)
+        for line in describe_fit(open_dataset(plan.dataset, plan.data_dir), plan.split, transform):
+            say(line)
         written = write_scores([runtime], plan, preprocessing.name, Path(folder), say)
         scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
     pictures = written.pictures

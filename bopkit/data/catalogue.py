@@ -71,9 +71,11 @@ def facts_of_pictures(
     """Sensible facts for a dataset outside the catalogue, from the shape of its pictures.
 
     Small pictures keep their size and are shifted, not mirrored: a mirrored digit or letter is another one.
-    Large ones, and those of many sizes, are treated as ImageNet's.
+    Large ones, and those of many sizes, are treated as ImageNet's. A second or fourth channel is transparency, which no
+    network sees.
     """
     height, width, channels = shape
+    channels = {2: 1, 4: 3}.get(channels or 3, channels)
     if height and width and max(height, width) <= SMALL_PICTURE_PX:
         input_shape, preprocessing = (height, width, channels or 3), "shift"
     else:

@@ -59,7 +59,7 @@ def open_dataset(
     except tfds_dataset.UnknownDatasetError as error:
         if own_modules and module_here(name):
             return _open_module(name, data_dir, version)
-        if Path(name).exists():
+        if name and Path(name).exists():
             raise _not_by_path(name) from error
         raise MODULES.unknown(name, DATASETS) from error
     if prepare:
@@ -99,7 +99,7 @@ def _not_by_path(name: str) -> UsageError:
     path = Path(name).expanduser()
     kind = "folder" if path.is_dir() else "file" if path.exists() else "path"
     return UsageError(
-        f"{name} is a {kind}, and bopkit opens datasets by name.",
+        f"{name} is a {kind}, and bopkit opens datasets by name (`bopkit data list`).",
         "Read your own pictures in a module that defines open_dataset, or in a TFDS builder: docs/training.md shows "
         "both under 'Your own pictures'.",
     )

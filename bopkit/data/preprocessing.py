@@ -148,11 +148,11 @@ def preprocessing_names() -> list[str]:
 def decode(image: Tensor, channels: int) -> Tensor:
     """Decode an encoded picture, or take pixels as they are, with the wanted number of channels.
 
-    A JPEG is turned as its Exif orientation says. Of a PNG, transparency is dropped, and of 16 bits the upper eight
-    are kept. Colours become grey by their luminance, and grey is repeated.
+    A JPEG is turned as its Exif orientation says. Transparency is dropped, and of 16 bits of a PNG the upper eight are
+    kept. Colours become grey by their luminance, and grey is repeated.
 
     Args:
-        image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 or 3].
+        image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 to 4], a second or fourth channel being transparency.
         channels: 1 or 3.
 
     Returns:
@@ -161,6 +161,8 @@ def decode(image: Tensor, channels: int) -> Tensor:
     tf = import_tensorflow()
     if image.dtype == tf.string:
         return turn_upright(_decode_as_stored(image, channels), image)
+    if image.shape[-1] in (2, 4):
+        image = image[..., :-1]
     if image.shape[-1] == 1 and channels == 3:
         return tf.image.grayscale_to_rgb(image)
     if image.shape[-1] == 3 and channels == 1:

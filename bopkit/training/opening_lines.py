@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bopkit.data.fit import describe_fit
 from bopkit.optim import Claim
 from bopkit.runs.directory import Place
 from bopkit.training.plan import TrainingPlan
@@ -43,6 +44,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
             f"validation is on the {plan.validation_split} split, so its figures are seen during training "
             "(--validationset keeps a tenth of the training split for that)"
         )
+    lines += describe_fit(plan.data, plan.train_split, preprocessing)
     lines += _lines_on_length(plan)
     if start > Place(0, 0):
         within = f", step {start.step} of the next" if start.step else ""

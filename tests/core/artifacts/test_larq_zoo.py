@@ -215,7 +215,7 @@ def test_an_empty_subclass_of_a_functional_network(name: str, tmp_path: Path) ->
     pictures = tf.keras.Input((4, 4, 2))
     network = kind(inputs=pictures, outputs=tf.keras.layers.Conv2D(3, 3)(pictures), name="densenet")
     network.save(tmp_path / name)
-    loaded = load_model(tmp_path / name)[0]
+    loaded = load_model(tmp_path / name)
     shown = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype(np.float32)
     np.testing.assert_array_equal(loaded(shown), network(shown))
 

@@ -48,7 +48,7 @@ def test_the_module_of_the_docs_reads_folders_of_pictures(here):
 def test_a_path_in_place_of_a_name_is_told_how_own_pictures_get_in(here, name):
     (here / "photos" / "train").mkdir(parents=True)
     (here / "data.npz").touch()
-    with pytest.raises(UsageError, match="bopkit opens datasets by name.*open_dataset.*'Your own pictures'"):
+    with pytest.raises(UsageError, match="bopkit opens datasets by name .*open_dataset.*'Your own pictures'"):
         open_dataset(name)
     assert "## Your own pictures" in DOCS.read_text()
 
