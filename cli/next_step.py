@@ -49,6 +49,8 @@ def say_serving(version: Path) -> None:
 
 def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
     """Print the command that measures what was exported, beside the network itself where that can be measured."""
+    from bopkit.runs.run_data import read_run_data
+
     paths = [each.path for each in report.artifacts]
     if not report.is_classifier:  # `bopkit benchmark` measures no others
         say_next("bopkit", "inspect", paths[0])
@@ -58,6 +60,8 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
     words: list[str | Path] = ["bopkit", "benchmark", *paths]
     if report.dataset is not None:
         words += ["--dataset", report.dataset]
-        words += ["--data-dir", str(options.data_dir)] if options.data_dir is not None else []
+        run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
+        data_dir = options.data_dir or (run_data.data_dir if run_data is not None else None)
+        words += ["--data-dir", str(data_dir)] if data_dir is not None else []
         words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
     say_next(*words)
