@@ -134,7 +134,7 @@ def row_lines(row: Row, widths: Sequence[int], is_right: Sequence[bool], at_bott
 
 
 def common_folder(names: Sequence[str]) -> str:
-    """The folders that two or more different names begin with, with the slash behind them; empty for none but the root."""
+    """The folders that two or more different names begin with, with a slash behind; empty for none but the root."""
     prefix = os.path.commonprefix(list(names)) if len(set(names)) > 1 else ""
     folder = prefix[: prefix.rfind("/") + 1]
     return "" if folder == "/" else folder
