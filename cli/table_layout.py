@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 GAP = 2
 """Columns of the terminal between two columns of a table."""
@@ -134,22 +134,22 @@ def row_lines(row: Row, widths: Sequence[int], is_right: Sequence[bool], at_bott
 
 
 def common_folder(names: Sequence[str]) -> str:
-    """The folders that two or more different names begin with, with the slash behind them; empty for none."""
+    """The folders that two or more different names begin with, with a slash behind; empty for none but the root."""
     prefix = os.path.commonprefix(list(names)) if len(set(names)) > 1 else ""
-    return prefix[: prefix.rfind("/") + 1]
+    folder = prefix[: prefix.rfind("/") + 1]
+    return "" if folder == "/" else folder
 
 
-def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
     """Lines of the text, broken between words only: a word that is longer than the width stays whole.
 
     Args:
         text: One line; the spaces that it begins with begin each of its lines.
         width: Columns of the terminal.
-        indent: Before every line but the first, besides.
     """
     if cell_len(text) <= width:
         return [text]
-    margin = text[: len(text) - len(text.lstrip())] + indent
+    margin = text[: len(text) - len(text.lstrip())]
     lines: list[str] = []
     for word in _WORD.findall(text):
         if lines and cell_len(lines[-1] + word) <= width:
@@ -164,7 +164,7 @@ def shortened(name: str, width: int) -> str:
     if cell_len(name) <= width:
         return name
     end = (width - 1) // 2
-    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+    return f"{set_cell_size(name, width - 1 - end)}…{set_cell_size(name[::-1], end)[::-1]}"
 
 
 def _column(heading: str, cells: Sequence[str], is_text: bool) -> _Column:

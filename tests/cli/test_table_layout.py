@@ -104,7 +104,9 @@ def test_wide_letters_count_twice():
 def test_folders_that_names_share():
     assert common_folder(["runs/a", "runs/b"]) == "runs/"
     assert common_folder(["runs/a", "runs/a"]) == common_folder(["run1", "run2"]) == common_folder([]) == ""
+    assert common_folder(["/a", "/b"]) == ""
 
 
 def test_shortened_names_have_the_width():
     assert shortened("abcdefgh", 5) == "ab…gh" and shortened("abcdefgh", 8) == "abcdefgh" and shortened("ab", 1) == "…"
+    assert shortened("模型模型模型", 9) == "模型…模型"
