@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
+from bopkit.runs.run_data import RunData
 from bopkit.tabular import Column, Tabular
 from bopkit.text import percent_text
 from bopkit.training.devices import choose_devices, gpu_name
@@ -127,17 +127,17 @@ def evaluate_model(
     say = progress or silent
     path = _find_model(Path(model))
     card = artifact.read_card(path)
-    run_data, note = find_run_data(path, data_dir) if dataset is None else (None, "")
+    of_run, note = find_run_data(path, data_dir) if dataset is None else (None, "")
     if note:
         say(note)
-    if run_data is not None:
-        name, data_dir, within = run_data.dataset, run_data.data_dir, run_data.as_in_the_run
-    else:
-        name, within = dataset or _dataset_of(card, path), contextlib.nullcontext
-    is_trusted = dataset is not None or run_data is not None
-    with within():
+    data = of_run or RunData(
+        dataset or _dataset_of(card, path), str(data_dir) if data_dir else None, folder=str(Path.cwd())
+    )
+    with data.as_in_the_run():
         plan = plan_evaluation(
-            name, data_dir, split, preprocess_fn, limit, batch_size, card=card, own_modules=is_trusted
+            *(data.dataset, data.data_dir, split, preprocess_fn, limit, batch_size),
+            card=card,
+            own_modules=data is of_run or dataset is not None,
         )
     preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
@@ -146,7 +146,7 @@ def evaluate_model(
     # Traced here, so that the speed is that of the pictures.
     scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
     check_classes(plan, count_classes(scores, path), card)
-    with temporary_directory("evaluate") as folder, within():
+    with temporary_directory("evaluate") as folder, data.as_in_the_run():
         transform = get_preprocessing(preprocessing.name, runtime.input_shape)
         for line in describe_fit(open_dataset(plan.dataset, plan.data_dir), plan.split, transform):
             say(line)

@@ -304,13 +304,16 @@ def _check_features(builder: Any) -> None:
     features = builder.info.features
     named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     label = named.get("label")
-    is_scalar = isinstance(label, tfds.features.Tensor) and label.shape == ()
-    is_whole_number = is_scalar and np.issubdtype(label.np_dtype, np.integer)
-    if not (isinstance(named.get("image"), tfds.features.Image) and is_whole_number):
+    is_picture = isinstance(named.get("image"), tfds.features.Image)
+    if not (is_picture and isinstance(label, tfds.features.Tensor) and _is_whole_number(label)):
         raise UsageError(
             f"Dataset {builder.name} has no `image` with one `label` that is a class or a whole number.",
             "bopkit classifies pictures: see `bopkit data list`.",
         )
+
+
+def _is_whole_number(feature: Any) -> bool:
+    return feature.shape == () and np.issubdtype(feature.np_dtype, np.integer)
 
 
 def _class_names(builder: Any) -> list[str]:
