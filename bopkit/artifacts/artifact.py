@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bopkit.artifacts import checksum, keras_file, tflite_schema
+from bopkit.artifacts import checkpoint, checksum, keras_file, tflite_schema
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard, parse_card
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
@@ -50,14 +50,15 @@ def kind(path: str | Path) -> str:
 def resolve(path: str | Path) -> Path:
     """The path to load: a run's `model.h5`, the newest version directory of a SavedModel, any file as it is.
 
-    A folder without a run's config and without a SavedModel stands for the `model.h5` in it.
+    A folder without a run's config and without a SavedModel stands for the `model.h5` in it, or for its newest
+    checkpoint of TensorFlow. That, and each of its files, stands for the checkpoint's prefix.
 
     Raises:
-        BopkitError: A directory that holds no SavedModel, or a run without a model.
+        BopkitError: A directory that holds no SavedModel, a run without a model, or several checkpoints.
     """
     path = Path(path)
     if not path.is_dir():
-        return path
+        return checkpoint.prefix_of(path) or path
     return _model_of_run(path) if is_run(path) else _version_directory(path)
 
 
@@ -173,6 +174,8 @@ def _version_directory(path: Path) -> Path:
     versions = [each for each in numbered if (each / "saved_model.pb").is_file()]
     if not versions and (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
+    if not versions and (prefix := checkpoint.prefix_of(path)) is not None:
+        return prefix
     if not versions and (path / "checkpoints").is_dir():
         raise BopkitError(f"{path} has no {MODEL_FILE} yet.", "Resume its training, then try again.")
     if not versions:

@@ -13,6 +13,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from bopkit.artifacts import checkpoint
 from bopkit.errors import BopkitError
 
 ENTRY = "bopkit_sha256"
@@ -84,15 +85,24 @@ def write_manifest(version_directory: Path) -> None:
 
 
 def source_checksum(path: Path) -> str:
-    """SHA-256, 64 hexadecimal digits, of a file, or of the manifest that a SavedModel would have."""
-    return hashlib.sha256(_manifest(path).encode()).hexdigest() if path.is_dir() else _file_checksum(path)
+    """SHA-256, 64 hexadecimal digits, of a file, or of the manifest that a SavedModel or a checkpoint would have."""
+    if checkpoint.is_prefix(path):
+        text = _listed(checkpoint.files_of(path), path.parent)
+    elif path.is_dir():
+        text = _manifest(path)
+    else:
+        return _file_checksum(path)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _manifest(version_directory: Path) -> str:
     manifest = version_directory / MANIFEST
     paths = sorted(path for path in version_directory.rglob("*") if path.is_file() and path != manifest)
-    lines = [f"{_file_checksum(path)}  {path.relative_to(version_directory).as_posix()}\n" for path in paths]
-    return "".join(lines)
+    return _listed(paths, version_directory)
+
+
+def _listed(paths: list[Path], folder: Path) -> str:
+    return "".join(f"{_file_checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
 
 
 def _check_directory(version_directory: Path) -> bool:

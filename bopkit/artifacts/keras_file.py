@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bopkit import files, own_code
-from bopkit.artifacts import checksum, hdf5_probe, keras_hdf5, keras_zip
+from bopkit.artifacts import checkpoint, checksum, hdf5_probe, keras_hdf5, keras_zip
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
 from bopkit.artifacts.keras_config import check_config
@@ -100,7 +100,8 @@ def load_weights(model: Any, path: str | Path) -> None:
 
     Args:
         model: A `tf.keras.Model`.
-        path: HDF5 of `save_weights` or of `save`, old or new (`.weights.h5`), or `.keras`. A config is not read.
+        path: HDF5 of `save_weights` or of `save`, old or new (`.weights.h5`), `.keras`, or the prefix of a checkpoint
+            of TensorFlow. A config is not read.
 
     Raises:
         BopkitError: The file is missing or damaged, or its weights are those of another network.
@@ -108,6 +109,9 @@ def load_weights(model: Any, path: str | Path) -> None:
     import h5py
 
     path = Path(path)
+    if checkpoint.is_prefix(path):
+        checkpoint.load_weights(model, path)
+        return
     is_zip = container(path) == "zip"
     with contextlib.ExitStack() as stack:
         copy = stack.enter_context(_private_copy(path, "model.keras" if is_zip else "model.h5"))
@@ -162,12 +166,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def read_card(path: str | Path) -> ModelCard | None:
-    """The model card of a `.h5` file; None where it carries none, as every `.keras` file.
+    """The model card of a `.h5` file; None where it carries none, as every `.keras` file and every checkpoint.
 
     Raises:
         BopkitError: The file is missing or damaged, or its card is.
     """
     path = Path(path)
+    if checkpoint.is_prefix(path):
+        return None
     with _reading(path):
         if container(path) == "zip":
             return None
@@ -222,6 +228,9 @@ def container(path: Path) -> str:
         with open(path, "rb") as file:
             start = file.read(START_BYTES)
     except FileNotFoundError as error:
+        if checkpoint.is_prefix(path):
+            hint = f"Name the network that they belong to: `bopkit export {path} --architecture NAME -o DIR`."
+            raise BopkitError(f"{path} is a checkpoint of TensorFlow, which holds weights only.", hint) from error
         is_name = str(path) in MODELS
         hint = f"`bopkit init {path} -o {path}.h5` makes that network, untrained." if is_name else "Check the path."
         raise BopkitError(f"{path} does not exist.", hint) from error

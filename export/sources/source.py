@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.architecture import Architecture
-from bopkit.artifacts import checksum
+from bopkit.artifacts import checkpoint, checksum
 from bopkit.artifacts.custom_code import CustomCode, import_custom_code
 from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
 from bopkit.errors import UsageError
@@ -28,6 +28,8 @@ Model = Any  # TensorFlow is imported inside the functions
 
 def artifact_name(source: Path) -> str:
     """What the artifacts of a resolved source are called: a SavedModel's version is not its name."""
+    if checkpoint.is_prefix(source):
+        return source.name
     return _network_directory(source).name if source.is_dir() else source.stem
 
 
@@ -93,7 +95,7 @@ def load_source(path: Path, options: ExportOptions, custom_code: CustomCode) -> 
     """Load what `artifact.resolve` has returned, as a graph of layers where that can be had.
 
     Args:
-        path: A `.h5` or `.keras` file, or a SavedModel's version directory.
+        path: A `.h5` or `.keras` file, a SavedModel's version directory, or the prefix of a checkpoint.
         options: Name the architecture where the file holds weights only.
         custom_code: Code of the user's own that the file may name.
 
