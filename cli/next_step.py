@@ -30,10 +30,9 @@ def say_export_next(model: str, model_file: Path) -> None:
     from bopkit.errors import BopkitError
     from bopkit.registry import MODELS
 
-    config = read_config(model_file)
     for modules in ([], [model] if model not in MODELS else []):
         try:
-            check_config(config, model_file, import_custom_code(modules) if modules else NO_CUSTOM_CODE)
+            check_config(read_config(model_file), model_file, import_custom_code(modules) if modules else NO_CUSTOM_CODE)
         except BopkitError:
             continue
         say_next("bopkit", "export", model_file, *(word for module in modules for word in ("--custom", module)))
