@@ -24,16 +24,15 @@ def say_export_next(model: str, model_file: Path) -> None:
         model: Name of the network, or of the user's module that defines it.
         model_file: Where it was saved; it may name classes of that module.
     """
-    from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, import_custom_code
+    from bopkit.artifacts.custom_code import import_custom_code
     from bopkit.artifacts.keras_config import check_config
     from bopkit.artifacts.keras_file import read_config
     from bopkit.errors import BopkitError
     from bopkit.registry import MODELS
 
-    config = read_config(model_file)
     for modules in ([], [model] if model not in MODELS else []):
         try:
-            check_config(config, model_file, import_custom_code(modules) if modules else NO_CUSTOM_CODE)
+            check_config(read_config(model_file), model_file, import_custom_code(modules))
         except BopkitError:
             continue
         say_next("bopkit", "export", model_file, *(word for module in modules for word in ("--custom", module)))
