@@ -19,10 +19,10 @@ from bopkit.cli.arguments import (
     parse_shape,
 )
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 
 if TYPE_CHECKING:
-    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, PassReport
+    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, ExportReport, PassReport
 
 
 def export(
@@ -127,7 +127,13 @@ def export(
     report = export_model(model, folder, options, progress=say_with_time())
     if json:
         print_json(report.to_dict())
-        return
+    else:
+        _print_report(report)
+    if report.refused:
+        raise BopkitError(report.refused, "The SavedModel was written. With --savedmodel alone this is no error.")
+
+
+def _print_report(report: ExportReport) -> None:
     for artifact in report.artifacts:
         _print_artifact(artifact)
     for note in report.notes:

@@ -21,6 +21,7 @@ from bopkit.export.sources.source import (
     use_custom_code,
 )
 from bopkit.export.tflite.convert import import_lce
+from bopkit.export.tflite.refusal import NotForFlatbufferError
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
@@ -35,7 +36,8 @@ def export_model(
 ) -> ExportReport:
     """Export a larq Keras model bit-packed, and check the written files against it.
 
-    Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were.
+    Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were. Where both
+    formats are asked for, and a flatbuffer cannot hold the network, the SavedModel is written, and `refused` says why.
 
     Args:
         model_path: The network: a `.h5` or `.keras` file, whole or, with
@@ -78,9 +80,15 @@ def export_model(
         if options.savedmodel:
             refuse_nesting(output / name)
         attempts = []
+        refused = ""
         if options.tflite:
             path = scratch / f"{name}.tflite"
-            attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
+            try:
+                attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
+            except NotForFlatbufferError as error:
+                if not options.savedmodel:
+                    raise
+                refused = error.message
         if options.savedmodel:
             attempts.append(make_saved_model(reference, scratch / name, options.pack, progress))
         failures = [failure for _, failed in attempts for failure in failed]
@@ -93,7 +101,7 @@ def export_model(
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options) + _batch_notes(artifacts)
     duration_s = time.perf_counter() - started
-    return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes())
+    return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes(), refused)
 
 
 def _what_next(artifacts: list[ArtifactReport]) -> str:

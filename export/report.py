@@ -193,6 +193,7 @@ class ExportReport:
         notes: What the reader should know, one sentence each.
         duration_s: Seconds that all of it took.
         peak_memory_bytes: Most memory that the process has held so far.
+        refused: Why there is no flatbuffer, though one was asked for; empty where nothing is missing.
     """
 
     model_path: str
@@ -200,6 +201,7 @@ class ExportReport:
     notes: tuple[str, ...]
     duration_s: float
     peak_memory_bytes: int
+    refused: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers."""
