@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from bopkit.artifacts import artifact
+from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
@@ -20,6 +22,7 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
+from bopkit.export.tflite.build import normalisation
 from bopkit.export.tflite.convert import import_lce
 from bopkit.export.tflite.refusal import NotForFlatbufferError
 from bopkit.files import existing_ancestor, scratch_directory
@@ -100,6 +103,7 @@ def export_model(
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options) + _batch_notes(artifacts)
+    notes += _mediapipe_notes(artifacts, reference, options)
     duration_s = time.perf_counter() - started
     return ExportReport(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes(), refused)
 
@@ -121,6 +125,23 @@ def _batch_notes(artifacts: list[ArtifactReport]) -> list[str]:
         "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
         for each in artifacts
         if each.takes_one_picture
+    ]
+
+
+def _mediapipe_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:
+    """That MediaPipe refuses a flatbuffer which it could run but for the normalisation in its metadata."""
+    named = reference.card.preprocessing if reference.card is not None and reference.signature.takes_picture else ""
+    if not named or options.input_type != "float32":
+        return []
+    shape: Any = reference.signature.inputs[0].shape
+    mean, std = normalisation(get_preprocessing(named, shape))
+    if len(set(mean)) == len(set(std)) == 1:
+        return []
+    return [
+        f"{Path(each.path).name}: MediaPipe refuses it, as {named} has a mean and a deviation for each "
+        "channel. For MediaPipe type --input uint8."
+        for each in artifacts
+        if each.format == "tflite" and not any(layer.packed for layer in each.layers)
     ]
 
 
