@@ -133,5 +133,5 @@ def _addition(layer: Config, closure: Any) -> Config | None:
 def _layer(layer: Config, class_name: str, **settings: Any) -> Config:
     """A layer in the place of another, with the same name and inputs."""
     kept = {key: layer["config"][key] for key in ("name", "trainable", "dtype") if key in layer["config"]}
-    place = {key: layer[key] for key in ("name", "inbound_nodes") if key in layer}
+    place: Config = {key: layer[key] for key in ("name", "inbound_nodes") if key in layer}
     return {"class_name": class_name, "config": {**kept, **settings}, **place}
