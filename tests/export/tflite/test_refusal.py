@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from bopkit.artifacts.tflite_graph import Graph, Operator
 from bopkit.cli.main import app
 from bopkit.export import ExportOptions, export_model
-from bopkit.export.tflite.refusal import NotForFlatbufferError, refuse_recurrent, refused_by_converter
+from bopkit.export.tflite.refusal import (
+    NotForFlatbufferError,
+    refuse_recurrent,
+    refuse_unknown,
+    refused_by_converter,
+)
 from bopkit.keras2 import import_tensorflow
 
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine has no wheel here")
@@ -50,6 +58,19 @@ def test_the_converters_own_refusal_names_the_layer() -> None:
     log = 'loc(fused["X:", "network/second/X@__inference_1"]): error: no X'
     message = refused_by_converter("no X", log, network).message
     assert message == "A flatbuffer cannot hold layer second (Dense): LCE's converter: no X."
+
+
+def test_a_loop_and_a_state_of_the_users_own_code_are_told_by_the_file() -> None:
+    tf = import_tensorflow()
+    network = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3, name="mine")])
+    plain = Graph((), (), (), (Operator("FULLY_CONNECTED", (), (), {}), Operator("operator 132", (), (), {})))
+    operations: Any = [SimpleNamespace(type="StatelessWhile", name="network/mine/while")]
+    refuse_unknown([plain], operations, network)
+    with pytest.raises(NotForFlatbufferError, match=r"layer mine \(Dense\): it needs a loop"):
+        refuse_unknown([plain, plain], operations, network)
+    kept: Any = SimpleNamespace(is_variable=True)
+    with pytest.raises(NotForFlatbufferError, match="the network: its state would stay from one picture to the next"):
+        refuse_unknown([dataclasses.replace(plain, tensors=(kept,))], operations, network)
 
 
 def volume_network(tmp_path: Path) -> Path:
