@@ -30,7 +30,7 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .h5 or .keras file, a run directory, or a SavedModel.",
+            help="A .h5 or .keras file, a run directory, a SavedModel, or a checkpoint with --architecture.",
             show_default=False,
         ),
     ],
