@@ -50,6 +50,8 @@ def verify(
         _print(verification, verbose)
     for note in verification.notes:
         say(note)
+    if not json:
+        show(verification.verdict)
     for failure in verification.failures:
         say(f"Error: {failure}")
     if not verification.passed:
@@ -66,7 +68,7 @@ def _print(verification: Verification, verbose: bool) -> None:
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
-        show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
+        show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernel{'s' if len(matched) > 1 else ''} differ")
     if verification.preprocessing is not None:
         difference = verification.preprocessing
         largest, mean = difference.largest_difference, difference.mean_difference
@@ -84,7 +86,6 @@ def _print(verification: Verification, verbose: bool) -> None:
             f"top-1 accuracy: first {percent_text(accuracy.before)}, second {percent_text(accuracy.after)} "
             f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
         )
-    show(verification.verdict)
 
 
 def _agreement_text(agreement: Agreement) -> str:

@@ -12,6 +12,7 @@ from command_line import forked, succeeded
 
 from bopkit.cli import next_step
 from bopkit.export import Agreement, ArtifactReport, ExportOptions, ExportReport
+from bopkit.runs.run_data import RunData
 
 MODEL = "binarynet --hparams-set bop_digits --hparams filters=8,dense_units=32,epochs=1".split()
 
@@ -55,6 +56,19 @@ def test_what_cannot_be_measured_is_not_offered(report: ExportReport, capsys: py
     assert after_export(capsys, replace(report, is_classifier=False)) == "inspect 'F/net 1.tflite'"
 
 
+def test_a_dataset_that_is_a_module_in_the_folder_of_the_run_is_found_there(
+    report: ExportReport, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bopkit.runs.run_data.read_run_data", lambda _: RunData("photos", None, str(tmp_path)))
+    assert after_export(capsys, replace(report, dataset="photos")).endswith(" --dataset photos")
+    (tmp_path / "photos.py").touch()
+    next_step.say_benchmark_next(replace(report, dataset="photos"), ExportOptions())
+    line = capsys.readouterr().err.strip()
+    assert line.startswith(f"Next: cd {tmp_path} && bopkit benchmark '{tmp_path}/net 1.h5' ")
+    monkeypatch.chdir(tmp_path)
+    assert after_export(capsys, replace(report, dataset="photos")).endswith(" --dataset photos")
+
+
 OWN_CLASS = """
 import tensorflow as tf
 class Twice(tf.keras.layers.Layer):
@@ -95,6 +109,7 @@ def test_each_command_is_typed_as_the_one_before_says(tmp_path: Path) -> None:
 
     exported = forked(*next_of(trained.stderr), "--pictures", "8", cwd=tmp_path)
     succeeded(exported)
+    assert "delegate" not in exported.stderr  # LiteRT's own lines
     *_, tflite, saved_model, serving, _ = exported.stderr.splitlines()
     assert tflite.startswith("run 1/model.tflite: ") and "kB, top-1 agrees with Keras on 100.00 %, top-1" in tflite
     assert saved_model.startswith("run 1/model/1: ") and saved_model.endswith("agrees with Keras on 100.00 %")
