@@ -111,7 +111,7 @@ class Verification(Tabular):
     def verdict(self) -> str:
         """What came of it, in one sentence."""
         if not self.passed:
-            return f"{len(self.failures)} failure{'s' if len(self.failures) > 1 else ''}:"
+            return f"{len(self.failures)} failure{'s' if len(self.failures) > 1 else ''}."
         if self.undecided:
             return "Nothing was found wrong, but not everything could be decided."
         return "The artifacts agree."
