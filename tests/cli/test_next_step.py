@@ -12,6 +12,7 @@ from command_line import forked, succeeded
 
 from bopkit.cli import next_step
 from bopkit.export import Agreement, ArtifactReport, ExportOptions, ExportReport
+from bopkit.runs.run_data import RunData
 
 MODEL = "binarynet --hparams-set bop_digits --hparams filters=8,dense_units=32,epochs=1".split()
 
@@ -45,6 +46,17 @@ def test_what_was_exported_is_measured_beside_its_network_on_the_same_pictures(
         "--dataset digits --data-dir 'd d' --preprocess-fn resize:0..1"
     )
     assert after_export(capsys, replace(report, dataset=None)) == f"benchmark 'F/net 1.h5' {files}"
+
+
+def test_the_data_folder_of_a_run_is_named_where_the_run_is_ones_own(
+    report: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config.json").write_text("{}")
+    record = RunData("digits", "/data", str(tmp_path)).to_dict()
+    for data, is_named in ((record, True), ({**record, "seal": ""}, False)):
+        (tmp_path / "environment.json").write_text(json.dumps({"data": data}))
+        assert after_export(capsys, report).endswith("--data-dir /data") == is_named
 
 
 def test_what_cannot_be_measured_is_not_offered(report: ExportReport, capsys: pytest.CaptureFixture[str]) -> None:
