@@ -13,8 +13,9 @@ from bopkit.data import tfds_dataset
 from bopkit.data.catalogue import DATASETS
 from bopkit.data.dataset import Dataset
 from bopkit.errors import UsageError
+from bopkit.own_code import module_here
 from bopkit.progress import Progress, silent
-from bopkit.registry import Registry, module_here
+from bopkit.registry import Registry
 
 MODULES = Registry("dataset", "open_dataset", "bopkit data list")
 MODULES.register("digits", "bopkit.data.digits")

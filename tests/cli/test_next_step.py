@@ -80,7 +80,7 @@ def test_a_network_with_classes_of_the_users_own_is_exported_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bopkit.keras2 import import_tensorflow
-    from bopkit.registry import import_module
+    from bopkit.own_code import import_module
 
     tf = import_tensorflow()
     (tmp_path / "own_nets_of_a_test").mkdir()
