@@ -23,6 +23,9 @@ LABELS_AT_ONCE = 1024
 NO_LABEL = -1
 """What TFDS gives the pictures of a split without labels."""
 
+_counted_classes: dict[str, int] = {}
+"""Numbers of classes by dataset, where reading all labels was the only way to them: a command opens a dataset often."""
+
 FIND_DAMAGE_WITHIN_S = 20.0
 """Patience with the search for a damaged file, of which TensorFlow tells the offset but not the name."""
 
@@ -49,7 +52,9 @@ class TfdsDataset(Dataset):
         names = _class_names(builder)
         super().__init__(_facts(builder, len(names)), names)
         if not names:
-            self.class_names = tuple(map(str, range(self._count_classes())))
+            if self.cache_identity not in _counted_classes:
+                _counted_classes[self.cache_identity] = self._count_classes()
+            self.class_names = tuple(map(str, range(_counted_classes[self.cache_identity])))
             self.facts = dataclasses.replace(self.facts, classes=len(self.class_names))
 
     @property

@@ -170,20 +170,25 @@ def extended_config(run):
 
 
 @pytest.mark.parametrize("schedule", [CONSTANT, STAIRCASE], ids=["constant", "staircase"])
-@pytest.mark.parametrize("validationset", [True, False])
-def test_a_run_made_longer_is_bit_for_bit_the_longer_run(tmp_path, schedule, validationset):
-    """After it was finished, and after the longer one was stopped; and once more, from 2 to 3 epochs."""
-    options = {"validationset": validationset, "limit_steps": 2}
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_run_made_longer_is_bit_for_bit_the_longer_run(tmp_path, schedule, is_finished):
+    """From one epoch to three, after it was finished or stopped; and the longer one is stopped once more."""
+    options = {"validationset": is_finished, "limit_steps": 2}
     train(tmp_path / "whole", hparams={**schedule, "epochs": 3}, **options)
     said = []
-    train(tmp_path / "run", hparams={**schedule, "epochs": 1}, **options)
+    if is_finished:
+        train(tmp_path / "run", hparams={**schedule, "epochs": 1}, **options)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "run", hparams={**schedule, "epochs": 2}, **options, **stop_after(1))
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, **options, **stop_after(2))
     assert not (tmp_path / "run" / "model_last.h5").exists()
     result = train(tmp_path / "run", hparams={**schedule, "epochs": 3}, extend=True, progress=said.append, **options)
     assert result.resumed_after_epochs == 2
-    assert extended_config(tmp_path / "run") == {"extended_after": [1], "schedule_epochs": None}
-    assert any("made longer, from 1 to 3 epochs: no schedule depends on the length" in line for line in said)
+    before = 1 if is_finished else 2
+    assert extended_config(tmp_path / "run") == {"extended_after": [before], "schedule_epochs": None}
+    assert any(f"made longer, from {before} to 3 epochs: no schedule depends on the length" in line for line in said)
     for name in ("model.h5", "model_last.h5"):
         pair = (load_model(tmp_path / run / name).get_weights() for run in ("run", "whole"))
         for extended, whole in zip(*pair, strict=True):
