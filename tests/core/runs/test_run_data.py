@@ -51,7 +51,7 @@ def test_the_dataset_of_an_own_run_is_opened_in_its_folder(run, tmp_path, monkey
     assert (tmp_path / "config" / "bopkit" / "run_data.key").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("change", ["key", "no_key", "seal", "dataset", "data_dir", "folder"])
+@pytest.mark.parametrize("change", ["key", "no_key", "seal", "foreign_seal", "dataset", "data_dir", "folder"])
 def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, change):
     data = json.loads((run / "environment.json").read_text())["data"]
     other = tmp_path / "other"
@@ -60,6 +60,8 @@ def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, chang
     changed = {"seal": "", "dataset": "run_data_other", "data_dir": "/data", "folder": str(other)}
     if change in changed:
         record(run, {**data, change: changed[change]})
+    elif change == "foreign_seal":
+        record(run, {**data, "seal": "é" * 64})
     elif change == "key":
         (tmp_path / "config" / "bopkit" / "run_data.key").write_bytes(b"1" * 32)
     else:
