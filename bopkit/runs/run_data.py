@@ -85,7 +85,7 @@ def read_run_data(model_file: Path) -> RunData | None:
     try:
         record = json.loads((model_file.parent / ENVIRONMENT_FILE).read_text())["data"]
         data = RunData(**record)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     values = (data.dataset, data.data_dir or "", data.folder, data.seal)
     return data if all(isinstance(value, str) for value in values) else None

@@ -86,7 +86,7 @@ def test_a_folder_or_a_module_that_is_gone_is_said_to_be(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"data": 1}', '{"data": {"dataset": 1, "data_dir": 2, "folder": 3}}']
+    "text", ["", "[]", "{}", '{"data": 1}', '{"data": {"dataset": 1, "data_dir": 2, "folder": 3}}', "[" * 200_000]
 )
 def test_a_run_without_a_record_has_none(run, text):
     (run / "environment.json").write_text(text)
