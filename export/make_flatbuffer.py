@@ -68,7 +68,7 @@ def make_flatbuffer(
     agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_flatbuffer)
     failures += scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
     native_agreements = []
-    if has_native_runtime() and options.target == "arm":
+    if not failures and has_native_runtime() and options.target == "arm":
         progress("Checking it in the native runtime")
         compared, accuracy_there = _compare_with_keras(predict_natively, written, reference, options)
         native_agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_natively)
