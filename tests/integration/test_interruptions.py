@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, kill -9 and a full disk: nothing half-written, and the same command goes on to the same end."""
 
+import contextlib
 import json
 import random
 import shutil
