@@ -68,7 +68,7 @@ def make_flatbuffer(
     agreements, wrong_answers = judged(predict_flatbuffer, compared, accuracy)
     failures += wrong_answers
     native_agreements: list[Agreement] = []
-    if has_native_runtime() and options.target == "arm":
+    if not failures and has_native_runtime() and options.target == "arm":
         progress("Checking it in the native runtime")
         in_it = _compare_with_keras(predict_natively, written, reference, options)
         native_agreements, wrong_answers = judged(predict_natively, *in_it)

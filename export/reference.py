@@ -92,6 +92,7 @@ def compute_reference(
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
     batch_size = 1 if any(map(_depends_on_batch, layers)) else BATCH_SIZE
     comparisons = [(pictures, predict_keras(model, pictures.inputs, batch_size)) for pictures in shown]
+    _require_finite(comparisons, model, model_path)
     signature = _with_probabilities(
         signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
     ).with_classes(_known_classes(card, signature, shown))
@@ -242,6 +243,24 @@ def _require_exportable(model: Model, path: Path) -> None:
                     f"{path} {verb} of type {tensor.dtype.name}; an export needs floats.",
                     "Save the part of the network that maps floats to floats.",
                 )
+
+
+def _require_finite(comparisons: list[tuple[Pictures, list[np.ndarray]]], model: Model, path: Path) -> None:
+    """Raise if Keras answers with NaN or an infinite number, with which nothing can be compared."""
+    for pictures, answers in comparisons:
+        if all(np.isfinite(each).all() for each in answers):
+            continue
+        broken = [each.name for each in model.weights if not np.isfinite(each.numpy()).all()]
+        if broken:
+            raise BopkitError(
+                f"{path} holds weights that are NaN or infinite: {broken[0]}"
+                f"{f' and {len(broken) - 1} more' if len(broken) > 1 else ''}.",
+                "Export a network that was saved before its training diverged.",
+            )
+        raise BopkitError(
+            f"Keras answers with NaN or infinite numbers when {path} is shown {pictures.source}.",
+            "Divisions, logarithms and roots in the network need a small constant beside what they take.",
+        )
 
 
 def _require_card_of_network(card: ModelCard | None, signature: Signature, path: Path) -> None:

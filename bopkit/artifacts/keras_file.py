@@ -32,6 +32,7 @@ from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
+from bopkit.unfused_norms import unfuse_norms_of_rows
 
 _KERAS_2_12_WEIGHTS = "_layer_checkpoint_dependencies"
 """Group of the weights in TensorFlow 2.12's trial of the zip format."""
@@ -255,7 +256,7 @@ def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
             # The open file, not its path: what was checked is what is loaded.
             keras = import_tensorflow().keras
             model = keras.models.load_model(current, compile=False, custom_objects=dict(custom_code.objects))
-    return LoadedModel(model, card, tuple(notes))
+    return LoadedModel(unfuse_norms_of_rows(model), card, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -292,7 +293,7 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
             copy = keras_zip.with_config(archive, config, copy.with_name("today.keras"))
     keras = import_tensorflow().keras
     model = keras.models.load_model(str(copy), compile=False, safe_mode=True, custom_objects=dict(custom_code.objects))
-    return LoadedModel(model, None, tuple(notes))
+    return LoadedModel(unfuse_norms_of_rows(model), None, tuple(notes))
 
 
 @contextlib.contextmanager

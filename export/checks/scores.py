@@ -59,7 +59,7 @@ def compare_output(
         scores: The same of the artifact.
         names_class: Whether the largest value names a class.
     """
-    difference = np.abs(scores.astype(np.float64) - reference)
+    difference = np.abs(np.where(np.isfinite(scores), scores, np.inf).astype(np.float64) - reference)
     magnitudes = np.abs(reference)
     tolerance = TOLERANCE * max(1.0, float(magnitudes.max()))
     deviations, rounding = _of_each_value(reference)
@@ -182,6 +182,8 @@ def agreement_failures(
     """
     where = f"{agreement.output}: " if agreement.output else ""
     on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
+    if not np.isfinite(agreement.largest_difference):
+        return [f"{where}it answers with NaN or infinite numbers {on_pictures}, and {reference} with finite ones"]
     failures = []
     if trained is not False and agreement.real:
         failures += [

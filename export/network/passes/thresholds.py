@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bopkit.export.network.layers import behaves_as
 from bopkit.export.network.passes.keras_graph import (
     Consumers,
     KerasTensor,
@@ -45,7 +46,7 @@ def _threshold(node: Node, consumers: Consumers) -> np.ndarray | None:
     """The threshold of each channel, float32 [channels]; None where the batch norm stays."""
     keras = import_tensorflow().keras.layers
     norm = node.layer
-    if not isinstance(norm, keras.BatchNormalization) or asks_for_training(node):
+    if not behaves_as(norm, keras.BatchNormalization) or asks_for_training(node):
         return None
     if isinstance(producer(node.keras_inputs[0]).layer, (keras.Conv2D, keras.Dense)):
         return None
