@@ -72,7 +72,7 @@ def make_flatbuffer(
         progress("Checking it in the native runtime")
         in_it = _compare_with_keras(predict_natively, written, reference, options)
         native_agreements, wrong_answers = judged(predict_natively, *in_it)
-        failures += [f"in bopkit-runtime: {failure}" for failure in wrong_answers if failure not in failures]
+        failures += [f"in bopkit-runtime: {failure}" for failure in wrong_answers]
     layers = _report_layers(reference, matches, built.kernels)
     report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
     (graph,) = TfliteFile(written, path).graphs

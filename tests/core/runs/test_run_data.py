@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from written_runs import write_run
 
+from bopkit.artifacts.card import ModelCard
 from bopkit.data.run_dataset import find_run_data
+from bopkit.export.pictures import real_pictures
 from bopkit.runs.run_data import RunData, read_run_data
 
 MODULE = """
@@ -69,6 +71,15 @@ def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, chang
     found, note = find_run_data(run / "model.h5", None)
     assert found is None and "type that to use it" in note and "--dataset run_data_" in note
     assert not list(tmp_path.glob("*/opened"))
+
+
+def test_an_export_says_that_its_pictures_are_not_those_of_the_run(run):
+    text = json.dumps({"data": {**RunData("digits", "/elsewhere", "/").to_dict(), "seal": ""}})
+    (run / "environment.json").write_text(text)
+    card = ModelCard("tiny", (8, 8, 1), (-1.0, 1.0), "resize", dataset="digits")
+    pictures = real_pictures((8, 8, 1), card, None, None, 4, run / "model.h5")
+    assert pictures.source == "digits test split" and pictures.labels is not None
+    assert pictures.note.endswith("type that to use it.") and "--data-dir /elsewhere" in pictures.note
 
 
 def test_what_is_said_to_be_typed_can_be():
