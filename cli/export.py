@@ -23,11 +23,12 @@ from bopkit.cli.arguments import (
 )
 from bopkit.cli.next_step import say_benchmark_next, say_serving
 from bopkit.cli.output import percent_text, print_json, print_table, say, say_with_time, show, size_text
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
-    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, PassReport
+    from bopkit.export.options import ExportOptions
+    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, ExportReport, PassReport
 
 
 def export(
@@ -35,7 +36,7 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .h5 or .keras file, a run directory, or a SavedModel.",
+            help="A .h5 or .keras file, a run directory, a SavedModel, or a checkpoint with --architecture.",
             show_default=False,
         ),
     ],
@@ -131,7 +132,13 @@ def export(
     report = export_model(model, folder, options, progress=say_with_time())
     if json:
         print_json(report.to_dict())
-        return
+    else:
+        _print_report(report, options, verbose)
+    if report.refused:
+        raise BopkitError(report.refused, "The SavedModel was written. With --savedmodel alone this is no error.")
+
+
+def _print_report(report: ExportReport, options: ExportOptions, verbose: bool) -> None:
     for artifact in report.artifacts:
         _print_artifact(artifact, verbose)
     for note in report.notes:

@@ -60,7 +60,7 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
     if report.dataset is not None:
         words += ["--dataset", report.dataset]
         run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
-        data_dir = options.data_dir or (run_data.data_dir if run_data is not None else None)
+        data_dir = options.data_dir or (run_data.data_dir if run_data is not None and run_data.is_ours else None)
         words += ["--data-dir", str(data_dir)] if data_dir is not None else []
         words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
     say_next(*words)

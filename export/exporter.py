@@ -6,8 +6,10 @@ import dataclasses
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 from bopkit.artifacts import artifact
+from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import agreement_failures, rule_failures
 from bopkit.export.make_flatbuffer import make_flatbuffer
@@ -24,7 +26,9 @@ from bopkit.export.sources.source import (
     use_custom_code,
 )
 from bopkit.export.spec import TFLITE
+from bopkit.export.tflite.build import normalisation
 from bopkit.export.tflite.convert import import_lce
+from bopkit.export.tflite.refusal import NotForFlatbufferError
 from bopkit.files import existing_ancestor, scratch_directory
 from bopkit.host import peak_memory_bytes
 from bopkit.interruption import interruptible
@@ -40,7 +44,8 @@ def export_model(
 ) -> ExportReport:
     """Export a larq Keras model bit-packed, and check the written files against it.
 
-    Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were.
+    Nothing appears before every check has passed; a failed export leaves earlier artifacts as they were. Where both
+    formats are asked for, and a flatbuffer cannot hold the network, the SavedModel is written, and `refused` says why.
 
     Args:
         model_path: The network: a `.h5` or `.keras` file, whole or, with
@@ -83,9 +88,15 @@ def export_model(
         if options.savedmodel:
             refuse_nesting(output / name)
         attempts = []
+        refused = ""
         if options.tflite:
             path = scratch / f"{name}.tflite"
-            attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
+            try:
+                attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
+            except NotForFlatbufferError as error:
+                if not options.savedmodel:
+                    raise
+                refused = error.message
         if options.savedmodel:
             attempts.append(make_saved_model(reference, scratch / name, options, progress))
         failures = [failure for _, failed in attempts for failure in failed]
@@ -97,11 +108,13 @@ def export_model(
         check_interruption()  # once they are in place it is too late
         artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
     notes += _precision_notes(artifacts, reference, options) + _runtime_notes(artifacts, options)
+    notes += _mediapipe_notes(artifacts, reference, options)
     duration_s = time.perf_counter() - started
     return ExportReport(
         *(str(model_path), tuple(artifacts), tuple(notes), duration_s, peak_memory_bytes()),
         dataset=next((pictures.dataset for pictures, _ in reference.comparisons if pictures.dataset), None),
         is_classifier=reference.signature.takes_picture and reference.signature.answers_scores,
+        refused=refused,
     )
 
 
@@ -162,6 +175,23 @@ def _runtime_notes(artifacts: list[ArtifactReport], options: ExportOptions) -> l
                 "bopkit-runtime runs one after the other by itself; do not resize another interpreter."
             )
     return notes
+
+
+def _mediapipe_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:
+    """That MediaPipe refuses a flatbuffer which it could run but for the normalisation in its metadata."""
+    named = reference.card.preprocessing if reference.card is not None and reference.signature.takes_picture else ""
+    if not named or options.input_type != "float32":
+        return []
+    shape: Any = reference.signature.inputs[0].shape
+    mean, std = normalisation(get_preprocessing(named, shape))
+    if len(set(mean)) == len(set(std)) == 1:
+        return []
+    return [
+        f"{Path(each.path).name}: MediaPipe refuses it, as {named} has a mean and a deviation for each "
+        "channel. For MediaPipe type --input uint8."
+        for each in artifacts
+        if each.format == TFLITE.name and not any(layer.packed for layer in each.layers)
+    ]
 
 
 def _precision_notes(artifacts: list[ArtifactReport], reference: Reference, options: ExportOptions) -> list[str]:

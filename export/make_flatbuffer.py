@@ -64,18 +64,15 @@ def make_flatbuffer(
     written = path.read_bytes()
     matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
     failures += _changed_by_metadata(built, written, reference)
-    traced = partial(_traced, reference=reference, written=written, matches=matches, options=options)
-    agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_flatbuffer)
-    failures += scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
-    native_agreements = []
-    if has_native_runtime() and options.target == "arm":
+    judged = partial(_judged, reference=reference, built=built, written=written, matches=matches, options=options)
+    agreements, wrong_answers = judged(predict_flatbuffer, compared, accuracy)
+    failures += wrong_answers
+    native_agreements: list[Agreement] = []
+    if not failures and has_native_runtime() and options.target == "arm":
         progress("Checking it in the native runtime")
-        compared, accuracy_there = _compare_with_keras(predict_natively, written, reference, options)
-        native_agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_natively)
-        in_it = scores.rule_failures(
-            *(native_agreements, accuracy_there, built.is_rounded, reference.trained, options.max_drop)
-        )
-        failures += [f"in bopkit-runtime: {failure}" for failure in in_it]
+        in_it = _compare_with_keras(predict_natively, written, reference, options)
+        native_agreements, wrong_answers = judged(predict_natively, *in_it)
+        failures += [f"in bopkit-runtime: {failure}" for failure in wrong_answers]
     layers = _report_layers(reference, matches, built.kernels)
     report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
     (graph,) = TfliteFile(written, path).graphs
@@ -120,24 +117,38 @@ def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference
     return [] if all(map(np.array_equal, after, default)) else ["LCE's default kernels differ from its indirect ones"]
 
 
-def _traced(
-    compared: list[Compared],
+def _judged(
     predict: Predict,
+    compared: list[Compared],
+    accuracy: Accuracy | None,
     *,
     reference: Reference,
+    built: Flatbuffer,
     written: bytes,
     matches: list[MatchedConvolution],
     options: ExportOptions,
-) -> list[Agreement]:
-    """The agreements with their disagreements traced to the signs that differ."""
-    feed = partial(inputs_for, reference)
-    most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
-    return [
-        trace_disagreements(
-            *(agreement, inputs, expected, reference.model, written, matches, feed, most, reference.batch_size, predict)
-        )
-        for agreement, inputs, expected in compared
-    ]
+) -> tuple[list[Agreement], list[str]]:
+    """The agreements, with exact weights traced to the signs that differ, and one sentence for each that is too low."""
+    agreements = [each for each, *_ in compared]
+    if not built.is_rounded:
+        most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
+        agreements = [
+            trace_disagreements(
+                agreement,
+                inputs,
+                expected,
+                reference.model,
+                written,
+                matches,
+                feed=partial(inputs_for, reference),
+                most=most,
+                batch_size=reference.batch_size,
+                predict=predict,
+            )
+            for agreement, inputs, expected in compared
+        ]
+    failures = scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
+    return agreements, failures
 
 
 def _report_layers(

@@ -227,6 +227,7 @@ class ExportReport(Tabular):
         peak_memory_bytes: Most memory that the process has held so far.
         dataset: Name of the dataset whose labelled test pictures it was checked on; None where it was none.
         is_classifier: Whether it maps one picture to one row of scores.
+        refused: Why there is no flatbuffer, though one was asked for; empty where nothing is missing.
     """
 
     model_path: str
@@ -236,6 +237,7 @@ class ExportReport(Tabular):
     peak_memory_bytes: int
     dataset: str | None = None
     is_classifier: bool = True
+    refused: str = ""
 
     _columns = (
         Column("path", "path"),

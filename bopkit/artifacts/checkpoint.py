@@ -94,7 +94,7 @@ def load_weights(model: Model, prefix: Path) -> None:
     shapes = reader.get_variable_to_shape_map()
     matched, wrong = [], []
     for name, variable, key in _pairs(model, _graph(reader, shapes, prefix)):
-        shape = shapes.get(key) if key is not None else None
+        shape = shapes.get(key)
         if key is None or shape is None:
             wrong.append(f"{name} is not in the file")
         elif tuple(shape) != tuple(variable.shape):

@@ -12,6 +12,7 @@ from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.results import BenchmarkRow, LayerBytes
 from bopkit.benchmark.row_notes import dataset_suggestion
 from bopkit.errors import BopkitError
+from bopkit.own_code import module_here
 
 
 def add_details(rows: Sequence[BenchmarkRow], suggest_datasets: bool) -> None:
@@ -76,7 +77,10 @@ def _same_network(row: BenchmarkRow, card: ModelCard, other: BenchmarkRow, other
 
 
 def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:
-    """Note the dataset that a card names, if it is one of ours: opening another could run code of the card's choice."""
+    """Note the dataset that a card names, if it is one of ours: opening another could run code of the card's choice.
+
+    A module of that name here would be such code.
+    """
     for row, card in zip(rows, cards, strict=True):
-        if card is not None and card.names_stock_dataset:
+        if card is not None and card.names_stock_dataset and module_here(card.dataset) is None:
             row.notes.append(dataset_suggestion(card.dataset))

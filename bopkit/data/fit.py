@@ -55,8 +55,10 @@ def describe_fit(dataset: Dataset, split: str, preprocessing: Preprocessing) -> 
 def read_facts(picture: Any) -> PictureFacts | None:
     """Facts of an encoded picture (bytes) or of uint8 [h, w, c]; None of what is neither JPEG nor PNG, or damaged."""
     if isinstance(picture, np.ndarray):
+        if picture.ndim != 3:
+            return None
         height, width, channels = picture.shape
-        return PictureFacts(height, width, has_alpha=channels in (2, 4))
+        return PictureFacts(height, width, channels in (2, 4))
     if picture.startswith(_PNG) and len(picture) >= 26:
         width, height = (int.from_bytes(picture[begin : begin + 4], "big") for begin in (16, 20))
         is_transparent = picture[25] in (4, 6) or b"tRNS" in picture[: picture.find(b"IDAT")]

@@ -13,6 +13,7 @@ import hmac
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class RunData:
     @property
     def options(self) -> str:
         """What to type to use it."""
-        return f"--dataset {self.dataset}" + (f" --data-dir {self.data_dir}" if self.data_dir else "")
+        return shlex.join(["--dataset", self.dataset, *(["--data-dir", self.data_dir] if self.data_dir else [])])
 
     def to_dict(self) -> dict[str, Any]:
         """The record with its seal, as plain JSON values."""

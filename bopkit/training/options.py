@@ -101,7 +101,7 @@ class TrainOptions:
                 "Leave out one of the two.",
             )
         if self.early_stop is not None and not (self.validationset or self.validation_split):
-            raise refused_early_stop()
+            raise refused_early_stop("Add --validationset to keep a tenth of the training split for that.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
@@ -109,9 +109,6 @@ class TrainOptions:
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
-def refused_early_stop() -> UsageError:
+def refused_early_stop(hint: str) -> UsageError:
     """The error for early stopping without pictures that are kept for validation."""
-    return UsageError(
-        "early_stop would choose the epoch by the same pictures that the accuracy is measured on.",
-        "Add --validationset to keep a tenth of the training split for that.",
-    )
+    return UsageError("early_stop would choose the epoch by the same pictures that the accuracy is measured on.", hint)

@@ -44,7 +44,7 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
             f"'{names_in(train)[0]}[90%:]'.",
         )
     if options.early_stop is not None and is_of_test_split(data, validation):
-        raise refused_early_stop()
+        raise refused_early_stop("Type --validationset in place of --validation-split, or name another split.")
     return train, validation
 
 

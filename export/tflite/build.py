@@ -162,7 +162,7 @@ def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -
     if reference.pixel_preprocessing is not None:  # pixels as they are
         value_range, mean, std = (0.0, 255.0), (0.0,) * shape[-1], (1.0,) * shape[-1]
     elif card is not None and card.preprocessing and built.signature.takes_picture:
-        mean, std = _normalisation(get_preprocessing(card.preprocessing, shape))
+        mean, std = normalisation(get_preprocessing(card.preprocessing, shape))
     return metadata.Contract(
         name=card.architecture if card is not None else reference.model.name,
         description=_description(reference, built, options),
@@ -191,7 +191,7 @@ def _recorded(kind: str, tensors: tuple[SignatureTensor, ...], dtype: str, value
     return {kind: records[0]} if len(records) == 1 else {f"{kind}s": records}
 
 
-def _normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in pixel values: `finish` is (pixel - mean) / std."""
     tf = import_tensorflow()
     black = tf.zeros(preprocessing.input_shape)

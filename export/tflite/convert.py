@@ -26,6 +26,7 @@ from bopkit.export.network.signature import call
 from bopkit.export.reference import Reference
 from bopkit.export.report import PassReport
 from bopkit.export.spec import TFLITE
+from bopkit.export.tflite.refusal import refuse_recurrent, refuse_unknown, refused_by_converter
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -68,9 +69,11 @@ def convert(reference: Reference, target: str, scratch: Path) -> tuple[bytes, li
         The flatbuffer, and what each rewrite did.
 
     Raises:
-        BopkitError: LCE's converter refuses the network.
+        NotForFlatbufferError: LCE's converter refuses the network, or its interpreter would not run the file.
+        BopkitError: LCE's converter makes a wrong file of it.
     """
     tf = import_tensorflow()
+    refuse_recurrent(reference.model)
 
     def kernel_source(name: str, kernel: np.ndarray) -> Any:
         # A variable: the converter makes it a constant, and a graph that holds kernels is limited to 2 GB.
@@ -121,16 +124,18 @@ def _convert_graph(network: Model, kernels: list[Any], reference: Reference, tar
     try:
         flatbuffer: bytes = lce.convert_saved_model(scratch, target=target)
     except Exception as error:  # the converter raises plain Exception, with the log of its passes
-        raise BopkitError(
-            f"LCE's converter refused the network: {first_line(error)}.",
-            "Type --savedmodel to export the other format alone.",
-        ) from error
+        raise refused_by_converter(first_line(error), str(error), reference.model) from error
+    refuse_unknown(_graphs(flatbuffer), serve.get_concrete_function().graph.get_operations(), reference.model)
     return flatbuffer
 
 
 def _main_graph(flatbuffer: bytes) -> Graph:
+    return _graphs(flatbuffer)[0]
+
+
+def _graphs(flatbuffer: bytes) -> tuple[Graph, ...]:
     try:
-        return TfliteFile(flatbuffer, Path("the converted network")).graphs[0]
+        return TfliteFile(flatbuffer, Path("the converted network")).graphs
     except BopkitError as error:
         raise BopkitError(
             f"LCE's converter made a wrong file of the network: {error.message}",

@@ -96,11 +96,18 @@ def verify_artifacts(
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
         answers = compare_answers(request, (one, two), folders, max_drop)
-        failures += answers.failures
-        notes += answers.notes
         return Verification(
-            *(one, two, matches, answers.preprocessing, answers.model, answers.noise, answers.deployed),
-            *(tuple(failures), tuple(notes), answers.accuracy, answers.undecided),
+            first=one,
+            second=two,
+            kernels=matches,
+            preprocessing=answers.preprocessing,
+            model=answers.model,
+            noise=answers.noise,
+            deployed=answers.deployed,
+            failures=(*failures, *answers.failures),
+            notes=(*notes, *answers.notes),
+            accuracy=answers.accuracy,
+            undecided=answers.undecided,
         )
 
 

@@ -12,6 +12,7 @@ from command_line import forked, succeeded
 
 from bopkit.cli import next_step
 from bopkit.export import Agreement, ArtifactReport, ExportOptions, ExportReport
+from bopkit.runs.run_data import RunData
 
 MODEL = "binarynet --hparams-set bop_digits --hparams filters=8,dense_units=32,epochs=1".split()
 
@@ -47,6 +48,17 @@ def test_what_was_exported_is_measured_beside_its_network_on_the_same_pictures(
     assert after_export(capsys, replace(report, dataset=None)) == f"benchmark 'F/net 1.h5' {files}"
 
 
+def test_the_data_folder_of_a_run_is_named_where_the_run_is_ones_own(
+    report: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config.json").write_text("{}")
+    record = RunData("digits", "/data", str(tmp_path)).to_dict()
+    for data, is_named in ((record, True), ({**record, "seal": ""}, False)):
+        (tmp_path / "environment.json").write_text(json.dumps({"data": data}))
+        assert after_export(capsys, report).endswith("--data-dir /data") == is_named
+
+
 def test_what_cannot_be_measured_is_not_offered(report: ExportReport, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ({"custom": ("nets.own",)}, {"architecture": "binarynet"}):
         assert after_export(capsys, report, **options).startswith("benchmark 'F/net 1.tflite'")
@@ -68,7 +80,7 @@ def test_a_network_with_classes_of_the_users_own_is_exported_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bopkit.keras2 import import_tensorflow
-    from bopkit.registry import import_module
+    from bopkit.own_code import import_module
 
     tf = import_tensorflow()
     (tmp_path / "own_nets_of_a_test").mkdir()

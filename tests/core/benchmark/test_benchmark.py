@@ -248,8 +248,10 @@ def test_a_floor_is_shared_by_the_same_network_only(monkeypatch: pytest.MonkeyPa
     assert [row.floor_bytes for row in report.rows] == [1000, 1000, None, None, None]
 
 
-def test_only_a_stock_dataset_of_a_card_is_suggested() -> None:
-    for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", [])):
+def test_only_a_stock_dataset_of_a_card_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil.py").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, notes in (("digits", ["Add --dataset digits for its accuracy."]), ("evil.module", []), ("evil", [])):
         row = BenchmarkRow("model.h5")
         row_details._suggest_datasets([row], [dataclasses.replace(CARD, dataset=name)])
         assert row.notes == notes

@@ -69,6 +69,11 @@ def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, chang
     assert not list(tmp_path.glob("*/opened"))
 
 
+def test_what_is_said_to_be_typed_can_be():
+    assert RunData("digits", "/my data", "/").options == "--dataset digits --data-dir '/my data'"
+    assert RunData("digits", None, "/").options == "--dataset digits"
+
+
 def test_a_folder_or_a_module_that_is_gone_is_said_to_be(run, tmp_path):
     (tmp_path / "project" / "run_data_module.py").unlink()
     found, note = find_run_data(run / "model.h5", None)

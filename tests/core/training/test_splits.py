@@ -104,7 +104,7 @@ def test_validation_pictures_are_named_once_and_kept_from_the_test():
         chosen(USUAL, validationset=True, validation_split="test")
     with pytest.raises(UsageError, match="keeps a tenth of a whole split, and 'train\\[:50%\\]' is not one"):
         chosen(USUAL, train_split="train[:50%]", validationset=True)
-    with pytest.raises(UsageError, match="early_stop would choose the epoch by the same pictures"):
+    with pytest.raises(UsageError, match="early_stop would .*Type --validationset in place of --validation-split"):
         chosen(USUAL, validation_split="test[:50%]", early_stop=3)
     assert chosen(OTHERS, train_split="training", validation_split="holdout", early_stop=3)
 
