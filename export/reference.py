@@ -146,12 +146,12 @@ def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name:
 def _check_pictures(
     signature: Signature, card: ModelCard | None, options: ExportOptions, model_path: Path
 ) -> list[Pictures]:
-    """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
+    """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise decides."""
     real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures, model_path)
     names_classes = card is not None and bool(card.class_names)
     if options.dataset is not None and real is not None and real.labels is None and names_classes:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
-    return [noise] if real is None else [real, noise]
+    return [dataclasses.replace(noise, real=True)] if real is None else [real, noise]
 
 
 def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Preprocessing:
@@ -173,7 +173,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     shown = reference.comparisons[0][0]
     takes_indices = all(each.indices is not None for each in reference.signature.inputs)
     notes = [f"Checked on {shown.source} only: the network takes no pictures."]
-    if shown.real:
+    if any(each.is_picture for each in reference.signature.inputs):
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
     notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
     notes += [f"{line[0].upper()}{line[1:]}." for line in shown.fit]
