@@ -20,7 +20,7 @@ from bopkit.export.checks.tracing import trace_disagreements
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
-from bopkit.export.report import Accuracy, Agreement, ArtifactReport, LayerReport
+from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, LayerReport
 from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
 from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.build import Flatbuffer, build_flatbuffer, describe_flatbuffer, inputs_for
@@ -31,8 +31,8 @@ from bopkit.progress import Progress
 Predict = Callable[[bytes, Inputs], list[np.ndarray]]
 """Runs a flatbuffer on what it takes, one array [n, ...] an output."""
 
-Compared = tuple[Agreement, Inputs, list[np.ndarray]]
-"""The agreement of an output, what was shown to both, and what Keras answered, one array an output."""
+Compared = tuple[Agreement, Inputs, list[np.ndarray], list[int]]
+"""The agreement of an output, what was shown to both, what Keras answered, one array an output, and `scores.apart`."""
 
 
 def make_flatbuffer(
@@ -98,7 +98,8 @@ def _compare_with_keras(
         outputs = predict(flatbuffer, inputs_for(reference, pictures.inputs))
         outputs = list(map(scores.softmax, outputs)) if options.output == "logits" else outputs
         compared = scores.compare_outputs(reference.signature, pictures, expected, outputs)
-        agreements += [(each, pictures.inputs, expected) for each in compared]
+        apart = map(scores.apart, expected, outputs)
+        agreements += [(each, pictures.inputs, expected, far) for each, far in zip(compared, apart, strict=True)]
         if len(expected) == 1 and reference.signature.outputs[0].names_class:
             accuracy = accuracy or scores.measure_accuracy(pictures, *expected, *outputs)
     return agreements, accuracy
@@ -129,25 +130,30 @@ def _judged(
     options: ExportOptions,
 ) -> tuple[list[Agreement], list[str]]:
     """The agreements, with exact weights traced to the signs that differ, and one sentence for each that is too low."""
-    agreements = [each for each, *_ in compared]
-    if not built.is_rounded:
-        most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
-        agreements = [
-            trace_disagreements(
-                agreement,
-                inputs,
-                expected,
-                reference.model,
-                written,
-                matches,
-                feed=partial(inputs_for, reference),
-                most=most,
-                batch_size=reference.batch_size,
-                predict=predict,
-            )
-            for agreement, inputs, expected in compared
-        ]
-    failures = scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
+    if built.is_rounded:
+        agreements = [each for each, *_ in compared]
+        return agreements, scores.rule_failures(agreements, accuracy, True, reference.trained, options.max_drop)
+    trace = partial(
+        trace_disagreements,
+        model=reference.model,
+        flatbuffer=written,
+        matches=matches,
+        feed=partial(inputs_for, reference),
+        most=TRACED_PICTURES if reference.has_own_card else options.pictures,  # without a card, near-ties decide
+        batch_size=reference.batch_size,
+        predict=predict,
+    )
+    agreements, failures = [], []
+    for agreement, inputs, expected, apart in compared:
+        agreements.append(trace(agreement, inputs, expected))
+        if 2 * len(apart) > agreement.pictures:
+            others = tuple(Disagreement(each, None, None, 0.0) for each in apart[:TRACED_PICTURES])
+            traced = trace(dataclasses.replace(agreement, disagreements=others), inputs, expected).disagreements
+            if all(each.traced and not each.first_layer for each in traced):
+                failures.append(
+                    f"its scores are others than Keras' on {agreement.source}, though all signs are the same"
+                )
+    failures += scores.rule_failures(agreements, accuracy, False, reference.trained, options.max_drop)
     return agreements, failures
 
 

@@ -34,7 +34,7 @@ class Pictures:
 
     Attributes:
         source: What they are, for the report.
-        real: False for noise.
+        real: False for noise, unless the network takes nothing else.
         inputs: float32 [n, ...], one an input of the network: [n, H, W, C] where that takes pictures.
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.

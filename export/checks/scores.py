@@ -18,6 +18,7 @@ from bopkit.export.spec import (
     MEAN_DIFFERENCE,
     PROVEN_SHARE,
     ROUNDING,
+    SCORE_DIFFERENCE,
     SIDE,
     TOLERANCE,
     TRACED_PICTURES,
@@ -82,6 +83,12 @@ def compare_output(
         is_constant=len(reference) > 1 and bool((reference == reference[:1]).all()),
         disagreements=disagreements,
     )
+
+
+def apart(reference: np.ndarray, scores: np.ndarray) -> list[int]:
+    """The pictures with a score that is further off than rounding after the last sign explains, in their order."""
+    far = np.abs(scores - reference) > SCORE_DIFFERENCE * max(1.0, float(np.abs(reference).max()))
+    return np.flatnonzero(far.reshape(len(far), -1).any(axis=1)).tolist()
 
 
 def _of_each_value(reference: np.ndarray) -> tuple[np.ndarray, float]:

@@ -31,13 +31,15 @@ def norms_to_thresholds(network: Model) -> tuple[Model, list[str]]:
     from bopkit.export.network.inference_layers import Threshold
 
     consumers = Consumers(network)
+    made: dict[str, Layer] = {}  # one for all calls of a batch norm, as names are unique
 
     def replace(node: Node, new_tensor: NewTensor) -> tuple[str, KerasTensor] | None:
         threshold = _threshold(node, consumers)
         if threshold is None:
             return None
         name = node.layer.name
-        return name, Threshold(threshold, name=f"{name}_threshold")(new_tensor(node.keras_inputs[0]))
+        layer = made.setdefault(name, Threshold(threshold, name=f"{name}_threshold"))
+        return name, layer(new_tensor(node.keras_inputs[0]))
 
     return rebuild_noting(network, replace)
 
