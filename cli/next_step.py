@@ -57,10 +57,22 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
     if options.architecture is None and not options.custom and Path(report.model_path).is_file():
         paths.insert(0, report.model_path)
     words: list[str | Path] = ["bopkit", "benchmark", *paths]
-    if report.dataset is not None:
+    run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
+    data_dir = options.data_dir or (run_data.data_dir if run_data is not None and run_data.is_ours else None)
+    if report.dataset is not None and _is_found(report.dataset, data_dir):
         words += ["--dataset", report.dataset]
-        run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
-        data_dir = options.data_dir or (run_data.data_dir if run_data is not None and run_data.is_ours else None)
         words += ["--data-dir", str(data_dir)] if data_dir is not None else []
         words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
     say_next(*words)
+
+
+def _is_found(dataset: str, data_dir: str | Path | None) -> bool:
+    """Whether a dataset opens from here: a run's own may be a module in the folder that it was started in."""
+    from bopkit.data import open_dataset
+    from bopkit.errors import BopkitError
+
+    try:
+        open_dataset(dataset, data_dir)
+    except BopkitError:
+        return False
+    return True

@@ -88,7 +88,8 @@ def real_pictures(
             return _of_dataset(run_data.dataset, opened, input_shape, card, count)
     if card is not None and card.dataset:
         try:
-            return _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
+            found = _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
+            return dataclasses.replace(found, note=" ".join(filter(None, (note, found.note))))
         except BopkitError as error:  # photographs serve too
             note = note or f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)

@@ -175,7 +175,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     notes = [f"Checked on {shown.source} only: the network takes no pictures."]
     if any(each.is_picture for each in reference.signature.inputs):
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
-    notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
+    notes += [note for note in (shown.note, _accuracy_of_card(reference.card, shown)) if note]
     notes += [f"{line[0].upper()}{line[1:]}." for line in shown.fit]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
@@ -210,7 +210,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     return notes
 
 
-def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
+def _accuracy_of_card(card: ModelCard | None, shown: Pictures) -> str:
     """The card's top-1, where that was measured on more pictures of the same split; else empty."""
     top1 = card.accuracy.get("val_top1") if card is not None else None
     if card is None or top1 is None or shown.labels is None or card.evaluated_pictures <= len(shown.labels):
@@ -218,8 +218,8 @@ def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
     if shown.source != source_of(card.dataset, card.evaluated_on):
         return ""
     return (
-        f"The card's top-1 is {percent_text(top1)}, on all {card.evaluated_pictures:,} pictures of that split: "
-        f"--pictures {card.evaluated_pictures} checks with these."
+        f"The card's top-1 is {percent_text(top1)}, on {card.evaluated_pictures:,} pictures of that split: "
+        f"--pictures {card.evaluated_pictures} checks with as many."
     )
 
 

@@ -45,8 +45,7 @@ def open_dataset(
         version: Version of the TFDS builder; None for the newest.
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
         progress: Called with one line before something slow.
-        own_modules: Whether to import a module of the working folder by its plain name: not where a stranger's file
-            chose the name.
+        own_modules: Whether to import a module of the user's own: not where a stranger's file chose the name.
 
     Raises:
         UsageError: There is no such dataset.
@@ -54,7 +53,8 @@ def open_dataset(
     """
     if name not in MODULES.names() and _is_path(name):
         raise _not_by_path(name)
-    if name in MODULES.names() or name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)):
+    is_module = own_modules and (name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)))
+    if is_module or name in MODULES.names():
         return _open_module(name, data_dir, version)
     try:
         builder = find_builder(name, data_dir, version)

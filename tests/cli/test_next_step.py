@@ -45,7 +45,8 @@ def test_what_was_exported_is_measured_beside_its_network_on_the_same_pictures(
     assert after_export(capsys, report, data_dir="d d", preprocess_fn="resize:0..1").endswith(
         "--dataset digits --data-dir 'd d' --preprocess-fn resize:0..1"
     )
-    assert after_export(capsys, replace(report, dataset=None)) == f"benchmark 'F/net 1.h5' {files}"
+    for elsewhere in (None, "a_module_in_another_folder"):
+        assert after_export(capsys, replace(report, dataset=elsewhere)) == f"benchmark 'F/net 1.h5' {files}"
 
 
 def test_the_data_folder_of_a_run_is_named_where_the_run_is_ones_own(
