@@ -1,14 +1,17 @@
-"""Code of the user's own that bopkit runs, networks, datasets and layers: where in it an error came from."""
+"""Code of the user's own, networks, datasets and layers: importing it, and where in it an error came from."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from bopkit.errors import first_line
+from bopkit.errors import BopkitError, UsageError, first_line
 
 _roots: set[Path] = set()
 """Folders of packages and files of modules that the user named."""
@@ -26,7 +29,92 @@ _IN_PYTHON_FUNCTION = re.compile(r"(\w*(?:Error|Exception): [^\n]*)\nTraceback \
 """What TensorFlow says of a Python function that failed in one of its graphs."""
 
 
-def remember(module_name: str) -> None:
+def module_here(name: str) -> Path | None:
+    """The file of the package or module of that plain name in the working folder; None where there is none."""
+    candidates = (Path(name, "__init__.py"), Path(f"{name}.py")) if name.isidentifier() else ()
+    return next((each for each in candidates if each.is_file()), None)
+
+
+def import_module(
+    module_name: str, purpose: str, hint: str = "Run from the folder that holds it, or install it."
+) -> Any:
+    """Import a module that the user named.
+
+    Args:
+        module_name: Its dotted name.
+        purpose: What it is for, in the message.
+        hint: What to type if there is none.
+
+    Raises:
+        UsageError: There is no such module.
+        BopkitError: It does not import.
+    """
+    try:
+        return _import(module_name, Path.cwd())
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise UsageError(f"No module {module_name!r} for {purpose}.", hint) from error
+        raise _broken_module(module_name, error) from error
+    except Exception as error:  # the user's own module can raise anything
+        raise _broken_module(module_name, error) from error
+
+
+def import_file(path: Path, purpose: str) -> Any:
+    """Import a Python file that the user named, as the part of a package where it is in one.
+
+    Args:
+        path: Of the file; what lies in its folder can be imported by it.
+        purpose: What it is for, in the message.
+
+    Raises:
+        UsageError: There is no such file, or another module has its name.
+        BopkitError: It does not import.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path} for {purpose}.", "Check the path; a module is named without .py.")
+    folder, parts = path.resolve().parent, [path.stem] if path.stem != "__init__" else []
+    while (folder / "__init__.py").is_file():
+        folder, parts = folder.parent, [folder.name, *parts]
+    name = ".".join(parts)
+    try:
+        module = _import(name, folder)
+    except Exception as error:  # the user's own module can raise anything
+        raise _broken_module(str(path), error) from error
+    check_origin(module, path)
+    return module
+
+
+def check_origin(module: Any, file: Path) -> None:
+    """Make sure that a module is that of a file: Python's own, and what is imported already, come first."""
+    origin = getattr(module, "__file__", None)
+    if origin is None or Path(origin).resolve() != file.resolve():
+        raise UsageError(
+            f"{file} is hidden by another module {module.__name__}{f', {origin}' if origin else ''}.",
+            "Rename the file.",
+        )
+
+
+def _broken_module(module_name: str, error: Exception) -> BopkitError:
+    reason = failure_in(error) or f"{type(error).__name__}: {first_line(error)}"
+    return BopkitError(f"Module {module_name} cannot be imported: {reason}.", "Mend it; --debug shows the traceback.")
+
+
+def _import(module_name: str, folder: Path) -> Any:
+    """Import a module, also from a folder; a console script leaves the working directory out of `sys.path`."""
+    importlib.invalidate_caches()  # a file may have been written since the folder was read
+    here = str(folder)
+    is_on_path = here in sys.path or (folder == Path.cwd() and "" in sys.path)
+    if not is_on_path:
+        sys.path.append(here)
+    try:
+        _remember(module_name)
+        return importlib.import_module(module_name)
+    finally:
+        if not is_on_path:
+            sys.path.remove(here)
+
+
+def _remember(module_name: str) -> None:
     """Take a module that the user named, and the package that it is in, for code of the user's own."""
     top = module_name.partition(".")[0]
     spec = None if top == "bopkit" else importlib.util.find_spec(top)

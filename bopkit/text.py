@@ -41,9 +41,14 @@ def change_text(ratio: float | None) -> str:
     return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
 
 
+def count_text(count: int, noun: str) -> str:
+    """A number of things: `1 run`, `1,000 runs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def threads_text(threads: int) -> str:
     """A number of threads: `1 thread`."""
-    return "1 thread" if threads == 1 else f"{threads} threads"
+    return count_text(threads, "thread")
 
 
 def value_text(value: Any) -> str:

@@ -10,13 +10,11 @@ from bopkit.cli.output import say_command
 
 if TYPE_CHECKING:
     from bopkit.export import ExportOptions, ExportReport
-    from bopkit.runs.run_data import RunData
 
 
-def say_next(*words: str | Path, folder: Path | None = None) -> None:
-    """Print a command as it can be typed, in a folder where that is another."""
-    there = f"cd {shlex.quote(str(folder))} && " if folder is not None else ""
-    say_command(f"Next: {there}{shlex.join(map(str, words))}")
+def say_next(*words: str | Path) -> None:
+    """Print a command as it can be typed."""
+    say_command(f"Next: {shlex.join(map(str, words))}")
 
 
 def say_export_next(model: str, model_file: Path) -> None:
@@ -52,28 +50,29 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
     """Print the command that measures what was exported, beside the network itself where that can be measured."""
     from bopkit.runs.run_data import read_run_data
 
-    paths = [Path(each.path) for each in report.artifacts]
+    paths = [each.path for each in report.artifacts]
     if not report.is_classifier:  # `bopkit benchmark` measures no others
         say_next("bopkit", "inspect", paths[0])
         return
     if options.architecture is None and not options.custom and Path(report.model_path).is_file():
-        paths.insert(0, Path(report.model_path))
-    folder, data_words = None, list[str]()
-    if report.dataset is not None:
-        run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
-        folder = _folder_of_module(run_data) if run_data is not None else None
-        data_words = ["--dataset", report.dataset]
-        data_dir = options.data_dir or (run_data.data_dir if run_data is not None else None)
-        data_words += ["--data-dir", str(data_dir)] if data_dir is not None else []
-        data_words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
-    if folder is not None:
-        paths = [each.resolve() for each in paths]
-    say_next("bopkit", "benchmark", *paths, *data_words, folder=folder)
+        paths.insert(0, report.model_path)
+    words: list[str | Path] = ["bopkit", "benchmark", *paths]
+    run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
+    data_dir = options.data_dir or (run_data.data_dir if run_data is not None and run_data.is_ours else None)
+    if report.dataset is not None and _is_found(report.dataset, data_dir):
+        words += ["--dataset", report.dataset]
+        words += ["--data-dir", str(data_dir)] if data_dir is not None else []
+        words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
+    say_next(*words)
 
 
-def _folder_of_module(run_data: RunData) -> Path | None:
-    """The folder in which a run's dataset is a module, where this is another: there `--dataset` finds it."""
-    folder = Path(run_data.folder)
-    module = folder.joinpath(*run_data.dataset.split("."))
-    is_module = module.with_suffix(".py").is_file() or module.is_dir()
-    return folder if is_module and folder != Path.cwd() else None
+def _is_found(dataset: str, data_dir: str | Path | None) -> bool:
+    """Whether a dataset opens from here: a run's own may be a module in the folder that it was started in."""
+    from bopkit.data import open_dataset
+    from bopkit.errors import BopkitError
+
+    try:
+        open_dataset(dataset, data_dir)
+    except BopkitError:
+        return False
+    return True

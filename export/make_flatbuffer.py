@@ -20,7 +20,7 @@ from bopkit.export.checks.tracing import trace_disagreements
 from bopkit.export.network.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
-from bopkit.export.report import Accuracy, Agreement, ArtifactReport, LayerReport
+from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, LayerReport
 from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
 from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.build import Flatbuffer, build_flatbuffer, describe_flatbuffer, inputs_for
@@ -31,8 +31,8 @@ from bopkit.progress import Progress
 Predict = Callable[[bytes, Inputs], list[np.ndarray]]
 """Runs a flatbuffer on what it takes, one array [n, ...] an output."""
 
-Compared = tuple[Agreement, Inputs, list[np.ndarray]]
-"""The agreement of an output, what was shown to both, and what Keras answered, one array an output."""
+Compared = tuple[Agreement, Inputs, list[np.ndarray], list[int]]
+"""The agreement of an output, what was shown to both, what Keras answered, one array an output, and `scores.apart`."""
 
 
 def make_flatbuffer(
@@ -64,18 +64,15 @@ def make_flatbuffer(
     written = path.read_bytes()
     matches, failures = bits.flatbuffer_bits(written, reference.layers, may_stay_float=options.target != "arm")
     failures += _changed_by_metadata(built, written, reference)
-    traced = partial(_traced, reference=reference, written=written, matches=matches, options=options)
-    agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_flatbuffer)
-    failures += scores.rule_failures(agreements, accuracy, built.is_rounded, reference.trained, options.max_drop)
-    native_agreements = []
-    if has_native_runtime() and options.target == "arm":
+    judged = partial(_judged, reference=reference, built=built, written=written, matches=matches, options=options)
+    agreements, wrong_answers = judged(predict_flatbuffer, compared, accuracy)
+    failures += wrong_answers
+    native_agreements: list[Agreement] = []
+    if not failures and has_native_runtime() and options.target == "arm":
         progress("Checking it in the native runtime")
-        compared, accuracy_there = _compare_with_keras(predict_natively, written, reference, options)
-        native_agreements = [each for each, *_ in compared] if built.is_rounded else traced(compared, predict_natively)
-        in_it = scores.rule_failures(
-            *(native_agreements, accuracy_there, built.is_rounded, reference.trained, options.max_drop)
-        )
-        failures += [f"in bopkit-runtime: {failure}" for failure in in_it]
+        in_it = _compare_with_keras(predict_natively, written, reference, options)
+        native_agreements, wrong_answers = judged(predict_natively, *in_it)
+        failures += [f"in bopkit-runtime: {failure}" for failure in wrong_answers]
     layers = _report_layers(reference, matches, built.kernels)
     report = report_artifact(TFLITE, path, reference, layers, agreements, conversion_s)
     (graph,) = TfliteFile(written, path).graphs
@@ -101,7 +98,8 @@ def _compare_with_keras(
         outputs = predict(flatbuffer, inputs_for(reference, pictures.inputs))
         outputs = list(map(scores.softmax, outputs)) if options.output == "logits" else outputs
         compared = scores.compare_outputs(reference.signature, pictures, expected, outputs)
-        agreements += [(each, pictures.inputs, expected) for each in compared]
+        apart = map(scores.apart, expected, outputs)
+        agreements += [(each, pictures.inputs, expected, far) for each, far in zip(compared, apart, strict=True)]
         if len(expected) == 1 and reference.signature.outputs[0].names_class:
             accuracy = accuracy or scores.measure_accuracy(pictures, *expected, *outputs)
     return agreements, accuracy
@@ -120,24 +118,43 @@ def _changed_by_metadata(built: Flatbuffer, written: bytes, reference: Reference
     return [] if all(map(np.array_equal, after, default)) else ["LCE's default kernels differ from its indirect ones"]
 
 
-def _traced(
-    compared: list[Compared],
+def _judged(
     predict: Predict,
+    compared: list[Compared],
+    accuracy: Accuracy | None,
     *,
     reference: Reference,
+    built: Flatbuffer,
     written: bytes,
     matches: list[MatchedConvolution],
     options: ExportOptions,
-) -> list[Agreement]:
-    """The agreements with their disagreements traced to the signs that differ."""
-    feed = partial(inputs_for, reference)
-    most = TRACED_PICTURES if reference.has_own_card else options.pictures  # without a card, near-ties decide
-    return [
-        trace_disagreements(
-            *(agreement, inputs, expected, reference.model, written, matches, feed, most, reference.batch_size, predict)
-        )
-        for agreement, inputs, expected in compared
-    ]
+) -> tuple[list[Agreement], list[str]]:
+    """The agreements, with exact weights traced to the signs that differ, and one sentence for each that is too low."""
+    if built.is_rounded:
+        agreements = [each for each, *_ in compared]
+        return agreements, scores.rule_failures(agreements, accuracy, True, reference.trained, options.max_drop)
+    trace = partial(
+        trace_disagreements,
+        model=reference.model,
+        flatbuffer=written,
+        matches=matches,
+        feed=partial(inputs_for, reference),
+        most=TRACED_PICTURES if reference.has_own_card else options.pictures,  # without a card, near-ties decide
+        batch_size=reference.batch_size,
+        predict=predict,
+    )
+    agreements, failures = [], []
+    for agreement, inputs, expected, apart in compared:
+        agreements.append(trace(agreement, inputs, expected))
+        if 2 * len(apart) > agreement.pictures:
+            others = tuple(Disagreement(each, None, None, 0.0) for each in apart[:TRACED_PICTURES])
+            traced = trace(dataclasses.replace(agreement, disagreements=others), inputs, expected).disagreements
+            if all(each.traced and not each.first_layer for each in traced):
+                failures.append(
+                    f"its scores are others than Keras' on {agreement.source}, though all signs are the same"
+                )
+    failures += scores.rule_failures(agreements, accuracy, False, reference.trained, options.max_drop)
+    return agreements, failures
 
 
 def _report_layers(

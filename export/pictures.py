@@ -34,7 +34,7 @@ class Pictures:
 
     Attributes:
         source: What they are, for the report.
-        real: False for noise.
+        real: False for noise, unless the network takes nothing else.
         inputs: float32 [n, ...], one an input of the network: [n, H, W, C] where that takes pictures.
         note: Why they are these, where that is not what one would expect.
         labels: int64 [n], the class of each; None where that is not known.
@@ -88,7 +88,8 @@ def real_pictures(
             return _of_dataset(run_data.dataset, opened, input_shape, card, count)
     if card is not None and card.dataset:
         try:
-            return _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
+            found = _of_dataset(card.dataset, _open_dataset_of_card(card, data_dir), input_shape, card, count)
+            return dataclasses.replace(found, note=" ".join(filter(None, (note, found.note))))
         except BopkitError as error:  # photographs serve too
             note = note or f"The card's dataset was not used: {error}"
     images = photograph_crops(input_shape, _value_range(card), count)

@@ -6,6 +6,8 @@ Needs TensorFlow; imports it inside the functions.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from bopkit.counting import count_weights
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError, UsageError
-from bopkit.export.network.layers import LayerFacts, input_quantizer, inspect_layers
+from bopkit.export.network.layers import LayerFacts, inspect_layers
 from bopkit.export.network.rewrites import to_float32
 from bopkit.export.network.signature import Signature, SignatureTensor, call
 from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, source_of, with_preprocessing
 from bopkit.export.sources.source import load_source
+from bopkit.export.spec import TOLERANCE
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 from bopkit.text import percent_text
@@ -90,8 +93,9 @@ def compute_reference(
     preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
-    batch_size = 1 if any(map(_depends_on_batch, layers)) else BATCH_SIZE
+    batch_size = 1 if _depends_on_batch(model, shown[0].inputs) else BATCH_SIZE
     comparisons = [(pictures, predict_keras(model, pictures.inputs, batch_size)) for pictures in shown]
+    _require_finite(model, comparisons, model_path)
     signature = _with_probabilities(
         signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
     ).with_classes(_known_classes(card, signature, shown))
@@ -116,11 +120,19 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
     Returns:
         float32 [n, ...], one an output.
     """
-    tf = import_tensorflow()
-    signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in inputs]
-    predict = tf.function(lambda *batch: call(model, batch), input_signature=signature, autograph=False)
+    predict = _in_a_graph(model, inputs)
     answers = [predict(*batch) for batch in batches(inputs, batch_size)]
     return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
+
+
+def _in_a_graph(model: Model, inputs: tuple[np.ndarray, ...]) -> Callable[..., list[Any]]:
+    """The network as a function of batches like `inputs`, any number of examples each."""
+    tf = import_tensorflow()
+    signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in inputs]
+    compiled: Callable[..., list[Any]] = tf.function(
+        lambda *batch: call(model, batch), input_signature=signature, autograph=False
+    )
+    return compiled
 
 
 def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name: str | None) -> ModelCard | None:
@@ -135,12 +147,12 @@ def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name:
 def _check_pictures(
     signature: Signature, card: ModelCard | None, options: ExportOptions, model_path: Path
 ) -> list[Pictures]:
-    """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise."""
+    """What Keras and the artifacts are shown: real pictures, unless the network takes none, then noise decides."""
     real, noise = pictures_for(signature, card, options.dataset, options.data_dir, options.pictures, model_path)
     names_classes = card is not None and bool(card.class_names)
     if options.dataset is not None and real is not None and real.labels is None and names_classes:
         raise UsageError(real.note, "Name the dataset of the network, or leave out --dataset.")
-    return [noise] if real is None else [real, noise]
+    return [dataclasses.replace(noise, real=True)] if real is None else [real, noise]
 
 
 def _pixel_preprocessing(card: ModelCard | None, picture: SignatureTensor) -> Preprocessing:
@@ -162,9 +174,9 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     shown = reference.comparisons[0][0]
     takes_indices = all(each.indices is not None for each in reference.signature.inputs)
     notes = [f"Checked on {shown.source} only: the network takes no pictures."]
-    if shown.real:
+    if any(each.is_picture for each in reference.signature.inputs):
         notes = [f"Checked on {len(shown.inputs[0])} real pictures: {shown.source}."]
-    notes += [note for note in (shown.note, _on_whole_split(reference.card, shown)) if note]
+    notes += [note for note in (shown.note, _accuracy_of_card(reference.card, shown)) if note]
     notes += [f"{line[0].upper()}{line[1:]}." for line in shown.fit]
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
@@ -185,8 +197,8 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
         notes.append("The network is untrained: near-ties are frequent, so no minimum agreement is required.")
     if reference.batch_size == 1:
         notes.append(
-            "What Keras answers to a picture depends on the others of its batch (MagnitudeAwareSign at an input): "
-            "it was compared one picture at a time."
+            "What Keras answers to a picture depends on the others of its batch, as with MagnitudeAwareSign at an "
+            "input: it was compared one picture at a time."
         )
     if retyped:
         notes.append("The network was trained in mixed precision; it is exported and compared in float32.")
@@ -198,7 +210,7 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     return notes
 
 
-def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
+def _accuracy_of_card(card: ModelCard | None, shown: Pictures) -> str:
     """The card's top-1, where that was measured on more pictures of the same split; else empty."""
     top1 = card.accuracy.get("val_top1") if card is not None else None
     if card is None or top1 is None or shown.labels is None or card.evaluated_pictures <= len(shown.labels):
@@ -206,14 +218,17 @@ def _on_whole_split(card: ModelCard | None, shown: Pictures) -> str:
     if shown.source != source_of(card.dataset, card.evaluated_on):
         return ""
     return (
-        f"The card's top-1 is {percent_text(top1)}, on all {card.evaluated_pictures:,} pictures of that split: "
-        f"--pictures {card.evaluated_pictures} checks with these."
+        f"The card's top-1 is {percent_text(top1)}, on {card.evaluated_pictures:,} pictures of that split: "
+        f"--pictures {card.evaluated_pictures} checks with as many."
     )
 
 
-def _depends_on_batch(facts: LayerFacts) -> bool:
-    """Whether a layer scales its input by a mean over the batch."""
-    return type(input_quantizer(facts.layer)).__name__ == "MagnitudeAwareSign"
+def _depends_on_batch(model: Model, inputs: tuple[np.ndarray, ...]) -> bool:
+    """Whether Keras answers the first example otherwise where another one is beside it, as with means over a batch."""
+    predict = _in_a_graph(model, inputs)
+    once, twice = (predict(*(each[rows] for each in inputs)) for rows in ([0, -1], [0, 0]))
+    is_close = partial(np.allclose, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+    return not all(is_close(one[0], two[0]) for one, two in zip(once, twice, strict=True))
 
 
 def _declared_binary(facts: LayerFacts) -> bool:
@@ -241,6 +256,23 @@ def _require_exportable(model: Model, path: Path) -> None:
                     f"{path} {verb} of type {tensor.dtype.name}; an export needs floats.",
                     "Save the part of the network that maps floats to floats.",
                 )
+
+
+def _require_finite(model: Model, comparisons: list[tuple[Pictures, list[np.ndarray]]], path: Path) -> None:
+    """Raise if a weight is NaN, or Keras answers with NaN or an infinite number, with which nothing can be compared."""
+    broken = [each.name for each in model.weights if np.isnan(each.numpy()).any()]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise BopkitError(
+            f"{path} holds weights that are NaN: {broken[0]}{more}.",
+            "Export a network that was saved before its training diverged.",
+        )
+    for pictures, answers in comparisons:
+        if not all(np.isfinite(each).all() for each in answers):
+            raise BopkitError(
+                f"Keras answers with NaN or infinite numbers when {path} is shown {pictures.source}.",
+                "Divisions, logarithms and roots in the network need a small constant beside what they take.",
+            )
 
 
 def _require_card_of_network(card: ModelCard | None, signature: Signature, path: Path) -> None:

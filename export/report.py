@@ -75,7 +75,7 @@ class Agreement:
 
     Attributes:
         source: What the pictures are, e.g. `digits test split`.
-        real: False for random input.
+        real: False for random input, unless the network takes nothing else.
         pictures: Number of pictures.
         top1: Share of pictures for which both name the same class, 0 to 1; None for an output that names none.
         same_side: Share of pictures for which a single probability is on the same side of one half in both, 0 to 1;

@@ -36,6 +36,13 @@ TOLERANCE = 1e-5
 Float32 has 24 bits, and the float layers sum a few thousand products in another order than Keras does.
 """
 
+SCORE_DIFFERENCE = 0.01
+"""Difference of a score that is a defect where no sign differs, relative to the largest score where that exceeds 1.
+
+The classes may still be the same: a softmax of halved scores names the same one. A softmax makes at most a tenth of
+this of what rounding makes of scores of a thousand.
+"""
+
 NEAR_TIE = 1e-4
 """Largest magnitude, relative to the root mean square of its layer, of an activation whose sign may differ.
 

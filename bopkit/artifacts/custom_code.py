@@ -10,7 +10,7 @@ from typing import Any
 
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.registry import import_file, import_module
+from bopkit.own_code import import_file, import_module
 
 
 @dataclasses.dataclass(frozen=True)

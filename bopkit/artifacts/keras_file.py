@@ -32,6 +32,7 @@ from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
+from bopkit.unfused_norms import unfuse_norms_of_rows
 
 _KERAS_2_12_WEIGHTS = "_layer_checkpoint_dependencies"
 """Group of the weights in TensorFlow 2.12's trial of the zip format."""
@@ -255,7 +256,7 @@ def _load_hdf5(path: Path, custom_code: CustomCode) -> LoadedModel:
             # The open file, not its path: what was checked is what is loaded.
             keras = import_tensorflow().keras
             model = keras.models.load_model(current, compile=False, custom_objects=dict(custom_code.objects))
-    return LoadedModel(model, card, tuple(notes))
+    return LoadedModel(unfuse_norms_of_rows(model), card, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -292,7 +293,7 @@ def _load_zip(copy: Path, path: Path, custom_code: CustomCode) -> LoadedModel:
             copy = keras_zip.with_config(archive, config, copy.with_name("today.keras"))
     keras = import_tensorflow().keras
     model = keras.models.load_model(str(copy), compile=False, safe_mode=True, custom_objects=dict(custom_code.objects))
-    return LoadedModel(model, None, tuple(notes))
+    return LoadedModel(unfuse_norms_of_rows(model), None, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -306,14 +307,24 @@ def _reading(path: Path) -> Iterator[None]:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
             raise
         not_made = _NOT_MADE.search(str(error))
+        not_called = _NOT_CALLED.search(str(error))
         reason = f"class {not_made[1]}: {not_made[2]}" if not_made else f"{type(error).__name__}: {first_line(error)}"
         own, hint = own_code.failure_in(error), DAMAGED
+        if not_called:
+            reason = f"layer {not_called[1]} ({not_called[2]}) cannot be called as the file describes it"
+            hint = (
+                "If tf.keras.models.load_model fails too, Keras does not save such a call whole: compute it in a layer "
+                "class of your own, which --custom names."
+            )
         if own:
             reason, hint = own, own_code.HINT
         elif not_made and own_code.is_in_use():
             hint = "Name with --custom the code that it was saved with: this class does not take the file's settings."
         raise BopkitError(f"{path} does not load: {reason[:300]}.", hint) from error
 
+
+_NOT_CALLED = re.compile(r"Exception encountered when calling layer ['\"]([^'\"]*)['\"] \(type (\w+)\)")
+"""Keras' words for a layer that does not take what it is given in a file, for instance TFOpLambda of tf.einsum."""
 
 _NOT_MADE = re.compile(r"Error when deserializing class '(\w+)'.*Exception encountered: ([^\n]*)", re.DOTALL)
 """Keras' words for a class that cannot be made of the settings in a file."""

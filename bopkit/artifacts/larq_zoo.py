@@ -72,8 +72,8 @@ def _translated_layer(layer: Config) -> Config:
     function, module = _untupled(settings.get("function")), settings.get("module")
     if not isinstance(function, list) or len(function) != 3:  # a function by its name
         return layer
-    code, defaults, closure = map(_untupled, function)
-    meaning = None if defaults else _known_code(code)
+    code, _, closure = map(_untupled, function)  # between them the defaults, which a call does not need
+    meaning = _known_code(code)
     known = None
     if meaning == _IDENTITY:
         known = _layer(layer, "Activation", activation="linear")

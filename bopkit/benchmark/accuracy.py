@@ -59,7 +59,7 @@ def plan_evaluation(
         batch_size: Pictures at a time.
         resume: Whether to keep a checkpoint, and to go on with that of an interrupted evaluation.
         card: Of the network, or of one of them.
-        own_modules: Whether the name may be that of a module in the working folder: not where a card chose it.
+        own_modules: Whether the name may be that of a module of the user's own: not where a card chose it.
 
     Raises:
         UsageError: An unknown name, or a split without pictures.

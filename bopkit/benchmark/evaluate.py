@@ -19,7 +19,7 @@ from bopkit.benchmark.accuracy import (
     plan_evaluation,
     write_scores,
 )
-from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE
+from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
 from bopkit.data import get_preprocessing, open_dataset
@@ -127,25 +127,21 @@ def evaluate_model(
     say = progress or silent
     path = _find_model(Path(model))
     card = artifact.read_card(path)
-    of_run, note = find_run_data(path, data_dir) if dataset is None else (None, "")
-    if note:
-        say(note)
-    data = of_run or RunData(
-        dataset or _dataset_of(card, path), str(data_dir) if data_dir else None, folder=str(Path.cwd())
-    )
+    data, is_of_card = _find_data(path, card, dataset, data_dir, say)
     with data.as_in_the_run():
         plan = plan_evaluation(
-            *(data.dataset, data.data_dir, split, preprocess_fn, limit, batch_size),
+            data.dataset,
+            data.data_dir,
+            split=split,
+            preprocess_fn=preprocess_fn,
+            limit=limit,
+            batch_size=batch_size,
             card=card,
-            own_modules=data is of_run or dataset is not None,
+            own_modules=not is_of_card,
         )
     preprocessing = artifact_preprocessing(plan, card)
     choose_devices("one", device)
-    runtime = KerasRuntime(threads=None)
-    runtime.load(path)
-    # Traced here, so that the speed is that of the pictures.
-    scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
-    check_classes(plan, count_classes(scores, path), card)
+    runtime = _load(path, plan, card)
     with temporary_directory("evaluate") as folder, data.as_in_the_run():
         transform = get_preprocessing(preprocessing.name, runtime.input_shape)
         for line in describe_fit(open_dataset(plan.dataset, plan.data_dir), plan.split, transform):
@@ -187,6 +183,29 @@ def _find_model(path: Path) -> Path:
             "Give a run or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
         )
     return path
+
+
+def _find_data(
+    path: Path, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, say: Progress
+) -> tuple[RunData, bool]:
+    """Where the pictures are: as the user says, else as the run does, else as the card does; and whether it is that."""
+    if dataset is None:
+        of_run, note = find_run_data(path, data_dir)
+        if note:
+            say(note)
+        if of_run is not None:
+            return of_run, False
+    name = dataset or _dataset_of(card, path)
+    return RunData(name, str(data_dir) if data_dir else None, folder=str(Path.cwd())), dataset is None
+
+
+def _load(path: Path, plan: EvaluationPlan, card: ModelCard | None) -> KerasRuntime:
+    """The network, checked against the dataset and traced, so that the speed is that of the pictures."""
+    runtime = KerasRuntime(threads=None)
+    runtime.load(path)
+    scores = runtime.predict(random_picture(runtime.input_shape, card.value_range if card else (-1.0, 1.0)))
+    check_classes(plan, count_classes(scores, path), card)
+    return runtime
 
 
 def _dataset_of(card: ModelCard | None, path: Path) -> str:

@@ -12,7 +12,7 @@ from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.results import BenchmarkRow, LayerBytes
 from bopkit.benchmark.row_notes import dataset_suggestion
 from bopkit.errors import BopkitError
-from bopkit.registry import module_here
+from bopkit.own_code import module_here
 
 
 def add_details(rows: Sequence[BenchmarkRow], suggest_datasets: bool) -> None:

@@ -9,12 +9,14 @@ import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
-from bopkit.data import tfds_dataset
 from bopkit.data.catalogue import DATASETS
 from bopkit.data.dataset import Dataset
+from bopkit.data.tfds_builder import UnknownDatasetError, find_builder, prepare_builder
+from bopkit.data.tfds_dataset import TfdsDataset
 from bopkit.errors import UsageError
+from bopkit.own_code import module_here
 from bopkit.progress import Progress, silent
-from bopkit.registry import Registry, module_here
+from bopkit.registry import Registry
 
 MODULES = Registry("dataset", "open_dataset", "bopkit data list")
 MODULES.register("digits", "bopkit.data.digits")
@@ -43,8 +45,7 @@ def open_dataset(
         version: Version of the TFDS builder; None for the newest.
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
         progress: Called with one line before something slow.
-        own_modules: Whether to import a module of the working folder by its plain name: not where a stranger's file
-            chose the name.
+        own_modules: Whether to import a module of the user's own: not where a stranger's file chose the name.
 
     Raises:
         UsageError: There is no such dataset.
@@ -52,19 +53,20 @@ def open_dataset(
     """
     if name not in MODULES.names() and _is_path(name):
         raise _not_by_path(name)
-    if name in MODULES.names() or name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)):
+    is_module = own_modules and (name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)))
+    if is_module or name in MODULES.names():
         return _open_module(name, data_dir, version)
     try:
-        builder = tfds_dataset.find_builder(name, data_dir, version)
-    except tfds_dataset.UnknownDatasetError as error:
+        builder = find_builder(name, data_dir, version)
+    except UnknownDatasetError as error:
         if own_modules and module_here(name):
             return _open_module(name, data_dir, version)
         if name and Path(name).exists():
             raise _not_by_path(name) from error
         raise MODULES.unknown(name, DATASETS) from error
     if prepare:
-        tfds_dataset.prepare(builder, progress or silent)
-    return tfds_dataset.TfdsDataset(builder)
+        prepare_builder(builder, progress or silent)
+    return TfdsDataset(builder)
 
 
 def _open_module(name: str, data_dir: str | Path | None, version: str | None) -> Dataset:

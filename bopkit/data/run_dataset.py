@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from bopkit.data.opening import open_dataset
+from bopkit.data.dataset import Dataset
+from bopkit.data.opening import MODULES, open_dataset
+from bopkit.data.tfds_dataset import TfdsDataset
 from bopkit.errors import BopkitError
 from bopkit.runs.run_data import RunData, read_run_data
+
+
+def run_data_record(dataset: Dataset, name: str, version: str | None, data_dir: str | Path | None) -> dict[str, Any]:
+    """What a run keeps of its dataset besides the name that is in the model card: a folder, a version, a module.
+
+    Args:
+        dataset: What was opened.
+        name: By that name.
+        version: Of the TFDS builder that was asked for; None for the newest.
+        data_dir: The folder that was named; None for the default.
+
+    Returns:
+        A part of the run's environment, which `read_run_data` reads; empty where the name says all.
+    """
+    is_stock = name in MODULES or isinstance(dataset, TfdsDataset)
+    if is_stock and not data_dir and not version:
+        return {}
+    folder = str(Path(data_dir).expanduser().absolute()) if data_dir else None
+    return {"data": RunData(f"{name}:{version}" if version else name, folder, str(Path.cwd())).to_dict()}
 
 
 def find_run_data(model_file: Path, data_dir: str | Path | None) -> tuple[RunData | None, str]:

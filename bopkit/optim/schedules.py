@@ -10,7 +10,7 @@ from bopkit.keras2 import import_tensorflow
 HYPER_NAMES = ("gamma", "threshold", "sigma", "alpha", "learning_rate")
 """What an optimizer of ours may follow a schedule in."""
 
-SCHEDULED = {
+_SCHEDULED = {
     "bop": ("gamma", "threshold"),
     "bop2nd": ("gamma", "threshold", "sigma"),
     "cema": ("gamma", "alpha"),
@@ -28,7 +28,7 @@ def linear(start: float, end: float | None, steps: int) -> Any:
 
 def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:
     """Names of the hyper-parameters that the optimizer brings to an end value at the last step of the run."""
-    names = (*SCHEDULED[hparams.optimizer], "learning_rate")
+    names = (*_SCHEDULED[hparams.optimizer], "learning_rate")
     return tuple(name for name in names if getattr(hparams, f"{name}_end") is not None)
 
 

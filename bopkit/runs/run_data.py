@@ -13,6 +13,7 @@ import hmac
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,16 @@ class RunData:
     @property
     def is_ours(self) -> bool:
         """Whether a training of this user wrote it."""
-        return bool(self.seal) and hmac.compare_digest(self.seal, self._make_seal(make_key=False))
+        return bool(self.seal) and self.seal == self._make_seal()
 
     @property
     def options(self) -> str:
         """What to type to use it."""
-        return f"--dataset {self.dataset}" + (f" --data-dir {self.data_dir}" if self.data_dir else "")
+        return shlex.join(["--dataset", self.dataset, *(["--data-dir", self.data_dir] if self.data_dir else [])])
 
     def to_dict(self) -> dict[str, Any]:
         """The record with its seal, as plain JSON values."""
-        return {**dataclasses.asdict(self), "seal": self._make_seal(make_key=True)}
+        return {**dataclasses.asdict(self), "seal": self._make_seal()}
 
     @contextlib.contextmanager
     def as_in_the_run(self) -> Iterator[None]:
@@ -66,9 +67,10 @@ class RunData:
         with contextlib.chdir(self.folder):
             yield
 
-    def _make_seal(self, make_key: bool) -> str:
+    def _make_seal(self) -> str:
+        """Hexadecimal digits; empty without a key."""
         text = json.dumps([self.dataset, self.data_dir, self.folder])
-        key = _key(make_key)
+        key = _key()
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest() if key else ""
 
 
@@ -83,17 +85,17 @@ def read_run_data(model_file: Path) -> RunData | None:
     try:
         record = json.loads((model_file.parent / ENVIRONMENT_FILE).read_text())["data"]
         data = RunData(**record)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     values = (data.dataset, data.data_dir or "", data.folder, data.seal)
     return data if all(isinstance(value, str) for value in values) else None
 
 
-def _key(make: bool) -> bytes:
-    """This user's key; empty where there is none and none is made, or where nothing can be kept."""
+def _key() -> bytes:
+    """This user's key, made where there is none; empty where nothing can be kept."""
     with contextlib.suppress(OSError, RuntimeError):
         path = files.user_folder("XDG_CONFIG_HOME", ".config") / "run_data.key"
-        if make and not path.exists():
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError), open(path, "xb", opener=_private) as file:
                 file.write(secrets.token_bytes(KEY_BYTES))

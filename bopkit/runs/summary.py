@@ -26,7 +26,7 @@ from bopkit.runs.directory import (
     run_state,
 )
 from bopkit.tabular import Column, Tabular, record
-from bopkit.text import percent_text, setting_text
+from bopkit.text import count_text, percent_text, setting_text
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class RunList(Tabular, list[RunSummary]):
     _columns = RunSummary._columns
 
     def _title(self) -> str:
-        return "1 run" if len(self) == 1 else f"{len(self)} runs"
+        return count_text(len(self), "run")
 
     def _records(self) -> list[dict[str, Any]]:
         return [values for run in self for values in run._records()]

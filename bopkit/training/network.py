@@ -11,6 +11,7 @@ from bopkit.errors import UsageError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import are_probabilities
+from bopkit.unfused_norms import unfuse_norm_of_rows, unfuse_norms_of_rows
 
 
 def build_training_network(
@@ -44,7 +45,7 @@ def build_plain_network(
     Raises:
         UsageError: It does not answer with the probabilities of so many classes, so that it cannot learn.
     """
-    network = architecture.build_network(hparams, input_shape, classes)
+    network = unfuse_norms_of_rows(architecture.build_network(hparams, input_shape, classes))
     _require_probabilities(network, classes)
     return network
 
@@ -96,7 +97,7 @@ def _copy(network: Any, precision: str, sync_batch_norm: bool) -> Any:
             config["dtype"] = "float32"
         if sync_batch_norm and isinstance(layer, tf.keras.layers.BatchNormalization):
             config["synchronized"] = True
-        return type(layer).from_config(config)
+        return unfuse_norm_of_rows(type(layer).from_config(config))
 
     # Quantizers are layers too, inside of layers: only the global policy reaches them.
     before = tf.keras.mixed_precision.global_policy()

@@ -7,6 +7,7 @@ import math
 from bopkit.data.fit import describe_fit
 from bopkit.optim import Claim
 from bopkit.runs.directory import Place
+from bopkit.text import count_text
 from bopkit.training.plan import TrainingPlan
 
 
@@ -59,8 +60,9 @@ def _claim_lines(claims: list[Claim], verbose: bool) -> list[str]:
     shares = []
     for optimizer in dict.fromkeys(claim.optimizer for claim in claims):
         shapes = [claim.shape for claim in claims if claim.optimizer == optimizer]
-        variables = "1 variable" if len(shapes) == 1 else f"{len(shapes)} variables"
-        shares.append(f"{optimizer} trains {variables} ({sum(map(math.prod, shapes)):,} weights)")
+        shares.append(
+            f"{optimizer} trains {count_text(len(shapes), 'variable')} ({sum(map(math.prod, shapes)):,} weights)"
+        )
     return [f"{', '.join(sorted(shares, key=lambda share: share.startswith('Adam')))}; --verbose names them"]
 
 

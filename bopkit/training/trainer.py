@@ -17,17 +17,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any
 
-from bopkit.data.opening import MODULES as DATASET_MODULES
-from bopkit.data.tfds_dataset import TfdsDataset
+from bopkit.data.run_dataset import run_data_record
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
-from bopkit.runs.run_data import RunData
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
 from bopkit.training.loop import Loop
@@ -120,7 +117,8 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         if plan.length.extends:
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
-        run.write_environment({**describe_environment(placement), **_describe_data(plan)})
+        data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
+        run.write_environment({**describe_environment(placement), **data})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
 
@@ -129,17 +127,6 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
-
-
-def _describe_data(plan: TrainingPlan) -> dict[str, Any]:
-    """What the model card does not say of the dataset, to find it again: a folder, a version, a module."""
-    options = plan.options
-    is_stock = options.dataset in DATASET_MODULES or isinstance(plan.data, TfdsDataset)
-    if is_stock and not options.data_dir and not options.dataset_version:
-        return {}
-    version = f":{options.dataset_version}" if options.dataset_version else ""
-    data_dir = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else None
-    return {"data": RunData(options.dataset + version, data_dir, str(Path.cwd())).to_dict()}
 
 
 def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:

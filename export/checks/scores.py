@@ -18,6 +18,7 @@ from bopkit.export.spec import (
     MEAN_DIFFERENCE,
     PROVEN_SHARE,
     ROUNDING,
+    SCORE_DIFFERENCE,
     SIDE,
     TOLERANCE,
     TRACED_PICTURES,
@@ -60,7 +61,7 @@ def compare_output(
         scores: The same of the artifact.
         names_class: Whether the largest value names a class.
     """
-    difference = np.abs(scores.astype(np.float64) - reference)
+    difference = np.abs(np.where(np.isfinite(scores), scores, np.inf).astype(np.float64) - reference)
     magnitudes = np.abs(reference)
     tolerance = TOLERANCE * max(1.0, float(magnitudes.max()))
     deviations, rounding = _of_each_value(reference)
@@ -83,6 +84,12 @@ def compare_output(
         is_constant=len(reference) > 1 and bool((reference == reference[:1]).all()),
         disagreements=disagreements,
     )
+
+
+def apart(reference: np.ndarray, scores: np.ndarray) -> list[int]:
+    """The pictures with a score that is further off than rounding after the last sign explains, in their order."""
+    far = np.abs(scores - reference) > SCORE_DIFFERENCE * max(1.0, float(np.abs(reference).max()))
+    return np.flatnonzero(far.reshape(len(far), -1).any(axis=1)).tolist()
 
 
 def _of_each_value(reference: np.ndarray) -> tuple[np.ndarray, float]:
@@ -184,6 +191,8 @@ def agreement_failures(
     """
     where = f"{agreement.output}: " if agreement.output else ""
     on_pictures = f"on {agreement.pictures} pictures ({agreement.source})"
+    if not np.isfinite(agreement.largest_difference):
+        return [f"{where}it answers with NaN or infinite numbers {on_pictures}, and {reference} with finite ones"]
     failures = []
     if trained is not False and agreement.real:
         failures += [

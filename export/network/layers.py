@@ -117,9 +117,13 @@ def is_replaceable(layer: Layer) -> bool:
     keras = import_tensorflow().keras.layers
     import larq
 
-    bases = (larq.layers.QuantConv2D, larq.layers.QuantDense, keras.Conv2D, keras.Dense)
-    own = [base for base in type(layer).__mro__ if base in bases][:1]
-    return bool(own) and not _overridden(type(layer), own[0])
+    return behaves_as(layer, larq.layers.QuantConv2D, larq.layers.QuantDense, keras.Conv2D, keras.Dense)
+
+
+def behaves_as(layer: Layer, *kinds: type) -> bool:
+    """Whether a layer does what one of these classes does: it is of the class, or of one that changes nothing of it."""
+    base = next((each for each in type(layer).__mro__ if each in kinds), None)
+    return base is not None and not _overridden(type(layer), base)
 
 
 def _overridden(kind: type, base: type) -> set[str]:
@@ -253,22 +257,32 @@ def pad_values(layer: Layer) -> float:
 def _has_binarized_input(layer: Layer) -> bool:
     """Whether the values that meet the kernel of a layer are -1 or +1, whatever the picture."""
     if input_quantizer(layer) is not None:
-        return _is_sign(input_quantizer(layer))
+        return is_sign(input_quantizer(layer))
     sources = [tensor for node in layer.inbound_nodes for tensor in node.keras_inputs]
     return bool(sources) and all(_is_binarized(tensor) for tensor in sources)
 
 
-def _is_sign(function: Any) -> bool:
+def is_sign(function: Any) -> bool:
     """Whether a quantizer, layer or activation maps x to +1 where x >= 0 and to -1 elsewhere."""
     from larq.quantizers import ApproxSign, SteSign, SwishSign
 
-    return isinstance(function, (SteSign, ApproxSign, SwishSign))
+    return behaves_as(function, SteSign, ApproxSign, SwishSign)
+
+
+def _ends_in_activation(layer: Layer) -> bool:
+    """Whether a layer answers with what its activation makes, as no recurrent layer and few of a user's own do."""
+    import larq
+
+    keras = import_tensorflow().keras.layers
+    names = ("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D")
+    kinds = [getattr(keras, name) for name in names] + [getattr(larq.layers, f"Quant{name}") for name in names]
+    return behaves_as(layer, keras.Activation, *kinds)
 
 
 def _is_binarized(tensor: KerasTensor) -> bool:
     """Whether a tensor of a Keras graph holds -1 and +1 only; False where that cannot be told."""
     producer = tensor._keras_history.layer
-    if _is_sign(producer) or _is_sign(getattr(producer, "activation", None)):
+    if is_sign(producer) or _ends_in_activation(producer) and is_sign(producer.activation):
         return True
     if not keeps_values(producer):
         return False
@@ -280,5 +294,5 @@ def keeps_values(layer: Layer) -> bool:
     keras = import_tensorflow().keras.layers
     moves = (keras.Flatten, keras.Reshape, keras.Permute, keras.Cropping1D, keras.Cropping2D, keras.RepeatVector)
     selects = (keras.MaxPooling1D, keras.MaxPooling2D, keras.GlobalMaxPooling1D, keras.GlobalMaxPooling2D)
-    repeats = isinstance(layer, keras.UpSampling2D) and layer.interpolation == "nearest"
-    return repeats or isinstance(layer, (*moves, *selects, keras.Concatenate))
+    repeats = behaves_as(layer, keras.UpSampling2D) and layer.interpolation == "nearest"
+    return repeats or behaves_as(layer, *moves, *selects, keras.Concatenate)

@@ -13,6 +13,7 @@ import numpy as np
 from bopkit.export.network.layers import LayerFacts, is_replaceable, materialised_weights, pad_values
 from bopkit.export.spec import ExportFormat
 from bopkit.keras2 import import_tensorflow
+from bopkit.unfused_norms import unfuse_norm_of_rows
 
 KERNEL_SETTINGS = {
     f"{kernel}_{setting}"
@@ -88,7 +89,7 @@ def clone(model: Model, replace: Callable[[Layer], tuple[Layer, list[np.ndarray]
 
 def _copy(layer: Layer) -> Layer:
     """A new layer of the same class that computes in float32."""
-    return type(layer).from_config(_float32_config(layer))
+    return unfuse_norm_of_rows(type(layer).from_config(_float32_config(layer)))
 
 
 def _copy_materialised(layer: Layer) -> Layer:
@@ -96,7 +97,7 @@ def _copy_materialised(layer: Layer) -> Layer:
     config = _float32_config(layer)
     for key in KERNEL_SETTINGS & config.keys():
         del config[key]
-    return type(layer).from_config(config)
+    return unfuse_norm_of_rows(type(layer).from_config(config))
 
 
 def _with_kernel_from(facts: LayerFacts, export_format: ExportFormat, kernel_source: KernelSource) -> Layer:

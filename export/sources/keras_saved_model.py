@@ -17,6 +17,7 @@ from bopkit.artifacts.limits import MAX_CONFIG_BYTES
 from bopkit.artifacts.saved_model_check import read_message, read_saved_model
 from bopkit.errors import BopkitError, first_line
 from bopkit.keras2 import import_tensorflow
+from bopkit.unfused_norms import unfuse_norms_of_rows
 
 METADATA = "keras_metadata.pb"
 """Where Keras keeps its configs from TensorFlow 2.5 on; earlier they are inside `saved_model.pb`."""
@@ -49,7 +50,8 @@ def load_from_config(path: Path, custom_code: CustomCode) -> LoadedModel:
     except (Exception, AssertionError) as error:  # a damaged file can make TensorFlow raise anything
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise BopkitError(f"{path} does not load: {reason}", "Copy it again, or save it again.") from error
-    return LoadedModel(model, artifact.read_card(path), (*notes, "Rebuilt from the SavedModel's Keras config."))
+    notes = [*notes, "Rebuilt from the SavedModel's Keras config."]
+    return LoadedModel(unfuse_norms_of_rows(model), artifact.read_card(path), tuple(notes))
 
 
 def _root_config(path: Path) -> dict[str, Any]:

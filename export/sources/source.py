@@ -22,6 +22,7 @@ from bopkit.export.sources.subclassed import as_graph
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
+from bopkit.unfused_norms import unfuse_norms_of_rows
 
 Model = Any  # TensorFlow is imported inside the functions
 
@@ -141,5 +142,5 @@ def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedM
     if not built.built:
         built(tf.keras.Input(shape))  # a subclassed network makes its weights when it is called
     load_weights(built, path)
-    model, note = as_graph(built, shape)
+    model, note = as_graph(unfuse_norms_of_rows(built), shape)
     return LoadedModel(model, card, note)

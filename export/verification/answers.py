@@ -106,8 +106,14 @@ def compare_answers(
             f"Compared on {one.pictures}; the preprocessing was not compared, as the networks do not take one picture."
         )
     return ComparedAnswers(
-        *(model, noise, deployed, preprocessing, accuracy),
-        *(tuple(failures), tuple(notes), bool(open_questions)),
+        model=model,
+        noise=noise,
+        deployed=deployed,
+        preprocessing=preprocessing,
+        accuracy=accuracy,
+        failures=tuple(failures),
+        notes=tuple(notes),
+        undecided=bool(open_questions),
     )
 
 

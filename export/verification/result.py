@@ -9,7 +9,7 @@ from bopkit.export.inspection.contents import KernelMatch
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.export.report import Accuracy, Agreement
 from bopkit.tabular import Column, Tabular, record
-from bopkit.text import percent_text
+from bopkit.text import count_text, percent_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Verification(Tabular):
     def verdict(self) -> str:
         """What came of it, in one sentence."""
         if not self.passed:
-            return f"{len(self.failures)} failure{'s' if len(self.failures) > 1 else ''}."
+            return f"{count_text(len(self.failures), 'failure')}."
         if self.undecided:
             return "Nothing was found wrong, but not everything could be decided."
         return "The artifacts agree."

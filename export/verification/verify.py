@@ -55,8 +55,9 @@ def verify_artifacts(
             weights in fewer bits, else every picture with another class counts as lost.
 
     Raises:
-        UsageError: An unknown preprocessing or dataset, or a dataset for a network that does not take one picture; no
-            pictures; no such module; a `max_drop` that is no number from 0 to 100.
+        UsageError: An unknown preprocessing or dataset, a preprocessing that both cards leave no use for, or a dataset
+            for a network that does not take one picture; no pictures; no such module; a `max_drop` that is no number
+            from 0 to 100.
         BopkitError: The dataset is not prepared.
     """
     if pictures < 1:
@@ -86,16 +87,27 @@ def verify_artifacts(
             if dataset is not None and not side.signature.takes_picture:
                 takes = f"{side.path} takes {tensors_text(side.inputs)}"
                 raise UsageError(f"--dataset is for networks of one picture; {takes}.", "Leave out --dataset.")
+        if preprocess_fn is not None and all(side.preprocessing != preprocess_fn for side in (one, two)):
+            names = " and ".join(dict.fromkeys(side.preprocessing for side in (one, two) if side.preprocessing))
+            why = f"both model cards name one already ({names})" if names else "neither artifact takes one picture"
+            raise UsageError(f"--preprocess-fn {preprocess_fn} has no use: {why}.", "Leave out --preprocess-fn.")
         notes += [f"{side.path}: {UNCHECKED}" for side in (one, two) if not side.has_checksum]
         folders = [Path(scratch, "first"), Path(scratch, "second")]
         matches = _compare_kernels([load_kernels(folder / KERNELS) for folder in folders], (one, two), failures, notes)
         failures[:0] = _structure_failures(one, two)
         answers = compare_answers(request, (one, two), folders, max_drop)
-        failures += answers.failures
-        notes += answers.notes
         return Verification(
-            *(one, two, matches, answers.preprocessing, answers.model, answers.noise, answers.deployed),
-            *(tuple(failures), tuple(notes), answers.accuracy, answers.undecided),
+            first=one,
+            second=two,
+            kernels=matches,
+            preprocessing=answers.preprocessing,
+            model=answers.model,
+            noise=answers.noise,
+            deployed=answers.deployed,
+            failures=(*failures, *answers.failures),
+            notes=(*notes, *answers.notes),
+            accuracy=answers.accuracy,
+            undecided=answers.undecided,
         )
 
 

@@ -45,7 +45,19 @@ def test_what_was_exported_is_measured_beside_its_network_on_the_same_pictures(
     assert after_export(capsys, report, data_dir="d d", preprocess_fn="resize:0..1").endswith(
         "--dataset digits --data-dir 'd d' --preprocess-fn resize:0..1"
     )
-    assert after_export(capsys, replace(report, dataset=None)) == f"benchmark 'F/net 1.h5' {files}"
+    for elsewhere in (None, "a_module_in_another_folder"):
+        assert after_export(capsys, replace(report, dataset=elsewhere)) == f"benchmark 'F/net 1.h5' {files}"
+
+
+def test_the_data_folder_of_a_run_is_named_where_the_run_is_ones_own(
+    report: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config.json").write_text("{}")
+    record = RunData("digits", "/data", str(tmp_path)).to_dict()
+    for data, is_named in ((record, True), ({**record, "seal": ""}, False)):
+        (tmp_path / "environment.json").write_text(json.dumps({"data": data}))
+        assert after_export(capsys, report).endswith("--data-dir /data") == is_named
 
 
 def test_what_cannot_be_measured_is_not_offered(report: ExportReport, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,19 +66,6 @@ def test_what_cannot_be_measured_is_not_offered(report: ExportReport, capsys: py
     folder = replace(report, model_path=str(Path(report.model_path).parent))
     assert ".h5" not in after_export(capsys, folder)
     assert after_export(capsys, replace(report, is_classifier=False)) == "inspect 'F/net 1.tflite'"
-
-
-def test_a_dataset_that_is_a_module_in_the_folder_of_the_run_is_found_there(
-    report: ExportReport, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bopkit.runs.run_data.read_run_data", lambda _: RunData("photos", None, str(tmp_path)))
-    assert after_export(capsys, replace(report, dataset="photos")).endswith(" --dataset photos")
-    (tmp_path / "photos.py").touch()
-    next_step.say_benchmark_next(replace(report, dataset="photos"), ExportOptions())
-    line = capsys.readouterr().err.strip()
-    assert line.startswith(f"Next: cd {tmp_path} && bopkit benchmark '{tmp_path}/net 1.h5' ")
-    monkeypatch.chdir(tmp_path)
-    assert after_export(capsys, replace(report, dataset="photos")).endswith(" --dataset photos")
 
 
 OWN_CLASS = """
@@ -82,7 +81,7 @@ def test_a_network_with_classes_of_the_users_own_is_exported_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bopkit.keras2 import import_tensorflow
-    from bopkit.registry import import_module
+    from bopkit.own_code import import_module
 
     tf = import_tensorflow()
     (tmp_path / "own_nets_of_a_test").mkdir()

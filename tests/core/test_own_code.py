@@ -14,7 +14,8 @@ from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.keras2 import import_tensorflow
-from bopkit.registry import MODELS, import_module
+from bopkit.own_code import import_module
+from bopkit.registry import MODELS
 
 Write = Callable[[str, str], str]
 

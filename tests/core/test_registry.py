@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bopkit.errors import BopkitError, UsageError
-from bopkit.registry import MODELS, Registry, import_file
+from bopkit.own_code import import_file
+from bopkit.registry import MODELS, Registry
 
 
 def test_alias_and_name_give_the_same_architecture():

@@ -572,3 +572,18 @@ def test_a_swallowed_ctrl_c_publishes_nothing(then: str, tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         export_model("model.h5", tmp_path, ExportOptions(tflite=False))
     assert not published and not list(tmp_path.iterdir())
+
+
+def test_other_scores_for_the_same_classes_are_refused(
+    small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a converter would leave them that loses a factor before the softmax."""
+
+    def sharpened(flatbuffer: bytes, inputs: Any, **options: Any) -> list[np.ndarray]:
+        answers = predict_flatbuffer(flatbuffer, inputs, **options)
+        is_tapped = answers[0].dtype != np.float32
+        return answers if is_tapped else [each**2 / (each**2).sum(axis=-1, keepdims=True) for each in answers]
+
+    monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", sharpened)
+    with pytest.raises(BopkitError, match=r"scores are others than Keras' on .*, though all signs are the same"):
+        export_model(small_file, tmp_path, ExportOptions(savedmodel=False, pictures=16))

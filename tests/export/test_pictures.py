@@ -16,6 +16,7 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import open_dataset
 from bopkit.errors import UsageError
 from bopkit.export import ExportOptions, export_model, pictures
+from bopkit.export.reference import _accuracy_of_card
 
 CARD = ModelCard("test", (8, 8, 1), (-1.0, 1.0), "resize")
 PHOTOGRAPHS = "crops of scikit-learn's two bundled photographs"
@@ -97,3 +98,19 @@ def test_labels_of_other_classes_measure_no_accuracy(make_card: Callable[..., An
     )
     assert same.labels is not None and not same.note
     assert other.labels is None and "classes of dataset digits are not those of the network" in other.note
+
+
+def test_the_accuracy_of_the_card_is_said_beside_that_of_fewer_pictures(make_card: Callable[..., Any]) -> None:
+    measured = {"accuracy": {"val_top1": 0.9}, "evaluated_on": "test", "evaluated_pictures": 200}
+    card = make_card(dataset="digits", **measured)
+    shown = pictures.Pictures("digits test split", True, (), labels=np.zeros(16, np.int64))
+    assert _accuracy_of_card(card, shown) == (
+        "The card's top-1 is 90.00 %, on 200 pictures of that split: --pictures 200 checks with as many."
+    )
+    for other in (
+        dataclasses.replace(shown, labels=np.zeros(200, np.int64)),
+        dataclasses.replace(shown, labels=None),
+        dataclasses.replace(shown, source="digits train[90%:] split"),
+    ):
+        assert _accuracy_of_card(card, other) == ""
+    assert _accuracy_of_card(None, shown) == _accuracy_of_card(dataclasses.replace(card, accuracy={}), shown) == ""

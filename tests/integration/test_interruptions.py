@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, kill -9 and a full disk: nothing half-written, and the same command goes on to the same end."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -97,8 +98,14 @@ def wait_for_new_checkpoint(run, process, step=0):
 
 def wait_for_a_half_written_file(run, process):
     """Return when the process has begun to write a checkpoint or a row's file, or has ended."""
-    before = set(run.rglob(".bopkit-*"))
-    while process.is_running() and set(run.rglob(".bopkit-*")) <= before:
+
+    def half_written():
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # a checkpoint was removed while its folder was listed
+                return set(run.rglob(".bopkit-*"))
+
+    before = half_written()
+    while process.is_running() and half_written() <= before:
         pass
 
 

@@ -142,9 +142,8 @@ def _beaten_text(row: BenchmarkRow, better: BenchmarkRow, by_accuracy: bool) -> 
         speed = "as fast" if is_as_fast else f"{_ratio_text(row, better)} as fast"
     is_even = is_as_fast or is_noise
     if not by_accuracy:
-        return f"{speed} and {_size_text(row, better)}", is_noise and size_text(row.size_bytes) == size_text(
-            better.size_bytes
-        )
+        is_same_size = size_text(row.size_bytes) == size_text(better.size_bytes)
+        return f"{speed} and {_size_text(row, better)}", is_even and is_same_size
     assert row.top1 is not None and better.top1 is not None
     if percent_text(row.top1) == percent_text(better.top1):
         return f"{speed} and as accurate", is_even

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bopkit.export.network.layers import behaves_as
 from bopkit.export.network.passes.keras_graph import (
     KerasTensor,
     Layer,
@@ -41,6 +42,6 @@ def is_identity(layer: Layer) -> bool:
         keras.GaussianNoise,
         keras.ActivityRegularization,
     )
-    if isinstance(layer, training_only):
+    if behaves_as(layer, *training_only):
         return True
-    return type(layer) is keras.Activation and layer.activation is tf.keras.activations.linear
+    return behaves_as(layer, keras.Activation) and layer.activation is tf.keras.activations.linear

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bopkit.export.network.layers import input_quantizer, is_sign
 from bopkit.keras2 import import_tensorflow
 
 Model = Any  # TensorFlow is imported inside the functions
@@ -144,8 +145,4 @@ def asks_for_training(node: Node) -> bool:
 
 def binarizes_input(node: Node | None) -> bool:
     """Whether a call uses nothing of its input but the sign, taken by the layer's own quantizer."""
-    from larq.quantizers import ApproxSign, SteSign, SwishSign
-
-    return node is not None and isinstance(
-        getattr(node.layer, "input_quantizer", None), (SteSign, ApproxSign, SwishSign)
-    )
+    return node is not None and is_sign(input_quantizer(node.layer))

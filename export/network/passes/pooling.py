@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bopkit.export.network.layers import behaves_as
 from bopkit.export.network.passes.keras_graph import (
     Consumers,
     KerasTensor,
@@ -42,10 +43,10 @@ def normalise_before_pooling(network: Model) -> tuple[Model, list[str]]:
 def _pool_before(node: Node, consumers: Consumers) -> Node | None:
     """The max pool that a batch norm can change places with; None where it cannot, or where nothing is won."""
     keras = import_tensorflow().keras.layers
-    if not isinstance(node.layer, keras.BatchNormalization) or asks_for_training(node):
+    if not behaves_as(node.layer, keras.BatchNormalization) or asks_for_training(node):
         return None
     pool = producer(node.keras_inputs[0])
-    is_pool = isinstance(pool.layer, keras.MaxPooling2D) and pool.layer.data_format == "channels_last"
+    is_pool = behaves_as(pool.layer, keras.MaxPooling2D) and pool.layer.data_format == "channels_last"
     if not (is_pool and consumers.is_single(pool.outputs) and _is_increasing(node.layer)):
         return None
     into_convolution = _is_linear_convolution(producer(pool.keras_inputs[0]).layer)
@@ -68,6 +69,6 @@ def _is_linear_convolution(layer: Layer) -> bool:
 def _ends_in_sign(node: Node | None, consumers: Consumers) -> bool:
     """Whether a call takes signs only, perhaps after flattening."""
     keras = import_tensorflow().keras.layers
-    if node is not None and isinstance(node.layer, keras.Flatten):
+    if node is not None and behaves_as(node.layer, keras.Flatten):
         return all(binarizes_input(each) for each in consumers.of(node.outputs))
     return binarizes_input(node)

@@ -1,4 +1,4 @@
-"""Keep LCE's converter from folding into a binary convolution what is no constant of each channel."""
+"""Keep LCE's converter from folding into a binary convolution what its kernels would compute wrongly there."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.network.passes.keras_graph import Consumers, KerasTensor, Model, NewTensor, Node, rebuild
+from bopkit.export.network.layers import is_sign, keeps_values
+from bopkit.export.network.passes.keras_graph import (
+    Consumers,
+    KerasTensor,
+    Model,
+    NewTensor,
+    Node,
+    binarizes_input,
+    rebuild,
+)
 from bopkit.keras2 import import_tensorflow
 
 
 def shield_convolutions(network: Model) -> Model:
-    """Separate binary convolutions from arithmetic with constants of places.
+    """Separate binary convolutions from arithmetic with constants of places, and from factors before a sign.
 
     LCE's converter (0.16) folds a multiplication by a constant, or the addition of one, into the convolution before
-    it without looking at the shape: a factor of each row becomes one of each channel, or a file that is none. It
+    it without looking at the shape: a factor of each row becomes one of each channel, or a file that is none. And its
+    kernels round what they multiply inside, so that a sum of signs that is exactly 0, as many are, has any sign. It
     looks through no maximum.
 
     Args:
@@ -23,13 +33,52 @@ def shield_convolutions(network: Model) -> Model:
     from bopkit.export.network.inference_layers import InferenceConv2D, Shield
 
     consumers = Consumers(network)
+    shields: dict[str, Any] = {}  # one for all calls of a layer, as names are unique
 
     def rewire(node: Node, new_tensor: NewTensor) -> KerasTensor | None:
-        if not isinstance(node.layer, InferenceConv2D) or not _meets_constant_of_places(node.outputs, consumers):
+        if not isinstance(node.layer, InferenceConv2D):
             return None
-        return Shield(name=f"{node.layer.name}_shield")(node.layer(new_tensor(node.keras_inputs[0])))
+        is_sum = not node.layer.use_bias and _is_linear(node.layer)
+        meets_factor = is_sum and _meets_factor_before_sign(node.outputs, consumers)
+        if not meets_factor and not _meets_constant_of_places(node.outputs, consumers):
+            return None
+        name = f"{node.layer.name}_shield"
+        shield = shields.setdefault(name, Shield(name=name))
+        return shield(node.layer(new_tensor(node.keras_inputs[0])))
 
     return rebuild(network, rewire)
+
+
+def _is_linear(layer: Any) -> bool:
+    return layer.activation in (None, import_tensorflow().keras.activations.linear)
+
+
+def _meets_factor_before_sign(tensor: KerasTensor, consumers: Consumers) -> bool:
+    """Whether a tensor is multiplied by constants, and a sign is taken of the product."""
+    return any(
+        node is not None and _is_factor(node) and _ends_in_sign(node.outputs, consumers)
+        for node in consumers.of(tensor)
+    )
+
+
+def _is_factor(node: Node) -> bool:
+    return getattr(node.layer, "symbol", None) in _FACTORS and len(node.keras_inputs) == 1
+
+
+def _ends_in_sign(tensor: KerasTensor, consumers: Consumers) -> bool:
+    """Whether a sign is taken of a tensor, perhaps after its values were moved."""
+    for node in consumers.of(tensor):
+        if node is None:
+            continue
+        if is_sign(node.layer) or binarizes_input(node):
+            return True
+        if (keeps_values(node.layer) or _is_factor(node)) and _ends_in_sign(node.outputs, consumers):
+            return True
+    return False
+
+
+_FACTORS = ("math.multiply", "math.truediv", "math.divide", "math.negative")
+"""What Keras calls the operations that leave 0 as it is."""
 
 
 def _meets_constant_of_places(tensor: KerasTensor, consumers: Consumers) -> bool:

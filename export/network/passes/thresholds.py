@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bopkit.export.network.layers import behaves_as
 from bopkit.export.network.passes.keras_graph import (
     Consumers,
     KerasTensor,
@@ -30,13 +31,15 @@ def norms_to_thresholds(network: Model) -> tuple[Model, list[str]]:
     from bopkit.export.network.inference_layers import Threshold
 
     consumers = Consumers(network)
+    made: dict[str, Layer] = {}  # one for all calls of a batch norm, as names are unique
 
     def replace(node: Node, new_tensor: NewTensor) -> tuple[str, KerasTensor] | None:
         threshold = _threshold(node, consumers)
         if threshold is None:
             return None
         name = node.layer.name
-        return name, Threshold(threshold, name=f"{name}_threshold")(new_tensor(node.keras_inputs[0]))
+        layer = made.setdefault(name, Threshold(threshold, name=f"{name}_threshold"))
+        return name, layer(new_tensor(node.keras_inputs[0]))
 
     return rebuild_noting(network, replace)
 
@@ -45,7 +48,7 @@ def _threshold(node: Node, consumers: Consumers) -> np.ndarray | None:
     """The threshold of each channel, float32 [channels]; None where the batch norm stays."""
     keras = import_tensorflow().keras.layers
     norm = node.layer
-    if not isinstance(norm, keras.BatchNormalization) or asks_for_training(node):
+    if not behaves_as(norm, keras.BatchNormalization) or asks_for_training(node):
         return None
     if isinstance(producer(node.keras_inputs[0]).layer, (keras.Conv2D, keras.Dense)):
         return None

@@ -538,3 +538,14 @@ def test_tensors_that_are_no_numbers_are_refused(model: Any, tmp_path: Path) -> 
         file["model_weights"].create_dataset("text", data=["a", "b"], dtype=h5py.string_dtype())
     with pytest.raises(BopkitError, match="tensor 'model_weights/text' holds no numbers"):
         load_model(path)
+
+
+def test_a_call_that_keras_does_not_save_whole_is_not_called_damaged(tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    inputs = tf.keras.Input((4, 3))
+    tf.keras.Model(inputs, tf.einsum("ntc,cd->ntd", inputs, tf.ones((3, 5)))).save(tmp_path / "net.h5")
+    with pytest.raises(ValueError, match="Exception encountered when calling layer"):
+        tf.keras.models.load_model(tmp_path / "net.h5")  # as the hint says
+    with pytest.raises(BopkitError, match=r"layer tf.einsum \(TFOpLambda\) cannot be called") as error:
+        open_model(tmp_path / "net.h5")
+    assert "--custom" in error.value.hint

@@ -549,6 +549,14 @@ def test_what_differs_by_less_than_is_shown_is_a_tie() -> None:
         (True, "as fast and as accurate"),
         (False, "1.01 x as fast and as accurate"),
     ]
+    sizes = [
+        make_row(name, ms, None, size, latency_ms_p50=ms, samples_ms=[])
+        for name, ms, size in (("a", 1.0, 4_200_000), ("b", 1.0004, 4_200_100), ("c", 1.0004, 4_300_000))
+    ]
+    assert [(choice.is_tie, choice.reason) for choice in choices_by_size(*sizes)[1:]] == [
+        (True, "as fast and of nearly the same size"),
+        (False, "as fast and 4.20 MB instead of 4.30 MB"),
+    ]
 
 
 def test_gains_of_nothing_are_ties() -> None:

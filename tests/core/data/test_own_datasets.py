@@ -61,5 +61,8 @@ def test_known_names_win_over_modules(here):
         open_dataset("mnist", here)
     with pytest.raises(BopkitError, match="own_and_plain cannot be imported: RuntimeError: imported"):
         open_dataset("own_and_plain")
-    with pytest.raises(UsageError, match="Unknown dataset 'own_and_plain'"):
-        open_dataset("own_and_plain", own_modules=False)
+    (here / "own_folder").mkdir()
+    (here / "own_folder" / "dotted.py").write_text("raise RuntimeError('imported')")
+    for name in ("own_and_plain", "own_folder.dotted"):
+        with pytest.raises(UsageError, match=f"Unknown dataset '{name}'"):
+            open_dataset(name, own_modules=False)

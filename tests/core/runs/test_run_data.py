@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from written_runs import write_run
 
+from bopkit.artifacts.card import ModelCard
 from bopkit.data.run_dataset import find_run_data
+from bopkit.export.pictures import real_pictures
 from bopkit.runs.run_data import RunData, read_run_data
 
 MODULE = """
@@ -51,7 +53,7 @@ def test_the_dataset_of_an_own_run_is_opened_in_its_folder(run, tmp_path, monkey
     assert (tmp_path / "config" / "bopkit" / "run_data.key").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("change", ["key", "no_key", "seal", "dataset", "data_dir", "folder"])
+@pytest.mark.parametrize("change", ["key", "no_key", "seal", "foreign_seal", "dataset", "data_dir", "folder"])
 def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, change):
     data = json.loads((run / "environment.json").read_text())["data"]
     other = tmp_path / "other"
@@ -60,6 +62,8 @@ def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, chang
     changed = {"seal": "", "dataset": "run_data_other", "data_dir": "/data", "folder": str(other)}
     if change in changed:
         record(run, {**data, change: changed[change]})
+    elif change == "foreign_seal":
+        record(run, {**data, "seal": "é" * 64})
     elif change == "key":
         (tmp_path / "config" / "bopkit" / "run_data.key").write_bytes(b"1" * 32)
     else:
@@ -67,6 +71,20 @@ def test_nothing_is_opened_on_a_strangers_word(run, tmp_path, monkeypatch, chang
     found, note = find_run_data(run / "model.h5", None)
     assert found is None and "type that to use it" in note and "--dataset run_data_" in note
     assert not list(tmp_path.glob("*/opened"))
+
+
+def test_an_export_says_that_its_pictures_are_not_those_of_the_run(run):
+    text = json.dumps({"data": {**RunData("digits", "/elsewhere", "/").to_dict(), "seal": ""}})
+    (run / "environment.json").write_text(text)
+    card = ModelCard("tiny", (8, 8, 1), (-1.0, 1.0), "resize", dataset="digits")
+    pictures = real_pictures((8, 8, 1), card, None, None, 4, run / "model.h5")
+    assert pictures.source == "digits test split" and pictures.labels is not None
+    assert pictures.note.endswith("type that to use it.") and "--data-dir /elsewhere" in pictures.note
+
+
+def test_what_is_said_to_be_typed_can_be():
+    assert RunData("digits", "/my data", "/").options == "--dataset digits --data-dir '/my data'"
+    assert RunData("digits", None, "/").options == "--dataset digits"
 
 
 def test_a_folder_or_a_module_that_is_gone_is_said_to_be(run, tmp_path):
@@ -79,7 +97,7 @@ def test_a_folder_or_a_module_that_is_gone_is_said_to_be(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"data": 1}', '{"data": {"dataset": 1, "data_dir": 2, "folder": 3}}']
+    "text", ["", "[]", "{}", '{"data": 1}', '{"data": {"dataset": 1, "data_dir": 2, "folder": 3}}', "[" * 200_000]
 )
 def test_a_run_without_a_record_has_none(run, text):
     (run / "environment.json").write_text(text)

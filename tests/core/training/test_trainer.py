@@ -190,10 +190,10 @@ def test_a_run_made_longer_is_bit_for_bit_the_longer_run(tmp_path, schedule, is_
     assert extended_config(tmp_path / "run") == {"extended_after": [before], "schedule_epochs": None}
     assert any(f"made longer, from {before} to 3 epochs: no schedule depends on the length" in line for line in said)
     for name in ("model.h5", "model_last.h5"):
-        pair = [load_model(tmp_path / run / name) for run in ("run", "whole")]
-        for extended, whole in zip(*(model.get_weights() for model, _ in pair), strict=True):
+        pair = (load_model(tmp_path / run / name).get_weights() for run in ("run", "whole"))
+        for extended, whole in zip(*pair, strict=True):
             np.testing.assert_array_equal(extended, whole)
-        assert pair[0][1].schedule_epochs is None
+        assert read_card(tmp_path / "run" / name).schedule_epochs is None
     timeless = [
         [{name: value for name, value in row.items() if "second" not in name} for row in rows_of(tmp_path / run)]
         for run in ("run", "whole")
@@ -214,7 +214,7 @@ def test_schedules_over_the_whole_run_keep_their_steps_and_hold_their_end(tmp_pa
     assert before[0]["gamma"] > before[-1]["gamma"] > 1e-5
     assert extended_config(tmp_path / "run") == {"extended_after": [2, 3], "schedule_epochs": 2}
     assert any("from 2 to 3 to 4 epochs: gamma and learning_rate come to their end after epoch 2" in s for s in said)
-    _, card = load_model(tmp_path / "run" / "model_last.h5")
+    card = read_card(tmp_path / "run" / "model_last.h5")
     assert (card.hparams["epochs"], card.schedule_epochs) == (4, 2)
     (summary,) = list_runs(tmp_path)
     assert (summary.state, summary.epochs, summary.epochs_done) == ("finished", 4, 4)

@@ -57,6 +57,20 @@ def test_wrong_values_fail(name: str) -> None:
     assert failures_of_values(reference, change(reference).astype(np.float32))
 
 
+@pytest.mark.parametrize("names_class", [False, True])
+@pytest.mark.parametrize("pictures", [PICTURES, NOISE], ids=["photographs", "noise"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_number_that_is_none_fails_in_every_network(number: float, pictures: Pictures, names_class: bool) -> None:
+    reference = draw(3)
+    reference[:, 0] += 10  # the class that the largest of a row of NaN is taken for
+    scores = reference.copy()
+    scores[7] = number
+    agreement = compare_output(pictures, reference, scores, names_class)
+    for trained in (True, False, None):
+        (failure,) = agreement_failures(agreement, trained)
+        assert "NaN or infinite" in failure
+
+
 RIGHT = {
     "the same": (draw(4), lambda values: values),
     "rounding": (draw(4) * 1000, lambda values: values * (1 + 2e-7)),

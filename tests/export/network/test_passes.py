@@ -133,3 +133,40 @@ def test_networks_inside_may_use_a_name_twice() -> None:
     rewritten, _ = run_passes(flatten(network))
     np.testing.assert_array_equal(rewritten(values), expected)
     assert [layer.name for layer in rewritten.layers] == ["dense", "first/dense", "second/dense"]
+
+
+def test_a_batch_norm_that_is_called_twice_becomes_one_threshold(randomise: Callable[..., Any]) -> None:
+    import larq
+
+    tf = import_tensorflow()
+    inputs = tf.keras.Input((8, 8, 4))
+    norm = tf.keras.layers.BatchNormalization(name="norm")
+    conv = larq.layers.QuantConv2D(4, 1, input_quantizer="ste_sign", activation="relu")
+    network = make_increasing(randomise(tf.keras.Model(inputs, conv(norm(tf.keras.layers.ReLU()(conv(norm(inputs))))))))
+    rewritten, changed = run_passes(flatten(network))
+    assert changed["batch norm to threshold"] == ["norm", "norm"]
+    pictures = np.random.default_rng(0).normal(size=(4, 8, 8, 4)).astype(np.float32)
+    np.testing.assert_array_equal(rewritten(pictures).numpy(), network(pictures).numpy())
+
+
+def test_a_class_of_the_users_own_stays_as_it_is() -> None:
+    """A batch norm that turns its answers around, and a dropout that halves them, are no others."""
+    import larq
+
+    tf = import_tensorflow()
+    keras = tf.keras.layers
+
+    class Negated(keras.BatchNormalization):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return -super().call(inputs, training=training)
+
+    class Halved(keras.Dropout):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return inputs / 2
+
+    inputs = tf.keras.Input((8, 8, 4))
+    x = keras.MaxPool2D(2)(keras.Conv2D(4, 3, padding="same")(inputs))
+    x = larq.layers.QuantConv2D(4, 1, input_quantizer="ste_sign")(Negated()(x))
+    x = larq.layers.QuantConv2D(4, 1, input_quantizer="ste_sign")(Negated()(Halved(0.5)(x)))
+    network, changed = run_passes(flatten(tf.keras.Model(inputs, x)))
+    assert not any(changed.values())

@@ -103,3 +103,47 @@ def test_quantizers_inside_layers_leave_mixed_precision_too(policy: str, tmp_pat
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert exported(network, tmp_path) == {"conv": True}
+
+
+def test_a_class_of_the_users_own_is_no_layer_of_the_same_family() -> None:
+    """What a class makes of signs is told from the class itself, not from what it derives from."""
+    import larq
+
+    tf = import_tensorflow()
+    keras = tf.keras.layers
+
+    class Halved(larq.quantizers.SteSign):
+        def call(self, inputs: Any) -> Any:
+            return super().call(inputs) / 2
+
+    class HalvedConcatenate(keras.Concatenate):
+        def call(self, inputs: Any) -> Any:
+            return super().call(inputs) / 2
+
+    class Scaled(keras.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.activation = larq.quantizers.SteSign()
+
+        def call(self, inputs: Any) -> Any:
+            return self.activation(inputs) / 2
+
+    class Renamed(keras.Flatten):
+        """Changes nothing."""
+
+    inputs = tf.keras.Input((4, 8))
+    signs = larq.quantizers.SteSign()(inputs)
+    sources = {
+        "halved": Halved()(inputs),
+        "concatenated": HalvedConcatenate()([signs, signs]),
+        "scaled": Scaled()(inputs),
+        "recurrent": keras.LSTM(8, activation=larq.quantizers.SteSign())(inputs),
+        "renamed": Renamed()(signs),
+    }
+    for name, source in sources.items():
+        dense = larq.layers.QuantDense(8, kernel_quantizer="ste_sign", use_bias=False, name=f"after_{name}")
+        (facts,) = (each for each in inspect_layers(tf.keras.Model(inputs, dense(source))) if each.layer is dense)
+        assert facts.input_is_binarized == (name == "renamed"), name
+    own = larq.layers.QuantDense(8, input_quantizer=Halved(), kernel_quantizer="ste_sign", use_bias=False)
+    (facts,) = inspect_layers(tf.keras.Model(inputs, own(inputs)))
+    assert facts.float_reason == "input is not a plain sign: Halved"

@@ -251,11 +251,11 @@ def import_custom_code(*modules: str) -> Any:
 
 
 def test_code_may_be_named_by_its_file(own_code: Any, tmp_path: Path) -> None:
-    shutil.copy("own_package/code.py", "own_package/own_layers.py")
-    for file in ("own_package/own_layers.py", str(tmp_path / "own_package" / "own_layers.py")):
+    shutil.copy("own_package/code.py", "own_package/layers_by_file.py")
+    for file in ("own_package/layers_by_file.py", str(tmp_path / "own_package" / "layers_by_file.py")):
         custom_code = import_custom_code(file)
         assert {"Scale", "TwoSign", "own>TwoSign", "bend", "Block"} <= custom_code.objects.keys()
-        assert {"own_layers", "own_package.own_layers"} <= custom_code.modules
+        assert {"layers_by_file", "own_package.layers_by_file"} <= custom_code.modules
     with pytest.raises(UsageError, match=r"There is no file nosuch\.py for --custom"):
         import_custom_code("nosuch.py")
 

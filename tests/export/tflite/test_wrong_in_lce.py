@@ -40,6 +40,8 @@ def _heads(tf: Any, larq: Any) -> dict[str, Callable[[Any], Any]]:
         return make
 
     of_rows = np.linspace(0, 1, SIZE, dtype=np.float32).reshape(1, SIZE, 1, 1)
+    of_channels = np.linspace(-0.7, 0.9, CHANNELS, dtype=np.float32)
+    twice = larq.layers.QuantConv2D(CHANNELS, 3, padding="same", **binary)
     small = keras.MaxPooling2D(2)
     return {
         "kernel beyond the map": after(small, conv()),
@@ -56,6 +58,9 @@ def _heads(tf: Any, larq: Any) -> dict[str, Callable[[Any], Any]]:
         "batch norm of columns, as many as filters": after(conv(SIZE), keras.BatchNormalization(axis=2)),
         "constant of rows": after(conv(), lambda x: x * of_rows),
         "constant of rows, as many as filters": after(conv(SIZE), keras.ReLU(), lambda x: x + of_rows),
+        "constant of rows after both calls": after(twice, lambda x: x * of_rows, twice, lambda x: x + of_rows),
+        "factors of channels before a sign": after(conv(CHANNELS), lambda x: x * of_channels, conv()),
+        "factors before a pool and a sign": after(conv(CHANNELS), lambda x: x / 3 * of_channels, small, conv(16, 2)),
     }
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bopkit.artifacts import artifact, checksum
 from bopkit.artifacts.tflite_metadata import embed_metadata
 from bopkit.cli.main import app
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.inspection import contents, diff_artifacts, inspect_artifact
 from bopkit.export.inspection.contents import read_contents
@@ -116,6 +116,12 @@ def test_difference_of_preprocessings_is_told_apart(small_network: Any, make_car
     (model,), (deployed,) = verification.model, verification.deployed
     assert model.largest_difference == 0.0 < deployed.largest_difference
     assert all("preprocessings differ" in failure for failure in verification.failures)
+
+
+@pytest.mark.usefixtures("one_child")
+def test_a_preprocessing_that_no_artifact_needs_is_refused(small_file: Path) -> None:
+    with pytest.raises(UsageError, match=r"resize:0..1 has no use: both model cards name one already"):
+        verify_artifacts(small_file, small_file, preprocess_fn="resize:0..1", pictures=4)
 
 
 def test_layers_bits_and_bytes(files: dict[str, Path], network: Any) -> None:

@@ -1,0 +1,189 @@
+"""Builders of TensorFlow Datasets (TFDS): find them by name, download and prepare what they are of."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bopkit import keras2
+from bopkit.errors import BopkitError, UsageError, first_line
+from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress
+
+REACHABLE_WITHIN_S = 5.0
+"""Patience with a server before a download: TFDS itself retries for minutes without a network."""
+
+
+class UnknownDatasetError(Exception):
+    """TFDS has no builder of a name."""
+
+
+@keras2.quiet_stderr()
+def find_builder(name: str, data_dir: str | Path | None, version: str | None) -> Any:
+    """The TFDS builder of that name, prepared or not.
+
+    TensorFlow, which takes seconds, is not imported, except by what some builders are made of.
+
+    Raises:
+        UnknownDatasetError: TFDS has no such builder.
+        UsageError: It has no such version.
+        BopkitError: The dataset's own description is damaged.
+    """
+    import tensorflow_datasets as tfds
+    from google.protobuf import json_format  # type: ignore[import-untyped]
+
+    if keras2.quiet:  # TFDS warns of a folder without a dataset; what to do about it is in our own errors
+        logging.getLogger("absl").setLevel(logging.ERROR)
+    directory = Path(data_dir).expanduser() if data_dir else None
+    try:
+        return tfds.builder(f"{name}:{version}" if version else name, data_dir=directory, try_gcs=False)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise UnknownDatasetError(name) from error
+    except json_format.ParseError as error:
+        raise BopkitError(
+            f"Dataset {name} cannot be read: its dataset_info.json or features.json is damaged.",
+            f"Remove its folder and run `bopkit data prepare {name}{f' --data-dir {data_dir}' if data_dir else ''}`.",
+        ) from error
+    except ImportError:
+        import_tensorflow()  # says what to do, if it is TensorFlow that some builders miss
+        raise
+    except (AssertionError, ValueError) as error:
+        if version is None:
+            raise UnknownDatasetError(name) from error
+        raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
+
+
+def prepare_builder(builder: Any, progress: Progress) -> None:
+    """Download and prepare a dataset; nothing is done if it is prepared already.
+
+    Args:
+        builder: A `tfds.core.DatasetBuilder`.
+        progress: Called with one line before something slow.
+
+    Raises:
+        BopkitError: No network, or a file that only its owner hands out is missing.
+    """
+    if builder.is_prepared():
+        return
+    import tensorflow_datasets as tfds
+
+    check_features(builder)
+    root = root_of(builder)
+    manual_dir = _manual_dir(builder, root)
+    if manual_dir is None:  # else the addresses that TFDS knows are those of the files in there
+        _check_reachable(builder, root)
+    progress(f"preparing {builder.name} in {root}")
+    import_tensorflow()  # quietly, before TFDS does
+    family = Path(builder.data_path).parent
+    others = set(family.glob("incomplete.*"))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints there, where a command's answer goes
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    except (OSError, EOFError, tarfile.TarError, AssertionError, tfds.download.DownloadError) as error:
+        _remove(set(family.glob("incomplete.*")) - others)
+        source = f"the files in {manual_dir}" if manual_dir else "the network"
+        raise BopkitError(
+            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.",
+            f"Check {source} and the free space of {root}, then run `{prepare_command(builder)}` again.",
+        ) from error
+    except KeyboardInterrupt:
+        _remove(set(family.glob("incomplete.*")) - others)
+        raise
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare_command(builder: Any) -> str:
+    """The command that prepares a dataset where it was looked for."""
+    import tensorflow_datasets as tfds
+
+    root = root_of(builder)
+    where = "" if root == Path(tfds.core.constants.DATA_DIR).expanduser() else f" --data-dir {root}"
+    return f"bopkit data prepare {builder_name(builder)}{where}"
+
+
+def builder_name(builder: Any) -> str:
+    """`name`, or `name/config`."""
+    return f"{builder.name}/{builder.builder_config.name}" if builder.builder_config else builder.name
+
+
+def root_of(builder: Any) -> Path:
+    """The folder of all prepared datasets: `--data-dir`, or TFDS's default."""
+    levels = 2 if builder.builder_config else 1  # name[/config]/version
+    return Path(builder.data_path).parents[levels]
+
+
+def check_features(builder: Any) -> None:
+    """Raise a UsageError unless the dataset has pictures with one label each."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    label = named.get("label")
+    is_picture = isinstance(named.get("image"), tfds.features.Image)
+    if not (is_picture and isinstance(label, tfds.features.Tensor) and _is_whole_number(label)):
+        raise UsageError(
+            f"Dataset {builder.name} has no `image` with one `label` that is a class or a whole number.",
+            "bopkit classifies pictures: see `bopkit data list`.",
+        )
+
+
+def _is_whole_number(feature: Any) -> bool:
+    return feature.shape == () and np.issubdtype(feature.np_dtype, np.integer)
+
+
+def _manual_dir(builder: Any, root: Path) -> Path | None:
+    """The folder with the files that a user must fetch herself; None where a builder needs none.
+
+    Raises:
+        BopkitError: The folder is not there or empty.
+    """
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not instructions:
+        return None
+    usual = root / "downloads" / "manual"
+    for folder in (usual, root / "manual"):
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+    raise BopkitError(
+        f"Dataset {builder.name} has to be downloaded by hand: {' '.join(instructions.split())}",
+        f"Put the files into {usual} and run `bopkit data prepare {builder.name} --data-dir {root}`.",
+    )
+
+
+def _check_reachable(builder: Any, root: Path) -> None:
+    """Ask each server for one answer, so that a missing network is known in seconds.
+
+    Raises:
+        BopkitError: A server that holds a file of the dataset does not answer.
+    """
+    import requests  # a dependency of TFDS, which downloads with it: the same proxies apply
+
+    def answers(url: str) -> bool:
+        try:
+            requests.head(url, timeout=REACHABLE_WITHIN_S, allow_redirects=False)
+        except requests.RequestException:
+            return False
+        return True
+
+    urls = {url.split("/")[2]: url for url in builder.url_infos if url.startswith("http")}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        silent = [host for host, ok in zip(urls, pool.map(answers, urls.values()), strict=True) if not ok]
+    if silent:
+        raise BopkitError(
+            f"Dataset {builder.name} is not prepared in {root}, and {', '.join(silent)} does not answer.",
+            f"Connect to the network, or copy a prepared `{builder.name}` folder into {root} (or name its parent "
+            "with --data-dir).",
+        )
