@@ -303,3 +303,12 @@ def test_the_page_escapes_what_a_stranger_wrote(files: dict[str, Path]) -> None:
     assert "<script" not in page and "&lt;script&gt;" in page
     assert page.count("<rect ") == len(inspection.layers)
     assert "http" not in page and "src=" not in page
+
+
+def test_of_hyper_parameters_only_those_that_differ_are_shown() -> None:
+    from bopkit.cli.diff import _changed_parts
+    from bopkit.export.inspection.diff import ChangedValue
+
+    change = ChangedValue("hparams", {"epochs": 2, "gamma": 0.1}, {"epochs": 3, "gamma": 0.1, "filters": 8})
+    assert _changed_parts(change) == [("hparams epochs", 2, 3), ("hparams filters", None, 8)]
+    assert _changed_parts(ChangedValue("card", "(no card)", {})) == [("card", "(no card)", {})]
