@@ -1,4 +1,4 @@
-"""What an export says of its flatbuffer: whom its normalisation is not for (MediaPipe 1.2.3 was seen to refuse), bits."""
+"""What an export says of its flatbuffer: bits that changed nothing, and what MediaPipe (1.2.3 was run) refuses."""
 
 from __future__ import annotations
 
