@@ -181,12 +181,11 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None and not takes_indices:
-        notes.append(
-            "Nobody said what range of values the network wants: photographs and noise were scaled to -1 to 1, and "
-            f"predict_bytes is left out.{_NAME_IT if reference.signature.takes_picture else ''}"
-        )
+        of_pictures = f"photographs and noise were scaled to -1 to 1, and a SavedModel gets no predict_bytes.{_NAME_IT}"
+        shown_values = of_pictures if reference.signature.takes_picture else "it was shown values from -1 to 1."
+        notes.append(f"Nobody said what range of values the network wants: {shown_values}")
     elif reference.card is not None and not reference.card.preprocessing:
-        notes.append(f"The model's card names no preprocessing: predict_bytes is left out.{_NAME_IT}")
+        notes.append(f"The model's card names no preprocessing: a SavedModel gets no predict_bytes.{_NAME_IT}")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
     if reference.card is not None and reference.card.preprocessing and reference.signature.takes_picture:

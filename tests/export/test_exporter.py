@@ -289,7 +289,7 @@ def test_a_trained_network_that_disagrees_is_refused(
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     save_model(small_network, make_card(trained=True), tmp_path / "trained.h5")
-    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00 % on 8 pictures"):
         export_model(tmp_path / "trained.h5", options=ExportOptions(savedmodel=False, pictures=8))
     save_model(small_network, make_card(), tmp_path / "untrained.h5")
     with pytest.raises(BopkitError, match="8 of 8 traced disagreements with Keras on 8 pictures .* are no near-ties"):
@@ -316,7 +316,7 @@ def test_a_runtime_that_answers_otherwise_is_named(
     predict = make_flatbuffer.predict_natively
     rolled = lambda *arguments: [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]  # noqa: E731
     monkeypatch.setattr(make_flatbuffer, "predict_natively", rolled)
-    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00%"):
+    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00 %"):
         export_model(tmp_path / "net.h5", options=options)
 
 
@@ -329,7 +329,7 @@ def test_a_network_without_a_card_that_disagrees_is_refused(
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     small_network.save(tmp_path / "foreign.keras")
-    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00 % on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
 
 
