@@ -40,8 +40,8 @@ def _changed_parts(change: ChangedValue) -> list[tuple[str, object, object]]:
     one, two = change.first, change.second
     if not (isinstance(one, dict) and isinstance(two, dict)):
         return [(change.what, one, two)]
-    parts = [(name, one.get(name), two.get(name)) for name in one | two]
-    return [(f"{change.what} {name}", *pair) for name, *pair in parts if pair[0] != pair[1]]
+    names = [name for name in one | two if one.get(name) != two.get(name)]
+    return [(f"{change.what} {name}", one.get(name), two.get(name)) for name in names]
 
 
 def _print(difference: Difference) -> None:
