@@ -40,8 +40,8 @@ def _changed_parts(change: ChangedValue) -> list[tuple[str, object, object]]:
     one, two = change.first, change.second
     if not (isinstance(one, dict) and isinstance(two, dict)):
         return [(change.what, one, two)]
-    changed = [name for name in one | two if one.get(name) != two.get(name)]
-    return [(f"{change.what} {name}", one.get(name), two.get(name)) for name in changed]
+    names = [name for name in one | two if one.get(name) != two.get(name)]
+    return [(f"{change.what} {name}", one.get(name), two.get(name)) for name in names]
 
 
 def _print(difference: Difference) -> None:

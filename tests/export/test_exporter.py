@@ -24,7 +24,6 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, make_flatbuffer
 from bopkit.export.checks.scores import rule_failures
-from bopkit.export.exporter import _what_next
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
 from bopkit.export.network.signature import Signature
@@ -33,6 +32,7 @@ from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreeme
 from bopkit.export.serving import saved_model, server_files
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.export.tflite.run import predict_flatbuffer
+from bopkit.export.what_mends import what_mends
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -380,7 +380,7 @@ def test_what_mends_a_refused_export(
     failures = rule_failures([agreement], accuracy, is_rounded, True, 0.5)
     assert failures
     reference: Any = SimpleNamespace(trained=True)
-    found = _what_next([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
+    found = what_mends([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
     assert found.startswith(hint)
 
 
