@@ -30,7 +30,8 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
     lines = [
         f"{plan.architecture.name} with {plan.set_name} on {plan.data.name}, preprocessing {preprocessing.name}, "
         f"input {' x '.join(map(str, preprocessing.input_shape))}, {plan.classes} classes, "
-        f"{plan.data.count(plan.train_split)} pictures, {plan.steps_per_epoch} steps per epoch",
+        f"{count_text(plan.data.count(plan.train_split), 'picture')}, "
+        f"{count_text(plan.steps_per_epoch, 'step')} per epoch",
         f"on {placement.describe()}, {plan.precision.name} ({plan.precision.reason}), {xla}, "
         f"batches of {plan.hparams.batch_size}{parts}; seed {options.seed}",
         *_claim_lines(claims, verbose),
