@@ -118,6 +118,26 @@ def test_difference_of_preprocessings_is_told_apart(small_network: Any, make_car
 
 
 @pytest.mark.usefixtures("one_child")
+def test_other_scores_for_the_same_classes_are_seen(small_network: Any, make_card: Any, tmp_path: Path) -> None:
+    """The last batch norm of one network gives half of what that of the other does."""
+    from bopkit.artifacts.keras_file import save_model
+    from bopkit.keras2 import import_tensorflow
+
+    half = import_tensorflow().keras.models.clone_model(small_network)
+    half.set_weights(small_network.get_weights())
+    last_norm = half.layers[-2]
+    last_norm.gamma.assign(last_norm.gamma / 2)
+    last_norm.beta.assign(last_norm.beta / 2)
+    save_model(small_network, make_card(trained=True), tmp_path / "net.h5")
+    save_model(half, make_card(trained=True), tmp_path / "half.h5")
+    export_model(tmp_path / "half.h5", options=ExportOptions(savedmodel=False, pictures=4))
+    of_keras = verify_artifacts(tmp_path / "net.h5", tmp_path / "half.h5", pictures=32)
+    assert re.search(r"scores differ by more than 0.01 in \d+ of 32 pictures", of_keras.failures[0])
+    of_lce = verify_artifacts(tmp_path / "net.h5", tmp_path / "half.tflite", pictures=32)
+    assert of_lce.passed and of_lce.undecided  # near-ties part these two formats
+
+
+@pytest.mark.usefixtures("one_child")
 def test_a_preprocessing_that_no_artifact_needs_is_refused(small_file: Path) -> None:
     with pytest.raises(UsageError, match=r"resize:0..1 has no use: both model cards name one already"):
         verify_artifacts(small_file, small_file, preprocess_fn="resize:0..1", pictures=4)
