@@ -227,8 +227,10 @@ def _depends_on_batch(model: Model, inputs: tuple[np.ndarray, ...]) -> bool:
     """Whether Keras answers the first example otherwise where another one is beside it, as with means over a batch."""
     predict = _in_a_graph(model, inputs)
     once, twice = (predict(*(each[rows] for each in inputs)) for rows in ([0, -1], [0, 0]))
-    close = {"rtol": TOLERANCE, "atol": TOLERANCE, "equal_nan": True}
-    return not all(np.allclose(one[0], two[0], **close) for one, two in zip(once, twice, strict=True))
+    return not all(
+        np.allclose(one[0], two[0], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        for one, two in zip(once, twice, strict=True)
+    )
 
 
 def _declared_binary(facts: LayerFacts) -> bool:

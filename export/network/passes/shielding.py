@@ -55,11 +55,12 @@ def _is_linear(layer: Any) -> bool:
 
 def _meets_factor_before_sign(tensor: KerasTensor, consumers: Consumers) -> bool:
     """Whether a tensor is multiplied by constants, and a sign is taken of the product."""
-    return any(_is_factor(node) and _ends_in_sign(node.outputs, consumers) for node in consumers.of(tensor))
+    factors = [node for node in consumers.of(tensor) if node is not None and _is_factor(node)]
+    return any(_ends_in_sign(node.outputs, consumers) for node in factors)
 
 
-def _is_factor(node: Node | None) -> bool:
-    return node is not None and getattr(node.layer, "symbol", None) in _FACTORS and len(node.keras_inputs) == 1
+def _is_factor(node: Node) -> bool:
+    return getattr(node.layer, "symbol", None) in _FACTORS and len(node.keras_inputs) == 1
 
 
 def _ends_in_sign(tensor: KerasTensor, consumers: Consumers) -> bool:
