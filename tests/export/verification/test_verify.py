@@ -238,6 +238,16 @@ def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], unpa
     assert diff_in_process(str(unpacked[0] / "net"), str(unpacked[0] / "net"))["same"]
 
 
+def test_a_saved_model_without_its_values_is_not_shown(tmp_path: Path) -> None:
+    from bopkit.keras2 import import_tensorflow
+
+    tf = import_tensorflow()
+    tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)]).save(tmp_path / "1", save_format="tf")
+    shutil.rmtree(tmp_path / "1" / "variables")
+    with pytest.raises(BopkitError, match="not a complete SavedModel: it has 2 variables, and their values are not in"):
+        inspect_in_process(str(tmp_path / "1"))
+
+
 @pytest.mark.parametrize("latent", [False, True])
 def test_a_saved_model_of_keras_is_its_network(latent: bool, tmp_path: Path) -> None:
     """Its kernels are known where only a quantizer makes them binary, and what training needs is no weight."""
