@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
-from bopkit.versions import PACKAGES, package_versions
+from bopkit.versions import PACKAGES, RUNTIME_PACKAGES, package_versions
 
 LCE_PLATFORMS = "CPython 3.10 to 3.12 on Linux x86-64, macOS or Windows"
 
@@ -39,7 +39,7 @@ def diagnose() -> list[Check]:
     Returns:
         Checks in reading order; `bopkit doctor` fails if one of them is not ok.
     """
-    return [_python(), *_packages(), *_devices(), _disk(), _datasets()]
+    return [_python(), *_packages(), _native_runtime(), *_devices(), _disk(), _datasets()]
 
 
 def _python() -> Check:
@@ -64,6 +64,16 @@ def _packages() -> list[Check]:
         else:
             checks.append(Check(package, "not installed", False, f"pip install {package}"))
     return checks
+
+
+def _native_runtime() -> Check:
+    name = RUNTIME_PACKAGES[0]
+    version = package_versions(RUNTIME_PACKAGES).get(name)
+    if version is None:
+        return Check(
+            name, "none: flatbuffers run in LCE's interpreter", hint="faster: pip install ./runtime in bopkit's folder"
+        )
+    return Check(name, version)
 
 
 def _devices() -> list[Check]:

@@ -69,7 +69,9 @@ class Registry:
         if own_file is not None:
             check_origin(module, own_file)
         if not hasattr(module, self.attribute):
-            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", "The README shows an example.")
+            raise UsageError(
+                f"Module {module_name!r} defines no {self.attribute}.", "The README and docs/training.md show how."
+            )
         return getattr(module, self.attribute)
 
     def _module_name(self, name: str) -> str:

@@ -27,13 +27,19 @@ def complete_dataset(incomplete: str) -> list[str]:
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="Name of a network (`bopkit models`).", autocompletion=complete_model, show_default=False
+        metavar="MODEL",
+        help="Name of a network (`bopkit models`), or of a module of yours.",
+        autocompletion=complete_model,
+        show_default=False,
     ),
 ]
 Dataset = Annotated[
     str | None,
     typer.Option(
-        "--dataset", metavar="NAME", help="Name of a dataset (`bopkit data list`).", autocompletion=complete_dataset
+        "--dataset",
+        metavar="NAME",
+        help="Name of a dataset (`bopkit data list`), or of a module of yours.",
+        autocompletion=complete_dataset,
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared datasets; default: TFDS's own.")]

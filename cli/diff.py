@@ -12,6 +12,7 @@ from bopkit.cli.output import percent_text, print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Difference
+    from bopkit.export.inspection.diff import ChangedValue
 
 
 def diff(
@@ -34,11 +35,21 @@ def diff(
         say(note)
 
 
+def _changed_parts(change: ChangedValue) -> list[tuple[str, object, object]]:
+    """A value that differs, or those parts of it that do, as single hyper-parameters."""
+    one, two = change.first, change.second
+    if not (isinstance(one, dict) and isinstance(two, dict)):
+        return [(change.what, one, two)]
+    names = [name for name in one | two if one.get(name) != two.get(name)]
+    return [(f"{change.what} {name}", one.get(name), two.get(name)) for name in names]
+
+
 def _print(difference: Difference) -> None:
     for change in (*difference.facts, *difference.layers):
         show(f"{change.what}: {change.first} | {change.second}")
     for change in difference.card:
-        show(f"card {change.what}: {change.first} | {change.second}")
+        for name, one, two in _changed_parts(change):
+            show(f"card {name}: {one} | {two}")
     for path, names in ((difference.first, difference.only_first), (difference.second, difference.only_second)):
         if names:
             show(f"only in {path}: {', '.join(names)}")

@@ -87,7 +87,7 @@ def export(
         typer.Option(
             "--architecture",
             metavar="NAME",
-            help="The file holds the weights of this network (`bopkit models`, or my_package.my_network).",
+            help="The file holds the weights of this network (`bopkit models`, or a module of yours).",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -194,7 +194,8 @@ def _print_artifact(artifact: ArtifactReport, verbose: bool) -> None:
             f"{artifact.first_request_s:.2f} s"
         )
     for each in artifact.passes:
-        _print_pass(each)
+        if each.layers:
+            _print_pass(each)
     if artifact.accuracy is not None:
         _print_accuracy(artifact.accuracy)
     for agreement in artifact.agreements:
@@ -218,7 +219,7 @@ def _summary(artifact: ArtifactReport) -> str:
 
 
 def _print_pass(each: PassReport) -> None:
-    show(f"  {each.name}: {_count(len(each.layers), 'layer')}{_savings(each) if each.layers else ''}")
+    show(f"  {each.name}: {_count(len(each.layers), 'layer')}; {_savings(each)}")
 
 
 def _savings(each: PassReport) -> str:
@@ -226,7 +227,7 @@ def _savings(each: PassReport) -> str:
     saved = [_count(number, unit) for unit, number in numbers.items() if number and number > 0]
     added = [_count(-number, unit) for unit, number in numbers.items() if number and number < 0]
     parts = [f"saves {', '.join(saved) or 'nothing'}", *([f"adds {', '.join(added)}"] if added else [])]
-    return f"; {', '.join(parts)} ({'measured' if each.measured else 'derived'})"
+    return f"{', '.join(parts)} ({'measured' if each.measured else 'derived'})"
 
 
 def _count(number: int, unit: str) -> str:

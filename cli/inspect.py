@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,9 @@ from bopkit.cli.output import print_json, print_table, say, show, size_text
 
 if TYPE_CHECKING:
     from bopkit.export.inspection import Inspection
+
+MOST_LETTERS = 300
+"""Of a value of a card: ImageNet has a thousand class names."""
 
 
 def inspect(
@@ -73,5 +77,15 @@ def _print(inspection: Inspection) -> None:
         show("card: none")
     for kind, facts in (("card", inspection.card), ("export", inspection.record)):
         for name, value in (facts or {}).items():
-            text = str(value)
-            show(f"{kind} {name}: {text if len(text) <= 200 else text[:197] + '...'}")
+            text = _fact_text(value)
+            if text:
+                show(f"{kind} {name}: {text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + '...'}")
+
+
+def _fact_text(value: object) -> str:
+    """A value of a card in plain text; empty for what it does not say."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items() if each is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -50,7 +50,7 @@ def train(
     ] = None,
     extend: Annotated[
         bool,
-        typer.Option("--extend", help="Train the run in --output-dir for more epochs than it was asked for at first."),
+        typer.Option("--extend", help="Train the run in --output-dir on, to the larger number of epochs in --hparams."),
     ] = False,
     train_split: TrainSplit = None,
     validation_split: ValidationSplit = None,

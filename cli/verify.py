@@ -11,6 +11,7 @@ from bopkit.cli.agreements import disagreement_lines
 from bopkit.cli.arguments import Custom, DataDir, Dataset, Json, MaxDrop, Verbose
 from bopkit.cli.output import percent_text, print_json, say, show
 from bopkit.export.spec import MAX_DROP_POINTS
+from bopkit.text import count_text
 
 if TYPE_CHECKING:
     from bopkit.export.report import Agreement
@@ -50,6 +51,8 @@ def verify(
         _print(verification, verbose)
     for note in verification.notes:
         say(note)
+    if not json:
+        show(verification.verdict)
     for failure in verification.failures:
         say(f"Error: {failure}")
     if not verification.passed:
@@ -66,7 +69,7 @@ def _print(verification: Verification, verbose: bool) -> None:
     matched = [match for match in verification.kernels if match.second is not None]
     if matched:
         bits, different = sum(match.weights for match in matched), sum(match.different for match in matched)
-        show(f"bits: {different:,} of {bits:,} in {len(matched)} binary kernels differ")
+        show(f"bits: {different:,} of {bits:,} in {count_text(len(matched), 'binary kernel')} differ")
     if verification.preprocessing is not None:
         difference = verification.preprocessing
         largest, mean = difference.largest_difference, difference.mean_difference
@@ -84,7 +87,6 @@ def _print(verification: Verification, verbose: bool) -> None:
             f"top-1 accuracy: first {percent_text(accuracy.before)}, second {percent_text(accuracy.after)} "
             f"({0.0 - accuracy.drop_points:+.2f} points), on {accuracy.pictures} pictures of {accuracy.source}"
         )
-    show(verification.verdict)
 
 
 def _agreement_text(agreement: Agreement) -> str:

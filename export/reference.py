@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,11 @@ def _notes(reference: Reference, retyped: bool) -> list[str]:
     if not reference.has_own_card:
         notes.append("The model has no card: near-ties have no limit, as it may be untrained.")
     if reference.card is None and not takes_indices:
-        notes.append(
-            "Nobody said what range of values the network wants: photographs and noise were scaled to -1 to 1, and "
-            f"predict_bytes is left out.{_NAME_IT if reference.signature.takes_picture else ''}"
-        )
+        of_pictures = f"photographs and noise were scaled to -1 to 1, and a SavedModel gets no predict_bytes.{_NAME_IT}"
+        shown_values = of_pictures if reference.signature.takes_picture else "it was shown values from -1 to 1."
+        notes.append(f"Nobody said what range of values the network wants: {shown_values}")
     elif reference.card is not None and not reference.card.preprocessing:
-        notes.append(f"The model's card names no preprocessing: predict_bytes is left out.{_NAME_IT}")
+        notes.append(f"The model's card names no preprocessing: a SavedModel gets no predict_bytes.{_NAME_IT}")
     elif not (reference.signature.takes_picture and reference.signature.answers_scores):
         notes.append("The network does not map one picture to one row of scores: it gets only serving_default.")
     if reference.card is not None and reference.card.preprocessing and reference.signature.takes_picture:
@@ -227,10 +227,8 @@ def _depends_on_batch(model: Model, inputs: tuple[np.ndarray, ...]) -> bool:
     """Whether Keras answers the first example otherwise where another one is beside it, as with means over a batch."""
     predict = _in_a_graph(model, inputs)
     once, twice = (predict(*(each[rows] for each in inputs)) for rows in ([0, -1], [0, 0]))
-    return not all(
-        np.allclose(one[0], two[0], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
-        for one, two in zip(once, twice, strict=True)
-    )
+    is_close = partial(np.allclose, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+    return not all(is_close(one[0], two[0]) for one, two in zip(once, twice, strict=True))
 
 
 def _declared_binary(facts: LayerFacts) -> bool:

@@ -6,6 +6,7 @@ Needs no TensorFlow.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def read_config(file: h5py.File, path: Path) -> dict[str, Any]:
     """
     text = file.attrs.get("model_config")
     if text is None:
-        hint = "Name the network that they belong to: `bopkit export FILE --architecture NAME`."
+        command = f"bopkit export {shlex.quote(str(path))} --architecture NAME"
+        hint = f"Name the network that they belong to: `{command}`."
         raise BopkitError(f"{path} holds no model; it may hold weights.", hint)
     refuse_keras_3(file.attrs.get("keras_version"), path)
     return decode_config(text, path)

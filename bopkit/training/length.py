@@ -50,8 +50,8 @@ def run_length(output_dir: Path | None, hparams: HParams, extend: bool) -> RunLe
         UsageError: There is no run to make longer, or its config is damaged.
     """
     if extend and (output_dir is None or not is_run(output_dir)):
-        where = f"in {output_dir}" if output_dir else "named"
-        raise UsageError(f"--extend trains a run for longer, and there is none {where}.", "Name it with --output-dir.")
+        missing = f"there is none in {output_dir}" if output_dir else "none is named"
+        raise UsageError(f"--extend trains a run for longer, and {missing}.", "Name it with --output-dir.")
     if output_dir is None or not is_run(output_dir) or not has_progress(output_dir):
         return RunLength(hparams.epochs)
     config = read_config(output_dir)

@@ -24,6 +24,7 @@ from bopkit.export.spec import (
     TOLERANCE,
     TRACED_PICTURES,
 )
+from bopkit.text import percent_text
 
 _SLACK = 1e-9
 """Shares are multiples of 1/n: the difference of two may miss a limit by rounding alone."""
@@ -190,8 +191,9 @@ def rule_failures(
     if trained is False or accuracy is None or accuracy.drop_points <= max_drop + _SLACK:
         return []
     return [
-        f"top-1 accuracy falls from {accuracy.before:.2%} to {accuracy.after:.2%} on {accuracy.pictures} pictures "
-        f"({accuracy.source}), {accuracy.drop_points:.2f} points; --max-drop allows {max_drop:g}"
+        f"top-1 accuracy falls from {percent_text(accuracy.before)} to {percent_text(accuracy.after)} on "
+        f"{accuracy.pictures} pictures ({accuracy.source}), {accuracy.drop_points:.2f} points; "
+        f"--max-drop allows {max_drop:g}"
     ]
 
 
@@ -255,8 +257,8 @@ def _class_failure(
     if 100 * lost / agreement.pictures <= max_drop + _SLACK:
         return ""
     return (
-        f"top-1 agreement with {reference} is {agreement.top1:.2%} {on_pictures}; --max-drop {max_drop:g} asks for "
-        f"{100 - max_drop:g} % ({near} of {len(agreement.disagreements)} disagreements are near-ties)"
+        f"top-1 agreement with {reference} is {percent_text(agreement.top1)} {on_pictures}; --max-drop {max_drop:g} "
+        f"asks for {100 - max_drop:g} % ({near} of {len(agreement.disagreements)} disagreements are near-ties)"
     )
 
 
@@ -278,8 +280,8 @@ def _side_failure(agreement: Agreement, reference: str, on_pictures: str, max_dr
     if agreement.same_side is None or 100 * (1 - agreement.same_side) <= max_drop + _SLACK:
         return ""
     return (
-        f"the probability is on the same side of {SIDE:g} as that of {reference} for {agreement.same_side:.2%} "
-        f"{on_pictures}; --max-drop {max_drop:g} asks for {100 - max_drop:g} %"
+        f"the probability is on the same side of {SIDE:g} as that of {reference} for "
+        f"{percent_text(agreement.same_side)} {on_pictures}; --max-drop {max_drop:g} asks for {100 - max_drop:g} %"
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bopkit.export.tflite.convert import import_lce
 from bopkit.files import temporary_directory
+from bopkit.keras2 import quiet_stderr
 
 Inputs = tuple[np.ndarray, ...]
 """float32 or uint8 [n, ...], one an input of the network."""
@@ -48,7 +49,7 @@ def predict_natively(flatbuffer: bytes, inputs: Inputs) -> list[np.ndarray]:
     """Outputs of a flatbuffer in LiteRT with bopkit-runtime; arguments and result as of `predict_flatbuffer`."""
     import bopkit_runtime
 
-    with temporary_directory("native") as folder:
+    with temporary_directory("native") as folder, quiet_stderr():  # LiteRT names each delegate that it makes
         path = Path(folder, "network.tflite")
         path.write_bytes(flatbuffer)
         outputs: list[np.ndarray] = bopkit_runtime.Interpreter(path, num_threads=os.cpu_count() or 1).predict(

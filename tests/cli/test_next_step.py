@@ -108,6 +108,7 @@ def test_each_command_is_typed_as_the_one_before_says(tmp_path: Path) -> None:
 
     exported = forked(*next_of(trained.stderr), "--pictures", "8", cwd=tmp_path)
     succeeded(exported)
+    assert "delegate" not in exported.stderr  # LiteRT's own lines
     *_, tflite, saved_model, serving, _ = exported.stderr.splitlines()
     assert tflite.startswith("run 1/model.tflite: ") and "kB, top-1 agrees with Keras on 100.00 %, top-1" in tflite
     assert saved_model.startswith("run 1/model/1: ") and saved_model.endswith("agrees with Keras on 100.00 %")

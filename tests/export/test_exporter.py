@@ -24,7 +24,6 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model, exporter, make_flatbuffer
 from bopkit.export.checks.scores import rule_failures
-from bopkit.export.exporter import _what_next
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.packing import pack
 from bopkit.export.network.signature import Signature
@@ -33,6 +32,7 @@ from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreeme
 from bopkit.export.serving import saved_model, server_files
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.export.tflite.run import predict_flatbuffer
+from bopkit.export.what_mends import what_mends
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
@@ -289,7 +289,7 @@ def test_a_trained_network_that_disagrees_is_refused(
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     save_model(small_network, make_card(trained=True), tmp_path / "trained.h5")
-    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00 % on 8 pictures"):
         export_model(tmp_path / "trained.h5", options=ExportOptions(savedmodel=False, pictures=8))
     save_model(small_network, make_card(), tmp_path / "untrained.h5")
     with pytest.raises(BopkitError, match="8 of 8 traced disagreements with Keras on 8 pictures .* are no near-ties"):
@@ -316,7 +316,7 @@ def test_a_runtime_that_answers_otherwise_is_named(
     predict = make_flatbuffer.predict_natively
     rolled = lambda *arguments: [np.roll(scores, 1, axis=1) for scores in predict(*arguments)]  # noqa: E731
     monkeypatch.setattr(make_flatbuffer, "predict_natively", rolled)
-    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00%"):
+    with pytest.raises(BopkitError, match=r"refused: in bopkit-runtime: top-1 agreement with Keras is 0\.00 %"):
         export_model(tmp_path / "net.h5", options=options)
 
 
@@ -329,7 +329,7 @@ def test_a_network_without_a_card_that_disagrees_is_refused(
     predict = make_flatbuffer.predict_flatbuffer
     monkeypatch.setattr(make_flatbuffer, "predict_flatbuffer", rolled)
     small_network.save(tmp_path / "foreign.keras")
-    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00% on 8 pictures"):
+    with pytest.raises(BopkitError, match=r"top-1 agreement with Keras is 0.00 % on 8 pictures"):
         export_model(tmp_path / "foreign.keras", options=ExportOptions(savedmodel=False, pictures=8))
 
 
@@ -380,7 +380,7 @@ def test_what_mends_a_refused_export(
     failures = rule_failures([agreement], accuracy, is_rounded, True, 0.5)
     assert failures
     reference: Any = SimpleNamespace(trained=True)
-    found = _what_next([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
+    found = what_mends([(report, failures + others)], reference, ExportOptions(savedmodel=False, **options))  # type: ignore[arg-type]
     assert found.startswith(hint)
 
 

@@ -99,7 +99,7 @@ def test_a_loss_above_the_limit_is_refused(digits_file: Path, tmp_path: Path, mo
     monkeypatch.setattr(reference.Reference, "trained", True)
     lossy = Accuracy("digits", 200, before=0.90, after=0.89)
     monkeypatch.setattr(make_flatbuffer.scores, "measure_accuracy", lambda *arguments: lossy)
-    with pytest.raises(BopkitError, match=r"falls from 90\.00% to 89\.00% on 200.*--max-drop allows 0\.5") as refused:
+    with pytest.raises(BopkitError, match=r"falls from 90\.00 % to 89\.00 % on 200.*--max-drop allows 0\.5") as refused:
         export(digits_file, tmp_path, float_weights="int8")
     assert "Type --float-weights float16, or allow the loss with --max-drop 1." in refused.value.hint
     assert not list(tmp_path.iterdir())

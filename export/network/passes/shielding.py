@@ -55,8 +55,10 @@ def _is_linear(layer: Any) -> bool:
 
 def _meets_factor_before_sign(tensor: KerasTensor, consumers: Consumers) -> bool:
     """Whether a tensor is multiplied by constants, and a sign is taken of the product."""
-    factors = [node for node in consumers.of(tensor) if node is not None and _is_factor(node)]
-    return any(_ends_in_sign(node.outputs, consumers) for node in factors)
+    return any(
+        node is not None and _is_factor(node) and _ends_in_sign(node.outputs, consumers)
+        for node in consumers.of(tensor)
+    )
 
 
 def _is_factor(node: Node) -> bool:

@@ -135,10 +135,10 @@ def test_the_export_says_what_each_rewrite_saved(network: Any, tmp_path: Path) -
     network.save(tmp_path / "net.keras")
     arguments = ["export", str(tmp_path / "net.keras"), "--tflite", "--pictures", "2", "--float-weights", "float16"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    lines = [line.strip() for line in result.output.splitlines() if "; saves" in line or ": 0 layers" in line]
-    assert lines[0] == "binary dense layer as 1x1 convolution: 0 layers"
-    assert lines[3].endswith(" bytes, 1 operator, 4,096 bytes of values (measured)")
-    assert lines[5].startswith("batch norm folded by the converter: 1 layer; saves 512 bytes, 2 operators")
-    assert lines[4] == "zero padding on a map smaller than the kernel: 0 layers"
+    lines = [line.strip() for line in result.output.splitlines() if "; saves" in line]
+    assert ": 0 layers" not in result.output
+    threshold, folded, rounded = lines[-3:]
+    assert threshold.endswith(" bytes, 1 operator, 4,096 bytes of values (measured)")
+    assert folded.startswith("batch norm folded by the converter: 1 layer; saves 512 bytes, 2 operators")
     saved = 2 * (3 * 3 * 3 * 64 + 64 * 64)
-    assert lines[7] == f"real kernel as float16: 2 layers; saves {saved:,} bytes, adds 2 operators (derived)"
+    assert rounded == f"real kernel as float16: 2 layers; saves {saved:,} bytes, adds 2 operators (derived)"

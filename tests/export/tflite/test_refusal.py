@@ -93,6 +93,14 @@ def test_the_savedmodel_is_written_without_the_flatbuffer(tmp_path: Path) -> Non
     assert "Type --savedmodel" in str(error.value) and not (tmp_path / "flatbuffer").exists()
 
 
+def test_what_is_said_of_a_network_that_takes_no_pictures_names_none(tmp_path: Path) -> None:
+    tf = import_tensorflow()
+    tf.keras.Sequential([tf.keras.Input((4, 2)), tf.keras.layers.LSTM(3)]).save(tmp_path / "net.h5")
+    notes = export_model(tmp_path / "net.h5", tmp_path).notes
+    assert "Nobody said what range of values the network wants: it was shown values from -1 to 1." in notes
+    assert not any("photographs" in note or "predict_bytes" in note for note in notes)
+
+
 @pytest.mark.integration
 def test_exit_codes(tmp_path: Path) -> None:
     path = volume_network(tmp_path)

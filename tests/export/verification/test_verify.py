@@ -74,6 +74,7 @@ def test_one_flipped_bit_fails(kind: str, files: dict[str, Path], network: Any, 
         assert sum(match.different for match in difference) == 1, reference
     verification = verify_artifacts(files["keras"], copy, pictures=4)
     failure, *others = verification.failures
+    assert verification.verdict == f"{1 + len(others)} failure{'s' if others else ''}."
     assert not verification.passed and "scaled_latent" in failure and ": 1 of 36864 bits differ" in failure
     assert all("no near-ties" in each for each in others)  # which that bit made
 
@@ -163,6 +164,7 @@ def test_what_an_export_recorded_is_shown(files: dict[str, Path], tmp_path: Path
     record = inspect_artifact(files["tflite"]).record
     assert record is not None and record["float_weights"] == "float32" and record["source"]["file"] == "net.h5"
     result = CliRunner().invoke(app, ["inspect", str(files["tflite"]), "--html", str(tmp_path / "page.html")])
+    assert "None" not in result.stdout and "export source: file net.h5, sha256 " in result.stdout
     assert "export float_weights: float32" in result.stdout and "float_weights" in (tmp_path / "page.html").read_text()
     assert inspect_artifact(files["keras"]).record is None
     damaged = tmp_path / "damaged.tflite"
@@ -331,3 +333,12 @@ def test_the_page_escapes_what_a_stranger_wrote(files: dict[str, Path]) -> None:
     assert "<script" not in page and "&lt;script&gt;" in page
     assert page.count("<rect ") == len(inspection.layers)
     assert "http" not in page and "src=" not in page
+
+
+def test_of_hyper_parameters_only_those_that_differ_are_shown() -> None:
+    from bopkit.cli.diff import _changed_parts
+    from bopkit.export.inspection.diff import ChangedValue
+
+    change = ChangedValue("hparams", {"epochs": 2, "gamma": 0.1}, {"epochs": 3, "gamma": 0.1, "filters": 8})
+    assert _changed_parts(change) == [("hparams epochs", 2, 3), ("hparams filters", None, 8)]
+    assert _changed_parts(ChangedValue("card", "(no card)", {})) == [("card", "(no card)", {})]
