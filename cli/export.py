@@ -183,7 +183,7 @@ def _print_artifact(artifact: ArtifactReport, verbose: bool) -> None:
         text=["why not packed"],
         important=["packed", "size", "kernel", "why not packed", "kernel bits", "input bits"],
     )
-    over = f" ({artifact.size_bytes / artifact.floor_bytes - 1:+.1%})" if artifact.floor_bytes else ""
+    over = f" ({artifact.size_bytes / artifact.floor_bytes:.2f} x)" if artifact.floor_bytes else ""
     show(
         f"size {artifact.size_bytes:,} bytes, 1-bit floor {artifact.floor_bytes:,} bytes{over}, "
         f"written in {artifact.conversion_s:.1f} s"

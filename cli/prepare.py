@@ -26,7 +26,8 @@ def prepare(
 
     prepared = prepare_datasets(names, data_dir, progress=say)
     for dataset in prepared:
-        show(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {dataset.input_shape}")
+        size = " x ".join(map(str, dataset.input_shape))
+        show(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {size}")
     model = "binarynet" if max(prepared[0].input_shape[:2]) <= SMALL_PICTURE_PX else "birealnet"
     place = () if data_dir is None else ("--data-dir", data_dir)
     say_next("bopkit", "train", model, "--dataset", names[0], *place)

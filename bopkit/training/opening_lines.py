@@ -8,6 +8,7 @@ from bopkit.data.fit import describe_fit
 from bopkit.optim import Claim
 from bopkit.runs.directory import Place
 from bopkit.text import count_text
+from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan
 
 
@@ -41,10 +42,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
     if placement.replicas > 1 and not options.sync_batch_norm:
         lines.append("batch norm uses each replica's part of a batch; with --sync-batch-norm it uses the whole batch")
     if not plan.has_validation_pictures:
-        lines.append(
-            f"validation is on the {plan.validation_split} split, so its figures are seen during training "
-            "(--validationset keeps a tenth of the training split for that)"
-        )
+        lines.append(_line_on_seen_figures(plan.validation_split, options))
     lines += describe_fit(plan.data, plan.train_split, preprocessing)
     lines += _lines_on_length(plan)
     if start > Place(0, 0):
@@ -64,6 +62,14 @@ def _claim_lines(claims: list[Claim], verbose: bool) -> list[str]:
             f"{optimizer} trains {count_text(len(shapes), 'variable')} ({sum(map(math.prod, shapes)):,} weights)"
         )
     return [f"{', '.join(sorted(shares, key=lambda share: share.startswith('Adam')))}; --verbose names them"]
+
+
+def _line_on_seen_figures(validation_split: str, options: TrainOptions) -> str:
+    """That validation is on test pictures, and which option keeps others for it."""
+    chosen = options.validation_split or options.train_split
+    tenth = "--validationset keeps a tenth of the training split for that"
+    hint = "--validation-split names others" if chosen else tenth
+    return f"validation is on split {validation_split}, so its figures are seen during training ({hint})"
 
 
 def _lines_on_length(plan: TrainingPlan) -> list[str]:

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bopkit.artifacts.keras_file import save_model
-from bopkit.cli.export import _print_agreement
+from bopkit.cli.export import _print_agreement, _print_artifact
 from bopkit.cli.main import app
-from bopkit.export import make_saved_model
+from bopkit.export import ArtifactReport, make_saved_model
 from bopkit.export.checks.scores import compare_output
 from bopkit.export.pictures import Pictures
 from bopkit.keras2 import import_tensorflow
@@ -32,6 +32,11 @@ def test_a_network_without_weights(tmp_path: Path) -> None:
         tmp_path / "net.keras"
     )
     assert "1-bit floor 0 bytes, written in" in export(tmp_path / "net.keras", "--pictures", 2)
+
+
+def test_a_size_far_above_the_floor_is_told_as_a_multiple(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_artifact(ArtifactReport("savedmodel", "net/1", 31_161, 230, (), (), 0.1), verbose=False)
+    assert "size 31,161 bytes, 1-bit floor 230 bytes (135.48 x), written in 0.1 s" in capsys.readouterr().out
 
 
 def test_disagreements_are_counted_and_with_verbose_each_has_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:

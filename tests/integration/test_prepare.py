@@ -16,7 +16,7 @@ def test_imagenet_from_its_two_tar_files(tmp_path):
     standins.write_ilsvrc_tars(tmp_path / "downloads" / "manual", WNIDS, train_per_class=3, validation=4)
     command = ["prepare", "imagenet2012", "--data-dir", tmp_path]
     result = forked(*command)
-    assert succeeded(result) == "imagenet2012 is ready: 1000 classes, input (224, 224, 3)\n"
+    assert succeeded(result) == "imagenet2012 is ready: 1000 classes, input 224 x 224 x 3\n"
     assert f"preparing imagenet2012 in {tmp_path}" in result.stderr
     before = modified(tmp_path / "imagenet2012")
     assert any("validation.tfrecord" in name for name in before)

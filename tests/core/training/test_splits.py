@@ -9,6 +9,7 @@ from bopkit.data import Dataset, DatasetFacts
 from bopkit.data.splits import last_tenth, measuring_split, training_split
 from bopkit.errors import UsageError
 from bopkit.training import TrainOptions
+from bopkit.training.opening_lines import _line_on_seen_figures
 from bopkit.training.splits import choose_splits
 
 
@@ -116,3 +117,11 @@ def test_a_network_is_measured_on_the_test_split_else_where_it_was_validated():
     assert (training_split(OTHERS), measuring_split(OTHERS)) == ("training", "")
     assert training_split(USUAL) == training_split(Named({})) == "train"
     assert last_tenth(OTHERS, card) == "training[90%:]"
+
+
+def test_the_option_that_keeps_other_pictures_fits_what_was_typed():
+    """`--validationset` is refused beside `--validation-split` and beside a slice to train on."""
+    plain = TrainOptions(model="binarynet", dataset="digits")
+    assert "(--validationset keeps a tenth" in _line_on_seen_figures("test", plain)
+    chosen = TrainOptions(model="binarynet", dataset="digits", validation_split="test")
+    assert _line_on_seen_figures("test", chosen).endswith("(--validation-split names others)")
