@@ -21,7 +21,7 @@ from bopkit.export.network.layers import LayerFacts
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, Agreement, ArtifactReport, Disagreement, LayerReport
-from bopkit.export.spec import TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
+from bopkit.export.spec import OTHER_SCORES_SHARE, TFLITE, TRACED_PICTURES, UNCHANGED_PICTURES
 from bopkit.export.tflite.batch import fixes_one_picture
 from bopkit.export.tflite.build import Flatbuffer, build_flatbuffer, describe_flatbuffer, inputs_for
 from bopkit.export.tflite.quantize import StoredKernel
@@ -146,7 +146,7 @@ def _judged(
     agreements, failures = [], []
     for agreement, inputs, expected, apart in compared:
         agreements.append(trace(agreement, inputs, expected))
-        if 2 * len(apart) > agreement.pictures:
+        if len(apart) / agreement.pictures > OTHER_SCORES_SHARE:
             others = tuple(Disagreement(each, None, None, 0.0) for each in apart[:TRACED_PICTURES])
             traced = trace(dataclasses.replace(agreement, disagreements=others), inputs, expected).disagreements
             if all(each.traced and not each.first_layer for each in traced):

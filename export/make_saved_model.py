@@ -47,18 +47,21 @@ def make_saved_model(
     wrong_structure = structure.saved_model_structure(loaded, signature)
     wrong_bits = bits.saved_model_bits(loaded, reference.layers)
     agreements: list[Agreement] = []
+    other_scores: list[str] = []
     for pictures, expected in reference.comparisons if not wrong_structure else []:
         inputs = {each.name: values for each, values in zip(signature.inputs, pictures.inputs, strict=True)}
         answers = saved_model.predict(loaded, inputs, reference.batch_size)
         outputs = [answers[each.name] for each in signature.outputs]
         agreements += scores.compare_outputs(signature, pictures, expected, outputs)
+        if reference.trained is not False:  # TensorFlow computes both, so that few signs change
+            other_scores += scores.other_scores(signature, pictures.source, expected, outputs)
     layers = [_report_layer(each, options.pack) for each in reference.layers]
     report = report_artifact(SAVED_MODEL, path, reference, layers, agreements, conversion_s)
     progress("Loading it in a new process")
     start = measure_start(path)
     report = dataclasses.replace(report, load_s=start.load_s, first_request_s=start.first_request_s)
     failures = scores.rule_failures(agreements, None, False, reference.trained, options.max_drop)
-    return report, wrong_structure + wrong_bits + failures
+    return report, wrong_structure + wrong_bits + (failures or other_scores)
 
 
 def _report_layer(facts: LayerFacts, packed: bool) -> LayerReport:

@@ -43,6 +43,12 @@ The classes may still be the same: a softmax of halved scores names the same one
 this of what rounding makes of scores of a thousand.
 """
 
+OTHER_SCORES_SHARE = 0.2
+"""Share of pictures above which scores further apart than `SCORE_DIFFERENCE` are remarked, though classes are the same.
+
+The few signs that change in a trained network move the scores of some pictures; another factor moves those of most.
+"""
+
 NEAR_TIE = 1e-4
 """Largest magnitude, relative to the root mean square of its layer, of an activation whose sign may differ.
 

@@ -16,6 +16,7 @@ from bopkit.export.report import Accuracy, Agreement, Disagreement
 from bopkit.export.spec import (
     MAX_DROP_POINTS,
     MEAN_DIFFERENCE,
+    OTHER_SCORES_SHARE,
     PROVEN_SHARE,
     ROUNDING,
     SCORE_DIFFERENCE,
@@ -90,6 +91,27 @@ def apart(reference: np.ndarray, scores: np.ndarray) -> list[int]:
     """The pictures with a score that is further off than rounding after the last sign explains, in their order."""
     far = np.abs(scores - reference) > SCORE_DIFFERENCE * max(1.0, float(np.abs(reference).max()))
     return np.flatnonzero(far.reshape(len(far), -1).any(axis=1)).tolist()
+
+
+def other_scores(
+    signature: Signature, source: str, reference: list[np.ndarray], outputs: list[np.ndarray]
+) -> list[str]:
+    """One sentence for each output that names classes by other scores, in more pictures than a few signs explain.
+
+    Args:
+        signature: Of both networks.
+        source: What was shown to both.
+        reference: float32 [n, ...] of one network, one an output.
+        outputs: The same of the other.
+    """
+    lines = []
+    for output, expected, scores in zip(signature.outputs, reference, outputs, strict=True):
+        far = len(apart(expected, scores)) if output.names_class else 0
+        if far / len(expected) > OTHER_SCORES_SHARE:
+            where = f"{output.name}: " if len(outputs) > 1 else ""
+            seen = f"in {far} of {len(expected)} pictures ({source})"
+            lines.append(f"{where}scores differ by more than {SCORE_DIFFERENCE:g} {seen}")
+    return lines
 
 
 def _of_each_value(reference: np.ndarray) -> tuple[np.ndarray, float]:

@@ -8,6 +8,7 @@ from typing import Any
 from bopkit.artifacts.custom_code import CustomCode
 from bopkit.export.inspection.contents import BinaryKernel, Contents, StoredLayer, tensor_text
 from bopkit.export.network.layers import LayerFacts, inspect_layers
+from bopkit.export.network.rewrites import to_float32
 from bopkit.export.sources.source import load_file
 
 
@@ -18,7 +19,7 @@ def read(path: Path, custom_code: CustomCode) -> Contents:
 
 def describe(model: Any) -> Contents:
     """What a Keras model holds."""
-    layers = inspect_layers(model)
+    layers = inspect_layers(to_float32(model))  # quantizers of mixed precision work inside their layers only
     binary = [each for each in layers if each.kernel_bits == 1 and each.kernel_shape]
     kernels = tuple(BinaryKernel.of_values(each.name, each.kernel()) for each in binary)
     return Contents(

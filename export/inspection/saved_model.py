@@ -74,6 +74,8 @@ def _of_variables(graph: Any, path: Path) -> Contents:
     packed = _packed_kernels(graph)
     variables = _variables(graph, path)
     stored = _checkpoint(path)
+    if variables and _reader(path) is None:
+        raise ValueError(f"it has {len(variables)} variables, and their values are not in variables/")
     values = {key: stored[key] for key, _ in variables if key in stored}
     binary = {key: values[key] for key, _ in variables if key in values and _is_binary(values[key])}
     packed_bits = {id(bits) for _, _, bits, _ in packed}

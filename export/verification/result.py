@@ -77,7 +77,7 @@ class Verification(Tabular):
         accuracy: Of both on labelled pictures, each with its own preprocessing; None where there are no labels.
         undecided: Whether an untrained network answers some pictures otherwise, and nothing shows whether by near-ties
             alone; or an output of the first one is the same for all that it was shown; or weights are in fewer bits and
-            there are no labels to measure what that costs.
+            there are no labels to measure what that costs; or the classes are the same and many scores are not.
         notes: What the reader should know, one sentence each.
     """
 

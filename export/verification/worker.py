@@ -20,6 +20,7 @@ from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
 from bopkit.export.network.embedding_indices import indices_of_flatbuffer, indices_of_model
+from bopkit.export.network.rewrites import to_float32
 from bopkit.export.network.signature import Signature, SignatureTensor, match_tensors
 from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
 from bopkit.export.reference import BATCH_SIZE
@@ -135,7 +136,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
 def _open(runtime: Runtime, path: Path, custom_code: CustomCode) -> list[int | None]:
     """Make the artifact ready; what it tells of the inputs that are indices, as `SignatureTensor.indices`."""
     if isinstance(runtime, KerasRuntime):
-        model = load_file(path, custom_code).model
+        model = to_float32(load_file(path, custom_code).model)  # as it is exported
         runtime.use(model, path)
         return indices_of_model(model)
     runtime.open(path)

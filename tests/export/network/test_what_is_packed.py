@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bopkit.export import ExportOptions, export_model
+from bopkit.export.inspection.contents import read_contents
 from bopkit.export.network.layers import inspect_layers
+from bopkit.export.verification.verify import verify_artifacts
 from bopkit.keras2 import import_tensorflow
 
 SIGNS = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
@@ -103,6 +105,9 @@ def test_quantizers_inside_layers_leave_mixed_precision_too(policy: str, tmp_pat
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert exported(network, tmp_path) == {"conv": True}
+    assert [each.name for each in read_contents(tmp_path / "net.h5").kernels] == ["conv"]
+    verification = verify_artifacts(tmp_path / "net.h5", tmp_path / "net.tflite", pictures=4)
+    assert verification.passed and verification.model[0].within_tolerance == 1.0
 
 
 def test_a_class_of_the_users_own_is_no_layer_of_the_same_family() -> None:

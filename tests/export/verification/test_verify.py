@@ -119,6 +119,26 @@ def test_difference_of_preprocessings_is_told_apart(small_network: Any, make_car
 
 
 @pytest.mark.usefixtures("one_child")
+def test_other_scores_for_the_same_classes_are_seen(small_network: Any, make_card: Any, tmp_path: Path) -> None:
+    """The last batch norm of one network gives half of what that of the other does."""
+    from bopkit.artifacts.keras_file import save_model
+    from bopkit.keras2 import import_tensorflow
+
+    half = import_tensorflow().keras.models.clone_model(small_network)
+    half.set_weights(small_network.get_weights())
+    last_norm = half.layers[-2]
+    last_norm.gamma.assign(last_norm.gamma / 2)
+    last_norm.beta.assign(last_norm.beta / 2)
+    save_model(small_network, make_card(trained=True), tmp_path / "net.h5")
+    save_model(half, make_card(trained=True), tmp_path / "half.h5")
+    export_model(tmp_path / "half.h5", options=ExportOptions(savedmodel=False, pictures=4))
+    of_keras = verify_artifacts(tmp_path / "net.h5", tmp_path / "half.h5", pictures=32)
+    assert re.search(r"scores differ by more than 0.01 in \d+ of 32 pictures", of_keras.failures[0])
+    of_lce = verify_artifacts(tmp_path / "net.h5", tmp_path / "half.tflite", pictures=32)
+    assert of_lce.passed and of_lce.undecided  # near-ties part these two formats
+
+
+@pytest.mark.usefixtures("one_child")
 def test_a_preprocessing_that_no_artifact_needs_is_refused(small_file: Path) -> None:
     with pytest.raises(UsageError, match=r"resize:0..1 has no use: both model cards name one already"):
         verify_artifacts(small_file, small_file, preprocess_fn="resize:0..1", pictures=4)
@@ -218,6 +238,16 @@ def test_binary_variables_of_a_saved_model_are_seen(files: dict[str, Path], unpa
     )
     assert not any(match.different for match in matches)
     assert diff_in_process(str(unpacked[0] / "net"), str(unpacked[0] / "net"))["same"]
+
+
+def test_a_saved_model_without_its_values_is_not_shown(tmp_path: Path) -> None:
+    from bopkit.keras2 import import_tensorflow
+
+    tf = import_tensorflow()
+    tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)]).save(tmp_path / "1", save_format="tf")
+    shutil.rmtree(tmp_path / "1" / "variables")
+    with pytest.raises(BopkitError, match="not a complete SavedModel: it has 2 variables, and their values are not in"):
+        inspect_in_process(str(tmp_path / "1"))
 
 
 @pytest.mark.parametrize("latent", [False, True])
