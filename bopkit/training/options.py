@@ -101,7 +101,9 @@ class TrainOptions:
                 "Leave out one of the two.",
             )
         if self.early_stop is not None and not (self.validationset or self.validation_split):
-            raise refused_early_stop("Add --validationset to keep a tenth of the training split for that.")
+            is_part = bool({"[", "+"} & set(self.train_split or ""))  # of which no tenth can be kept
+            tenth = "Add --validationset to keep a tenth of the training split for that."
+            raise refused_early_stop("Name pictures for that with --validation-split." if is_part else tenth)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""

@@ -21,8 +21,9 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
             f"Dataset {data.name} has no split {train!r}. It has {_listed(data)}.", f"Add {_advice(data, options)}."
         )
     data.count(train)  # a wrong name is told before what follows from it
+    is_whole = names_in(train) == [train]
     if options.validationset:
-        if names_in(train) != [train]:
+        if not is_whole:
             raise UsageError(
                 f"--validationset keeps a tenth of a whole split, and {train!r} is not one.",
                 "Name the pictures for validation with --validation-split.",
@@ -31,10 +32,11 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
     validation = options.validation_split or data.test_split
     if not validation:
         others = [name for name in data.split_names if name not in names_in(train) and data.count(name)]
-        named = f", or --validation-split {others[0]}" if others else ""
+        ways = ["--validationset to keep a tenth of the training split for validation"] if is_whole else []
+        ways += [f"--validation-split {others[0]}"] if others else []
         raise UsageError(
             f"Dataset {data.name} has neither a test nor a validation split.",
-            f"Add --validationset to keep a tenth of the training split for validation{named}.",
+            f"Add {' or '.join(ways) or '--validation-split with a slice that is not trained on'}.",
         )
     if data.share_pictures(train, validation):
         raise UsageError(
@@ -44,7 +46,8 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
             f"'{names_in(train)[0]}[90%:]'.",
         )
     if options.early_stop is not None and is_of_test_split(data, validation):
-        raise refused_early_stop("Type --validationset in place of --validation-split, or name another split.")
+        keeps = "Type --validationset in place of --validation-split, or name" if is_whole else "Name"
+        raise refused_early_stop(f"{keeps} another split with --validation-split.")
     return train, validation
 
 

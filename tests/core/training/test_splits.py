@@ -57,7 +57,7 @@ TRAINING = {"train_split": "training"}
         (OTHERS, {"validationset": True}, "Add --train-split training.", TRAINING),
         (OTHERS, {"validation_split": "holdout"}, "Add --train-split training.", TRAINING),
         (OTHERS, {"validation_split": "training[:9]"}, "Add --train-split holdout.", {"train_split": "holdout"}),
-        (OTHERS, TRAINING, "Add --validationset .*, or --validation-split holdout.", {"validation_split": "holdout"}),
+        (OTHERS, TRAINING, "Add --validationset .* or --validation-split holdout.", {"validation_split": "holdout"}),
         (OTHERS, TRAINING, "Add --validationset to keep a tenth", {"validationset": True}),
         (
             Named({"all_of_it": 10}),
@@ -108,6 +108,18 @@ def test_validation_pictures_are_named_once_and_kept_from_the_test():
     with pytest.raises(UsageError, match="early_stop would .*Type --validationset in place of --validation-split"):
         chosen(USUAL, validation_split="test[:50%]", early_stop=3)
     assert chosen(OTHERS, train_split="training", validation_split="holdout", early_stop=3)
+
+
+def test_no_tenth_of_a_slice_is_advised():
+    part = "train[:80%]"
+    for data, options in (
+        (USUAL, {"early_stop": 3}),
+        (USUAL, {"early_stop": 3, "validation_split": "test"}),
+        (Named({"train": 100}), {}),
+    ):
+        with pytest.raises(UsageError, match="--validation-split") as refused:
+            chosen(data, train_split=part, **options)
+        assert "--validationset" not in refused.value.hint
 
 
 def test_a_network_is_measured_on_the_test_split_else_where_it_was_validated():
