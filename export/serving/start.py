@@ -28,7 +28,7 @@ print(json.dumps({"load_s": load_s, "first_request_s": time.perf_counter() - sta
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class StartTimes:
     """Seconds of the first two things that a process does with a version directory.
 
     Attributes:
@@ -40,7 +40,7 @@ class Start:
     first_request_s: float
 
 
-def measure_start(path: Path) -> Start:
+def measure_start(path: Path) -> StartTimes:
     """Load a version directory in a new process without larq and bopkit, and send it one picture.
 
     Raises:
@@ -55,4 +55,4 @@ def measure_start(path: Path) -> Start:
                 f"Stock TensorFlow cannot load the SavedModel: {last[0][:200]}",
                 "Nothing was written. Report this with the model file.",
             )
-    return Start(**json.loads(answer.splitlines()[-1]))
+    return StartTimes(**json.loads(answer.splitlines()[-1]))

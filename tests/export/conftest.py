@@ -20,7 +20,7 @@ from bopkit.export import ExportOptions, export_model, inspection, make_saved_mo
 from bopkit.export.network.layers import inspect_layers
 from bopkit.export.network.signature import Signature
 from bopkit.export.reference import Reference
-from bopkit.export.serving.start import Start
+from bopkit.export.serving.start import StartTimes
 from bopkit.export.tflite.build import build_flatbuffer
 from bopkit.export.verification import verify
 from bopkit.isolation import Child
@@ -275,7 +275,7 @@ def measured_start() -> None:
 
 
 def _measure_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make_saved_model, "measure_start", lambda path: Start(load_s=0.25, first_request_s=0.5))
+    monkeypatch.setattr(make_saved_model, "measure_start", lambda path: StartTimes(load_s=0.25, first_request_s=0.5))
 
 
 @pytest.fixture(autouse=True)
