@@ -32,6 +32,8 @@ from bopkit.progress import Progress
 from bopkit.text import percent_text
 
 Model = Any  # TensorFlow is imported inside the functions
+Predict = Callable[..., list[Any]]
+"""A network as a function of TensorFlow: one tensor an input, one an output."""
 
 _NAME_IT = " Name its preprocessing with --preprocess-fn."
 
@@ -93,8 +95,9 @@ def compute_reference(
     preprocessing = _pixel_preprocessing(card, signature.inputs[0]) if options.input_type == "uint8" else None
     if preprocessing is not None:
         shown = [round_to_pixels(pictures, preprocessing) for pictures in shown]
-    batch_size = 1 if _depends_on_batch(model, shown[0].inputs) else BATCH_SIZE
-    comparisons = [(pictures, predict_keras(model, pictures.inputs, batch_size)) for pictures in shown]
+    predict = _in_a_graph(model, shown[0].inputs)
+    batch_size = 1 if _depends_on_batch(predict, shown[0].inputs) else BATCH_SIZE
+    comparisons = [(pictures, _answers(predict, pictures.inputs, batch_size)) for pictures in shown]
     _require_finite(model, comparisons, model_path)
     signature = _with_probabilities(
         signature, [np.concatenate(each) for each in zip(*(answers for _, answers in comparisons), strict=True)]
@@ -120,19 +123,21 @@ def predict_keras(model: Model, inputs: tuple[np.ndarray, ...], batch_size: int)
     Returns:
         float32 [n, ...], one an output.
     """
-    predict = _in_a_graph(model, inputs)
-    answers = [predict(*batch) for batch in batches(inputs, batch_size)]
-    return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
+    return _answers(_in_a_graph(model, inputs), inputs, batch_size)
 
 
-def _in_a_graph(model: Model, inputs: tuple[np.ndarray, ...]) -> Callable[..., list[Any]]:
+def _in_a_graph(model: Model, inputs: tuple[np.ndarray, ...]) -> Predict:
     """The network as a function of batches like `inputs`, any number of examples each."""
     tf = import_tensorflow()
     signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in inputs]
-    compiled: Callable[..., list[Any]] = tf.function(
-        lambda *batch: call(model, batch), input_signature=signature, autograph=False
-    )
+    compiled: Predict = tf.function(lambda *batch: call(model, batch), input_signature=signature, autograph=False)
     return compiled
+
+
+def _answers(predict: Predict, inputs: tuple[np.ndarray, ...], batch_size: int) -> list[np.ndarray]:
+    """What `_in_a_graph` answers, float32 [n, ...], one an output, computed so many examples at a time."""
+    answers = [predict(*batch) for batch in batches(inputs, batch_size)]
+    return [np.concatenate([each.numpy() for each in output]) for output in zip(*answers, strict=True)]
 
 
 def _card_with_preprocessing(card: ModelCard | None, signature: Signature, name: str | None) -> ModelCard | None:
@@ -223,9 +228,8 @@ def _accuracy_of_card(card: ModelCard | None, shown: Pictures) -> str:
     )
 
 
-def _depends_on_batch(model: Model, inputs: tuple[np.ndarray, ...]) -> bool:
+def _depends_on_batch(predict: Predict, inputs: tuple[np.ndarray, ...]) -> bool:
     """Whether Keras answers the first example otherwise where another one is beside it, as with means over a batch."""
-    predict = _in_a_graph(model, inputs)
     once, twice = (predict(*(each[rows] for each in inputs)) for rows in ([0, -1], [0, 0]))
     is_close = partial(np.allclose, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
     return not all(is_close(one[0], two[0]) for one, two in zip(once, twice, strict=True))

@@ -71,6 +71,8 @@ def compare_answers(
         return ComparedAnswers(notes=(*notes, "The scores were not compared, as the shapes differ."))
 
     signature = _signature_of_both(one, two, places)
+    is_rounded = one.is_rounded or two.is_rounded
+    accuracy = _accuracy(signature, one.pictures, folders)
 
     def compared(source: str, real: bool, shown_first: str, shown_second: str) -> Agreements:
         pictures = Pictures(source, real, tuple(load_arrays(folders[0], f"{shown_first}_inputs")))
@@ -84,8 +86,6 @@ def compare_answers(
     noise_source = "uniform random input" if any(each.is_picture for each in one.inputs) else one.pictures
     sources = ((one.pictures, True), (noise_source, False))
     model, noise = (compared(*source, *shown) for source, shown in zip(sources, _SHOWN_TO_BOTH, strict=True))
-    is_rounded = one.is_rounded or two.is_rounded
-    accuracy = _accuracy(signature, one.pictures, folders)
     if not is_rounded:
         model, noise = _traced([model, noise], request, sides, folders)
     outputs_of_two = load_arrays(folders[1], f"{PICTURES_OF_REFERENCE}_outputs")
