@@ -160,7 +160,7 @@ def evaluation_batches(
     tf = import_tensorflow()
     pictures = dataset.read(split)
     if limit is not None:
-        pictures = pictures.take(limit) if dataset.is_shuffled else _drawn(pictures, dataset.count(split), limit)
+        pictures = some_of(pictures, dataset, split, limit)
     if stop is not None:
         pictures = pictures.take(stop)
     pictures = pictures.skip(skip).shard(workers, worker)
@@ -174,8 +174,18 @@ def evaluation_batches(
     return inputs.batch(batch_size).prefetch(2)
 
 
-def _drawn(pictures: Any, count: int, limit: int) -> Any:
-    """So many of `count` pictures, each as likely as any other, in their order."""
+def some_of(pictures: Any, dataset: Dataset, split: str, limit: int) -> Any:
+    """So many of the pictures of a split, in their order: each as likely as any other, and the same ones each time.
+
+    Args:
+        pictures: A `tf.data.Dataset` of all of them.
+        dataset: Whose they are.
+        split: Of which split.
+        limit: How many; all where there are fewer.
+    """
+    count = dataset.count(split)
+    if dataset.is_shuffled:
+        return pictures.take(limit)
     if limit >= count:
         return pictures
     import numpy as np

@@ -76,8 +76,7 @@ class TrainStep:
             steps once. Memory is that of one part; batch norm sees one part at a time.
         jit: Compile the forward and backward pass with XLA.
         finish: Makes a batch of training pictures the network's input; None where they are that already.
-        evaluated: The network that `evaluate` runs, with the weights that `begin_evaluation` gives it: a copy in
-            float32, for instance. None for `network` itself.
+        evaluated: The network that `evaluate` runs; None for `network` itself.
     """
 
     def __init__(
@@ -114,11 +113,6 @@ class TrainStep:
         """
         tf = import_tensorflow()
         return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
-
-    def begin_evaluation(self) -> None:
-        """Give the evaluated network the weights of the trained one; every worker takes part."""
-        if self._evaluated is not self._network:
-            self._evaluated.set_weights(self._network.get_weights())
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches.
