@@ -77,7 +77,8 @@ def parting_warning(row: Mapping[str, Any], classes: int, has_new_statistics: bo
             "Batch norm's moving averages may lag behind the weights: in a new run, --batch-norm-pictures 1000 "
             "estimates them anew"
         )
-    return f"Warning: top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance. {reason}"
+    figures = f"top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance"
+    return f"Warning: {figures}. {reason}"
 
 
 def _diverged(what: str) -> BopkitError:
