@@ -118,15 +118,13 @@ def _wanted_archives(builder: Any) -> list[Archive]:
     unknown = [url for url in asked if url not in infos or not infos[url].filename]
     if unknown:
         raise UsageError(
-            f"Dataset {builder.name} registers no name and checksum for {unknown[0]}, so that a file of yours cannot be "
-            "told from another.",
+            f"Dataset {builder.name} registers no name and checksum for {unknown[0]}, so that a file of yours cannot "
+            "be checked.",
             f"Run `bopkit data prepare {builder.name}` with a network, or copy a prepared dataset.",
         )
     archives = [_archive(url, infos[url]) for url in asked] if asked else registered_archives(builder)
     if not archives:
-        raise UsageError(
-            f"Dataset {builder.name} downloads no archives that TFDS knows by name.", "Leave out --from."
-        )
+        raise UsageError(f"Dataset {builder.name} downloads no archives that TFDS knows by name.", "Leave out --from.")
     by_name = {each.name: each for each in archives}
     clash = next((each for each in archives if by_name[each.name].sha256 != each.sha256), None)
     if clash is not None:

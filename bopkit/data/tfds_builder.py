@@ -5,9 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import shlex
 import shutil
 import sys
 import tarfile
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,26 +84,31 @@ def prepare_builder(builder: Any, progress: Progress, source: Path | None = None
         return
     check_features(builder)
     root = root_of(builder)
+    command = prepare_command(builder)
     if source is not None:
         source = source.expanduser().absolute()
+        command = f"{command} --from {shlex.quote(str(source))}"
         with _no_new_folders(builder, root), files.scratch_directory(root) as scratch:
             manual_dir = folder_for_tfds(builder, source, scratch, progress)
             config = {"manual_dir": manual_dir, "extract_dir": scratch / "extracted", "try_download_gcs": False}
-            _prepare(builder, config, f"the files in {source}", progress, download_dir=scratch / "downloads")
+            hint = f"Check the files in {source} and the free space of {root}, then run `{command}` again."
+            _prepare(builder, config, hint, progress, download_dir=scratch / "downloads")
         return
     manual_dir = _manual_dir(builder, root)
     if manual_dir is None:  # else the addresses that TFDS knows are those of the files in there
         _check_reachable(builder, root)
-    _prepare(builder, {"manual_dir": manual_dir}, f"the files in {manual_dir}" if manual_dir else "the network", progress)
+    checked = f"the files in {manual_dir}" if manual_dir else "the network"
+    hint = f"Check {checked} and the free space of {root}, then run `{command}` again."
+    _prepare(builder, {"manual_dir": manual_dir}, hint, progress)
 
 
 def _prepare(
-    builder: Any, config: dict[str, Any], source: str, progress: Progress, download_dir: Path | None = None
+    builder: Any, config: dict[str, Any], hint: str, progress: Progress, download_dir: Path | None = None
 ) -> None:
     """Let TFDS prepare a dataset, and remove what it leaves half written.
 
     Raises:
-        BopkitError: It could not; `source` is what to check then.
+        BopkitError: It could not; its hint is `hint`, unless the disk is full.
     """
     import tensorflow_datasets as tfds
 
@@ -118,6 +125,7 @@ def _prepare(
             )
     except BaseException as error:
         _remove(set(family.glob("incomplete.*")) - others)
+        _end_progress_bars(error)
         if is_full_disk(error):
             raise BopkitError(
                 f"Dataset {builder.name} could not be prepared: the disk of {root} is full.",
@@ -125,10 +133,14 @@ def _prepare(
             ) from error
         if not isinstance(error, expected):
             raise
-        raise BopkitError(
-            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.",
-            f"Check {source} and the free space of {root}, then run the same command again.",
-        ) from error
+        raise BopkitError(f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.", hint) from error
+
+
+def _end_progress_bars(error: BaseException | None) -> None:
+    """Let go of what was running when TFDS failed: its bars end now, and not below the line of the error."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 @contextlib.contextmanager
