@@ -151,15 +151,26 @@ def _range(name: str, kind: type[HParams]) -> str:
     return ", ".join([facts["type"], *([facts["range"]] if facts["range"] else [])])
 
 
+def schedule_parts(kind: type[HParams]) -> dict[str, str]:
+    """The names that describe a schedule, and of each the hyper-parameter that follows it."""
+    return {f"{name}_{suffix}": name for name in kind.scheduled for suffix in SUFFIXES}
+
+
+def ordered_names(kind: type[HParams]) -> list[str]:
+    """All names as a person reads them: the parts of a schedule behind the value that follows it."""
+    parts = schedule_parts(kind)
+    values = [name for name in kind.model_fields if name not in parts]
+    return [each for name in values for each in (name, *(part for part, of in parts.items() if of == name))]
+
+
 def _known_names(kind: type[HParams]) -> str:
     """All names, those of schedules once for all that follow one."""
-    of_schedules = {f"{name}_{suffix}" for name in kind.scheduled for suffix in SUFFIXES}
-    names = [name for name in kind.model_fields if name not in of_schedules]
+    names = [name for name in kind.model_fields if name not in schedule_parts(kind)]
     return f"{', '.join(names)}; and {', '.join(kind.scheduled)} with _{', _'.join(SUFFIXES)}"
 
 
 def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
-    """Name, type, range, default and description of one hyper-parameter; None where every set has to give a value."""
+    """Name, type, range, default (None where every set has to give a value), description, and whose schedule it is of."""
     field = kind.model_fields[name]
     kind_name = _type_text(field.annotation)
     limits = []
@@ -171,6 +182,7 @@ def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
         "range": ", ".join(limits),
         "default": None if field.is_required() else field.default,
         "description": field.description or "",
+        "schedule_of": schedule_parts(kind).get(name),
     }
 
 

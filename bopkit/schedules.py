@@ -96,7 +96,9 @@ def read_schedule(name: str, values: Any) -> Schedule:
             f"{name}_end and {name}_decay_rate are two schedules of {name}.",
             f"Set one of them: {name}_end=none clears the one, {name}_decay_rate=none,{name}_decay_epochs=none the other.",
         )
-    found: Kind = "linear" if parts["end"] is not None else "staircase" if parts["decay_rate"] is not None else "constant"
+    found: Kind = (
+        "linear" if parts["end"] is not None else "staircase" if parts["decay_rate"] is not None else "constant"
+    )
     if kind is not None:
         _check_kind(name, kind, parts, values)
     warmup_epochs = getattr(values, f"{name}_warmup_epochs") or 0

@@ -100,8 +100,9 @@ class TrainingPlan:
 
     def default_config(self) -> dict[str, Any]:
         """What a setting stands for that a config of an earlier version lacks; without those that have no default."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self.options)}
-        known = {name: defaults[name] for name in self.config() if name in defaults and name != "hparams"}
+        fields = dataclasses.fields(self.options)
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        known = {name: defaults[name] for name in self.config() if name in defaults}
         return {**known, "hparams": default_values(type(self.hparams))}
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:

@@ -89,9 +89,7 @@ def test_schedules_survive_the_config_of_an_optimizer():
 
 
 def test_only_linear_and_cosine_take_the_whole_run():
-    whole = {
-        kind for kind, parts in KINDS.items() if whole_run_schedules(hparams_of("gamma", schedule=kind, **parts))
-    }
+    whole = {kind for kind, parts in KINDS.items() if whole_run_schedules(hparams_of("gamma", schedule=kind, **parts))}
     assert whole == {"linear", "cosine"}
     assert whole_run_schedules(hparams_of("gamma", warmup_epochs=2)) == ()
 
