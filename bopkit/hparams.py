@@ -57,7 +57,7 @@ _Schedules: Any = create_model(
 class HParams(_Schedules, _Values):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.
 
-    Each name X in `SCHEDULED` has `X_schedule`, `X_end`, `X_decay_rate`, `X_decay_epochs` and `X_warmup_epochs` beside it.
+    Each name in `SCHEDULED` has those of its schedule beside it: for gamma `gamma_schedule`, `gamma_end` and so on.
     """
 
     scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
@@ -170,7 +170,10 @@ def _known_names(kind: type[HParams]) -> str:
 
 
 def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
-    """Name, type, range, default (None where every set has to give a value), description, and whose schedule it is of."""
+    """One hyper-parameter: name, type, range, default, description, and the name whose schedule it is a part of.
+
+    The default is None where every set has to give a value.
+    """
     field = kind.model_fields[name]
     kind_name = _type_text(field.annotation)
     limits = []
