@@ -1,7 +1,7 @@
 """How a hyper-parameter changes over a run: the hyper-parameters that say so, and what they say together.
 
 A hyper-parameter X that follows a schedule has five more beside it: `X_schedule`, `X_end`, `X_decay_rate`,
-`X_decay_epochs` and `X_warmup_epochs`. Here they are plain values; `bopkit.optim.schedules` makes Keras schedules of them.
+`X_decay_epochs` and `X_warmup_epochs`. Here they are plain values; `bopkit.optim.schedules` makes them Keras schedules.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Schedule:
         kind: What follows the warm-up. `linear` and `cosine` take all of the rest of the run and come to `end` with it;
             `staircase` multiplies by `decay_rate` every `decay_epochs` epochs after the warm-up.
         start: The value itself.
-        end: None but for `linear` and `cosine`.
-        decay_rate: None but for `staircase`.
-        decay_epochs: None but for `staircase`.
+        end: Of `linear` and `cosine`; else `start`.
+        decay_rate: Of `staircase`; else 1.
+        decay_epochs: Of `staircase`; else 1.
         warmup_epochs: Epochs in which it rises in equal steps from the first part of `start` to `start`; 0 for none.
     """
 
     kind: Kind
     start: float
-    end: float | None
-    decay_rate: float | None
-    decay_epochs: int | None
+    end: float
+    decay_rate: float
+    decay_epochs: int
     warmup_epochs: int
 
     @property
@@ -94,20 +94,29 @@ def read_schedule(name: str, values: Any) -> Schedule:
     if parts["end"] is not None and parts["decay_rate"] is not None:
         raise UsageError(
             f"{name}_end and {name}_decay_rate are two schedules of {name}.",
-            f"Set one of them: {name}_end=none clears the one, {name}_decay_rate=none,{name}_decay_epochs=none the other.",
+            f"Clear one: add {name}_end=none, or {name}_decay_rate=none,{name}_decay_epochs=none.",
         )
-    found: Kind = (
-        "linear" if parts["end"] is not None else "staircase" if parts["decay_rate"] is not None else "constant"
-    )
     if kind is not None:
         _check_kind(name, kind, parts, values)
+    elif parts["end"] is not None:
+        kind = "linear"
+    else:
+        kind = "constant" if parts["decay_rate"] is None else "staircase"
     warmup_epochs = getattr(values, f"{name}_warmup_epochs") or 0
     if warmup_epochs and warmup_epochs >= values.epochs:
         raise UsageError(
             f"{name}_warmup_epochs={warmup_epochs} leaves nothing of {values.epochs} epoch(s) for {name} itself.",
             f"Train for more epochs, or shorten it: {name}_warmup_epochs=none is none at all.",
         )
-    return Schedule(kind=kind or found, start=getattr(values, name), warmup_epochs=warmup_epochs, **parts)
+    start = getattr(values, name)
+    return Schedule(
+        kind=kind,
+        start=start,
+        end=start if parts["end"] is None else parts["end"],
+        decay_rate=parts["decay_rate"] or 1.0,
+        decay_epochs=parts["decay_epochs"] or 1,
+        warmup_epochs=warmup_epochs,
+    )
 
 
 _PARTS: dict[str, tuple[str, ...]] = {
