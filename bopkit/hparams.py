@@ -21,8 +21,8 @@ class _Values(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    optimizer: Literal["bop", "latent", "bop2nd", "cema"] = Field(
-        "bop", description="bop, bop2nd and cema flip binary kernels; latent trains latent weights with Adam"
+    optimizer: Literal["bop", "latent", "bop2nd", "cema", "bold"] = Field(
+        "bop", description="bop, bop2nd, cema and bold flip binary kernels; latent trains latent weights with Adam"
     )
     epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
     batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures per step")
@@ -41,10 +41,11 @@ class _Values(BaseModel):
         "biased", description="bop2nd's moving averages as they are, or corrected for their start from zero"
     )
     alpha: float = Field(1e-3, gt=0, le=1, description="rate of cema's second moving average")
+    eta: float = Field(1000.0, gt=0, description="bold's rate of accumulation of gradients: a weight flips at 1")
     learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
 
 
-SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha")
+SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha", "eta")
 """The hyper-parameters that may follow a schedule; what each has for that is described in `bopkit.schedules`."""
 
 _Schedules: Any = create_model(

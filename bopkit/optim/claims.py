@@ -18,7 +18,7 @@ class Claim:
     Attributes:
         variable: Name of the variable.
         shape: Its shape.
-        optimizer: `Bop`, `Bop2nd`, `CEMA` or `Adam`.
+        optimizer: `Bop`, `Bop2nd`, `CEMA`, `Bold` or `Adam`.
     """
 
     variable: str
@@ -69,8 +69,10 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
 
 def _flipping_optimizer(hparams: HParams, rates: dict[str, Any]) -> Any:
     """The optimizer of the binary kernels; `rates` are its hyper-parameters that may follow a schedule."""
-    from bopkit.optim.flipping import CEMA, Bop, Bop2nd
+    from bopkit.optim.flipping import CEMA, Bold, Bop, Bop2nd
 
+    if hparams.optimizer == "bold":
+        return Bold(**rates)
     if hparams.optimizer == "cema":
         return CEMA(**rates)
     if hparams.optimizer == "bop2nd":

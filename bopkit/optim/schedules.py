@@ -11,6 +11,7 @@ _SCHEDULED = {
     "bop": ("gamma", "threshold"),
     "bop2nd": ("gamma", "threshold", "sigma"),
     "cema": ("gamma", "alpha"),
+    "bold": ("eta",),
     "latent": (),
 }
 """Which hyper-parameters follow a schedule, by the optimizer of the binary kernels."""
