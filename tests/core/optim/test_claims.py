@@ -19,7 +19,7 @@ def network_and_hparams():
     return architecture.build_network(hparams, (16, 16, 1), 10), hparams
 
 
-@pytest.mark.parametrize("optimizer", ["Bop", "Bop2nd", "CEMA"])
+@pytest.mark.parametrize("optimizer", ["Bop", "Bop2nd", "CEMA", "Bold"])
 def test_each_variable_is_claimed_once(network_and_hparams, optimizer):
     network, hparams = network_and_hparams
     hparams = override(hparams, {"optimizer": optimizer.lower()})
@@ -31,7 +31,7 @@ def test_each_variable_is_claimed_once(network_and_hparams, optimizer):
     assert {claim.optimizer for claim in claims} == {optimizer, "Adam"}
 
 
-@pytest.mark.parametrize("optimizer", ["bop", "bop2nd", "cema", "latent"])
+@pytest.mark.parametrize("optimizer", ["bop", "bop2nd", "cema", "bold", "latent"])
 def test_the_schedules_of_a_run_are_those_that_its_optimizers_follow(network_and_hparams, optimizer):
     network, hparams = network_and_hparams
     ends = {f"{name}_end": 1e-4 for name in SCHEDULED}
