@@ -1,6 +1,6 @@
 """Optimizers: one that flips the binary kernels, Adam on the rest, every variable claimed exactly once.
 
-`Bop`, `Bop2nd`, `CEMA` and larq's `CaseOptimizer` are loaded when they are first asked for, so that importing this
+`Bop`, `Bop2nd`, `CEMA`, `Bold` and larq's `CaseOptimizer` are loaded when they are first asked for, so that importing this
 package imports no TensorFlow.
 """
 
@@ -15,6 +15,7 @@ from bopkit.optim.schedules import hyper_values
 
 __all__ = [
     "CEMA",
+    "Bold",
     "Bop",
     "Bop2nd",
     "CaseOptimizer",
@@ -28,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Bop", "Bop2nd", "CEMA"):
+    if name in ("Bop", "Bop2nd", "CEMA", "Bold"):
         from bopkit.optim import flipping
 
         return getattr(flipping, name)

@@ -72,7 +72,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
 def _dry_run(plan: TrainingPlan, observer: Observer) -> TrainResult:
     """Train in a folder that is thrown away; each worker has its own."""
     with temporary_directory("dry-run") as scratch:
-        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
+        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config(), {})) as run:
             result = _train(plan, run, observer)
     return dataclasses.replace(result, output_dir=None, model_file=None)
 
@@ -92,7 +92,9 @@ def _open_directory(plan: TrainingPlan) -> RunDirectory:
         raise UsageError(
             "Several workers need one shared folder.", "Name it with --output-dir, the same for all of them."
         )
-    return RunDirectory(path, plan.config(), writes=placement.is_chief, extends=plan.length.extends)
+    return RunDirectory(
+        path, plan.config(), plan.default_config(), writes=placement.is_chief, extends=plan.length.extends
+    )
 
 
 def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
