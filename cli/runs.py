@@ -79,8 +79,8 @@ def _print_groups(groups: list[RunGroup]) -> None:
             "train top-1": [percent_text(group.top1) for group in groups],
             "loss": [_or_dash(group.loss, ".4f") for group in groups],
             "images/s": [_or_dash(group.images_per_second, ",.0f") for group in groups],
-            "started": [_local_time(min((r.started for r in group.runs if r.started), default=None)) for group in groups],
-            "updated": [_local_time(max((r.updated for r in group.runs if r.updated), default=None)) for group in groups],
+            "started": [_local_time(_times(group, "started")[0]) for group in groups],
+            "updated": [_local_time(_times(group, "updated")[-1]) for group in groups],
         },
     )
     show("± is the 95 % interval of the mean over seeds (Student's t); --each lists the single runs.")
@@ -88,6 +88,11 @@ def _print_groups(groups: list[RunGroup]) -> None:
         say(f"{run.path} is not finished, so it is in no mean.")
     for run in repeated_seeds(groups):
         say(f"{run.path} repeats seed {run.seed}, so it is in no mean.")
+
+
+def _times(group: RunGroup, name: str) -> list[str | None]:
+    """When the runs of a group were started or updated, in order; one None where no run tells."""
+    return sorted(each for run in group.runs if (each := getattr(run, name))) or [None]
 
 
 def _without_seed(settings: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +124,7 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
     )
 
 
-def _print_table(
-    found: list[RunSummary], differing: list[dict[str, Any]], cells: dict[str, list[str]]
-) -> None:
+def _print_table(found: list[RunSummary], differing: list[dict[str, Any]], cells: dict[str, list[str]]) -> None:
     """A table of runs, or of groups by their first runs, with what differs between the rows; below it what does not.
 
     Args:
@@ -151,7 +154,12 @@ def _print_table(
         right=right,
         text=["problem"],
         important=[
-            *("seeds", "state", "epochs", "best top-1"), *identity, "val top-1", "train top-1", "loss", *shared.values()
+            *("seeds", "state", "epochs", "best top-1"),
+            *identity,
+            "val top-1",
+            "train top-1",
+            "loss",
+            *shared.values(),
         ],
     )
     first = next((run for run in found if run.settings), None)

@@ -164,10 +164,10 @@ def _settings_key(run: RunSummary) -> str:
 def _group(runs: Sequence[RunSummary]) -> RunGroup:
     values = {name: [getattr(run, name) for run in runs] for name in MEANS}
     complete = {name: found for name, found in values.items() if None not in found}
-    means: dict[str, Any] = {name: math.fsum(complete[name]) / len(runs) if name in complete else None for name in MEANS}
+    means: dict[str, Any] = {name: math.fsum(found) / len(runs) for name, found in complete.items()}
     return RunGroup(
         runs=tuple(runs),
         best_val_top1_interval=mean_interval(complete.get("best_val_top1", [])),
         val_top1_interval=mean_interval(complete.get("val_top1", [])),
-        **means,
+        **{name: means.get(name) for name in MEANS},
     )
