@@ -38,6 +38,7 @@ from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan, plan_run
 from bopkit.training.result import TrainResult, look_up, make_result
 from bopkit.training.saving import ModelSaver
+from bopkit.training.tensorboard_start import write_start
 from bopkit.training.workers import check_same_settings, noticing_lost_workers
 
 DRY_RUN_STEPS = 2
@@ -124,6 +125,8 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         run.write_environment({**describe_environment(placement), **data})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
+        if options.tensorboard:
+            write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))
         observer.callbacks.call("on_start", _start_of(plan, run, start.place))
 
     saver = ModelSaver(plan, run, network, validated, progress)
