@@ -66,11 +66,8 @@ def _settings(plan: TrainingPlan) -> dict[str, Any]:
     """The config in one level, without what is no single value."""
     config = plan.config()
     hparams = config.pop("hparams")
-    return {
-        name: value
-        for name, value in {**config, **hparams}.items()
-        if value is None or isinstance(value, str | int | float)
-    }
+    settings = {**config, **hparams}
+    return {name: value for name, value in settings.items() if value is None or isinstance(value, str | int | float)}
 
 
 def _hyper_parameters(settings: dict[str, Any], started_s: float) -> Iterator[Any]:
@@ -108,9 +105,8 @@ def _pictures(plan: TrainingPlan) -> Iterator[Any]:
         pixels = [preprocessing.to_pixels(prepare(image, index).numpy()) for index, (image, _) in enumerate(read)]
         classes = ", ".join(plan.data.class_names[int(label)] for _, label in read)
         text = f"The first pictures of {split}, preprocessing {preprocessing.name}: {classes}"
-        yield _image_value(
-            f"pictures/{name}", [tf.io.encode_png(each).numpy() for each in pixels], pixels[0].shape, text
-        )
+        pngs = [tf.io.encode_png(each).numpy() for each in pixels]
+        yield _image_value(f"pictures/{name}", pngs, pixels[0].shape, text)
 
 
 def _image_value(tag: str, pngs: list[bytes], shape: tuple[int, ...], text: str) -> Any:
