@@ -26,7 +26,7 @@ from bopkit.runs.directory import (
     run_state,
 )
 from bopkit.tabular import Column, Tabular, record
-from bopkit.text import count_text, percent_text, setting_text
+from bopkit.text import count_text, percent_text
 
 T = TypeVar("T")
 
@@ -229,30 +229,6 @@ def differing_settings(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
     differing = [name for name in names if any(each.get(name) != known[0].get(name) for each in known)]
     chosen = [name for name in differing if name not in COUNTS] or differing
     return [{name: run.settings.get(name) for name in chosen} for run in runs]
-
-
-def label_runs(runs: Sequence[RunSummary]) -> list[str]:
-    """A name for each run, all different: what differs between them, and where it is not enough the folder.
-
-    Args:
-        runs: As from `summarise_run`.
-
-    Returns:
-        One name a run, such as `gamma=1e-3` or `gamma=1e-3 (my_run)`.
-    """
-    settings = [
-        ", ".join(setting_text(name, value) for name, value in each.items()) for each in differing_settings(runs)
-    ]
-    names, paths = [Path(run.path).name for run in runs], [run.path for run in runs]
-    for labels in (settings, _with_names(settings, names)):
-        if all(labels) and len(set(labels)) == len(labels):
-            return labels
-    return _with_names(settings, paths)
-
-
-def _with_names(settings: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Settings with a name in brackets; the name alone where there are none."""
-    return [f"{text} ({name})" if text else name for text, name in zip(settings, names, strict=True)]
 
 
 def _is_readable_run(path: Path) -> bool:
