@@ -55,6 +55,25 @@ class HParams(BaseModel):
         None, gt=0, description="learning rate of Adam at the end of the run, linear decay"
     )
 
+    # The recipe: what is done to pictures and labels in training. Each is off unless it is set.
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that all classes get alike")
+    mixup: float = Field(0.0, ge=0, le=100, description="alpha of the Beta distribution of mixup's shares; 0 is off")
+    cutmix: float = Field(
+        0.0, ge=0, le=100, description="the same of cutmix; with both, each picture is mixed in one of the two ways"
+    )
+    random_erasing: float = Field(0.0, ge=0, le=1, description="share of pictures that lose a random rectangle")
+    randaugment_count: int = Field(0, ge=0, le=20, description="operations of RandAugment a picture; 0 is off")
+    randaugment_magnitude: float = Field(5.0, ge=0, le=10, description="mean strength of RandAugment's operations")
+    class_weights: Literal["balanced"] | None = Field(
+        None, description="balanced: each class counts by the inverse of its number of training pictures"
+    )
+    teacher_weight: float = Field(
+        1.0, ge=0, le=1, description="weight of what the teachers of --teacher say; the labels have the rest"
+    )
+    teacher_temperature: float = Field(
+        1.0, gt=0, le=100, description="temperature of the softmax of teachers and network where they are compared"
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def refuse_truth_values(cls, value: Any) -> Any:
@@ -145,7 +164,7 @@ def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
     if get_origin(annotation) is Literal:
         kind_name = " or ".join(choices)
     else:
-        kind_name = " or ".join("none" if each is type(None) else each.__name__ for each in choices or [annotation])
+        kind_name = " or ".join(_type_name(each) for each in choices or [annotation])
     limits = []
     for limit in field.metadata:
         for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
@@ -158,3 +177,10 @@ def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
         "default": None if field.is_required() else field.default,
         "description": field.description or "",
     }
+
+
+def _type_name(kind: Any) -> str:
+    """What users type of one of the types that a field may have."""
+    if kind is type(None):
+        return "none"
+    return " or ".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__
