@@ -49,7 +49,7 @@ def erase(pixels: Tensor, seeds: Tensor, probability: float) -> Tensor:
 
 
 def _within(side: Tensor, place: Tensor, size_px: int) -> Tensor:
-    """bool [n, size]: which rows, or columns, a rectangle of that side takes; one that is longer takes all of them."""
+    """Bool [n, size]: which rows, or columns, a rectangle of that side takes; one that is longer takes all of them."""
     tf = import_tensorflow()
     side = tf.clip_by_value(tf.round(side), 1, size_px)
     begin = tf.floor(place * (size_px - side + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ def train_model(
     output_prefix: str | Path = "runs",
     output_dir: str | Path | None = None,
     extend: bool = False,
+    teachers: Sequence[str | Path] = (),
+    teacher_preprocess_fn: str | None = None,
     train_split: str | None = None,
     validation_split: str | None = None,
     validationset: bool = False,
@@ -75,6 +77,8 @@ def train_model(
         output_prefix=output_prefix,
         output_dir=output_dir,
         extend=extend,
+        teachers=tuple(teachers),
+        teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,
         validationset=validationset,

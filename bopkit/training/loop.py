@@ -21,12 +21,14 @@ from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
+from bopkit.training.loss import make_loss
 from bopkit.training.metrics_writer import MetricsWriter
 from bopkit.training.observer import Observer
 from bopkit.training.pipelines import distributed_training_batches, distributed_validation_batches
 from bopkit.training.plan import TrainingPlan
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
+from bopkit.training.teachers import Teachers
 
 VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
@@ -59,6 +61,7 @@ class Loop:
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
+        teachers: Networks whose answers are learned; None where there are none.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -72,6 +75,7 @@ class Loop:
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
+        teachers: Teachers | None,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
@@ -89,6 +93,8 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
+            loss=make_loss(plan.hparams, plan.data, plan.train_split),
+            teacher=teachers,
             evaluated=validated,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)

@@ -28,6 +28,9 @@ class TrainOptions:
         output_dir: The run's own folder; an unfinished run in it is resumed.
         extend: Train the run in `output_dir`, finished or not, for more epochs than it was asked for: see
             `bopkit.training.length`.
+        teachers: Networks whose answers the network learns: model files or runs of bopkit, other Keras classifiers, or
+            SavedModels. `teacher_weight` and `teacher_temperature` among the hyper-parameters say how.
+        teacher_preprocess_fn: Name of the preprocessing of teachers that carry no model card.
         train_split: The split that trains, or a slice of one as `train[:80%]`; None for `train`.
         validation_split: The split that validates, or a slice of one; None for the dataset's test split.
         validationset: Validate on a tenth of the training split, not on the test split.
@@ -67,6 +70,8 @@ class TrainOptions:
     output_prefix: str | Path = "runs"
     output_dir: str | Path | None = None
     extend: bool = False
+    teachers: tuple[str | Path, ...] = ()
+    teacher_preprocess_fn: str | None = None
     train_split: str | None = None
     validation_split: str | None = None
     validationset: bool = False
@@ -91,6 +96,9 @@ class TrainOptions:
         if not self.checkpoint_every_minutes > 0:  # also NaN
             raise UsageError(f"checkpoint_every_minutes is {self.checkpoint_every_minutes}.", "Use a number above 0.")
         check_seed(self.seed)
+        object.__setattr__(self, "teachers", tuple(self.teachers))
+        if self.teacher_preprocess_fn and not self.teachers:
+            raise UsageError("There is no teacher that --teacher-preprocess-fn could be for.", "Add --teacher MODEL.")
         for name in ("keep", "log_every", "limit_steps", "accumulate", "early_stop"):
             count = getattr(self, name)
             if count is not None and count < 1:
@@ -107,7 +115,7 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
-        values = {**vars(self), "hparams": dict(self.hparams)}
+        values = {**vars(self), "hparams": dict(self.hparams), "teachers": tuple(map(str, self.teachers))}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 

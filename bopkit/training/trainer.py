@@ -36,6 +36,7 @@ from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan, plan_run
 from bopkit.training.result import TrainResult, look_up, make_result
 from bopkit.training.saving import ModelSaver
+from bopkit.training.teachers import Teachers
 from bopkit.training.workers import check_same_settings, noticing_lost_workers
 
 DRY_RUN_STEPS = 2
@@ -109,6 +110,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
         validated = network if plan.precision.name == "float32" else plain
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
+        teachers = load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
@@ -118,15 +120,25 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
-        run.write_environment({**describe_environment(placement), **data})
+        names = {"teachers": list(plan.options.to_dict()["teachers"])} if teachers else {}
+        run.write_environment({**describe_environment(placement), **data, **names})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
+            progress(line)
+        for line in teachers.lines if teachers else ():
             progress(line)
 
     saver = ModelSaver(plan, run, network, validated, progress)
-    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, saver.save_best, observer)
+    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, teachers, saver.save_best, observer)
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
+
+
+def load_teachers(plan: TrainingPlan) -> Teachers | None:
+    """The teachers of a run, for the scope of its strategy; None where it has none."""
+    if not plan.teachers:
+        return None
+    return Teachers(plan.teachers, plan.preprocessing.input_shape, plan.classes, plan.hparams.teacher_temperature)
 
 
 def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:
