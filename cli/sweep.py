@@ -110,7 +110,7 @@ def sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
-        teachers=tuple(teacher or ()),
+        teacher=teacher,
         teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,

@@ -124,7 +124,7 @@ def train(
         output_prefix=output_prefix,
         output_dir=output_dir,
         extend=extend,
-        teachers=tuple(teacher or ()),
+        teacher=teacher,
         teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,

@@ -16,7 +16,7 @@ from bopkit.data.dataset import Dataset
 from bopkit.data.erasing import erase
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.randaugment import randaugment
-from bopkit.data.recipe import PictureRecipe
+from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -67,7 +67,7 @@ def training_batches(
     options: BatchOptions,
     cache: str | None = None,
     progress: Progress = silent,
-    recipe: PictureRecipe = PictureRecipe(),
+    recipe: PictureRecipe = NO_RECIPE,
 ) -> Any:
     """Batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -81,7 +81,7 @@ def training_batches(
         options: Which batches.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
-        recipe: What follows `augment`.
+        recipe: What follows `augment`; nothing by default.
 
     Returns:
         A `tf.data.Dataset` of (uint8 or float32 [batch_size / replicas, H, W, C], 0 to 255, as `augment` says;

@@ -167,7 +167,7 @@ def _grey(pixels: Tensor) -> Tensor:
 
 
 def _blended(start: Tensor, pixels: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
-    """From `start`, int32, towards the pixels and beyond: the pixels at factor 1. Cut off, not rounded, as in Pillow."""
+    """From `start`, int32, towards the pixels and beyond: the pixels at factor 1. Cut off as in Pillow, not rounded."""
     tf = import_tensorflow()
     factor = 1 + MAX_BLEND * strength * sign
     begin = tf.cast(start, tf.float32)

@@ -39,3 +39,6 @@ class PictureRecipe:
     def mixing(self) -> Mixing | None:
         """How pictures are mixed; None where they are not."""
         return Mixing(self.mixup, self.cutmix) if self.mixup or self.cutmix else None
+
+
+NO_RECIPE = PictureRecipe()

@@ -15,7 +15,7 @@ _FIRST = (
 )
 """The settings that `bopkit sweep` takes, in the order of its answers; others come after them."""
 
-_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every", "teachers": "teacher"}
+_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every"}
 """Options of `bopkit train` that are not named as the field of `TrainOptions`."""
 
 
@@ -31,7 +31,7 @@ def train_command(training: TrainOptions) -> str:
         option, value = _OPTIONS.get(name, name.replace("_", "-")), changed[name]
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
-        elif isinstance(value, tuple):
+        elif isinstance(value, list):
             words += [word for each in value for word in (f"--{option}", each)]
         else:
             words += [f"--{option}", str(value)]

@@ -162,7 +162,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     train_split, validation_split = choose_splits(data, options)
     for split in (train_split, validation_split):
         data.check_labels(split)
-    teachers = find_teachers(options.teachers, options.teacher_preprocess_fn, data)
+    teachers = find_teachers(options.teacher or (), options.teacher_preprocess_fn, data)
     if before:
         check_same_teachers(before, teachers)
     return TrainingPlan(
@@ -186,7 +186,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
 def _check_teacher_hparams(hparams: HParams, options: TrainOptions) -> None:
     """Refuse settings of teachers where there are none: they would change nothing."""
     for name in ("teacher_weight", "teacher_temperature"):
-        if not options.teachers and getattr(hparams, name) != type(hparams).model_fields[name].default:
+        if not options.teacher and getattr(hparams, name) != type(hparams).model_fields[name].default:
             raise UsageError(f"{name} has no effect without a teacher.", "Add --teacher MODEL, or leave it out.")
 
 

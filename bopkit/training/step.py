@@ -77,7 +77,7 @@ class TrainStep:
             steps once. Memory is that of one part; batch norm sees one part at a time.
         jit: Compile the forward and backward pass with XLA.
         finish: Makes a batch of training pictures the network's input; None where they are that already.
-        loss: What is minimised.
+        loss: What is minimised; None for cross-entropy with the labels.
         teacher: Makes probabilities, float32 [n, classes], of a batch of training pictures as the pipeline gives them;
             None where labels alone teach.
         evaluated: The network that `evaluate` runs, with the weights that `begin_evaluation` gives it: a copy in
@@ -93,7 +93,7 @@ class TrainStep:
         accumulate: int = 1,
         jit: bool = False,
         finish: Callable[[Any], Any] | None = None,
-        loss: Loss = Loss(),
+        loss: Loss | None = None,
         teacher: Callable[[Any], Any] | None = None,
         evaluated: Any = None,
     ):
@@ -104,7 +104,7 @@ class TrainStep:
         self._strategy = strategy
         self._accumulate = accumulate
         self._finish = finish or (lambda pictures: pictures)
-        self._loss = loss
+        self._loss = loss or Loss()
         self._teacher = teacher
         # Nothing here branches on tensors in Python: AutoGraph would rewrite it for seconds and change nothing. Keras
         # still calls it for the layers of a user's own.

@@ -120,7 +120,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
-        names = {"teachers": list(plan.options.to_dict()["teachers"])} if teachers else {}
+        names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
         run.write_environment({**describe_environment(placement), **data, **names})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
