@@ -225,12 +225,10 @@ class _Teacher:
         pixels = np.random.default_rng(0).integers(0, 256, (PROBED_PICTURES, *input_shape), dtype=np.uint8)
         scores = np.asarray(self._scores(pixels))
         self._answers_probabilities = _are_probabilities(scores, file, classes)
-        classes_line = (
-            "classes as the dataset's" if file.has_class_names else "as many classes, whose names say nothing"
-        )
+        compared = "classes by name" if file.has_class_names else "classes by their number: they have no names"
         self.line = (
             f"teacher {file.name}, preprocessing {file.preprocessing}, input {' x '.join(map(str, self._shape))}, "
-            f"answers {'probabilities' if self._answers_probabilities else 'logits'}; {classes_line}; "
+            f"answers {'probabilities' if self._answers_probabilities else 'logits'}; {compared}; "
             f"SHA-256 {file.sha256[:12]}..."
         )
 
