@@ -241,6 +241,7 @@ class _Teacher:
     def _scores(self, pixels: Tensor) -> Tensor:
         tf = import_tensorflow()
         height, width, channels = self._shape
+        pixels = tf.convert_to_tensor(pixels)
         if pixels.shape[-1] != channels:
             convert = tf.image.grayscale_to_rgb if channels == 3 else tf.image.rgb_to_grayscale
             pixels = convert(pixels)
