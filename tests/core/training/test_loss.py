@@ -42,11 +42,8 @@ def test_loss_and_gradient_are_those_of_the_formula(numbers, mixed, smoothing, w
     share = share if mixed else np.ones(PICTURES)
     said = share[:, None] * identity[own] + (1 - share)[:, None] * identity[partner]
     said = (1 - smoothing) * said + smoothing / CLASSES
-    weight = (
-        np.ones(PICTURES)
-        if weights is None
-        else share * np.take(weights, own) + (1 - share) * np.take(weights, partner)
-    )
+    of_class = np.ones(CLASSES) if weights is None else np.array(weights)
+    weight = share * of_class[own] + (1 - share) * of_class[partner]
     cooled = softmax(logits / temperature)
     losses = (1 - teacher_share) * -(said * np.log(softmax(logits))).sum(axis=1)
     losses += teacher_share * temperature**2 * -(taught * np.log(cooled)).sum(axis=1)
