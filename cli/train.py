@@ -81,6 +81,17 @@ def train(
             "--sync-batch-norm", help="Compute batch norm over the whole batch, not over each replica's part."
         ),
     ] = False,
+    batch_norm_pictures: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-norm-pictures",
+            metavar="N",
+            min=0,
+            help="Estimate batch-norm statistics anew over N training pictures before each validation and in model "
+            "files; 0 keeps the moving averages. Default: 1000 where weights flip, else 0.",
+            show_default=False,
+        ),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Use kernels that repeat bit for bit; slower on a GPU.")
     ] = False,
@@ -136,6 +147,7 @@ def train(
         jit=jit,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
+        batch_norm_pictures=batch_norm_pictures,
         deterministic=deterministic,
         seed=seed,
         checkpoint_every_minutes=checkpoint_every,

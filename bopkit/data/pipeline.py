@@ -15,7 +15,6 @@ from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
 from bopkit.data.erasing import erase
 from bopkit.data.preprocessing import Preprocessing
-from bopkit.data.randaugment import randaugment
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
@@ -77,11 +76,11 @@ def training_batches(
     Args:
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
-        preprocessing: Its `augment` makes the pixels; its `finish` makes them the network's input.
+        preprocessing: It and the recipe's `augment` make the pixels; its `finish` makes them the network's input.
         options: Which batches.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
-        recipe: What follows `augment`; nothing by default.
+        recipe: What is done beside that; nothing by default.
 
     Returns:
         A `tf.data.Dataset` of (uint8 or float32 [batch_size / replicas, H, W, C], 0 to 255, as `augment` says;
@@ -117,9 +116,7 @@ def training_batches(
     def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
         index, (image, label) = numbered
         own_seed = augmentation_seed(seed, epoch, index)
-        pixels = preprocessing.augment(image, own_seed, dataset.picture_size)
-        if recipe.randaugment_count:
-            pixels = randaugment(pixels, own_seed, recipe.randaugment_count, recipe.randaugment_magnitude)
+        pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
         return (pixels, label, own_seed) if recipe.mixing or recipe.random_erasing else (pixels, label)
 
     # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
@@ -218,7 +215,7 @@ def evaluation_batches(
     tf = import_tensorflow()
     pictures = dataset.read(split)
     if limit is not None:
-        pictures = pictures.take(limit) if dataset.is_shuffled else _drawn(pictures, dataset.count(split), limit)
+        pictures = some_of(pictures, dataset, split, limit)
     if stop is not None:
         pictures = pictures.take(stop)
     pictures = pictures.skip(skip).shard(workers, worker)
@@ -232,8 +229,18 @@ def evaluation_batches(
     return inputs.batch(batch_size).prefetch(2)
 
 
-def _drawn(pictures: Any, count: int, limit: int) -> Any:
-    """So many of `count` pictures, each as likely as any other, in their order."""
+def some_of(pictures: Any, dataset: Dataset, split: str, limit: int) -> Any:
+    """So many of the pictures of a split, in their order: each as likely as any other, and the same ones each time.
+
+    Args:
+        pictures: A `tf.data.Dataset` of all of them.
+        dataset: Whose they are.
+        split: Of which split.
+        limit: How many; all where there are fewer.
+    """
+    count = dataset.count(split)
+    if dataset.is_shuffled:
+        return pictures.take(limit)
     if limit >= count:
         return pictures
     import numpy as np

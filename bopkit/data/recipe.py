@@ -1,16 +1,25 @@
-"""What is done to training pictures after the preprocessing: RandAugment, random erasing, mixup, cutmix."""
+"""What is done to training pictures beside the preprocessing: RandAugment, random erasing, mixup, cutmix.
+
+`PictureRecipe.augment` makes pictures that are augmented and whole. The input pipeline then erases and mixes them, batch
+by batch; batch-norm statistics are estimated on pictures that are neither.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from bopkit.data.mixing import Mixing
+from bopkit.data.preprocessing import PictureSize, Preprocessing
+from bopkit.data.randaugment import randaugment
 from bopkit.hparams import HParams
+
+Tensor = Any  # TensorFlow is imported inside the functions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PictureRecipe:
-    """The stages that follow a preprocessing's `augment`, in this order; without values there are none.
+    """The stages that follow the preprocessing's own augmentation, in this order; without values there are none.
 
     Attributes:
         randaugment_count: Operations of RandAugment a picture; 0 for none.
@@ -31,9 +40,14 @@ class PictureRecipe:
         """The recipe that hyper-parameters ask for."""
         return cls(**{field.name: getattr(hparams, field.name) for field in dataclasses.fields(cls)})
 
-    def augmenting_only(self) -> PictureRecipe:
-        """The same without erasing and mixing: pictures that are augmented as in training, and whole."""
-        return dataclasses.replace(self, random_erasing=0.0, mixup=0.0, cutmix=0.0)
+    def augment(
+        self, preprocessing: Preprocessing, image: Tensor, seed: Tensor, picture_size: PictureSize = None
+    ) -> Tensor:
+        """Make pixels of a training picture, augmented and whole; arguments and result as of `Preprocessing.augment`."""
+        pixels = preprocessing.augment(image, seed, picture_size)
+        if self.randaugment_count:
+            pixels = randaugment(pixels, seed, self.randaugment_count, self.randaugment_magnitude)
+        return pixels
 
     @property
     def mixing(self) -> Mixing | None:

@@ -28,6 +28,9 @@ from bopkit import files
 from bopkit.errors import BopkitError, UsageError
 
 CONFIG_FILE = "config.json"
+
+_SETTINGS_OF_BEFORE = {"batch_norm_pictures": 0}
+"""What runs did that began before there was such a setting."""
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -130,7 +133,7 @@ class RunDirectory:
 
     def _continue_with(self, config: dict[str, Any], writes: bool, extends: bool) -> None:
         """Refuse to mix two runs; only a run that left nothing to resume takes new settings."""
-        before = read_config(self.path)
+        before = {**_SETTINGS_OF_BEFORE, **read_config(self.path)}
         if extends:
             before, config, writes = _without_length(before), _without_length(config), False
         if before == config:

@@ -19,6 +19,7 @@ from bopkit.runs.directory import Place, RunDirectory
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
+from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
 from bopkit.training.loss import make_loss
@@ -57,7 +58,7 @@ class Loop:
         plan: The run.
         run: Its directory.
         network: The network, built in the scope of the plan's strategy.
-        validated: The network that is validated: `network`, or its float32 copy, which is what model files hold.
+        evaluated: The network that is validated, which is what model files hold.
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
@@ -71,7 +72,7 @@ class Loop:
         plan: TrainingPlan,
         run: RunDirectory,
         network: Any,
-        validated: Any,
+        evaluated: EvaluatedNetwork,
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
@@ -81,6 +82,7 @@ class Loop:
     ):
         options, placement = plan.options, plan.placement
         self._plan = plan
+        self._evaluated = evaluated
         self._optimizer = optimizer
         self._checkpoints = checkpoints
         self._start, self._sums = start.place, start.sums
@@ -95,7 +97,7 @@ class Loop:
             finish=plan.preprocessing.finish,
             loss=make_loss(plan.hparams, plan.data, plan.train_split),
             teacher=teachers,
-            evaluated=validated,
+            evaluated=evaluated.model,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
@@ -149,8 +151,8 @@ class Loop:
         began = time.perf_counter()
         self._train_epoch(epoch, first_step, batches)
         trained_s = time.perf_counter() - began
-        validation = self._validate(epoch)
         self._weight_check(epoch, plan.steps_per_epoch)
+        validation = self._validate(epoch)
         images = (plan.steps_per_epoch - first_step) * plan.hparams.batch_size
         row: dict[str, Any] = {
             "kind": "epoch",
@@ -172,7 +174,7 @@ class Loop:
         self._save(Place(epoch + 1, 0))
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
-        self._warn_once(parting_warning(row, plan.classes, row["step"]))
+        self._warn_once(parting_warning(row, plan.classes, plan.batch_norm_pictures > 0))
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
 
@@ -251,7 +253,7 @@ class Loop:
         """
         plan = self._plan
         batches = readable(self._validation, plan.data, plan.validation_split)
-        self._step.begin_evaluation()
+        self._evaluated.update()
         sums, is_over = Sums(), False
         while not is_over:
             here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._can_stop_alone)

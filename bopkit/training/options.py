@@ -43,6 +43,9 @@ class TrainOptions:
         accumulate: Parts that a replica's batch is split into, for batches that do not fit into memory; Bop steps
             once a batch.
         sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
+        batch_norm_pictures: Training pictures over which batch-norm statistics are estimated anew, for the weights as
+            they are, before each validation and in model files; 0 for the moving averages of training; None for 1,000
+            where weights flip and 0 elsewhere, or for that of the resumed run.
         deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower. A run is resumed
             only with the same value.
         seed: Seeds weights, order and augmentation.
@@ -82,6 +85,7 @@ class TrainOptions:
     jit: bool = False
     accumulate: int = 1
     sync_batch_norm: bool = False
+    batch_norm_pictures: int | None = None
     deterministic: bool = False
     seed: int = 0
     checkpoint_every_minutes: float = 10.0
@@ -105,6 +109,8 @@ class TrainOptions:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise UsageError(f"{name} is {count}.", "Use 1 or more.")
+        if self.batch_norm_pictures is not None and self.batch_norm_pictures < 0:
+            raise UsageError(f"batch_norm_pictures is {self.batch_norm_pictures}.", "Use 0 or more.")
         if self.validationset and self.validation_split:
             raise UsageError(
                 "--validationset and --validation-split both choose the pictures for validation.",

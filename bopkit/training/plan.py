@@ -9,6 +9,7 @@ from typing import Any
 
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
+from bopkit.batch_norm import DEFAULT_PICTURES
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
@@ -41,6 +42,7 @@ class TrainingPlan:
         validation_split: Pictures that validate.
         steps_per_epoch: Steps an epoch.
         validation_pictures: Pictures a validation.
+        batch_norm_pictures: Training pictures over which batch-norm statistics are estimated anew; 0 for none.
         precision: `float32` or `bfloat16`, and why that one.
         length: Whether and when it was made longer.
         teachers: Networks whose answers it learns.
@@ -58,6 +60,7 @@ class TrainingPlan:
     validation_split: str
     steps_per_epoch: int
     validation_pictures: int
+    batch_norm_pictures: int
     precision: PrecisionChoice
     length: RunLength
     teachers: tuple[TeacherFile, ...]
@@ -97,6 +100,7 @@ class TrainingPlan:
             "deterministic": self.options.deterministic,
             "accumulate": self.options.accumulate,
             "sync_batch_norm": self.options.sync_batch_norm,
+            "batch_norm_pictures": self.batch_norm_pictures,
             "early_stop": self.options.early_stop,
             **self.length.config(),
             **({"teachers": [teacher.config() for teacher in self.teachers]} if self.teachers else {}),
@@ -145,6 +149,8 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
     if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
+    if options.batch_norm_pictures is None and before:  # runs that began before there was a choice kept the averages
+        options = dataclasses.replace(options, batch_norm_pictures=read_config(before).get("batch_norm_pictures", 0))
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)
@@ -176,6 +182,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         validation_split=validation_split,
         steps_per_epoch=_count_steps(data, train_split, hparams, options.limit_steps),
         validation_pictures=_count_validation_pictures(data, validation_split, options.limit_steps),
+        batch_norm_pictures=_choose_batch_norm_pictures(options, hparams),
         precision=precision,
         length=length,
         teachers=teachers,
@@ -214,6 +221,13 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
         name = data.default_preprocessing
     input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
+
+
+def _choose_batch_norm_pictures(options: TrainOptions, hparams: HParams) -> int:
+    """What was asked for, else the default where weights flip: moving averages lag behind those."""
+    if options.batch_norm_pictures is not None:
+        return options.batch_norm_pictures
+    return DEFAULT_PICTURES if hparams.optimizer != "latent" else 0
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

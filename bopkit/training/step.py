@@ -80,8 +80,7 @@ class TrainStep:
         loss: What is minimised; None for cross-entropy with the labels.
         teacher: Makes probabilities, float32 [n, classes], of a batch of training pictures as the pipeline gives them;
             None where labels alone teach.
-        evaluated: The network that `evaluate` runs, with the weights that `begin_evaluation` gives it: a copy in
-            float32, for instance. None for `network` itself.
+        evaluated: The network that `evaluate` runs; None for `network` itself.
     """
 
     def __init__(
@@ -122,11 +121,6 @@ class TrainStep:
         """
         tf = import_tensorflow()
         return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
-
-    def begin_evaluation(self) -> None:
-        """Give the evaluated network the weights of the trained one; every worker takes part."""
-        if self._evaluated is not self._network:
-            self._evaluated.set_weights(self._network.get_weights())
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches.

@@ -27,6 +27,7 @@ from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
+from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.loop import Loop
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_plain_network, training_copy
@@ -107,9 +108,8 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     with placement.strategy.scope():
         plain = build_plain_network(plan.architecture, plan.hparams, plan.preprocessing.input_shape, plan.classes)
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
-        # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
-        validated = network if plan.precision.name == "float32" else plain
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
+        evaluated = EvaluatedNetwork(plan, network, plain)
         teachers = load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
@@ -127,8 +127,8 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         for line in teachers.lines if teachers else ():
             progress(line)
 
-    saver = ModelSaver(plan, run, network, validated, progress)
-    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, teachers, saver.save_best, observer)
+    saver = ModelSaver(plan, run, evaluated, progress)
+    loop = Loop(plan, run, network, evaluated, optimizer, checkpoints, start, teachers, saver.save_best, observer)
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
