@@ -23,12 +23,14 @@ from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
 from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
+from bopkit.training.loss import make_loss
 from bopkit.training.metrics_writer import MetricsWriter
 from bopkit.training.observer import Observer
 from bopkit.training.pipelines import distributed_training_batches, distributed_validation_batches
 from bopkit.training.plan import TrainingPlan
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
+from bopkit.training.teachers import Teachers
 
 VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
@@ -61,6 +63,7 @@ class Loop:
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
+        teachers: Networks whose answers are learned; None where there are none.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -74,6 +77,7 @@ class Loop:
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
+        teachers: Teachers | None,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
@@ -93,6 +97,8 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
+            loss=make_loss(plan.hparams, plan.data, plan.train_split),
+            teacher=teachers,
             evaluated=evaluated.model,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
