@@ -1,7 +1,7 @@
 """Optimizers: one that flips the binary kernels, Adam on the rest, every variable claimed exactly once.
 
-`Bop`, `Bop2nd`, `CEMA`, `Bold` and larq's `CaseOptimizer` are loaded when they are first asked for, so that importing this
-package imports no TensorFlow.
+`Bop`, `Bop2nd`, `CEMA`, `Bold` and larq's `CaseOptimizer` are loaded when they are first asked for, so that importing
+this package imports no TensorFlow.
 """
 
 from __future__ import annotations

@@ -102,5 +102,5 @@ def test_a_network_calls_its_layers_as_before_afterwards():
     network = of_pictures(layer)
     estimate(network)
     assert "call" not in vars(layer)
-    answers = network(BATCHES[0], training=False)
-    np.testing.assert_allclose(answers, (BATCHES[0] - layer.moving_mean) / np.sqrt(layer.moving_variance + 1e-3), rtol=1e-4, atol=1e-5)
+    expected = (BATCHES[0] - layer.moving_mean) / np.sqrt(layer.moving_variance + 1e-3)
+    np.testing.assert_allclose(network(BATCHES[0], training=False), expected, rtol=1e-4, atol=1e-5)
