@@ -17,6 +17,7 @@ _PUBLIC = {
     "train_model": "bopkit.training",
     "run_sweep": "bopkit.sweep",
     "evaluate_model": "bopkit.benchmark.evaluate",
+    "predict_pictures": "bopkit.benchmark.predict",
     "list_runs": "bopkit.runs.summary",
     "plot_runs": "bopkit.runs.plot",
     "ExportOptions": "bopkit.export",
