@@ -13,6 +13,7 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
+from bopkit.data.kept_pixels import keep_pixels
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
@@ -79,12 +80,13 @@ def training_batches(
     """
     tf = import_tensorflow()
     seed = options.seed
-    pictures = dataset.read(split)
-    if cache == "memory":
-        pictures = pictures.cache()
-    elif cache:
-        pictures = cached_in(cache, dataset, split, progress)
-    pictures = pictures.enumerate()
+    in_folder = cache and cache != "memory"
+    pictures = cached_in(cache, dataset, split, progress) if in_folder else dataset.read(split)
+    kept = keep_pixels(dataset, split, preprocessing, pictures, cache)
+    if kept is not None:
+        pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
+    else:
+        pictures = (pictures.cache() if cache == "memory" else pictures).enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = options.batch_size // options.workers  # of this worker
 
@@ -106,10 +108,20 @@ def training_batches(
         index, (image, label) = numbered
         return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
 
-    # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
+    @tf.autograph.experimental.do_not_convert
+    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, Any]:
+        (epochs, indices), (pixels, labels) = numbered, kept
+        seeds = augmentation_seeds(seed, epochs[0], indices)
+        return preprocessing.augment_batch(tf.gather(pixels, indices), seeds), tf.gather(labels, indices)
+
     epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
-    inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
-    batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
+    order, pictures_a_replica = epochs.flat_map(shuffled), options.batch_size // options.replicas
+    if kept is not None:
+        in_batches = order.batch(pictures_a_replica, drop_remainder=True)  # each is of one epoch
+        inputs = tf.data.Dataset.zip(in_batches, tf.data.Dataset.from_tensors(kept).repeat())
+        batches = inputs.map(augment_kept, tf.data.AUTOTUNE)
+    else:  # decoding comes after the epochs are joined, so that it does not run dry at the end of each
+        batches = order.map(augment, tf.data.AUTOTUNE).batch(pictures_a_replica, drop_remainder=True)
     in_order = tf.data.Options()
     in_order.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
@@ -125,6 +137,13 @@ def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
     """
     tf = import_tensorflow()
     return tf.random.fold_in(tf.stack([seed, epoch]), index)
+
+
+def augmentation_seeds(seed: int, epoch: Any, indices: Any) -> Any:
+    """`augmentation_seed` of each of many pictures: int64 [n, 2] for indices int64 [n]."""
+    tf = import_tensorflow()
+    of_epoch = augmentation_seed(seed, epoch, tf.constant(0, tf.int64))[0]
+    return tf.stack([tf.broadcast_to(of_epoch, tf.shape(indices)), indices], 1)
 
 
 def evaluation_batches(
