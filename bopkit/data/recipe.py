@@ -50,6 +50,11 @@ class PictureRecipe:
         return pixels
 
     @property
+    def changes_batches(self) -> bool:
+        """Whether pictures are erased or mixed, which is done batch by batch."""
+        return bool(self.random_erasing or self.mixing)
+
+    @property
     def mixing(self) -> Mixing | None:
         """How pictures are mixed; None where they are not."""
         return Mixing(self.mixup, self.cutmix) if self.mixup or self.cutmix else None
