@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from bopkit.errors import UsageError
+from bopkit.own_optimizer import OwnOptimizer, is_own, load_own_optimizer
 from bopkit.schedules import LIMITS, MAX_COUNT, SUFFIXES, Schedule, read_schedule, schedule_fields
 
 H = TypeVar("H", bound="HParams")
@@ -55,6 +57,10 @@ _Schedules: Any = create_model(
 )
 
 
+BUILT_IN: tuple[str, ...] = get_args(_Values.model_fields["optimizer"].annotation)
+"""The optimizers of bopkit."""
+
+
 class HParams(_Schedules, _Values):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.
 
@@ -62,6 +68,13 @@ class HParams(_Schedules, _Values):
     """
 
     scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
+    """Names of the hyper-parameters that may follow a schedule."""
+
+    own_optimizer: ClassVar[OwnOptimizer | None] = None
+    """What the module that `optimizer` names says of it; None for bopkit's own optimizers."""
+
+    without_own: ClassVar[type[HParams] | None] = None
+    """The class without the hyper-parameters of `own_optimizer`."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -122,15 +135,38 @@ def override(hparams: H, values: Mapping[str, Any], alone: bool = False) -> H:
         UsageError: A name, a type or a range is wrong; all faults in one message. Or schedules contradict each other.
     """
     cleared = {name: None if value == "none" else value for name, value in values.items()}
-    kind = type(hparams)
+    kind = _kind_for(type(hparams), cleared.get("optimizer", hparams.optimizer))
+    before = {name: value for name, value in hparams.model_dump().items() if name in kind.model_fields}
     try:
-        return kind.model_validate({**hparams.model_dump(), **cleared}, context=ALONE if alone else None)
+        return kind.model_validate({**before, **cleared}, context=ALONE if alone else None)
     except ValidationError as error:
         faults = error.errors()
         hint = "`bopkit hparams MODEL` lists them with their ranges."
         if any(fault["type"] == "extra_forbidden" for fault in faults):
             hint = f"Known: {_known_names(kind)}. {hint}"
         raise UsageError("; ".join(_fault(fault, kind) for fault in faults) + ".", hint) from error
+
+
+def _kind_for(kind: type[H], optimizer: Any) -> type[H]:
+    """The class of hyper-parameters with an optimizer: it has those of one of the user's own too."""
+    plain: Any = kind.without_own or kind
+    if not is_own(optimizer, BUILT_IN):
+        return plain
+    scheduled = [name for name in SCHEDULED if name != "learning_rate"]  # which is Adam's
+    own = load_own_optimizer(optimizer, {*plain.model_fields}, scheduled)
+    return _with_own(plain, optimizer, own)
+
+
+@functools.cache
+def _with_own(plain: Any, name: str, own: OwnOptimizer) -> Any:
+    """A class of hyper-parameters with those of an optimizer of the user's own; the same one for the same optimizer."""
+    scheduled = [each for each in own.schedules if each in own.fields]
+    schedules = {part: field for each in scheduled for part, field in schedule_fields(each, own.fields[each]).items()}
+    chosen = (Literal[(*BUILT_IN, name)], plain.model_fields["optimizer"])
+    kind: Any = create_model(plain.__name__, __base__=(plain, own.hparams), optimizer=chosen, **schedules)
+    kind.scheduled = (*plain.scheduled, *scheduled)
+    kind.own_optimizer, kind.without_own = own, plain
+    return kind
 
 
 def _fault(fault: Any, kind: type[HParams]) -> str:
@@ -141,7 +177,8 @@ def _fault(fault: Any, kind: type[HParams]) -> str:
     if fault["type"] == "missing":
         return f"Hyper-parameter {name!r} is missing"
     if fault["type"] == "literal_error":
-        return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}"
+        own = ", or a Python module in this folder that defines OPTIMIZER" if name == "optimizer" else ""
+        return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}{own}"
     what = fault["msg"].removeprefix("Value error, ").split(",")[0].replace("Input should be", "must be")
     return f"Hyper-parameter {name}={fault['input']} {what} ({name}: {_range(name, kind)})"
 

@@ -247,7 +247,7 @@ class Bold(FlippingOptimizer):
     paper's; it accumulates votes of a network that is Boolean throughout, and g is here the real gradient of the loss.
 
     Args:
-        eta: Rate of accumulation, above 0. A gradient of constant size a flips its weight after about 1 / (eta a) steps.
+        eta: Rate of accumulation, above 0. A constant gradient a flips its weight after about 1 / (eta a) steps.
         name: Name of the optimizer.
     """
 
