@@ -141,7 +141,8 @@ def override(hparams: H, values: Mapping[str, Any], alone: bool = False) -> H:
         return kind.model_validate({**before, **cleared}, context=ALONE if alone else None)
     except ValidationError as error:
         faults = error.errors()
-        hint = "`bopkit hparams MODEL` lists them with their ranges."
+        listed = "bopkit's" if kind.own_optimizer else "them"
+        hint = f"`bopkit hparams MODEL` lists {listed} with their ranges."
         if any(fault["type"] == "extra_forbidden" for fault in faults):
             hint = f"Known: {_known_names(kind)}. {hint}"
         raise UsageError("; ".join(_fault(fault, kind) for fault in faults) + ".", hint) from error
@@ -162,10 +163,11 @@ def _with_own(plain: Any, name: str, own: OwnOptimizer) -> Any:
     """A class of hyper-parameters with those of an optimizer of the user's own; the same one for the same optimizer."""
     scheduled = [each for each in own.schedules if each in own.fields]
     schedules = {part: field for each in scheduled for part, field in schedule_fields(each, own.fields[each]).items()}
-    chosen = (Literal[(*BUILT_IN, name)], plain.model_fields["optimizer"])
-    kind: Any = create_model(plain.__name__, __base__=(plain, own.hparams), optimizer=chosen, **schedules)
-    kind.scheduled = (*plain.scheduled, *scheduled)
-    kind.own_optimizer, kind.without_own = own, plain
+    chosen: Any = (Literal[(*BUILT_IN, name)], plain.model_fields["optimizer"])
+    kind = create_model(plain.__name__, __base__=(plain, own.hparams), optimizer=chosen, **schedules)
+    values: dict[str, Any] = {"scheduled": (*plain.scheduled, *scheduled), "own_optimizer": own, "without_own": plain}
+    for attribute, value in values.items():
+        setattr(kind, attribute, value)
     return kind
 
 

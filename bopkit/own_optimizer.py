@@ -21,7 +21,8 @@ OPTIMIZERS = Registry("optimizer", "OPTIMIZER", "bopkit hparams MODEL", "docs/op
 """Modules of the user's; bopkit's own optimizers are the choices of the hyper-parameter `optimizer`."""
 
 _OF_ROWS = frozenset(
-    "kind step epoch loss top1 top5 val_loss val_top1 val_top5 flip_ratio layers images_per_second epoch_seconds".split()
+    "kind step epoch loss top1 top5 val_loss val_top1 val_top5 flip_ratio layers".split()
+    + ["images_per_second", "epoch_seconds"]
 )
 """What rows of metrics.jsonl have beside the values of hyper-parameters."""
 
@@ -34,8 +35,8 @@ class OwnOptimizer:
 
     Attributes:
         make: Makes the optimizer of the marked kernels, once a run: a legacy Keras optimizer, as those that derive from
-            `bopkit.optim.FlippingOptimizer` are. It is called with the hyper-parameters by name: those of `hparams`, and
-            those of bopkit that `schedules` names. One that follows a schedule is a Keras schedule.
+            `bopkit.optim.FlippingOptimizer` are. It is called with the hyper-parameters by name: those of `hparams`,
+            and those of bopkit that `schedules` names. One that follows a schedule is a Keras schedule.
         hparams: A pydantic model whose fields are the hyper-parameters, with their types (float, int, str, a Literal of
             texts, or any of these or None), defaults, ranges and descriptions.
         schedules: The hyper-parameters that may follow a schedule: floats of `hparams`, and any of bopkit's
@@ -75,9 +76,7 @@ def load_own_optimizer(name: str, taken: Iterable[str], scheduled: Iterable[str]
     if not callable(own.make):
         raise _wrong(f"`make` of {name} is {_kind(own.make)}, not a function.")
     if not (isinstance(own.hparams, type) and issubclass(own.hparams, BaseModel)):
-        raise _wrong(
-            f"`hparams` of {name} is {_kind(own.hparams)}, not a class that derives from pydantic's BaseModel."
-        )
+        raise _wrong(f"`hparams` of {name} is {_kind(own.hparams)}, not a class derived from pydantic's BaseModel.")
     for field, info in own.fields.items():
         if field in taken or field in _OF_ROWS:
             what = "has a hyper-parameter" if field in taken else "writes a figure"

@@ -85,7 +85,8 @@ class Registry:
             own = _module_of(name)
             list_them = f"List the names with `{self.command}`."
             hint = f"Type {own}; names that are known already come first." if own else list_them
-            raise UsageError(f"{name} is a file; this takes the name of a {self.kind}.", hint)
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise UsageError(f"{name} is a file; this takes the name of {article} {self.kind}.", hint)
         is_dotted = "." in name and all(part.isidentifier() for part in name.split("."))
         if not is_dotted and module_here(name) is None:
             raise self.unknown(name, [*self._modules, *self._aliases])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.binary_kernels import binary_kernel, binary_layers, set_binary_kernels_to_signs
+from bopkit.binary_kernels import binary_kernel, binary_layers, is_marked, set_binary_kernels_to_signs
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim.claims import Claim, make_optimizer
 from bopkit.optim.schedules import hyper_values
@@ -26,6 +26,7 @@ __all__ = [
     "binary_kernel",
     "binary_layers",
     "hyper_values",
+    "is_marked",
     "make_optimizer",
     "set_binary_kernels_to_signs",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from bopkit.binary_kernels import is_marked
 from bopkit.errors import BopkitError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
@@ -53,14 +54,14 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
         adam._create_all_weights(model.trainable_variables)
         return adam, [_claim(variable, adam) for variable in model.trainable_variables]
     flipping = _flipping_optimizer(hparams, rates)
-    owners = [flipping if _is_binary(variable) else adam for variable in model.trainable_variables]
+    owners = [flipping if is_marked(variable) else adam for variable in model.trainable_variables]
     name = type(flipping).__name__
     if flipping not in owners:
         raise BopkitError(
             f"No kernel of this network is marked for {name}.",
             "Give its layers `**bopkit.optim.binary_kernel(hparams.optimizer)`.",
         )
-    both = CaseOptimizer((_is_binary, flipping), default_optimizer=adam)
+    both = CaseOptimizer((is_marked, flipping), default_optimizer=adam)
     owned = list(zip(owners, model.trainable_variables, strict=True))
     for inner in both.optimizers:
         inner._create_all_weights([variable for owner, variable in owned if owner is inner])
@@ -82,11 +83,6 @@ def _flipping_optimizer(hparams: HParams, rates: dict[str, Any]) -> Any:
     if hparams.optimizer == "bop2nd":
         return Bop2nd(**rates, moments=hparams.moments, at_zero=hparams.at_zero)
     return Bop(**rates, at_zero=hparams.at_zero)
-
-
-def _is_binary(variable: Any) -> bool:
-    """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
-    return getattr(variable, "precision", 32) == 1
 
 
 def _claim(variable: Any, optimizer: Any) -> Claim:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from bopkit.binary_kernels import is_marked
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -83,10 +84,7 @@ class FlippingOptimizer(LegacyOptimizer):
             }
         )
 
-    @staticmethod
-    def is_binary_variable(variable: Any) -> bool:
-        """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
-        return getattr(variable, "precision", 32) == 1
+    is_binary_variable = staticmethod(is_marked)
 
     def _create_slots(self, var_list: list[Any]) -> None:
         for variable in var_list:
