@@ -99,13 +99,13 @@ def test_the_own_optimizer_of_the_docs(tmp_path):
     module, command = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "bash"))
     (tmp_path / "my_optimizer.py").write_text(module)
     words = shlex.split(command.replace("\\\n", " "))[1:]
-    small = ["--hparams", "epochs=2,filters=8,dense_units=16", "--limit-steps", "5", "--no-tensorboard"]
+    small = ["--hparams", "rate=0.1,epochs=2,filters=8,dense_units=16", "--limit-steps", "5", "--no-tensorboard"]
     printed = forked(*words, *small, "--output-dir", "run", cwd=tmp_path)
     assert "SignBop trains 9 variables" in printed.stderr, printed.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]
-    assert (config["optimizer"], config["rate"], config["rate_schedule"]) == ("my_optimizer", 0.02, "cosine")
+    assert (config["optimizer"], config["rate"], config["rate_schedule"]) == ("my_optimizer", 0.1, "cosine")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["rate"] for row in rows if row["kind"] == "epoch"] == pytest.approx([0.01281, 0.00244], rel=1e-3)
+    assert [row["rate"] for row in rows if row["kind"] == "epoch"] == pytest.approx([0.06614, 0.004398], rel=1e-3)
     assert all(row["flip_ratio"] > 0 for row in rows)
 
     whole = (tmp_path / "run" / "model_last.h5").read_bytes()
@@ -125,7 +125,7 @@ def test_the_own_optimizer_of_the_docs(tmp_path):
     succeeded(forked("evaluate", "run/model.h5", "--dataset", "digits", "--limit", "20", cwd=tmp_path))
     succeeded(forked("export", "run/model.h5", "--tflite", cwd=tmp_path))
     assert "my_optimizer" in succeeded(forked("inspect", "run/model.h5", cwd=tmp_path))
-    assert json.loads(succeeded(forked("runs", "run", "--json", cwd=tmp_path)))[0]["rate"] == 0.02
+    assert json.loads(succeeded(forked("runs", "run", "--json", cwd=tmp_path)))[0]["settings"]["rate"] == 0.1
     line = failed(forked(*words, "--output-dir", "run", cwd=tmp_path), 2)
     assert "must be bop or latent or bop2nd or cema or bold, or a Python module in this folder" in line
 
