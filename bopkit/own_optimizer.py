@@ -7,8 +7,9 @@ are names beside bopkit's: in `--hparams`, in the config and in the model card. 
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 from bopkit.errors import BopkitError
 from bopkit.own_code import module_here
 from bopkit.registry import Registry
+from bopkit.schedules import SUFFIXES
 
 OPTIMIZERS = Registry("optimizer", "OPTIMIZER", "bopkit hparams MODEL", "docs/optimizers.md shows one.")
 """Modules of the user's; bopkit's own optimizers are the choices of the hyper-parameter `optimizer`."""
@@ -89,6 +91,11 @@ def load_own_optimizer(name: str, taken: Iterable[str], scheduled: Iterable[str]
             raise _wrong(f"`schedules` of {name} has {field!r}, which is no hyper-parameter of a kernel's optimizer.")
         if field in own.fields and own.fields[field].annotation is not float:
             raise _wrong(f"{field} of {name} is no float, and only floats follow schedules.")
+        of_schedule = [each for each in own.fields if each in {f"{field}_{suffix}" for suffix in SUFFIXES}]
+        if of_schedule:
+            raise _wrong(
+                f"{name} defines {of_schedule[0]}, which bopkit adds for the schedule of {field}.", "Leave it out."
+            )
     return own
 
 
@@ -117,7 +124,9 @@ def _is_plain(annotation: Any) -> bool:
     """Whether a type is that of plain values that a person types and a config holds."""
     if get_origin(annotation) is Literal:
         return all(isinstance(each, str) for each in get_args(annotation))
-    return annotation in _TYPES or bool(get_args(annotation)) and all(map(_is_plain, get_args(annotation)))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return all(map(_is_plain, get_args(annotation)))
+    return annotation in _TYPES
 
 
 def _kind(value: Any) -> str:
