@@ -6,11 +6,20 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator
 
 from bopkit.errors import UsageError
 from bopkit.own_optimizer import OwnOptimizer, is_own, load_own_optimizer
-from bopkit.schedules import LIMITS, MAX_COUNT, SUFFIXES, Schedule, read_schedule, schedule_fields
+from bopkit.schedules import (
+    LIMITS,
+    MAX_COUNT,
+    SCHEDULED,
+    SUFFIXES,
+    Schedule,
+    ScheduleParts,
+    read_schedule,
+    schedule_fields,
+)
 
 H = TypeVar("H", bound="HParams")
 
@@ -18,8 +27,11 @@ ALONE = "alone"
 """Validation context of values whose partners are not known yet."""
 
 
-class _Values(BaseModel):
-    """The hyper-parameters of `HParams` but for schedules."""
+class HParams(ScheduleParts):
+    """Hyper-parameters that every network has. An architecture's own class adds its widths.
+
+    Each name in `SCHEDULED` has those of its schedule beside it, such as `gamma_schedule` and `gamma_end` of `gamma`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -45,27 +57,6 @@ class _Values(BaseModel):
     alpha: float = Field(1e-3, gt=0, le=1, description="rate of cema's second moving average")
     eta: float = Field(1000.0, gt=0, description="bold's rate of accumulation of gradients: a weight flips at 1")
     learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
-
-
-SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha", "eta")
-"""The hyper-parameters that may follow a schedule; what each has for that is described in `bopkit.schedules`."""
-
-_Schedules: Any = create_model(
-    "_Schedules",
-    __base__=_Values,
-    **{name: field for each in SCHEDULED for name, field in schedule_fields(each, _Values.model_fields[each]).items()},
-)
-
-
-BUILT_IN: tuple[str, ...] = get_args(_Values.model_fields["optimizer"].annotation)
-"""The optimizers of bopkit."""
-
-
-class HParams(_Schedules, _Values):
-    """Hyper-parameters that every network has. An architecture's own class adds its widths.
-
-    Each name in `SCHEDULED` has those of its schedule beside it: for gamma `gamma_schedule`, `gamma_end` and so on.
-    """
 
     scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
     """Names of the hyper-parameters that may follow a schedule."""
@@ -97,6 +88,10 @@ class HParams(_Schedules, _Values):
             name: One of `scheduled`.
         """
         return read_schedule(name, self)
+
+
+BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
+"""The optimizers of bopkit."""
 
 
 def default_values(kind: type[HParams]) -> dict[str, Any]:

@@ -91,11 +91,9 @@ def load_own_optimizer(name: str, taken: Iterable[str], scheduled: Iterable[str]
             raise _wrong(f"`schedules` of {name} has {field!r}, which is no hyper-parameter of a kernel's optimizer.")
         if field in own.fields and own.fields[field].annotation is not float:
             raise _wrong(f"{field} of {name} is no float, and only floats follow schedules.")
-        of_schedule = [each for each in own.fields if each in {f"{field}_{suffix}" for suffix in SUFFIXES}]
-        if of_schedule:
-            raise _wrong(
-                f"{name} defines {of_schedule[0]}, which bopkit adds for the schedule of {field}.", "Leave it out."
-            )
+        for part in (f"{field}_{suffix}" for suffix in SUFFIXES):
+            if part in own.fields:
+                raise _wrong(f"{name} defines {part}, which bopkit adds for the schedule of {field}.", "Leave it out.")
     return own
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
-from bopkit.hparams import BUILT_IN, HParams, _Values, override
+from bopkit.hparams import BUILT_IN, HParams, override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import binary_layers, make_optimizer
 from bopkit.optim.schedules import scheduled_names, whole_run_schedules
@@ -134,7 +134,7 @@ def own_field(text):
         (own_field("loss: float = 0.1"), "defines loss, and bopkit writes a figure", "Please choose another name"),
         (
             own_field("rate: float = 1\n    rate_end: float = 2"),
-            "which bopkit adds for the schedule of rate",
+            "which bopkit adds for the schedule",
             "Leave it out",
         ),
         (own_field("rate: int = 1"), "rate of opt_\\d+ is no float", "optimizers.md"),
@@ -164,7 +164,7 @@ def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
         override(bop, {"optimizer": "mine.py"})
     (tmp_path / "bop.py").write_text("raise SystemExit")  # a built-in name comes first
     assert override(bop, {"optimizer": "bop"}) == bop
-    assert set(BUILT_IN) == set(_Values.model_fields["optimizer"].annotation.__args__) and HParams.own_optimizer is None
+    assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__) and HParams.own_optimizer is None
 
 
 def test_make_must_return_an_optimizer(write, bop):
