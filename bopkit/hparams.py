@@ -67,6 +67,25 @@ class HParams(ScheduleParts):
     without_own: ClassVar[type[HParams] | None] = None
     """The class without the hyper-parameters of `own_optimizer`."""
 
+    # The recipe: what is done to pictures and labels in training. Each is off unless it is set.
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that all classes get alike")
+    mixup: float = Field(0.0, ge=0, le=100, description="alpha of the Beta distribution of mixup's shares; 0 is off")
+    cutmix: float = Field(
+        0.0, ge=0, le=100, description="the same of cutmix; with both, each picture is mixed in one of the two ways"
+    )
+    random_erasing: float = Field(0.0, ge=0, le=1, description="share of pictures that lose a random rectangle")
+    randaugment_count: int = Field(0, ge=0, le=20, description="operations of RandAugment a picture; 0 is off")
+    randaugment_magnitude: float = Field(5.0, ge=0, le=10, description="mean strength of RandAugment's operations")
+    class_weights: Literal["balanced"] | None = Field(
+        None, description="balanced: each class counts by the inverse of its number of training pictures"
+    )
+    teacher_weight: float = Field(
+        1.0, ge=0, le=1, description="weight of what the teachers of --teacher say; the labels have the rest"
+    )
+    teacher_temperature: float = Field(
+        1.0, gt=0, le=100, description="temperature of the softmax of teachers and network where they are compared"
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def refuse_truth_values(cls, value: Any) -> Any:

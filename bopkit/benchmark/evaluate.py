@@ -125,9 +125,9 @@ def evaluate_model(
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
     say = progress or silent
-    path = _find_model(Path(model))
+    path = find_model(Path(model))
     card = artifact.read_card(path)
-    data, is_of_card = _find_data(path, card, dataset, data_dir, say)
+    data, is_of_card = find_data(path, card, dataset, data_dir, say)
     with data.as_in_the_run():
         plan = plan_evaluation(
             data.dataset,
@@ -169,7 +169,7 @@ def evaluate_model(
     )
 
 
-def _find_model(path: Path) -> Path:
+def find_model(path: Path) -> Path:
     """The model file that a path means: a run's `model.h5`, or the file itself.
 
     Raises:
@@ -185,7 +185,7 @@ def _find_model(path: Path) -> Path:
     return path
 
 
-def _find_data(
+def find_data(
     path: Path, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, say: Progress
 ) -> tuple[RunData, bool]:
     """Where the pictures are: as the user says, else as the run does, else as the card does; and whether it is that."""

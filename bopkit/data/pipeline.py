@@ -13,7 +13,9 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
+from bopkit.data.erasing import erase
 from bopkit.data.preprocessing import Preprocessing
+from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -51,6 +53,11 @@ class BatchOptions:
     worker: int = 0
     workers: int = 1
 
+    @property
+    def mixed_places(self) -> list[int]:
+        """Which pictures of the order, modulo `workers`, a worker reads that mixes them: its own and their partners."""
+        return sorted({self.worker, (self.worker + 1) % self.workers})
+
 
 def training_batches(
     dataset: Dataset,
@@ -59,6 +66,7 @@ def training_batches(
     options: BatchOptions,
     cache: str | None = None,
     progress: Progress = silent,
+    recipe: PictureRecipe = NO_RECIPE,
 ) -> Any:
     """Batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -68,14 +76,15 @@ def training_batches(
     Args:
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
-        preprocessing: Its `augment` makes the pixels; its `finish` makes them the network's input.
+        preprocessing: It and the recipe's `augment` make the pixels; its `finish` makes them the network's input.
         options: Which batches.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
+        recipe: What is done beside that; nothing by default.
 
     Returns:
         A `tf.data.Dataset` of (uint8 or float32 [batch_size / replicas, H, W, C], 0 to 255, as `augment` says;
-        int64 [batch_size / replicas]).
+        int64 [batch_size / replicas], or `MixedLabels` of as many where the recipe mixes pictures).
     """
     tf = import_tensorflow()
     seed = options.seed
@@ -87,6 +96,8 @@ def training_batches(
     pictures = pictures.enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = options.batch_size // options.workers  # of this worker
+    if recipe.mixing:
+        pictures_a_step *= len(options.mixed_places)
 
     @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
@@ -96,7 +107,7 @@ def training_batches(
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
         of_all = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False)
-        mine = of_all.shard(options.workers, options.worker)
+        mine = _with_partners(of_all, options) if recipe.mixing else of_all.shard(options.workers, options.worker)
         trained = tf.where(epoch == options.first_epoch, tf.constant(options.first_step, tf.int64), 0)
         rest = mine.take(options.steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
@@ -104,15 +115,59 @@ def training_batches(
     @tf.autograph.experimental.do_not_convert
     def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
         index, (image, label) = numbered
-        return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
+        own_seed = augmentation_seed(seed, epoch, index)
+        pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
+        return (pixels, label, own_seed) if recipe.mixing or recipe.random_erasing else (pixels, label)
 
     # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
     epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
     inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
-    batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
+    if recipe.mixing or recipe.random_erasing:
+        batches = _erased_and_mixed(inputs, pictures_a_step, recipe, options)
+    else:
+        batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
     in_order = tf.data.Options()
     in_order.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
+
+
+def _with_partners(order: Any, options: BatchOptions) -> Any:
+    """Of an epoch's order what a worker reads that mixes pictures: its own, and those behind them."""
+    tf = import_tensorflow()
+    places = options.mixed_places
+    if len(places) == options.workers:
+        return order
+
+    @tf.autograph.experimental.do_not_convert
+    def is_read(place: Any, picture: Any) -> Any:
+        return tf.reduce_any(place % options.workers == tf.constant(places, tf.int64))
+
+    return order.enumerate().filter(is_read).map(lambda place, picture: picture)
+
+
+def _erased_and_mixed(inputs: Any, pictures_a_step: int, recipe: PictureRecipe, options: BatchOptions) -> Any:
+    """Batches of a step, erased and mixed, then split for the replicas of this worker.
+
+    Args:
+        inputs: Pixels, labels and seeds, picture by picture.
+        pictures_a_step: How many of them make a batch: this worker's, and partners that are others'.
+        recipe: Erases, or mixes, or both.
+        options: Which of the pictures are this worker's.
+    """
+    tf = import_tensorflow()
+    places = options.mixed_places
+    own = slice(places.index(options.worker), None, len(places))
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
+        if recipe.random_erasing:
+            pixels = erase(pixels, seeds, recipe.random_erasing)
+        return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels, labels)
+
+    batches = inputs.batch(pictures_a_step, drop_remainder=True).map(finish, tf.data.AUTOTUNE)
+    if options.replicas > options.workers:
+        batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
+    return batches
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
@@ -160,7 +215,7 @@ def evaluation_batches(
     tf = import_tensorflow()
     pictures = dataset.read(split)
     if limit is not None:
-        pictures = pictures.take(limit) if dataset.is_shuffled else _drawn(pictures, dataset.count(split), limit)
+        pictures = some_of(pictures, dataset, split, limit)
     if stop is not None:
         pictures = pictures.take(stop)
     pictures = pictures.skip(skip).shard(workers, worker)
@@ -174,8 +229,18 @@ def evaluation_batches(
     return inputs.batch(batch_size).prefetch(2)
 
 
-def _drawn(pictures: Any, count: int, limit: int) -> Any:
-    """So many of `count` pictures, each as likely as any other, in their order."""
+def some_of(pictures: Any, dataset: Dataset, split: str, limit: int) -> Any:
+    """So many of the pictures of a split, in their order: each as likely as any other, and the same ones each time.
+
+    Args:
+        pictures: A `tf.data.Dataset` of all of them.
+        dataset: Whose they are.
+        split: Of which split.
+        limit: How many; all where there are fewer.
+    """
+    count = dataset.count(split)
+    if dataset.is_shuffled:
+        return pictures.take(limit)
     if limit >= count:
         return pictures
     import numpy as np

@@ -16,7 +16,8 @@ import numpy as np
 from bopkit import files
 from bopkit.errors import UsageError
 from bopkit.runs.curves import Curves, check_run, read_curves
-from bopkit.runs.summary import RunSummary, label_runs, summarise_run
+from bopkit.runs.labels import label_runs
+from bopkit.runs.summary import RunSummary, summarise_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -221,9 +222,12 @@ def _colours(count: int) -> list[str]:
 
 
 def _title(runs: Sequence[RunSummary]) -> str:
-    """Network and dataset, where they are the same for all."""
-    titles = {f"{run.model} on {run.dataset}" for run in runs}
-    return titles.pop() if len(titles) == 1 else ""
+    """Network, dataset and set, where they are the same for all."""
+    titles, sets = {f"{run.model} on {run.dataset}" for run in runs}, {run.hparams_set for run in runs}
+    if len(titles) > 1:
+        return ""
+    of_set = f", set {sets.pop()}" if len(sets) == 1 and None not in sets else ""
+    return f"{titles.pop()}{of_set}"
 
 
 def _files_of(output: Path) -> list[Path]:

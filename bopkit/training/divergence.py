@@ -65,13 +65,13 @@ def check_loss(sums: Sums, name: str, when: str) -> None:
         raise _diverged(f"The {name} is {sums.loss / sums.pictures} {when}.")
 
 
-def parting_warning(row: Mapping[str, Any], classes: int, steps: int) -> str | None:
+def parting_warning(row: Mapping[str, Any], classes: int, has_new_statistics: bool) -> str | None:
     """What to tell where a network answers well in training and no better than by chance when it is validated.
 
     Args:
         row: Of an epoch.
         classes: Number of classes.
-        steps: Steps so far.
+        has_new_statistics: Whether batch-norm statistics were estimated anew for the validated weights.
 
     Returns:
         One line; None where the two do not part so far.
@@ -79,11 +79,18 @@ def parting_warning(row: Mapping[str, Any], classes: int, steps: int) -> str | N
     chance = 1 / classes
     if row["top1"] < 3 * chance or row.get("val_top1", 1.0) > 1.5 * chance:
         return None
-    return (
-        f"Warning: top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance. "
-        f"After {steps:,} steps batch norm's moving averages may not be those of the weights: train longer, or give "
-        "BatchNormalization a smaller momentum"
-    )
+    if has_new_statistics:
+        reason = (
+            "The pictures of the two may differ in kind, or their labels in order: `bopkit data preview DATASET` draws "
+            "them"
+        )
+    else:
+        reason = (
+            "Batch norm's moving averages may lag behind the weights: in a new run, --batch-norm-pictures 1000 "
+            "estimates them anew"
+        )
+    figures = f"top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance"
+    return f"Warning: {figures}. {reason}"
 
 
 def _diverged(what: str) -> BopkitError:

@@ -55,7 +55,15 @@ def test_png_and_svg_with_what_differs_in_the_legend(tmp_path):
     assert written[0].read_bytes().startswith(b"\x89PNG")
     text = written[1].read_text()
     xml.etree.ElementTree.fromstring(text)
-    for words in ("gamma=1e-2", "gamma=1e-3", "binarynet on digits", "top-1 (%)", "epoch", "validation", "training"):
+    for words in (
+        "gamma=1e-2",
+        "gamma=1e-3",
+        "binarynet on digits, set bop",
+        "top-1 (%)",
+        "epoch",
+        "validation",
+        "training",
+    ):
         assert f"<!-- {words} -->" in text
     plot_runs(paths, tmp_path / "out" / "curves")
     assert written[1].read_text() == text  # the same curves make the same file
