@@ -23,6 +23,11 @@ def binary_kernel(optimizer: str) -> dict[str, Any]:
     return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
 
 
+def is_marked(variable: Any) -> bool:
+    """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
+    return getattr(variable, "precision", 32) == 1
+
+
 def binary_layers(model: Any) -> Iterator[Any]:
     """The layers of a built Keras model whose kernel is binary, nested models included, in order."""
     for layer in model._flatten_layers(include_self=False, recursive=True):

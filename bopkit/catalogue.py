@@ -60,12 +60,12 @@ def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
     architecture: Architecture = MODELS.load(model)
     names = [set_name] if set_name else list(architecture.sets)
     sets = {name: architecture.hparams(name) for name in names}
-    kind = type(next(iter(sets.values())))
-    fields = [describe_field(name, kind) for name in ordered_names(kind)]
+    kinds = dict.fromkeys(map(type, sets.values()))  # a set with an optimizer of the user's own has more names
+    fields = list({name: describe_field(name, kind) for kind in kinds for name in ordered_names(kind)}.values())
     values = {name: hparams.model_dump() for name, hparams in sets.items()}
     return {
         "model": architecture.name,
         "fields": fields,
         "default_set": architecture.default_set,
-        "sets": {name: {field["name"]: values[name][field["name"]] for field in fields} for name in values},
+        "sets": {name: {field["name"]: values[name].get(field["name"]) for field in fields} for name in values},
     }

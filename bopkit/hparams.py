@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator
 
 from bopkit.errors import UsageError
-from bopkit.schedules import LIMITS, MAX_COUNT, SUFFIXES, Schedule, read_schedule, schedule_fields
+from bopkit.own_optimizer import OwnOptimizer, is_own, load_own_optimizer
+from bopkit.schedules import (
+    LIMITS,
+    MAX_COUNT,
+    SCHEDULED,
+    SUFFIXES,
+    Schedule,
+    ScheduleParts,
+    read_schedule,
+    schedule_fields,
+)
 
 H = TypeVar("H", bound="HParams")
 
@@ -16,8 +27,11 @@ ALONE = "alone"
 """Validation context of values whose partners are not known yet."""
 
 
-class _Values(BaseModel):
-    """The hyper-parameters of `HParams` but for schedules."""
+class HParams(ScheduleParts):
+    """Hyper-parameters that every network has. An architecture's own class adds its widths.
+
+    Each name in `SCHEDULED` has those of its schedule beside it, such as `gamma_schedule` and `gamma_end` of `gamma`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -44,24 +58,14 @@ class _Values(BaseModel):
     eta: float = Field(1000.0, gt=0, description="bold's rate of accumulation of gradients: a weight flips at 1")
     learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
 
-
-SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha", "eta")
-"""The hyper-parameters that may follow a schedule; what each has for that is described in `bopkit.schedules`."""
-
-_Schedules: Any = create_model(
-    "_Schedules",
-    __base__=_Values,
-    **{name: field for each in SCHEDULED for name, field in schedule_fields(each, _Values.model_fields[each]).items()},
-)
-
-
-class HParams(_Schedules, _Values):
-    """Hyper-parameters that every network has. An architecture's own class adds its widths.
-
-    Each name in `SCHEDULED` has those of its schedule beside it: for gamma `gamma_schedule`, `gamma_end` and so on.
-    """
-
     scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
+    """Names of the hyper-parameters that may follow a schedule."""
+
+    own_optimizer: ClassVar[OwnOptimizer | None] = None
+    """What the module that `optimizer` names says of it; None for bopkit's own optimizers."""
+
+    without_own: ClassVar[type[HParams] | None] = None
+    """The class without the hyper-parameters of `own_optimizer`."""
 
     # The recipe: what is done to pictures and labels in training. Each is off unless it is set.
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that all classes get alike")
@@ -105,6 +109,10 @@ class HParams(_Schedules, _Values):
         return read_schedule(name, self)
 
 
+BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
+"""The optimizers of bopkit."""
+
+
 def default_values(kind: type[HParams]) -> dict[str, Any]:
     """The defaults of the hyper-parameters that have one: what a name that an older config lacks stands for."""
     return {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
@@ -141,15 +149,40 @@ def override(hparams: H, values: Mapping[str, Any], alone: bool = False) -> H:
         UsageError: A name, a type or a range is wrong; all faults in one message. Or schedules contradict each other.
     """
     cleared = {name: None if value == "none" else value for name, value in values.items()}
-    kind = type(hparams)
+    kind = _kind_for(type(hparams), cleared.get("optimizer", hparams.optimizer))
+    before = {name: value for name, value in hparams.model_dump().items() if name in kind.model_fields}
     try:
-        return kind.model_validate({**hparams.model_dump(), **cleared}, context=ALONE if alone else None)
+        return kind.model_validate({**before, **cleared}, context=ALONE if alone else None)
     except ValidationError as error:
         faults = error.errors()
-        hint = "`bopkit hparams MODEL` lists them with their ranges."
+        listed = "bopkit's" if kind.own_optimizer else "them"
+        hint = f"`bopkit hparams MODEL` lists {listed} with their ranges."
         if any(fault["type"] == "extra_forbidden" for fault in faults):
             hint = f"Known: {_known_names(kind)}. {hint}"
         raise UsageError("; ".join(_fault(fault, kind) for fault in faults) + ".", hint) from error
+
+
+def _kind_for(kind: type[H], optimizer: Any) -> type[H]:
+    """The class of hyper-parameters with an optimizer: it has those of one of the user's own too."""
+    plain: Any = kind.without_own or kind
+    if not is_own(optimizer, BUILT_IN):
+        return plain
+    scheduled = [name for name in SCHEDULED if name != "learning_rate"]  # which is Adam's
+    own = load_own_optimizer(optimizer, {*plain.model_fields}, scheduled)
+    return _with_own(plain, optimizer, own)
+
+
+@functools.cache
+def _with_own(plain: Any, name: str, own: OwnOptimizer) -> Any:
+    """A class of hyper-parameters with those of an optimizer of the user's own; the same one for the same optimizer."""
+    scheduled = [each for each in own.schedules if each in own.fields]
+    schedules = {part: field for each in scheduled for part, field in schedule_fields(each, own.fields[each]).items()}
+    chosen: Any = (Literal[(*BUILT_IN, name)], plain.model_fields["optimizer"])
+    kind = create_model(plain.__name__, __base__=(plain, own.hparams), optimizer=chosen, **schedules)
+    values: dict[str, Any] = {"scheduled": (*plain.scheduled, *scheduled), "own_optimizer": own, "without_own": plain}
+    for attribute, value in values.items():
+        setattr(kind, attribute, value)
+    return kind
 
 
 def _fault(fault: Any, kind: type[HParams]) -> str:
@@ -160,7 +193,8 @@ def _fault(fault: Any, kind: type[HParams]) -> str:
     if fault["type"] == "missing":
         return f"Hyper-parameter {name!r} is missing"
     if fault["type"] == "literal_error":
-        return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}"
+        own = ", or a Python module in this folder that defines OPTIMIZER" if name == "optimizer" else ""
+        return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}{own}"
     what = fault["msg"].removeprefix("Value error, ").split(",")[0].replace("Input should be", "must be")
     return f"Hyper-parameter {name}={fault['input']} {what} ({name}: {_range(name, kind)})"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from bopkit.errors import UsageError
@@ -54,26 +54,80 @@ class Schedule:
         return self.kind in ("linear", "cosine")
 
 
+def part(name: str, suffix: str, **limits: Any) -> Any:
+    """The field of one of the five hyper-parameters that a schedule has.
+
+    Args:
+        name: The hyper-parameter that follows the schedule.
+        suffix: One of `SUFFIXES`.
+        limits: Those of the value at the end of the run.
+    """
+    descriptions = {
+        "schedule": f"how {name} changes; none: as the settings below tell",
+        "end": f"{name} at the end of the run, linear or cosine",
+        "decay_rate": f"factor per step of a staircase of {name}",
+        "decay_epochs": "epochs per step of that staircase",
+        "warmup_epochs": f"epochs in which {name} first rises evenly to its value",
+    }
+    fixed = {
+        "decay_rate": {"gt": 0, "le": 1},
+        "decay_epochs": {"ge": 1, "le": MAX_COUNT},
+        "warmup_epochs": {"ge": 0, "le": MAX_COUNT},
+    }
+    return Field(None, description=descriptions[suffix], **{**fixed.get(suffix, {}), **limits})
+
+
+class ScheduleParts(BaseModel):
+    """The five of every hyper-parameter of bopkit that may follow a schedule."""
+
+    learning_rate_schedule: Kind | None = part("learning_rate", "schedule")
+    learning_rate_end: float | None = part("learning_rate", "end", gt=0)
+    learning_rate_decay_rate: float | None = part("learning_rate", "decay_rate")
+    learning_rate_decay_epochs: int | None = part("learning_rate", "decay_epochs")
+    learning_rate_warmup_epochs: int | None = part("learning_rate", "warmup_epochs")
+    gamma_schedule: Kind | None = part("gamma", "schedule")
+    gamma_end: float | None = part("gamma", "end", gt=0, le=1)
+    gamma_decay_rate: float | None = part("gamma", "decay_rate")
+    gamma_decay_epochs: int | None = part("gamma", "decay_epochs")
+    gamma_warmup_epochs: int | None = part("gamma", "warmup_epochs")
+    threshold_schedule: Kind | None = part("threshold", "schedule")
+    threshold_end: float | None = part("threshold", "end", ge=0)
+    threshold_decay_rate: float | None = part("threshold", "decay_rate")
+    threshold_decay_epochs: int | None = part("threshold", "decay_epochs")
+    threshold_warmup_epochs: int | None = part("threshold", "warmup_epochs")
+    sigma_schedule: Kind | None = part("sigma", "schedule")
+    sigma_end: float | None = part("sigma", "end", gt=0, le=1)
+    sigma_decay_rate: float | None = part("sigma", "decay_rate")
+    sigma_decay_epochs: int | None = part("sigma", "decay_epochs")
+    sigma_warmup_epochs: int | None = part("sigma", "warmup_epochs")
+    alpha_schedule: Kind | None = part("alpha", "schedule")
+    alpha_end: float | None = part("alpha", "end", gt=0, le=1)
+    alpha_decay_rate: float | None = part("alpha", "decay_rate")
+    alpha_decay_epochs: int | None = part("alpha", "decay_epochs")
+    alpha_warmup_epochs: int | None = part("alpha", "warmup_epochs")
+    eta_schedule: Kind | None = part("eta", "schedule")
+    eta_end: float | None = part("eta", "end", gt=0)
+    eta_decay_rate: float | None = part("eta", "decay_rate")
+    eta_decay_epochs: int | None = part("eta", "decay_epochs")
+    eta_warmup_epochs: int | None = part("eta", "warmup_epochs")
+
+
+SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha", "eta")
+"""The hyper-parameters of bopkit that may follow a schedule."""
+
+
 def schedule_fields(name: str, value: FieldInfo) -> dict[str, Any]:
-    """The five hyper-parameters that a schedule of another one has, for `pydantic.create_model`.
+    """The same five of another hyper-parameter, for `pydantic.create_model`.
 
     Args:
         name: The hyper-parameter that follows a schedule.
         value: Its field: a float whose limits those at the end of the run have too.
     """
-
-    def optional(kind: Any, description: str, **limits: Any) -> tuple[Any, FieldInfo]:
-        return kind | None, Field(None, description=description, **limits)
-
     limits = {sign: getattr(each, sign) for each in value.metadata for sign in LIMITS if hasattr(each, sign)}
+    kinds: dict[str, Any] = {"schedule": Kind, "decay_epochs": int, "warmup_epochs": int}
     return {
-        f"{name}_schedule": optional(Kind, f"how {name} changes; none: as the settings below tell"),
-        f"{name}_end": optional(float, f"{name} at the end of the run, linear or cosine", **limits),
-        f"{name}_decay_rate": optional(float, f"factor per step of a staircase of {name}", gt=0, le=1),
-        f"{name}_decay_epochs": optional(int, "epochs per step of that staircase", ge=1, le=MAX_COUNT),
-        f"{name}_warmup_epochs": optional(
-            int, f"epochs in which {name} first rises evenly to its value", ge=0, le=MAX_COUNT
-        ),
+        f"{name}_{suffix}": (kinds.get(suffix, float) | None, part(name, suffix, **limits if suffix == "end" else {}))
+        for suffix in SUFFIXES
     }
 
 

@@ -146,7 +146,7 @@ ARCHITECTURE = Architecture(
         "cema_digits": BinaryNetHParams(optimizer="cema", gamma=0.1, alpha=1e-3, alpha_end=1e-5, **_DIGITS),
         # bopkit train binarynet --dataset digits --hparams-set bold_digits --validationset
         # No published figure.
-        "bold_digits": BinaryNetHParams(optimizer="bold", eta=3e3, eta_schedule="cosine", eta_end=1e2, **_DIGITS),
+        "bold_digits": BinaryNetHParams(optimizer="bold", eta=1e4, eta_schedule="cosine", eta_end=1e2, **_DIGITS),
         # bopkit train binarynet --dataset digits --hparams-set latent_digits --validationset
         # No published figure.
         "latent_digits": BinaryNetHParams(optimizer="latent", **_DIGITS),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from bopkit.binary_kernels import is_marked
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -83,10 +84,7 @@ class FlippingOptimizer(LegacyOptimizer):
             }
         )
 
-    @staticmethod
-    def is_binary_variable(variable: Any) -> bool:
-        """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
-        return getattr(variable, "precision", 32) == 1
+    is_binary_variable = staticmethod(is_marked)
 
     def _create_slots(self, var_list: list[Any]) -> None:
         for variable in var_list:
@@ -247,7 +245,7 @@ class Bold(FlippingOptimizer):
     paper's; it accumulates votes of a network that is Boolean throughout, and g is here the real gradient of the loss.
 
     Args:
-        eta: Rate of accumulation, above 0. A constant gradient of a flips its weight after about 1 / (eta a) steps.
+        eta: Rate of accumulation, above 0. A constant gradient a flips its weight after about 1 / (eta a) steps.
         name: Name of the optimizer.
     """
 

@@ -19,7 +19,8 @@ _SCHEDULED = {
 
 def scheduled_names(hparams: HParams) -> tuple[str, ...]:
     """The hyper-parameters that may follow a schedule in a run with these: the learning rate of Adam comes last."""
-    return (*_SCHEDULED[hparams.optimizer], "learning_rate")
+    own = hparams.own_optimizer
+    return (*(own.schedules if own else _SCHEDULED[hparams.optimizer]), "learning_rate")
 
 
 def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ class Loop:
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
         self._history = read_history(run, self._start, plan.steps_per_epoch)
-        self._weight_check = WeightCheck(network, optimizer)
+        own_optimizer = plan.hparams.optimizer if plan.hparams.own_optimizer else ""
+        self._weight_check = WeightCheck(network, optimizer, own_optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step

@@ -7,9 +7,9 @@ import pytest
 from command_line import bopkit, succeeded
 from terminal import in_terminal
 
-from bopkit.hparams import SCHEDULED, _Values, override
+from bopkit.hparams import override, schedule_parts
 from bopkit.registry import MODELS
-from bopkit.schedules import SUFFIXES
+from bopkit.schedules import SCHEDULED, SUFFIXES
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -18,8 +18,9 @@ def test_no_name_and_no_value_is_folded(columns):
     lines = in_terminal(columns, "hparams", "binarynet")
     assert max(map(len, lines)) <= columns
     words = {word for line in lines for word in line.split()}
-    fields = set(_Values.model_fields) | {"filters", "dense_units"} | {f"X_{suffix}" for suffix in SUFFIXES}
-    assert words >= {*fields, *SCHEDULED, *architecture.sets, "gamma_decay_epochs=100"}
+    kind = type(architecture.hparams())
+    names = {*kind.model_fields} - {*schedule_parts(kind)} | {f"X_{suffix}" for suffix in SUFFIXES}
+    assert words >= {*names, *SCHEDULED, *architecture.sets, "gamma_decay_epochs=100"}
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

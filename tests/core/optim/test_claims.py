@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from bopkit.errors import BopkitError
-from bopkit.hparams import SCHEDULED, override
+from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import Bop, Claim, binary_layers, make_optimizer
 from bopkit.optim.schedules import whole_run_schedules
 from bopkit.registry import MODELS
+from bopkit.schedules import SCHEDULED
 from bopkit.training.opening_lines import _claim_lines
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bopkit.errors import UsageError
-from bopkit.hparams import SCHEDULED, override
+from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim.schedules import make_schedule, whole_run_schedules
 from bopkit.registry import MODELS
+from bopkit.schedules import SCHEDULED
 
 EPOCHS, STEPS_PER_EPOCH = 5, 4
 STEPS = EPOCHS * STEPS_PER_EPOCH
