@@ -17,7 +17,7 @@ FLIPPING_HPARAMS = {
     "cema": ("gamma", "alpha"),
     "latent": (),
 }
-"""The hyper-parameters that each optimizer of the binary kernels has; `gamma` stands for `gamma_end` and so on."""
+"""The hyper-parameters of each optimizer of the binary kernels; `gamma` stands for `gamma_end` and the like too."""
 
 _SET = "hparams_set"
 
