@@ -123,7 +123,7 @@ def training_batches(
     epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
     inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
     if recipe.mixing or recipe.random_erasing:
-        batches = _erased_and_mixed(inputs, pictures_a_step, recipe, options)
+        batches = _batches_of_recipe(inputs, pictures_a_step, recipe, options)
     else:
         batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
     in_order = tf.data.Options()
@@ -145,7 +145,7 @@ def _with_partners(order: Any, options: BatchOptions) -> Any:
     return order.enumerate().filter(is_read).map(lambda place, picture: picture)
 
 
-def _erased_and_mixed(inputs: Any, pictures_a_step: int, recipe: PictureRecipe, options: BatchOptions) -> Any:
+def _batches_of_recipe(inputs: Any, pictures_a_step: int, recipe: PictureRecipe, options: BatchOptions) -> Any:
     """Batches of a step, erased and mixed, then split for the replicas of this worker.
 
     Args:
@@ -156,18 +156,36 @@ def _erased_and_mixed(inputs: Any, pictures_a_step: int, recipe: PictureRecipe, 
     """
     tf = import_tensorflow()
     places = options.mixed_places
-    own = slice(places.index(options.worker), None, len(places))
+    own = slice(places.index(options.worker), None, len(places)) if recipe.mixing else slice(None)
 
     @tf.autograph.experimental.do_not_convert
     def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
-        if recipe.random_erasing:
-            pixels = erase(pixels, seeds, recipe.random_erasing)
-        return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels, labels)
+        return erased_and_mixed(pixels, labels, seeds, recipe, own)
 
     batches = inputs.batch(pictures_a_step, drop_remainder=True).map(finish, tf.data.AUTOTUNE)
     if options.replicas > options.workers:
         batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
     return batches
+
+
+def erased_and_mixed(
+    pixels: Any, labels: Any, seeds: Any, recipe: PictureRecipe, own: slice = slice(None)
+) -> tuple[Any, Any]:
+    """Erase and mix a batch, as far as a recipe says so.
+
+    Args:
+        pixels: uint8 or float32 [m, H, W, C], 0 to 255.
+        labels: int64 [m].
+        seeds: int64 [m, 2], as `augmentation_seed` makes them.
+        recipe: What to do.
+        own: Which pictures are asked for; the others are partners only.
+
+    Returns:
+        Pixels [n, H, W, C], and int64 [n], or `MixedLabels` of as many where the recipe mixes pictures.
+    """
+    if recipe.random_erasing:
+        pixels = erase(pixels, seeds, recipe.random_erasing)
+    return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels[own], labels[own])
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
