@@ -40,8 +40,8 @@ def preview(
     """Draw the first pictures of a split as a network sees them, as a PNG file.
 
     Each picture is shown under its class name, as evaluation makes it and as a training run with that seed sees it in
-    its first `EPOCHS` epochs. The network's values are turned back into pixels from 0 to 255 for showing. A picture that
-    a run mixes with another is mixed with the next one of the sheet here: in a run the epoch's order brings them together.
+    its first `EPOCHS` epochs. The network's values are turned back into pixels from 0 to 255 for showing. A run mixes
+    each picture with the next one of the epoch's order; here it is mixed with the next one of the sheet.
 
     Args:
         dataset: A name as for `open_dataset`.
@@ -135,6 +135,5 @@ def _versions(images: list[Any], preprocessing: Preprocessing, seed: int, recipe
         pixels = tf.stack([recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)])
         shown, _ = erased_and_mixed(pixels, tf.zeros(len(images), tf.int64), tf.stack(seeds), recipe)
         columns.append(list(preprocessing.finish(shown)))
-    return [
-        [preprocessing.to_pixels(version.numpy()) for version in versions] for versions in zip(*columns, strict=True)
-    ]
+    rows = zip(*columns, strict=True)
+    return [[preprocessing.to_pixels(version.numpy()) for version in versions] for versions in rows]

@@ -50,10 +50,9 @@ def test_the_sheet_shows_what_a_training_run_sees(name, recipe):
 
 
 def test_the_sheet_shows_erased_and_mixed_pictures():
-    dataset, preprocessing = Numbered(), get_preprocessing("resize", (40, 48, 3))
-    plain, mixed = (
-        _versions(list(dataset.pictures), preprocessing, 5, recipe_of(RECIPES[name])) for name in ("nothing", "all")
-    )
+    images = list(import_tensorflow().constant(Numbered().pictures))
+    preprocessing = get_preprocessing("resize", (40, 48, 3))
+    plain, mixed = (_versions(images, preprocessing, 5, recipe_of(RECIPES[name])) for name in ("nothing", "all"))
     for before, after in zip(plain, mixed, strict=True):
         np.testing.assert_array_equal(before[0], after[0])  # evaluation
         assert all(np.any(one != other) for one, other in zip(before[1:], after[1:], strict=True))
