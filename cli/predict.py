@@ -56,6 +56,11 @@ def predict(
         progress=silent if is_terminal() and not json else say,
     )
     shown.end()
+    if facts.left_out:
+        say(
+            f"{count_text(facts.left_out, 'file')} left out, as bopkit reads JPEG and PNG: for instance "
+            f"{facts.left_out_example}"
+        )
     say(f"{facts.model} by {facts.runtime}, {facts.preprocessing_text()}")
     if shown.unreadable:
         raise BopkitError(
