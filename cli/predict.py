@@ -38,10 +38,7 @@ def predict(
     ] = 100,
     json: Json = False,
 ) -> None:
-    """Show the best classes of pictures, by a trained network in any format.
-
-    A picture that cannot be read is named, the others go on, and the exit code is 1.
-    """
+    """Show the best classes of pictures by a trained network; those that cannot be read are named, with exit code 1."""
     from bopkit.benchmark.predict import run_predictions
 
     shown: _Rows = _Json() if json else _Table()
