@@ -19,11 +19,13 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    Teacher,
+    TeacherPreprocessFn,
     TrainSplit,
     ValidationSplit,
     complete_model,
 )
-from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
+from bopkit.cli.output import mean_text, percent_text, print_json, print_table, say, say_command, show
 
 
 def sweep(
@@ -70,9 +72,17 @@ def sweep(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Folder of the runs; default: runs/DATASET/MODEL/sweep.")
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="0-4|0,1,2", help="Train every setting with each of these seeds; their mean counts."
+        ),
+    ] = None,
     preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
     data_cache: DataCache = None,
+    teacher: Teacher = None,
+    teacher_preprocess_fn: TeacherPreprocessFn = None,
     train_split: TrainSplit = None,
     validation_split: ValidationSplit = None,
     validationset: Annotated[
@@ -106,6 +116,8 @@ def sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
+        teacher=teacher,
+        teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,
         device=device,
@@ -125,29 +137,32 @@ def sweep(
         storage=storage,
         study=study,
         output_dir=output_dir,
+        seeds=seeds,
         validationset=validationset,
     )
     result = run_trials(options, progress=say)
     if json:
         print_json(result.to_dict())
         return
+    has_seeds = seeds is not None
+    columns = {
+        "trial": [str(row.trial) for row in result.trials],
+        "hyper-parameters": [hparams_text(row.hparams) for row in result.trials],
+        "best val top-1": [mean_text(row.val_top1, row.val_top1_interval) for row in result.trials],
+        **({"seeds": [str(len(row.seeds)) for row in result.trials]} if has_seeds else {}),
+        "epochs": [str(row.epochs) for row in result.trials],
+        "state": [row.state for row in result.trials],
+        "run directory or error": [row.error or row.run_dir or "-" for row in result.trials],
+    }
     print_table(
-        ["trial", "hyper-parameters", "best val top-1", "epochs", "state", "run directory or error"],
-        [
-            [
-                str(row.trial),
-                hparams_text(row.hparams),
-                percent_text(row.val_top1),
-                str(row.epochs),
-                row.state,
-                row.error or row.run_dir or "-",
-            ]
-            for row in result.trials
-        ],
-        right=["trial", "best val top-1", "epochs"],
+        list(columns),
+        zip(*columns.values(), strict=True),
+        right=["trial", "best val top-1", "seeds", "epochs"],
         text=["hyper-parameters", "run directory or error"],
-        important=["best val top-1", "state", "hyper-parameters", "epochs"],
+        important=["best val top-1", "state", "hyper-parameters", "seeds", "epochs"],
     )
+    if has_seeds:
+        show("± is the 95 % interval of the mean over seeds (Student's t).")
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:

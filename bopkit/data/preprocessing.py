@@ -13,8 +13,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from bopkit.data.draws import are_below_half, integers, split_seeds
 from bopkit.data.orientation import turn_upright
+from bopkit.data.philox import are_below_half, integers, split_seeds
 from bopkit.data.scaling import IMAGENET, UNIT_RANGE, Scaling, parse_scaling
 from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow

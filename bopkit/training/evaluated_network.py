@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bopkit.batch_norm import BATCH_SIZE, BatchNormEstimator, has_trainable_norms
-from bopkit.data import readable
+from bopkit.data import PictureRecipe, readable
 from bopkit.data.statistics_batches import statistics_batches
 from bopkit.training.network import build_plain_network
 from bopkit.training.plan import TrainingPlan
@@ -36,6 +36,7 @@ class EvaluatedNetwork:
                 min(plan.batch_norm_pictures, plan.steps_per_epoch * plan.hparams.batch_size),
                 BATCH_SIZE,
                 plan.options.seed,
+                PictureRecipe.of(plan.hparams),
             )
         else:
             # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best.

@@ -16,18 +16,21 @@ from bopkit.data import readable, reading
 from bopkit.optim import hyper_values
 from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
+from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
 from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
+from bopkit.training.loss import make_loss
 from bopkit.training.metrics_writer import MetricsWriter
 from bopkit.training.observer import Observer
 from bopkit.training.pipelines import distributed_training_batches, distributed_validation_batches
 from bopkit.training.plan import TrainingPlan
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
+from bopkit.training.teachers import Teachers
 
 VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
@@ -60,6 +63,7 @@ class Loop:
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
+        teachers: Networks whose answers are learned; None where there are none.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -73,6 +77,7 @@ class Loop:
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
+        teachers: Teachers | None,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
@@ -84,6 +89,7 @@ class Loop:
         self._start, self._sums = start.place, start.sums
         self._save_best = save_best
         self._observer = observer
+        self._callbacks = observer.callbacks if placement.is_chief else Callbacks()
         self._step = TrainStep(
             network,
             optimizer,
@@ -91,12 +97,15 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
+            loss=make_loss(plan.hparams, plan.data, plan.train_split),
+            teacher=teachers,
             evaluated=evaluated.model,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
         self._history = read_history(run, self._start, plan.steps_per_epoch)
-        self._weight_check = WeightCheck(network, optimizer)
+        own_optimizer = plan.hparams.optimizer if plan.hparams.own_optimizer else ""
+        self._weight_check = WeightCheck(network, optimizer, own_optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step
@@ -169,6 +178,7 @@ class Loop:
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
         self._warn_once(parting_warning(row, plan.classes, plan.batch_norm_pictures > 0))
+        self._callbacks.call("on_epoch", row)
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
 
@@ -235,7 +245,7 @@ class Loop:
             "images_per_second": images_per_second,
             **hyper_values(self._optimizer, steps_back=1),
         }
-        self._writer.write_step_row(row, layers)
+        self._callbacks.call("on_step", self._writer.write_step_row(row, layers))
 
     def _validate(self, epoch: int) -> Sums:
         """Validate on all workers, in rounds after which they tell each other of signals.
