@@ -10,9 +10,10 @@ Without `--against`: milliseconds of processor time and of waiting for each part
 `convolutions` runs the very convolutions of a step and their two gradients, and nothing else: no change around them
 makes a step faster than that. What one part includes of another is said in its line.
 
-With it: whole epochs of `train_model` of this version and of the other, an epoch each, the first of them left out. OTHER
-is a folder to import that version from: `git worktree add old COMMIT && pip install --no-deps --target OTHER ./old`.
-Both losses are printed: equal ones have trained alike.
+With it: whole epochs of `train_model` of this version and of the other, an epoch each, the first of them left out;
+pictures a second are of training alone, processor time is of all, validation included. OTHER is a folder to import that
+version from: `git worktree add old COMMIT && pip install --no-deps --target OTHER ./old`. Both losses are printed: equal
+ones have trained alike.
 """
 
 import argparse
@@ -62,12 +63,12 @@ def parts_of_a_step(dataset, data_dir, precision):
             loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities))
         return tape.gradient(loss, network.trainable_variables)
 
-    gradients = [tf.constant(np.random.default_rng(0).normal(size=each.shape) * 1e-3, tf.float32)
-                 for each in network.trainable_variables]  # fmt: skip
+    rng, variables = np.random.default_rng(0), network.trainable_variables
+    gradients = [tf.constant(rng.normal(size=each.shape) * 1e-3, tf.float32) for each in variables]
 
     def optimize():
         # A new tensor every time, as backpropagation gives: TensorFlow may then reuse its memory.
-        optimizer.apply_gradients([(each * 1.0, of) for each, of in zip(gradients, network.trainable_variables)])
+        optimizer.apply_gradients([(each * 1.0, of) for each, of in zip(gradients, variables, strict=True)])
 
     def graph(function):
         traced = tf.function(function, autograph=False)
@@ -114,7 +115,11 @@ def _convolutions(network, batch_size):
         if not hasattr(layer, "kernel_size"):
             continue
         dtype, options = layer.compute_dtype, {"strides": [1, *layer.strides, 1], "padding": layer.padding.upper()}
-        shapes = [(batch_size, *layer.input_shape[1:]), tuple(layer.kernel.shape), (batch_size, *layer.output_shape[1:])]
+        shapes = [
+            (batch_size, *layer.input_shape[1:]),
+            tuple(layer.kernel.shape),
+            (batch_size, *layer.output_shape[1:]),
+        ]
         inputs, kernel, gradient = (tf.cast(tf.random.normal(shape), dtype) for shape in shapes)
         cases.append((tf.sign(inputs), tf.sign(kernel), gradient, options, not cases))
 
@@ -231,20 +236,14 @@ def print_comparison(options):
             child.end()
         if told["other"][0]["from"] == told["this"][0]["from"]:
             raise SystemExit(f"{options.against} holds no bopkit to import.")
-        other, this = ([each for each in told[name][1:]] for name in ("other", "this"))
-
-        def median(rows, key):
-            return statistics.median(row[key] for row in rows)
-
-        def ratio(key):
-            return statistics.median(a[key] / b[key] for a, b in zip(this, other, strict=True))
-
-        print(
-            f"| {precision} | {median(other, 'images_per_second'):,.0f} | {median(this, 'images_per_second'):,.0f} "
-            f"| {ratio('images_per_second'):.2f} | {median(other, 'cpu_seconds'):.1f} | {median(this, 'cpu_seconds'):.1f} "
-            f"| {ratio('cpu_seconds'):.2f} | {other[-1]['loss']:.6f} | {this[-1]['loss']:.6f} |",
-            flush=True,
-        )
+        columns = [precision]
+        for key, digits in (("images_per_second", 0), ("cpu_seconds", 1)):
+            other, this = ([each[key] for each in told[name][1:]] for name in ("other", "this"))
+            ratios = [ours / theirs for ours, theirs in zip(this, other, strict=True)]
+            columns += [f"{statistics.median(each):,.{digits}f}" for each in (other, this)]
+            columns.append(f"{statistics.median(ratios):.2f}")
+        columns += [f"{told[name][-1]['loss']:.6f}" for name in ("other", "this")]
+        print(f"| {' | '.join(columns)} |", flush=True)
 
 
 def main():
