@@ -18,6 +18,7 @@ from rich.console import Console
 
 from bopkit.cli.table_layout import GAP, Layout, Row, lay_out, row_lines, shortened, wrapped
 from bopkit.files import json_text
+from bopkit.text import mean_text as mean_text
 from bopkit.text import percent_text as percent_text
 from bopkit.text import printable as printable
 from bopkit.text import size_text as size_text

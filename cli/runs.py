@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bopkit.cli.arguments import Json
-from bopkit.cli.output import percent_text, print_json, print_table, say, show
+from bopkit.cli.output import mean_text, percent_text, print_json, print_table, say, show
 from bopkit.text import value_text
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _print_groups(groups: list[RunGroup]) -> None:
         {
             "run": [group.path for group in groups],
             "seeds": [str(len(group.runs)) for group in groups],
-            "best top-1": [_mean_text(group.best_val_top1, group.best_val_top1_interval) for group in groups],
-            "val top-1": [_mean_text(group.val_top1, group.val_top1_interval) for group in groups],
+            "best top-1": [mean_text(group.best_val_top1, group.best_val_top1_interval) for group in groups],
+            "val top-1": [mean_text(group.val_top1, group.val_top1_interval) for group in groups],
             "train top-1": [percent_text(group.top1) for group in groups],
             "loss": [_or_dash(group.loss, ".4f") for group in groups],
             "images/s": [_or_dash(group.images_per_second, ",.0f") for group in groups],
@@ -97,13 +97,6 @@ def _times(group: RunGroup, name: str) -> list[str | None]:
 
 def _without_seed(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "seed"}
-
-
-def _mean_text(mean: float | None, interval: tuple[float, float] | None) -> str:
-    """A mean in percent with half of its interval: `87.10 ± 0.31 %`."""
-    if mean is None or interval is None:
-        return percent_text(mean)
-    return f"{100 * mean:.2f} ± {50 * (interval[1] - interval[0]):.2f} %"
 
 
 def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ TensorFlow, which reads the pictures, is imported inside `write_scores`. Figures
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,6 +196,7 @@ def write_scores(
     folder: Path,
     progress: Progress,
     checkpoint: EvaluationCheckpoint | None = None,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> WrittenScores:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
@@ -208,6 +209,7 @@ def write_scores(
         folder: Where the two files go.
         progress: Called with one line every `PROGRESS_EVERY_S` seconds.
         checkpoint: Scores that it holds are not computed again; new ones are added to it. None to keep nothing.
+        watch: Called with pictures, scores and labels of each batch that is computed, in their order.
 
     Raises:
         BopkitError: A score is no finite number, a picture has no label, or the dataset holds fewer pictures than
@@ -227,11 +229,14 @@ def write_scores(
         unsaved = done = begin
         saved_s = time.monotonic()
         numbered = readable(batches.as_numpy_iterator(), dataset, plan.split)
+        watched = ((pictures, (pictures if watch else None, labels)) for pictures, labels in numbered)
         meter.begin()
-        for batch_scores, batch_labels in predicted(predictors, numbered):
+        for batch_scores, (batch_pictures, batch_labels) in predicted(predictors, watched):
             until = done + len(batch_labels)
             scores[done:until] = _check_finite(batch_scores, done)
             labels[done:until] = _check_labels(batch_labels, plan)
+            if watch is not None and batch_pictures is not None:
+                watch(batch_pictures, batch_scores, batch_labels)
             done = until
             meter.count(len(batch_labels))
             if checkpoint is not None and (done == end or time.monotonic() > saved_s + SAVE_EVERY_S):

@@ -97,7 +97,7 @@ def test_columns_share_scales_and_have_legends_of_their_own(tmp_path):
 def test_legends_cover_no_curve(tmp_path, monkeypatch):
     """With a label that is folded and a curve along each edge of both panels."""
     figures = []
-    monkeypatch.setattr("bopkit.runs.plot._write_figure", lambda figure, targets: figures.append(figure))
+    monkeypatch.setattr("bopkit.runs.plot.write_figure", lambda figure, targets: figures.append(figure))
     for kind in ("a", "b"):
         path = write_run(tmp_path / kind)
         append(path, epoch_row(4, val_top1=1.0, top1=0.0))
