@@ -74,7 +74,7 @@ _UNKNOWN = object()
 
 def _of_set(run: RunSummary) -> dict[str, Any]:
     """The values of a run's set, if its network is one of the zoo; code that a run names is not imported."""
-    if run.model not in MODELS or not run.hparams_set:
+    if run.model is None or run.hparams_set is None or run.model not in MODELS:
         return {}
     try:
         return MODELS.load(run.model).hparams(run.hparams_set).model_dump()
