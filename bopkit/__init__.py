@@ -17,6 +17,8 @@ _PUBLIC = {
     "train_model": "bopkit.training",
     "run_sweep": "bopkit.sweep",
     "evaluate_model": "bopkit.benchmark.evaluate",
+    "refresh_model": "bopkit.benchmark.refresh",
+    "predict_pictures": "bopkit.benchmark.predict",
     "list_runs": "bopkit.runs.summary",
     "group_runs": "bopkit.runs.groups",
     "plot_runs": "bopkit.runs.plot",

@@ -87,6 +87,22 @@ HparamsSet = Annotated[
 Hparams = Annotated[
     list[str] | None, typer.Option("--hparams", metavar="a=1,b=2", help="Values that differ from the set.")
 ]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher",
+        metavar="MODEL",
+        help="Learn what this network answers: a run, a .h5 or .keras file, or a SavedModel; of several, their mean.",
+    ),
+]
+TeacherPreprocessFn = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher-preprocess-fn",
+        metavar="NAME[:RANGE]",
+        help="What teachers without a model card want to see, as resize:0..1.",
+    ),
+]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|gpu[:N]|cpu*N", help="Where to compute; cpu*N: N virtual devices.")
 ]

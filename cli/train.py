@@ -21,6 +21,8 @@ from bopkit.cli.arguments import (
     Precision,
     PreprocessFn,
     Seed,
+    Teacher,
+    TeacherPreprocessFn,
     TrainSplit,
     ValidationSplit,
     Verbose,
@@ -52,6 +54,8 @@ def train(
         bool,
         typer.Option("--extend", help="Train the run in --output-dir on, to the larger number of epochs in --hparams."),
     ] = False,
+    teacher: Teacher = None,
+    teacher_preprocess_fn: TeacherPreprocessFn = None,
     train_split: TrainSplit = None,
     validation_split: ValidationSplit = None,
     validationset: Annotated[
@@ -77,6 +81,17 @@ def train(
             "--sync-batch-norm", help="Compute batch norm over the whole batch, not over each replica's part."
         ),
     ] = False,
+    batch_norm_pictures: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-norm-pictures",
+            metavar="N",
+            min=0,
+            help="Estimate batch-norm statistics anew over N training pictures before each validation and in model "
+            "files; 0 keeps the moving averages. Default: 1000 where weights flip, else 0.",
+            show_default=False,
+        ),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Use kernels that repeat bit for bit; slower on a GPU.")
     ] = False,
@@ -129,6 +144,8 @@ def train(
         output_prefix=output_prefix,
         output_dir=output_dir,
         extend=extend,
+        teacher=teacher,
+        teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,
         validationset=validationset,
@@ -139,6 +156,7 @@ def train(
         jit=jit,
         accumulate=accumulate,
         sync_batch_norm=sync_batch_norm,
+        batch_norm_pictures=batch_norm_pictures,
         deterministic=deterministic,
         seed=seed,
         checkpoint_every_minutes=checkpoint_every,

@@ -17,6 +17,7 @@ from bopkit.artifacts import checksum
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheckpoint
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
+from bopkit.benchmark.picture_meter import PictureMeter
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.data.pipeline import DRAW_SEED
@@ -25,9 +26,6 @@ from bopkit.data.splits import last_tenth, measuring_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
-
-PROGRESS_EVERY_S = 5.0
-"""Seconds between two lines of progress."""
 
 
 class PreprocessingChoice(NamedTuple):
@@ -223,7 +221,7 @@ def write_scores(
     scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
     labels = np.lib.format.open_memmap(folder / LABELS_FILE, "w+", np.int64, shape[:1])
     missing = [(0, plan.pictures)] if checkpoint is None else checkpoint.restore(scores, labels)
-    meter = _Meter(plan.pictures, sum(end - begin for begin, end in missing), progress)
+    meter = PictureMeter(plan.pictures, sum(end - begin for begin, end in missing), progress)
     for begin, end in missing:
         batches = evaluation_batches(
             dataset, plan.split, transform, plan.batch_size, limit=plan.pictures, skip=begin, stop=end
@@ -252,45 +250,6 @@ def write_scores(
     scores.flush()
     labels.flush()
     return WrittenScores(plan.pictures, meter.computed, meter.images_per_second)
-
-
-class _Meter:
-    """Counts pictures and measures their speed; prints a line of progress now and then."""
-
-    def __init__(self, pictures: int, missing: int, progress: Progress):
-        self._pictures, self._missing = pictures, missing
-        self._progress = progress
-        self.computed = 0
-        self._began_s: float | None = None
-        self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
-        if missing < pictures:
-            progress(f"resuming: {pictures - missing} of {pictures} pictures are done already")
-
-    @property
-    def images_per_second(self) -> float | None:
-        if self._began_s is None or not self.computed:
-            return None
-        return self.computed / (time.monotonic() - self._began_s)
-
-    def begin(self) -> None:
-        """Start the clock, the first time: TensorFlow's own start does not count."""
-        if self._began_s is None:
-            self._began_s = time.monotonic()
-
-    def count(self, pictures: int) -> None:
-        self.computed += pictures
-        if time.monotonic() > self._next_line_s:
-            rate = self.images_per_second or 0.0
-            left_s = (self._missing - self.computed) / rate
-            done = self._pictures - self._missing + self.computed
-            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} per second, {_duration_text(left_s)} left")
-            self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
-
-
-def _duration_text(seconds: float) -> str:
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
 def _check_labels(labels: np.ndarray, plan: EvaluationPlan) -> np.ndarray:

@@ -138,9 +138,9 @@ def evaluate_model(
     check_figure_file(confusion_file, "--confusion")
     check_figure_file(sheet_file, "--most-wrong")
     say = progress or silent
-    path = _find_model(Path(model))
+    path = find_model(Path(model))
     card = artifact.read_card(path)
-    data, is_of_card = _find_data(path, card, dataset, data_dir, say)
+    data, is_of_card = find_data(path, card, dataset, data_dir, say)
     with data.as_in_the_run():
         plan = plan_evaluation(
             data.dataset,
@@ -201,7 +201,7 @@ def evaluate_model(
     )
 
 
-def _find_model(path: Path) -> Path:
+def find_model(path: Path) -> Path:
     """The model file that a path means: a run's `model.h5`, or the file itself.
 
     Raises:
@@ -217,7 +217,7 @@ def _find_model(path: Path) -> Path:
     return path
 
 
-def _find_data(
+def find_data(
     path: Path, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, say: Progress
 ) -> tuple[RunData, bool]:
     """Where the pictures are: as the user says, else as the run does, else as the card does; and whether it is that."""

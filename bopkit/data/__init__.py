@@ -8,11 +8,13 @@ from bopkit.data.dataset import Dataset, readable, reading
 from bopkit.data.opening import open_dataset, prepare_datasets
 from bopkit.data.pipeline import BatchOptions, evaluation_batches, training_batches
 from bopkit.data.preprocessing import Preprocessing, get_preprocessing
+from bopkit.data.recipe import PictureRecipe
 
 __all__ = [
     "BatchOptions",
     "Dataset",
     "DatasetFacts",
+    "PictureRecipe",
     "Preprocessing",
     "evaluation_batches",
     "get_preprocessing",

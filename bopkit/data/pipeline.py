@@ -13,7 +13,10 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
+from bopkit.data.erasing import erase
+from bopkit.data.kept_pixels import keep_pixels
 from bopkit.data.preprocessing import Preprocessing
+from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 
@@ -51,6 +54,11 @@ class BatchOptions:
     worker: int = 0
     workers: int = 1
 
+    @property
+    def mixed_places(self) -> list[int]:
+        """Which pictures of the order, modulo `workers`, a worker reads that mixes them: its own and their partners."""
+        return sorted({self.worker, (self.worker + 1) % self.workers})
+
 
 def training_batches(
     dataset: Dataset,
@@ -59,6 +67,7 @@ def training_batches(
     options: BatchOptions,
     cache: str | None = None,
     progress: Progress = silent,
+    recipe: PictureRecipe = NO_RECIPE,
 ) -> Any:
     """Batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -68,25 +77,30 @@ def training_batches(
     Args:
         dataset: An opened dataset.
         split: For instance `train[:90%]`.
-        preprocessing: Its `augment` makes the pixels; its `finish` makes them the network's input.
+        preprocessing: It and the recipe's `augment` make the pixels; its `finish` makes them the network's input.
         options: Which batches.
         cache: `memory`, or a folder, to keep the encoded pictures in.
         progress: Called with one line before a folder is filled.
+        recipe: What is done beside that; nothing by default.
 
     Returns:
         A `tf.data.Dataset` of (uint8 or float32 [batch_size / replicas, H, W, C], 0 to 255, as `augment` says;
-        int64 [batch_size / replicas]).
+        int64 [batch_size / replicas], or `MixedLabels` of as many where the recipe mixes pictures).
     """
     tf = import_tensorflow()
     seed = options.seed
-    pictures = dataset.read(split)
-    if cache == "memory":
-        pictures = pictures.cache()
-    elif cache:
-        pictures = cached_in(cache, dataset, split, progress)
-    pictures = pictures.enumerate()
+    in_folder = cache and cache != "memory"
+    pictures = cached_in(cache, dataset, split, progress) if in_folder else dataset.read(split)
+    kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
+    if kept is not None:
+        pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
+    else:
+        pictures = (pictures.cache() if cache == "memory" else pictures).enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = options.batch_size // options.workers  # of this worker
+    if recipe.mixing:
+        pictures_a_step *= len(options.mixed_places)
+    pictures_a_batch = pictures_a_step if recipe.changes_batches else options.batch_size // options.replicas
 
     @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
@@ -96,7 +110,7 @@ def training_batches(
         # Not seed + epoch: epoch 1 of one seed would have the order of epoch 0 of the next.
         order = tf.random.stateless_uniform([], tf.stack([seed, epoch]), 1, tf.int64.max, tf.int64)
         of_all = pictures.shuffle(buffer_size, seed=order, reshuffle_each_iteration=False)
-        mine = of_all.shard(options.workers, options.worker)
+        mine = _with_partners(of_all, options) if recipe.mixing else of_all.shard(options.workers, options.worker)
         trained = tf.where(epoch == options.first_epoch, tf.constant(options.first_step, tf.int64), 0)
         rest = mine.take(options.steps_per_epoch * pictures_a_step).skip(trained * pictures_a_step)
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
@@ -104,15 +118,69 @@ def training_batches(
     @tf.autograph.experimental.do_not_convert
     def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
         index, (image, label) = numbered
-        return preprocessing.augment(image, augmentation_seed(seed, epoch, index), dataset.picture_size), label
+        own_seed = augmentation_seed(seed, epoch, index)
+        pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
+        return (pixels, label, own_seed) if recipe.changes_batches else (pixels, label)
 
-    # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
+    @tf.autograph.experimental.do_not_convert
+    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, Any]:
+        (epochs, indices), (pixels, labels) = numbered, kept
+        seeds = augmentation_seeds(seed, epochs[0], indices)
+        pixels = preprocessing.augment_batch(tf.gather(pixels, indices), seeds)
+        labels = tf.gather(labels, indices)
+        return (pixels, labels, seeds) if recipe.changes_batches else (pixels, labels)
+
     epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
-    inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
-    batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
+    order = epochs.flat_map(shuffled)
+    if kept is not None:
+        in_batches = order.batch(pictures_a_batch, drop_remainder=True)  # each is of one epoch
+        inputs = tf.data.Dataset.zip(in_batches, tf.data.Dataset.from_tensors(kept).repeat())
+        batches = inputs.map(augment_kept, tf.data.AUTOTUNE)
+    else:  # decoding comes after the epochs are joined, so that it does not run dry at the end of each
+        batches = order.map(augment, tf.data.AUTOTUNE).batch(pictures_a_batch, drop_remainder=True)
+    if recipe.changes_batches:
+        batches = _erased_and_mixed(batches, recipe, options)
     in_order = tf.data.Options()
     in_order.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
+
+
+def _with_partners(order: Any, options: BatchOptions) -> Any:
+    """Of an epoch's order what a worker reads that mixes pictures: its own, and those behind them."""
+    tf = import_tensorflow()
+    places = options.mixed_places
+    if len(places) == options.workers:
+        return order
+
+    @tf.autograph.experimental.do_not_convert
+    def is_read(place: Any, picture: Any) -> Any:
+        return tf.reduce_any(place % options.workers == tf.constant(places, tf.int64))
+
+    return order.enumerate().filter(is_read).map(lambda place, picture: picture)
+
+
+def _erased_and_mixed(batches: Any, recipe: PictureRecipe, options: BatchOptions) -> Any:
+    """Batches of a step, erased and mixed, then split for the replicas of this worker.
+
+    Args:
+        batches: Pixels, labels and seeds of a step's pictures: this worker's, and partners that are others'.
+        recipe: Erases, or mixes, or both.
+        options: Which of the pictures are this worker's.
+    """
+    tf = import_tensorflow()
+    places = options.mixed_places
+    own = slice(places.index(options.worker), None, len(places))
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
+        if recipe.random_erasing:
+            pixels = erase(pixels, seeds, recipe.random_erasing)
+        return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels, labels)
+
+    batches = batches.map(finish, tf.data.AUTOTUNE)
+    if options.replicas > options.workers:
+        batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
+    return batches
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
@@ -124,7 +192,15 @@ def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
         index: int64 []; the picture's place in its split, from 0.
     """
     tf = import_tensorflow()
-    return tf.random.fold_in(tf.stack([seed, epoch]), index)
+    run_and_epoch = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])  # int32 would draw other numbers
+    return tf.random.fold_in(run_and_epoch, tf.cast(index, tf.int64))
+
+
+def augmentation_seeds(seed: int, epoch: Any, indices: Any) -> Any:
+    """`augmentation_seed` of each of many pictures: int64 [n, 2] for indices int64 [n]."""
+    tf = import_tensorflow()
+    of_epoch = augmentation_seed(seed, epoch, tf.constant(0, tf.int64))[0]
+    return tf.stack([tf.broadcast_to(of_epoch, tf.shape(indices)), indices], 1)
 
 
 def evaluation_batches(
@@ -160,7 +236,7 @@ def evaluation_batches(
     tf = import_tensorflow()
     pictures = dataset.read(split)
     if limit is not None:
-        pictures = pictures.take(limit) if dataset.is_shuffled else _drawn(pictures, dataset.count(split), limit)
+        pictures = some_of(pictures, dataset, split, limit)
     if stop is not None:
         pictures = pictures.take(stop)
     pictures = pictures.skip(skip).shard(workers, worker)
@@ -174,8 +250,18 @@ def evaluation_batches(
     return inputs.batch(batch_size).prefetch(2)
 
 
-def _drawn(pictures: Any, count: int, limit: int) -> Any:
-    """So many of `count` pictures, each as likely as any other, in their order."""
+def some_of(pictures: Any, dataset: Dataset, split: str, limit: int) -> Any:
+    """So many of the pictures of a split, in their order: each as likely as any other, and the same ones each time.
+
+    Args:
+        pictures: A `tf.data.Dataset` of all of them.
+        dataset: Whose they are.
+        split: Of which split.
+        limit: How many; all where there are fewer.
+    """
+    count = dataset.count(split)
+    if dataset.is_shuffled:
+        return pictures.take(limit)
     if limit >= count:
         return pictures
     import numpy as np

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+from bopkit.hparams import HParams, default_values
 from bopkit.runs.directory import (
     CHECKPOINTS_FOLDER,
     CONFIG_FILE,
@@ -250,8 +251,8 @@ def _read_or_note(read: Callable[[Path], T], path: Path, otherwise: T, problems:
 
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a config in one level."""
-    hparams = config.get("hparams", {})
+    """The settings of a config in one level, hyper-parameters that it lacks as they were before they were added."""
+    hparams = {**default_values(HParams), **config["hparams"]} if config else {}
     return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
 
 

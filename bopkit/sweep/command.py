@@ -31,6 +31,8 @@ def train_command(training: TrainOptions) -> str:
         option, value = _OPTIONS.get(name, name.replace("_", "-")), changed[name]
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
+        elif isinstance(value, list):
+            words += [word for each in value for word in (f"--{option}", each)]
         else:
             words += [f"--{option}", str(value)]
     if training.hparams:

@@ -47,6 +47,8 @@ def run_sweep(
     preprocess_fn: str = "default",
     data_dir: str | Path | None = None,
     data_cache: str | None = None,
+    teacher: Sequence[str | Path] | None = None,
+    teacher_preprocess_fn: str | None = None,
     train_split: str | None = None,
     validation_split: str | None = None,
     validationset: bool | None = None,
@@ -81,6 +83,8 @@ def run_sweep(
         preprocess_fn: As for `train_model`, and so are all that follow.
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder.
+        teacher: Networks whose answers the network learns; None for none.
+        teacher_preprocess_fn: Name of the preprocessing of teachers that carry no model card.
         train_split: The split that trains; None for `train`.
         validation_split: The split that validates; None for the test split, or as `validationset` says.
         validationset: Validate on a tenth of the training split; None for yes with tpe, since a search that looks
@@ -106,6 +110,8 @@ def run_sweep(
         preprocess_fn=preprocess_fn,
         data_dir=data_dir,
         data_cache=data_cache,
+        teacher=teacher,
+        teacher_preprocess_fn=teacher_preprocess_fn,
         train_split=train_split,
         validation_split=validation_split,
         device=device,

@@ -20,14 +20,17 @@ from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
+from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.flips import FlipMeter, flip_ratio
 from bopkit.training.history import read_history
+from bopkit.training.loss import make_loss
 from bopkit.training.metrics_writer import MetricsWriter
 from bopkit.training.observer import Observer
 from bopkit.training.pipelines import distributed_training_batches, distributed_validation_batches
 from bopkit.training.plan import TrainingPlan
 from bopkit.training.step import StepResult, Sums, TrainStep
 from bopkit.training.stop_signals import StopRequest
+from bopkit.training.teachers import Teachers
 
 VALIDATION_ROUND_BATCHES = 10
 """Batches of a validation after which several workers tell each other of signals."""
@@ -56,10 +59,11 @@ class Loop:
         plan: The run.
         run: Its directory.
         network: The network, built in the scope of the plan's strategy.
-        validated: The network that is validated: `network`, or its float32 copy, which is what model files hold.
+        evaluated: The network that is validated, which is what model files hold.
         optimizer: Its optimizer.
         checkpoints: Where its state goes.
         start: Where the run begins or goes on.
+        teachers: Networks whose answers are learned; None where there are none.
         save_best: Called with the row of an epoch whose validation top-1 is the best so far.
         observer: Who is told of it.
     """
@@ -69,15 +73,17 @@ class Loop:
         plan: TrainingPlan,
         run: RunDirectory,
         network: Any,
-        validated: Any,
+        evaluated: EvaluatedNetwork,
         optimizer: Any,
         checkpoints: Checkpoints,
         start: Start,
+        teachers: Teachers | None,
         save_best: Callable[[dict[str, Any]], None],
         observer: Observer,
     ):
         options, placement = plan.options, plan.placement
         self._plan = plan
+        self._evaluated = evaluated
         self._optimizer = optimizer
         self._checkpoints = checkpoints
         self._start, self._sums = start.place, start.sums
@@ -91,12 +97,15 @@ class Loop:
             accumulate=options.accumulate,
             jit=options.jit,
             finish=plan.preprocessing.finish,
-            evaluated=validated,
+            loss=make_loss(plan.hparams, plan.data, plan.train_split),
+            teacher=teachers,
+            evaluated=evaluated.model,
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
         self._history = read_history(run, self._start, plan.steps_per_epoch)
-        self._weight_check = WeightCheck(network, optimizer)
+        own_optimizer = plan.hparams.optimizer if plan.hparams.own_optimizer else ""
+        self._weight_check = WeightCheck(network, optimizer, own_optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step
@@ -145,8 +154,8 @@ class Loop:
         began = time.perf_counter()
         self._train_epoch(epoch, first_step, batches)
         trained_s = time.perf_counter() - began
-        validation = self._validate(epoch)
         self._weight_check(epoch, plan.steps_per_epoch)
+        validation = self._validate(epoch)
         images = (plan.steps_per_epoch - first_step) * plan.hparams.batch_size
         row: dict[str, Any] = {
             "kind": "epoch",
@@ -168,7 +177,7 @@ class Loop:
         self._save(Place(epoch + 1, 0))
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
-        self._warn_once(parting_warning(row, plan.classes, row["step"]))
+        self._warn_once(parting_warning(row, plan.classes, plan.batch_norm_pictures > 0))
         self._callbacks.call("on_epoch", row)
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
@@ -248,7 +257,7 @@ class Loop:
         """
         plan = self._plan
         batches = readable(self._validation, plan.data, plan.validation_split)
-        self._step.begin_evaluation()
+        self._evaluated.update()
         sums, is_over = Sums(), False
         while not is_over:
             here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._can_stop_alone)

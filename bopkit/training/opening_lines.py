@@ -42,6 +42,11 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
         )
     if placement.replicas > 1 and not options.sync_batch_norm:
         lines.append("batch norm uses each replica's part of a batch; with --sync-batch-norm it uses the whole batch")
+    if plan.batch_norm_pictures:
+        lines.append(
+            f"batch-norm statistics are estimated anew over {count_text(plan.batch_norm_pictures, 'training picture')} "
+            "before each validation and in model files; --batch-norm-pictures 0 keeps the moving averages"
+        )
     if not plan.has_validation_pictures:
         lines.append(_line_on_seen_figures(plan.validation_split, options))
     lines += describe_fit(plan.data, plan.train_split, preprocessing)

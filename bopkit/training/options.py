@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ class TrainOptions:
         output_dir: The run's own folder; an unfinished run in it is resumed.
         extend: Train the run in `output_dir`, finished or not, for more epochs than it was asked for: see
             `bopkit.training.length`.
+        teacher: Networks whose answers the network learns: model files or runs of bopkit, other Keras classifiers, or
+            SavedModels; None for none. `teacher_weight` and `teacher_temperature` among the hyper-parameters say how.
+        teacher_preprocess_fn: Name of the preprocessing of teachers that carry no model card.
         train_split: The split that trains, or a slice of one as `train[:80%]`; None for `train`.
         validation_split: The split that validates, or a slice of one; None for the dataset's test split.
         validationset: Validate on a tenth of the training split, not on the test split.
@@ -40,6 +43,9 @@ class TrainOptions:
         accumulate: Parts that a replica's batch is split into, for batches that do not fit into memory; Bop steps
             once a batch.
         sync_batch_norm: Batch norm over the global batch of all replicas, not over each replica's part.
+        batch_norm_pictures: Training pictures over which batch-norm statistics are estimated anew, for the weights as
+            they are, before each validation and in model files; 0 for the moving averages of training; None for 1,000
+            where weights flip and 0 elsewhere, or for that of the resumed run.
         deterministic: Ask TensorFlow for kernels that repeat bit for bit; on a GPU they are slower. A run is resumed
             only with the same value.
         seed: Seeds weights, order and augmentation.
@@ -67,6 +73,8 @@ class TrainOptions:
     output_prefix: str | Path = "runs"
     output_dir: str | Path | None = None
     extend: bool = False
+    teacher: Sequence[str | Path] | None = None
+    teacher_preprocess_fn: str | None = None
     train_split: str | None = None
     validation_split: str | None = None
     validationset: bool = False
@@ -77,6 +85,7 @@ class TrainOptions:
     jit: bool = False
     accumulate: int = 1
     sync_batch_norm: bool = False
+    batch_norm_pictures: int | None = None
     deterministic: bool = False
     seed: int = 0
     checkpoint_every_minutes: float = 10.0
@@ -91,10 +100,17 @@ class TrainOptions:
         if not self.checkpoint_every_minutes > 0:  # also NaN
             raise UsageError(f"checkpoint_every_minutes is {self.checkpoint_every_minutes}.", "Use a number above 0.")
         check_seed(self.seed)
+        if isinstance(self.teacher, str | Path):
+            raise UsageError(f"teacher is {str(self.teacher)!r}, not a list.", f"Write [{str(self.teacher)!r}].")
+        object.__setattr__(self, "teacher", tuple(self.teacher) if self.teacher else None)  # a tuple can be compared
+        if self.teacher_preprocess_fn and not self.teacher:
+            raise UsageError("There is no teacher that --teacher-preprocess-fn could be for.", "Add --teacher MODEL.")
         for name in ("keep", "log_every", "limit_steps", "accumulate", "early_stop"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise UsageError(f"{name} is {count}.", "Use 1 or more.")
+        if self.batch_norm_pictures is not None and self.batch_norm_pictures < 0:
+            raise UsageError(f"batch_norm_pictures is {self.batch_norm_pictures}.", "Use 0 or more.")
         if self.validationset and self.validation_split:
             raise UsageError(
                 "--validationset and --validation-split both choose the pictures for validation.",
@@ -108,6 +124,8 @@ class TrainOptions:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
         values = {**vars(self), "hparams": dict(self.hparams)}
+        if self.teacher:
+            values["teacher"] = [str(path) for path in self.teacher]
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 

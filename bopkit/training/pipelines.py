@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.data import BatchOptions, evaluation_batches, training_batches
+from bopkit.data import BatchOptions, PictureRecipe, evaluation_batches, training_batches
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place
 from bopkit.training.plan import EVALUATION_BATCH_SIZE, TrainingPlan
@@ -29,9 +29,9 @@ def distributed_training_batches(plan: TrainingPlan, start: Place, progress: Pro
         worker=plan.placement.worker,
         workers=plan.placement.workers,
     )
-    cache = plan.options.data_cache
+    cache, recipe = plan.options.data_cache, PictureRecipe.of(plan.hparams)
     return _distributed(
-        plan, training_batches(plan.data, plan.train_split, plan.preprocessing, options, cache, progress)
+        plan, training_batches(plan.data, plan.train_split, plan.preprocessing, options, cache, progress, recipe)
     )
 
 

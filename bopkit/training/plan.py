@@ -9,10 +9,11 @@ from typing import Any
 
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
+from bopkit.batch_norm import DEFAULT_PICTURES
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
-from bopkit.hparams import HParams, override
+from bopkit.hparams import HParams, default_values, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.runs.directory import is_finished, is_run, read_config
@@ -20,6 +21,7 @@ from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, 
 from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
 from bopkit.training.splits import choose_splits, is_of_test_split
+from bopkit.training.teachers import TeacherFile, check_same_teachers, find_teachers
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
@@ -40,8 +42,10 @@ class TrainingPlan:
         validation_split: Pictures that validate.
         steps_per_epoch: Steps an epoch.
         validation_pictures: Pictures a validation.
+        batch_norm_pictures: Training pictures over which batch-norm statistics are estimated anew; 0 for none.
         precision: `float32` or `bfloat16`, and why that one.
         length: Whether and when it was made longer.
+        teachers: Networks whose answers it learns.
         placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
             are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
@@ -56,8 +60,10 @@ class TrainingPlan:
     validation_split: str
     steps_per_epoch: int
     validation_pictures: int
+    batch_norm_pictures: int
     precision: PrecisionChoice
     length: RunLength
+    teachers: tuple[TeacherFile, ...]
     placement: Placement
 
     @property
@@ -73,7 +79,7 @@ class TrainingPlan:
     @property
     def schedule_hparams(self) -> HParams:
         """The hyper-parameters with the epochs that schedules over the whole run take."""
-        return override(self.hparams, {"epochs": self.length.schedule_epochs})
+        return self.hparams.model_copy(update={"epochs": self.length.schedule_epochs})
 
     def config(self) -> dict[str, Any]:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
@@ -94,9 +100,19 @@ class TrainingPlan:
             "deterministic": self.options.deterministic,
             "accumulate": self.options.accumulate,
             "sync_batch_norm": self.options.sync_batch_norm,
+            "batch_norm_pictures": self.batch_norm_pictures,
             "early_stop": self.options.early_stop,
             **self.length.config(),
+            **({"teachers": [teacher.config() for teacher in self.teachers]} if self.teachers else {}),
         }
+
+    def default_config(self) -> dict[str, Any]:
+        """What a setting stands for that a config of an earlier version lacks; without those that have no default."""
+        fields = dataclasses.fields(self.options)
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        known = {name: defaults[name] for name in self.config() if name in defaults}
+        of_before = {"batch_norm_pictures": 0}  # not the default, which came with the setting
+        return {**known, **of_before, "hparams": default_values(type(self.hparams))}
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
         """The model card of the trained network, with the figures of the epoch that it is of."""
@@ -122,7 +138,7 @@ class TrainingPlan:
         """The same run with one epoch of a few steps."""
         return dataclasses.replace(
             self,
-            hparams=override(self.hparams, {"epochs": 1}),
+            hparams=self.hparams.model_copy(update={"epochs": 1}),  # unchecked: a warm-up may be longer
             length=RunLength(schedule_epochs=1),
             steps_per_epoch=min(self.steps_per_epoch, steps),
             validation_pictures=min(self.validation_pictures, steps * EVALUATION_BATCH_SIZE),
@@ -141,6 +157,8 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
     if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
+    if options.batch_norm_pictures is None and before:  # runs that began before there was a choice kept the averages
+        options = dataclasses.replace(options, batch_norm_pictures=read_config(before).get("batch_norm_pictures", 0))
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)
@@ -151,12 +169,16 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
+    _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
     train_split, validation_split = choose_splits(data, options)
     for split in (train_split, validation_split):
         data.check_labels(split)
+    teachers = find_teachers(options.teacher or (), options.teacher_preprocess_fn, data)
+    if before:
+        check_same_teachers(before, teachers)
     return TrainingPlan(
         options=options,
         architecture=architecture,
@@ -168,10 +190,19 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         validation_split=validation_split,
         steps_per_epoch=_count_steps(data, train_split, hparams, options.limit_steps),
         validation_pictures=_count_validation_pictures(data, validation_split, options.limit_steps),
+        batch_norm_pictures=_choose_batch_norm_pictures(options, hparams),
         precision=precision,
         length=length,
+        teachers=teachers,
         placement=placement,
     )
+
+
+def _check_teacher_hparams(hparams: HParams, options: TrainOptions) -> None:
+    """Refuse settings of teachers where there are none: they would change nothing."""
+    for name in ("teacher_weight", "teacher_temperature"):
+        if not options.teacher and getattr(hparams, name) != type(hparams).model_fields[name].default:
+            raise UsageError(f"{name} has no effect without a teacher.", "Add --teacher MODEL, or leave it out.")
 
 
 def _check_parts(batch_size: int, placement: Placement, options: TrainOptions) -> None:
@@ -198,6 +229,13 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
         name = data.default_preprocessing
     input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
+
+
+def _choose_batch_norm_pictures(options: TrainOptions, hparams: HParams) -> int:
+    """What was asked for, else the default where weights flip: moving averages lag behind those."""
+    if options.batch_norm_pictures is not None:
+        return options.batch_norm_pictures
+    return DEFAULT_PICTURES if hparams.optimizer != "latent" else 0
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

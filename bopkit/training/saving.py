@@ -9,6 +9,7 @@ from typing import Any
 from bopkit.artifacts.keras_file import save_model
 from bopkit.progress import Progress
 from bopkit.runs.directory import RunDirectory
+from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.history import row_of_model
 from bopkit.training.plan import TrainingPlan
 
@@ -19,21 +20,21 @@ class ModelSaver:
     Args:
         plan: The run.
         run: Its directory.
-        network: The network that is trained.
-        float32_network: The same, or its float32 copy.
+        evaluated: The network that is validated.
         progress: Takes a warning.
     """
 
-    def __init__(self, plan: TrainingPlan, run: RunDirectory, network: Any, float32_network: Any, progress: Progress):
+    def __init__(self, plan: TrainingPlan, run: RunDirectory, evaluated: EvaluatedNetwork, progress: Progress):
         self._plan = plan
         self._run = run
         self._progress = progress
-        self._network, self._plain = network, float32_network
+        self._evaluated = evaluated
+        self._plain = evaluated.model
         if plan.placement.replicas > 1:
             self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
 
     def save_best(self, row: Mapping[str, Any]) -> None:
-        """Save the network as it is now, with the figures of an epoch, as the best so far."""
+        """Save the network that was just validated, with its figures, as the best so far."""
         if self._take_weights():
             self._write(row, self._run.model_file)
 
@@ -48,6 +49,7 @@ class ModelSaver:
         """
         run = self._run
         row, last = row_of_model(self._plan, rows), rows[-1]
+        self._evaluated.update()  # a run that is only finished here has validated nothing before
         if not self._take_weights():
             return row
         if self._plan.has_validation_pictures and not run.model_file.exists():
@@ -59,9 +61,9 @@ class ModelSaver:
         return row
 
     def _take_weights(self) -> bool:
-        """Give the plain network the weights as they are now; says whether this worker writes."""
-        weights = self._network.get_weights()  # every worker takes part: batch-norm statistics are spread over them
-        if self._plain is not self._network and self._plan.placement.is_chief:
+        """Give the plain network the weights of the validated one; says whether this worker writes."""
+        weights = self._evaluated.model.get_weights()  # every worker takes part: statistics are spread over them
+        if self._plain is not self._evaluated.model and self._plan.placement.is_chief:
             self._plain.set_weights(weights)
         return self._plan.placement.is_chief
 

@@ -1,7 +1,7 @@
 """One training step and one evaluation pass, on one device or on many.
 
 Pictures are [n, H, W, C] as the input pipeline gives them: float32 for evaluation, and for training what `finish` makes
-float32 on the device, such as uint8. Labels are int64 [n]. Figures come back as sums, so
+float32 on the device, such as uint8. Labels are int64 [n], or in training `MixedLabels`. Figures come back as sums, so
 that replicas, steps and resumed parts of an epoch add up exactly.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K
+from bopkit.training.loss import Loss, TaughtLabels, true_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,10 @@ class TrainStep:
             steps once. Memory is that of one part; batch norm sees one part at a time.
         jit: Compile the forward and backward pass with XLA.
         finish: Makes a batch of training pictures the network's input; None where they are that already.
-        evaluated: The network that `evaluate` runs, with the weights that `begin_evaluation` gives it: a copy in
-            float32, for instance. None for `network` itself.
+        loss: What is minimised; None for cross-entropy with the labels.
+        teacher: Makes probabilities, float32 [n, classes], of a batch of training pictures as the pipeline gives them;
+            None where labels alone teach.
+        evaluated: The network that `evaluate` runs; None for `network` itself.
     """
 
     def __init__(
@@ -89,6 +92,8 @@ class TrainStep:
         accumulate: int = 1,
         jit: bool = False,
         finish: Callable[[Any], Any] | None = None,
+        loss: Loss | None = None,
+        teacher: Callable[[Any], Any] | None = None,
         evaluated: Any = None,
     ):
         tf = import_tensorflow()
@@ -98,6 +103,8 @@ class TrainStep:
         self._strategy = strategy
         self._accumulate = accumulate
         self._finish = finish or (lambda pictures: pictures)
+        self._loss = loss or Loss()
+        self._teacher = teacher
         # Nothing here branches on tensors in Python: AutoGraph would rewrite it for seconds and change nothing. Keras
         # still calls it for the layers of a user's own.
         function = functools.partial(tf.function, autograph=False)
@@ -114,11 +121,6 @@ class TrainStep:
         """
         tf = import_tensorflow()
         return StepResult(self._train_next(batches, tf.constant(list(signals), tf.float32)))
-
-    def begin_evaluation(self) -> None:
-        """Give the evaluated network the weights of the trained one; every worker takes part."""
-        if self._evaluated is not self._network:
-            self._evaluated.set_weights(self._network.get_weights())
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]], stop: Callable[[], bool] = lambda: False) -> Sums:
         """Evaluate this worker's batches.
@@ -144,7 +146,7 @@ class TrainStep:
         variables = self._network.trainable_variables
         replicas = self._strategy.num_replicas_in_sync
         if self._accumulate == 1:
-            gradients, sums = self._gradients(pictures, labels, replicas)
+            gradients, sums = self._gradients(pictures, self._taught(pictures, labels), replicas)
         else:
             gradients, sums = self._accumulated(pictures, labels, replicas * self._accumulate)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -157,10 +159,11 @@ class TrainStep:
         def split(values: Any) -> Any:
             return tf.reshape(values, [self._accumulate, -1, *values.shape[1:]])
 
-        pictures, labels = split(pictures), split(labels)
+        batch = tf.nest.map_structure(split, (pictures, labels))
 
         def add(part: Any, so_far: list[Any]) -> tuple[Any, list[Any]]:
-            gradients, sums = self._gradients(pictures[part], labels[part], parts_in_all)
+            pictures, labels = tf.nest.map_structure(lambda values: values[part], batch)
+            gradients, sums = self._gradients(pictures, self._taught(pictures, labels), parts_in_all)
             return part + 1, [a + b for a, b in zip(so_far, [*gradients, sums], strict=True)]
 
         zeros = [tf.zeros(variable.shape) for variable in self._network.trainable_variables] + [tf.zeros(4)]
@@ -169,16 +172,20 @@ class TrainStep:
         )
         return gradients, sums
 
+    def _taught(self, pictures: Any, labels: Any) -> Any:
+        """The labels, with what the teachers say of the pictures; outside of XLA, which cannot compile all teachers."""
+        return TaughtLabels(labels, self._teacher(pictures)) if self._teacher else labels
+
     def _gradients_of_part(self, pictures: Any, labels: Any, parts_in_all: int) -> tuple[list[Any], Any]:
         """Gradients of this part's share of the global mean loss, and its sums."""
         tf = import_tensorflow()
         with tf.GradientTape() as tape:
             probabilities = self._network(self._finish(pictures), training=True)
-            losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            losses = self._loss(labels, probabilities)
             share = (tf.reduce_mean(losses) + tf.add_n([*self._network.losses, 0.0])) / parts_in_all
         # Zero, not None, where the loss does not depend on a variable: parts of a batch are added up.
         gradients = tape.gradient(share, self._network.trainable_variables, unconnected_gradients="zero")
-        return gradients, _sums(probabilities, labels, losses)
+        return gradients, _sums(probabilities, true_labels(labels), losses)
 
     def _evaluate_replicas(self, batch: tuple[Any, Any]) -> Any:
         tf = import_tensorflow()

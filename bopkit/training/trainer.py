@@ -29,6 +29,7 @@ from bopkit.runs.directory import Place, RunDirectory, new_run_path
 from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
+from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.loop import Loop
 from bopkit.training.memory import check_memory
 from bopkit.training.network import build_plain_network, training_copy
@@ -38,6 +39,7 @@ from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan, plan_run
 from bopkit.training.result import TrainResult, look_up, make_result
 from bopkit.training.saving import ModelSaver
+from bopkit.training.teachers import Teachers
 from bopkit.training.tensorboard_start import write_start
 from bopkit.training.workers import check_same_settings, noticing_lost_workers
 
@@ -75,7 +77,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
 def _dry_run(plan: TrainingPlan, observer: Observer) -> TrainResult:
     """Train in a folder that is thrown away; each worker has its own."""
     with temporary_directory("dry-run") as scratch:
-        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
+        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config(), {})) as run:
             result = _train(plan, run, observer)
     return dataclasses.replace(result, output_dir=None, model_file=None)
 
@@ -95,7 +97,9 @@ def _open_directory(plan: TrainingPlan) -> RunDirectory:
         raise UsageError(
             "Several workers need one shared folder.", "Name it with --output-dir, the same for all of them."
         )
-    return RunDirectory(path, plan.config(), writes=placement.is_chief, extends=plan.length.extends)
+    return RunDirectory(
+        path, plan.config(), plan.default_config(), writes=placement.is_chief, extends=plan.length.extends
+    )
 
 
 def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
@@ -110,9 +114,9 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     with placement.strategy.scope():
         plain = build_plain_network(plan.architecture, plan.hparams, plan.preprocessing.input_shape, plan.classes)
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
-        # Model files hold float32 networks: such a one is validated, so that the best epoch's file is the best file.
-        validated = network if plan.precision.name == "float32" else plain
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
+        evaluated = EvaluatedNetwork(plan, network, plain)
+        teachers = load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
@@ -122,15 +126,18 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
-        run.write_environment({**describe_environment(placement), **data})
+        names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
+        run.write_environment({**describe_environment(placement), **data, **names})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
         if options.tensorboard:
             write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))
         observer.callbacks.call("on_start", _start_of(plan, run, start.place))
+        for line in teachers.lines if teachers else ():
+            progress(line)
 
-    saver = ModelSaver(plan, run, network, validated, progress)
-    loop = Loop(plan, run, network, validated, optimizer, checkpoints, start, saver.save_best, observer)
+    saver = ModelSaver(plan, run, evaluated, progress)
+    loop = Loop(plan, run, network, evaluated, optimizer, checkpoints, start, teachers, saver.save_best, observer)
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
     result = make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
@@ -143,6 +150,13 @@ def _start_of(plan: TrainingPlan, run: RunDirectory, place: Place) -> dict[str, 
     """What callbacks are told at the start of a run."""
     trained_steps = place.epoch * plan.steps_per_epoch + place.step
     return {**plan.config(), "output_dir": str(run.path), "trained_steps": trained_steps}
+
+
+def load_teachers(plan: TrainingPlan) -> Teachers | None:
+    """The teachers of a run, for the scope of its strategy; None where it has none."""
+    if not plan.teachers:
+        return None
+    return Teachers(plan.teachers, plan.preprocessing.input_shape, plan.classes, plan.hparams.teacher_temperature)
 
 
 def _restore(plan: TrainingPlan, run: RunDirectory, checkpoints: Checkpoints, progress: Progress) -> Start:

@@ -37,7 +37,8 @@ def check_same_settings(plan: TrainingPlan) -> None:
     Raises:
         UsageError: A worker's settings are not those of worker 0.
     """
-    optional = {"extended_after": None, "schedule_epochs": None}  # each worker has to tell as many values
+    # Each worker has to tell as many values.
+    optional = {"extended_after": None, "schedule_epochs": None, "teachers": None}
     settings = {**optional, **plan.config(), "log_every": plan.options.log_every, "dry_run": plan.options.dry_run}
     checksums = plan.placement.gather([zlib.crc32(json.dumps(value).encode()) for value in settings.values()])
     for worker, theirs in enumerate(checksums):

@@ -9,6 +9,7 @@ import time
 import pytest
 from command_line import ForkedBopkit, failed, forked, succeeded
 
+from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import list_places
 
 pytestmark = pytest.mark.integration
@@ -126,6 +127,30 @@ class Workers:
     def finished(self, index, timeout_s=300):
         """The finished process of a worker, as `subprocess.run` returns it."""
         return self._workers[index].finished(timeout_s)
+
+
+RECIPE = (
+    *("--hparams", "epochs=1,mixup=0.4,cutmix=1.0,random_erasing=0.5,randaugment_count=1,label_smoothing=0.1"),
+    *("--hparams", "class_weights=balanced,teacher_weight=0.5"),
+)
+
+
+def test_devices_and_workers_mix_erase_and_are_taught_as_one(tmp_path):
+    tf = import_tensorflow()
+    tf.keras.utils.set_random_seed(1)
+    layers = tf.keras.layers
+    stack = [layers.Input((32, 32, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(10, "softmax")]
+    tf.keras.Sequential(stack).save(tmp_path / "teacher.keras")
+    learning = (*RECIPE, "--teacher", tmp_path / "teacher.keras", "--teacher-preprocess-fn", "resize:0..1")
+    runs = {name: tmp_path / name for name in ("one", "mirrored", "workers")}
+    for name, device in (("one", "cpu"), ("mirrored", "cpu*2")):
+        where = ("--strategy", name, "--device", device, "--output-dir", runs[name])
+        succeeded(forked(*TRAIN, *learning, *where))
+    with Workers(runs["workers"], options=(learning, learning)) as workers:
+        for index in range(2):
+            succeeded(workers.finished(index))
+    for name in ("mirrored", "workers"):
+        assert_equal_first_epochs(runs[name], runs["one"])
 
 
 SLOW_VALIDATION = """

@@ -335,6 +335,14 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
     assert (result.trials[5].val_top1, result.best) == (pytest.approx(0.101), 6)
 
 
+def test_values_that_belong_together_are_varied_together(tmp_path):
+    trainer = Trainer()
+    grid = {"gamma_schedule": "linear|cosine", "gamma_end": "1e-5|1e-6"}
+    assert [row.state for row in sweep(tmp_path, trainer, grid=grid).trials] == ["finished"] * 4
+    hparams = [{name: value for name, value in hparams.items() if name in grid} for _, hparams, _ in trainer.calls]
+    assert hparams[0] == {"gamma_schedule": "linear", "gamma_end": 1e-5} and len(hparams) == 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -346,6 +354,7 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"grid": {"gamma": "1e-4..1e-2"}}, "gamma is a range"),
         ({"grid": {"gamma": "1e-3|1e-2"}, "hparams": {"gamma": "0.1"}}, "'gamma' is both fixed and varied"),
         ({"grid": {"gamma_decay_rate": "0.1|0.5"}}, "belong together"),
+        ({"grid": {"gamma_schedule": "constant|cosine"}}, "gamma_schedule=cosine needs gamma_end"),
         ({"search": {"threshold": "log:0..1"}}, "logarithmic range begins above 0"),
         ({"search": {"threshold": "1e-5..1e-8"}}, "1e-05 is not below 1e-08"),
         ({"search": {"filters": "16..1.5"}}, "filters=1.5"),

@@ -49,6 +49,6 @@ def test_probabilities_by_any_layer() -> None:
     ("top1", "val_top1", "warns"), [(0.65, 0.0989, True), (0.65, 0.3, False), (0.2, 0.1, False), (0.9, 0.1, True)]
 )
 def test_training_and_validation_that_part(top1: float, val_top1: float, warns: bool) -> None:
-    warning = parting_warning({"top1": top1, "val_top1": val_top1}, 10, 140)
+    warning = parting_warning({"top1": top1, "val_top1": val_top1}, 10, has_new_statistics=False)
     assert bool(warning) is warns
     assert not warning or f"{val_top1:.1%} in validation" in warning

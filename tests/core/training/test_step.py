@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from bopkit.data import get_preprocessing
+from bopkit.data.mixing import MixedLabels
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import top_k_accuracy
 from bopkit.optim import make_optimizer
 from bopkit.registry import MODELS
+from bopkit.training.loss import Loss
 from bopkit.training.network import build_training_network
 from bopkit.training.step import TrainStep
 
@@ -86,6 +88,33 @@ def test_a_batch_in_parts_steps_as_the_whole_does(parts):
         np.testing.assert_allclose(other, whole, atol=1e-5)
     start = network_without_batch_norm().get_weights()
     assert any(np.any(before != after) for before, after in zip(start[:2], weights[:2], strict=True))
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 4}, {"jit": True}, {"accumulate": 2, "jit": True}])
+def test_soft_labels_come_in_parts_and_through_xla(options):
+    tf = import_tensorflow()
+
+    def with_mixed_labels(images, labels):
+        return images, MixedLabels(labels, tf.roll(labels, 1, 0), tf.linspace(0.5, 1.0, tf.size(labels)))
+
+    def said_of(pictures):
+        return tf.nn.softmax(tf.reshape(pictures, [-1, 256])[:, :10])
+
+    def trained_softly(**options):
+        network = network_without_batch_norm()
+        optimizer, _ = make_optimizer(network, HPARAMS, STEPS_PER_EPOCH)
+        loss = Loss(0.1, tuple(np.linspace(0.1, 2, 10)), teacher_weight=0.4, temperature=2.0)
+        step = TrainStep(network, optimizer, tf.distribute.get_strategy(), loss=loss, teacher=said_of, **options)
+        images, labels = map(np.stack, zip(*batches(4), strict=True))
+        iterator = iter(tf.data.Dataset.from_tensor_slices((images, labels)).map(with_mixed_labels))
+        sums = [step.train_next(iterator).read()[0] for _ in range(4)]
+        return [(each.loss, each.top1) for each in sums], network.get_weights()
+
+    whole, weights = trained_softly()
+    losses, weights_then = trained_softly(**options)
+    np.testing.assert_allclose(losses, whole, rtol=1e-4)
+    for ours, theirs in zip(weights_then, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_weights_without_a_gradient_do_not_keep_a_batch_from_coming_in_parts():

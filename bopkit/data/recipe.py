@@ -1,0 +1,63 @@
+"""What is done to training pictures beside the preprocessing: RandAugment, random erasing, mixup, cutmix.
+
+`PictureRecipe.augment` makes pictures that are augmented and whole. The input pipeline then erases and mixes them,
+batch by batch; batch-norm statistics are estimated on pictures that are neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bopkit.data.mixing import Mixing
+from bopkit.data.preprocessing import PictureSize, Preprocessing
+from bopkit.data.randaugment import randaugment
+from bopkit.hparams import HParams
+
+Tensor = Any  # TensorFlow is imported inside the functions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureRecipe:
+    """The stages that follow the preprocessing's own augmentation, in this order; without values there are none.
+
+    Attributes:
+        randaugment_count: Operations of RandAugment a picture; 0 for none.
+        randaugment_magnitude: Their strength, 0 to 10.
+        random_erasing: Share of the pictures of which a rectangle is painted over.
+        mixup: Alpha of mixup's shares; 0 for none.
+        cutmix: The same of cutmix.
+    """
+
+    randaugment_count: int = 0
+    randaugment_magnitude: float = 5.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @classmethod
+    def of(cls, hparams: HParams) -> PictureRecipe:
+        """The recipe that hyper-parameters ask for."""
+        return cls(**{field.name: getattr(hparams, field.name) for field in dataclasses.fields(cls)})
+
+    def augment(
+        self, preprocessing: Preprocessing, image: Tensor, seed: Tensor, picture_size: PictureSize = None
+    ) -> Tensor:
+        """Make pixels of a training picture, augmented and whole; arguments as of `Preprocessing.augment`."""
+        pixels = preprocessing.augment(image, seed, picture_size)
+        if self.randaugment_count:
+            pixels = randaugment(pixels, seed, self.randaugment_count, self.randaugment_magnitude)
+        return pixels
+
+    @property
+    def changes_batches(self) -> bool:
+        """Whether pictures are erased or mixed, which is done batch by batch."""
+        return bool(self.random_erasing or self.mixing)
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How pictures are mixed; None where they are not."""
+        return Mixing(self.mixup, self.cutmix) if self.mixup or self.cutmix else None
+
+
+NO_RECIPE = PictureRecipe()
