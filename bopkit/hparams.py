@@ -109,6 +109,15 @@ class HParams(ScheduleParts):
         return read_schedule(name, self)
 
 
+KERNEL_HPARAMS = {
+    "bop": ("gamma", "threshold", "at_zero"),
+    "bop2nd": ("gamma", "threshold", "sigma", "moments", "at_zero"),
+    "cema": ("gamma", "alpha"),
+    "bold": ("eta",),
+    "latent": (),
+}
+"""The hyper-parameters of each of bopkit's optimizers of binary kernels, without those of their schedules."""
+
 BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
 """The optimizers of bopkit."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bopkit import files
-from bopkit.data import reading
+from bopkit.data import PictureRecipe, reading
+from bopkit.data.erasing import erase
 from bopkit.data.pipeline import augmentation_seed
 from bopkit.keras2 import import_tensorflow
 from bopkit.training.plan import TrainingPlan
@@ -89,24 +90,35 @@ def _hyper_parameters(settings: dict[str, Any], started_s: float) -> Iterator[An
 def _pictures(plan: TrainingPlan) -> Iterator[Any]:
     """The first pictures of both splits, as the first epoch and as validation see them, in pixels."""
     tf = import_tensorflow()
-    preprocessing, seed = plan.preprocessing, plan.options.seed
-    epoch = tf.constant(0, tf.int64)
-
-    def train(image: Any, index: int) -> Any:
-        return preprocessing.train(image, augmentation_seed(seed, epoch, tf.constant(index, tf.int64)))
-
-    def evaluate(image: Any, index: int) -> Any:
-        return preprocessing.evaluate(image)
-
-    seen = ((plan.train_split, "train", train), (plan.validation_split, "validation", evaluate))
+    preprocessing = plan.preprocessing
+    seen = ((plan.train_split, "train", _train), (plan.validation_split, "validation", _evaluate))
     for split, name, prepare in seen:
         with reading(plan.data, split):
             read = list(plan.data.read(split).take(PICTURES))
-        pixels = [preprocessing.to_pixels(prepare(image, index).numpy()) for index, (image, _) in enumerate(read)]
+        pixels = preprocessing.to_pixels(prepare(plan, [image for image, _ in read]).numpy())
         classes = ", ".join(plan.data.class_names[int(label)] for _, label in read)
         text = f"The first pictures of {split}, preprocessing {preprocessing.name}: {classes}"
         pngs = [tf.io.encode_png(each).numpy() for each in pixels]
         yield _image_value(f"pictures/{name}", pngs, pixels[0].shape, text)
+
+
+def _train(plan: TrainingPlan, images: list[Any]) -> Any:
+    """Pictures as the first epoch has them; one that is mixed has the next of them as its partner."""
+    tf = import_tensorflow()
+    recipe, preprocessing = PictureRecipe.of(plan.hparams), plan.preprocessing
+    seeds = tf.stack([augmentation_seed(plan.options.seed, 0, index) for index in range(len(images))])
+    pixels = tf.stack(
+        [recipe.augment(preprocessing, image, seed) for image, seed in zip(images, tf.unstack(seeds), strict=True)]
+    )
+    if recipe.random_erasing:
+        pixels = erase(pixels, seeds, recipe.random_erasing)
+    if recipe.mixing:
+        pixels, _ = recipe.mixing.mix(pixels, tf.zeros(len(images), tf.int64), seeds)
+    return preprocessing.finish(pixels)
+
+
+def _evaluate(plan: TrainingPlan, images: list[Any]) -> Any:
+    return import_tensorflow().stack([plan.preprocessing.evaluate(image) for image in images])
 
 
 def _image_value(tag: str, pngs: list[bytes], shape: tuple[int, ...], text: str) -> Any:

@@ -6,6 +6,7 @@ import json
 import pytest
 from written_runs import write_run
 
+from bopkit.hparams import KERNEL_HPARAMS
 from bopkit.models import binarynet
 from bopkit.runs.labels import applies, label_runs
 from bopkit.runs.summary import summarise_run
@@ -53,10 +54,11 @@ def test_damaged_runs_have_a_name(tmp_path):
         ("gamma_end", {"bop", "bop2nd", "cema"}),
         ("threshold", {"bop", "bop2nd"}),
         ("alpha", {"cema"}),
+        ("eta_schedule", {"bold"}),
         ("moments", {"bop2nd"}),
-        ("learning_rate", {"bop", "bop2nd", "cema", "latent"}),
+        ("learning_rate", {"bop", "bop2nd", "cema", "bold", "latent"}),
     ],
 )
 def test_what_applies_to_which_optimizer(name, optimizers):
-    assert {each for each in ("bop", "bop2nd", "cema", "latent") if applies(name, each)} == optimizers
+    assert {each for each in KERNEL_HPARAMS if applies(name, each)} == optimizers
     assert applies(name, "my_module.my_optimizer")
