@@ -31,13 +31,24 @@ def preview(
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures.")] = 8,
     seed: Seed = 0,
+    hparams: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hparams",
+            metavar="a=1,b=2",
+            help="Of the run, for instance mixup=0.2,random_erasing=0.3.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="PNG file; default: DATASET_preview.png.", show_default=False)
     ] = None,
 ) -> None:
     """Draw what a network sees: pictures after the preprocessing of evaluation and of three training epochs."""
     from bopkit.data.preview import preview as draw
+    from bopkit.data.preview import recipe_of
+    from bopkit.hparams import parse_overrides
 
+    recipe = recipe_of(parse_overrides(hparams or []))
     usual = Path(dataset.replace("/", "_").replace(":", "_") + "_preview.png")
     path = draw(
         dataset,
@@ -47,6 +58,9 @@ def preview(
         split=split,
         count=count,
         seed=seed,
+        recipe=recipe,
     )
     print_path(path)
     say("Network values are shown as pixels from 0 to 255. The epochs are those of a run with the same --seed.")
+    if recipe.mixing:
+        say("Each picture is mixed with the next one here; a run draws its partners anew each epoch.")

@@ -139,7 +139,7 @@ def training_batches(
     else:  # decoding comes after the epochs are joined, so that it does not run dry at the end of each
         batches = order.map(augment, tf.data.AUTOTUNE).batch(pictures_a_batch, drop_remainder=True)
     if recipe.changes_batches:
-        batches = _erased_and_mixed(batches, recipe, options)
+        batches = _batches_of_recipe(batches, recipe, options)
     in_order = tf.data.Options()
     in_order.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
@@ -159,7 +159,7 @@ def _with_partners(order: Any, options: BatchOptions) -> Any:
     return order.enumerate().filter(is_read).map(lambda place, picture: picture)
 
 
-def _erased_and_mixed(batches: Any, recipe: PictureRecipe, options: BatchOptions) -> Any:
+def _batches_of_recipe(batches: Any, recipe: PictureRecipe, options: BatchOptions) -> Any:
     """Batches of a step, erased and mixed, then split for the replicas of this worker.
 
     Args:
@@ -169,18 +169,36 @@ def _erased_and_mixed(batches: Any, recipe: PictureRecipe, options: BatchOptions
     """
     tf = import_tensorflow()
     places = options.mixed_places
-    own = slice(places.index(options.worker), None, len(places))
+    own = slice(places.index(options.worker), None, len(places)) if recipe.mixing else slice(None)
 
     @tf.autograph.experimental.do_not_convert
     def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
-        if recipe.random_erasing:
-            pixels = erase(pixels, seeds, recipe.random_erasing)
-        return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels, labels)
+        return erased_and_mixed(pixels, labels, seeds, recipe, own)
 
     batches = batches.map(finish, tf.data.AUTOTUNE)
     if options.replicas > options.workers:
         batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
     return batches
+
+
+def erased_and_mixed(
+    pixels: Any, labels: Any, seeds: Any, recipe: PictureRecipe, own: slice = slice(None)
+) -> tuple[Any, Any]:
+    """Erase and mix a batch, as far as a recipe says so.
+
+    Args:
+        pixels: uint8 or float32 [m, H, W, C], 0 to 255.
+        labels: int64 [m].
+        seeds: int64 [m, 2], as `augmentation_seed` makes them.
+        recipe: What to do.
+        own: Which pictures are asked for; the others are partners only.
+
+    Returns:
+        Pixels [n, H, W, C], and int64 [n], or `MixedLabels` of as many where the recipe mixes pictures.
+    """
+    if recipe.random_erasing:
+        pixels = erase(pixels, seeds, recipe.random_erasing)
+    return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels[own], labels[own])
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:

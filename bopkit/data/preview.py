@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bopkit import files
 from bopkit.data.dataset import Dataset, reading
 from bopkit.data.opening import open_dataset
-from bopkit.data.pipeline import augmentation_seed
+from bopkit.data.pipeline import augmentation_seed, erased_and_mixed
 from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
+from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.data.splits import training_split
 from bopkit.errors import UsageError
+from bopkit.hparams import HParams, override
 from bopkit.keras2 import import_tensorflow
 from bopkit.seeds import check_seed
 
@@ -32,11 +35,13 @@ def preview(
     split: str | None = None,
     count: int = 8,
     seed: int = 0,
+    recipe: PictureRecipe = NO_RECIPE,
 ) -> Path:
     """Draw the first pictures of a split as a network sees them, as a PNG file.
 
     Each picture is shown under its class name, as evaluation makes it and as a training run with that seed sees it in
-    its first `EPOCHS` epochs. The network's values are turned back into pixels from 0 to 255 for showing.
+    its first `EPOCHS` epochs. The network's values are turned back into pixels from 0 to 255 for showing. A run mixes
+    each picture with the next one of the epoch's order; here it is mixed with the next one of the sheet.
 
     Args:
         dataset: A name as for `open_dataset`.
@@ -46,6 +51,7 @@ def preview(
         split: For instance `train` or `test`; None for the one that trains.
         count: Pictures, 1 to `MAX_PICTURES`.
         seed: The training run's seed.
+        recipe: What the run does to pictures beside the preprocessing.
 
     Returns:
         `output`.
@@ -66,19 +72,33 @@ def preview(
     opened.check_labels(split)
     name = opened.default_preprocessing if preprocess_fn == "default" else preprocess_fn
     preprocessing = get_preprocessing(name, IMAGENET_INPUT if is_of_imagenet(name) else opened.input_shape)
-    files.write_bytes(output, _draw(opened, split, preprocessing, count, seed))
+    files.write_bytes(output, _draw(opened, split, preprocessing, count, seed, recipe))
     return output
 
 
-def _draw(dataset: Dataset, split: str, preprocessing: Preprocessing, count: int, seed: int) -> bytes:
+def recipe_of(hparams: Mapping[str, Any]) -> PictureRecipe:
+    """The recipe of a run with such hyper-parameters.
+
+    Args:
+        hparams: Values by name, as text or typed; those that do nothing to pictures are checked and ignored.
+
+    Raises:
+        UsageError: A name, a type or a range is wrong.
+    """
+    needed = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0}  # no set has defaults of these
+    return PictureRecipe.of(override(HParams(**needed), hparams))
+
+
+def _draw(
+    dataset: Dataset, split: str, preprocessing: Preprocessing, count: int, seed: int, recipe: PictureRecipe
+) -> bytes:
     """The sheet as a PNG file."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     with reading(dataset, split):  # pictures are decoded here
-        seen = [
-            (dataset.class_names[label][:CAPTION_LETTERS], _versions(image, index, preprocessing, seed))
-            for index, (image, label) in enumerate(dataset.read(split).take(count))
-        ]
+        pictures = list(dataset.read(split).take(count))
+        names = [dataset.class_names[label][:CAPTION_LETTERS] for _, label in pictures]
+        seen = list(zip(names, _versions([image for image, _ in pictures], preprocessing, seed, recipe), strict=True))
     headings = ["evaluation", *(f"training, epoch {epoch + 1}" for epoch in range(EPOCHS))]
     across = min(PICTURES_A_ROW, len(seen))
     down = -(-len(seen) // across)
@@ -106,9 +126,14 @@ def _draw(dataset: Dataset, split: str, preprocessing: Preprocessing, count: int
     return png.getvalue()
 
 
-def _versions(image: Any, index: int, preprocessing: Preprocessing, seed: int) -> list[Any]:
-    """A picture as evaluation makes it, then as each epoch of training does: NumPy uint8 [H, W, C]."""
+def _versions(images: list[Any], preprocessing: Preprocessing, seed: int, recipe: PictureRecipe) -> list[list[Any]]:
+    """Pictures as evaluation makes them, then as each epoch of training does: for each, NumPy uint8 [H, W, C]."""
     tf = import_tensorflow()
-    epochs = tf.range(EPOCHS, dtype=tf.int64)
-    trained = [preprocessing.train(image, augmentation_seed(seed, epoch, index)) for epoch in epochs]
-    return [preprocessing.to_pixels(version.numpy()) for version in (preprocessing.evaluate(image), *trained)]
+    columns = [[preprocessing.evaluate(image) for image in images]]
+    for epoch in tf.range(EPOCHS, dtype=tf.int64):
+        seeds = [augmentation_seed(seed, epoch, index) for index in tf.range(len(images), dtype=tf.int64)]
+        pixels = tf.stack([recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)])
+        shown, _ = erased_and_mixed(pixels, tf.zeros(len(images), tf.int64), tf.stack(seeds), recipe)
+        columns.append(list(preprocessing.finish(shown)))
+    rows = zip(*columns, strict=True)
+    return [[preprocessing.to_pixels(version.numpy()) for version in versions] for versions in rows]

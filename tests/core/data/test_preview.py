@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from bopkit.cli import data
 from bopkit.data import BatchOptions, Dataset, DatasetFacts, get_preprocessing, training_batches
 from bopkit.data.preprocessing import preprocessing_names
-from bopkit.data.preview import EPOCHS, _versions, preview
+from bopkit.data.preview import EPOCHS, _versions, preview, recipe_of
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -27,18 +27,35 @@ class Numbered(Dataset):
         return import_tensorflow().data.Dataset.from_tensor_slices((self.pictures, np.arange(6)))
 
 
+RECIPES = {
+    "nothing": {},
+    "whole": {"randaugment_count": "2"},
+    "all": {"random_erasing": "0.5", "randaugment_count": "1", "mixup": "1"},
+}
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", preprocessing_names())
-def test_the_sheet_shows_what_a_training_run_sees(name):
+@pytest.mark.parametrize("recipe", ["nothing", "whole"])
+def test_the_sheet_shows_what_a_training_run_sees(name, recipe):
     dataset, preprocessing, seed = Numbered(), get_preprocessing(name, (32, 32, 3)), 5
+    recipe = recipe_of(RECIPES[recipe])
     options = BatchOptions(batch_size=6, steps_per_epoch=1, seed=seed, epochs=EPOCHS)
-    batches = training_batches(dataset, "train", preprocessing, options)
+    batches = training_batches(dataset, "train", preprocessing, options, recipe=recipe)
+    shown = _versions(list(dataset.pictures), preprocessing, seed, recipe)
     for epoch, (images, labels) in enumerate(batches):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
-            shown = _versions(dataset.pictures[label], label, preprocessing, seed)
-            np.testing.assert_array_equal(
-                shown[1 + epoch], preprocessing.to_pixels(preprocessing.finish(image).numpy())
-            )
+            expected = preprocessing.to_pixels(preprocessing.finish(image).numpy())
+            np.testing.assert_array_equal(shown[label][1 + epoch], expected)
+
+
+def test_the_sheet_shows_erased_and_mixed_pictures():
+    images = list(import_tensorflow().constant(Numbered().pictures))
+    preprocessing = get_preprocessing("resize", (40, 48, 3))
+    plain, mixed = (_versions(images, preprocessing, 5, recipe_of(RECIPES[name])) for name in ("nothing", "all"))
+    for before, after in zip(plain, mixed, strict=True):
+        np.testing.assert_array_equal(before[0], after[0])  # evaluation
+        assert all(np.any(one != other) for one, other in zip(before[1:], after[1:], strict=True))
 
 
 @pytest.mark.parametrize("name", preprocessing_names())
