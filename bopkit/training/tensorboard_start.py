@@ -12,8 +12,7 @@ from typing import Any
 
 from bopkit import files
 from bopkit.data import PictureRecipe, reading
-from bopkit.data.erasing import erase
-from bopkit.data.pipeline import augmentation_seed
+from bopkit.data.preview import pictures_as_trained
 from bopkit.keras2 import import_tensorflow
 from bopkit.training.plan import TrainingPlan
 
@@ -90,35 +89,19 @@ def _hyper_parameters(settings: dict[str, Any], started_s: float) -> Iterator[An
 def _pictures(plan: TrainingPlan) -> Iterator[Any]:
     """The first pictures of both splits, as the first epoch and as validation see them, in pixels."""
     tf = import_tensorflow()
-    preprocessing = plan.preprocessing
-    seen = ((plan.train_split, "train", _train), (plan.validation_split, "validation", _evaluate))
-    for split, name, prepare in seen:
+    preprocessing, recipe = plan.preprocessing, PictureRecipe.of(plan.hparams)
+    for split, name in ((plan.train_split, "train"), (plan.validation_split, "validation")):
         with reading(plan.data, split):
             read = list(plan.data.read(split).take(PICTURES))
-        pixels = preprocessing.to_pixels(prepare(plan, [image for image, _ in read]).numpy())
+        images = [image for image, _ in read]
+        if name == "train":
+            pixels = pictures_as_trained(images, preprocessing, plan.options.seed, 0, recipe)
+        else:
+            pixels = [preprocessing.to_pixels(preprocessing.evaluate(image).numpy()) for image in images]
         classes = ", ".join(plan.data.class_names[int(label)] for _, label in read)
         text = f"The first pictures of {split}, preprocessing {preprocessing.name}: {classes}"
         pngs = [tf.io.encode_png(each).numpy() for each in pixels]
         yield _image_value(f"pictures/{name}", pngs, pixels[0].shape, text)
-
-
-def _train(plan: TrainingPlan, images: list[Any]) -> Any:
-    """Pictures as the first epoch has them; one that is mixed has the next of them as its partner."""
-    tf = import_tensorflow()
-    recipe, preprocessing = PictureRecipe.of(plan.hparams), plan.preprocessing
-    seeds = tf.stack([augmentation_seed(plan.options.seed, 0, index) for index in range(len(images))])
-    pixels = tf.stack(
-        [recipe.augment(preprocessing, image, seed) for image, seed in zip(images, tf.unstack(seeds), strict=True)]
-    )
-    if recipe.random_erasing:
-        pixels = erase(pixels, seeds, recipe.random_erasing)
-    if recipe.mixing:
-        pixels, _ = recipe.mixing.mix(pixels, tf.zeros(len(images), tf.int64), seeds)
-    return preprocessing.finish(pixels)
-
-
-def _evaluate(plan: TrainingPlan, images: list[Any]) -> Any:
-    return import_tensorflow().stack([plan.preprocessing.evaluate(image) for image in images])
 
 
 def _image_value(tag: str, pngs: list[bytes], shape: tuple[int, ...], text: str) -> Any:
