@@ -128,12 +128,28 @@ def _draw(
 
 def _versions(images: list[Any], preprocessing: Preprocessing, seed: int, recipe: PictureRecipe) -> list[list[Any]]:
     """Pictures as evaluation makes them, then as each epoch of training does: for each, NumPy uint8 [H, W, C]."""
+    evaluated = [preprocessing.to_pixels(preprocessing.evaluate(image).numpy()) for image in images]
+    trained = [pictures_as_trained(images, preprocessing, seed, epoch, recipe) for epoch in range(EPOCHS)]
+    return [list(versions) for versions in zip(evaluated, *trained, strict=True)]
+
+
+def pictures_as_trained(
+    images: list[Any], preprocessing: Preprocessing, seed: int, epoch: int, recipe: PictureRecipe
+) -> Any:
+    """The first pictures of a split as an epoch of training sees them; one that is mixed is so with the next of them.
+
+    Args:
+        images: As the dataset stores them.
+        preprocessing: Makes the network's input.
+        seed: The training run's.
+        epoch: From 0.
+        recipe: Of the run.
+
+    Returns:
+        NumPy uint8 [n, H, W, C], 0 to 255.
+    """
     tf = import_tensorflow()
-    columns = [[preprocessing.evaluate(image) for image in images]]
-    for epoch in tf.range(EPOCHS, dtype=tf.int64):
-        seeds = [augmentation_seed(seed, epoch, index) for index in tf.range(len(images), dtype=tf.int64)]
-        pixels = tf.stack([recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)])
-        shown, _ = erased_and_mixed(pixels, tf.zeros(len(images), tf.int64), tf.stack(seeds), recipe)
-        columns.append(list(preprocessing.finish(shown)))
-    rows = zip(*columns, strict=True)
-    return [[preprocessing.to_pixels(version.numpy()) for version in versions] for versions in rows]
+    seeds = [augmentation_seed(seed, epoch, index) for index in range(len(images))]
+    pixels = tf.stack([recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)])
+    shown, _ = erased_and_mixed(pixels, tf.zeros(len(images), tf.int64), tf.stack(seeds), recipe)
+    return preprocessing.to_pixels(preprocessing.finish(shown).numpy())
