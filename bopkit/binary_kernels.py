@@ -12,8 +12,8 @@ def binary_kernel(optimizer: str) -> dict[str, Any]:
     """Keyword arguments that make the kernel of a larq layer binary.
 
     Args:
-        optimizer: `bop`, `bop2nd` or `cema` for a kernel that holds -1 and +1 and is flipped (marked for it by
-            `NoOp(precision=1)`); `latent` for a real kernel, clipped to -1..1, whose sign the layer uses.
+        optimizer: `latent` for a real kernel, clipped to -1..1, whose sign the layer uses; any other for a kernel that
+            holds -1 and +1 and is flipped (marked for it by `NoOp(precision=1)`).
     """
     import_tensorflow()
     import larq as lq
@@ -21,6 +21,11 @@ def binary_kernel(optimizer: str) -> dict[str, Any]:
     if optimizer == "latent":
         return {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
     return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
+
+
+def is_marked(variable: Any) -> bool:
+    """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
+    return getattr(variable, "precision", 32) == 1
 
 
 def binary_layers(model: Any) -> Iterator[Any]:

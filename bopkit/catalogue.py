@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from bopkit.architecture import Architecture
-from bopkit.hparams import describe_field
+from bopkit.hparams import describe_field, ordered_names
 from bopkit.registry import MODELS
 
 
@@ -51,8 +51,8 @@ def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
         set_name: One set; None for all of them.
 
     Returns:
-        `model`; `fields`: name, type, range, default and description of each hyper-parameter; `default_set`; `sets`:
-        values by set name.
+        `model`; `fields`: name, type, range, default and description of each hyper-parameter, and as `schedule_of` the
+        one whose schedule it is a part of, None for most; `default_set`; `sets`: values by set name.
 
     Raises:
         UsageError: There is no such network or set.
@@ -60,10 +60,12 @@ def list_hparams(model: str, set_name: str | None = None) -> dict[str, Any]:
     architecture: Architecture = MODELS.load(model)
     names = [set_name] if set_name else list(architecture.sets)
     sets = {name: architecture.hparams(name) for name in names}
-    kind = type(next(iter(sets.values())))
+    kinds = dict.fromkeys(map(type, sets.values()))  # a set with an optimizer of the user's own has more names
+    fields = list({name: describe_field(name, kind) for kind in kinds for name in ordered_names(kind)}.values())
+    values = {name: hparams.model_dump() for name, hparams in sets.items()}
     return {
         "model": architecture.name,
-        "fields": [describe_field(field, kind) for field in kind.model_fields],
+        "fields": fields,
         "default_set": architecture.default_set,
-        "sets": {name: hparams.model_dump() for name, hparams in sets.items()},
+        "sets": {name: {field["name"]: values[name].get(field["name"]) for field in fields} for name in values},
     }

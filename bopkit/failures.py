@@ -16,10 +16,11 @@ def translate(error: Exception) -> BopkitError:
     if isinstance(error, BopkitError):
         return error
     text = _reason(error)
+    if is_full_disk(error):
+        name = getattr(error, "filename", None)
+        return _full_disk(None if name is None else _shown(name))
     if isinstance(error, OSError):
         path = None if error.filename is None else _shown(error.filename)
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            return _full_disk(path)
         if path is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return BopkitError(f"No permission for {path}.", "Choose another folder, or fix its permissions.")
         if path is not None and isinstance(error, (FileExistsError, NotADirectoryError)):
@@ -31,8 +32,6 @@ def translate(error: Exception) -> BopkitError:
     if isinstance(error, MemoryError):
         return _out_of_memory()
     # TensorFlow's own errors are told apart by name: importing it here would cost seconds.
-    if "No space left on device" in text or "File too large" in text:
-        return _full_disk(None)
     if type(error).__name__ == "ResourceExhaustedError" or any(sign in text for sign in _SIGNS_OF_NO_MEMORY):
         return _out_of_memory()
     if type(error).__name__ in ("DataLossError", "NotFoundError") or "Input dataset was expected to contain" in text:
@@ -46,6 +45,14 @@ def translate(error: Exception) -> BopkitError:
     return BopkitError(
         f"{type(error).__name__}: {text[:300]}", "This looks like a bug: run again with --debug and report it."
     )
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that a disk, or what a user may write on it, is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return True
+    text = str(error)  # TensorFlow's errors have no number
+    return "No space left on device" in text or "File too large" in text
 
 
 _SIGNS_OF_NO_MEMORY = ("OOM when allocating", "exception:Status: 1,")  # TensorFlow's, and oneDNN's out_of_memory

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator
 
 from bopkit.errors import UsageError
+from bopkit.own_optimizer import OwnOptimizer, is_own, load_own_optimizer
+from bopkit.schedules import (
+    LIMITS,
+    MAX_COUNT,
+    SCHEDULED,
+    SUFFIXES,
+    Schedule,
+    ScheduleParts,
+    read_schedule,
+    schedule_fields,
+)
 
 H = TypeVar("H", bound="HParams")
 
-MAX_COUNT = 1_000_000
-"""Largest number of epochs, pictures or filters: beyond it a typing error is likelier than a wish."""
+ALONE = "alone"
+"""Validation context of values whose partners are not known yet."""
 
 
-class HParams(BaseModel):
+class HParams(ScheduleParts):
     """Hyper-parameters that every network has. An architecture's own class adds its widths.
 
-    Schedules run over the steps of the whole run: `*_end` goes linearly to that value at their end;
-    `gamma_decay_rate` multiplies gamma every `gamma_decay_epochs` epochs (staircase). Without either, constant.
+    Each name in `SCHEDULED` has those of its schedule beside it, such as `gamma_schedule` and `gamma_end` of `gamma`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    optimizer: Literal["bop", "latent", "bop2nd", "cema"] = Field(
-        "bop", description="bop, bop2nd and cema flip binary kernels; latent trains latent weights with Adam"
+    optimizer: Literal["bop", "latent", "bop2nd", "cema", "bold"] = Field(
+        "bop", description="bop, bop2nd, cema and bold flip binary kernels; latent trains latent weights with Adam"
     )
     epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
     batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures per step")
     threshold: float = Field(
         1e-8, ge=0, description="tau of bop and bop2nd: a weight flips where its signal is above it"
     )
-    threshold_end: float | None = Field(None, ge=0, description="tau at the end of the run, linear")
     at_zero: Literal["keep", "original"] = Field(
         "keep",
         description="bop, bop2nd: where tau and signal are 0, keep the weight, or make it +1 as the paper's code",
@@ -40,20 +50,22 @@ class HParams(BaseModel):
     gamma: float = Field(
         1e-4, gt=0, le=1, description="rate of the moving average of gradients; for cema: of the first average"
     )
-    gamma_end: float | None = Field(None, gt=0, le=1, description="gamma at the end of the run, linear decay")
-    gamma_decay_rate: float | None = Field(None, gt=0, le=1, description="factor of a staircase decay of gamma")
-    gamma_decay_epochs: int | None = Field(None, ge=1, le=MAX_COUNT, description="epochs per step of the staircase")
     sigma: float = Field(1e-3, gt=0, le=1, description="bop2nd's rate of the moving average of squared gradients")
-    sigma_end: float | None = Field(None, gt=0, le=1, description="sigma at the end of the run, linear")
     moments: Literal["biased", "unbiased"] = Field(
         "biased", description="bop2nd's moving averages as they are, or corrected for their start from zero"
     )
     alpha: float = Field(1e-3, gt=0, le=1, description="rate of cema's second moving average")
-    alpha_end: float | None = Field(None, gt=0, le=1, description="alpha at the end of the run, linear")
+    eta: float = Field(1000.0, gt=0, description="bold's rate of accumulation of gradients: a weight flips at 1")
     learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
-    learning_rate_end: float | None = Field(
-        None, gt=0, description="learning rate of Adam at the end of the run, linear decay"
-    )
+
+    scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
+    """Names of the hyper-parameters that may follow a schedule."""
+
+    own_optimizer: ClassVar[OwnOptimizer | None] = None
+    """What the module that `optimizer` names says of it; None for bopkit's own optimizers."""
+
+    without_own: ClassVar[type[HParams] | None] = None
+    """The class without the hyper-parameters of `own_optimizer`."""
 
     # The recipe: what is done to pictures and labels in training. Each is off unless it is set.
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that all classes get alike")
@@ -83,11 +95,27 @@ class HParams(BaseModel):
         return value
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse schedules that contradict each other."""
-        if (self.gamma_decay_rate is None) != (self.gamma_decay_epochs is None):
-            raise UsageError("gamma_decay_rate and gamma_decay_epochs belong together.", "Set both or neither.")
-        if self.gamma_end is not None and self.gamma_decay_rate is not None:
-            raise UsageError("gamma_end and gamma_decay_rate are two schedules of gamma.", "Set one of them.")
+        """Refuse schedules that contradict each other, unless `context` says that a value is looked at by itself."""
+        if context != ALONE:
+            for name in self.scheduled:
+                self.schedule(name)
+
+    def schedule(self, name: str) -> Schedule:
+        """How a hyper-parameter changes over the run.
+
+        Args:
+            name: One of `scheduled`.
+        """
+        return read_schedule(name, self)
+
+
+BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
+"""The optimizers of bopkit."""
+
+
+def default_values(kind: type[HParams]) -> dict[str, Any]:
+    """The defaults of the hyper-parameters that have one: what a name that an older config lacks stands for."""
+    return {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
@@ -109,30 +137,52 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def override(hparams: H, values: Mapping[str, Any]) -> H:
+def override(hparams: H, values: Mapping[str, Any], alone: bool = False) -> H:
     """A copy of `hparams` with other values, checked.
 
     Args:
         hparams: A named set.
         values: New values by name, as text or typed; "none" clears an optional one.
+        alone: Check each value by itself, not whether they fit each other: some are not known yet.
 
     Raises:
-        UsageError: A name, a type or a range is wrong; all faults in one message.
+        UsageError: A name, a type or a range is wrong; all faults in one message. Or schedules contradict each other.
     """
     cleared = {name: None if value == "none" else value for name, value in values.items()}
-    return checked(type(hparams), {**hparams.model_dump(), **cleared})
-
-
-def checked(kind: type[H], values: Mapping[str, Any]) -> H:
-    """Make hyper-parameters from plain values.
-
-    Raises:
-        UsageError: A name, a type or a range is wrong; all faults in one message.
-    """
+    kind = _kind_for(type(hparams), cleared.get("optimizer", hparams.optimizer))
+    before = {name: value for name, value in hparams.model_dump().items() if name in kind.model_fields}
     try:
-        return kind(**values)
+        return kind.model_validate({**before, **cleared}, context=ALONE if alone else None)
     except ValidationError as error:
-        raise UsageError("; ".join(_fault(fault, kind) for fault in error.errors()) + ".", _hint(kind)) from error
+        faults = error.errors()
+        listed = "bopkit's" if kind.own_optimizer else "them"
+        hint = f"`bopkit hparams MODEL` lists {listed} with their ranges."
+        if any(fault["type"] == "extra_forbidden" for fault in faults):
+            hint = f"Known: {_known_names(kind)}. {hint}"
+        raise UsageError("; ".join(_fault(fault, kind) for fault in faults) + ".", hint) from error
+
+
+def _kind_for(kind: type[H], optimizer: Any) -> type[H]:
+    """The class of hyper-parameters with an optimizer: it has those of one of the user's own too."""
+    plain: Any = kind.without_own or kind
+    if not is_own(optimizer, BUILT_IN):
+        return plain
+    scheduled = [name for name in SCHEDULED if name != "learning_rate"]  # which is Adam's
+    own = load_own_optimizer(optimizer, {*plain.model_fields}, scheduled)
+    return _with_own(plain, optimizer, own)
+
+
+@functools.cache
+def _with_own(plain: Any, name: str, own: OwnOptimizer) -> Any:
+    """A class of hyper-parameters with those of an optimizer of the user's own; the same one for the same optimizer."""
+    scheduled = [each for each in own.schedules if each in own.fields]
+    schedules = {part: field for each in scheduled for part, field in schedule_fields(each, own.fields[each]).items()}
+    chosen: Any = (Literal[(*BUILT_IN, name)], plain.model_fields["optimizer"])
+    kind = create_model(plain.__name__, __base__=(plain, own.hparams), optimizer=chosen, **schedules)
+    values: dict[str, Any] = {"scheduled": (*plain.scheduled, *scheduled), "own_optimizer": own, "without_own": plain}
+    for attribute, value in values.items():
+        setattr(kind, attribute, value)
+    return kind
 
 
 def _fault(fault: Any, kind: type[HParams]) -> str:
@@ -142,7 +192,10 @@ def _fault(fault: Any, kind: type[HParams]) -> str:
         return f"Unknown hyper-parameter {name!r}"
     if fault["type"] == "missing":
         return f"Hyper-parameter {name!r} is missing"
-    what = fault["msg"].split(",")[0].replace("Input should be", "must be")
+    if fault["type"] == "literal_error":
+        own = ", or a Python module in this folder that defines OPTIMIZER" if name == "optimizer" else ""
+        return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}{own}"
+    what = fault["msg"].removeprefix("Value error, ").split(",")[0].replace("Input should be", "must be")
     return f"Hyper-parameter {name}={fault['input']} {what} ({name}: {_range(name, kind)})"
 
 
@@ -152,35 +205,48 @@ def _range(name: str, kind: type[HParams]) -> str:
     return ", ".join([facts["type"], *([facts["range"]] if facts["range"] else [])])
 
 
-def _hint(kind: type[HParams]) -> str:
-    return f"Known: {', '.join(kind.model_fields)}. `bopkit hparams MODEL` lists them with their ranges."
+def schedule_parts(kind: type[HParams]) -> dict[str, str]:
+    """The names that describe a schedule, and of each the hyper-parameter that follows it."""
+    return {f"{name}_{suffix}": name for name in kind.scheduled for suffix in SUFFIXES}
+
+
+def ordered_names(kind: type[HParams]) -> list[str]:
+    """All names as a person reads them: the parts of a schedule behind the value that follows it."""
+    parts = schedule_parts(kind)
+    values = [name for name in kind.model_fields if name not in parts]
+    return [each for name in values for each in (name, *(part for part, of in parts.items() if of == name))]
+
+
+def _known_names(kind: type[HParams]) -> str:
+    """All names, those of schedules once for all that follow one."""
+    names = [name for name in kind.model_fields if name not in schedule_parts(kind)]
+    return f"{', '.join(names)}; and {', '.join(kind.scheduled)} with _{', _'.join(SUFFIXES)}"
 
 
 def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
-    """Name, type, range, default and description of one hyper-parameter; None where every set has to give a value."""
+    """One hyper-parameter: name, type, range, default, description, and the name whose schedule it is a part of.
+
+    The default is None where every set has to give a value.
+    """
     field = kind.model_fields[name]
-    annotation: Any = field.annotation
-    choices = get_args(annotation)
-    if get_origin(annotation) is Literal:
-        kind_name = " or ".join(choices)
-    else:
-        kind_name = " or ".join(_type_name(each) for each in choices or [annotation])
+    kind_name = _type_text(field.annotation)
     limits = []
     for limit in field.metadata:
-        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
-            if hasattr(limit, attribute):
-                limits.append(f"{sign} {getattr(limit, attribute)}")
+        limits += [f"{sign} {getattr(limit, name)}" for name, sign in LIMITS.items() if hasattr(limit, name)]
     return {
         "name": name,
         "type": kind_name,
         "range": ", ".join(limits),
         "default": None if field.is_required() else field.default,
         "description": field.description or "",
+        "schedule_of": schedule_parts(kind).get(name),
     }
 
 
-def _type_name(kind: Any) -> str:
-    """What users type of one of the types that a field may have."""
-    if kind is type(None):
+def _type_text(annotation: Any) -> str:
+    """A type in words: `float or none`, `biased or unbiased`."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(get_args(annotation))
+    if annotation is type(None):
         return "none"
-    return " or ".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__
+    return " or ".join(map(_type_text, get_args(annotation))) or annotation.__name__

@@ -25,12 +25,16 @@ class Registry:
         kind: What the names stand for, in error messages: "model".
         attribute: The object that every registered module defines: "ARCHITECTURE".
         command: The command that lists the names.
+        shown: Where an example is shown.
     """
 
-    def __init__(self, kind: str, attribute: str, command: str):
+    def __init__(
+        self, kind: str, attribute: str, command: str, shown: str = "The README and docs/training.md show how."
+    ):
         self.kind = kind
         self.attribute = attribute
         self.command = command
+        self.shown = shown
         self._modules: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
 
@@ -69,9 +73,7 @@ class Registry:
         if own_file is not None:
             check_origin(module, own_file)
         if not hasattr(module, self.attribute):
-            raise UsageError(
-                f"Module {module_name!r} defines no {self.attribute}.", "The README and docs/training.md show how."
-            )
+            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", self.shown)
         return getattr(module, self.attribute)
 
     def _module_name(self, name: str) -> str:
@@ -83,7 +85,8 @@ class Registry:
             own = _module_of(name)
             list_them = f"List the names with `{self.command}`."
             hint = f"Type {own}; names that are known already come first." if own else list_them
-            raise UsageError(f"{name} is a file; this takes the name of a {self.kind}.", hint)
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise UsageError(f"{name} is a file; this takes the name of {article} {self.kind}.", hint)
         is_dotted = "." in name and all(part.isidentifier() for part in name.split("."))
         if not is_dotted and module_here(name) is None:
             raise self.unknown(name, [*self._modules, *self._aliases])

@@ -29,6 +29,13 @@ def percent_text(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
+def mean_text(mean: float | None, interval: tuple[float, float] | None) -> str:
+    """A mean of shares in percent with half of its interval, if there is one: `87.10 ± 0.31 %`."""
+    if mean is None or interval is None:
+        return percent_text(mean)
+    return f"{100 * mean:.2f} ± {50 * (interval[1] - interval[0]):.2f} %"
+
+
 def ms_text(value_ms: float | None) -> str:
     """A time in milliseconds, to a microsecond below one second: `4.183`."""
     if value_ms is None:

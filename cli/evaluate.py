@@ -26,6 +26,16 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|gpu[:N]", help="Where to compute.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures per batch.")] = 100,
+    confusion: Annotated[
+        Path | None,
+        typer.Option("--confusion", metavar="FILE.png", help="Draw the confusion matrix; .svg and .pdf are drawn too."),
+    ] = None,
+    most_wrong: Annotated[
+        Path | None,
+        typer.Option(
+            "--most-wrong", metavar="FILE.png", help="Draw the wrong predictions of which the network is surest."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure loss, top-1 and top-5 of a trained network; the dataset defaults to the one it was trained on."""
@@ -40,10 +50,13 @@ def evaluate(
         limit=limit,
         device=device,
         batch_size=batch_size,
+        confusion=confusion,
+        most_wrong=most_wrong,
         progress=say,
     )
     if json:
-        print_json(dataclasses.asdict(found))
+        values = dataclasses.asdict(found)
+        print_json({**values, "confusion": values["confusion"] if confusion else None})
         return
     low, high = found.top1_interval
     print_table(
@@ -66,4 +79,6 @@ def evaluate(
     )
     sources = {"preprocess_fn": "--preprocess-fn", "model card": "the model card"}
     say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")
+    for figure in found.figures:
+        say(f"figure {figure}")
     say_next("bopkit", "export", model)

@@ -20,36 +20,61 @@ def hparams(
     from bopkit.catalogue import list_hparams
 
     found = list_hparams(model, set_name)
+    defaults = {field["name"]: field["default"] for field in found["fields"]}
     if json:
         print_json(found)
     elif set_name:
         _print_fields(found["fields"], "value", found["sets"][set_name])
     else:
-        _print_fields(found["fields"], "default", {field["name"]: field["default"] for field in found["fields"]})
+        _print_fields(found["fields"], "default", defaults)
         show()
-        _print_sets(found)
+        _print_sets(found, defaults)
 
 
 def _print_fields(fields: list[dict[str, Any]], heading: str, values: dict[str, Any]) -> None:
+    """One row a hyper-parameter; of schedules those that are set, and how the others are called."""
+    shown = [field for field in fields if field["schedule_of"] is None or values[field["name"]] is not None]
     print_table(
         ["hyper-parameter", heading, "range", "meaning"],
         [
             [
                 field["name"],
                 "-" if values[field["name"]] is None else value_text(values[field["name"]]),
-                ", ".join(filter(None, [field["type"], field["range"]])),
+                _range(field),
                 field["description"],
             ]
-            for field in fields
+            for field in shown
         ],
         right=[heading],
         text=["range", "meaning"],
     )
+    scheduled = list(dict.fromkeys(field["schedule_of"] for field in fields if field["schedule_of"]))
+    show()
+    print_table(
+        ["schedule", "range", "meaning"],
+        [
+            ["X", " or ".join(scheduled), "a hyper-parameter that may follow a schedule"],
+            *(
+                [
+                    part["name"].replace(scheduled[0], "X", 1),
+                    "as X" if part["name"].endswith("_end") else _range(part),
+                    part["description"].replace(scheduled[0], "X"),
+                ]
+                for part in fields
+                if part["schedule_of"] == scheduled[0]
+            ),
+        ],
+        text=["range", "meaning"],
+    )
 
 
-def _print_sets(found: dict[str, Any]) -> None:
+def _range(field: dict[str, Any]) -> str:
+    """Type and limits."""
+    return ", ".join(filter(None, [field["type"], field["range"]]))
+
+
+def _print_sets(found: dict[str, Any], defaults: dict[str, Any]) -> None:
     """One row a set, with what differs from the defaults."""
-    defaults = {field["name"]: field["default"] for field in found["fields"]}
     print_table(
         ["set", "values that are not the default"],
         [

@@ -16,8 +16,9 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from bopkit.cli.table_layout import Layout, lay_out, row_lines, wrapped
+from bopkit.cli.table_layout import GAP, Layout, Row, lay_out, row_lines, shortened, wrapped
 from bopkit.files import json_text
+from bopkit.text import mean_text as mean_text
 from bopkit.text import percent_text as percent_text
 from bopkit.text import printable as printable
 from bopkit.text import size_text as size_text
@@ -101,13 +102,96 @@ def print_table(
         show(note)
 
 
+_SHORTENED = "Long names have … in place of their middle; `--json` has them whole."
+
+
+class RowTable:
+    """A table on stdout that is printed row by row, for more rows than fit into memory: its widths are known before.
+
+    On a terminal the first column is shortened to what the others leave of the width, and says its name once where
+    several rows in turn have it; into a file or a pipe goes all, one line a row.
+
+    Args:
+        columns: Headings.
+        widths: Characters of the widest cell of each column.
+        right: Headings of the columns that hold numbers.
+    """
+
+    def __init__(self, columns: Sequence[str], widths: Sequence[int], right: Iterable[str] = ()):
+        self._terminal_width = _terminal_width(sys.stdout)
+        self._widths = [max(len(column), width) for column, width in zip(columns, widths, strict=True)]
+        if self._terminal_width is not None:
+            self._widths = self._fitted(self._terminal_width)
+        numeric = set(right)
+        self._is_right = [column in numeric for column in columns]
+        self._name: str | None = None
+        self._is_shortened = False
+        self._print(columns)
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Print a row; the first cell names it."""
+        shown = [printable(cell) for cell in cells]
+        if self._terminal_width is not None:
+            is_repeated, self._name = shown[0] == self._name, shown[0]
+            whole, shown = shown, [shortened(cell, width) for cell, width in zip(shown, self._widths, strict=True)]
+            self._is_shortened |= shown != whole
+            shown[0] = "" if is_repeated else shown[0]
+        self._print(shown)
+
+    def end(self) -> None:
+        """Print what a person has to know of what is not shown."""
+        if self._is_shortened:
+            show(_SHORTENED)
+
+    def _fitted(self, terminal_width: int) -> list[int]:
+        """The widths on a terminal: names and texts give way, numbers at the end do not."""
+        first, *middle, last = self._widths
+        free = terminal_width - GAP * (len(self._widths) - 1) - last
+        middle = [min(width, free // (2 * len(middle))) for width in middle]
+        return [max(1, min(first, free - sum(middle))), *middle, last]
+
+    def _print(self, cells: Sequence[str]) -> None:
+        for line in row_lines(Row(tuple(cells)), self._widths, self._is_right):
+            _write_line(sys.stdout, line)
+
+
+class JsonRows:
+    """One JSON object on stdout whose last value is a list that is printed element by element.
+
+    Args:
+        head: What stands before the list.
+        key: Its name.
+    """
+
+    def __init__(self, head: dict[str, Any], key: str):
+        text = json_text({**head, key: []})
+        self._end = "\n  ]\n}"
+        self._separator = ""
+        sys.stdout.write(text.removesuffix("[]\n}") + "[")
+
+    def add(self, value: Any) -> None:
+        """Print an element of the list."""
+        lines = json_text(value).replace("\n", "\n    ")
+        sys.stdout.write(f"{self._separator}\n    {lines}")
+        self._separator = ","
+
+    def end(self) -> None:
+        """Print what makes it whole."""
+        _write_line(sys.stdout, self._end if self._separator else "]\n}")
+
+
+def is_terminal() -> bool:
+    """Whether stdout goes to a person's terminal, where rows show by themselves how far a command is."""
+    return sys.stdout.isatty()
+
+
 def _notes(layout: Layout, name: str, width: int | None) -> list[str]:
     """What a person has to know of what the table does not show."""
     notes = []
     if layout.prefix:
         notes.append(f"Each {name} begins with {layout.prefix}")
     if layout.is_shortened:
-        notes.append("Long names have … in place of their middle; `--json` has them whole.")
+        notes.append(_SHORTENED)
     if layout.dropped:
         left_out = ", ".join(layout.dropped)
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,12 +20,21 @@ def prepare(
         ),
     ],
     data_dir: DataDir = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER",
+            help="Folder with the archives that would be downloaded: prepare from them, without network.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Download and prepare datasets, as TFDS does."""
+    """Download and prepare datasets, as TFDS does, or prepare them from archives that you have."""
     from bopkit.data import prepare_datasets
     from bopkit.data.preprocessing import SMALL_PICTURE_PX
 
-    prepared = prepare_datasets(names, data_dir, progress=say)
+    prepared = prepare_datasets(names, data_dir, progress=say, source=source)
     for dataset in prepared:
         size = " x ".join(map(str, dataset.input_shape))
         show(f"{dataset.name} is ready: {len(dataset.class_names)} classes, input {size}")

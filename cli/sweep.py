@@ -25,7 +25,7 @@ from bopkit.cli.arguments import (
     ValidationSplit,
     complete_model,
 )
-from bopkit.cli.output import percent_text, print_json, print_table, say, say_command
+from bopkit.cli.output import mean_text, percent_text, print_json, print_table, say, say_command, show
 
 
 def sweep(
@@ -71,6 +71,12 @@ def sweep(
     ] = None,
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Folder of the runs; default: runs/DATASET/MODEL/sweep.")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="0-4|0,1,2", help="Train every setting with each of these seeds; their mean counts."
+        ),
     ] = None,
     preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
@@ -131,29 +137,32 @@ def sweep(
         storage=storage,
         study=study,
         output_dir=output_dir,
+        seeds=seeds,
         validationset=validationset,
     )
     result = run_trials(options, progress=say)
     if json:
         print_json(result.to_dict())
         return
+    has_seeds = seeds is not None
+    columns = {
+        "trial": [str(row.trial) for row in result.trials],
+        "hyper-parameters": [hparams_text(row.hparams) for row in result.trials],
+        "best val top-1": [mean_text(row.val_top1, row.val_top1_interval) for row in result.trials],
+        **({"seeds": [str(len(row.seeds)) for row in result.trials]} if has_seeds else {}),
+        "epochs": [str(row.epochs) for row in result.trials],
+        "state": [row.state for row in result.trials],
+        "run directory or error": [row.error or row.run_dir or "-" for row in result.trials],
+    }
     print_table(
-        ["trial", "hyper-parameters", "best val top-1", "epochs", "state", "run directory or error"],
-        [
-            [
-                str(row.trial),
-                hparams_text(row.hparams),
-                percent_text(row.val_top1),
-                str(row.epochs),
-                row.state,
-                row.error or row.run_dir or "-",
-            ]
-            for row in result.trials
-        ],
-        right=["trial", "best val top-1", "epochs"],
+        list(columns),
+        zip(*columns.values(), strict=True),
+        right=["trial", "best val top-1", "seeds", "epochs"],
         text=["hyper-parameters", "run directory or error"],
-        important=["best val top-1", "state", "hyper-parameters", "epochs"],
+        important=["best val top-1", "state", "hyper-parameters", "seeds", "epochs"],
     )
+    if has_seeds:
+        show("± is the 95 % interval of the mean over seeds (Student's t).")
     for figure in result.figures:
         say(f"figure {figure}")
     if result.best is not None:

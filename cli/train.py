@@ -113,6 +113,14 @@ def train(
         int, typer.Option("--log-every", min=1, help="Steps between two rows of metrics, with the flips of each layer.")
     ] = 50,
     limit_steps: LimitSteps = None,
+    callback: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--callback",
+            metavar="MODULE|FILE.py",
+            help="Your own module whose on_start, on_step, on_epoch, on_end are called: docs/training.md. Repeatable.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, run two steps, keep nothing.")] = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -120,6 +128,7 @@ def train(
     """Train a network with Bop; the same command with the same --output-dir resumes."""
     from bopkit.hparams import parse_overrides
     from bopkit.training import Observer, TrainOptions, run_training
+    from bopkit.training.callbacks import Callbacks
 
     if dataset is None:
         raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
@@ -158,7 +167,8 @@ def train(
         dry_run=dry_run,
     )
     has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    result = run_training(options, Observer(progress=say, live_bar=has_terminal, verbose=verbose))
+    observer = Observer(progress=say, callbacks=Callbacks(callback or []), live_bar=has_terminal, verbose=verbose)
+    result = run_training(options, observer)
     if json:
         print_json(
             {

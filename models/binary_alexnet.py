@@ -63,6 +63,9 @@ ARCHITECTURE = Architecture(
         # bopkit train binary_alexnet --dataset imagenet2012 --hparams-set cema
         # No published figure for this network; our choice of settings.
         "cema": imagenet_sets.cema(epochs=150),
+        # bopkit train binary_alexnet --dataset imagenet2012 --hparams-set bold
+        # No published figure for this network; our choice of settings.
+        "bold": imagenet_sets.bold(epochs=150),
         # bopkit train binary_alexnet --dataset imagenet2012 --hparams-set latent
         # No published figure with these settings, which are our choice; other latent-weight figures are in `published`.
         "latent": imagenet_sets.latent(epochs=150),

@@ -116,13 +116,25 @@ ARCHITECTURE = Architecture(
             learning_rate=1e-2,
             learning_rate_end=1e-4,
         ),
+        # bopkit train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set bold
+        # No published figure for this network (arXiv 2405.16339 trains others); our choice of settings.
+        "bold": BinaryNetHParams(
+            optimizer="bold",
+            epochs=100,
+            batch_size=100,
+            eta=1e3,
+            eta_schedule="cosine",
+            eta_end=1e1,
+            learning_rate=1e-2,
+            learning_rate_end=1e-4,
+        ),
         # bopkit train binarynet --dataset cifar10 --preprocess-fn resize_and_flip --hparams-set latent
         # Latent weights with Adam. Published top-1 90.9 %; not yet reproduced.
         "latent": _LATENT,
         # The same under the name that the paper's code gave it.
         "default": _LATENT,
         # bopkit train binarynet --dataset digits --hparams-set bop_digits --validationset
-        # No published figure; for `make demo` and the table in docs/optimizers.md, as are the next three.
+        # No published figure; for `make demo` and the table in docs/optimizers.md, as are the next four.
         "bop_digits": BinaryNetHParams(threshold=1e-6, gamma=1e-3, gamma_end=1e-5, **_DIGITS),
         # bopkit train binarynet --dataset digits --hparams-set bop2nd_digits --validationset
         # No published figure.
@@ -132,6 +144,9 @@ ARCHITECTURE = Architecture(
         # bopkit train binarynet --dataset digits --hparams-set cema_digits --validationset
         # No published figure.
         "cema_digits": BinaryNetHParams(optimizer="cema", gamma=0.1, alpha=1e-3, alpha_end=1e-5, **_DIGITS),
+        # bopkit train binarynet --dataset digits --hparams-set bold_digits --validationset
+        # No published figure.
+        "bold_digits": BinaryNetHParams(optimizer="bold", eta=1e4, eta_schedule="cosine", eta_end=1e2, **_DIGITS),
         # bopkit train binarynet --dataset digits --hparams-set latent_digits --validationset
         # No published figure.
         "latent_digits": BinaryNetHParams(optimizer="latent", **_DIGITS),

@@ -87,6 +87,9 @@ ARCHITECTURE = Architecture(
         # bopkit train birealnet --dataset imagenet2012 --hparams-set cema
         # No published figure for this network; our choice of settings.
         "cema": imagenet_sets.cema(epochs=300),
+        # bopkit train birealnet --dataset imagenet2012 --hparams-set bold
+        # No published figure for this network; our choice of settings.
+        "bold": imagenet_sets.bold(epochs=300),
         # bopkit train birealnet --dataset imagenet2012 --hparams-set latent
         # No published figure with these settings, which are our choice; other latent-weight figures are in `published`.
         "latent": imagenet_sets.latent(epochs=300),

@@ -1,8 +1,8 @@
 """Hyper-parameter sets that the three ImageNet networks share.
 
 `bop` is that of Helwegen et al. 2019 (arXiv 1906.02107), `bop2nd` that of Suarez-Ramirez et al. 2021 (arXiv
-2104.05124, the set `bop2ndOrder_ImageNet` of its code). For `cema` and `latent` we know of no published settings for
-these networks: our choice.
+2104.05124, the set `bop2ndOrder_ImageNet` of its code). For `cema`, `bold` and `latent` we know of no published
+settings for these networks: our choice.
 """
 
 from __future__ import annotations
@@ -48,6 +48,17 @@ def cema(epochs: int) -> HParams:
         epochs: The only setting that differs between the networks.
     """
     return HParams(optimizer="cema", epochs=epochs, batch_size=1024, gamma=0.1, alpha=1e-3, alpha_end=1e-6, **_ADAM)
+
+
+def bold(epochs: int) -> HParams:
+    """BOLD that flips at first where Bop's set does: at a summed gradient of tau / gamma, 1e-4, so eta is 1e4.
+
+    Args:
+        epochs: The only setting that differs between the networks.
+    """
+    return HParams(
+        optimizer="bold", epochs=epochs, batch_size=1024, eta=1e4, eta_schedule="cosine", eta_end=1e2, **_ADAM
+    )
 
 
 def latent(epochs: int) -> HParams:

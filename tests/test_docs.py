@@ -1,15 +1,19 @@
 """The README's commands parse, the CLI reference names every option, and the example network trains."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command_line import forked, succeeded
+from command_line import failed, forked, succeeded
 from typer.testing import CliRunner
 
+from bopkit import load_model
 from bopkit.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +85,50 @@ def test_the_readme_with_an_own_network(tmp_path):
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "small.py").write_text(own_network)
     command = next(line for line in readme_commands() if "nets.small" in line)
-    options = ["--hparams", "epochs=1", "--limit-steps", "3"]
-    succeeded(forked(*shlex.split(command)[1:], *options, cwd=tmp_path))
-    assert (tmp_path / "runs" / "small" / "model.h5").exists()
+    trained = json.loads(succeeded(forked(*shlex.split(command)[1:], "--json", cwd=tmp_path)))
+    assert trained["metrics"]["val_top1"] > 0.5
     succeeded(forked("export", "runs/small/model.h5", "--tflite", cwd=tmp_path))
+
+
+@pytest.mark.integration
+def test_the_own_optimizer_of_the_docs(tmp_path):
+    """It trains, resumes and is swept; what it trained is measured and exported without its module."""
+    page = (ROOT / "docs" / "optimizers.md").read_text()
+    section = page.partition("## Your own optimizer")[2]
+    module, command = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "bash"))
+    (tmp_path / "my_optimizer.py").write_text(module)
+    words = shlex.split(command.replace("\\\n", " "))[1:]
+    small = ["--hparams", "rate=0.1,epochs=2,filters=8,dense_units=16", "--limit-steps", "5", "--no-tensorboard"]
+    printed = forked(*words, *small, "--output-dir", "run", cwd=tmp_path)
+    assert "SignBop trains 9 variables" in printed.stderr, printed.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["hparams"]
+    assert (config["optimizer"], config["rate"], config["rate_schedule"]) == ("my_optimizer", 0.1, "cosine")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["rate"] for row in rows if row["kind"] == "epoch"] == pytest.approx([0.06614, 0.004398], rel=1e-3)
+    assert all(row["flip_ratio"] > 0 for row in rows)
+
+    whole = (tmp_path / "run" / "model_last.h5").read_bytes()
+    (tmp_path / "run" / "model_last.h5").unlink()
+    shutil.rmtree(next((tmp_path / "run" / "checkpoints").glob("epoch0002*")))
+    assert "resuming after epoch 1" in forked(*words, *small, "--output-dir", "run", cwd=tmp_path).stderr
+    pair = [load_weights(tmp_path, contents) for contents in (whole, (tmp_path / "run" / "model_last.h5").read_bytes())]
+    for resumed, uninterrupted in zip(*pair, strict=True):
+        np.testing.assert_array_equal(resumed, uninterrupted)
+
+    sweep = ["sweep", "binarynet", "--dataset", "digits", "--hparams-set", "bop_digits", "--grid", "rate=1e-2|3e-2"]
+    fixed = ["--hparams", "optimizer=my_optimizer,epochs=1,filters=8,dense_units=16", "--limit-steps", "2"]
+    swept = json.loads(succeeded(forked(*sweep, *fixed, "--json", cwd=tmp_path)))
+    assert [trial["state"] for trial in swept["trials"]] == ["finished"] * 2
+
+    (tmp_path / "my_optimizer.py").unlink()
+    succeeded(forked("evaluate", "run/model.h5", "--dataset", "digits", "--limit", "20", cwd=tmp_path))
+    succeeded(forked("export", "run/model.h5", "--tflite", cwd=tmp_path))
+    assert "my_optimizer" in succeeded(forked("inspect", "run/model.h5", cwd=tmp_path))
+    assert json.loads(succeeded(forked("runs", "run", "--json", cwd=tmp_path)))[0]["settings"]["rate"] == 0.1
+    line = failed(forked(*words, "--output-dir", "run", cwd=tmp_path), 2)
+    assert "must be bop or latent or bop2nd or cema or bold, or a Python module in this folder" in line
+
+
+def load_weights(folder, contents):
+    (folder / "weights.h5").write_bytes(contents)
+    return load_model(folder / "weights.h5").get_weights()

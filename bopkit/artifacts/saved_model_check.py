@@ -46,6 +46,22 @@ ALLOWED_OPERATIONS = frozenset(
     """.split()
 )
 
+PREDICT_BYTES = "predict_bytes"
+"""The signature of bopkit's exports that takes encoded pictures."""
+
+# What decodes and prepares pictures inside of a graph, one or many: strings, decoders, loops, datasets of tensors.
+DECODING_OPERATIONS = frozenset(
+    """
+    AsString Assert DecodeAndCropJpeg DecodeImage DecodeJpeg DecodePng DecodeRaw DecodePaddedRaw DenseToDenseSetOperation
+    ExtractJpegShape ReduceJoin StringFormat StringJoin StringLength Substr RGBToHSV HSVToRGB ResizeArea CropAndResize
+    If StatelessIf While StatelessWhile
+    TensorListElementShape TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem
+    TensorListStack
+    BatchDatasetV2 ConcatenateDataset DatasetToSingleElement IgnoreErrorsDataset MapDataset ParallelMapDatasetV2
+    RangeDataset RewriteDataset TensorDataset TensorSliceDataset ZipDataset
+    """.split()
+)
+
 _SET_UP = ("_create_resource", "_initialize", "_destroy_resource")
 """Functions of a resource that TensorFlow calls when it loads it or lets go of it."""
 
@@ -82,25 +98,26 @@ def read_message(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def check_saved_model(path: Path) -> None:
+def check_saved_model(path: Path, decodes: bool = False) -> None:
     """Refuse a SavedModel that could do anything but compute when it is loaded and its signature is called.
 
     Args:
         path: A version directory.
+        decodes: Check `PREDICT_BYTES` too, where there is one, and let signatures decode pictures.
 
     Raises:
         BopkitError: It can, or it is damaged; the message names the operation.
     """
     saved = read_saved_model(path)
     try:
-        _check(saved, path)
+        _check(saved, path, decodes)
     except BopkitError:
         raise
     except Exception as error:  # a damaged message can refer to anything
         raise _damaged(path, error) from error
 
 
-def _check(saved: Any, path: Path) -> None:
+def _check(saved: Any, path: Path, decodes: bool) -> None:
     graphs = [each for each in saved.meta_graphs if each.object_graph_def.nodes]
     if len(saved.meta_graphs) != 1 or len(graphs) != 1:
         hint = "Save the network again with `tf.saved_model.save`."
@@ -113,8 +130,10 @@ def _check(saved: Any, path: Path) -> None:
         if what := _runs_on_loading(node, graph):
             raise _refused(path, what, _ORIGINAL)
     library = {each.signature.name: each for each in graph.graph_def.library.function}
-    for operation in _reachable(_entry_points(graph), library):
-        if operation not in ALLOWED_OPERATIONS:
+    signatures = [SIGNATURE, PREDICT_BYTES] if decodes else [SIGNATURE]
+    allowed = ALLOWED_OPERATIONS | DECODING_OPERATIONS if decodes else ALLOWED_OPERATIONS
+    for operation in _reachable(_entry_points(graph, signatures), library):
+        if operation not in allowed:
             raise _refused(path, f"operation {operation[:80]!r}", _REBUILD)
 
 
@@ -150,8 +169,8 @@ def _is_callable(index: int, graph: MetaGraph) -> bool:
     return node.WhichOneof("kind") in functions or any(child.local_name == "__call__" for child in node.children)
 
 
-def _entry_points(graph: MetaGraph) -> list[str]:
-    """Functions behind the signature, those that set up resources, and those that objects are saved and restored by.
+def _entry_points(graph: MetaGraph, names_of_signatures: list[str]) -> list[str]:
+    """Functions behind these signatures, those that set up resources, and those that objects are saved and restored by.
 
     TensorFlow runs the last when it loads the variables of an object with a form of its own to be saved in.
 
@@ -160,7 +179,7 @@ def _entry_points(graph: MetaGraph) -> list[str]:
     """
     nodes = graph.object_graph_def.nodes
     (signatures,) = [child.node_id for child in nodes[0].children if child.local_name == "signatures"]
-    found = [child.node_id for child in nodes[signatures].children if child.local_name == SIGNATURE]
+    found = [child.node_id for child in nodes[signatures].children if child.local_name in names_of_signatures]
     for node in nodes:
         if node.WhichOneof("kind") == "resource":
             found += [child.node_id for child in node.children if child.local_name in _SET_UP]

@@ -7,7 +7,7 @@ TensorFlow, which reads the pictures, is imported inside `write_scores`. Figures
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from bopkit.artifacts import checksum
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheckpoint
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
+from bopkit.benchmark.picture_meter import PictureMeter
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.data.pipeline import DRAW_SEED
@@ -25,9 +26,6 @@ from bopkit.data.splits import last_tenth, measuring_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
-
-PROGRESS_EVERY_S = 5.0
-"""Seconds between two lines of progress."""
 
 
 class PreprocessingChoice(NamedTuple):
@@ -198,6 +196,7 @@ def write_scores(
     folder: Path,
     progress: Progress,
     checkpoint: EvaluationCheckpoint | None = None,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> WrittenScores:
     """Write the scores and labels of the dataset's pictures to `SCORES_FILE` and `LABELS_FILE` in `folder`.
 
@@ -210,6 +209,7 @@ def write_scores(
         folder: Where the two files go.
         progress: Called with one line every `PROGRESS_EVERY_S` seconds.
         checkpoint: Scores that it holds are not computed again; new ones are added to it. None to keep nothing.
+        watch: Called with pictures, scores and labels of each batch that is computed, in their order.
 
     Raises:
         BopkitError: A score is no finite number, a picture has no label, or the dataset holds fewer pictures than
@@ -221,7 +221,7 @@ def write_scores(
     scores = np.lib.format.open_memmap(folder / SCORES_FILE, "w+", np.float32, shape)
     labels = np.lib.format.open_memmap(folder / LABELS_FILE, "w+", np.int64, shape[:1])
     missing = [(0, plan.pictures)] if checkpoint is None else checkpoint.restore(scores, labels)
-    meter = _Meter(plan.pictures, sum(end - begin for begin, end in missing), progress)
+    meter = PictureMeter(plan.pictures, sum(end - begin for begin, end in missing), progress)
     for begin, end in missing:
         batches = evaluation_batches(
             dataset, plan.split, transform, plan.batch_size, limit=plan.pictures, skip=begin, stop=end
@@ -229,11 +229,14 @@ def write_scores(
         unsaved = done = begin
         saved_s = time.monotonic()
         numbered = readable(batches.as_numpy_iterator(), dataset, plan.split)
+        watched = ((pictures, (pictures if watch else None, labels)) for pictures, labels in numbered)
         meter.begin()
-        for batch_scores, batch_labels in predicted(predictors, numbered):
+        for batch_scores, (batch_pictures, batch_labels) in predicted(predictors, watched):
             until = done + len(batch_labels)
             scores[done:until] = _check_finite(batch_scores, done)
             labels[done:until] = _check_labels(batch_labels, plan)
+            if watch is not None and batch_pictures is not None:
+                watch(batch_pictures, batch_scores, batch_labels)
             done = until
             meter.count(len(batch_labels))
             if checkpoint is not None and (done == end or time.monotonic() > saved_s + SAVE_EVERY_S):
@@ -247,45 +250,6 @@ def write_scores(
     scores.flush()
     labels.flush()
     return WrittenScores(plan.pictures, meter.computed, meter.images_per_second)
-
-
-class _Meter:
-    """Counts pictures and measures their speed; prints a line of progress now and then."""
-
-    def __init__(self, pictures: int, missing: int, progress: Progress):
-        self._pictures, self._missing = pictures, missing
-        self._progress = progress
-        self.computed = 0
-        self._began_s: float | None = None
-        self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
-        if missing < pictures:
-            progress(f"resuming: {pictures - missing} of {pictures} pictures are done already")
-
-    @property
-    def images_per_second(self) -> float | None:
-        if self._began_s is None or not self.computed:
-            return None
-        return self.computed / (time.monotonic() - self._began_s)
-
-    def begin(self) -> None:
-        """Start the clock, the first time: TensorFlow's own start does not count."""
-        if self._began_s is None:
-            self._began_s = time.monotonic()
-
-    def count(self, pictures: int) -> None:
-        self.computed += pictures
-        if time.monotonic() > self._next_line_s:
-            rate = self.images_per_second or 0.0
-            left_s = (self._missing - self.computed) / rate
-            done = self._pictures - self._missing + self.computed
-            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} per second, {_duration_text(left_s)} left")
-            self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
-
-
-def _duration_text(seconds: float) -> str:
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
 def _check_labels(labels: np.ndarray, plan: EvaluationPlan) -> np.ndarray:

@@ -20,6 +20,7 @@ from bopkit.benchmark.accuracy import (
     write_scores,
 )
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
+from bopkit.benchmark.mistakes import MostWrong, check_figure_file, draw_confusion, draw_most_wrong
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
 from bopkit.data import get_preprocessing, open_dataset
@@ -27,12 +28,13 @@ from bopkit.data.fit import describe_fit
 from bopkit.data.run_dataset import find_run_data
 from bopkit.errors import UsageError
 from bopkit.files import temporary_directory
-from bopkit.metrics import TOP_K, cross_entropy, top_k_accuracy, wilson_interval
+from bopkit.metrics import TOP_K, cross_entropy, predicted_classes, top_k_accuracy, wilson_interval
+from bopkit.metrics import confusion as confused_pairs
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
 from bopkit.runs.run_data import RunData
 from bopkit.tabular import Column, Tabular
-from bopkit.text import percent_text
+from bopkit.text import percent_text, printable
 from bopkit.training.devices import choose_devices, gpu_name
 
 BATCH_SIZE = 100
@@ -58,6 +60,8 @@ class Evaluation(Tabular):
         images_per_second: Reading and preprocessing included, loading and tracing not.
         device: `CPU`, or the name of the GPU.
         batch_size: Pictures at a time.
+        confusion: Class, predicted class and number of pictures of each pair that occurs, in ascending order.
+        figures: Pictures that were drawn.
     """
 
     model: str
@@ -74,6 +78,8 @@ class Evaluation(Tabular):
     images_per_second: float
     device: str
     batch_size: int
+    confusion: tuple[tuple[int, int, int], ...]
+    figures: tuple[str, ...]
 
     _columns = (
         Column("top-1", "top1", percent_text),
@@ -99,6 +105,8 @@ def evaluate_model(
     limit: int | None = None,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    confusion: str | Path | None = None,
+    most_wrong: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a trained network's accuracy.
@@ -112,6 +120,8 @@ def evaluate_model(
         limit: Measure on that many pictures; None for all.
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
         batch_size: Pictures at a time.
+        confusion: File for a picture of the confusion matrix, `.png`, `.svg` or `.pdf`; None to draw none.
+        most_wrong: File for a sheet of the wrong predictions of which the network is surest.
         progress: Called with one line now and then.
 
     Returns:
@@ -124,10 +134,13 @@ def evaluate_model(
     for name, value in (("limit", limit), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
+    confusion_file, sheet_file = (Path(file) if file else None for file in (confusion, most_wrong))
+    check_figure_file(confusion_file, "--confusion")
+    check_figure_file(sheet_file, "--most-wrong")
     say = progress or silent
-    path = _find_model(Path(model))
+    path = find_model(Path(model))
     card = artifact.read_card(path)
-    data, is_of_card = _find_data(path, card, dataset, data_dir, say)
+    data, is_of_card = find_data(path, card, dataset, data_dir, say)
     with data.as_in_the_run():
         plan = plan_evaluation(
             data.dataset,
@@ -146,11 +159,28 @@ def evaluate_model(
         transform = get_preprocessing(preprocessing.name, runtime.input_shape)
         for line in describe_fit(open_dataset(plan.dataset, plan.data_dir), plan.split, transform):
             say(line)
-        written = write_scores([runtime], plan, preprocessing.name, Path(folder), say)
-        scores, labels = np.load(Path(folder, SCORES_FILE)), np.load(Path(folder, LABELS_FILE))
+        mistakes = MostWrong(transform)
+        watch = mistakes.add if sheet_file is not None else None
+        written = write_scores([runtime], plan, preprocessing.name, Path(folder), say, watch=watch)
+        scores = np.load(Path(folder, SCORES_FILE), mmap_mode="r")  # of ImageNet 200 MB; lives on without its folder
+        labels = np.load(Path(folder, LABELS_FILE))
     pictures = written.pictures
     assert written.images_per_second is not None
     top1 = top_k_accuracy(scores, labels, 1)
+    pairs = confused_pairs(predicted_classes(scores), labels)
+    names = card.class_names if card is not None and len(card.class_names or ()) == plan.classes else plan.class_names
+    title = (
+        f"{printable(str(path))} on {plan.dataset} {plan.split}: top-1 {percent_text(top1)} of {pictures:,} pictures"
+    )
+    if confusion_file is not None:
+        draw_confusion(pairs, names, title, confusion_file)
+    if sheet_file is not None:
+        draw_most_wrong(
+            mistakes.mistakes,
+            names,
+            f"{title}\nwrong predictions, those of which the network is surest first: class, prediction, confidence",
+            sheet_file,
+        )
     return Evaluation(
         model=str(path),
         architecture=card.architecture if card else "",
@@ -166,10 +196,12 @@ def evaluate_model(
         images_per_second=written.images_per_second,
         device=gpu_name() or "CPU",
         batch_size=batch_size,
+        confusion=tuple(pairs),
+        figures=tuple(str(file) for file in (confusion_file, sheet_file) if file is not None),
     )
 
 
-def _find_model(path: Path) -> Path:
+def find_model(path: Path) -> Path:
     """The model file that a path means: a run's `model.h5`, or the file itself.
 
     Raises:
@@ -185,7 +217,7 @@ def _find_model(path: Path) -> Path:
     return path
 
 
-def _find_data(
+def find_data(
     path: Path, card: ModelCard | None, dataset: str | None, data_dir: str | Path | None, say: Progress
 ) -> tuple[RunData, bool]:
     """Where the pictures are: as the user says, else as the run does, else as the card does; and whether it is that."""

@@ -12,6 +12,7 @@ from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.results import BenchmarkRow, LayerBytes
 from bopkit.benchmark.row_notes import dataset_suggestion
 from bopkit.errors import BopkitError
+from bopkit.hparams import HParams, default_values
 from bopkit.own_code import module_here
 
 
@@ -73,7 +74,8 @@ def _complete_floor_bytes(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCar
 def _same_network(row: BenchmarkRow, card: ModelCard, other: BenchmarkRow, other_card: ModelCard) -> bool:
     """Whether two networks have the same layers, as far as their cards and what was measured tell."""
     same_shapes = (row.input_shape, row.classes) == (other.input_shape, other.classes)
-    return same_shapes and (card.architecture, card.hparams) == (other_card.architecture, other_card.hparams)
+    hparams, other_hparams = ({**default_values(HParams), **each.hparams} for each in (card, other_card))
+    return same_shapes and (card.architecture, hparams) == (other_card.architecture, other_hparams)
 
 
 def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | None]) -> None:

@@ -35,6 +35,7 @@ def open_dataset(
     prepare: bool = False,
     progress: Progress | None = None,
     own_modules: bool = True,
+    source: str | Path | None = None,
 ) -> Dataset:
     """Open a dataset by name.
 
@@ -46,6 +47,7 @@ def open_dataset(
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
         progress: Called with one line before something slow.
         own_modules: Whether to import a module of the user's own: not where a stranger's file chose the name.
+        source: With `prepare`, a folder with the archives of a TFDS dataset: it is prepared from them, without network.
 
     Raises:
         UsageError: There is no such dataset.
@@ -55,17 +57,21 @@ def open_dataset(
         raise _not_by_path(name)
     is_module = own_modules and (name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)))
     if is_module or name in MODULES.names():
+        if source is not None:
+            raise _made_of_no_archives(name)
         return _open_module(name, data_dir, version)
     try:
         builder = find_builder(name, data_dir, version)
     except UnknownDatasetError as error:
         if own_modules and module_here(name):
+            if source is not None:
+                raise _made_of_no_archives(name) from error
             return _open_module(name, data_dir, version)
         if name and Path(name).exists():
             raise _not_by_path(name) from error
         raise MODULES.unknown(name, DATASETS) from error
     if prepare:
-        prepare_builder(builder, progress or silent)
+        prepare_builder(builder, progress or silent, None if source is None else Path(source))
     return TfdsDataset(builder)
 
 
@@ -90,6 +96,10 @@ def _open_module(name: str, data_dir: str | Path | None, version: str | None) ->
     return opened
 
 
+def _made_of_no_archives(name: str) -> UsageError:
+    return UsageError(f"Dataset {name} is not made of archives.", "Leave out --from.")
+
+
 def _is_path(name: str) -> bool:
     """Whether a name can only be meant as a path of pictures."""
     path = Path(name)
@@ -111,6 +121,7 @@ def prepare_datasets(
     names: Iterable[str],
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
+    source: str | Path | None = None,
 ) -> list[Dataset]:
     """Download and prepare datasets, and open them.
 
@@ -118,9 +129,12 @@ def prepare_datasets(
         names: Names as for `open_dataset`.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         progress: Called with one line before something slow.
+        source: A folder with the archives that would be downloaded, under the names that they then have. It is only
+            read, and nothing is downloaded.
 
     Raises:
-        UsageError: There is no such dataset.
-        BopkitError: A dataset cannot be downloaded, or files that only its owner hands out are missing.
+        UsageError: There is no such dataset, or `source` is no folder.
+        BopkitError: A dataset cannot be downloaded, or files that only its owner hands out are missing; an archive is
+            missing from `source`, or is not the one that TFDS knows.
     """
-    return [open_dataset(name, data_dir, prepare=True, progress=progress) for name in names]
+    return [open_dataset(name, data_dir, prepare=True, progress=progress, source=source) for name in names]

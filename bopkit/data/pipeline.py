@@ -14,6 +14,7 @@ from typing import Any
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
 from bopkit.data.erasing import erase
+from bopkit.data.kept_pixels import keep_pixels
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
@@ -88,16 +89,18 @@ def training_batches(
     """
     tf = import_tensorflow()
     seed = options.seed
-    pictures = dataset.read(split)
-    if cache == "memory":
-        pictures = pictures.cache()
-    elif cache:
-        pictures = cached_in(cache, dataset, split, progress)
-    pictures = pictures.enumerate()
+    in_folder = cache and cache != "memory"
+    pictures = cached_in(cache, dataset, split, progress) if in_folder else dataset.read(split)
+    kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
+    if kept is not None:
+        pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
+    else:
+        pictures = (pictures.cache() if cache == "memory" else pictures).enumerate()
     buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = options.batch_size // options.workers  # of this worker
     if recipe.mixing:
         pictures_a_step *= len(options.mixed_places)
+    pictures_a_batch = pictures_a_step if recipe.changes_batches else options.batch_size // options.replicas
 
     @tf.autograph.experimental.do_not_convert
     def shuffled(epoch: Any) -> Any:
@@ -117,15 +120,26 @@ def training_batches(
         index, (image, label) = numbered
         own_seed = augmentation_seed(seed, epoch, index)
         pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
-        return (pixels, label, own_seed) if recipe.mixing or recipe.random_erasing else (pixels, label)
+        return (pixels, label, own_seed) if recipe.changes_batches else (pixels, label)
 
-    # Decoding comes after the epochs are joined, so that it does not run dry at the end of each.
+    @tf.autograph.experimental.do_not_convert
+    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, Any]:
+        (epochs, indices), (pixels, labels) = numbered, kept
+        seeds = augmentation_seeds(seed, epochs[0], indices)
+        pixels = preprocessing.augment_batch(tf.gather(pixels, indices), seeds)
+        labels = tf.gather(labels, indices)
+        return (pixels, labels, seeds) if recipe.changes_batches else (pixels, labels)
+
     epochs = tf.data.Dataset.range(options.first_epoch, options.epochs)
-    inputs = epochs.flat_map(shuffled).map(augment, tf.data.AUTOTUNE)
-    if recipe.mixing or recipe.random_erasing:
-        batches = _batches_of_recipe(inputs, pictures_a_step, recipe, options)
-    else:
-        batches = inputs.batch(options.batch_size // options.replicas, drop_remainder=True)
+    order = epochs.flat_map(shuffled)
+    if kept is not None:
+        in_batches = order.batch(pictures_a_batch, drop_remainder=True)  # each is of one epoch
+        inputs = tf.data.Dataset.zip(in_batches, tf.data.Dataset.from_tensors(kept).repeat())
+        batches = inputs.map(augment_kept, tf.data.AUTOTUNE)
+    else:  # decoding comes after the epochs are joined, so that it does not run dry at the end of each
+        batches = order.map(augment, tf.data.AUTOTUNE).batch(pictures_a_batch, drop_remainder=True)
+    if recipe.changes_batches:
+        batches = _batches_of_recipe(batches, recipe, options)
     in_order = tf.data.Options()
     in_order.deterministic = True
     return batches.prefetch(tf.data.AUTOTUNE).with_options(in_order)
@@ -145,12 +159,11 @@ def _with_partners(order: Any, options: BatchOptions) -> Any:
     return order.enumerate().filter(is_read).map(lambda place, picture: picture)
 
 
-def _batches_of_recipe(inputs: Any, pictures_a_step: int, recipe: PictureRecipe, options: BatchOptions) -> Any:
+def _batches_of_recipe(batches: Any, recipe: PictureRecipe, options: BatchOptions) -> Any:
     """Batches of a step, erased and mixed, then split for the replicas of this worker.
 
     Args:
-        inputs: Pixels, labels and seeds, picture by picture.
-        pictures_a_step: How many of them make a batch: this worker's, and partners that are others'.
+        batches: Pixels, labels and seeds of a step's pictures: this worker's, and partners that are others'.
         recipe: Erases, or mixes, or both.
         options: Which of the pictures are this worker's.
     """
@@ -162,7 +175,7 @@ def _batches_of_recipe(inputs: Any, pictures_a_step: int, recipe: PictureRecipe,
     def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
         return erased_and_mixed(pixels, labels, seeds, recipe, own)
 
-    batches = inputs.batch(pictures_a_step, drop_remainder=True).map(finish, tf.data.AUTOTUNE)
+    batches = batches.map(finish, tf.data.AUTOTUNE)
     if options.replicas > options.workers:
         batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
     return batches
@@ -197,7 +210,15 @@ def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
         index: int64 []; the picture's place in its split, from 0.
     """
     tf = import_tensorflow()
-    return tf.random.fold_in(tf.stack([seed, epoch]), index)
+    run_and_epoch = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])  # int32 would draw other numbers
+    return tf.random.fold_in(run_and_epoch, tf.cast(index, tf.int64))
+
+
+def augmentation_seeds(seed: int, epoch: Any, indices: Any) -> Any:
+    """`augmentation_seed` of each of many pictures: int64 [n, 2] for indices int64 [n]."""
+    tf = import_tensorflow()
+    of_epoch = augmentation_seed(seed, epoch, tf.constant(0, tf.int64))[0]
+    return tf.stack([tf.broadcast_to(of_epoch, tf.shape(indices)), indices], 1)
 
 
 def evaluation_batches(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bopkit.data.orientation import turn_upright
+from bopkit.data.philox import are_below_half, integers, split_seeds
 from bopkit.data.scaling import IMAGENET, UNIT_RANGE, Scaling, parse_scaling
 from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow
@@ -47,6 +48,7 @@ class Preprocessing:
     _augment: Callable[[Tensor, tuple[int, int, int], Tensor, PictureSize], Tensor]
     _prepare: Callable[[Tensor, tuple[int, int, int], PictureSize], Tensor]
     _scaling: Scaling
+    _augment_batch: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -68,6 +70,30 @@ class Preprocessing:
         pixels = self._augment(image, self.input_shape, seed, picture_size)
         pixels.set_shape(self.input_shape)
         return pixels
+
+    @property
+    def augments_batches(self) -> bool:
+        """Whether there is `augment_batch`."""
+        return self._augment_batch is not None
+
+    def pixels(self, image: Tensor, picture_size: PictureSize = None) -> Tensor:
+        """Decode a picture and bring it to the input's size: `augment` without its augmentation."""
+        pixels = self._prepare(image, self.input_shape, picture_size)
+        pixels.set_shape(self.input_shape)
+        return pixels
+
+    def augment_batch(self, pixels: Tensor, seeds: Tensor) -> Tensor:
+        """Augment many pictures at once; the same bits as `augment`, one by one.
+
+        Args:
+            pixels: uint8 [n, H, W, C], as `pixels` makes them.
+            seeds: int64 [n, 2], one a picture.
+
+        Returns:
+            uint8 [n, H, W, C].
+        """
+        assert self._augment_batch is not None
+        return self._augment_batch(pixels, seeds)
 
     def finish(self, pixels: Tensor) -> Tensor:
         """Scale or normalise pixels: uint8 or float32 [..., H, W, C] to float32 [..., H, W, C]."""
@@ -94,9 +120,7 @@ class Preprocessing:
         Returns:
             float32 [H, W, C].
         """
-        pixels = self._prepare(image, self.input_shape, None)
-        pixels.set_shape(self.input_shape)
-        return self.finish(pixels)
+        return self.finish(self.pixels(image))
 
     def to_pixels(self, inputs: Array) -> Array:
         """Undo `finish`, for showing.
@@ -129,10 +153,10 @@ def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preproces
             f"Preprocessing {name} makes pictures of {' or '.join(map(str, channels))} channels, not {input_shape[2]}.",
             "Name another with --preprocess-fn, or leave out --dataset.",
         )
-    augment, prepare, scaling = _PREPROCESSINGS[steps]
+    augment, prepare, scaling, augment_batch = _PREPROCESSINGS[steps]
     if colon:
         scaling = parse_scaling(range_text, name, input_shape[2])
-    return Preprocessing(name, tuple(input_shape), augment, prepare, scaling)  # type: ignore[arg-type]
+    return Preprocessing(name, tuple(input_shape), augment, prepare, scaling, augment_batch)  # type: ignore[arg-type]
 
 
 def is_of_imagenet(name: str) -> bool:
@@ -222,6 +246,34 @@ def _shift_and_flip(
     return tf.image.stateless_random_flip_left_right(pixels, flip_seed)
 
 
+def _unaugmented_batch(pixels: Tensor, seeds: Tensor) -> Tensor:
+    return pixels
+
+
+def _shift_batch(pixels: Tensor, seeds: Tensor, are_mirrored: Tensor | None = None) -> Tensor:
+    """What `_shift` makes of each picture, then those mirrored that a bool [n] says."""
+    tf = import_tensorflow()
+    height, width, channels = pixels.shape[1:]
+    rows, columns = (
+        draw[:, None] % (2 * (size // 8) + 1) - size // 8 + tf.range(size)
+        for draw, size in zip(integers(seeds, 2), (height, width), strict=True)
+    )
+    if are_mirrored is not None:
+        columns = tf.where(are_mirrored[:, None], columns[:, ::-1], columns)
+    rows, columns = rows[:, :, None], columns[:, None, :]
+    count = tf.shape(pixels)[0]
+    first_rows = (tf.range(count) * height)[:, None, None]
+    is_inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    black = count * height * width  # behind the last pixel
+    places = tf.where(is_inside, (first_rows + rows) * width + columns, black)
+    return tf.gather(tf.pad(tf.reshape(pixels, [-1, channels]), [[0, 1], [0, 0]]), places)
+
+
+def _shift_and_flip_batch(pixels: Tensor, seeds: Tensor) -> Tensor:
+    crop_seeds, flip_seeds = split_seeds(seeds)
+    return _shift_batch(pixels, crop_seeds, are_below_half(flip_seeds))
+
+
 def _bicubic(pixels: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
     tf = import_tensorflow()
     # The operation takes uint8 too and gives the same bits, but then converts each pixel every time that it reads it.
@@ -299,10 +351,10 @@ def _imagenet_augment(
     return tf.image.stateless_random_flip_left_right(_rounded(_bicubic(pixels, input_shape)), flip_seed)
 
 
-# Name: augment, prepare, scaling.
-_PREPROCESSINGS: dict[str, tuple[Callable, Callable, Scaling]] = {
-    "resize": (_unaugmented, _sized, UNIT_RANGE),
-    "shift": (_shift, _sized, UNIT_RANGE),
-    "resize_and_flip": (_shift_and_flip, _sized, UNIT_RANGE),
-    "imagenet": (_imagenet_augment, _imagenet_prepare, IMAGENET),
+# Name: augment, prepare, scaling, augment a batch.
+_PREPROCESSINGS: dict[str, tuple[Callable, Callable, Scaling, Callable | None]] = {
+    "resize": (_unaugmented, _sized, UNIT_RANGE, _unaugmented_batch),
+    "shift": (_shift, _sized, UNIT_RANGE, _shift_batch),
+    "resize_and_flip": (_shift_and_flip, _sized, UNIT_RANGE, _shift_and_flip_batch),
+    "imagenet": (_imagenet_augment, _imagenet_prepare, IMAGENET, None),
 }

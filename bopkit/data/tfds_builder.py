@@ -5,17 +5,21 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import shlex
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bopkit import keras2
+from bopkit import files, keras2
+from bopkit.data.local_archives import archives_text, folder_for_tfds, registered_archives
 from bopkit.errors import BopkitError, UsageError, first_line
+from bopkit.failures import is_full_disk
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress
 
@@ -62,41 +66,95 @@ def find_builder(name: str, data_dir: str | Path | None, version: str | None) ->
         raise UsageError(f"Dataset {name} has no version {version!r}.", "Leave out --dataset-version.") from error
 
 
-def prepare_builder(builder: Any, progress: Progress) -> None:
+def prepare_builder(builder: Any, progress: Progress, source: Path | None = None) -> None:
     """Download and prepare a dataset; nothing is done if it is prepared already.
 
     Args:
         builder: A `tfds.core.DatasetBuilder`.
         progress: Called with one line before something slow.
+        source: A folder with the files that would be downloaded, which it is then prepared from without a network.
 
     Raises:
-        BopkitError: No network, or a file that only its owner hands out is missing.
+        UsageError: `source` is no folder, or none of its files can be used.
+        BopkitError: No network, or a file is missing or is not the one that the builder registered.
     """
     if builder.is_prepared():
+        if source is not None:
+            progress(f"{builder.name} is prepared already in {root_of(builder)}: --from is not read")
         return
-    import tensorflow_datasets as tfds
-
     check_features(builder)
     root = root_of(builder)
+    command = prepare_command(builder)
+    if source is not None:
+        source = source.expanduser().absolute()
+        command = f"{command} --from {shlex.quote(str(source))}"
+        with _no_new_folders(builder, root), files.scratch_directory(root) as scratch:
+            manual_dir = folder_for_tfds(builder, source, scratch, progress)
+            config = {"manual_dir": manual_dir, "extract_dir": scratch / "extracted", "try_download_gcs": False}
+            hint = f"Check the files in {source} and the free space of {root}, then run `{command}` again."
+            _prepare(builder, config, hint, progress, download_dir=scratch / "downloads")
+        return
     manual_dir = _manual_dir(builder, root)
     if manual_dir is None:  # else the addresses that TFDS knows are those of the files in there
         _check_reachable(builder, root)
+    checked = f"the files in {manual_dir}" if manual_dir else "the network"
+    hint = f"Check {checked} and the free space of {root}, then run `{command}` again."
+    _prepare(builder, {"manual_dir": manual_dir}, hint, progress)
+
+
+def _prepare(
+    builder: Any, config: dict[str, Any], hint: str, progress: Progress, download_dir: Path | None = None
+) -> None:
+    """Let TFDS prepare a dataset, and remove what it leaves half written.
+
+    Raises:
+        BopkitError: It could not; its hint is `hint`, unless the disk is full.
+    """
+    import tensorflow_datasets as tfds
+
+    root = root_of(builder)
     progress(f"preparing {builder.name} in {root}")
-    import_tensorflow()  # quietly, before TFDS does
+    tf = import_tensorflow()  # quietly, before TFDS does
+    expected = (OSError, EOFError, tarfile.TarError, AssertionError, tfds.download.DownloadError, tf.errors.OpError)
     family = Path(builder.data_path).parent
     others = set(family.glob("incomplete.*"))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # TFDS prints there, where a command's answer goes
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-    except (OSError, EOFError, tarfile.TarError, AssertionError, tfds.download.DownloadError) as error:
+            builder.download_and_prepare(
+                download_dir=download_dir, download_config=tfds.download.DownloadConfig(**config)
+            )
+    except BaseException as error:
         _remove(set(family.glob("incomplete.*")) - others)
-        source = f"the files in {manual_dir}" if manual_dir else "the network"
-        raise BopkitError(
-            f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.",
-            f"Check {source} and the free space of {root}, then run `{prepare_command(builder)}` again.",
-        ) from error
-    except KeyboardInterrupt:
-        _remove(set(family.glob("incomplete.*")) - others)
+        _end_progress_bars(error)
+        if is_full_disk(error):
+            raise BopkitError(
+                f"Dataset {builder.name} could not be prepared: the disk of {root} is full.",
+                "Free some space there, or name a folder on another disk with --data-dir.",
+            ) from error
+        if not isinstance(error, expected):
+            raise
+        raise BopkitError(f"Dataset {builder.name} could not be prepared: {first_line(error)[:300]}.", hint) from error
+
+
+def _end_progress_bars(error: BaseException | None) -> None:
+    """Let go of what was running when TFDS failed: its bars end now, and not below the line of the error."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+@contextlib.contextmanager
+def _no_new_folders(builder: Any, root: Path) -> Iterator[None]:
+    """Remove the folders of a dataset that were made within the block and are empty, if it fails."""
+    family = Path(builder.data_path).parent
+    folders = [each for each in (family, *family.parents) if each.is_relative_to(root)]
+    new = [each for each in folders if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in new:
+            with contextlib.suppress(OSError):  # another process may have put something there
+                each.rmdir()
         raise
 
 
@@ -184,6 +242,15 @@ def _check_reachable(builder: Any, root: Path) -> None:
     if silent:
         raise BopkitError(
             f"Dataset {builder.name} is not prepared in {root}, and {', '.join(silent)} does not answer.",
-            f"Connect to the network, or copy a prepared `{builder.name}` folder into {root} (or name its parent "
-            "with --data-dir).",
+            f"Connect to the network; or {_with_archives(builder)}copy a prepared `{builder.name}` folder into {root} "
+            "(or name its parent with --data-dir).",
         )
+
+
+def _with_archives(builder: Any) -> str:
+    """The beginning of a sentence that says how to prepare a dataset without network; empty where that cannot be."""
+    archives = registered_archives(builder)
+    if not archives:
+        return ""
+    command = f"{prepare_command(builder)} --from FOLDER"
+    return f"run `{command}` with a folder that has {archives_text(archives)}; or "

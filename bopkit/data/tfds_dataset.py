@@ -46,7 +46,8 @@ class TfdsDataset(Dataset):
         if not builder.is_prepared():
             raise BopkitError(
                 f"Dataset {builder.name} {builder.version} is not prepared in {root_of(builder)}.",
-                f"Run `{prepare_command(builder)}`, or name its folder with --data-dir.",
+                f"Run `{prepare_command(builder)}` (with `--from FOLDER` if you have its archives), or name its folder "
+                "with --data-dir.",
             )
         self._builder = builder
         names = _class_names(builder)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from bopkit.binary_kernels import is_marked
 from bopkit.errors import BopkitError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
-from bopkit.optim.schedules import gamma_schedule, linear
+from bopkit.optim.schedules import make_schedule, scheduled_names
+from bopkit.own_optimizer import make_own_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Claim:
     Attributes:
         variable: Name of the variable.
         shape: Its shape.
-        optimizer: `Bop`, `Bop2nd`, `CEMA` or `Adam`.
+        optimizer: Name of its class: `Bop`, `Bop2nd`, `CEMA`, `Bold`, one of the user's own, or `Adam`.
     """
 
     variable: str
@@ -41,25 +43,25 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
         variable.
 
     Raises:
-        BopkitError: No variable is marked for an optimizer that flips.
+        BopkitError: No variable is marked for an optimizer that flips, or a module of the user's makes none.
     """
     tf = import_tensorflow()
     from larq.optimizers import CaseOptimizer
 
-    steps = steps_per_epoch * hparams.epochs
-    adam = tf.keras.optimizers.legacy.Adam(linear(hparams.learning_rate, hparams.learning_rate_end, steps))
+    rates = {name: make_schedule(hparams, name, steps_per_epoch) for name in scheduled_names(hparams)}
+    adam = tf.keras.optimizers.legacy.Adam(rates.pop("learning_rate"))
     if hparams.optimizer == "latent":
         adam._create_all_weights(model.trainable_variables)
         return adam, [_claim(variable, adam) for variable in model.trainable_variables]
-    flipping = _flipping_optimizer(hparams, steps_per_epoch)
-    owners = [flipping if flipping.is_binary_variable(variable) else adam for variable in model.trainable_variables]
+    flipping = _flipping_optimizer(hparams, rates)
+    owners = [flipping if is_marked(variable) else adam for variable in model.trainable_variables]
     name = type(flipping).__name__
     if flipping not in owners:
         raise BopkitError(
             f"No kernel of this network is marked for {name}.",
             "Give its layers `**bopkit.optim.binary_kernel(hparams.optimizer)`.",
         )
-    both = CaseOptimizer((flipping.is_binary_variable, flipping), default_optimizer=adam)
+    both = CaseOptimizer((is_marked, flipping), default_optimizer=adam)
     owned = list(zip(owners, model.trainable_variables, strict=True))
     for inner in both.optimizers:
         inner._create_all_weights([variable for owner, variable in owned if owner is inner])
@@ -67,19 +69,20 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
     return both, [_claim(variable, owner) for owner, variable in owned]
 
 
-def _flipping_optimizer(hparams: HParams, steps_per_epoch: int) -> Any:
-    """The optimizer of the binary kernels."""
-    from bopkit.optim.flipping import CEMA, Bop, Bop2nd
+def _flipping_optimizer(hparams: HParams, rates: dict[str, Any]) -> Any:
+    """The optimizer of the binary kernels; `rates` are its hyper-parameters that may follow a schedule."""
+    from bopkit.optim.flipping import CEMA, Bold, Bop, Bop2nd, LegacyOptimizer
 
-    steps = steps_per_epoch * hparams.epochs
-    gamma = gamma_schedule(hparams, steps_per_epoch)
+    if hparams.own_optimizer is not None:
+        values = {name: getattr(hparams, name) for name in hparams.own_optimizer.fields}
+        return make_own_optimizer(hparams.optimizer, hparams.own_optimizer, {**values, **rates}, LegacyOptimizer)
+    if hparams.optimizer == "bold":
+        return Bold(**rates)
     if hparams.optimizer == "cema":
-        return CEMA(gamma, linear(hparams.alpha, hparams.alpha_end, steps))
-    threshold = linear(hparams.threshold, hparams.threshold_end, steps)
-    if hparams.optimizer == "bop":
-        return Bop(threshold, gamma, hparams.at_zero)
-    sigma = linear(hparams.sigma, hparams.sigma_end, steps)
-    return Bop2nd(threshold, gamma, sigma, hparams.moments, hparams.at_zero)
+        return CEMA(**rates)
+    if hparams.optimizer == "bop2nd":
+        return Bop2nd(**rates, moments=hparams.moments, at_zero=hparams.at_zero)
+    return Bop(**rates, at_zero=hparams.at_zero)
 
 
 def _claim(variable: Any, optimizer: Any) -> Claim:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from bopkit.binary_kernels import is_marked
 from bopkit.keras2 import import_tensorflow
 
 tf: Any = import_tensorflow()
@@ -83,10 +84,7 @@ class FlippingOptimizer(LegacyOptimizer):
             }
         )
 
-    @staticmethod
-    def is_binary_variable(variable: Any) -> bool:
-        """Whether a variable is the kernel of a layer that is marked by `NoOp(precision=1)`."""
-        return getattr(variable, "precision", 32) == 1
+    is_binary_variable = staticmethod(is_marked)
 
     def _create_slots(self, var_list: list[Any]) -> None:
         for variable in var_list:
@@ -105,10 +103,21 @@ class FlippingOptimizer(LegacyOptimizer):
         rates = (apply_state or {}).get(place) or self._fallback_apply_state(*place)
         kernel = var.read_value()
         signal = self.signal(tf.cast(grad, tf.float32), var, rates)
+        return var.assign(self.flipped(signal, var, kernel, rates))
+
+    def flipped(self, signal: Any, variable: Any, kernel: Any, rates: dict[str, Any]) -> Any:
+        """The kernel after the step: the rule above, unless a subclass has another.
+
+        Args:
+            signal: What `signal` returned.
+            variable: The kernel's variable, which its slots belong to.
+            kernel: Its value before the step, -1 or +1.
+            rates: The hyper-parameters of this step, float32 scalars.
+        """
         threshold = rates.get("threshold", 0.0)
         if self.at_zero == "keep":
             threshold = tf.maximum(threshold, SMALLEST)
-        return var.assign(tf.where(signal <= kernel * threshold, 1.0, -1.0))
+        return tf.where(signal <= kernel * threshold, 1.0, -1.0)
 
     def _average(self, kernel: Any, name: str, value: Any, rate: Any) -> Any:
         """Move the average `name` towards `value` by `rate`, in place, and return it."""
@@ -226,3 +235,46 @@ class CEMA(FlippingOptimizer):
         config = super().get_config()
         del config["at_zero"]
         return config
+
+
+class Bold(FlippingOptimizer):
+    """The Boolean optimizer of BOLD (Nguyen et al., NeurIPS 2024, arXiv 2405.16339).
+
+    m <- beta m + eta g; a weight flips where w m >= 1, on both sides alike; m <- 0 where it flipped. beta is the share
+    of the kernel's weights that did not flip in the step before. The accumulator, the flip, the reset and beta are the
+    paper's; it accumulates votes of a network that is Boolean throughout, and g is here the real gradient of the loss.
+
+    Args:
+        eta: Rate of accumulation, above 0. A constant gradient a flips its weight after about 1 / (eta a) steps.
+        name: Name of the optimizer.
+    """
+
+    averages = ("m",)
+    hyper_names = ("eta",)
+
+    def __init__(self, eta: Any = 1000.0, name: str = "Bold"):
+        super().__init__("keep", name, eta=eta)
+
+    def signal(self, gradient: Any, kernel: Any, rates: dict[str, Any]) -> Any:
+        """The accumulator."""
+        return self.get_slot(kernel, "kept") * self.get_slot(kernel, "m") + rates["eta"] * gradient
+
+    def flipped(self, signal: Any, variable: Any, kernel: Any, rates: dict[str, Any]) -> Any:
+        """Flip at 1, start over there, and keep the share of the others for the next step."""
+        flips = signal * kernel >= 1.0
+        self.get_slot(variable, "m").assign(tf.where(flips, 0.0, signal))
+        # Counted in whole numbers: the same share in whatever order they are added up, so on every replica.
+        share = tf.cast(tf.math.count_nonzero(flips), tf.float32) / tf.cast(tf.size(flips), tf.float32)
+        self.get_slot(variable, "kept").assign(1.0 - share)
+        return tf.where(flips, -kernel, kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        """Hyper-parameters as plain values, schedules included."""
+        config = super().get_config()
+        del config["at_zero"]
+        return config
+
+    def _create_slots(self, var_list: list[Any]) -> None:
+        super()._create_slots(var_list)
+        for variable in var_list:
+            self.add_slot(variable, "kept", shape=())

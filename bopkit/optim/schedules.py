@@ -7,38 +7,52 @@ from typing import Any
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 
-HYPER_NAMES = ("gamma", "threshold", "sigma", "alpha", "learning_rate")
-"""What an optimizer of ours may follow a schedule in."""
-
 _SCHEDULED = {
     "bop": ("gamma", "threshold"),
     "bop2nd": ("gamma", "threshold", "sigma"),
     "cema": ("gamma", "alpha"),
+    "bold": ("eta",),
     "latent": (),
 }
-"""Which of them, by the optimizer of the binary kernels, besides the learning rate of the other variables."""
+"""Which hyper-parameters follow a schedule, by the optimizer of the binary kernels."""
 
 
-def linear(start: float, end: float | None, steps: int) -> Any:
-    """A constant, or a linear way that reaches `end` after `steps`."""
-    if end is None:
-        return start
-    return import_tensorflow().keras.optimizers.schedules.PolynomialDecay(start, steps, end)
+def scheduled_names(hparams: HParams) -> tuple[str, ...]:
+    """The hyper-parameters that may follow a schedule in a run with these: the learning rate of Adam comes last."""
+    own = hparams.own_optimizer
+    return (*(own.schedules if own else _SCHEDULED[hparams.optimizer]), "learning_rate")
 
 
 def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:
     """Names of the hyper-parameters that the optimizer brings to an end value at the last step of the run."""
-    names = (*_SCHEDULED[hparams.optimizer], "learning_rate")
-    return tuple(name for name in names if getattr(hparams, f"{name}_end") is not None)
+    return tuple(name for name in scheduled_names(hparams) if hparams.schedule(name).takes_whole_run)
 
 
-def gamma_schedule(hparams: HParams, steps_per_epoch: int) -> Any:
-    """A constant, a linear way, or a staircase."""
-    if hparams.gamma_decay_rate is None or hparams.gamma_decay_epochs is None:
-        return linear(hparams.gamma, hparams.gamma_end, hparams.epochs * steps_per_epoch)
-    return import_tensorflow().keras.optimizers.schedules.ExponentialDecay(
-        hparams.gamma, hparams.gamma_decay_epochs * steps_per_epoch, hparams.gamma_decay_rate, staircase=True
-    )
+def make_schedule(hparams: HParams, name: str, steps_per_epoch: int) -> Any:
+    """What a Keras optimizer takes for a hyper-parameter: a number, or a schedule over its steps.
+
+    In a warm-up of n steps it has value / n at step 0, and its value at step n - 1. What follows begins at step n:
+    linear and cosine take all steps that are left, and have their end at the step after the last one of the run.
+    """
+    schedules = import_tensorflow().keras.optimizers.schedules
+    schedule = hparams.schedule(name)
+    warmup_steps = schedule.warmup_epochs * steps_per_epoch
+    steps = max(hparams.epochs * steps_per_epoch - warmup_steps, 1)  # a dry run may be shorter than its warm-up
+    value: Any = schedule.start
+    if schedule.kind == "linear":
+        value = schedules.PolynomialDecay(schedule.start, steps, schedule.end)
+    elif schedule.kind == "cosine":
+        from bopkit.optim.keras_schedules import Cosine
+
+        value = Cosine(schedule.start, schedule.end, steps)
+    elif schedule.kind == "staircase":
+        decay_steps = schedule.decay_epochs * steps_per_epoch
+        value = schedules.ExponentialDecay(schedule.start, decay_steps, schedule.decay_rate, staircase=True)
+    if not warmup_steps:
+        return value
+    from bopkit.optim.keras_schedules import WarmUp
+
+    return WarmUp(schedule.start, warmup_steps, None if schedule.kind == "constant" else value)
 
 
 def hyper_values(optimizer: Any, steps_back: int = 0) -> dict[str, float]:
@@ -49,12 +63,12 @@ def hyper_values(optimizer: Any, steps_back: int = 0) -> dict[str, float]:
         steps_back: Of which step instead: 1 for the last one that was trained.
 
     Returns:
-        `gamma`, `threshold`, `sigma`, `alpha` and `learning_rate`, as far as the optimizer has them.
+        The hyper-parameters of the binary kernels' optimizer, such as `gamma` and `threshold`, and the `learning_rate`.
     """
     schedule = import_tensorflow().keras.optimizers.schedules.LearningRateSchedule
     values = {}
     for inner in getattr(optimizer, "optimizers", [optimizer]):  # a CaseOptimizer's own counter stays 0
-        for name in HYPER_NAMES:
+        for name in (*getattr(inner, "hyper_names", ()), "learning_rate"):
             if name in inner._hyper:
                 hyper = inner._get_hyper(name)
                 value = hyper(inner.iterations - steps_back) if isinstance(hyper, schedule) else hyper

@@ -28,9 +28,6 @@ from bopkit import files
 from bopkit.errors import BopkitError, UsageError
 
 CONFIG_FILE = "config.json"
-
-_SETTINGS_OF_BEFORE = {"batch_norm_pictures": 0}
-"""What runs did that began before there was such a setting."""
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -67,6 +64,8 @@ class RunDirectory:
     Args:
         path: The folder; made if it is not there.
         config: The resolved request, as plain JSON values.
+        defaults: Of that config's settings, as far as they have one: a run that an earlier version began lacks those
+            that came later, and was trained as these say.
         writes: False for a worker that is not the chief: it reads only.
         extends: Whether the run there is made longer, as the config says: see `begin_extension`.
 
@@ -74,7 +73,14 @@ class RunDirectory:
         UsageError: The folder holds another run, or something that is no run, or another process trains in it.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], writes: bool = True, extends: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        defaults: dict[str, Any],
+        writes: bool = True,
+        extends: bool = False,
+    ):
         self.path = path
         self.checkpoints = path / CHECKPOINTS_FOLDER
         self.tensorboard = path / TENSORBOARD_FOLDER
@@ -83,12 +89,13 @@ class RunDirectory:
         self._metrics_file = path / METRICS_FILE
         self._config_file = path / CONFIG_FILE
         self._lock: IO[str] | None = None
-        self._config = config = json.loads(json.dumps(config))  # tuples become lists, as they will be when read back
+        # Tuples become lists, as they will be when read back.
+        self._config, self._defaults = json.loads(json.dumps([config, defaults]))
         if self._config_file.exists():
             if writes and (extends or not self.is_finished):  # a finished run may be in a folder that is read-only
                 self._hold_lock()
             try:
-                self._continue_with(config, writes, extends)
+                self._continue_with(self._config, writes, extends)
             except BaseException:
                 self.close()
                 raise
@@ -99,7 +106,7 @@ class RunDirectory:
         else:
             path.mkdir(parents=True, exist_ok=True)
             self._hold_lock()
-            files.write_json(self._config_file, config)
+            files.write_json(self._config_file, self._config)
 
     def _hold_lock(self) -> None:
         """Refuse to train where another process trains; the lock ends with the process, however it ends."""
@@ -133,7 +140,7 @@ class RunDirectory:
 
     def _continue_with(self, config: dict[str, Any], writes: bool, extends: bool) -> None:
         """Refuse to mix two runs; only a run that left nothing to resume takes new settings."""
-        before = {**_SETTINGS_OF_BEFORE, **read_config(self.path)}
+        before = with_defaults(read_config(self.path), self._defaults)
         if extends:
             before, config, writes = _without_length(before), _without_length(config), False
         if before == config:
@@ -269,6 +276,11 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("hparams"), dict):
         raise UsageError(f"{file} is damaged, or does not belong to a run.", "Repair it, or name another --output-dir.")
     return config
+
+
+def with_defaults(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A config with the defaults of the settings that it lacks."""
+    return {**defaults, **config, "hparams": {**defaults.get("hparams", {}), **config["hparams"]}}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ import numpy as np
 from bopkit import files
 from bopkit.errors import UsageError
 from bopkit.runs.curves import Curves, check_run, read_curves
-from bopkit.runs.summary import RunSummary, label_runs, summarise_run
+from bopkit.runs.labels import label_runs
+from bopkit.runs.summary import RunSummary, summarise_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,13 +111,13 @@ def plot_columns(
     panels = figure.subplots(2, len(read), sharex="col", sharey="row", squeeze=False)
     for column, (title, curves) in enumerate(read):
         accuracy, flips = panels[:, column]
-        accuracy.set_title(_printable(title), fontsize=10, loc="left", parse_math=False)
+        accuracy.set_title(printable_label(title), fontsize=10, loc="left", parse_math=False)
         draw_column(accuracy, flips, curves)
         if column:
             accuracy.set_ylabel("")
             flips.set_ylabel("")
     _explain_kinds(figure)
-    _write_figure(figure, targets)
+    write_figure(figure, targets)
     return targets
 
 
@@ -135,8 +136,8 @@ def draw_column(accuracy: Axes, flips: Axes, curves: Mapping[str, Curves]) -> No
         accuracy.plot(run.epochs, run.top1, color=colour, marker=marker, markersize=3, **dashed)
         accuracy.plot(run.epochs, run.val_top1, color=colour, marker=marker, markersize=4, linewidth=1.6)
         _draw_pi_t(flips, run, colour)
-    _style_axes(accuracy, "top-1 (%)")
-    _style_axes(flips, rf"$\pi_t$ of {_layer_name(curves.values())}, ln")
+    style_axes(accuracy, "top-1 (%)")
+    style_axes(flips, rf"$\pi_t$ of {_layer_name(curves.values())}, ln")
     flips.set_xlabel("epoch", fontsize=9)
     flips.set_xlim(0, max(max(run.epochs[-1], run.flip_epochs[-1]) for run in curves.values()))
     _explain_colours(flips, list(curves), colours)
@@ -158,7 +159,8 @@ def _draw_pi_t(axes: Axes, run: Curves, colour: str) -> None:
     axes.plot(run.flip_epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=4)
 
 
-def _style_axes(axes: Axes, label: str) -> None:
+def style_axes(axes: Axes, label: str) -> None:
+    """Give axes the look of all curves here, a label on the left and whole numbers below."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel(label, fontsize=9)
@@ -195,10 +197,10 @@ def _explain_colours(flips: Axes, labels: Sequence[str], colours: Sequence[str])
 
 
 def _legend_text(label: str) -> str:
-    return textwrap.fill(_printable(label), LABEL_CHARACTERS)
+    return textwrap.fill(printable_label(label), LABEL_CHARACTERS)
 
 
-def _printable(text: str) -> str:
+def printable_label(text: str) -> str:
     """The text without control characters, which no XML can hold, and without half of a surrogate pair."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
@@ -206,7 +208,7 @@ def _printable(text: str) -> str:
 def _layer_name(curves: Iterable[Curves]) -> str:
     """Name of the layer that pi_t is of, for an axis label, which reads formulas between dollar signs."""
     names = {run.layer for run in curves}
-    return _printable(names.pop()).replace("$", r"\$") if len(names) == 1 else "the last binary layer"
+    return printable_label(names.pop()).replace("$", r"\$") if len(names) == 1 else "the last binary layer"
 
 
 def _colours(count: int) -> list[str]:
@@ -221,9 +223,12 @@ def _colours(count: int) -> list[str]:
 
 
 def _title(runs: Sequence[RunSummary]) -> str:
-    """Network and dataset, where they are the same for all."""
-    titles = {f"{run.model} on {run.dataset}" for run in runs}
-    return titles.pop() if len(titles) == 1 else ""
+    """Network, dataset and set, where they are the same for all."""
+    titles, sets = {f"{run.model} on {run.dataset}" for run in runs}, {run.hparams_set for run in runs}
+    if len(titles) > 1:
+        return ""
+    of_set = f", set {sets.pop()}" if len(sets) == 1 and None not in sets else ""
+    return f"{titles.pop()}{of_set}"
 
 
 def _files_of(output: Path) -> list[Path]:
@@ -235,7 +240,7 @@ def _files_of(output: Path) -> list[Path]:
     return [output.with_suffix(suffix) for suffix in DEFAULT_FORMATS]
 
 
-def _write_figure(figure: Figure, targets: Sequence[Path]) -> None:
+def write_figure(figure: Figure, targets: Sequence[Path]) -> None:
     """Write the figure in all formats; none of the files changes unless all can be drawn."""
     import matplotlib
 

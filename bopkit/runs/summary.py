@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bopkit.errors import BopkitError, UsageError, first_line, unknown_name
+from bopkit.hparams import HParams, default_values
 from bopkit.runs.directory import (
     CHECKPOINTS_FOLDER,
     CONFIG_FILE,
@@ -26,7 +27,7 @@ from bopkit.runs.directory import (
     run_state,
 )
 from bopkit.tabular import Column, Tabular, record
-from bopkit.text import count_text, percent_text, setting_text
+from bopkit.text import count_text, percent_text
 
 T = TypeVar("T")
 
@@ -34,6 +35,9 @@ LARGEST_FIRST = frozenset(
     {"epochs_done", "best_val_top1", "val_top1", "top1", "images_per_second", "started", "updated"}
 )
 """Columns that `list_runs` sorts from the best, the fastest or the newest down."""
+
+SPREAD_EPOCHS = 5
+"""Epochs at the end of a run over which `val_top1_spread` is taken."""
 
 COUNTS = frozenset({"train_pictures", "validation_pictures", "steps_per_epoch"})
 """Settings that follow from others: dataset, split, batch size, limit."""
@@ -57,6 +61,8 @@ class RunSummary(Tabular):
         best_val_top1: Highest validation top-1 of an epoch, 0 to 1.
         best_epoch: The first epoch that reached it, from 1.
         val_top1: Validation top-1 of the last epoch, 0 to 1.
+        val_top1_spread: Highest less lowest validation top-1 of the last `SPREAD_EPOCHS` epochs, 0 to 1; None while
+            there are fewer.
         top1: Training top-1 of the last epoch, 0 to 1; of the steps so far while the first epoch runs.
         loss: Training loss, of the same steps.
         images_per_second: Training speed, of the same steps.
@@ -78,6 +84,7 @@ class RunSummary(Tabular):
     best_val_top1: float | None
     best_epoch: int | None
     val_top1: float | None
+    val_top1_spread: float | None
     top1: float | None
     loss: float | None
     images_per_second: float | None
@@ -136,13 +143,19 @@ def list_runs(folder: str | Path = "runs", sort: str = "path") -> RunList:
     def value(run: RunSummary) -> Any:
         return getattr(run, sort) if sort in columns else run.settings.get(sort)
 
-    def order(run: RunSummary) -> tuple[bool, Any]:
-        found = value(run)
+    return RunList(in_order(runs, value, is_largest_first=sort in LARGEST_FIRST))
+
+
+def in_order(rows: Sequence[T], value: Callable[[T], Any], is_largest_first: bool) -> list[T]:
+    """Sort by a value that some rows lack: these come last, as they are."""
+
+    def order(row: T) -> tuple[bool, Any]:
+        found = value(row)
         return (True, found) if isinstance(found, int | float) else (False, str(found))
 
-    given = [run for run in runs if value(run) is not None]
-    missing = [run for run in runs if value(run) is None]
-    return RunList([*sorted(given, key=order, reverse=sort in LARGEST_FIRST), *missing])
+    given = [row for row in rows if value(row) is not None]
+    missing = [row for row in rows if value(row) is None]
+    return [*sorted(given, key=order, reverse=is_largest_first), *missing]
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
@@ -174,6 +187,7 @@ def summarise_run(path: str | Path) -> RunSummary:
     last = epochs[max(epochs)] if epochs else {}
     latest = last or (rows[-1] if rows else {})
     validated = {epoch: top1 for epoch, row in epochs.items() if (top1 := _number(row, "val_top1")) is not None}
+    newest = [validated[epoch] for epoch in sorted(validated)[-SPREAD_EPOCHS:]]
     best_epoch = min(validated, key=lambda epoch: (-validated[epoch], epoch), default=None)
     started, updated = _started_and_updated(path)
     return RunSummary(
@@ -190,6 +204,7 @@ def summarise_run(path: str | Path) -> RunSummary:
         best_val_top1=None if best_epoch is None else validated[best_epoch],
         best_epoch=best_epoch,
         val_top1=_number(last, "val_top1"),
+        val_top1_spread=max(newest) - min(newest) if len(newest) == SPREAD_EPOCHS else None,
         top1=_number(latest, "top1"),
         loss=_number(latest, "loss"),
         images_per_second=_number(latest, "images_per_second"),
@@ -217,30 +232,6 @@ def differing_settings(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
     return [{name: run.settings.get(name) for name in chosen} for run in runs]
 
 
-def label_runs(runs: Sequence[RunSummary]) -> list[str]:
-    """A name for each run, all different: what differs between them, and where it is not enough the folder.
-
-    Args:
-        runs: As from `summarise_run`.
-
-    Returns:
-        One name a run, such as `gamma=1e-3` or `gamma=1e-3 (my_run)`.
-    """
-    settings = [
-        ", ".join(setting_text(name, value) for name, value in each.items()) for each in differing_settings(runs)
-    ]
-    names, paths = [Path(run.path).name for run in runs], [run.path for run in runs]
-    for labels in (settings, _with_names(settings, names)):
-        if all(labels) and len(set(labels)) == len(labels):
-            return labels
-    return _with_names(settings, paths)
-
-
-def _with_names(settings: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Settings with a name in brackets; the name alone where there are none."""
-    return [f"{text} ({name})" if text else name for text, name in zip(settings, names, strict=True)]
-
-
 def _is_readable_run(path: Path) -> bool:
     try:
         return is_run(path)
@@ -260,8 +251,8 @@ def _read_or_note(read: Callable[[Path], T], path: Path, otherwise: T, problems:
 
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a config in one level."""
-    hparams = config.get("hparams", {})
+    """The settings of a config in one level, hyper-parameters that it lacks as they were before they were added."""
+    hparams = {**default_values(HParams), **config["hparams"]} if config else {}
     return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
 
 

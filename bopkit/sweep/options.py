@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bopkit.errors import UsageError
+from bopkit.seeds import read_seeds
 from bopkit.sweep.preset import get_preset
 from bopkit.training.options import TrainOptions
 
@@ -31,6 +32,9 @@ class SweepOptions:
         storage: URL of the database; None for an SQLite file in the output folder.
         study: Name of the study in the database; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
+        seeds: Train every setting once with each of these seeds, `0-4` or a sequence; the mean of their best validation
+            top-1 is then the trial's value. None for one run a trial, with `training`'s seed. That one seeds the search
+            in any case.
         validationset: Validate on a tenth of the training split; None for what `training` says, and for yes with tpe
             unless it names a `validation_split`, because a search on the test split would overfit to it.
 
@@ -49,6 +53,7 @@ class SweepOptions:
     storage: str | None = None
     study: str | None = None
     output_dir: str | Path | None = None
+    seeds: str | Sequence[int] | None = None
     validationset: bool | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +63,8 @@ class SweepOptions:
                 raise UsageError(f"Unknown {kind} {name!r}.", f"Known: {', '.join(known)}.")
         if self.trials is not None and self.trials < 1:
             raise UsageError(f"trials is {self.trials}.", "Use 1 or more.")
+        if self.seeds is not None:
+            read_seeds(self.seeds)
         self._check_training()
         if self.preset is not None:
             self._check_preset(self.preset)
@@ -78,11 +85,11 @@ class SweepOptions:
     def _check_preset(self, name: str) -> None:
         preset = get_preset(name)
         network = (self.training.model, self.training.hparams_set)
-        varied = self.grid or self.search or self.trials or self.sampler
+        varied = self.grid or self.search or self.trials or self.sampler or self.seeds is not None
         if varied or network != (preset.model, preset.hparams_set):
             raise UsageError(
                 "A preset has its own model, set and values.",
-                "Leave out MODEL, --hparams-set, --grid, --search, --trials and --sampler; "
+                "Leave out MODEL, --hparams-set, --grid, --search, --trials, --sampler and --seeds; "
                 "--hparams changes what it does not vary.",
             )
 

@@ -11,9 +11,11 @@ from typing import Any
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
 from bopkit.registry import MODELS
+from bopkit.seeds import read_seeds
 from bopkit.sweep.command import changed_settings
 from bopkit.sweep.options import SweepOptions
 from bopkit.sweep.preset import Preset, get_preset
+from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Choices, Point, Range, Space, check_space, grid_points, read_space
 from bopkit.sweep.storage import default_storage
 from bopkit.training.options import TrainOptions
@@ -38,6 +40,7 @@ class SweepPlan:
         space: What is varied.
         points: The points of a grid; None where the sampler chooses.
         trials: Number of slots.
+        seeds: Seeds that every setting is trained with; None for one run a trial, with the seed of `training`.
         pruner: `median` or `none`.
         epochs: Epochs of a trial whose number of epochs is not varied.
         output_dir: The folder of the runs.
@@ -50,6 +53,7 @@ class SweepPlan:
     space: Space
     points: list[Point] | None
     trials: int
+    seeds: tuple[int, ...] | None
     pruner: str
     epochs: int
     output_dir: Path
@@ -60,6 +64,13 @@ class SweepPlan:
     def params_of(self, slot: int) -> Point:
         """What is fixed before the sampler chooses: a grid's point."""
         return self.points[slot] if self.points is not None else {}
+
+    def runs_of(self, slot: int) -> dict[int, Path]:
+        """The run directories of a slot by their seeds."""
+        folder = trial_dir(self.output_dir, slot)
+        if self.seeds is None:
+            return {self.training.seed: folder}
+        return {seed: folder / f"seed-{seed}" for seed in self.seeds}
 
     def definition(self) -> dict[str, Any]:
         """What decides the results: a study goes on only with the same one. More trials may be asked for."""
@@ -75,6 +86,8 @@ class SweepPlan:
         values.update({name: getattr(self.training, name) for name in RECORDED})
         changed = changed_settings(self.training)
         values.update({name: changed[name] for name in RECORDED_IF_CHANGED if name in changed})
+        if self.seeds is not None:  # studies from before have no such entry
+            values["seeds"] = self.seeds
         return json.loads(json.dumps(values))
 
 
@@ -107,6 +120,7 @@ def plan_sweep(options: SweepOptions) -> SweepPlan:
         ),
         space=space,
         points=points,
+        seeds=None if options.seeds is None else read_seeds(options.seeds),
         trials=len(points) if points is not None else options.trials or DEFAULT_TRIALS,
         pruner=options.pruner or ("median" if options.is_search else "none"),
         epochs=base.epochs,

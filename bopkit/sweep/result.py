@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bopkit.metrics import mean_interval
 from bopkit.sweep.command import hparams_text
-from bopkit.sweep.slots import ERROR, HOST, RUN_DIR
+from bopkit.sweep.slots import ERROR, HOST, RUN_DIR, SEEDS
 from bopkit.tabular import Column, Tabular, record
 from bopkit.text import percent_text
 
@@ -21,9 +23,12 @@ class TrialRow:
         trial: Its number from 0, the one in the name of its run directory.
         state: `finished`, `pruned`, `failed`, `stopped` (it will be taken up again), `running` or `waiting`.
         hparams: The hyper-parameters that the sweep chose.
-        val_top1: Best validation top-1 of its epochs, 0 to 1; None before the first.
-        epochs: Epochs that it reached.
-        run_dir: Its run directory, as named where it ran; None before it starts.
+        val_top1: Best validation top-1 of its epochs, 0 to 1; of several seeds the mean over those that are trained.
+            None before the first epoch.
+        val_top1_interval: Ends of the 95 % interval of that mean (Student's t); None with fewer than two seeds.
+        seeds: Best validation top-1 by seed, of a sweep with `seeds`: those that are trained.
+        epochs: Epochs that it reached, over all seeds.
+        run_dir: Its run directory, as named where it ran, or the folder of those with each seed; None before it starts.
         host: The host that it ran on.
         error: Why it failed, in one line.
     """
@@ -32,6 +37,8 @@ class TrialRow:
     state: str
     hparams: dict[str, Any]
     val_top1: float | None = None
+    val_top1_interval: tuple[float, float] | None = None
+    seeds: dict[int, float] = dataclasses.field(default_factory=dict)
     epochs: int = 0
     run_dir: str | None = None
     host: str | None = None
@@ -49,7 +56,7 @@ class SweepResult(Tabular):
         trials: One row a trial, in order.
         best: Number of the finished trial with the best validation top-1; None if none finished.
         command: The command line that trains it once more; empty if none finished.
-        figures: Pictures that a preset drew.
+        figures: Pictures of it: value by each hyper-parameter and the curves of the best, or the figure of a preset.
     """
 
     study: str
@@ -63,6 +70,8 @@ class SweepResult(Tabular):
     _columns = (
         Column("trial", "trial"),
         Column("best val top-1", "val_top1", percent_text),
+        Column("95 % from", "val_top1_low", percent_text),
+        Column("to", "val_top1_high", percent_text),
         Column("epochs", "epochs"),
         Column("state", "state"),
         Column("hyper-parameters", "hparams_text"),
@@ -99,11 +108,14 @@ def trial_row(slot: int, trial: Any) -> TrialRow:
     if trial.value is not None and trial.state.name == "COMPLETE":
         values.append(trial.value)
     attributes = trial.user_attrs
+    seeds = {int(seed): value for seed, value in attributes.get(SEEDS, {}).items()}
     return TrialRow(
         trial=slot,
         state="failed" if ERROR in attributes else _STATES[trial.state.name],
         hparams=dict(trial.params),
-        val_top1=max(values, default=None),
+        val_top1=math.fsum(seeds.values()) / len(seeds) if seeds else max(values, default=None),
+        val_top1_interval=mean_interval(list(seeds.values())),
+        seeds=seeds,
         epochs=max(trial.intermediate_values, default=0),
         run_dir=attributes.get(RUN_DIR),
         host=attributes.get(HOST),

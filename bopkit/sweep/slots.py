@@ -24,7 +24,7 @@ from typing import Any
 from bopkit.sweep.storage import GRACE_S
 
 SLOT, ATTEMPT, PARAMS = "slot", "attempt", "params"
-OWNER, RUN_DIR, HOST, ERROR = "owner", "run_dir", "host", "error"
+OWNER, RUN_DIR, HOST, ERROR, SEEDS = "owner", "run_dir", "host", "error", "seeds"
 """Names of what a trial carries, as user attributes of Optuna."""
 
 

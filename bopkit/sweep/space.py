@@ -122,15 +122,7 @@ def _kinds(name: str, base: HParams) -> set[Any]:
 
 def _typed(name: str, text: str, base: HParams) -> Any:
     """The value that a text stands for, checked by itself: what belongs together is checked point by point."""
-    partner = _PARTNERS.get(name)
-    values = {name: text}
-    if partner is not None and text != "none" and getattr(base, partner) is None:
-        values[partner] = "1"
-    return getattr(override(base, values), name)
-
-
-_PARTNERS = {"gamma_decay_rate": "gamma_decay_epochs", "gamma_decay_epochs": "gamma_decay_rate"}
-"""Hyper-parameters that are refused without each other."""
+    return getattr(override(base, {name: text}, alone=True), name)
 
 
 def grid_points(space: Space) -> list[Point]:

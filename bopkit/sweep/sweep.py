@@ -18,11 +18,13 @@ from bopkit.sweep import slots
 from bopkit.sweep.child import train_in_child
 from bopkit.sweep.command import train_command
 from bopkit.sweep.options import SweepOptions
+from bopkit.sweep.picture import draw_sweep
 from bopkit.sweep.plan import SweepPlan, plan_sweep
 from bopkit.sweep.preset import draw_preset, names_of_trials
 from bopkit.sweep.result import SweepResult, TrialRow, best_trial, trial_row
 from bopkit.sweep.storage import open_study, refuse_other_sweep, shown_url, storage_errors
 from bopkit.sweep.trial import POLL_S, TrialExited, TrialFailed, TrialObjective, TrialTakenOver
+from bopkit.text import count_text
 from bopkit.training.options import TrainOptions
 
 
@@ -41,6 +43,7 @@ def run_sweep(
     storage: str | None = None,
     study: str | None = None,
     output_dir: str | Path | None = None,
+    seeds: str | Sequence[int] | None = None,
     preprocess_fn: str = "default",
     data_dir: str | Path | None = None,
     data_cache: str | None = None,
@@ -76,6 +79,7 @@ def run_sweep(
         storage: URL of the database; None for a SQLite file in the output folder.
         study: Name of the study in it; None for one made of model, dataset and preset.
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
+        seeds: Train every setting with each of these seeds, `0-4` or a sequence of numbers; their mean is the value.
         preprocess_fn: As for `train_model`, and so are all that follow.
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder.
@@ -88,7 +92,7 @@ def run_sweep(
         device: `auto`, `cpu`, `gpu` or `gpu:N`.
         precision: `float32` or `bfloat16`; None for the device's default.
         limit_steps: At most so many steps an epoch, and batches a validation.
-        seed: Seeds the search, and every run in the same way.
+        seed: Seeds the search, and every run in the same way unless there are `seeds`.
         strategy: Distribution strategy of each trial, within this machine; None for the default.
         progress: Called with each line for the user.
         train: Trains one trial; it takes `train_model`'s arguments and leaves its files.
@@ -127,6 +131,7 @@ def run_sweep(
         storage=storage,
         study=study,
         output_dir=output_dir,
+        seeds=seeds,
         validationset=validationset,
     )
     return run_trials(options, progress or silent, train)
@@ -157,9 +162,8 @@ def run_trials(
         _announce(study, plan, progress)
         _train_until_done(study, plan, TrialObjective(study, plan, train, progress), progress)
         result = _result(study, plan)
-    if plan.preset is None:
-        return result
-    return dataclasses.replace(result, figures=tuple(draw_preset(plan.preset, plan.output_dir)))
+    figures = draw_sweep(plan, result) if plan.preset is None else draw_preset(plan.preset, plan.output_dir)
+    return dataclasses.replace(result, figures=tuple(figures))
 
 
 def _open_study(plan: SweepPlan) -> Any:
@@ -176,8 +180,10 @@ def _open_study(plan: SweepPlan) -> Any:
 
 def _announce(study: Any, plan: SweepPlan, progress: Progress) -> None:
     """Tell what is going to be trained."""
+    of_seeds = "" if plan.seeds is None else f", each with {count_text(len(plan.seeds), 'seed')}"
     progress(
-        f"{plan.trials} trials of {plan.training.model} on {plan.training.dataset}, varying {', '.join(plan.space)}; "
+        f"{plan.trials} trials of {plan.training.model} on {plan.training.dataset}, varying {', '.join(plan.space)}"
+        f"{of_seeds}; "
         f"study {study.study_name} in {shown_url(plan.storage)}"
     )
     if not (plan.training.validationset or plan.training.validation_split):
@@ -235,7 +241,8 @@ def _result(study: Any, plan: SweepPlan) -> SweepResult:
     command = ""
     if best is not None:
         hparams = {**plan.training.hparams, **best.hparams}
-        command = train_command(dataclasses.replace(plan.training, hparams=hparams))
+        seed = plan.training.seed if plan.seeds is None else plan.seeds[0]
+        command = train_command(dataclasses.replace(plan.training, hparams=hparams, seed=seed))
     return SweepResult(
         study=study.study_name,
         storage=shown_url(plan.storage),

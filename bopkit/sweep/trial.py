@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from bopkit.sweep.command import hparams_text
 from bopkit.sweep.plan import SweepPlan
 from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Choices, Point, Range
+from bopkit.text import count_text
 
 POLL_S = 2.0
 """Time between two looks at what other processes do."""
@@ -77,7 +79,7 @@ class TrialObjective:
         self._say(f"trial {slot}: {hparams_text(point)}  {run_dir}")
         try:
             with _system_exit_as_exception():
-                value = self._train_slot(trial, slot, run_dir, point)
+                value = self._train_slot(trial, slot, point)
         except optuna.TrialPruned:
             self._say(f"trial {slot}: pruned")
             raise
@@ -90,23 +92,42 @@ class TrialObjective:
             trial.set_user_attr(slots.ERROR, str(error))
             self._say(f"trial {slot}: failed: {error}")
             raise TrialFailed from error
-        self._say(f"trial {slot}: best validation top-1 {value:.2%}")
+        of_seeds = f", mean of {count_text(len(seeds), 'seed')}" if (seeds := self._plan.seeds) is not None else ""
+        self._say(f"trial {slot}: best validation top-1 {value:.2%}{of_seeds}")
         return value
 
-    def _train_slot(self, trial: Any, slot: int, run_dir: Path, point: Point) -> float:
-        """Train in the run directory of a slot, or go on there; the best validation top-1."""
+    def _train_slot(self, trial: Any, slot: int, point: Point) -> float:
+        """Train a slot with each of its seeds, or go on; the best validation top-1, over seeds its mean."""
+        training, seeded = self._plan.training, self._plan.seeds is not None
+        hparams = {**training.hparams, **point}
+        epochs = override(MODELS.load(training.model).hparams(training.hparams_set), hparams).epochs
+        values: dict[int, float] = {}
+        for seed, run_dir in self._plan.runs_of(slot).items():
+            settings = {**training.to_dict(), "hparams": hparams, "seed": seed, "output_dir": run_dir}
+            name = f"trial {slot}, seed {seed}" if seeded else f"trial {slot}"
+            values[seed] = self._train_run(trial, name, settings, epochs_before=epochs * len(values))
+            if seeded:
+                trial.set_user_attr(slots.SEEDS, {str(each): value for each, value in values.items()})
+        return math.fsum(values.values()) / len(values)
+
+    def _train_run(self, trial: Any, name: str, settings: dict[str, Any], epochs_before: int) -> float:
+        """Train in a run directory, or go on there; the best validation top-1.
+
+        Args:
+            trial: Optuna's.
+            name: Of the run, for a person.
+            settings: Arguments of `train_model`.
+            epochs_before: Of the trial's earlier runs: epochs are reported one after the other.
+        """
         import optuna
 
-        training = self._plan.training
-        hparams = {**training.hparams, **point}
-        override(MODELS.load(training.model).hparams(training.hparams_set), hparams)
-        settings = {**training.to_dict(), "hparams": hparams, "output_dir": run_dir}
+        run_dir: Path = settings["output_dir"]
         reported: set[int] = set()
 
         def report(row: Mapping[str, Any]) -> None:
             if row["epoch"] not in reported:
                 reported.add(row["epoch"])
-                trial.report(row["val_top1"], row["epoch"])
+                trial.report(row["val_top1"], epochs_before + row["epoch"])
 
         def on_epoch(row: Mapping[str, Any]) -> None:
             self._has_trained = True
@@ -116,10 +137,10 @@ class TrialObjective:
 
         def say(line: str) -> None:
             if not line.startswith(" "):  # a list of variables, which is the same in all trials
-                self._say(f"trial {slot}: {line}")
+                self._say(f"{name}: {line}")
 
         while True:
-            self._wait_for_other_process(slot, run_dir)
+            self._wait_for_other_process(name, run_dir)
             for row in read_epochs(run_dir):
                 report(row)
             try:
@@ -129,10 +150,10 @@ class TrialObjective:
                 if run_state(run_dir) != "running":  # else another process has just begun to train there
                     raise
 
-    def _wait_for_other_process(self, slot: int, run_dir: Path) -> None:
+    def _wait_for_other_process(self, name: str, run_dir: Path) -> None:
         """Wait while a process trains in the run directory: one that lost its database, or an ending child."""
         if run_state(run_dir) == "running":
-            self._say(f"trial {slot}: waiting for the process that is still training it")
+            self._say(f"{name}: waiting for the process that is still training it")
         while run_state(run_dir) == "running":
             time.sleep(POLL_S)
 

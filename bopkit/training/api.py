@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.progress import Progress, silent
+from bopkit.training.callbacks import Callbacks
 from bopkit.training.observer import Observer
 from bopkit.training.options import TrainOptions
 from bopkit.training.result import TrainResult
@@ -48,14 +49,16 @@ def train_model(
     limit_steps: int | None = None,
     dry_run: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
     live_bar: bool = False,
     verbose: bool = False,
 ) -> TrainResult:
     """Train a network of the zoo, or of your own, on a dataset.
 
-    The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and four more:
+    The arguments are the fields of `bopkit.training.TrainOptions`, which describes each of them, and five more:
     `on_epoch` is called with each epoch's row once row and checkpoint are on disk; an exception in it ends the run;
+    `callbacks` are modules, names of modules or objects with functions as `bopkit.training.callbacks` says;
     `progress` is called with each line for the user, None for silence; `live_bar` draws a progress bar on
     stderr; `verbose` tells `progress` of each variable which optimizer trains it.
 
@@ -100,5 +103,11 @@ def train_model(
         limit_steps=limit_steps,
         dry_run=dry_run,
     )
-    observer = Observer(progress=progress or silent, on_epoch=on_epoch, live_bar=live_bar, verbose=verbose)
+    observer = Observer(
+        progress=progress or silent,
+        on_epoch=on_epoch,
+        callbacks=Callbacks(callbacks),
+        live_bar=live_bar,
+        verbose=verbose,
+    )
     return run_training(options, observer)

@@ -1,4 +1,4 @@
-"""Training that diverges ends with an error, before a network with numbers that are not finite is kept."""
+"""Training that goes astray ends with an error, before a network that it has ruined is kept."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from typing import Any
 
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
+from bopkit.optim import is_marked
 from bopkit.training.step import Sums
 
 
 class WeightCheck:
     """Checks that all weights, and the averages of the optimizer, are finite.
 
-    A loss that is finite does not show it: a sign hides what is not a number from later layers.
+    A loss that is finite does not show it: a sign hides what is not a number from later layers. Of an optimizer of the
+    user's own it also checks that marked kernels hold -1 and +1: with other values the network is none that is
+    exported, and nothing else shows it.
 
     Args:
         network: The network.
         optimizer: Its optimizer.
+        own_optimizer: Name of the user's module that made it for the marked kernels; empty for bopkit's.
     """
 
-    def __init__(self, network: Any, optimizer: Any):
+    def __init__(self, network: Any, optimizer: Any, own_optimizer: str = ""):
+        self._own_optimizer = own_optimizer
+        kernels = [kernel for kernel in network.trainable_weights if is_marked(kernel)]
+        self._are_signs = import_tensorflow().function(lambda: _all_signs(kernels), autograph=False)
         # Listed at the first check: an optimizer's averages are there from the first step on. Batch norm's statistics
         # are left out: reading them is an exchange between workers.
         self._are_finite = import_tensorflow().function(
@@ -36,6 +43,11 @@ class WeightCheck:
         """
         if not self._are_finite():
             raise _diverged(f"A weight is not finite after step {step} of epoch {epoch + 1}.")
+        if self._own_optimizer and not self._are_signs():
+            raise BopkitError(
+                f"After step {step} of epoch {epoch + 1} a marked kernel holds other values than -1 and +1.",
+                f"Let the optimizer of {self._own_optimizer} flip weights, and start over with another --output-dir.",
+            )
 
 
 def check_loss(sums: Sums, name: str, when: str) -> None:
@@ -77,7 +89,8 @@ def parting_warning(row: Mapping[str, Any], classes: int, has_new_statistics: bo
             "Batch norm's moving averages may lag behind the weights: in a new run, --batch-norm-pictures 1000 "
             "estimates them anew"
         )
-    return f"Warning: top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance. {reason}"
+    figures = f"top-1 is {row['top1']:.1%} in training, and {row['val_top1']:.1%} in validation, which is chance"
+    return f"Warning: {figures}. {reason}"
 
 
 def _diverged(what: str) -> BopkitError:
@@ -91,3 +104,8 @@ def _all_finite(variables: list[Any]) -> Any:
     tf = import_tensorflow()
     values = [tf.convert_to_tensor(variable) for variable in variables if variable.dtype.is_floating]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+
+
+def _all_signs(kernels: list[Any]) -> Any:
+    tf = import_tensorflow()
+    return tf.reduce_all([tf.reduce_all(tf.abs(tf.convert_to_tensor(kernel)) == 1.0) for kernel in kernels])

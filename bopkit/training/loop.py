@@ -16,6 +16,7 @@ from bopkit.data import readable, reading
 from bopkit.optim import hyper_values
 from bopkit.progress import silent
 from bopkit.runs.directory import Place, RunDirectory
+from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.display import TrainingDisplay
 from bopkit.training.divergence import WeightCheck, check_loss, parting_warning
@@ -88,6 +89,7 @@ class Loop:
         self._start, self._sums = start.place, start.sums
         self._save_best = save_best
         self._observer = observer
+        self._callbacks = observer.callbacks if placement.is_chief else Callbacks()
         self._step = TrainStep(
             network,
             optimizer,
@@ -102,7 +104,8 @@ class Loop:
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
         self._history = read_history(run, self._start, plan.steps_per_epoch)
-        self._weight_check = WeightCheck(network, optimizer)
+        own_optimizer = plan.hparams.optimizer if plan.hparams.own_optimizer else ""
+        self._weight_check = WeightCheck(network, optimizer, own_optimizer)
         self._flips = FlipMeter(network)
         self._log_every = min(options.log_every, plan.steps_per_epoch)  # at least one row an epoch
         trained_steps = self._start.epoch * plan.steps_per_epoch + self._start.step
@@ -175,6 +178,7 @@ class Loop:
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
         self._warn_once(parting_warning(row, plan.classes, plan.batch_norm_pictures > 0))
+        self._callbacks.call("on_epoch", row)
         if self._observer.on_epoch:
             self._observer.on_epoch(row)
 
@@ -241,7 +245,7 @@ class Loop:
             "images_per_second": images_per_second,
             **hyper_values(self._optimizer, steps_back=1),
         }
-        self._writer.write_step_row(row, layers)
+        self._callbacks.call("on_step", self._writer.write_step_row(row, layers))
 
     def _validate(self, epoch: int) -> Sums:
         """Validate on all workers, in rounds after which they tell each other of signals.

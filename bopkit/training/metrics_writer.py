@@ -30,21 +30,22 @@ class MetricsWriter:
             self._writers = {name: create(str(run.tensorboard / name)) for name in ("train", "validation")}
             self._drop_from(trained_steps + 1)
 
-    def write_step_row(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> None:
-        """Write the row of a measured step, with the flips of each layer."""
-        if not self._writes:
-            return
+    def write_step_row(self, row: Mapping[str, Any], layers: list[LayerFlips]) -> dict[str, Any]:
+        """Write the row of a measured step, with the flips of each layer; returns it as it is written."""
         whole = {
             "kind": "step",
             **row,
             "flip_ratio": flip_ratio(layers),
             "layers": {layer.name: layer.to_dict() for layer in layers},
         }
+        if not self._writes:
+            return whole
         self._run.append_metrics(whole)
         scalars = {name: value for name, value in whole.items() if isinstance(value, float)}
         for layer in layers:
             scalars.update({f"{name}/{layer.name}": value for name, value in layer.to_dict().items()})
         self._write("train", scalars, whole["step"])
+        return whole
 
     def append_epoch_row(self, row: dict[str, Any]) -> None:
         """Write the row of a finished epoch."""

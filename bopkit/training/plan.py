@@ -13,7 +13,7 @@ from bopkit.batch_norm import DEFAULT_PICTURES
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
-from bopkit.hparams import HParams, override
+from bopkit.hparams import HParams, default_values, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
 from bopkit.runs.directory import is_finished, is_run, read_config
@@ -79,7 +79,7 @@ class TrainingPlan:
     @property
     def schedule_hparams(self) -> HParams:
         """The hyper-parameters with the epochs that schedules over the whole run take."""
-        return override(self.hparams, {"epochs": self.length.schedule_epochs})
+        return self.hparams.model_copy(update={"epochs": self.length.schedule_epochs})
 
     def config(self) -> dict[str, Any]:
         """What decides the run's outcome, as plain JSON values: a run is resumed only with the same config."""
@@ -106,6 +106,14 @@ class TrainingPlan:
             **({"teachers": [teacher.config() for teacher in self.teachers]} if self.teachers else {}),
         }
 
+    def default_config(self) -> dict[str, Any]:
+        """What a setting stands for that a config of an earlier version lacks; without those that have no default."""
+        fields = dataclasses.fields(self.options)
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        known = {name: defaults[name] for name in self.config() if name in defaults}
+        of_before = {"batch_norm_pictures": 0}  # not the default, which came with the setting
+        return {**known, **of_before, "hparams": default_values(type(self.hparams))}
+
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
         """The model card of the trained network, with the figures of the epoch that it is of."""
         return ModelCard(
@@ -130,7 +138,7 @@ class TrainingPlan:
         """The same run with one epoch of a few steps."""
         return dataclasses.replace(
             self,
-            hparams=override(self.hparams, {"epochs": 1}),
+            hparams=self.hparams.model_copy(update={"epochs": 1}),  # unchecked: a warm-up may be longer
             length=RunLength(schedule_epochs=1),
             steps_per_epoch=min(self.steps_per_epoch, steps),
             validation_pictures=min(self.validation_pictures, steps * EVALUATION_BATCH_SIZE),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from bopkit.data.run_dataset import run_data_record
 from bopkit.errors import BopkitError, UsageError
@@ -25,6 +26,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
 from bopkit.runs.directory import Place, RunDirectory, new_run_path
+from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
 from bopkit.training.evaluated_network import EvaluatedNetwork
@@ -38,6 +40,7 @@ from bopkit.training.plan import TrainingPlan, plan_run
 from bopkit.training.result import TrainResult, look_up, make_result
 from bopkit.training.saving import ModelSaver
 from bopkit.training.teachers import Teachers
+from bopkit.training.tensorboard_start import write_start
 from bopkit.training.workers import check_same_settings, noticing_lost_workers
 
 DRY_RUN_STEPS = 2
@@ -61,7 +64,8 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
     with noticing_lost_workers(plan.placement):
         check_same_settings(plan)
         if options.dry_run:
-            return _dry_run(plan.shortened(DRY_RUN_STEPS), observer)
+            silenced = dataclasses.replace(observer, callbacks=Callbacks())  # it leaves nothing, there either
+            return _dry_run(plan.shortened(DRY_RUN_STEPS), silenced)
         with contextlib.closing(_open_directory(plan)) as run:
             observer.progress(f"run directory {run.path}")
             if plan.length.extends or not run.is_finished:
@@ -73,7 +77,7 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
 def _dry_run(plan: TrainingPlan, observer: Observer) -> TrainResult:
     """Train in a folder that is thrown away; each worker has its own."""
     with temporary_directory("dry-run") as scratch:
-        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config())) as run:
+        with contextlib.closing(RunDirectory(Path(scratch) / "run", plan.config(), {})) as run:
             result = _train(plan, run, observer)
     return dataclasses.replace(result, output_dir=None, model_file=None)
 
@@ -93,7 +97,9 @@ def _open_directory(plan: TrainingPlan) -> RunDirectory:
         raise UsageError(
             "Several workers need one shared folder.", "Name it with --output-dir, the same for all of them."
         )
-    return RunDirectory(path, plan.config(), writes=placement.is_chief, extends=plan.length.extends)
+    return RunDirectory(
+        path, plan.config(), plan.default_config(), writes=placement.is_chief, extends=plan.length.extends
+    )
 
 
 def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainResult:
@@ -124,6 +130,9 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         run.write_environment({**describe_environment(placement), **data, **names})
         for line in opening_lines(plan, claims, start.place, observer.verbose):
             progress(line)
+        if options.tensorboard:
+            write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))
+        observer.callbacks.call("on_start", _start_of(plan, run, start.place))
         for line in teachers.lines if teachers else ():
             progress(line)
 
@@ -131,7 +140,16 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     loop = Loop(plan, run, network, evaluated, optimizer, checkpoints, start, teachers, saver.save_best, observer)
     row = saver.finish(loop.run())
     placement.gather([])  # no worker ends well before the chief has finished the run
-    return make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
+    result = make_result(plan, run, row, resumed_after_epochs=start.place.epoch)
+    if placement.is_chief:
+        observer.callbacks.call("on_end", result)
+    return result
+
+
+def _start_of(plan: TrainingPlan, run: RunDirectory, place: Place) -> dict[str, Any]:
+    """What callbacks are told at the start of a run."""
+    trained_steps = place.epoch * plan.steps_per_epoch + place.step
+    return {**plan.config(), "output_dir": str(run.path), "trained_steps": trained_steps}
 
 
 def load_teachers(plan: TrainingPlan) -> Teachers | None:

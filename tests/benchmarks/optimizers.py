@@ -1,6 +1,6 @@
-"""The four optimizers on digits: top-1 on the test pictures after the last epoch, over some seeds.
+"""The five optimizers on digits: top-1 on the test pictures after the last epoch, over some seeds.
 
-    python tests/benchmarks/optimizers.py [--seeds 3] [--epochs N]
+    python tests/benchmarks/optimizers.py [--sets bop_digits bold_digits] [--seeds 3] [--epochs N]
     python tests/benchmarks/optimizers.py --speed [--size 4096] [--runs 20]
 
 The sets differ in the optimizer alone: same network, epochs, batch and learning rate. With `--speed`, the time of one
@@ -18,7 +18,7 @@ import numpy as np
 from bopkit import train_model
 from bopkit.keras2 import import_tensorflow
 
-SETS = ("bop_digits", "bop2nd_digits", "cema_digits", "latent_digits")
+SETS = ("bop_digits", "bop2nd_digits", "cema_digits", "bold_digits", "latent_digits")
 
 
 def accuracies(hparams_set, seeds, hparams):
@@ -39,11 +39,11 @@ def accuracies(hparams_set, seeds, hparams):
         ]
 
 
-def print_accuracies(seeds, epochs):
+def print_accuracies(sets, seeds, epochs):
     """One line of a Markdown table a set."""
     print("| set | top-1, mean (%) | standard deviation | seeds | seconds a run |")
     print("|---|--:|--:|--:|--:|")
-    for name in SETS:
+    for name in sets:
         began = time.perf_counter()
         figures = accuracies(name, seeds, {} if epochs is None else {"epochs": epochs})
         seconds = (time.perf_counter() - began) / seeds
@@ -56,7 +56,7 @@ def print_speed(size, runs):
     tf = import_tensorflow()
     import larq
 
-    from bopkit.optim import CEMA, Bop, Bop2nd
+    from bopkit.optim import CEMA, Bold, Bop, Bop2nd
 
     rng = np.random.default_rng(0)
     signs = np.sign(rng.normal(size=(size, size))).astype(np.float32)
@@ -79,6 +79,7 @@ def print_speed(size, runs):
         "Bop2nd": update_of(Bop2nd(1e-3, 1e-3, 1e-2)),
         "Bop2nd unbiased": update_of(Bop2nd(1e-3, 1e-3, 1e-2, "unbiased")),
         "CEMA": update_of(CEMA()),
+        "Bold": update_of(Bold()),
     }
     times_ms = {name: [] for name in updates}
     for _ in range(runs):
@@ -95,6 +96,7 @@ def print_speed(size, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="default: the sets' own")
     parser.add_argument("--speed", action="store_true")
@@ -104,7 +106,7 @@ def main():
     if options.speed:
         print_speed(options.size, options.runs)
     else:
-        print_accuracies(options.seeds, options.epochs)
+        print_accuracies(options.sets, options.seeds, options.epochs)
 
 
 if __name__ == "__main__":

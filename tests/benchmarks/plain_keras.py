@@ -3,7 +3,7 @@
 import time
 
 from bopkit import keras2
-from bopkit.optim.schedules import gamma_schedule, linear
+from bopkit.optim.schedules import make_schedule
 
 keras2.quiet = True
 tf = keras2.import_tensorflow()
@@ -13,11 +13,10 @@ def larq_optimizer(hparams, steps_per_epoch):
     """larq's own Bop on the binary kernels and Adam on the rest, with the settings of a `bop` set."""
     import larq
 
-    steps = hparams.epochs * steps_per_epoch
-    bop = larq.optimizers.Bop(
-        linear(hparams.threshold, hparams.threshold_end, steps), gamma_schedule(hparams, steps_per_epoch)
-    )
-    adam = tf.keras.optimizers.legacy.Adam(linear(hparams.learning_rate, hparams.learning_rate_end, steps))
+    names = ("threshold", "gamma", "learning_rate")
+    threshold, gamma, learning_rate = (make_schedule(hparams, name, steps_per_epoch) for name in names)
+    bop = larq.optimizers.Bop(threshold, gamma)
+    adam = tf.keras.optimizers.legacy.Adam(learning_rate)
     return larq.optimizers.CaseOptimizer((bop.is_binary_variable, bop), default_optimizer=adam)
 
 

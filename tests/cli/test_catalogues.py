@@ -7,8 +7,9 @@ import pytest
 from command_line import bopkit, succeeded
 from terminal import in_terminal
 
-from bopkit.hparams import override
+from bopkit.hparams import override, schedule_parts
 from bopkit.registry import MODELS
+from bopkit.schedules import SCHEDULED, SUFFIXES
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -17,7 +18,9 @@ def test_no_name_and_no_value_is_folded(columns):
     lines = in_terminal(columns, "hparams", "binarynet")
     assert max(map(len, lines)) <= columns
     words = {word for line in lines for word in line.split()}
-    assert words >= {*type(architecture.hparams()).model_fields, *architecture.sets, "gamma_decay_epochs=100"}
+    kind = type(architecture.hparams())
+    names = {*kind.model_fields} - {*schedule_parts(kind)} | {f"X_{suffix}" for suffix in SUFFIXES}
+    assert words >= {*names, *SCHEDULED, *architecture.sets, "gamma_decay_epochs=100"}
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
@@ -35,8 +38,17 @@ def test_columns_without_room_are_named_with_the_width_that_shows_them(columns):
 
 
 def test_a_pipe_gets_whole_rows():
-    rows = succeeded(bopkit("hparams", "binarynet")).partition("\n\n")[0].splitlines()
-    assert len(rows) == 1 + len(type(MODELS.load("binarynet").hparams()).model_fields)
+    values, schedules, _ = succeeded(bopkit("hparams", "binarynet")).split("\n\n")
+    parts = len(SCHEDULED) * len(SUFFIXES)
+    assert len(values.splitlines()) == 1 + len(type(MODELS.load("binarynet").hparams()).model_fields) - parts
+    assert len(schedules.splitlines()) == 2 + len(SUFFIXES)
+
+
+def test_a_set_shows_what_is_set_of_its_schedules():
+    shown = succeeded(bopkit("hparams", "binarynet", "bop_sec52")).partition("\n\n")[0]
+    names = [line.split()[0] for line in shown.splitlines()]
+    assert names[names.index("gamma") + 1 :][:2] == ["gamma_decay_rate", "gamma_decay_epochs"]
+    assert not {"gamma_end", "learning_rate_schedule"} & set(names)
 
 
 @pytest.mark.integration

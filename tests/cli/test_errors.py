@@ -32,7 +32,7 @@ def error_of(command, exit_code):
         ("models nope", "model 'nope'", "`bopkit models`"),
         ("models binarynett", "model 'binarynett'", "Did you mean 'binarynet'?"),
         ("hparams nope", "model 'nope'", "`bopkit models`"),
-        ("hparams xnornet nope", "set of xnornet 'nope'", "Known: bop, bop2nd, cema, latent. List them"),
+        ("hparams xnornet nope", "set of xnornet 'nope'", "Known: bold, bop, bop2nd, cema, latent. List them"),
         ("init nope", "model 'nope'", "`bopkit models`"),
         ("init binarynet -o net.keras", "net.keras does not end in .h5", "-o net.h5"),
         ("init binarynet --input-shape 32,32", "'32,32' is not a shape", "--input-shape 32,32,3"),

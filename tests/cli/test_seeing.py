@@ -37,6 +37,19 @@ def test_runs_that_differ_in_much_fit_a_terminal(runs):
     assert "differ in batch_size, threshold, gamma, filters, dense_units; --json has the values" in result.stderr
 
 
+def test_runs_of_several_seeds_are_one_row(runs):
+    for seed in (1, 2):
+        (write_run(runs / "runs" / "seeds" / str(seed), seed=seed, gamma=1e-3) / "model_last.h5").touch()
+    grouped = bopkit("runs", cwd=runs, program=NO_TENSORFLOW)
+    row = next(line for line in succeeded(grouped).splitlines() if line.startswith("runs/seeds/*"))
+    assert row.split()[1] == "2" and "53.00 ± 0.00 %" in row
+    assert "runs/digits/a is not finished, so it is in no mean" in grouped.stderr
+    each = succeeded(bopkit("runs", "runs/seeds", "--each", cwd=runs, program=NO_TENSORFLOW))
+    assert [line.split()[:2] for line in each.splitlines()[1:3]] == [["runs/seeds/1", "1"], ["runs/seeds/2", "2"]]
+    rows = json.loads(succeeded(bopkit("runs", "runs/seeds", "--json", cwd=runs, program=NO_TENSORFLOW)))
+    assert rows[1]["seed"] == 2 and rows[1]["group"]["seeds"] == [1, 2] and rows[0]["group"] == rows[1]["group"]
+
+
 @pytest.mark.integration
 def test_runs_as_json_sorted(runs):
     result = bopkit("runs", "runs/digits", "--sort", "val_top1", "--json", cwd=runs, program=NO_TENSORFLOW)

@@ -15,6 +15,7 @@ AT_ONCE = [
     "--help",
     "--version",
     "train --help",
+    "predict --help",
     "models",
     "models birealnet",
     "models --json",

@@ -124,3 +124,11 @@ def test_a_mapped_file_of_imagenet_is_not_loaded_at_once(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert row.top1 == 1 and row.loss == 0
     assert peak_bytes < 60e6 < scores.nbytes
+
+
+def test_quantiles_of_students_distribution():
+    """Against the printed tables."""
+    table = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 9: 2.26216, 10: 2.22814, 30: 2.04227, 1000: 1.96234}
+    assert {freedom: round(metrics.student_t_97_5(freedom), 5) for freedom in table} == pytest.approx(table, abs=2e-5)
+    assert metrics.mean_interval([0.5]) is None
+    assert metrics.mean_interval([0.0, 1.0]) == pytest.approx((0.5 - 6.3531, 0.5 + 6.3531))

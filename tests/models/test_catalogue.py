@@ -90,7 +90,7 @@ def test_the_smallest_picture(name):
 def test_sets_and_published_results(name):
     architecture = MODELS.load(name)
     assert architecture.default_set == "bop"
-    for optimizer in ("bop", "bop2nd", "cema", "latent"):
+    for optimizer in ("bop", "bop2nd", "cema", "bold", "latent"):
         assert architecture.hparams(optimizer).optimizer == optimizer
     assert architecture.published
     for published in architecture.published:
@@ -117,7 +117,7 @@ def test_settings_of_published_second_order_figures():
 
 def test_digits_sets_differ_in_the_optimizer_alone():
     architecture = MODELS.load("binarynet")
-    sets = [architecture.hparams(f"{optimizer}_digits") for optimizer in ("bop", "bop2nd", "cema", "latent")]
+    sets = [architecture.hparams(f"{optimizer}_digits") for optimizer in ("bop", "bop2nd", "cema", "bold", "latent")]
     shared = ("epochs", "batch_size", "learning_rate", "learning_rate_end", "filters", "dense_units")
     assert len({tuple(getattr(hparams, name) for name in shared) for hparams in sets}) == 1
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bopkit.artifacts.saved_model_check import SIGNATURE, check_saved_model
+from bopkit.artifacts.saved_model_check import PREDICT_BYTES, SIGNATURE, check_saved_model
 from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
 from bopkit.benchmark.runtimes.tensorflow_setup import start_tensorflow
 from bopkit.errors import BopkitError, first_line
@@ -24,17 +25,7 @@ class SavedModelRuntime(Runtime):
 
     def open(self, path: Path) -> None:
         """Load a version directory, after `check_saved_model` has found that it does nothing but compute."""
-        check_saved_model(path)
-        try:
-            loaded = self._tf.saved_model.load(str(path))
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
-            raise BopkitError(
-                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or save it again."
-            ) from error
-        self._loaded = loaded  # the signature alone does not keep the variables alive
-        self._signature = loaded.signatures[SIGNATURE]
+        self._signature = self._signatures(path)[SIGNATURE]
         specs = self._signature.structured_input_signature[1]
         if not specs or any(spec.dtype != self._tf.float32 or spec.shape.rank is None for spec in specs.values()):
             described = ", ".join(f"{each.dtype.name} {key}" for key, each in specs.items())
@@ -54,6 +45,25 @@ class SavedModelRuntime(Runtime):
         self._takes_batches = all(spec.shape[0] is None for spec in specs.values())
         self.settings["signature"] = SIGNATURE
 
+    def _signatures(self, path: Path, decodes: bool = False) -> Mapping[str, Any]:
+        """Load a version directory, checked; `decodes` as of `check_saved_model`.
+
+        Raises:
+            BopkitError: It is damaged, or could do more than compute.
+        """
+        check_saved_model(path, decodes)
+        try:
+            loaded = self._tf.saved_model.load(str(path))
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
+            raise BopkitError(
+                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or save it again."
+            ) from error
+        self._loaded = loaded  # the signature alone does not keep the variables alive
+        signatures: Mapping[str, Any] = loaded.signatures
+        return signatures
+
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All outputs for float32 [n, ...] an input."""
         if self._takes_batches:
@@ -65,3 +75,39 @@ class SavedModelRuntime(Runtime):
         named = zip(self.inputs, inputs, strict=True)
         answer = self._signature(**{name: self._tf.constant(each) for (name, _), each in named})
         return [answer[name].numpy() for name in self.outputs]
+
+
+class EncodedPicturesRuntime(SavedModelRuntime):
+    """A signature that takes encoded pictures, string [n], and prepares them itself.
+
+    That is bopkit's `predict_bytes`, or `serving_default` of a SavedModel that was made to be served so.
+    """
+
+    def finds_signature(self, path: Path) -> bool:
+        """Load a version directory; whether it has such a signature, so that `predict` works."""
+        signatures = self._signatures(path, decodes=True)
+        for name in (PREDICT_BYTES, SIGNATURE):
+            if name in signatures and self._use(name, signatures[name]):
+                return True
+        return False
+
+    def predict(self, pictures: np.ndarray) -> np.ndarray:
+        """float32 [n, classes] of encoded pictures, objects [n] of bytes."""
+        scores: np.ndarray = self._signature(**{self._input: self._tf.constant(pictures)})[self._output].numpy()
+        return scores
+
+    def _use(self, name: str, signature: Any) -> bool:
+        """Take a signature, if it has one input of encoded pictures and answers scores."""
+        specs, answers = signature.structured_input_signature[1], signature.structured_outputs
+        strings = [key for key, spec in specs.items() if spec.dtype == self._tf.string and spec.shape.rank == 1]
+        scores = {
+            key: spec.shape[1] or 0
+            for key, spec in answers.items()
+            if spec.dtype == self._tf.float32 and spec.shape.rank == 2
+        }
+        if len(strings) != 1 or len(specs) != 1 or not scores:
+            return False
+        self._signature, self._input = signature, strings[0]
+        self._output = max(scores, key=lambda key: scores[key])  # beside all scores there may be those of the best
+        self.settings["signature"] = name
+        return True

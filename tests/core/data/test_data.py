@@ -520,7 +520,7 @@ def test_no_network_is_known_in_seconds_and_leaves_nothing(tmp_path, monkeypatch
         raise requests.ConnectionError("no network")
 
     monkeypatch.setattr(requests, "head", refuse)
-    with pytest.raises(BopkitError, match=r"does not answer.*--data-dir"):
+    with pytest.raises(BopkitError, match=r"does not answer.*--from FOLDER` .* has cifar-10-binary.tar.gz.*--data-dir"):
         open_dataset("cifar10", tmp_path, prepare=True)
     assert not list(tmp_path.iterdir())
 

@@ -7,8 +7,9 @@ from bopkit.errors import BopkitError
 from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import Bop, Claim, binary_layers, make_optimizer
-from bopkit.optim.schedules import HYPER_NAMES, whole_run_schedules
+from bopkit.optim.schedules import whole_run_schedules
 from bopkit.registry import MODELS
+from bopkit.schedules import SCHEDULED
 from bopkit.training.opening_lines import _claim_lines
 
 
@@ -19,7 +20,7 @@ def network_and_hparams():
     return architecture.build_network(hparams, (16, 16, 1), 10), hparams
 
 
-@pytest.mark.parametrize("optimizer", ["Bop", "Bop2nd", "CEMA"])
+@pytest.mark.parametrize("optimizer", ["Bop", "Bop2nd", "CEMA", "Bold"])
 def test_each_variable_is_claimed_once(network_and_hparams, optimizer):
     network, hparams = network_and_hparams
     hparams = override(hparams, {"optimizer": optimizer.lower()})
@@ -31,17 +32,17 @@ def test_each_variable_is_claimed_once(network_and_hparams, optimizer):
     assert {claim.optimizer for claim in claims} == {optimizer, "Adam"}
 
 
-@pytest.mark.parametrize("optimizer", ["bop", "bop2nd", "cema", "latent"])
+@pytest.mark.parametrize("optimizer", ["bop", "bop2nd", "cema", "bold", "latent"])
 def test_the_schedules_of_a_run_are_those_that_its_optimizers_follow(network_and_hparams, optimizer):
     network, hparams = network_and_hparams
-    ends = {f"{name}_end": 1e-4 for name in HYPER_NAMES}
+    ends = {f"{name}_end": 1e-4 for name in SCHEDULED}
     hparams = override(hparams, {"optimizer": optimizer, **ends})
     both, _ = make_optimizer(network, hparams, steps_per_epoch=3)
     decay = import_tensorflow().keras.optimizers.schedules.PolynomialDecay
     followed = {
         name
         for inner in getattr(both, "optimizers", [both])
-        for name in HYPER_NAMES
+        for name in SCHEDULED
         if isinstance(inner._hyper.get(name), decay)
     }
     assert set(whole_run_schedules(hparams)) == followed

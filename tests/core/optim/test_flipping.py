@@ -10,6 +10,7 @@ from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import (
     CEMA,
+    Bold,
     Bop,
     Bop2nd,
     binary_kernel,
@@ -26,6 +27,7 @@ SETS = {
     "bop2nd": ("bop2nd_digits", {}),
     "bop2nd unbiased": ("bop2nd_digits", {"moments": "unbiased", "sigma_end": 0.1, "threshold_end": 1e-7}),
     "cema": ("cema_digits", {}),
+    "bold": ("bold_digits", {}),
     "latent": ("latent_digits", {}),
 }
 
@@ -124,6 +126,21 @@ def numpy_cema(weights, steps, gamma, alpha):
         yield weights
 
 
+def numpy_bold(weights, steps, eta):
+    """arXiv 2405.16339: accumulate, flip at 1 where the signs agree, start over there; eta is a function of the step.
+
+    In float32; the share of the weights that did not flip is of the step before.
+    """
+    m, share = np.zeros_like(weights), np.float32(1)
+    for number, gradients in enumerate(steps):
+        m = share * m + np.float32(eta(number)) * gradients
+        flips = (np.sign(m) == weights) & (np.abs(m) >= 1)
+        weights = np.where(flips, -weights, weights)
+        m = np.where(flips, np.float32(0), m)
+        share = np.float32(1) - np.float32(np.count_nonzero(flips)) / np.float32(flips.size)
+        yield weights, m, share
+
+
 def schedule(start, end):
     """A linear Keras schedule over 15 steps, and the same for NumPy."""
     tf = import_tensorflow()
@@ -159,6 +176,34 @@ def test_twenty_steps_of_cema(weights_and_steps):
     expected = np.array(list(numpy_cema(weights, steps, gamma[1], alpha[1])))
     assert np.count_nonzero(expected[1:] != expected[:-1]) > 500
     np.testing.assert_array_equal(run(CEMA(gamma[0], alpha[0]), weights, steps), expected)
+
+
+def test_twenty_steps_of_bold(weights_and_steps):
+    tf = import_tensorflow()
+    weights, steps = weights_and_steps
+    eta = schedule(800.0, 200.0)
+    optimizer, kernel = Bold(eta[0]), tf.Variable(weights)
+    shares, flips = [], 0
+    for gradients, expected in zip(steps, numpy_bold(weights, steps, eta[1]), strict=True):
+        before = kernel.numpy()
+        optimizer.apply_gradients([(tf.constant(gradients), kernel)])
+        found = (kernel, optimizer.get_slot(kernel, "m"), optimizer.get_slot(kernel, "kept"))
+        assert_equal([each.numpy() for each in found], expected)
+        shares.append(float(expected[2]))
+        flips += np.count_nonzero(before != expected[0])
+    assert flips > 500 and len(set(shares)) > 10
+
+
+def test_boundaries_of_bold():
+    """At exactly 1 a weight flips, whichever it is, and the next gradient is counted from 0 there and nowhere else."""
+    weights = [1, -1, 1, -1, 1, -1, 1, -1]
+    below = np.nextafter(np.float32(1), np.float32(0))
+    first = [1, -1, below, -below, -5, 5, 0, 0]
+    kept = run(Bold(1.0), weights, [first])
+    np.testing.assert_array_equal(kept[-1], [-1, 1, 1, -1, 1, -1, 1, -1])
+    # 2 of 8 flipped: of the others 3/4 is left. Third: 0.75 + 0.25 flips; fourth: -0.75 - 0.2 does not.
+    second = [-1, 1, 0.25 + 1e-6, -0.2, 10, -10, 0.5, -0.5]
+    np.testing.assert_array_equal(run(Bold(1.0), weights, [first, second])[-1], [1, -1, -1, -1, -1, 1, 1, -1])
 
 
 @pytest.mark.parametrize("moments", ["biased", "unbiased"])
@@ -236,10 +281,10 @@ def test_compiled_in_bfloat16_and_plain_flip_the_same(which):
     assert {each.dtype for each in compiled.weights if each.dtype.is_floating} == {tf.float32}
 
 
-@pytest.mark.parametrize("optimizer", [Bop(0.5, at_zero="original"), Bop2nd(moments="unbiased"), CEMA()])
+@pytest.mark.parametrize("optimizer", [Bop(0.5, at_zero="original"), Bop2nd(moments="unbiased"), CEMA(), Bold()])
 def test_config_round_trip(optimizer):
     tf = import_tensorflow()
-    optimizer._set_hyper("gamma", tf.keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.1))
+    optimizer._set_hyper(optimizer.hyper_names[-1], tf.keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.1))
     again = type(optimizer).from_config(optimizer.get_config())
     assert again.get_config() == optimizer.get_config()
     assert hyper_values(again) == hyper_values(optimizer)
@@ -251,6 +296,7 @@ def test_hyper_values_are_those_of_the_next_step():
         "bop": {"gamma", "threshold", "learning_rate"},
         "bop2nd unbiased": {"gamma", "threshold", "sigma", "learning_rate"},
         "cema": {"gamma", "alpha", "learning_rate"},
+        "bold": {"eta", "learning_rate"},
         "latent": {"learning_rate"},
     }
     for which, names in expected.items():

@@ -55,7 +55,15 @@ def test_png_and_svg_with_what_differs_in_the_legend(tmp_path):
     assert written[0].read_bytes().startswith(b"\x89PNG")
     text = written[1].read_text()
     xml.etree.ElementTree.fromstring(text)
-    for words in ("gamma=1e-2", "gamma=1e-3", "binarynet on digits", "top-1 (%)", "epoch", "validation", "training"):
+    for words in (
+        "gamma=1e-2",
+        "gamma=1e-3",
+        "binarynet on digits, set bop",
+        "top-1 (%)",
+        "epoch",
+        "validation",
+        "training",
+    ):
         assert f"<!-- {words} -->" in text
     plot_runs(paths, tmp_path / "out" / "curves")
     assert written[1].read_text() == text  # the same curves make the same file
@@ -89,7 +97,7 @@ def test_columns_share_scales_and_have_legends_of_their_own(tmp_path):
 def test_legends_cover_no_curve(tmp_path, monkeypatch):
     """With a label that is folded and a curve along each edge of both panels."""
     figures = []
-    monkeypatch.setattr("bopkit.runs.plot._write_figure", lambda figure, targets: figures.append(figure))
+    monkeypatch.setattr("bopkit.runs.plot.write_figure", lambda figure, targets: figures.append(figure))
     for kind in ("a", "b"):
         path = write_run(tmp_path / kind)
         append(path, epoch_row(4, val_top1=1.0, top1=0.0))

@@ -88,3 +88,13 @@ def test_sorting_puts_the_best_first_and_runs_without_a_value_last(tmp_path):
         list_runs(tmp_path, "gama")
     with pytest.raises(UsageError, match="no folder"):
         list_runs(tmp_path / "nowhere")
+
+
+def test_the_spread_is_of_the_last_five_epochs(tmp_path):
+    path = write_run(tmp_path / "run", epochs=9, done=1)  # 0.51
+    for epoch, top1 in ((2, 0.8), (3, 0.7), (4, 0.9), (5, 0.85)):
+        assert summarise_run(path).val_top1_spread is None
+        append(path, epoch_row(epoch, val_top1=top1))
+    assert summarise_run(path).val_top1_spread == pytest.approx(0.9 - 0.51)
+    append(path, epoch_row(6, val_top1=0.75))
+    assert summarise_run(path).val_top1_spread == pytest.approx(0.9 - 0.7)

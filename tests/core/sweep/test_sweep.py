@@ -41,6 +41,12 @@ def fast_databases():
     sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", relax)
 
 
+@pytest.fixture(autouse=True)
+def no_picture(monkeypatch):
+    """Half a second a sweep; `test_picture.py` draws them."""
+    monkeypatch.setattr("bopkit.sweep.sweep.draw_sweep", lambda plan, result: [])
+
+
 class Trainer:
     """Writes the rows of a run without training; top-1 is `quality(hparams)`, one thousandth more every epoch.
 
@@ -56,6 +62,7 @@ class Trainer:
         self.trained = []
 
     def __call__(self, model, dataset, *, output_dir, hparams, on_epoch, progress, **options):
+        hparams = {**hparams, "seed": options["seed"]} if output_dir.name.startswith("seed-") else hparams
         self.calls.append((output_dir.name, hparams, options))
         output_dir.mkdir(parents=True, exist_ok=True)
         metrics = output_dir / "metrics.jsonl"
@@ -328,6 +335,14 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
     assert (result.trials[5].val_top1, result.best) == (pytest.approx(0.101), 6)
 
 
+def test_values_that_belong_together_are_varied_together(tmp_path):
+    trainer = Trainer()
+    grid = {"gamma_schedule": "linear|cosine", "gamma_end": "1e-5|1e-6"}
+    assert [row.state for row in sweep(tmp_path, trainer, grid=grid).trials] == ["finished"] * 4
+    hparams = [{name: value for name, value in hparams.items() if name in grid} for _, hparams, _ in trainer.calls]
+    assert hparams[0] == {"gamma_schedule": "linear", "gamma_end": 1e-5} and len(hparams) == 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -339,6 +354,7 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"grid": {"gamma": "1e-4..1e-2"}}, "gamma is a range"),
         ({"grid": {"gamma": "1e-3|1e-2"}, "hparams": {"gamma": "0.1"}}, "'gamma' is both fixed and varied"),
         ({"grid": {"gamma_decay_rate": "0.1|0.5"}}, "belong together"),
+        ({"grid": {"gamma_schedule": "constant|cosine"}}, "gamma_schedule=cosine needs gamma_end"),
         ({"search": {"threshold": "log:0..1"}}, "logarithmic range begins above 0"),
         ({"search": {"threshold": "1e-5..1e-8"}}, "1e-05 is not below 1e-08"),
         ({"search": {"filters": "16..1.5"}}, "filters=1.5"),
@@ -356,6 +372,14 @@ def test_the_median_pruner_stops_a_bad_trial_early(tmp_path):
         ({"grid": GRID, "storage": "nonsense"}, "not a database URL"),
         ({"grid": GRID, "storage": "oracle9://host/x"}, "not a kind of database that SQLAlchemy knows"),
         ({"grid": GRID, "seed": -1}, "Seed -1"),
+        ({"grid": GRID, "seeds": "0-"}, "'0-' is no seed"),
+        ({"grid": GRID, "seeds": ""}, "'' is no seed"),
+        ({"grid": GRID, "seeds": []}, "list of seeds is empty"),
+        ({"grid": GRID, "seeds": "0,1-3,2"}, "Seed 2 is named twice"),
+        ({"grid": GRID, "seeds": "4-0"}, "4-0 goes down"),
+        ({"grid": GRID, "seeds": "0-999999999999"}, "more than 1000 seeds"),
+        ({"grid": GRID, "seeds": [0, -1]}, "'-1' is no seed"),
+        ({"preset": "paper-5.1", "seeds": "0-4"}, "has its own"),
         ({"grid": GRID, "strategy": "multiworker"}, "each machine takes the next trial"),
     ],
 )
@@ -443,6 +467,50 @@ def test_more_trials_go_on_with_a_search(tmp_path):
     assert len(sweep(tmp_path, trainer, search=SEARCH, trials=2).trials) == 2
     assert len(sweep(tmp_path, trainer, search=SEARCH, trials=5).trials) == 5
     assert trainer.runs == [f"trial-{number:04d}" for number in range(5)]
+
+
+def test_seeds_are_a_dimension_and_their_mean_is_the_value(tmp_path):
+    """The best single run is of the setting that is worse on average."""
+    top1 = {1e-2: (0.9, 0.3, 0.3), 1e-3: (0.6, 0.5, 0.7)}
+    trainer = Trainer(lambda hparams: top1[hparams["gamma"]][hparams["seed"] - 1])
+    options = {"grid": {"gamma": "1e-2|1e-3"}, "seeds": "1-3"}
+    said = []
+    result = sweep(tmp_path, trainer, **options, progress=said.append)
+    assert [run.relative_to(tmp_path) for run in sorted(tmp_path.glob("*/*/metrics.jsonl"))] == [
+        Path(f"trial-000{trial}", f"seed-{seed}", "metrics.jsonl") for trial in (0, 1) for seed in (1, 2, 3)
+    ]
+    assert [options["seed"] for _, _, options in trainer.calls] == [1, 2, 3] * 2
+    assert result.best == 1 and result.trials[1].val_top1 == pytest.approx(0.603)
+    assert result.trials[1].seeds == {1: pytest.approx(0.603), 2: pytest.approx(0.503), 3: pytest.approx(0.703)}
+    # Standard deviation 0.1 over the root of 3, times Student's 4.302653.
+    assert result.trials[1].val_top1_interval == pytest.approx((0.603 - 0.248414, 0.603 + 0.248414))
+    assert (result.trials[0].state, result.trials[0].epochs) == ("finished", 9)
+    assert result.command.endswith("--seed 1 --hparams epochs=3,gamma=0.001")
+    assert any("2 trials" in line and "each with 3 seeds" in line for line in said)
+    assert sweep(tmp_path, trainer, **options) == result and len(trainer.calls) == 6
+    json.dumps(result.to_dict())
+    with pytest.raises(UsageError, match="seeds"):
+        sweep(tmp_path, trainer, **{**options, "seeds": (1, 2)})
+    with pytest.raises(UsageError, match="seeds"):
+        sweep(tmp_path, trainer, grid=options["grid"])
+
+
+def test_a_trial_that_was_stopped_between_seeds_goes_on_with_the_seed(tmp_path):
+    trainer = Trainer(at=raise_at("seed-7", 2, KeyboardInterrupt()))
+    options = {"grid": {"gamma": "1e-2"}, "seeds": [5, 7]}
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, trainer, **options)
+    trainer.at = lambda run, epoch: None
+    (row,) = sweep(tmp_path, trainer, **options).trials
+    assert trainer.trained == [(f"seed-{seed}", epoch) for seed in (5, 7) for epoch in (1, 2, 3)]
+    assert (row.state, row.epochs, set(row.seeds)) == ("finished", 6, {5, 7})
+
+
+def test_a_search_with_seeds_learns_from_their_mean(tmp_path):
+    trainer = Trainer(lambda hparams: 0.5 + hparams["seed"] / 10)
+    result = sweep(tmp_path, trainer, search={"filters": "16..128"}, trials=2, seeds="0,2")
+    assert [row.val_top1 for row in result.trials] == [pytest.approx(0.603)] * 2
+    assert [len({hparams["filters"] for _, hparams, _ in trainer.calls[at : at + 2]}) for at in (0, 2)] == [1, 1]
 
 
 def test_the_preset_trains_the_points_of_figure_1(tmp_path, monkeypatch):

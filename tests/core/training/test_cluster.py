@@ -168,6 +168,6 @@ def test_a_worker_may_come_while_the_chief_makes_the_folder(tmp_path):
     """It then sees a lock and a half-written file, of the chief or of one that was killed: neither is in the way."""
     (tmp_path / "lock").touch()
     (tmp_path / ".bopkit-1").mkdir()
-    RunDirectory(tmp_path, {"hparams": {}}, writes=False)
-    RunDirectory(tmp_path, {"hparams": {}}).close()
+    RunDirectory(tmp_path, {"hparams": {}}, {}, writes=False)
+    RunDirectory(tmp_path, {"hparams": {}}, {}).close()
     assert read_config(tmp_path) == {"hparams": {}}
