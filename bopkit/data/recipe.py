@@ -1,7 +1,7 @@
 """What is done to training pictures beside the preprocessing: RandAugment, random erasing, mixup, cutmix.
 
-`PictureRecipe.augment` makes pictures that are augmented and whole. The input pipeline then erases and mixes them,
-batch by batch; batch-norm statistics are estimated on pictures that are neither.
+`PictureRecipe.augment` makes pictures that are augmented and whole. The input pipeline then erases and mixes them, a
+batch at a time; batch-norm statistics are estimated on pictures that are neither.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PictureRecipe:
     def augment(
         self, preprocessing: Preprocessing, image: Tensor, seed: Tensor, picture_size: PictureSize = None
     ) -> Tensor:
-        """Make pixels of a training picture, augmented and whole; arguments as of `Preprocessing.augment`."""
+        """Augment a training picture and leave it whole; arguments and result as of `Preprocessing.augment`."""
         pixels = preprocessing.augment(image, seed, picture_size)
         if self.randaugment_count:
             pixels = randaugment(pixels, seed, self.randaugment_count, self.randaugment_magnitude)

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from bopkit import train_model
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
 from bopkit.host import cpu_name, logical_cores
@@ -58,7 +60,7 @@ class MovingAverages:
         hparams = override(MODELS.load("binarynet").hparams("bop"), HPARAMS)
         self._network = build_plain_network(MODELS.load("binarynet"), hparams, data.input_shape, len(data.class_names))
         self._batches = evaluation_batches(data, "test", get_preprocessing("resize_and_flip", data.input_shape), 500)
-        self._labels = [int(label) for _, labels in self._batches for label in labels]
+        self._labels = np.concatenate([labels for _, labels in self._batches])
 
     def top1(self, checkpoint):
         tf = import_tensorflow()
