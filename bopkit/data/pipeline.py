@@ -13,7 +13,6 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
-from bopkit.data.erasing import erase
 from bopkit.data.kept_pixels import can_keep, keep_pixels
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
@@ -89,8 +88,8 @@ def training_batches(
     """
     tf = import_tensorflow()
     seed = options.seed
-    in_folder = cache and cache != "memory"
-    pictures = cached_in(cache, dataset, split, progress) if in_folder else dataset.read(split)
+    in_folder = cache is not None and cache != "memory"
+    pictures = cached_in(str(cache), dataset, split, progress) if in_folder else dataset.read(split)
     kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
     if kept is not None:
         pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
@@ -116,14 +115,14 @@ def training_batches(
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
     @tf.autograph.experimental.do_not_convert
-    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
+    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, ...]:
         index, (image, label) = numbered
         own_seed = augmentation_seed(seed, epoch, index)
         pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
         return (pixels, label, own_seed) if recipe.changes_batches else (pixels, label)
 
     @tf.autograph.experimental.do_not_convert
-    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, Any]:
+    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, ...]:
         (epochs, indices), (pixels, labels) = numbered, kept
         seeds = augmentation_seeds(seed, epochs[0], indices)
         pixels = preprocessing.augment_batch(tf.gather(pixels, indices), seeds)
@@ -173,32 +172,12 @@ def _batches_of_recipe(batches: Any, recipe: PictureRecipe, options: BatchOption
 
     @tf.autograph.experimental.do_not_convert
     def finish(pixels: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
-        return erased_and_mixed(pixels, labels, seeds, recipe, own)
+        return recipe.erase_and_mix(pixels, labels, seeds, own)
 
     batches = batches.map(finish, tf.data.AUTOTUNE)
     if options.replicas > options.workers:
         batches = batches.rebatch(options.batch_size // options.replicas, drop_remainder=True)
     return batches
-
-
-def erased_and_mixed(
-    pixels: Any, labels: Any, seeds: Any, recipe: PictureRecipe, own: slice = slice(None)
-) -> tuple[Any, Any]:
-    """Erase and mix a batch, as far as a recipe says so.
-
-    Args:
-        pixels: uint8 or float32 [m, H, W, C], 0 to 255.
-        labels: int64 [m].
-        seeds: int64 [m, 2], as `augmentation_seed` makes them.
-        recipe: What to do.
-        own: Which pictures are asked for; the others are partners only.
-
-    Returns:
-        Pixels [n, H, W, C], and int64 [n], or `MixedLabels` of as many where the recipe mixes pictures.
-    """
-    if recipe.random_erasing:
-        pixels = erase(pixels, seeds, recipe.random_erasing)
-    return recipe.mixing.mix(pixels, labels, seeds, own) if recipe.mixing else (pixels[own], labels[own])
 
 
 def augmentation_seed(seed: int, epoch: Any, index: Any) -> Any:
