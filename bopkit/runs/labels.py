@@ -48,8 +48,8 @@ def _is_of(name: str, stem: str) -> bool:
 
 def _label(run: RunSummary, differing: dict[str, Any], told: Sequence[str]) -> str:
     words = [str(differing[_SET])] if differing.get(_SET) is not None else []
-    optimizer = run.settings.get("optimizer")
-    return ", ".join(words + [setting_text(name, differing[name]) for name in told if applies(name, optimizer)])
+    own = [name for name in told if name in run.settings and applies(name, run.settings.get("optimizer"))]
+    return ", ".join(words + [setting_text(name, differing[name]) for name in own])
 
 
 def _is_news(name: str, runs: Sequence[RunSummary], differing: Sequence[dict[str, Any]]) -> bool:
@@ -67,7 +67,7 @@ _UNKNOWN = object()
 
 def _of_set(run: RunSummary) -> dict[str, Any]:
     """The values of a run's set, if its network is one of the zoo; code that a run names is not imported."""
-    if run.model not in MODELS or not run.hparams_set:
+    if run.model is None or run.hparams_set is None or run.model not in MODELS:
         return {}
     try:
         return MODELS.load(run.model).hparams(run.hparams_set).model_dump()

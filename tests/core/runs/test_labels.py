@@ -54,6 +54,7 @@ def test_damaged_runs_have_a_name(tmp_path):
         ("gamma_end", {"bop", "bop2nd", "cema"}),
         ("threshold", {"bop", "bop2nd"}),
         ("alpha", {"cema"}),
+        ("eta_schedule", {"bold"}),
         ("moments", {"bop2nd"}),
         ("eta_schedule", {"bold"}),
         ("learning_rate", {*BUILT_IN}),
