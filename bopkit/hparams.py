@@ -109,17 +109,14 @@ class HParams(ScheduleParts):
         return read_schedule(name, self)
 
 
-KERNEL_HPARAMS = {
+BUILT_IN: dict[str, tuple[str, ...]] = {
     "bop": ("gamma", "threshold", "at_zero"),
     "bop2nd": ("gamma", "threshold", "sigma", "moments", "at_zero"),
     "cema": ("gamma", "alpha"),
     "bold": ("eta",),
     "latent": (),
 }
-"""The hyper-parameters of each of bopkit's optimizers of binary kernels, without those of their schedules."""
-
-BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
-"""The optimizers of bopkit."""
+"""The optimizers of bopkit, and which hyper-parameters each has for the binary kernels, besides those of schedules."""
 
 
 def default_values(kind: type[HParams]) -> dict[str, Any]:

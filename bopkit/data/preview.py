@@ -10,7 +10,7 @@ from typing import Any
 from bopkit import files
 from bopkit.data.dataset import Dataset, reading
 from bopkit.data.opening import open_dataset
-from bopkit.data.pipeline import augmentation_seed, erased_and_mixed
+from bopkit.data.pipeline import augmentation_seed
 from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.data.splits import training_split
@@ -129,27 +129,27 @@ def _draw(
 def _versions(images: list[Any], preprocessing: Preprocessing, seed: int, recipe: PictureRecipe) -> list[list[Any]]:
     """Pictures as evaluation makes them, then as each epoch of training does: for each, NumPy uint8 [H, W, C]."""
     evaluated = [preprocessing.to_pixels(preprocessing.evaluate(image).numpy()) for image in images]
-    trained = [pictures_as_trained(images, preprocessing, seed, epoch, recipe) for epoch in range(EPOCHS)]
+    trained = [pictures_of_epoch(images, preprocessing, seed, epoch, recipe) for epoch in range(EPOCHS)]
     return [list(versions) for versions in zip(evaluated, *trained, strict=True)]
 
 
-def pictures_as_trained(
+def pictures_of_epoch(
     images: list[Any], preprocessing: Preprocessing, seed: int, epoch: int, recipe: PictureRecipe
-) -> Any:
-    """The first pictures of a split as an epoch of training sees them; one that is mixed is so with the next of them.
+) -> list[Any]:
+    """The first pictures of a split as an epoch of training sees them; each is mixed with the next one here.
 
     Args:
-        images: As the dataset stores them.
-        preprocessing: Makes the network's input.
-        seed: The training run's.
+        images: Scalar strings or uint8 [h, w, c].
+        preprocessing: The run's.
+        seed: Of the run.
         epoch: From 0.
-        recipe: Of the run.
+        recipe: The run's.
 
     Returns:
-        NumPy uint8 [n, H, W, C], 0 to 255.
+        NumPy uint8 [H, W, C] of each.
     """
     tf = import_tensorflow()
     seeds = [augmentation_seed(seed, epoch, index) for index in range(len(images))]
-    pixels = tf.stack([recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)])
-    shown, _ = erased_and_mixed(pixels, tf.zeros(len(images), tf.int64), tf.stack(seeds), recipe)
-    return preprocessing.to_pixels(preprocessing.finish(shown).numpy())
+    pixels = [recipe.augment(preprocessing, image, own) for image, own in zip(images, seeds, strict=True)]
+    seen, _ = recipe.erase_and_mix(tf.stack(pixels), tf.zeros(len(images), tf.int64), tf.stack(seeds))
+    return list(preprocessing.to_pixels(preprocessing.finish(seen).numpy()))

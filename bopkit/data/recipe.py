@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from bopkit.data.mixing import Mixing
+from bopkit.data.erasing import erase
+from bopkit.data.mixing import MixedLabels, Mixing
 from bopkit.data.preprocessing import PictureSize, Preprocessing
 from bopkit.data.randaugment import randaugment
 from bopkit.hparams import HParams
@@ -48,6 +49,24 @@ class PictureRecipe:
         if self.randaugment_count:
             pixels = randaugment(pixels, seed, self.randaugment_count, self.randaugment_magnitude)
         return pixels
+
+    def erase_and_mix(
+        self, pixels: Tensor, labels: Tensor, seeds: Tensor, own: slice = slice(None)
+    ) -> tuple[Tensor, Tensor | MixedLabels]:
+        """Erase and mix a batch, as far as the recipe says so.
+
+        Args:
+            pixels: uint8 or float32 [m, H, W, C], 0 to 255.
+            labels: int64 [m].
+            seeds: int64 [m, 2], as `augmentation_seed` makes them.
+            own: Which pictures are asked for; the others are partners only.
+
+        Returns:
+            Pixels [n, H, W, C], and int64 [n], or `MixedLabels` of as many where the recipe mixes pictures.
+        """
+        if self.random_erasing:
+            pixels = erase(pixels, seeds, self.random_erasing)
+        return self.mixing.mix(pixels, labels, seeds, own) if self.mixing else (pixels[own], labels[own])
 
     @property
     def changes_batches(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.hparams import KERNEL_HPARAMS, HParams
+from bopkit.hparams import BUILT_IN, HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.schedules import SCHEDULED
 
@@ -12,8 +12,8 @@ from bopkit.schedules import SCHEDULED
 def scheduled_names(hparams: HParams) -> tuple[str, ...]:
     """The hyper-parameters that may follow a schedule in a run with these: the learning rate of Adam comes last."""
     own = hparams.own_optimizer
-    of_kernels = KERNEL_HPARAMS.get(hparams.optimizer, ())
-    return (*(own.schedules if own else [name for name in of_kernels if name in SCHEDULED]), "learning_rate")
+    names = own.schedules if own else [name for name in BUILT_IN[hparams.optimizer] if name in SCHEDULED]
+    return (*names, "learning_rate")
 
 
 def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError
-from bopkit.hparams import KERNEL_HPARAMS
+from bopkit.hparams import BUILT_IN
 from bopkit.registry import MODELS
 from bopkit.runs.summary import RunSummary, differing_settings
 from bopkit.text import setting_text
@@ -38,8 +38,8 @@ def label_runs(runs: Sequence[RunSummary]) -> list[str]:
 
 def applies(name: str, optimizer: Any) -> bool:
     """Whether a hyper-parameter means something to an optimizer; to one that is not known here, all do."""
-    own = {stem for stems in KERNEL_HPARAMS.values() for stem in stems if _is_of(name, stem)}
-    return not own or any(stem in KERNEL_HPARAMS.get(optimizer, own) for stem in own)
+    own = {stem for stems in BUILT_IN.values() for stem in stems if _is_of(name, stem)}
+    return not own or any(stem in BUILT_IN.get(optimizer, own) for stem in own)
 
 
 def _is_of(name: str, stem: str) -> bool:

@@ -106,7 +106,7 @@ def _has_same_classes(card: ModelCard, name: Path, data: Dataset) -> bool:
     if not card.trained:
         raise UsageError(f"Teacher {name} is untrained: it has nothing to teach.", "Name a trained network.")
     own, theirs = ([each.casefold() for each in names] for names in (card.class_names, data.class_names))
-    if not own or len(own) == len(theirs) and any(_are_numbers(each) for each in (own, theirs)):
+    if not own:
         return False
     if own == theirs:
         return True
@@ -121,11 +121,6 @@ def _has_same_classes(card: ModelCard, name: Path, data: Dataset) -> bool:
             f"{data.class_names[place]!r} here"
         )
     raise UsageError(f"Teacher {name} {what}.", "Name a teacher that was trained on the same classes.")
-
-
-def _are_numbers(names: Sequence[str]) -> bool:
-    """Whether classes are numbered, as where nobody named them."""
-    return list(names) == [str(number) for number in range(len(names))]
 
 
 def check_same_teachers(run: Path, teachers: Sequence[TeacherFile]) -> None:
@@ -177,10 +172,11 @@ class Teachers:
     """Loaded teachers: the mean of what they answer.
 
     Args:
-        files: What to load; in the scope of the run's strategy.
+        files: What to load.
         input_shape: Height, width, channels of the pictures that they are shown.
         classes: Number of classes.
         temperature: Divides their logits before the softmax.
+        strategy: The run's, outside of whose scope this is made.
 
     Attributes:
         lines: What a user should know of each.
@@ -191,9 +187,14 @@ class Teachers:
     """
 
     def __init__(
-        self, files: Sequence[TeacherFile], input_shape: tuple[int, int, int], classes: int, temperature: float
+        self,
+        files: Sequence[TeacherFile],
+        input_shape: tuple[int, int, int],
+        classes: int,
+        temperature: float,
+        strategy: Any,
     ):
-        self._teachers = [_Teacher(file, input_shape, classes) for file in files]
+        self._teachers = [_Teacher(file, input_shape, classes, strategy) for file in files]
         self._temperature = temperature
         self.lines = [teacher.line for teacher in self._teachers]
 
@@ -214,8 +215,9 @@ class Teachers:
 class _Teacher:
     """One teacher."""
 
-    def __init__(self, file: TeacherFile, input_shape: tuple[int, int, int], classes: int):
-        self._call, shape = _load(file)
+    def __init__(self, file: TeacherFile, input_shape: tuple[int, int, int], classes: int, strategy: Any):
+        # A SavedModel that was loaded in a strategy's scope cannot be called in a replica: it stays on one device.
+        self._call, shape = _load_saved_model(file) if file.path.is_dir() else _load_keras(file, strategy)
         self._shape = tuple(own or size for own, size in zip(shape, input_shape, strict=True))
         if self._shape[2] not in (1, 3):
             raise BopkitError(
@@ -275,17 +277,14 @@ def _are_probabilities(scores: np.ndarray, file: TeacherFile, classes: int) -> b
     return False
 
 
-def _load(file: TeacherFile) -> tuple[Callable[[Tensor], Tensor], tuple[int | None, ...]]:
+def _load_keras(file: TeacherFile, strategy: Any) -> tuple[Callable[[Tensor], Tensor], tuple[int | None, ...]]:
     """A function from float32 [n, H, W, C] to scores, and H, W, C, None where they are open.
 
     Raises:
         BopkitError: It does not load, or does not map pictures to scores.
     """
-    return _load_saved_model(file) if file.path.is_dir() else _load_keras(file)
-
-
-def _load_keras(file: TeacherFile) -> tuple[Callable[[Tensor], Tensor], tuple[int | None, ...]]:
-    model = open_model(file.path).model
+    with strategy.scope():
+        model = open_model(file.path).model
     model.trainable = False
     if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
         raise _no_classifier(file)
@@ -293,6 +292,7 @@ def _load_keras(file: TeacherFile) -> tuple[Callable[[Tensor], Tensor], tuple[in
 
 
 def _load_saved_model(file: TeacherFile) -> tuple[Callable[[Tensor], Tensor], tuple[int | None, ...]]:
+    """As `_load_keras`."""
     tf = import_tensorflow()
     check_saved_model(file.path)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bopkit import files
 from bopkit.data import PictureRecipe, reading
-from bopkit.data.preview import pictures_as_trained
+from bopkit.data.preview import pictures_of_epoch
 from bopkit.keras2 import import_tensorflow
 from bopkit.training.plan import TrainingPlan
 
@@ -89,15 +89,19 @@ def _hyper_parameters(settings: dict[str, Any], started_s: float) -> Iterator[An
 def _pictures(plan: TrainingPlan) -> Iterator[Any]:
     """The first pictures of both splits, as the first epoch and as validation see them, in pixels."""
     tf = import_tensorflow()
-    preprocessing, recipe = plan.preprocessing, PictureRecipe.of(plan.hparams)
-    for split, name in ((plan.train_split, "train"), (plan.validation_split, "validation")):
+    preprocessing = plan.preprocessing
+
+    def train(images: list[Any]) -> list[Any]:
+        return pictures_of_epoch(images, preprocessing, plan.options.seed, 0, PictureRecipe.of(plan.hparams))
+
+    def evaluate(images: list[Any]) -> list[Any]:
+        return [preprocessing.to_pixels(preprocessing.evaluate(image).numpy()) for image in images]
+
+    seen = ((plan.train_split, "train", train), (plan.validation_split, "validation", evaluate))
+    for split, name, prepare in seen:
         with reading(plan.data, split):
             read = list(plan.data.read(split).take(PICTURES))
-        images = [image for image, _ in read]
-        if name == "train":
-            pixels = pictures_as_trained(images, preprocessing, plan.options.seed, 0, recipe)
-        else:
-            pixels = [preprocessing.to_pixels(preprocessing.evaluate(image).numpy()) for image in images]
+        pixels = prepare([image for image, _ in read])
         classes = ", ".join(plan.data.class_names[int(label)] for _, label in read)
         text = f"The first pictures of {split}, preprocessing {preprocessing.name}: {classes}"
         pngs = [tf.io.encode_png(each).numpy() for each in pixels]

@@ -13,6 +13,7 @@ from written_runs import write_run
 
 import bopkit
 from bopkit.benchmark.evaluate import Evaluation
+from bopkit.benchmark.predict import ClassScore, PicturePrediction, PredictionFacts, Predictions
 from bopkit.benchmark.reports import Report, merge_reports
 from bopkit.errors import BopkitError
 from bopkit.export.comparison.result import Comparison
@@ -54,6 +55,13 @@ def results() -> dict[str, Any]:
         "evaluate_model": Evaluation(
             "m.h5", "", "digits", "test", 364, "shift", "model card", 0.9, (0.87, 0.93), 1.0, 0.5, 900.0, "CPU", 100
         ),
+        "predict_pictures": Predictions(
+            PredictionFacts("m.h5", "Keras", "shift", "model card", ("cat", "dog"), 2, 5, 0, ""),
+            (
+                PicturePrediction("a.png", (ClassScore(1, "dog", 0.75), ClassScore(0, "cat", 0.25)), True),
+                PicturePrediction("b.png", (), error="b.png is damaged."),
+            ),
+        ),
         "train_model": TrainResult(None, None, {"epoch": 2, "val_top1": 0.75, "loss": 0.5}, "test", 364, 0),
         "measure_throughput": ThroughputReport(
             "birealnet", (224, 224, 3), "CPU", 2, 1, {}, (ThroughputRow("float32", False, 32, 9.0, 800.0, 8.0),)
@@ -71,6 +79,7 @@ SHOWN = {
     "inspect_artifact": "model.h5, 295.00 kB 9.22 kB, 73,728 weights conv2 3x3x64x128",
     "diff_artifacts": "a.h5 and b.h5: they differ 100 3 3.00 %",
     "evaluate_model": "m.h5 on digits test, preprocessing shift 90.00 % 87.00 % 93.00 % 0.5000 364",
+    "predict_pictures": "2 pictures by m.h5, preprocessing shift a.png dog 0.7500 b.png damaged.",
     "train_model": "dry run, nothing was kept 75.00 % 0.5000",
     "measure_throughput": "birealnet on CPU, 2 cores 32 float32 8",
 }

@@ -140,8 +140,11 @@ def test_devices_and_workers_mix_erase_and_are_taught_as_one(tmp_path):
     tf.keras.utils.set_random_seed(1)
     layers = tf.keras.layers
     stack = [layers.Input((32, 32, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(10, "softmax")]
-    tf.keras.Sequential(stack).save(tmp_path / "teacher.keras")
-    learning = (*RECIPE, "--teacher", tmp_path / "teacher.keras", "--teacher-preprocess-fn", "resize:0..1")
+    teacher = tf.keras.Sequential(stack)
+    teacher.save(tmp_path / "teacher.keras")
+    tf.saved_model.save(teacher, str(tmp_path / "saved"))
+    names = ("--teacher", tmp_path / "teacher.keras", "--teacher", tmp_path / "saved")
+    learning = (*RECIPE, *names, "--teacher-preprocess-fn", "resize:0..1")
     runs = {name: tmp_path / name for name in ("one", "mirrored", "workers")}
     for name, device in (("one", "cpu"), ("mirrored", "cpu*2")):
         where = ("--strategy", name, "--device", device, "--output-dir", runs[name])

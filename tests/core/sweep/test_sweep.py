@@ -461,6 +461,12 @@ def test_the_command_of_a_trial_names_what_is_not_the_default():
     )
 
 
+def test_a_trial_s_command_names_each_teacher():
+    training = TrainOptions(model="binarynet", dataset="digits", teacher=["runs/a", "my b.h5"])
+    assert train_command(training) == "bopkit train binarynet --dataset digits --teacher runs/a --teacher 'my b.h5'"
+    assert TrainOptions(**json.loads(json.dumps(training.to_dict()))) == training
+
+
 @pytest.mark.integration
 def test_more_trials_go_on_with_a_search(tmp_path):
     trainer = Trainer()

@@ -50,7 +50,8 @@ def saved(path, card=CARD, **options):
 
 
 def teachers_of(*names, preprocess_fn=None, temperature=1.0, shape=(32, 32, 1)):
-    return Teachers(find_teachers(names, preprocess_fn, DIGITS), shape, 10, temperature)
+    files, strategy = find_teachers(names, preprocess_fn, DIGITS), import_tensorflow().distribute.get_strategy()
+    return Teachers(files, shape, 10, temperature, strategy)
 
 
 def softmax(values):
@@ -69,8 +70,8 @@ def test_several_answer_with_their_mean_of_probabilities_or_logits(tmp_path, tem
     of_raw = raw(PIXELS / 255).numpy()
     expected = (softmax(of_soft / temperature) + softmax(of_raw / temperature)) / 2
     np.testing.assert_allclose(teachers(PIXELS), expected, rtol=1e-3, atol=1e-6)
-    assert "answers probabilities; classes by their number" in teachers.lines[0]
-    assert "answers logits" in teachers.lines[1]
+    assert "answers probabilities; classes by name" in teachers.lines[0]
+    assert "answers logits; classes by their number" in teachers.lines[1]
 
 
 def test_a_saved_model_answers_as_the_network_that_it_was_made_of(tmp_path):
@@ -110,7 +111,8 @@ def test_a_card_that_does_not_fit_is_refused(tmp_path, change, message):
         (("Cat", "dog", "owl"), None),
         (("dog", "cat", "owl"), "has the classes of dataset digits in another order"),
         (("cat", "dog", "bat"), "class 2 is 'bat' there and 'owl' here"),
-        (("0", "1", "2"), None),
+        (("0", "1", "2"), "class 0 is '0' there and 'cat' here"),
+        ((), None),
     ],
 )
 def test_classes_are_compared_by_name_and_order(tmp_path, names, message):
@@ -119,7 +121,7 @@ def test_classes_are_compared_by_name_and_order(tmp_path, names, message):
     saved(tmp_path / "t.h5", dataclasses.replace(CARD, class_names=names), classes=3)
     if message is None:
         (found,) = find_teachers([tmp_path / "t.h5"], None, pets)
-        assert found.has_class_names == (names[0] == "Cat")
+        assert found.has_class_names == bool(names)
     else:
         with pytest.raises(UsageError, match=message):
             find_teachers([tmp_path / "t.h5"], None, pets)
