@@ -4,7 +4,7 @@
 
 The flatbuffer is exported with all test pictures of the run's dataset as checks. The network is rebuilt from what was
 packed and compared with the run's bit by bit, and the command that is written down is one that gives the run's config.
-Nothing is written before. The same run gives the same bytes. After that, run tests/core/test_pretrained.py.
+Nothing is written before. The same run gives the same bytes. After that, run the tests in tests/core/pretrained.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PUBLISHER = "the authors of bopkit"
 LICENCE = "Apache-2.0"
 
 
-def pack_run(run: Path, name: str, data_dir: str | None, teachers: list[str], root: Path = ROOT) -> PretrainedFacts:
+def pack_run(run: Path, name: str, data_dir: str | None, teachers: list[str], root: Path) -> PretrainedFacts:
     """Write the folder `root / name` anew.
 
     Args:
@@ -183,15 +183,16 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--data-dir")
+    parser.add_argument("--to", type=Path, default=ROOT, help="the folder of networks' folders; default: bopkit's own")
     parser.add_argument("--teacher", action="append", default=[], help="as it was typed for the run")
     arguments = parser.parse_args()
     try:
-        facts = pack_run(arguments.run, arguments.name, arguments.data_dir, arguments.teacher)
+        facts = pack_run(arguments.run, arguments.name, arguments.data_dir, arguments.teacher, arguments.to)
     except BopkitError as error:
         sys.exit(f"Error: {error.message} {error.hint}")
     print(f"{facts.top1:.2%} by Keras, {facts.flatbuffer_top1:.2%} by the flatbuffer, on {facts.pictures} pictures")
     for part, each in facts.parts.items():
-        print(f"{ROOT / facts.name / part}: {each.size_bytes:,} bytes")
+        print(f"{arguments.to / facts.name / part}: {each.size_bytes:,} bytes")
     print(facts.command)
 
 

@@ -167,7 +167,10 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
         whole = scratch / folder.name
         whole.mkdir()
         for name, content in contents.items():
-            (whole / name).write_bytes(content)
+            try:
+                (whole / name).write_bytes(content)
+            except OSError as error:  # a full disk names no file
+                raise OSError(error.errno, error.strerror, str(folder / name)) from error
         files.sync(whole)
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
