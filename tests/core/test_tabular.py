@@ -121,7 +121,7 @@ def test_every_public_function_that_returns_figures_shows_them() -> None:
             kind = getattr(importlib.import_module(function.__module__), returned, None)
             if inspect.isclass(kind) and issubclass(kind, Tabular):
                 shown.add(name)
-    assert shown == {*SHOWN, "list_runs"}
+    assert shown == {*SHOWN, "list_runs", "group_runs"}
 
 
 def test_a_strangers_text_is_text() -> None:
