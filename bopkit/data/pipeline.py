@@ -88,8 +88,8 @@ def training_batches(
     """
     tf = import_tensorflow()
     seed = options.seed
-    in_folder = cache is not None and cache != "memory"
-    pictures = cached_in(str(cache), dataset, split, progress) if in_folder else dataset.read(split)
+    folder = None if cache == "memory" else cache
+    pictures = cached_in(folder, dataset, split, progress) if folder else dataset.read(split)
     kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
     if kept is not None:
         pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
