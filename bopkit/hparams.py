@@ -17,6 +17,7 @@ from bopkit.schedules import (
     SUFFIXES,
     Schedule,
     ScheduleParts,
+    check_schedule,
     read_schedule,
     schedule_fields,
 )
@@ -98,7 +99,7 @@ class HParams(ScheduleParts):
         """Refuse schedules that contradict each other, unless `context` says that a value is looked at by itself."""
         if context != ALONE:
             for name in self.scheduled:
-                self.schedule(name)
+                check_schedule(name, self)
 
     def schedule(self, name: str) -> Schedule:
         """How a hyper-parameter changes over the run.

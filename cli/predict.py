@@ -109,8 +109,7 @@ class _Json(_Rows):
 
     def add(self, prediction: PicturePrediction) -> None:
         super().add(prediction)
-        classes = [each._asdict() for each in prediction.classes]
-        self._rows.add({**dataclasses.asdict(prediction), "classes": classes})
+        self._rows.add(dataclasses.asdict(prediction))
 
     def end(self) -> None:
         self._rows.end()

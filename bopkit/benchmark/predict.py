@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
@@ -31,7 +31,8 @@ _HINT = "The file is damaged, or memory ran out: export it again, or use a machi
 _WORKER = "bopkit.benchmark.predict_worker:predict_files"
 
 
-class ClassScore(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ClassScore:
     """One class of a picture.
 
     Attributes:
@@ -134,8 +135,15 @@ def _rows(prediction: PicturePrediction, count: int) -> list[dict[str, Any]]:
     if not prediction.classes:
         return [{"picture": picture, **nothing, "error": error}]
     return [
-        {"picture": picture, "rank": rank, "class_index": index, "class_name": name, "score": score, "error": error}
-        for rank, (index, name, score) in enumerate(prediction.classes[:count], 1)
+        {
+            "picture": picture,
+            "rank": rank,
+            "class_index": each.index,
+            "class_name": each.name,
+            "score": each.score,
+            "error": error,
+        }
+        for rank, each in enumerate(prediction.classes[:count], 1)
     ]
 
 

@@ -55,5 +55,8 @@ def keep_pixels(
         return None
     with reading(dataset, split, cache):
         batches = list(decoded.batch(_PICTURES_AT_ONCE))
+    if sum(len(labels) for _, labels in batches) != dataset.count(split) or not batches:
+        return None
     with tf.device("CPU:0"):
-        return tuple(tf.concat(parts, 0) for parts in zip(*batches, strict=True)) if batches else None
+        pixels, labels = (tf.concat(parts, 0) for parts in zip(*batches, strict=True))
+    return pixels, labels

@@ -88,8 +88,8 @@ def training_batches(
     """
     tf = import_tensorflow()
     seed = options.seed
-    in_folder = cache and cache != "memory"
-    pictures = cached_in(cache, dataset, split, progress) if in_folder else dataset.read(split)
+    folder = None if cache == "memory" else cache
+    pictures = cached_in(folder, dataset, split, progress) if folder else dataset.read(split)
     kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
     if kept is not None:
         pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
@@ -115,14 +115,14 @@ def training_batches(
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
     @tf.autograph.experimental.do_not_convert
-    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, Any]:
+    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, ...]:
         index, (image, label) = numbered
         own_seed = augmentation_seed(seed, epoch, index)
         pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
         return (pixels, label, own_seed) if recipe.changes_batches else (pixels, label)
 
     @tf.autograph.experimental.do_not_convert
-    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, Any]:
+    def augment_kept(numbered: tuple[Any, Any], kept: tuple[Any, Any]) -> tuple[Any, ...]:
         (epochs, indices), (pixels, labels) = numbered, kept
         seeds = augmentation_seeds(seed, epochs[0], indices)
         pixels = preprocessing.augment_batch(tf.gather(pixels, indices), seeds)

@@ -218,10 +218,11 @@ class _Teacher:
     def __init__(self, file: TeacherFile, input_shape: tuple[int, int, int], classes: int, strategy: Any):
         # A SavedModel that was loaded in a strategy's scope cannot be called in a replica: it stays on one device.
         self._call, shape = _load_saved_model(file) if file.path.is_dir() else _load_keras(file, strategy)
-        self._shape = tuple(own or size for own, size in zip(shape, input_shape, strict=True))
-        if self._shape[2] not in (1, 3):
+        height, width, channels = (own or size for own, size in zip(shape, input_shape, strict=True))
+        self._shape = (height, width, channels)
+        if channels not in (1, 3):
             raise BopkitError(
-                f"Teacher {file.name} takes pictures of {self._shape[2]} channels.", "Name one that takes 1 or 3."
+                f"Teacher {file.name} takes pictures of {channels} channels.", "Name one that takes 1 or 3."
             )
         self._finish = get_preprocessing(file.preprocessing, self._shape).finish
         pixels = np.random.default_rng(0).integers(0, 256, (PROBED_PICTURES, *input_shape), dtype=np.uint8)

@@ -11,9 +11,9 @@ Without `--against`: milliseconds of processor time and of waiting for each part
 makes a step faster than that. What one part includes of another is said in its line.
 
 With it: whole epochs of `train_model` of this version and of the other, an epoch each, the first of them left out;
-pictures a second are of training alone, processor time is of all, validation included. OTHER is a folder to import that
-version from: `git worktree add old COMMIT && pip install --no-deps --target OTHER ./old`. Both losses are printed: equal
-ones have trained alike.
+pictures a second are of training alone, processor time is of all, validation included. OTHER is a folder to import
+that version from: `git worktree add old COMMIT && pip install --no-deps --target OTHER ./old`. Both losses are printed:
+equal ones have trained alike.
 """
 
 import argparse
@@ -142,10 +142,9 @@ def print_parts(options):
     for precision in options.precisions:
         parts = parts_of_a_step(options.dataset, options.data_dir, precision)
         times = {name: [] for name in parts}
-        for repeat in parts.values():
-            repeat(WARM_UP_STEPS)
         for _ in range(options.rounds):
             for name, repeat in parts.items():
+                repeat(WARM_UP_STEPS)  # also uses up what the input has prepared meanwhile
                 wall, cpu = time.perf_counter(), time.process_time()
                 repeat(options.steps)
                 spent = (time.process_time() - cpu, time.perf_counter() - wall)

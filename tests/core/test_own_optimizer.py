@@ -167,6 +167,12 @@ def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
     assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__)
 
 
+@pytest.mark.parametrize("schedules", ["'threshold'", "['threshold']"])
+def test_one_name_or_a_list_of_them_is_a_schedule_too(write, bop, schedules):
+    module = write(f"OPTIMIZER = OwnOptimizer(make=print, schedules={schedules})")
+    assert scheduled_names(override(bop, {"optimizer": module})) == ("threshold", "learning_rate")
+
+
 def test_make_must_return_an_optimizer(write, bop):
     hparams = override(bop, {"optimizer": write("OPTIMIZER = OwnOptimizer(make=lambda values: 3)")})
     with pytest.raises(BopkitError, match="returned int, not a legacy Keras optimizer"):

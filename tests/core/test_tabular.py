@@ -53,7 +53,22 @@ def results() -> dict[str, Any]:
         ),
         "diff_artifacts": Difference("a.h5", "b.h5", (), (), (), (), (), (KernelMatch("k", "k", 100, 3),), (), ()),
         "evaluate_model": Evaluation(
-            "m.h5", "", "digits", "test", 364, "shift", "model card", 0.9, (0.87, 0.93), 1.0, 0.5, 900.0, "CPU", 100
+            "m.h5",
+            "",
+            "digits",
+            "test",
+            364,
+            "shift",
+            "model card",
+            0.9,
+            (0.87, 0.93),
+            1.0,
+            0.5,
+            900.0,
+            "CPU",
+            100,
+            ((0, 1, 36),),
+            (),
         ),
         "predict_pictures": Predictions(
             PredictionFacts("m.h5", "Keras", "shift", "model card", ("cat", "dog"), 2, 5, 0, ""),
