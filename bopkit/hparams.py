@@ -17,6 +17,7 @@ from bopkit.schedules import (
     SUFFIXES,
     Schedule,
     ScheduleParts,
+    check_schedule,
     read_schedule,
     schedule_fields,
 )
@@ -98,7 +99,7 @@ class HParams(ScheduleParts):
         """Refuse schedules that contradict each other, unless `context` says that a value is looked at by itself."""
         if context != ALONE:
             for name in self.scheduled:
-                self.schedule(name)
+                check_schedule(name, self)
 
     def schedule(self, name: str) -> Schedule:
         """How a hyper-parameter changes over the run.
@@ -109,8 +110,14 @@ class HParams(ScheduleParts):
         return read_schedule(name, self)
 
 
-BUILT_IN: tuple[str, ...] = get_args(HParams.model_fields["optimizer"].annotation)
-"""The optimizers of bopkit."""
+BUILT_IN: dict[str, tuple[str, ...]] = {
+    "bop": ("gamma", "threshold", "at_zero"),
+    "bop2nd": ("gamma", "threshold", "sigma", "moments", "at_zero"),
+    "cema": ("gamma", "alpha"),
+    "bold": ("eta",),
+    "latent": (),
+}
+"""The optimizers of bopkit, and which hyper-parameters each has for the binary kernels, besides those of schedules."""
 
 
 def default_values(kind: type[HParams]) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class OwnOptimizer:
     hparams: type[BaseModel] = BaseModel
     schedules: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Take one name, or a list of names, for the tuple."""
+        names = (self.schedules,) if isinstance(self.schedules, str) else tuple(self.schedules)
+        object.__setattr__(self, "schedules", names)
+
     @property
     def fields(self) -> dict[str, FieldInfo]:
         """The fields of its own hyper-parameters."""

@@ -132,7 +132,27 @@ def schedule_fields(name: str, value: FieldInfo) -> dict[str, Any]:
 
 
 def read_schedule(name: str, values: Any) -> Schedule:
-    """The schedule that hyper-parameters describe.
+    """The schedule that hyper-parameters describe which `check_schedule` has found nothing wrong with.
+
+    Args:
+        name: The hyper-parameter that follows it.
+        values: Has `name` and the five beside it as attributes.
+    """
+    start, end = getattr(values, name), getattr(values, f"{name}_end")
+    decay_rate = getattr(values, f"{name}_decay_rate")
+    found: Kind = "linear" if end is not None else "constant" if decay_rate is None else "staircase"
+    return Schedule(
+        kind=getattr(values, f"{name}_schedule") or found,
+        start=start,
+        end=start if end is None else end,
+        decay_rate=decay_rate or 1.0,
+        decay_epochs=getattr(values, f"{name}_decay_epochs") or 1,
+        warmup_epochs=getattr(values, f"{name}_warmup_epochs") or 0,
+    )
+
+
+def check_schedule(name: str, values: Any) -> None:
+    """Refuse hyper-parameters that describe no schedule.
 
     Args:
         name: The hyper-parameter that follows it.
@@ -152,25 +172,12 @@ def read_schedule(name: str, values: Any) -> Schedule:
         )
     if kind is not None:
         _check_kind(name, kind, parts, values)
-    elif parts["end"] is not None:
-        kind = "linear"
-    else:
-        kind = "constant" if parts["decay_rate"] is None else "staircase"
-    warmup_epochs = getattr(values, f"{name}_warmup_epochs") or 0
+    warmup_epochs = getattr(values, f"{name}_warmup_epochs")
     if warmup_epochs and warmup_epochs >= values.epochs:
         raise UsageError(
             f"{name}_warmup_epochs={warmup_epochs} leaves nothing of {values.epochs} epoch(s) for {name} itself.",
             f"Train for more epochs, or shorten it: {name}_warmup_epochs=none is none at all.",
         )
-    start = getattr(values, name)
-    return Schedule(
-        kind=kind,
-        start=start,
-        end=start if parts["end"] is None else parts["end"],
-        decay_rate=parts["decay_rate"] or 1.0,
-        decay_epochs=parts["decay_epochs"] or 1,
-        warmup_epochs=warmup_epochs,
-    )
 
 
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -189,10 +196,13 @@ def _check_kind(name: str, kind: str, parts: dict[str, Any], values: Any) -> Non
         start = getattr(values, name)
         examples = {"end": start / 100, "decay_rate": 0.1, "decay_epochs": max(values.epochs // 3, 1)}
         shown = ",".join(setting_text(f"{name}_{part}", examples[part]) for part in _PARTS[kind])
-        raise UsageError(f"{name}_schedule={kind} needs {' and '.join(missing)}.", f"Add for instance {shown}.")
+        raise UsageError(
+            f"{name}_schedule={kind} needs {' and '.join(missing)}.",
+            f"Add for instance {shown}, or {name}_schedule=none.",
+        )
     unused = [f"{name}_{part}" for part, value in parts.items() if value is not None and part not in _PARTS[kind]]
     if unused:
         raise UsageError(
             f"{name}_schedule={kind} takes no {' and no '.join(unused)}.",
-            f"Add {','.join(f'{each}=none' for each in unused)}, or leave out {name}_schedule.",
+            f"Add {','.join(f'{each}=none' for each in unused)}, or {name}_schedule=none.",
         )

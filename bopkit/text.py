@@ -62,6 +62,8 @@ def value_text(value: Any) -> str:
     """The value of a setting, as short as it can be typed: `1e-3`, `none`; reading it gives the same value."""
     if value is None:
         return "none"
+    if isinstance(value, list):  # of things that have no short name, how many there are
+        return str(len(value)) if any(isinstance(each, dict) for each in value) else ",".join(map(value_text, value))
     if not isinstance(value, float):
         return str(value)
     if 0 < abs(value) < SMALL:

@@ -103,6 +103,17 @@ TeacherPreprocessFn = Annotated[
         help="What teachers without a model card want to see, as resize:0..1.",
     ),
 ]
+BatchNormPictures = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-norm-pictures",
+        metavar="N",
+        min=0,
+        help="Estimate batch-norm statistics anew over N training pictures before each validation and in model files; "
+        "0 keeps the moving averages. Default: 1000 where weights flip, else 0.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|gpu[:N]|cpu*N", help="Where to compute; cpu*N: N virtual devices.")
 ]

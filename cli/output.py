@@ -164,20 +164,20 @@ class JsonRows:
     """
 
     def __init__(self, head: dict[str, Any], key: str):
-        text = json_text({**head, key: []})
-        self._end = "\n  ]\n}"
-        self._separator = ""
-        sys.stdout.write(text.removesuffix("[]\n}") + "[")
+        _write_line(sys.stdout, json_text({**head, key: []}).removesuffix("]\n}"))
+        self._last: str | None = None
 
     def add(self, value: Any) -> None:
-        """Print an element of the list."""
-        lines = json_text(value).replace("\n", "\n    ")
-        sys.stdout.write(f"{self._separator}\n    {lines}")
-        self._separator = ","
+        """Print the element before this one, as its comma depends on this one."""
+        if self._last is not None:
+            _write_line(sys.stdout, f"{self._last},")
+        self._last = "    " + json_text(value).replace("\n", "\n    ")
 
     def end(self) -> None:
         """Print what makes it whole."""
-        _write_line(sys.stdout, self._end if self._separator else "]\n}")
+        if self._last is not None:
+            _write_line(sys.stdout, self._last)
+        _write_line(sys.stdout, "  ]\n}")
 
 
 def is_terminal() -> bool:

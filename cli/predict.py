@@ -38,10 +38,7 @@ def predict(
     ] = 100,
     json: Json = False,
 ) -> None:
-    """Show the best classes of pictures, by a trained network in any format.
-
-    A picture that cannot be read is named, the others go on, and the exit code is 1.
-    """
+    """Show the best classes of pictures by a trained network; those that cannot be read are named, with exit code 1."""
     from bopkit.benchmark.predict import run_predictions
 
     shown: _Rows = _Json() if json else _Table()
@@ -56,6 +53,11 @@ def predict(
         progress=silent if is_terminal() and not json else say,
     )
     shown.end()
+    if facts.left_out:
+        say(
+            f"{count_text(facts.left_out, 'file')} left out, as bopkit reads JPEG and PNG: for instance "
+            f"{facts.left_out_example}"
+        )
     say(f"{facts.model} by {facts.runtime}, {facts.preprocessing_text()}")
     if shown.unreadable:
         raise BopkitError(
@@ -107,8 +109,7 @@ class _Json(_Rows):
 
     def add(self, prediction: PicturePrediction) -> None:
         super().add(prediction)
-        classes = [each._asdict() for each in prediction.classes]
-        self._rows.add({**dataclasses.asdict(prediction), "classes": classes})
+        self._rows.add(dataclasses.asdict(prediction))
 
     def end(self) -> None:
         self._rows.end()

@@ -73,6 +73,7 @@ def _print_groups(groups: list[RunGroup]) -> None:
         differing,
         {
             "run": [group.path for group in groups],
+            "done": [_epochs_text([run.epochs_done for run in group.runs]) for group in groups],
             "seeds": [str(len(group.runs)) for group in groups],
             "best top-1": [mean_text(group.best_val_top1, group.best_val_top1_interval) for group in groups],
             "val top-1": [mean_text(group.val_top1, group.val_top1_interval) for group in groups],
@@ -90,6 +91,11 @@ def _print_groups(groups: list[RunGroup]) -> None:
         say(f"{run.path} repeats seed {run.seed}, so it is in no mean.")
 
 
+def _epochs_text(epochs: list[int]) -> str:
+    """How many epochs runs have; those that stopped early differ: `12-20`."""
+    return str(epochs[0]) if len(set(epochs)) == 1 else f"{min(epochs)}-{max(epochs)}"
+
+
 def _times(group: RunGroup, name: str) -> list[str | None]:
     """When the runs of a group were started or updated, in order; one None where no run tells."""
     return sorted(each for run in group.runs if (each := getattr(run, name))) or [None]
@@ -105,6 +111,7 @@ def _print_runs(found: list[RunSummary], differing: list[dict[str, Any]]) -> Non
         differing,
         {
             "run": [run.path for run in found],
+            "done": [str(run.epochs_done) for run in found],
             "seed": [_or_dash(run.seed) for run in found],
             "best top-1": [percent_text(run.best_val_top1) for run in found],
             "val top-1": [percent_text(run.val_top1) for run in found],
@@ -123,7 +130,7 @@ def _print_table(found: list[RunSummary], differing: list[dict[str, Any]], cells
     Args:
         found: A run for each row.
         differing: As from `differing_settings`, for each row.
-        cells: Path, seed and figures by heading.
+        cells: Path, finished epochs (`done`), seed and figures by heading.
     """
     shared = {name: heading for name, heading in SHARED.items() if name != "seed" or heading in cells}
     same = {name for name in shared if len(found) > 1 and name not in differing[0]}
@@ -133,8 +140,8 @@ def _print_table(found: list[RunSummary], differing: list[dict[str, Any]], cells
         **({"seeds": cells["seeds"]} if "seeds" in cells else {}),
         **{shared[name]: [_or_dash(getattr(run, name)) for run in found] for name in shared if name not in same},
         "state": [run.state for run in found],
-        "epochs": [f"{run.epochs_done}/{_or_dash(run.epochs)}" for run in found],
-        **{heading: column for heading, column in cells.items() if heading not in ("run", "seed", "seeds")},
+        "epochs": [f"{done}/{_or_dash(run.epochs)}" for done, run in zip(cells["done"], found, strict=True)],
+        **{heading: column for heading, column in cells.items() if heading not in ("run", "done", "seed", "seeds")},
         **_columns_of_settings(further if len(further) <= MAX_SETTINGS else [], found, differing),
         "problem": [run.problem for run in found],
     }

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import (
+    BatchNormPictures,
     DataCache,
     DataDir,
     Dataset,
@@ -83,6 +84,7 @@ def sweep(
     data_cache: DataCache = None,
     teacher: Teacher = None,
     teacher_preprocess_fn: TeacherPreprocessFn = None,
+    batch_norm_pictures: BatchNormPictures = None,
     train_split: TrainSplit = None,
     validation_split: ValidationSplit = None,
     validationset: Annotated[
@@ -118,6 +120,7 @@ def sweep(
         data_cache=data_cache,
         teacher=teacher,
         teacher_preprocess_fn=teacher_preprocess_fn,
+        batch_norm_pictures=batch_norm_pictures,
         train_split=train_split,
         validation_split=validation_split,
         device=device,

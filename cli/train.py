@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bopkit.cli.arguments import (
+    BatchNormPictures,
     DataCache,
     DataDir,
     Dataset,
@@ -81,17 +82,7 @@ def train(
             "--sync-batch-norm", help="Compute batch norm over the whole batch, not over each replica's part."
         ),
     ] = False,
-    batch_norm_pictures: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-norm-pictures",
-            metavar="N",
-            min=0,
-            help="Estimate batch-norm statistics anew over N training pictures before each validation and in model "
-            "files; 0 keeps the moving averages. Default: 1000 where weights flip, else 0.",
-            show_default=False,
-        ),
-    ] = None,
+    batch_norm_pictures: BatchNormPictures = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Use kernels that repeat bit for bit; slower on a GPU.")
     ] = False,

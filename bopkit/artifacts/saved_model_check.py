@@ -52,9 +52,10 @@ PREDICT_BYTES = "predict_bytes"
 # What decodes and prepares pictures inside of a graph, one or many: strings, decoders, loops, datasets of tensors.
 DECODING_OPERATIONS = frozenset(
     """
-    AsString Assert DecodeAndCropJpeg DecodeImage DecodeJpeg DecodePng DecodeRaw DecodePaddedRaw DenseToDenseSetOperation
-    ExtractJpegShape ReduceJoin StringFormat StringJoin StringLength Substr RGBToHSV HSVToRGB ResizeArea CropAndResize
-    If StatelessIf While StatelessWhile
+    AsString Assert ReduceJoin StringFormat StringJoin StringLength Substr
+    DecodeAndCropJpeg DecodeImage DecodeJpeg DecodePaddedRaw DecodePng DecodeRaw ExtractJpegShape
+    CropAndResize DenseToDenseSetOperation HSVToRGB RGBToHSV ResizeArea
+    If StatelessIf StatelessWhile While
     TensorListElementShape TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem
     TensorListStack
     BatchDatasetV2 ConcatenateDataset DatasetToSingleElement IgnoreErrorsDataset MapDataset ParallelMapDatasetV2

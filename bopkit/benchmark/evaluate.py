@@ -78,8 +78,8 @@ class Evaluation(Tabular):
     images_per_second: float
     device: str
     batch_size: int
-    confusion: tuple[tuple[int, int, int], ...]
-    figures: tuple[str, ...]
+    confusion: tuple[tuple[int, int, int], ...] = ()
+    figures: tuple[str, ...] = ()
 
     _columns = (
         Column("top-1", "top1", percent_text),

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.card import ModelCard
@@ -31,7 +31,8 @@ _HINT = "The file is damaged, or memory ran out: export it again, or use a machi
 _WORKER = "bopkit.benchmark.predict_worker:predict_files"
 
 
-class ClassScore(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ClassScore:
     """One class of a picture.
 
     Attributes:
@@ -70,11 +71,13 @@ class PredictionFacts:
     Attributes:
         model: Path of the artifact.
         runtime: Name of the library that runs it.
-        preprocessing: Name of the preprocessing of pictures; empty where a SavedModel without card prepares them itself.
+        preprocessing: Name of the preprocessing; empty where a SavedModel without card prepares pictures itself.
         preprocessing_source: `preprocess_fn`, `model card` or `SavedModel`.
         class_names: Name of each class, or its index as text.
         pictures: Number of pictures.
         longest_path: Characters of the longest path of one.
+        left_out: Number of files in the folders that are pictures of other formats than JPEG and PNG, by their names.
+        left_out_example: One of them.
     """
 
     model: str
@@ -84,6 +87,8 @@ class PredictionFacts:
     class_names: tuple[str, ...]
     pictures: int
     longest_path: int
+    left_out: int
+    left_out_example: str
 
     def preprocessing_text(self) -> str:
         """The preprocessing and where it is from, for a person."""
@@ -130,8 +135,15 @@ def _rows(prediction: PicturePrediction, count: int) -> list[dict[str, Any]]:
     if not prediction.classes:
         return [{"picture": picture, **nothing, "error": error}]
     return [
-        {"picture": picture, "rank": rank, "class_index": index, "class_name": name, "score": score, "error": error}
-        for rank, (index, name, score) in enumerate(prediction.classes[:count], 1)
+        {
+            "picture": picture,
+            "rank": rank,
+            "class_index": each.index,
+            "class_name": each.name,
+            "score": each.score,
+            "error": error,
+        }
+        for rank, each in enumerate(prediction.classes[:count], 1)
     ]
 
 
@@ -206,18 +218,21 @@ def run_predictions(
     found = survey(pictures)
     kind, card, path = artifact.kind(model), artifact.read_card(model), artifact.resolve(model)
     preprocessing, source = _choose_preprocessing(preprocess_fn, card, kind)
-    if found.left_out:
-        progress(
-            f"{count_text(found.left_out, 'file')} of other formats than JPEG and PNG left out, as {found.example}"
-        )
     facts: list[PredictionFacts] = []
 
     def receive(event: dict[str, Any]) -> None:
         if "rows" not in event:
-            names = _class_names(card, event["classes"])
             facts.append(
                 PredictionFacts(
-                    str(path), event["runtime"], preprocessing or "", source, names, found.pictures, found.longest
+                    model=str(path),
+                    runtime=event["runtime"],
+                    preprocessing=preprocessing or "",
+                    preprocessing_source=source,
+                    class_names=_class_names(card, event["classes"]),
+                    pictures=found.pictures,
+                    longest_path=found.longest,
+                    left_out=found.left_out,
+                    left_out_example=found.example,
                 )
             )
             on_start(facts[0])

@@ -45,9 +45,10 @@ def predict_files(job: Mapping[str, Any], progress: Progress, on_event: Callable
         BopkitError: The artifact does not load, is no classifier of pictures, or a score is no finite number.
     """
     cores, path = usable_cores(), Path(job["path"])
+    prepare: Callable[[bytes], Any] = _checked
+    collate: Callable[[Any], np.ndarray] = _as_objects
     if job["preprocessing"] is None:
         runtime: Runtime = _of_encoded_pictures(path, cores)
-        prepare, collate = _checked, _as_objects
         black: Any = _as_objects([import_tensorflow().io.encode_png(np.zeros((32, 32, 3), np.uint8)).numpy()])
     else:
         runtime = make_runtime(job["kind"], cores if job["kind"] != "tflite" else 1)

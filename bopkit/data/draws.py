@@ -30,10 +30,13 @@ def uniform(seeds: Tensor, stream: int, count: int) -> Tensor:
     Returns:
         float32 [n, count].
     """
+    import numpy as np
+
     tf = import_tensorflow()
     first, second = tf.unstack(tf.bitcast(seeds, tf.uint64), axis=1)
     state = _mixed(_mixed(_mixed(first) ^ second) + _constant(stream))
-    counter = tf.constant([place * _STEP % 2**64 for place in range(1, count + 1)], tf.uint64)
+    # As an array: in a graph, a list of numbers below and above 2^63 goes through float64, which rounds them.
+    counter = tf.constant(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_STEP))
     bits = _mixed(state[:, None] + counter)
     return tf.cast(_shifted(bits, 64 - FRACTION_BITS), tf.float32) * 2.0**-FRACTION_BITS
 

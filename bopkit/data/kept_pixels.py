@@ -19,6 +19,11 @@ MOST_KEPT_BYTES = 256 * 2**20
 _PICTURES_AT_ONCE = 1024
 
 
+def can_keep(dataset: Dataset, split: str, preprocessing: Preprocessing) -> bool:
+    """Whether the pixels of a split, as a preprocessing makes them, are few enough."""
+    return dataset.count(split) * math.prod(preprocessing.input_shape) <= MOST_KEPT_BYTES
+
+
 def keep_pixels(
     dataset: Dataset, split: str, preprocessing: Preprocessing, pictures: Any, cache: str | None = None
 ) -> tuple[Any, Any] | None:
@@ -38,8 +43,7 @@ def keep_pixels(
         BopkitError: The split cannot be read.
     """
     tf = import_tensorflow()
-    is_small = dataset.count(split) * math.prod(preprocessing.input_shape) <= MOST_KEPT_BYTES
-    if not is_small or not preprocessing.augments_batches:
+    if not can_keep(dataset, split, preprocessing) or not preprocessing.augments_batches:
         return None
 
     @tf.autograph.experimental.do_not_convert
@@ -51,5 +55,8 @@ def keep_pixels(
         return None
     with reading(dataset, split, cache):
         batches = list(decoded.batch(_PICTURES_AT_ONCE))
+    if sum(len(labels) for _, labels in batches) != dataset.count(split) or not batches:
+        return None
     with tf.device("CPU:0"):
-        return tuple(tf.concat(parts, 0) for parts in zip(*batches, strict=True)) if batches else None
+        pixels, labels = (tf.concat(parts, 0) for parts in zip(*batches, strict=True))
+    return pixels, labels

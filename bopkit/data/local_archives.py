@@ -155,7 +155,7 @@ class _Recorder:
 
     def download(self, urls: Any) -> Any:
         """Note one address, or a structure of them; return paths without files in the same structure."""
-        import tree  # a dependency of TFDS, whose structures these are
+        import tree  # type: ignore[import-untyped]  # a dependency of TFDS, whose structures these are
 
         return tree.map_structure(self._note, urls)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bopkit.data.cache import cached_in
 from bopkit.data.dataset import Dataset
-from bopkit.data.kept_pixels import keep_pixels
+from bopkit.data.kept_pixels import can_keep, keep_pixels
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
@@ -210,6 +210,7 @@ def evaluation_batches(
     workers: int = 1,
     skip: int = 0,
     stop: int | None = None,
+    is_repeated: bool = False,
 ) -> Any:
     """Batches of a split in its own order, the incomplete last one included.
 
@@ -226,6 +227,7 @@ def evaluation_batches(
         workers: Processes that evaluate together.
         skip: Leave out that many of these at the beginning: they are not decoded.
         stop: Stop after that many of these, those that were left out included; None for the end.
+        is_repeated: They are read again and again: decoded pictures of a small split stay in memory.
 
     Returns:
         A `tf.data.Dataset` of (float32 [n, H, W, C], int64 [n]).
@@ -242,6 +244,17 @@ def evaluation_batches(
     def evaluate(image: Any, label: Any) -> tuple[Any, Any]:
         return preprocessing.evaluate(image), label
 
+    @tf.autograph.experimental.do_not_convert
+    def decode(image: Any, label: Any) -> tuple[Any, Any]:
+        return preprocessing.pixels(image, dataset.picture_size), label
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(pixels: Any, label: Any) -> tuple[Any, Any]:
+        return preprocessing.finish(pixels), label
+
+    decoded = pictures.map(decode, tf.data.AUTOTUNE)
+    if is_repeated and can_keep(dataset, split, preprocessing) and decoded.element_spec[0].dtype == tf.uint8:
+        return decoded.cache().batch(batch_size).map(finish).prefetch(2)
     inputs = pictures.map(evaluate, tf.data.AUTOTUNE)
     # A fixed number: tf.data's own choice grows while others are busy, and 32 pictures of ImageNet take 19 MB.
     return inputs.batch(batch_size).prefetch(2)

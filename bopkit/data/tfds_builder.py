@@ -89,8 +89,8 @@ def prepare_builder(builder: Any, progress: Progress, source: Path | None = None
         source = source.expanduser().absolute()
         command = f"{command} --from {shlex.quote(str(source))}"
         with _no_new_folders(builder, root), files.scratch_directory(root) as scratch:
-            manual_dir = folder_for_tfds(builder, source, scratch, progress)
-            config = {"manual_dir": manual_dir, "extract_dir": scratch / "extracted", "try_download_gcs": False}
+            archives = folder_for_tfds(builder, source, scratch, progress)
+            config = {"manual_dir": archives, "extract_dir": scratch / "extracted", "try_download_gcs": False}
             hint = f"Check the files in {source} and the free space of {root}, then run `{command}` again."
             _prepare(builder, config, hint, progress, download_dir=scratch / "downloads")
         return

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bopkit.hparams import HParams
+from bopkit.hparams import BUILT_IN, HParams
 from bopkit.keras2 import import_tensorflow
-
-_SCHEDULED = {
-    "bop": ("gamma", "threshold"),
-    "bop2nd": ("gamma", "threshold", "sigma"),
-    "cema": ("gamma", "alpha"),
-    "bold": ("eta",),
-    "latent": (),
-}
-"""Which hyper-parameters follow a schedule, by the optimizer of the binary kernels."""
+from bopkit.schedules import SCHEDULED
 
 
 def scheduled_names(hparams: HParams) -> tuple[str, ...]:
     """The hyper-parameters that may follow a schedule in a run with these: the learning rate of Adam comes last."""
     own = hparams.own_optimizer
-    return (*(own.schedules if own else _SCHEDULED[hparams.optimizer]), "learning_rate")
+    names = own.schedules if own else [name for name in BUILT_IN[hparams.optimizer] if name in SCHEDULED]
+    return (*names, "learning_rate")
 
 
 def whole_run_schedules(hparams: HParams) -> tuple[str, ...]:

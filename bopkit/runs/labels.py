@@ -7,17 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError
+from bopkit.hparams import BUILT_IN
 from bopkit.registry import MODELS
 from bopkit.runs.summary import RunSummary, differing_settings
 from bopkit.text import setting_text
-
-FLIPPING_HPARAMS = {
-    "bop": ("threshold", "at_zero", "gamma"),
-    "bop2nd": ("threshold", "at_zero", "gamma", "sigma", "moments"),
-    "cema": ("gamma", "alpha"),
-    "latent": (),
-}
-"""The hyper-parameters of each optimizer of the binary kernels; `gamma` stands for `gamma_end` and the like too."""
 
 _SET = "hparams_set"
 
@@ -45,8 +38,8 @@ def label_runs(runs: Sequence[RunSummary]) -> list[str]:
 
 def applies(name: str, optimizer: Any) -> bool:
     """Whether a hyper-parameter means something to an optimizer; to one that is not known here, all do."""
-    own = {stem for stems in FLIPPING_HPARAMS.values() for stem in stems if _is_of(name, stem)}
-    return not own or any(stem in FLIPPING_HPARAMS.get(optimizer, own) for stem in own)
+    own = {stem for stems in BUILT_IN.values() for stem in stems if _is_of(name, stem)}
+    return not own or any(stem in BUILT_IN.get(optimizer, own) for stem in own)
 
 
 def _is_of(name: str, stem: str) -> bool:
@@ -55,8 +48,8 @@ def _is_of(name: str, stem: str) -> bool:
 
 def _label(run: RunSummary, differing: dict[str, Any], told: Sequence[str]) -> str:
     words = [str(differing[_SET])] if differing.get(_SET) is not None else []
-    optimizer = run.settings.get("optimizer")
-    return ", ".join(words + [setting_text(name, differing[name]) for name in told if applies(name, optimizer)])
+    own = [name for name in told if name in run.settings and applies(name, run.settings.get("optimizer"))]
+    return ", ".join(words + [setting_text(name, differing[name]) for name in own])
 
 
 def _is_news(name: str, runs: Sequence[RunSummary], differing: Sequence[dict[str, Any]]) -> bool:
@@ -74,7 +67,7 @@ _UNKNOWN = object()
 
 def _of_set(run: RunSummary) -> dict[str, Any]:
     """The values of a run's set, if its network is one of the zoo; code that a run names is not imported."""
-    if run.model not in MODELS or not run.hparams_set:
+    if run.model is None or run.hparams_set is None or run.model not in MODELS:
         return {}
     try:
         return MODELS.load(run.model).hparams(run.hparams_set).model_dump()

@@ -252,7 +252,10 @@ def _read_or_note(read: Callable[[Path], T], path: Path, otherwise: T, problems:
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of a config in one level, hyper-parameters that it lacks as they were before they were added."""
-    hparams = {**default_values(HParams), **config["hparams"]} if config else {}
+    if not config:
+        return {}
+    hparams = config["hparams"]
+    hparams = {**hparams, **{name: value for name, value in default_values(HParams).items() if name not in hparams}}
     return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
 
 

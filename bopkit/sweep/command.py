@@ -11,7 +11,7 @@ from bopkit.training.options import TrainOptions
 
 _FIRST = (
     *("hparams_set", "preprocess_fn", "data_dir", "data_cache", "device", "precision", "limit_steps", "seed"),
-    *("strategy", "train_split", "validation_split", "validationset"),
+    *("batch_norm_pictures", "strategy", "train_split", "validation_split", "validationset"),
 )
 """The settings that `bopkit sweep` takes, in the order of its answers; others come after them."""
 

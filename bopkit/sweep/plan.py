@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bopkit.training.options import TrainOptions
 
 DEFAULT_TRIALS = 20
 
-RECORDED = ("preprocess_fn", "precision", "limit_steps", "seed", "validationset")
+RECORDED = ("preprocess_fn", "precision", "limit_steps", "seed", "validationset", "batch_norm_pictures")
 """Fields of `TrainOptions` that every study records, besides the names and hyper-parameters."""
 RECORDED_IF_CHANGED = (
     *("dataset_version", "train_split", "validation_split", "jit", "accumulate", "sync_batch_norm", "deterministic"),
@@ -71,6 +71,16 @@ class SweepPlan:
         if self.seeds is None:
             return {self.training.seed: folder}
         return {seed: folder / f"seed-{seed}" for seed in self.seeds}
+
+    def going_on_with(self, definition: Mapping[str, Any] | None) -> SweepPlan:
+        """The same sweep as it was begun: a study without a word on batch-norm statistics kept moving averages.
+
+        Args:
+            definition: That of the study; None for a new one.
+        """
+        if definition is None or "batch_norm_pictures" in definition or self.training.batch_norm_pictures is not None:
+            return self
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, batch_norm_pictures=0))
 
     def definition(self) -> dict[str, Any]:
         """What decides the results: a study goes on only with the same one. More trials may be asked for."""

@@ -25,24 +25,24 @@ class TrialRow:
         hparams: The hyper-parameters that the sweep chose.
         val_top1: Best validation top-1 of its epochs, 0 to 1; of several seeds the mean over those that are trained.
             None before the first epoch.
-        val_top1_interval: Ends of the 95 % interval of that mean (Student's t); None with fewer than two seeds.
-        seeds: Best validation top-1 by seed, of a sweep with `seeds`: those that are trained.
         epochs: Epochs that it reached, over all seeds.
         run_dir: Its run directory, as named where it ran, or the folder of those with each seed; None before it starts.
         host: The host that it ran on.
         error: Why it failed, in one line.
+        val_top1_interval: Ends of the 95 % interval of that mean (Student's t); None with fewer than two seeds.
+        seeds: Best validation top-1 by seed, of a sweep with `seeds`: those that are trained.
     """
 
     trial: int
     state: str
     hparams: dict[str, Any]
     val_top1: float | None = None
-    val_top1_interval: tuple[float, float] | None = None
-    seeds: dict[int, float] = dataclasses.field(default_factory=dict)
     epochs: int = 0
     run_dir: str | None = None
     host: str | None = None
     error: str | None = None
+    val_top1_interval: tuple[float, float] | None = None
+    seeds: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

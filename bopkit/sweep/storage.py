@@ -156,7 +156,7 @@ def refuse_other_sweep(study: Any, definition: Mapping[str, Any], url: str) -> N
     """
     if DEFINITION not in study.user_attrs:
         study.set_user_attr(DEFINITION, definition)
-    before = study.user_attrs[DEFINITION]
+    before = {"batch_norm_pictures": 0, **study.user_attrs[DEFINITION]}  # of studies from before there was a choice
     different = [
         f"{name} is {json.dumps(before.get(name))} there and {json.dumps(definition.get(name))} here"
         for name in sorted({*before, *definition})

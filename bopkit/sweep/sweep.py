@@ -22,7 +22,7 @@ from bopkit.sweep.picture import draw_sweep
 from bopkit.sweep.plan import SweepPlan, plan_sweep
 from bopkit.sweep.preset import draw_preset, names_of_trials
 from bopkit.sweep.result import SweepResult, TrialRow, best_trial, trial_row
-from bopkit.sweep.storage import open_study, refuse_other_sweep, shown_url, storage_errors
+from bopkit.sweep.storage import DEFINITION, open_study, refuse_other_sweep, shown_url, storage_errors
 from bopkit.sweep.trial import POLL_S, TrialExited, TrialFailed, TrialObjective, TrialTakenOver
 from bopkit.text import count_text
 from bopkit.training.options import TrainOptions
@@ -49,6 +49,7 @@ def run_sweep(
     data_cache: str | None = None,
     teacher: Sequence[str | Path] | None = None,
     teacher_preprocess_fn: str | None = None,
+    batch_norm_pictures: int | None = None,
     train_split: str | None = None,
     validation_split: str | None = None,
     validationset: bool | None = None,
@@ -85,6 +86,7 @@ def run_sweep(
         data_cache: `memory`, or a folder.
         teacher: Networks whose answers the network learns; None for none.
         teacher_preprocess_fn: Name of the preprocessing of teachers that carry no model card.
+        batch_norm_pictures: Training pictures that batch-norm statistics are estimated over; 0 for moving averages.
         train_split: The split that trains; None for `train`.
         validation_split: The split that validates; None for the test split, or as `validationset` says.
         validationset: Validate on a tenth of the training split; None for yes with tpe, since a search that looks
@@ -112,6 +114,7 @@ def run_sweep(
         data_cache=data_cache,
         teacher=teacher,
         teacher_preprocess_fn=teacher_preprocess_fn,
+        batch_norm_pictures=batch_norm_pictures,
         train_split=train_split,
         validation_split=validation_split,
         device=device,
@@ -158,6 +161,7 @@ def run_trials(
     plan.output_dir.mkdir(parents=True, exist_ok=True)
     with storage_errors(plan.storage):
         study = _open_study(plan)
+        plan = plan.going_on_with(study.user_attrs.get(DEFINITION))
         refuse_other_sweep(study, plan.definition(), plan.storage)
         _announce(study, plan, progress)
         _train_until_done(study, plan, TrialObjective(study, plan, train, progress), progress)

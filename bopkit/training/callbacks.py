@@ -25,17 +25,18 @@ class Callbacks:
     """Calls the functions of a user's modules and objects, in their order.
 
     Args:
-        callbacks: Names of modules, dotted or plain, paths of `.py` files, or objects with functions of `EVENTS`.
+        callbacks: Names of modules, dotted or plain, paths of `.py` files, or objects with functions of `EVENTS`; a
+            single name too.
 
     Raises:
         UsageError: There is no such module or file, or it has none of the functions.
         BopkitError: A module does not import.
     """
 
-    def __init__(self, callbacks: Sequence[Any] = ()):
+    def __init__(self, callbacks: Sequence[Any] | str | Path = ()):
         self._functions: dict[str, list[tuple[str, Callable[[Any], Any]]]] = {event: [] for event in EVENTS}
-        for each in callbacks:
-            name = each if isinstance(each, str) else ""
+        for each in [callbacks] if isinstance(callbacks, str | Path) else callbacks:
+            name = str(each) if isinstance(each, str | Path) else ""
             self._add(name, _imported(name) if name else each)
 
     def _add(self, name: str, owner: Any) -> None:

@@ -23,7 +23,7 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
     """
     options, placement, preprocessing = plan.options, plan.placement, plan.preprocessing
     if options.jit:
-        xla = "with XLA"
+        xla = "with XLA" if placement.on_gpu or placement.name == "tpu" else f"with XLA ({_SLOWER_ON_CPU})"
     else:
         xla = "without XLA (default: not faster everywhere; bopkit doctor --gpu shows)"
     parts = f", each replica's in {options.accumulate} parts" if options.accumulate > 1 else ""
@@ -55,6 +55,9 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
         within = f", step {start.step} of the next" if start.step else ""
         lines.append(f"resuming after epoch {start.epoch} of {plan.hparams.epochs}{within}")
     return lines
+
+
+_SLOWER_ON_CPU = "usually slower on a CPU, by its convolutions"
 
 
 def _claim_lines(claims: list[Claim], verbose: bool) -> list[str]:

@@ -50,6 +50,7 @@ def validation_batches(plan: TrainingPlan, worker: int = 0, workers: int = 1) ->
         limit=plan.validation_pictures,
         worker=worker,
         workers=workers,
+        is_repeated=True,
     )
 
 

@@ -16,20 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+from checkpoints_as_trained import CheckpointsAsTrained
 
 from bopkit import train_model
-from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
+from bopkit.data import open_dataset
 from bopkit.host import cpu_name, logical_cores
 from bopkit.hparams import override
-from bopkit.keras2 import import_tensorflow
-from bopkit.metrics import top_k_accuracy
 from bopkit.registry import MODELS
 from bopkit.runs.directory import Place
 from bopkit.training.evaluated_network import EvaluatedNetwork
-from bopkit.training.network import build_plain_network
 
 HPARAMS = {"filters": 32, "dense_units": 256}
+PREPROCESSING = "resize_and_flip"
 LAST_EPOCHS = 5
 
 
@@ -53,21 +51,6 @@ class Estimates:
         EvaluatedNetwork.update = self._update
 
 
-class MovingAverages:
-    """Validates checkpoints as they are."""
-
-    def __init__(self, data):
-        hparams = override(MODELS.load("binarynet").hparams("bop"), HPARAMS)
-        self._network = build_plain_network(MODELS.load("binarynet"), hparams, data.input_shape, len(data.class_names))
-        self._batches = evaluation_batches(data, "test", get_preprocessing("resize_and_flip", data.input_shape), 500)
-        self._labels = np.concatenate([labels for _, labels in self._batches])
-
-    def top1(self, checkpoint):
-        tf = import_tensorflow()
-        tf.train.Checkpoint(network=self._network).read(str(checkpoint / "state")).expect_partial()
-        return top_k_accuracy(self._network.predict(self._batches, verbose=0), self._labels, 1)
-
-
 def one_seed(seed, arguments, averages):
     """Validation top-1 of each epoch, in percent, anew and as trained; and the cost of the estimates in percent."""
     anew, as_trained, epoch_seconds = [], [], []
@@ -84,7 +67,7 @@ def one_seed(seed, arguments, averages):
             "fashion_mnist",
             hparams_set="bop",
             hparams={**HPARAMS, "epochs": arguments.epochs},
-            preprocess_fn="resize_and_flip",
+            preprocess_fn=PREPROCESSING,
             data_dir=arguments.data_dir,
             output_dir=run,
             batch_norm_pictures=arguments.pictures,
@@ -103,7 +86,10 @@ def main():
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--data-dir")
     arguments = parser.parse_args()
-    averages = MovingAverages(open_dataset("fashion_mnist", arguments.data_dir, prepare=True))
+    data = open_dataset("fashion_mnist", arguments.data_dir, prepare=True)
+    architecture = MODELS.load("binarynet")
+    hparams = override(architecture.hparams("bop"), HPARAMS)
+    averages = CheckpointsAsTrained(architecture, hparams, data, "test", PREPROCESSING)
     print(f"{logical_cores()} cores of {cpu_name()}; validation top-1 in percent after {arguments.epochs} epochs")
     print(f"{'':6}{'estimated anew':>18}{'moving averages':>20}{'cost':>8}")
     print(f"{'seed':6}{'last':>10}{'spread':>8}{'last':>12}{'spread':>8}{'of epoch':>10}")

@@ -48,6 +48,8 @@ def test_json_wherever_a_command_answers_with_figures():
         "train",
         "sweep",
         "evaluate",
+        "refresh",
+        "predict",
         "runs",
         "plot",
         "export",

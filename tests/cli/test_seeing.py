@@ -34,7 +34,7 @@ def test_runs_that_differ_in_much_fit_a_terminal(runs):
     result = bopkit("runs", cwd=runs, program=NO_TENSORFLOW)
     heading = succeeded(result).splitlines()[0]
     assert "gamma" not in heading and len(heading.rstrip()) < 160
-    assert "differ in batch_size, threshold, gamma, filters, dense_units; --json has the values" in result.stderr
+    assert "differ in threshold, gamma, batch_size, filters, dense_units; --json has the values" in result.stderr
 
 
 def test_runs_of_several_seeds_are_one_row(runs):
@@ -90,6 +90,14 @@ def test_evaluate_prints_figures_of_the_pictures_asked_for(tmp_path):
     found = json.loads(succeeded(result))
     low, high = found["top1_interval"]
     assert (found["pictures"], found["split"]) == (50, "test") and low <= found["top1"] <= high
+    assert found["confusion"] is None and found["figures"] == []
+    files = ["--confusion", "matrix.png", "--most-wrong", "sheet.svg"]
+    drawn = json.loads(
+        succeeded(forked("evaluate", model, "--dataset", "digits", "--limit", 50, *files, "--json", cwd=tmp_path))
+    )
+    right = sum(count for label, predicted, count in drawn["confusion"] if label == predicted)
+    assert right == round(50 * drawn["top1"]) and drawn["figures"] == ["matrix.png", "sheet.svg"]
+    assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG") and (tmp_path / "sheet.svg").exists()
 
 
 def test_evaluate_a_run_without_a_model(runs):

@@ -37,9 +37,9 @@ ORDER = [
     ["bopkit"],
 ]
 SMALL_FILES = """
-    __init__ architecture binary_kernels catalogue counting doctor errors failures files garbage_collection hparams host
-    interruption isolation keras2 metrics moved own_code own_optimizer progress python_process registry schedules
-    scratch seeds tabular text unfused_norms versions
+    __init__ architecture batch_norm binary_kernels catalogue counting doctor errors failures files
+    garbage_collection hparams host interruption isolation keras2 metrics moved own_code own_optimizer progress
+    python_process registry schedules scratch seeds tabular text unfused_norms versions
 """.split()
 """What may stand in bopkit/ outside a folder: used by several folders, and about nothing that has a folder."""
 

@@ -164,7 +164,13 @@ def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
         override(bop, {"optimizer": "mine.py"})
     (tmp_path / "bop.py").write_text("raise SystemExit")  # a built-in name comes first
     assert override(bop, {"optimizer": "bop"}) == bop
-    assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__) and HParams.own_optimizer is None
+    assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__)
+
+
+@pytest.mark.parametrize("schedules", ["'threshold'", "['threshold']"])
+def test_one_name_or_a_list_of_them_is_a_schedule_too(write, bop, schedules):
+    module = write(f"OPTIMIZER = OwnOptimizer(make=print, schedules={schedules})")
+    assert scheduled_names(override(bop, {"optimizer": module})) == ("threshold", "learning_rate")
 
 
 def test_make_must_return_an_optimizer(write, bop):

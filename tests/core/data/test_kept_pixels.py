@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from bopkit.data import BatchOptions, Dataset, DatasetFacts, get_preprocessing, kept_pixels, training_batches
+from bopkit.data import (
+    BatchOptions,
+    Dataset,
+    DatasetFacts,
+    evaluation_batches,
+    get_preprocessing,
+    kept_pixels,
+    training_batches,
+)
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 
@@ -82,6 +90,18 @@ def test_a_small_split_is_read_once_and_others_stay_as_they_are(monkeypatch):
     assert is_kept(Stored((8, 8, 1), is_one_size=False), "shift", (8, 8, 1)) is None
     monkeypatch.setattr(kept_pixels, "MOST_KEPT_BYTES", 24 * 64 - 1)
     assert is_kept(small, "shift", (8, 8, 1)) is None
+
+
+@pytest.mark.parametrize("name", ["resize", "shift:imagenet"])
+def test_validation_pictures_are_decoded_once_and_stay_what_they_are(name):
+    dataset, preprocessing = Stored((8, 8, 3)), get_preprocessing(name, (8, 8, 3))
+    expected = list(evaluation_batches(dataset, "train", preprocessing, 7, worker=1, workers=2))
+    repeated = evaluation_batches(dataset, "train", preprocessing, 7, worker=1, workers=2, is_repeated=True)
+    first = list(repeated)
+    for found in (first, list(repeated)):
+        for (inputs, labels), (expected_inputs, expected_labels) in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(inputs, expected_inputs)
+            np.testing.assert_array_equal(labels, expected_labels)
 
 
 def test_a_damaged_picture_is_told_before_the_first_step():

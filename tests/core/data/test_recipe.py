@@ -47,7 +47,11 @@ def splitmix64(bits):
 
 
 def test_draws_are_those_of_the_published_generator():
-    found = uniform(import_tensorflow().constant([[-5, 7], [2**62, 0]], "int64"), 9, 3).numpy()
+    tf = import_tensorflow()
+    given = tf.constant([[-5, 7], [2**62, 0]], tf.int64)
+    found = uniform(given, 9, 3).numpy()
+    in_a_graph = tf.function(lambda seeds: uniform(seeds, 9, 3))(given).numpy()
+    np.testing.assert_array_equal(in_a_graph, found)
     for (first, second), row in zip([(-5, 7), (2**62, 0)], found, strict=True):
         state = splitmix64((splitmix64(splitmix64(first % 2**64) ^ second) + 9) % 2**64)
         steps = [(state + place * 0x9E3779B97F4A7C15) % 2**64 for place in (1, 2, 3)]

@@ -89,6 +89,11 @@ def test_schedules_survive_the_config_of_an_optimizer():
         assert [float(again(step)) for step in range(STEPS)] == [float(made(step)) for step in range(STEPS)]
 
 
+def test_a_dry_run_of_one_epoch_begins_its_warm_up():
+    hparams = hparams_of("gamma", schedule="cosine", end=END, warmup_epochs=2).model_copy(update={"epochs": 1})
+    assert values_of(hparams, "gamma", steps=2) == pytest.approx([START / 8, START / 4])
+
+
 def test_only_linear_and_cosine_take_the_whole_run():
     whole = {kind for kind, parts in KINDS.items() if whole_run_schedules(hparams_of("gamma", schedule=kind, **parts))}
     assert whole == {"linear", "cosine"}

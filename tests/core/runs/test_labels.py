@@ -6,6 +6,7 @@ import json
 import pytest
 from written_runs import write_run
 
+from bopkit.hparams import BUILT_IN
 from bopkit.models import binarynet
 from bopkit.runs.labels import applies, label_runs
 from bopkit.runs.summary import summarise_run
@@ -53,10 +54,12 @@ def test_damaged_runs_have_a_name(tmp_path):
         ("gamma_end", {"bop", "bop2nd", "cema"}),
         ("threshold", {"bop", "bop2nd"}),
         ("alpha", {"cema"}),
+        ("eta_schedule", {"bold"}),
         ("moments", {"bop2nd"}),
-        ("learning_rate", {"bop", "bop2nd", "cema", "latent"}),
+        ("eta_schedule", {"bold"}),
+        ("learning_rate", {*BUILT_IN}),
     ],
 )
 def test_what_applies_to_which_optimizer(name, optimizers):
-    assert {each for each in ("bop", "bop2nd", "cema", "latent") if applies(name, each)} == optimizers
+    assert {each for each in BUILT_IN if applies(name, each)} == optimizers
     assert applies(name, "my_module.my_optimizer")

@@ -31,6 +31,10 @@ def result_of(plan, rows):
     return SweepResult("study", "", plan.output_dir, tuple(rows), best=0, command="")
 
 
+def trial_row(trial, point, top1, interval, seeds):
+    return TrialRow(trial, "finished", point, top1, val_top1_interval=interval, seeds=seeds)
+
+
 def write_epochs(folder, top1):
     folder.mkdir(parents=True)
     rows = [{"kind": "epoch", "epoch": epoch, "val_top1": each} for epoch, each in enumerate(top1, 1)]
@@ -48,7 +52,7 @@ def test_values_by_each_dimension_and_the_curves_of_the_best(tmp_path, figures):
     for trial, point in enumerate(plan.points):
         top1 = 0.5 + trial / 10
         interval = (top1 - 0.02, top1 + 0.04)
-        rows.append(TrialRow(trial, "finished", point, top1, interval, {0: top1 - 0.01, 1: top1 + 0.01}, epochs=4))
+        rows.append(trial_row(trial, point, top1, interval, {0: top1 - 0.01, 1: top1 + 0.01}))
         for seed in (0, 1):
             write_epochs(plan.runs_of(trial)[seed], [top1 - 0.2, top1 + (0.01 if seed else -0.01)])
     draw_sweep(plan, result_of(plan, rows))
@@ -99,7 +103,7 @@ def test_texts_do_not_overlap_and_names_are_no_formulas(tmp_path, monkeypatch):
     plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, dataset="$a$_\x07"))
     rows = []
     for trial, point in enumerate(plan.points):
-        rows.append(TrialRow(trial, "finished", point, 0.5, (0.4, 0.6), {0: 0.4, 1: 0.5, 2: 0.6}, epochs=1))
+        rows.append(trial_row(trial, point, 0.5, (0.4, 0.6), {0: 0.4, 1: 0.5, 2: 0.6}))
         write_epochs(plan.runs_of(trial)[0], [0.4])
     (path,) = draw_sweep(plan, result_of(plan, rows))
     assert path.read_bytes().startswith(b"\x89PNG")

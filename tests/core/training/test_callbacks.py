@@ -77,11 +77,11 @@ def test_a_failure_names_the_line_and_the_run_resumes_as_if_nothing_had_been(tmp
 def test_callbacks_that_cannot_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("without_any.py").write_text("def on_epochs(row):\n    pass\non_step = 5\n")
-    for name in ("without_any", "without_any.py"):
+    for name in ("without_any", "without_any.py", Path("without_any.py")):
         with pytest.raises(UsageError, match=f"{name} has none of the functions on_start, on_step, on_epoch, on_end"):
             Callbacks([name])
     with pytest.raises(UsageError, match="No module 'nowhere' for --callback"):
-        Callbacks(["nowhere"])
+        Callbacks("nowhere")
     with pytest.raises(UsageError, match=r"There is no file nowhere.py for --callback"):
         Callbacks(["nowhere.py"])
 

@@ -2,20 +2,21 @@
 
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
 
 from bopkit import load_model, train_model
-from bopkit.data import get_preprocessing, open_dataset
+from bopkit.data import BatchOptions, PictureRecipe, get_preprocessing, open_dataset, training_batches
 from bopkit.data.pipeline import augmentation_seed
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = pytest.mark.integration
 
 
-def train(output_dir, epochs=2, **kwargs):
-    hparams = {"filters": 4, "epochs": epochs, "batch_size": 32}
+def train(output_dir, epochs=2, hparams=None, **kwargs):
+    hparams = {"filters": 4, "epochs": epochs, "batch_size": 32, **(hparams or {})}
     options = {"limit_steps": 3, "validationset": True, **kwargs}
     return train_model(
         "tiny.network", "digits", hparams_set="bop_digits", hparams=hparams, output_dir=output_dir, **options
@@ -91,6 +92,21 @@ def test_the_tabs_show_settings_figures_and_what_the_network_sees(tmp_path):
     shutil.rmtree(tmp_path / "run" / "tensorboard")
     train(tmp_path / "run", epochs=3, extend=True)
     assert session_groups(tmp_path)["run/tensorboard"][0]["epochs"] == 3
+
+
+def test_pictures_are_erased_and_mixed_as_training_does(tmp_path):
+    """Against the batch that the input pipeline would make of these pictures in their own order."""
+    train(tmp_path / "run", epochs=1, hparams={"random_erasing": 1.0, "mixup": 0.4, "randaugment_count": 1})
+    shown, _ = images(tmp_path / "run", "train")
+    digits = open_dataset("digits")
+    recipe = PictureRecipe(random_erasing=1.0, mixup=0.4, randaugment_count=1)
+    preprocessing = get_preprocessing("shift", (32, 32, 1))
+    options = BatchOptions(batch_size=16, steps_per_epoch=1, epochs=1, seed=0)
+    first = digits.read("train[:90%]").take(16).cache()
+    in_order = types.SimpleNamespace(read=lambda split: first, count=lambda split: 1, picture_size=None)
+    batches = training_batches(in_order, "train", preprocessing, options, recipe=recipe)
+    ((pixels, _),) = batches
+    np.testing.assert_array_equal(shown, preprocessing.to_pixels(preprocessing.finish(pixels).numpy()))
 
 
 def test_training_is_the_same_to_the_last_bit_without(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from edited_models import with_config
 
 from bopkit.artifacts.keras_file import load_model, open_model
-from bopkit.artifacts.saved_model_check import check_saved_model, read_saved_model
+from bopkit.artifacts.saved_model_check import PREDICT_BYTES, check_saved_model, read_saved_model
 from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
@@ -463,6 +463,19 @@ def test_no_function_of_a_saved_model_runs_unchecked(
         export_model(tmp_path / "net", options=options())
     with pytest.raises(BopkitError, match="is not known to be safe"):
         savedmodel_runtime.load(tmp_path / "net")
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_signature_of_encoded_pictures_is_checked_where_it_is_called(tmp_path: Path) -> None:
+    saved = save_with_evil(tmp_path / "net", tmp_path / "target")
+    (graph,) = saved.meta_graphs
+    nodes = graph.object_graph_def.nodes
+    named = {each.local_name: each.node_id for each in nodes[0].children}
+    nodes[named["signatures"]].children.add(node_id=named["evil"], local_name=PREDICT_BYTES)
+    (tmp_path / "net" / "saved_model.pb").write_bytes(saved.SerializeToString())
+    check_saved_model(tmp_path / "net")
+    with pytest.raises(BopkitError, match="is not known to be safe"):
+        check_saved_model(tmp_path / "net", decodes=True)
     assert not (tmp_path / "target").exists()
 
 
