@@ -18,7 +18,7 @@ from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 from bopkit.seeds import check_seed
-from bopkit.tabular import Column, Tabular
+from bopkit.tabular import Column, Tabular, record
 from bopkit.text import percent_text
 from bopkit.versions import package_versions
 
@@ -48,6 +48,12 @@ class Refreshed(Tabular):
         Column("after", "after_top1", percent_text),
         Column("pictures", "after_pictures"),
     )
+
+    def _records(self) -> list[dict[str, Any]]:
+        measured = (("before", self.before), ("after", self.after))
+        return [
+            record(self) | {f"{when}_{key}": value for when, each in measured for key, value in record(each).items()}
+        ]
 
     def _title(self) -> str:
         return f"{self.output}: statistics of {self.batch_norm_pictures} pictures of {self.trained_on}"

@@ -14,6 +14,7 @@ from written_runs import write_run
 import bopkit
 from bopkit.benchmark.evaluate import Evaluation
 from bopkit.benchmark.predict import ClassScore, PicturePrediction, PredictionFacts, Predictions
+from bopkit.benchmark.refresh import Refreshed
 from bopkit.benchmark.reports import Report, merge_reports
 from bopkit.errors import BopkitError
 from bopkit.export.comparison.result import Comparison
@@ -35,6 +36,28 @@ STORED = StoredLayer("conv2", "QuantConv2D", (3, 3, 64, 128), 1, 1, 1, 73728, 73
 ARTIFACT = ArtifactReport("tflite", "a/model.tflite", 98_890, 92_000, (LAYER,), (AGREEMENT,), 1.5)
 
 
+def evaluation(top1: float) -> Evaluation:
+    """An evaluation on digits."""
+    return Evaluation(
+        "m.h5",
+        "",
+        "digits",
+        "test",
+        364,
+        "shift",
+        "model card",
+        top1,
+        (0.87, 0.93),
+        1.0,
+        0.5,
+        900.0,
+        "CPU",
+        100,
+        ((0, 1, 36),),
+        (),
+    )
+
+
 def results() -> dict[str, Any]:
     """A result of each public function that returns figures, by the function's name."""
     report = make_report(make_row("a/model.tflite"), failed_row("b.tflite"))
@@ -52,24 +75,8 @@ def results() -> dict[str, Any]:
             "model.h5", "keras", 295_000, 294_912, 9216, 73728, 73728, True, (), (), (STORED,), None, None, ()
         ),
         "diff_artifacts": Difference("a.h5", "b.h5", (), (), (), (), (), (KernelMatch("k", "k", 100, 3),), (), ()),
-        "evaluate_model": Evaluation(
-            "m.h5",
-            "",
-            "digits",
-            "test",
-            364,
-            "shift",
-            "model card",
-            0.9,
-            (0.87, 0.93),
-            1.0,
-            0.5,
-            900.0,
-            "CPU",
-            100,
-            ((0, 1, 36),),
-            (),
-        ),
+        "evaluate_model": evaluation(0.9),
+        "refresh_model": Refreshed("m.h5", "n.h5", "train", 1000, evaluation(0.5), evaluation(0.9)),
         "predict_pictures": Predictions(
             PredictionFacts("m.h5", "Keras", "shift", "model card", ("cat", "dog"), 2, 5, 0, ""),
             (
@@ -94,6 +101,7 @@ SHOWN = {
     "inspect_artifact": "model.h5, 295.00 kB 9.22 kB, 73,728 weights conv2 3x3x64x128",
     "diff_artifacts": "a.h5 and b.h5: they differ 100 3 3.00 %",
     "evaluate_model": "m.h5 on digits test, preprocessing shift 90.00 % 87.00 % 93.00 % 0.5000 364",
+    "refresh_model": "n.h5: statistics of 1000 pictures of train 50.00 % 90.00 % 364",
     "predict_pictures": "2 pictures by m.h5, preprocessing shift a.png dog 0.7500 b.png damaged.",
     "train_model": "dry run, nothing was kept 75.00 % 0.5000",
     "measure_throughput": "birealnet on CPU, 2 cores 32 float32 8",

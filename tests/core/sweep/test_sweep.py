@@ -516,6 +516,10 @@ def test_a_search_with_seeds_learns_from_their_mean(tmp_path):
     trainer = Trainer(lambda hparams: 0.5 + hparams["seed"] / 10)
     result = sweep(tmp_path, trainer, search={"filters": "16..128"}, trials=2, seeds="0,2")
     assert [row.val_top1 for row in result.trials] == [pytest.approx(0.603)] * 2
+    import optuna
+
+    study = optuna.load_study(study_name=result.study, storage=result.storage)
+    assert [trial.value for trial in study.trials] == [pytest.approx(0.603)] * 2  # what TPE sees
     assert [len({hparams["filters"] for _, hparams, _ in trainer.calls[at : at + 2]}) for at in (0, 2)] == [1, 1]
 
 
