@@ -30,7 +30,7 @@ from bopkit.pretrained.pull import MODEL_FILE
 from bopkit.pretrained.rebuild import rebuild
 from bopkit.pretrained.shipped import CARD, CONFIG, FLATBUFFER, FLOATS, KERNELS, ROOT, ShippedModel, about_text
 from bopkit.registry import MODELS
-from bopkit.runs.directory import CONFIG_FILE, is_finished, read_epochs
+from bopkit.runs.directory import CONFIG_FILE, is_finished, read_epochs, with_defaults
 from bopkit.runs.directory import read_config as read_run_config
 from bopkit.sweep.command import train_command
 from bopkit.training.options import TrainOptions
@@ -129,8 +129,9 @@ def options_of(config: dict, card: ModelCard, data_dir: str | None, teachers: li
     if (config["train_split"], config["validation_split"]) == ("train[:90%]", "train[90%:]"):
         values |= {"train_split": None, "validation_split": None, "validationset": True}
     options = TrainOptions(dataset=card.dataset, hparams=hparams, teacher=teachers or None, **values)
-    planned = plan_run(dataclasses.replace(options, data_dir=data_dir), lambda line: None).config()
-    planned = json.loads(json.dumps(planned))
+    plan = plan_run(dataclasses.replace(options, data_dir=data_dir), lambda line: None)
+    planned, usual = json.loads(json.dumps([plan.config(), plan.default_config()]))
+    config = with_defaults(config, usual)  # a run of an earlier version lacks settings that came later
     if planned != config:
         different = sorted(key for key in {*planned, *config} if planned.get(key) != config.get(key))
         what = ", ".join(f"{key} is {config.get(key)!r}, not {planned.get(key)!r}" for key in different)
@@ -152,7 +153,7 @@ def refuse_what_must_not_ship(contents: dict[str, bytes]) -> None:
         if len(data) > LARGEST_PART_BYTES:
             raise BopkitError(f"{file} takes {len(data):,} bytes.", f"{LARGEST_PART_BYTES:,} are allowed.")
         text = data.decode("latin-1")
-        paths = re.findall(r'"((?:/|~|[A-Z]:\\)[^"]*)"', text) if file.endswith(".json") else []
+        paths = re.findall(r'[" ]([/~][^" ]*)', text) if file.endswith(".json") else []
         paths += [each for each in (os.getcwd(), str(Path.home()) + "/", os.uname().nodename + ".") if each in text]
         if paths:
             raise BopkitError(f"{file} names a place on this machine: {paths[0]}.", "Train with relative paths.")
