@@ -27,6 +27,7 @@ def pull(
     name: Annotated[
         str | None,
         typer.Argument(
+            metavar="NAME",
             help="A trained network; without a name, all are listed.",
             autocompletion=complete_pretrained,
             show_default=False,
