@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def check_same_teachers(run: Path, teachers: Sequence[TeacherFile]) -> None:
     if before == now or not has_progress(run):
         return
     names = _names_of(run, len(before))
-    repeat = " ".join(f"--teacher {name}" for name in names)
+    repeat = " ".join(f"--teacher {shlex.quote(name)}" for name in names)
     if not before:
         raise UsageError(f"{run} was begun without a teacher.", "Leave out --teacher, or name another --output-dir.")
     if not now:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The same run with the moving averages of training, and with statistics anew."""
-    hparams = {"filters": 4, "epochs": 2, "batch_size": 32}
+    hparams = {"filters": 4, "epochs": 2, "batch_size": 32, "randaugment_count": 1}
     options = {"hparams_set": "bop_digits", "hparams": hparams, "tensorboard": False, "precision": "float32"}
     return [
         train_model(
