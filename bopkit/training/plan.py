@@ -21,7 +21,7 @@ from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, 
 from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
 from bopkit.training.splits import choose_splits, is_of_test_split
-from bopkit.training.teachers import TeacherFile, check_same_teachers, find_teachers
+from bopkit.training.teacher_files import TeacherFile, check_same_teachers, find_teachers
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
