@@ -13,7 +13,8 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.teachers import Teachers, check_same_teachers, find_teachers
+from bopkit.training.teacher_files import find_teachers
+from bopkit.training.teachers import Teachers
 
 DIGITS = open_dataset("digits")
 CARD = ModelCard(
