@@ -13,7 +13,7 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.teacher_files import find_teachers
+from bopkit.training.teacher_files import check_same_teachers, find_teachers
 from bopkit.training.teachers import Teachers
 
 DIGITS = open_dataset("digits")
@@ -251,7 +251,7 @@ def test_a_teachers_settings_without_a_teacher_are_refused(tmp_path):
 
 def test_the_hint_of_a_teacher_that_is_not_named_can_be_typed(tmp_path):
     files = {
-        "config.json": {"teachers": [{"sha256": "0", "preprocessing": "resize"}]},
+        "config.json": {"hparams": {}, "teachers": [{"sha256": "0", "preprocessing": "resize"}]},
         "environment.json": {"teachers": ["my teacher.h5"]},
         "metrics.jsonl": {"kind": "epoch", "epoch": 1},
     }
