@@ -58,14 +58,17 @@ def refresh(
         progress=say,
     )
     if json:
-        print_json(dataclasses.asdict(found))
+        values = dataclasses.asdict(found)
+        for measured in (values["before"], values["after"]):
+            del measured["confusion"], measured["figures"]  # nobody asked for them, and there may be thousands of pairs
+        print_json(values)
         return
     before, after = found.before, found.after
     say(
         f"top-1 {percent_text(before.top1)} before, {percent_text(after.top1)} after, on {after.pictures} pictures of "
         f"{after.dataset} {after.split}; statistics of {found.batch_norm_pictures} pictures of {found.trained_on}"
     )
-    if after.top1 < before.top1:
+    if after.top1 < before.top1 and found.output != found.model:
         say(f"{found.model} was better, and is as it was")
     print_path(Path(found.output))
     say_next("bopkit", "export", found.output)

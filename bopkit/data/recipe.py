@@ -7,13 +7,14 @@ batch at a time; batch-norm statistics are estimated on pictures that are neithe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from bopkit.data.erasing import erase
 from bopkit.data.mixing import MixedLabels, Mixing
 from bopkit.data.preprocessing import PictureSize, Preprocessing
 from bopkit.data.randaugment import randaugment
-from bopkit.hparams import HParams
+from bopkit.hparams import HParams, override
 
 Tensor = Any  # TensorFlow is imported inside the functions
 
@@ -40,6 +41,19 @@ class PictureRecipe:
     def of(cls, hparams: HParams) -> PictureRecipe:
         """The recipe that hyper-parameters ask for."""
         return cls(**{field.name: getattr(hparams, field.name) for field in dataclasses.fields(cls)})
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> PictureRecipe:
+        """The recipe of a run with such hyper-parameters, of a network that is not known.
+
+        Args:
+            values: By name, as text or typed; those that do nothing to pictures are checked and ignored.
+
+        Raises:
+            UsageError: A name, a type or a range is wrong.
+        """
+        needed = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0}  # no set has defaults of these
+        return cls.of(override(HParams(**needed), values))
 
     def augment(
         self, preprocessing: Preprocessing, image: Tensor, seed: Tensor, picture_size: PictureSize = None

@@ -116,7 +116,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
         evaluated = EvaluatedNetwork(plan, network, plain)
-    teachers = load_teachers(plan)
+    teachers = _load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
@@ -128,7 +128,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
         names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
         run.write_environment({**describe_environment(placement), **data, **names})
-        for line in opening_lines(plan, claims, start.place, observer.verbose):
+        for line in opening_lines(plan, claims, start.place, evaluated.estimated_pictures, observer.verbose):
             progress(line)
         if options.tensorboard:
             write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))
@@ -152,7 +152,7 @@ def _start_of(plan: TrainingPlan, run: RunDirectory, place: Place) -> dict[str, 
     return {**plan.config(), "output_dir": str(run.path), "trained_steps": trained_steps}
 
 
-def load_teachers(plan: TrainingPlan) -> Teachers | None:
+def _load_teachers(plan: TrainingPlan) -> Teachers | None:
     """The teachers of a run; None where it has none."""
     if not plan.teachers:
         return None

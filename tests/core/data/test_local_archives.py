@@ -213,7 +213,7 @@ needs_fashion_mnist = pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debi
 
 
 @needs_fashion_mnist
-@pytest.mark.integration
+@pytest.mark.release
 def test_fashion_mnist_from_debians_package(tmp_path):
     result = forked("data", "prepare", "fashion_mnist", "--from", DEBIAN, "--data-dir", tmp_path)
     assert succeeded(result) == "fashion_mnist is ready: 10 classes, input 28 x 28 x 1\n"

@@ -107,13 +107,18 @@ def test_erasing_paints_a_rectangle_of_some_pictures(dtype):
     np.testing.assert_array_equal(erase(tf.constant(pixels), seeds(), 0.0), pixels)
 
 
-def test_a_run_with_a_recipe_resumes_inside_an_epoch():
-    assert_equal_batches(batches_of(EVERYTHING, first_epoch=1, first_step=1), batches_of(EVERYTHING)[STEPS + 1 :])
+@pytest.fixture(scope="module")
+def alone():
+    """The batches of one replica in one process."""
+    return batches_of(EVERYTHING)
 
 
-@pytest.mark.parametrize("replicas, workers", [(2, 1), (2, 2), (6, 3), (4, 4)])
-def test_replicas_and_workers_mix_what_one_would(replicas, workers):
-    alone = batches_of(EVERYTHING)
+def test_a_run_with_a_recipe_resumes_inside_an_epoch(alone):
+    assert_equal_batches(batches_of(EVERYTHING, first_epoch=1, first_step=1), alone[STEPS + 1 :])
+
+
+@pytest.mark.parametrize("replicas, workers", [(2, 1), (2, 2), (6, 3)])
+def test_replicas_and_workers_mix_what_one_would(replicas, workers, alone):
     elements = replicas // workers
     for worker in range(workers):
         part = batches_of(EVERYTHING, replicas=replicas, workers=workers, worker=worker)

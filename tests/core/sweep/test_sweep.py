@@ -379,6 +379,8 @@ def test_values_that_belong_together_are_varied_together(tmp_path):
         ({"grid": GRID, "seeds": "4-0"}, "4-0 goes down"),
         ({"grid": GRID, "seeds": "0-999999999999"}, "more than 1000 seeds"),
         ({"grid": GRID, "seeds": [0, -1]}, "'-1' is no seed"),
+        ({"grid": GRID, "seeds": [0.5]}, "'0.5' is no seed"),
+        ({"grid": GRID, "seeds": 5}, "seeds is 5, not a list"),
         ({"preset": "paper-5.1", "seeds": "0-4"}, "has its own"),
         ({"grid": GRID, "strategy": "multiworker"}, "each machine takes the next trial"),
     ],
