@@ -154,5 +154,10 @@ class Architecture:
                 f"`build` of the network {self.name} returned {type(model).__name__}, not a model of tf.keras.",
                 "End it with `return` and the tf.keras.Model.",
             )
+        if not model.inputs:  # a class of its own, or a Sequential that is not built: neither can be saved
+            raise BopkitError(
+                f"`build` of the network {self.name} returned a model without inputs and outputs of its own.",
+                "Return tf.keras.Model(inputs, outputs), or a tf.keras.Sequential that begins with an Input.",
+            )
         set_binary_kernels_to_signs(model)
         return model

@@ -108,7 +108,7 @@ class BatchNormEstimator:
 
 
 def _trainable_norms(network: Any) -> list[Layer]:
-    norm = import_tensorflow().keras.layers.BatchNormalization
+    norm = import_tensorflow().keras.layers.BatchNormalization.__base__  # SyncBatchNormalization's too, as in larq zoo
     layers = network._flatten_layers(include_self=False)
     return [layer for layer in layers if isinstance(layer, norm) and layer.trainable]
 

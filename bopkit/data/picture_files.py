@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +78,8 @@ def read_picture(path: str) -> bytes:
         BopkitError: It cannot be read, or is neither.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe or a terminal may never end
+            raise BopkitError(f"{path} is not a file of bytes on a disk.", "Save the picture as one.")
         encoded = Path(path).read_bytes()
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.") from error

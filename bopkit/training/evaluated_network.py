@@ -20,20 +20,27 @@ class EvaluatedNetwork:
         plan: The run; this is made in the scope of its strategy.
         trained: The network that is trained.
         plain: What `build_plain_network` made for it: the same, or what it is a copy of.
+
+    Attributes:
+        model: The network.
+        estimated_pictures: Training pictures that its statistics are estimated over, never more than an epoch trains
+            on; 0 where it has the moving averages of training, or no batch norm that is trained.
     """
 
     def __init__(self, plan: TrainingPlan, trained: Any, plain: Any):
         self._plan = plan
         self._trained = trained
         self._estimator: BatchNormEstimator | None = None
+        self.estimated_pictures = 0
         if plan.batch_norm_pictures and has_trainable_norms(trained):
             self.model = _another(plan) if plain is trained else plain
+            self.estimated_pictures = min(plan.batch_norm_pictures, plan.steps_per_epoch * plan.hparams.batch_size)
             self._estimator = BatchNormEstimator(self.model, plan.placement.strategy, plan.preprocessing.finish)
             self._batches = statistics_batches(
                 plan.data,
                 plan.train_split,
                 plan.preprocessing,
-                min(plan.batch_norm_pictures, plan.steps_per_epoch * plan.hparams.batch_size),
+                self.estimated_pictures,
                 BATCH_SIZE,
                 plan.options.seed,
                 PictureRecipe.of(plan.hparams),

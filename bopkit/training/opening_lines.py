@@ -12,13 +12,16 @@ from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan
 
 
-def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose: bool = False) -> list[str]:
+def opening_lines(
+    plan: TrainingPlan, claims: list[Claim], start: Place, estimated_pictures: int, verbose: bool = False
+) -> list[str]:
     """Network, data, devices and settings; which optimizer trains which variable; warnings; where a run goes on.
 
     Args:
         plan: The run.
         claims: Which optimizer has which variable.
         start: Where the run begins or goes on.
+        estimated_pictures: Pictures that batch-norm statistics are estimated over; 0 where they are not.
         verbose: Whether to name every variable.
     """
     options, placement, preprocessing = plan.options, plan.placement, plan.preprocessing
@@ -42,9 +45,9 @@ def opening_lines(plan: TrainingPlan, claims: list[Claim], start: Place, verbose
         )
     if placement.replicas > 1 and not options.sync_batch_norm:
         lines.append("batch norm uses each replica's part of a batch; with --sync-batch-norm it uses the whole batch")
-    if plan.batch_norm_pictures:
+    if estimated_pictures:
         lines.append(
-            f"batch-norm statistics are estimated anew over {count_text(plan.batch_norm_pictures, 'training picture')} "
+            f"batch-norm statistics are estimated anew over {count_text(estimated_pictures, 'training picture')} "
             "before each validation and in model files; --batch-norm-pictures 0 keeps the moving averages"
         )
     if not plan.has_validation_pictures:

@@ -169,7 +169,8 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
-    _check_teacher_hparams(hparams, options)
+    if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
+        _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")

@@ -128,7 +128,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
         names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
         run.write_environment({**describe_environment(placement), **data, **names})
-        for line in opening_lines(plan, claims, start.place, observer.verbose):
+        for line in opening_lines(plan, claims, start.place, evaluated.estimated_pictures, observer.verbose):
             progress(line)
         if options.tensorboard:
             write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))

@@ -36,6 +36,14 @@ def test_all_pixels_of_all_batches_count_alike(axis):
     assert_statistics(layer, PIXELS, (0, 1, 2) if axis == -1 else (0, 2, 3))
 
 
+def test_a_synchronized_norm_of_old_files_is_one_too():
+    layer = import_tensorflow().keras.layers.experimental.SyncBatchNormalization(input_shape=(6, 5, 4))
+    network = of_pictures(layer)
+    assert has_trainable_norms(network)
+    estimate(network)
+    assert_statistics(layer, PIXELS)
+
+
 def test_several_axes_together():
     layer = norm(axis=[2, 3], input_shape=(6, 5, 4))
     estimate(of_pictures(layer))

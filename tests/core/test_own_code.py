@@ -108,6 +108,13 @@ def test_a_mistake_in_a_layer_that_tensorflow_traces(write: Write) -> None:
     assert known.message.startswith("AttributeError: '") and known.message.endswith(f"'nothing' {place(module, 8)}.")
 
 
+def test_a_network_that_is_a_class_of_its_own(write: Write) -> None:
+    import_tensorflow()
+    architecture = MODELS.load(write("net", NETWORK.format(build="return type('Net', (tf.keras.Model,), {})()")))
+    with pytest.raises(BopkitError, match="of the network mine returned a model without inputs and outputs of its own"):
+        architecture.build_network(architecture.hparams(), (32, 32, 1), 10)
+
+
 def test_a_network_that_is_none(write: Write) -> None:
     import_tensorflow()
     architecture = MODELS.load(write("net", NETWORK.format(build="pass")))

@@ -4,6 +4,7 @@ import collections
 import io
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from bopkit.benchmark.job import SCORES_FILE
 from bopkit.benchmark.predict import predict_pictures
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.data import get_preprocessing, open_dataset
-from bopkit.data.picture_files import picture_files, survey
+from bopkit.data.picture_files import picture_files, read_picture, survey
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import silent
@@ -143,6 +144,12 @@ def test_files_and_folders_are_read_in_order(tmp_path):
     counted = survey(paths)
     assert counted.pictures == 6 and counted.longest == len(str(tmp_path / "in" / "b/notes.txt"))
     assert (counted.left_out, counted.example) == (1, str(tmp_path / "in" / "b" / "other.webp"))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(BopkitError, match="pipe.png is not a file of bytes on a disk"):
+        read_picture(str(tmp_path / "pipe.png"))
 
 
 @pytest.fixture

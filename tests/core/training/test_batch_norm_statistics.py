@@ -103,6 +103,13 @@ def test_latent_weights_keep_their_moving_averages(tmp_path):
     assert json.loads((result.output_dir / "config.json").read_text())["batch_norm_pictures"] == 0
 
 
+def test_the_number_of_pictures_that_is_told_is_that_of_the_run(tmp_path):
+    lines = []
+    train(tmp_path / "run", progress=lines.append)
+    begin = f"batch-norm statistics are estimated anew over {STEPS * BATCH} "
+    assert sum(line.startswith(begin) for line in lines) == 1
+
+
 def test_the_number_is_chosen_anew_until_something_is_trained(tmp_path):
     def planned(hparams_set):
         options = TrainOptions(model="tiny.network", dataset="digits", hparams_set=hparams_set, output_dir=tmp_path)

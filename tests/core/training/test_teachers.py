@@ -13,7 +13,7 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.teacher_files import find_teachers
+from bopkit.training.teacher_files import check_same_teachers, find_teachers
 from bopkit.training.teachers import Teachers
 
 DIGITS = open_dataset("digits")
@@ -225,7 +225,7 @@ def test_a_run_goes_on_with_its_teachers_only(tmp_path):
         train(run, teacher=[tmp_path / "t.h5"], on_epoch=stop, **options)
     assert list(json.loads((run / "config.json").read_text())["teachers"][0]) == ["sha256", "preprocessing"]
     with pytest.raises(UsageError, match=r"learns from .*t\.h5, which is not named now"):
-        train(run, **(options | {"hparams": {k: v for k, v in recipe.items() if "teacher" not in k}}))
+        train(run, **options)
     saved(tmp_path / "t.h5", seed=5)
     with pytest.raises(UsageError, match=r"Teacher .*t\.h5 is not the one"):
         train(run, teacher=[tmp_path / "t.h5"], **options)
@@ -247,3 +247,16 @@ def test_a_teachers_settings_without_a_teacher_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no teacher"):
         train(tmp_path / "run", teacher_preprocess_fn="resize")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_hint_of_a_teacher_that_is_not_named_can_be_typed(tmp_path):
+    files = {
+        "config.json": {"hparams": {}, "teachers": [{"sha256": "0", "preprocessing": "resize"}]},
+        "environment.json": {"teachers": ["my teacher.h5"]},
+        "metrics.jsonl": {"kind": "epoch", "epoch": 1},
+    }
+    for name, values in files.items():
+        (tmp_path / name).write_text(json.dumps(values) + "\n")
+    with pytest.raises(UsageError) as raised:
+        check_same_teachers(tmp_path, ())
+    assert raised.value.hint == "Add --teacher 'my teacher.h5'."
