@@ -81,8 +81,11 @@ class SweepPlan:
         """
         if definition is None:
             return self
-        is_open = {name: name not in definition and getattr(self.training, name) is None for name in OF_BEFORE}
-        of_before = {name: value for name, value in OF_BEFORE.items() if is_open[name]}
+        of_before: dict[str, Any] = {
+            name: value
+            for name, value in OF_BEFORE.items()
+            if name not in definition and getattr(self.training, name) is None
+        }
         return dataclasses.replace(self, training=dataclasses.replace(self.training, **of_before))
 
     def definition(self) -> dict[str, Any]:
