@@ -28,6 +28,11 @@ BATCH_SIZE = 100
 """Pictures that are normalised together, whatever the batches of training are."""
 
 
+def default_pictures(optimizer: str) -> int:
+    """Pictures where nobody named a number: those of the default where weights flip, as moving averages lag behind."""
+    return DEFAULT_PICTURES if optimizer != "latent" else 0
+
+
 def has_trainable_norms(network: Any) -> bool:
     """Whether a network has a batch norm that is not frozen."""
     return bool(_trainable_norms(network))
