@@ -16,8 +16,8 @@ import numpy as np
 
 from bopkit.data import Preprocessing
 from bopkit.errors import UsageError
+from bopkit.figures import FORMATS, printable_label, write_figure
 from bopkit.metrics import are_probabilities
-from bopkit.runs.plot import FORMATS, printable_label, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

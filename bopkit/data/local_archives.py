@@ -9,31 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
+from bopkit.data.gzip_header import GZIP_TIMES_S, restore_header
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import sha256
 from bopkit.progress import Progress
 from bopkit.text import count_text
 
-GZIP_TIMES_S = {
-    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84": 1504176606,  # train-images-idx3-ubyte.gz
-    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845": 1504176606,  # train-labels-idx1-ubyte.gz
-    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073": 1504176627,  # t10k-images-idx3-ubyte.gz
-    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5": 1504176627,  # t10k-labels-idx1-ubyte.gz
-}
-"""The time in the header of gzip files (seconds since 1970), by the SHA-256 of the whole file.
-
-Debian's package of Fashion-MNIST has the files of its authors but for the header: name and time were taken out. With
-both put back a file has its registered SHA-256 again, which is what shows that a time is right.
-"""
-
-_GZIP_MAGIC = b"\x1f\x8b\x08"
-_HAS_NAME = 8  # the flags of a gzip header: RFC 1952, 2.3.1
-_HAS_CHECKSUM, _HAS_EXTRA, _HAS_COMMENT = 2, 4, 16
 _LOOKED_THROUGH = 10_000
 """Entries of a folder in whose sub-folders missing archives are looked for."""
 
@@ -229,7 +214,9 @@ def _link(archive: Archive, source: Path, links: Path) -> str:
     problem = _difference(path, archive)
     if not problem:
         place.symlink_to(path.resolve())
-    elif archive.sha256 in GZIP_TIMES_S and _restore_header(path, place, archive):
+    elif archive.sha256 in GZIP_TIMES_S and restore_header(
+        path, place, archive.name, GZIP_TIMES_S[archive.sha256], archive.size_bytes
+    ):
         return _difference(place, archive)
     return problem
 
@@ -243,35 +230,3 @@ def _difference(path: Path, archive: Archive) -> str:
     if found != archive.sha256:
         return f"{path.name} has the SHA-256 {found[:12]}..., not {archive.sha256[:12]}..."
     return ""
-
-
-def _restore_header(path: Path, place: Path, archive: Archive) -> bool:
-    """Write a gzip file to `place` with the name and time that its header had, if it then has the registered size."""
-    with open(path, "rb") as file:
-        kept = _read_header(file)
-        if kept is None:
-            return False
-        time = GZIP_TIMES_S[archive.sha256].to_bytes(4, "little")
-        header = _GZIP_MAGIC + bytes([_HAS_NAME]) + time + kept + archive.name.removesuffix(".gz").encode() + b"\0"
-        if len(header) + path.stat().st_size - file.tell() != archive.size_bytes:
-            return False
-        with open(place, "wb") as restored:
-            restored.write(header)
-            shutil.copyfileobj(file, restored)
-    return True
-
-
-def _read_header(file: BinaryIO) -> bytes | None:
-    """Read up to the compressed bytes; the two bytes of the header that say how they were made, None if it is none."""
-    start = file.read(10)
-    if len(start) < 10 or not start.startswith(_GZIP_MAGIC):
-        return None
-    flags = start[3]
-    if flags & _HAS_EXTRA:
-        file.read(int.from_bytes(file.read(2), "little"))
-    for flag in (_HAS_NAME, _HAS_COMMENT):
-        while flags & flag and file.read(1) not in (b"\0", b""):
-            pass
-    if flags & _HAS_CHECKSUM:
-        file.read(2)
-    return start[8:]

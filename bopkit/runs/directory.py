@@ -278,7 +278,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-OF_BEFORE = {"batch_norm_pictures": 0}
+OF_BEFORE: dict[str, Any] = {"batch_norm_pictures": 0}
 """Settings of a config that came later, and what a run was trained with that lacks them: not today's defaults."""
 
 

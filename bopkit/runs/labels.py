@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bopkit.batch_norm import default_pictures
 from bopkit.errors import BopkitError
 from bopkit.hparams import BUILT_IN
 from bopkit.registry import MODELS
@@ -66,13 +67,17 @@ _UNKNOWN = object()
 
 
 def _of_set(run: RunSummary) -> dict[str, Any]:
-    """The values of a run's set, if its network is one of the zoo; code that a run names is not imported."""
+    """The values of a run's set, and what follows from them, if its network is one of the zoo.
+
+    Code that a run names is not imported.
+    """
     if run.model is None or run.hparams_set is None or run.model not in MODELS:
         return {}
     try:
-        return MODELS.load(run.model).hparams(run.hparams_set).model_dump()
+        hparams = MODELS.load(run.model).hparams(run.hparams_set)
     except BopkitError:  # a set of another version
         return {}
+    return {**hparams.model_dump(), "batch_norm_pictures": default_pictures(hparams.optimizer)}
 
 
 def _with_names(settings: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -5,7 +5,6 @@ Matplotlib is imported inside functions, without pyplot: nothing global is touch
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bopkit import files
 from bopkit.errors import UsageError
+from bopkit.figures import COLOURS, FORMATS, GREY, printable_label, style_axes, write_figure
 from bopkit.runs.curves import Curves, check_run, read_curves
 from bopkit.runs.labels import label_runs
 from bopkit.runs.summary import RunSummary, summarise_run
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg", ".pdf")
 DEFAULT_FORMATS = (".png", ".svg")
 """What is written where the output names no format."""
 
@@ -32,14 +30,9 @@ SMOOTH_ABOVE_POINTS = 300
 SMOOTHING_SHARE = 0.01
 """Width of the moving average that is then drawn before them, as a share of the curve."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for a line."""
-
 COLUMN_WIDTH_IN, HEIGHT_IN, LEGEND_LINE_IN, MARGIN_IN = 4.6, 5.4, 0.17, 0.08
 LABEL_CHARACTERS = 60
 """Longest line of the legend; longer labels are folded."""
-PNG_DOTS_PER_INCH = 200
-GREY = "#888888"
 DASHES = (0, (4, 2))
 """Of training accuracy, in line widths."""
 
@@ -159,19 +152,6 @@ def _draw_pi_t(axes: Axes, run: Curves, colour: str) -> None:
     axes.plot(run.flip_epochs, values, color=colour, linewidth=1.3, marker=marker, markersize=4)
 
 
-def style_axes(axes: Axes, label: str) -> None:
-    """Give axes the look of all curves here, a label on the left and whole numbers below."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_ylabel(label, fontsize=9)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(labelsize=8, color=GREY)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
 def _explain_kinds(figure: Figure) -> None:
     """What solid and dashed lines are, above all columns, where no curve can be covered."""
     from matplotlib.lines import Line2D
@@ -198,11 +178,6 @@ def _explain_colours(flips: Axes, labels: Sequence[str], colours: Sequence[str])
 
 def _legend_text(label: str) -> str:
     return textwrap.fill(printable_label(label), LABEL_CHARACTERS)
-
-
-def printable_label(text: str) -> str:
-    """The text without control characters, which no XML can hold, and without half of a surrogate pair."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _layer_name(curves: Iterable[Curves]) -> str:
@@ -238,16 +213,3 @@ def _files_of(output: Path) -> list[Path]:
     if output.suffix:
         raise UsageError(f"{output} ends in {output.suffix}.", f"Use one of {', '.join(FORMATS)}, or no ending.")
     return [output.with_suffix(suffix) for suffix in DEFAULT_FORMATS]
-
-
-def write_figure(figure: Figure, targets: Sequence[Path]) -> None:
-    """Write the figure in all formats; none of the files changes unless all can be drawn."""
-    import matplotlib
-
-    with contextlib.ExitStack() as stack:
-        for target in targets:
-            scratch = stack.enter_context(files.replacing(target))
-            # Without dates and random ids, the same curves make the same file.
-            metadata: Any = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[target.suffix]
-            with matplotlib.rc_context({"svg.hashsalt": "bopkit"}):
-                figure.savefig(scratch, dpi=PNG_DOTS_PER_INCH, metadata=metadata)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bopkit.figures import COLOURS, printable_label, style_axes, write_figure
 from bopkit.hparams import override
 from bopkit.registry import MODELS
 from bopkit.runs.directory import read_epochs
 from bopkit.runs.labels import applies
-from bopkit.runs.plot import COLOURS, printable_label, style_axes, write_figure
 from bopkit.sweep.plan import SweepPlan
 from bopkit.sweep.result import SweepResult, TrialRow
 from bopkit.sweep.space import Choices, Range

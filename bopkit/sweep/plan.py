@@ -20,6 +20,7 @@ from bopkit.sweep.result import trial_dir
 from bopkit.sweep.space import Choices, Point, Range, Space, check_space, grid_points, read_space
 from bopkit.sweep.storage import default_storage
 from bopkit.training.options import TrainOptions
+from bopkit.training.teacher_files import teacher_checksum
 
 DEFAULT_TRIALS = 20
 
@@ -27,7 +28,7 @@ RECORDED = ("preprocess_fn", "precision", "limit_steps", "seed", "validationset"
 """Fields of `TrainOptions` that every study records, besides the names and hyper-parameters."""
 RECORDED_IF_CHANGED = (
     *("dataset_version", "train_split", "validation_split", "jit", "accumulate", "sync_batch_norm", "deterministic"),
-    *("early_stop", "teacher", "teacher_preprocess_fn"),
+    *("early_stop", "teacher_preprocess_fn"),
 )
 """Further ones that decide the results; recorded where they are not the default, so that older studies go on."""
 
@@ -81,12 +82,19 @@ class SweepPlan:
         """
         if definition is None:
             return self
-        is_open = {name: name not in definition and getattr(self.training, name) is None for name in OF_BEFORE}
-        of_before = {name: value for name, value in OF_BEFORE.items() if is_open[name]}
+        of_before: dict[str, Any] = {
+            name: value
+            for name, value in OF_BEFORE.items()
+            if name not in definition and getattr(self.training, name) is None
+        }
         return dataclasses.replace(self, training=dataclasses.replace(self.training, **of_before))
 
     def definition(self) -> dict[str, Any]:
-        """What decides the results: a study goes on only with the same one. More trials may be asked for."""
+        """What decides the results: a study goes on only with the same one. More trials may be asked for.
+
+        Raises:
+            BopkitError: A teacher is missing.
+        """
         values = {
             "model": MODELS.load(self.training.model).name,
             "dataset": self.training.dataset,
@@ -99,6 +107,8 @@ class SweepPlan:
         values.update({name: getattr(self.training, name) for name in RECORDED})
         changed = changed_settings(self.training)
         values.update({name: changed[name] for name in RECORDED_IF_CHANGED if name in changed})
+        if self.training.teacher:  # by their content: another file may have taken the place of one
+            values["teacher"] = [teacher_checksum(path) for path in self.training.teacher]
         if self.seeds is not None:  # studies from before have no such entry
             values["seeds"] = self.seeds
         return json.loads(json.dumps(values))

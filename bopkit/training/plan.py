@@ -9,7 +9,7 @@ from typing import Any
 
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
-from bopkit.batch_norm import DEFAULT_PICTURES
+from bopkit.batch_norm import default_pictures
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
@@ -156,9 +156,9 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
     if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
-    if options.batch_norm_pictures is None and before and has_progress(before):  # else other hyper-parameters may come
-        settings = {**OF_BEFORE, **read_config(before)}
-        options = dataclasses.replace(options, batch_norm_pictures=settings["batch_norm_pictures"])
+    batch_norm_pictures = options.batch_norm_pictures
+    if batch_norm_pictures is None and before and has_progress(before):  # else other hyper-parameters may come
+        batch_norm_pictures = {**OF_BEFORE, **read_config(before)}["batch_norm_pictures"]
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)
@@ -191,7 +191,9 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         validation_split=validation_split,
         steps_per_epoch=_count_steps(data, train_split, hparams, options.limit_steps),
         validation_pictures=_count_validation_pictures(data, validation_split, options.limit_steps),
-        batch_norm_pictures=_choose_batch_norm_pictures(options, hparams),
+        batch_norm_pictures=(
+            default_pictures(hparams.optimizer) if batch_norm_pictures is None else batch_norm_pictures
+        ),
         precision=precision,
         length=length,
         teachers=teachers,
@@ -230,13 +232,6 @@ def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
         name = data.default_preprocessing
     input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
     return get_preprocessing(name, input_shape)
-
-
-def _choose_batch_norm_pictures(options: TrainOptions, hparams: HParams) -> int:
-    """What was asked for, else the default where weights flip: moving averages lag behind those."""
-    if options.batch_norm_pictures is not None:
-        return options.batch_norm_pictures
-    return DEFAULT_PICTURES if hparams.optimizer != "latent" else 0
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

@@ -15,7 +15,7 @@ from bopkit.artifacts import artifact, checksum
 from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, get_preprocessing
 from bopkit.data.scaling import EXAMPLES
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.runs.directory import ENVIRONMENT_FILE, has_progress, read_config
 from bopkit.text import count_text
 
@@ -62,6 +62,18 @@ def find_teachers(names: Sequence[str | Path], preprocess_fn: str | None, data: 
         raise UsageError(
             "--teacher-preprocess-fn is for teachers without a model card, and every teacher has one.", "Leave it out."
         )
+    return found
+
+
+def teacher_checksum(name: str | Path) -> str:
+    """SHA-256 of a teacher's content, 64 hexadecimal digits.
+
+    Raises:
+        BopkitError: It cannot be read, or is a folder without a network.
+    """
+    found = checksum.source_checksum(artifact.resolve(name))
+    if not found:
+        raise BopkitError(f"Teacher {name} does not exist, or cannot be read.", "Check the path.")
     return found
 
 

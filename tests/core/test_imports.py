@@ -37,7 +37,7 @@ ORDER = [
     ["bopkit"],
 ]
 SMALL_FILES = """
-    __init__ architecture batch_norm binary_kernels catalogue counting doctor errors failures files
+    __init__ architecture batch_norm binary_kernels catalogue counting doctor errors failures figures files
     garbage_collection hparams host interruption isolation keras2 metrics moved own_code own_optimizer progress
     python_process registry schedules scratch seeds tabular text unfused_norms versions
 """.split()

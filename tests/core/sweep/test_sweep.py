@@ -463,6 +463,21 @@ def test_the_command_of_a_trial_names_what_is_not_the_default():
     )
 
 
+def test_a_sweep_goes_on_with_the_same_teachers_only_wherever_they_lie(tmp_path):
+    def of_teacher(path):
+        return sweep(tmp_path / "sweep", Trainer(), grid=GRID, teacher=[path])
+
+    with pytest.raises(BopkitError, match=r"t\.h5"):
+        of_teacher(tmp_path / "t.h5")
+    (tmp_path / "t.h5").write_text("a")
+    of_teacher(tmp_path / "t.h5")
+    (tmp_path / "t.h5").rename(tmp_path / "moved.h5")
+    assert len(of_teacher(tmp_path / "moved.h5").trials) == 4
+    (tmp_path / "moved.h5").write_text("b")
+    with pytest.raises(UsageError, match="teacher is .* there and .* here"):
+        of_teacher(tmp_path / "moved.h5")
+
+
 def test_a_trial_s_command_names_each_teacher():
     training = TrainOptions(model="binarynet", dataset="digits", teacher=["runs/a", "my b.h5"])
     assert train_command(training) == "bopkit train binarynet --dataset digits --teacher runs/a --teacher 'my b.h5'"
