@@ -31,7 +31,7 @@ _OF_ROWS = frozenset(
 _TYPES = (float, int, str, type(None))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # one is the same as itself: what is in it may have no hash
 class OwnOptimizer:
     """What a module says of its optimizer.
 

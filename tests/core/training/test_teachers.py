@@ -250,7 +250,7 @@ def test_a_teachers_settings_without_a_teacher_are_refused(tmp_path):
 
 def test_the_hint_of_a_teacher_that_is_not_named_can_be_typed(tmp_path):
     files = {
-        "config.json": {"teachers": [{"sha256": "0", "preprocessing": "resize"}]},
+        "config.json": {"hparams": {}, "teachers": [{"sha256": "0", "preprocessing": "resize"}]},
         "environment.json": {"teachers": ["my teacher.h5"]},
         "metrics.jsonl": {"kind": "epoch", "epoch": 1},
     }
