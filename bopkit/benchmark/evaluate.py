@@ -137,6 +137,8 @@ def evaluate_model(
     confusion_file, sheet_file = (Path(file) if file else None for file in (confusion, most_wrong))
     check_figure_file(confusion_file, "--confusion")
     check_figure_file(sheet_file, "--most-wrong")
+    if confusion_file and sheet_file and confusion_file.resolve() == sheet_file.resolve():
+        raise UsageError(f"{sheet_file} is named for two pictures.", "Give --confusion and --most-wrong two names.")
     say = progress or silent
     path = find_model(Path(model))
     card = artifact.read_card(path)

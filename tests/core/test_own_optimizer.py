@@ -213,6 +213,12 @@ def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
     assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__)
 
 
+@pytest.mark.parametrize("name", [".", ".opt", "my opt", "a..b", "9.x"])
+def test_what_cannot_be_a_module_is_a_wrong_name(bop, name):
+    with pytest.raises(UsageError, match=r"must be bop or latent .*or a Python module in this folder"):
+        override(bop, {"optimizer": name})
+
+
 @pytest.mark.parametrize("schedules", ["'threshold'", "['threshold']"])
 def test_one_name_or_a_list_of_them_is_a_schedule_too(write, bop, schedules):
     module = write(f"OPTIMIZER = OwnOptimizer(make=print, schedules={schedules})")

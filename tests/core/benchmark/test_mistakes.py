@@ -130,3 +130,8 @@ def test_a_network_without_mistakes_has_a_sheet_that_says_so(tmp_path, figures):
 def test_a_file_that_is_no_picture_is_refused_before_anything_is_read(tmp_path, option):
     with pytest.raises(UsageError, match=rf"x.jpg is not the name of a picture.*--{option.replace('_', '-')}.*\.png"):
         evaluate_model(tmp_path / "nothing.h5", **{option: tmp_path / "x.jpg"})
+
+
+def test_one_file_for_two_pictures_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="x.png is named for two pictures"):
+        evaluate_model(tmp_path / "nothing.h5", confusion=tmp_path / "x.png", most_wrong=tmp_path / "a" / ".." / "x.png")
