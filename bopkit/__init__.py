@@ -35,6 +35,8 @@ _PUBLIC = {
     "device_info": "bopkit.benchmark.devices.info",
     "list_devices": "bopkit.benchmark.devices.info",
     "init_model": "bopkit.training.initialise",
+    "pull_model": "bopkit.pretrained",
+    "list_pretrained": "bopkit.pretrained",
     "list_models": "bopkit.catalogue",
     "list_hparams": "bopkit.catalogue",
     "list_datasets": "bopkit.data",

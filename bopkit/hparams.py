@@ -59,15 +59,6 @@ class HParams(ScheduleParts):
     eta: float = Field(1000.0, gt=0, description="bold's rate of accumulation of gradients: a weight flips at 1")
     learning_rate: float = Field(gt=0, description="learning rate of Adam, for all variables that are not flipped")
 
-    scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
-    """Names of the hyper-parameters that may follow a schedule."""
-
-    own_optimizer: ClassVar[OwnOptimizer | None] = None
-    """What the module that `optimizer` names says of it; None for bopkit's own optimizers."""
-
-    without_own: ClassVar[type[HParams] | None] = None
-    """The class without the hyper-parameters of `own_optimizer`."""
-
     # The recipe: what is done to pictures and labels in training. Each is off unless it is set.
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that all classes get alike")
     mixup: float = Field(0.0, ge=0, le=100, description="alpha of the Beta distribution of mixup's shares; 0 is off")
@@ -86,6 +77,15 @@ class HParams(ScheduleParts):
     teacher_temperature: float = Field(
         1.0, gt=0, le=100, description="temperature of the softmax of teachers and network where they are compared"
     )
+
+    scheduled: ClassVar[tuple[str, ...]] = SCHEDULED
+    """Names of the hyper-parameters that may follow a schedule."""
+
+    own_optimizer: ClassVar[OwnOptimizer | None] = None
+    """What the module that `optimizer` names says of it; None for bopkit's own optimizers."""
+
+    without_own: ClassVar[type[HParams] | None] = None
+    """The class without the hyper-parameters of `own_optimizer`."""
 
     @field_validator("*", mode="before")
     @classmethod

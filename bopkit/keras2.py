@@ -60,30 +60,12 @@ def import_tensorflow() -> Any:
     try:
         # What an import leaves is no garbage; looking for some takes a fifth of TensorFlow's.
         with quiet_stderr(), garbage_collection_paused():
-            import larq  # registers its layers and quantizers with Keras
+            import larq  # noqa: F401  registers its layers and quantizers with Keras
             import tensorflow as tf
     except ImportError as error:
         raise BopkitError(f"TensorFlow cannot be imported: {error}.", "Run `bopkit doctor`.") from error
-    _mask_gradients_faster(larq.quantizers, tf)
     _quieten(tf)
     return tf
-
-
-def _mask_gradients_faster(quantizers: Any, tf: Any) -> None:
-    """Let larq's quantizers mask their gradients by another operation of TensorFlow, for the same bits.
-
-    `tf.where` is `SelectV2`, which takes about twice as long as `Select` on a CPU: a twentieth of the training step of
-    a small network.
-    """
-
-    def clipped_gradient(x: Any, dy: Any, clip_value: float | None) -> Any:
-        if clip_value is None:
-            return dy
-        is_near = tf.math.less_equal(tf.math.abs(x), clip_value)
-        return tf.raw_ops.Select(condition=is_near, x=dy, y=tf.zeros_like(dy))
-
-    if hasattr(quantizers, "_clipped_gradient"):  # it is larq's own affair
-        quantizers._clipped_gradient = clipped_gradient
 
 
 _is_quietened = False

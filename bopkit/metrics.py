@@ -56,33 +56,12 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    mean = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half_width = student_t_97_5(len(values) - 1) * deviation / math.sqrt(len(values))
+    from scipy.special import stdtrit
+
+    mean, freedom = math.fsum(values) / len(values), len(values) - 1
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / freedom)
+    half_width = float(stdtrit(freedom, 0.975)) * deviation / math.sqrt(len(values))
     return mean - half_width, mean + half_width
-
-
-def student_t_97_5(freedom: int) -> float:
-    """97.5 % of Student's t distribution with that many degrees of freedom (1 or more) lie below.
-
-    With t = sqrt(freedom) tan(angle), the share within -t..t is a finite sum of powers of cos(angle) (Abramowitz and
-    Stegun 1964, 26.7.3 and 26.7.4); the angle is found by halving.
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        low, high = (angle, high) if _share_within(angle, freedom) < 0.95 else (low, angle)
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def _share_within(angle: float, freedom: int) -> float:
-    is_odd = freedom % 2
-    term, total = (math.cos(angle), 0.0) if is_odd else (1.0, 0.0)
-    for power in range(is_odd, freedom - 1, 2):
-        total += term
-        term *= math.cos(angle) ** 2 * (power + 1) / (power + 2)
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if is_odd else total
 
 
 def predicted_classes(scores: np.ndarray) -> np.ndarray:

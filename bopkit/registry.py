@@ -25,16 +25,16 @@ class Registry:
         kind: What the names stand for, in error messages: "model".
         attribute: The object that every registered module defines: "ARCHITECTURE".
         command: The command that lists the names.
-        shown: Where an example is shown.
+        hint: Where an example is shown, as a sentence.
     """
 
     def __init__(
-        self, kind: str, attribute: str, command: str, shown: str = "The README and docs/training.md show how."
+        self, kind: str, attribute: str, command: str, hint: str = "The README and docs/training.md show how."
     ):
         self.kind = kind
         self.attribute = attribute
         self.command = command
-        self.shown = shown
+        self.hint = hint
         self._modules: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
 
@@ -73,7 +73,7 @@ class Registry:
         if own_file is not None:
             check_origin(module, own_file)
         if not hasattr(module, self.attribute):
-            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", self.shown)
+            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", self.hint)
         return getattr(module, self.attribute)
 
     def _module_name(self, name: str) -> str:

@@ -54,7 +54,7 @@ class Schedule:
         return self.kind in ("linear", "cosine")
 
 
-def part(name: str, suffix: str, **limits: Any) -> Any:
+def schedule_field(name: str, suffix: str, **limits: Any) -> Any:
     """The field of one of the five hyper-parameters that a schedule has.
 
     Args:
@@ -80,36 +80,36 @@ def part(name: str, suffix: str, **limits: Any) -> Any:
 class ScheduleParts(BaseModel):
     """The five of every hyper-parameter of bopkit that may follow a schedule."""
 
-    learning_rate_schedule: Kind | None = part("learning_rate", "schedule")
-    learning_rate_end: float | None = part("learning_rate", "end", gt=0)
-    learning_rate_decay_rate: float | None = part("learning_rate", "decay_rate")
-    learning_rate_decay_epochs: int | None = part("learning_rate", "decay_epochs")
-    learning_rate_warmup_epochs: int | None = part("learning_rate", "warmup_epochs")
-    gamma_schedule: Kind | None = part("gamma", "schedule")
-    gamma_end: float | None = part("gamma", "end", gt=0, le=1)
-    gamma_decay_rate: float | None = part("gamma", "decay_rate")
-    gamma_decay_epochs: int | None = part("gamma", "decay_epochs")
-    gamma_warmup_epochs: int | None = part("gamma", "warmup_epochs")
-    threshold_schedule: Kind | None = part("threshold", "schedule")
-    threshold_end: float | None = part("threshold", "end", ge=0)
-    threshold_decay_rate: float | None = part("threshold", "decay_rate")
-    threshold_decay_epochs: int | None = part("threshold", "decay_epochs")
-    threshold_warmup_epochs: int | None = part("threshold", "warmup_epochs")
-    sigma_schedule: Kind | None = part("sigma", "schedule")
-    sigma_end: float | None = part("sigma", "end", gt=0, le=1)
-    sigma_decay_rate: float | None = part("sigma", "decay_rate")
-    sigma_decay_epochs: int | None = part("sigma", "decay_epochs")
-    sigma_warmup_epochs: int | None = part("sigma", "warmup_epochs")
-    alpha_schedule: Kind | None = part("alpha", "schedule")
-    alpha_end: float | None = part("alpha", "end", gt=0, le=1)
-    alpha_decay_rate: float | None = part("alpha", "decay_rate")
-    alpha_decay_epochs: int | None = part("alpha", "decay_epochs")
-    alpha_warmup_epochs: int | None = part("alpha", "warmup_epochs")
-    eta_schedule: Kind | None = part("eta", "schedule")
-    eta_end: float | None = part("eta", "end", gt=0)
-    eta_decay_rate: float | None = part("eta", "decay_rate")
-    eta_decay_epochs: int | None = part("eta", "decay_epochs")
-    eta_warmup_epochs: int | None = part("eta", "warmup_epochs")
+    learning_rate_schedule: Kind | None = schedule_field("learning_rate", "schedule")
+    learning_rate_end: float | None = schedule_field("learning_rate", "end", gt=0)
+    learning_rate_decay_rate: float | None = schedule_field("learning_rate", "decay_rate")
+    learning_rate_decay_epochs: int | None = schedule_field("learning_rate", "decay_epochs")
+    learning_rate_warmup_epochs: int | None = schedule_field("learning_rate", "warmup_epochs")
+    gamma_schedule: Kind | None = schedule_field("gamma", "schedule")
+    gamma_end: float | None = schedule_field("gamma", "end", gt=0, le=1)
+    gamma_decay_rate: float | None = schedule_field("gamma", "decay_rate")
+    gamma_decay_epochs: int | None = schedule_field("gamma", "decay_epochs")
+    gamma_warmup_epochs: int | None = schedule_field("gamma", "warmup_epochs")
+    threshold_schedule: Kind | None = schedule_field("threshold", "schedule")
+    threshold_end: float | None = schedule_field("threshold", "end", ge=0)
+    threshold_decay_rate: float | None = schedule_field("threshold", "decay_rate")
+    threshold_decay_epochs: int | None = schedule_field("threshold", "decay_epochs")
+    threshold_warmup_epochs: int | None = schedule_field("threshold", "warmup_epochs")
+    sigma_schedule: Kind | None = schedule_field("sigma", "schedule")
+    sigma_end: float | None = schedule_field("sigma", "end", gt=0, le=1)
+    sigma_decay_rate: float | None = schedule_field("sigma", "decay_rate")
+    sigma_decay_epochs: int | None = schedule_field("sigma", "decay_epochs")
+    sigma_warmup_epochs: int | None = schedule_field("sigma", "warmup_epochs")
+    alpha_schedule: Kind | None = schedule_field("alpha", "schedule")
+    alpha_end: float | None = schedule_field("alpha", "end", gt=0, le=1)
+    alpha_decay_rate: float | None = schedule_field("alpha", "decay_rate")
+    alpha_decay_epochs: int | None = schedule_field("alpha", "decay_epochs")
+    alpha_warmup_epochs: int | None = schedule_field("alpha", "warmup_epochs")
+    eta_schedule: Kind | None = schedule_field("eta", "schedule")
+    eta_end: float | None = schedule_field("eta", "end", gt=0)
+    eta_decay_rate: float | None = schedule_field("eta", "decay_rate")
+    eta_decay_epochs: int | None = schedule_field("eta", "decay_epochs")
+    eta_warmup_epochs: int | None = schedule_field("eta", "warmup_epochs")
 
 
 SCHEDULED = ("learning_rate", "gamma", "threshold", "sigma", "alpha", "eta")
@@ -125,10 +125,8 @@ def schedule_fields(name: str, value: FieldInfo) -> dict[str, Any]:
     """
     limits = {sign: getattr(each, sign) for each in value.metadata for sign in LIMITS if hasattr(each, sign)}
     kinds: dict[str, Any] = {"schedule": Kind, "decay_epochs": int, "warmup_epochs": int}
-    return {
-        f"{name}_{suffix}": (kinds.get(suffix, float) | None, part(name, suffix, **limits if suffix == "end" else {}))
-        for suffix in SUFFIXES
-    }
+    fields = {suffix: schedule_field(name, suffix, **limits if suffix == "end" else {}) for suffix in SUFFIXES}
+    return {f"{name}_{suffix}": (kinds.get(suffix, float) | None, field) for suffix, field in fields.items()}
 
 
 def read_schedule(name: str, values: Any) -> Schedule:

@@ -23,8 +23,10 @@ def read_seeds(seeds: str | Sequence[int]) -> tuple[int, ...]:
     Raises:
         UsageError: It is no such list, it is empty, or a seed is out of range or named twice.
     """
+    if isinstance(seeds, int):
+        raise UsageError(f"seeds is {seeds}, not a list.", f"Write [{seeds}], or '0-4' for five of them.")
     found: list[int] = []
-    for part in seeds.split(",") if isinstance(seeds, str) else [str(int(seed)) for seed in seeds]:
+    for part in seeds.split(",") if isinstance(seeds, str) else map(str, seeds):
         numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         if numbers is None:
             raise UsageError(f"{part.strip()!r} is no seed.", "Write for instance --seeds 0-4 or --seeds 0,1,2.")

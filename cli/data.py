@@ -45,10 +45,10 @@ def preview(
 ) -> None:
     """Draw what a network sees: pictures after the preprocessing of evaluation and of three training epochs."""
     from bopkit.data.preview import preview as draw
-    from bopkit.data.preview import recipe_of
+    from bopkit.data.recipe import PictureRecipe
     from bopkit.hparams import parse_overrides
 
-    recipe = recipe_of(parse_overrides(hparams or []))
+    recipe = PictureRecipe.of_values(parse_overrides(hparams or []))
     usual = Path(dataset.replace("/", "_").replace(":", "_") + "_preview.png")
     path = draw(
         dataset,

@@ -10,6 +10,7 @@ from bopkit.cli.output import say_command
 
 if TYPE_CHECKING:
     from bopkit.export import ExportOptions, ExportReport
+    from bopkit.pretrained import PulledModel
 
 
 def say_next(*words: str | Path) -> None:
@@ -64,6 +65,12 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
         words += ["--data-dir", str(data_dir)] if data_dir is not None else []
         words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
     say_next(*words)
+
+
+def say_pulled_next(pulled: PulledModel) -> None:
+    """Print the command that measures a trained network, on pictures where its dataset is prepared."""
+    words = ["bopkit", "benchmark", pulled.model, pulled.flatbuffer]
+    say_next(*words, *(["--dataset", pulled.dataset] if _is_found(pulled.dataset, None) else []))
 
 
 def _is_found(dataset: str, data_dir: str | Path | None) -> bool:

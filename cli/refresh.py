@@ -59,7 +59,10 @@ def refresh(
         progress=say,
     )
     if json:
-        print_json(dataclasses.asdict(found))
+        values = dataclasses.asdict(found)
+        for measured in (values["before"], values["after"]):
+            del measured["confusion"], measured["figures"]  # nobody asked for them, and there may be thousands of pairs
+        print_json(values)
         return
     before, after = found.before, found.after
     say(
@@ -67,7 +70,7 @@ def refresh(
         f"{count_text(after.pictures, 'picture')} of {after.dataset} {after.split}; statistics of "
         f"{count_text(found.batch_norm_pictures, 'picture')} of {found.trained_on}"
     )
-    if after.top1 < before.top1:
+    if after.top1 < before.top1 and found.output != found.model:
         say(f"{found.model} was better, and is as it was")
     print_path(Path(found.output))
     say_next("bopkit", "export", found.output)

@@ -194,11 +194,30 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
         UsageError: `path` does not end in `.h5`.
         BopkitError: HDF5 cannot hold the model, or the file cannot be written; an old file stays whole.
     """
-    import h5py
-
     path = Path(path)
     if path.suffix != ".h5":
         raise UsageError(f"{path} does not end in .h5.", f"Try {path.with_suffix('.h5')}.")
+    content = model_bytes(model, card, path)
+    try:
+        files.write_bytes(path, content)
+    except OSError as error:
+        hint = "Free some disk space or choose another place, and run it again; nothing was replaced."
+        raise BopkitError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
+
+
+def model_bytes(model: Any, card: ModelCard, path: Path) -> bytes:
+    """The content of the file that `save_model` writes; the same network and card give the same bytes.
+
+    Args:
+        model: A functional or sequential `tf.keras.Model`.
+        card: The card.
+        path: Where it is to lie, for messages.
+
+    Raises:
+        BopkitError: HDF5 cannot hold the model.
+    """
+    import h5py
+
     # HDF5 raises odd errors on a full disk and leaks the file: it writes to memory, plain bytes go to disk.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         try:
@@ -211,12 +230,7 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
         file.attrs[CARD_ATTRIBUTE] = card.to_json(sealed=True)
         file.attrs[checksum.ENTRY] = np.bytes_(checksum.BLANK)
         file.flush()
-        image = checksum.sealed(file.id.get_file_image())
-    try:
-        files.write_bytes(path, image)
-    except OSError as error:
-        hint = "Free some disk space or choose another place, and run it again; nothing was replaced."
-        raise BopkitError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
+        return checksum.sealed(file.id.get_file_image())
 
 
 def container(path: Path) -> str:

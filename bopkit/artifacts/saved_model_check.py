@@ -1,4 +1,4 @@
-"""Check that a SavedModel does nothing but compute, before TensorFlow loads it.
+"""Check that a SavedModel does nothing but compute, before TensorFlow loads it; and load it.
 
 A graph can read and write files and call back into Python, and TensorFlow runs parts of it while it loads. What can run
 is checked against an allow-list of operations: the function behind the signature, what sets up resources such as packed
@@ -115,6 +115,28 @@ def check_saved_model(path: Path, decodes: bool = False) -> None:
     except BopkitError:
         raise
     except Exception as error:  # a damaged message can refer to anything
+        raise _damaged(path, error) from error
+
+
+def load_saved_model(path: Path, decodes: bool = False) -> Any:
+    """Check a SavedModel and load it.
+
+    Args:
+        path: A version directory.
+        decodes: As of `check_saved_model`.
+
+    Returns:
+        What TensorFlow loaded; its signatures alone do not keep its variables alive.
+
+    Raises:
+        BopkitError: It could do more than compute, or it is damaged.
+    """
+    check_saved_model(path, decodes)
+    try:
+        return import_tensorflow().saved_model.load(str(path))
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
         raise _damaged(path, error) from error
 
 

@@ -138,7 +138,7 @@ def evaluate_model(
     check_figure_file(confusion_file, "--confusion")
     check_figure_file(sheet_file, "--most-wrong")
     if confusion_file and sheet_file and confusion_file.resolve() == sheet_file.resolve():
-        raise UsageError(f"{sheet_file} is named for two pictures.", "Give --confusion and --most-wrong two names.")
+        raise UsageError(f"{sheet_file} would be both pictures.", "Name two files with --confusion and --most-wrong.")
     say = progress or silent
     path = find_model(Path(model))
     card = artifact.read_card(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.artifacts.card import ModelCard
-from bopkit.artifacts.keras_file import open_model, save_model
+from bopkit.artifacts.keras_file import LoadedModel, open_model, save_model
 from bopkit.batch_norm import BATCH_SIZE, DEFAULT_PICTURES, BatchNormEstimator, has_trainable_norms
 from bopkit.benchmark.evaluate import Evaluation, evaluate_model, find_data, find_model
 from bopkit.data import Dataset, PictureRecipe, get_preprocessing, open_dataset, readable
@@ -119,9 +119,8 @@ def refresh_model(
         opened = open_dataset(data.dataset, data.data_dir, own_modules=not is_of_card)
         trained_on = _training_pictures(opened, train_split, before.split, loaded.card)
         pictures = min(pictures, opened.count(trained_on))
+        _estimate(loaded, opened, trained_on, before.preprocessing, pictures, seed)
         card = loaded.card or _new_card(loaded.model, opened, before)
-        recipe = PictureRecipe.recorded(card.hparams)  # pictures as in training
-        _estimate(loaded.model, opened, trained_on, before.preprocessing, pictures, seed, recipe)
         refreshed = Path(folder, target.name)
         save_model(loaded.model, card, refreshed)
         after = evaluate_model(refreshed, **{**measured, "progress": None})
@@ -157,18 +156,21 @@ def _training_pictures(dataset: Dataset, asked: str | None, measured: str, card:
 
 
 def _estimate(
-    network: Any,
-    dataset: Dataset,
-    split: str,
-    preprocessing_name: str,
-    pictures: int,
-    seed: int,
-    recipe: PictureRecipe,
+    loaded: LoadedModel, dataset: Dataset, split: str, preprocessing_name: str, pictures: int, seed: int
 ) -> None:
+    network = loaded.model
     preprocessing = get_preprocessing(preprocessing_name, network.input_shape[1:])
+    recipe = _recipe_of(loaded.card)
     batches = statistics_batches(dataset, split, preprocessing, pictures, BATCH_SIZE, seed, recipe)
     strategy = import_tensorflow().distribute.get_strategy()
     BatchNormEstimator(network, strategy, preprocessing.finish).estimate(readable(batches, dataset, split))
+
+
+def _recipe_of(card: ModelCard | None) -> PictureRecipe:
+    """What the run of a model card did to its pictures; nothing where the card does not say."""
+    fields = {field.name for field in dataclasses.fields(PictureRecipe)}
+    hparams = card.hparams if card else {}
+    return PictureRecipe.of_values({name: value for name, value in hparams.items() if name in fields})
 
 
 def _new_card(network: Any, dataset: Dataset, measured: Evaluation) -> ModelCard:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bopkit.data.draws import uniform
+from bopkit.data.philox import uniform
 from bopkit.keras2 import import_tensorflow
 
 Tensor = Any  # TensorFlow is imported inside the functions

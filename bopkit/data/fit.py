@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bopkit.data.dataset import Dataset, readable
+from bopkit.data.picture_files import PNG_START
 from bopkit.data.preprocessing import IMAGENET_CROP, Preprocessing, is_of_imagenet
 
 PICTURES = 100
 """Pictures of a split that are looked at, by their headers alone."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 
 
@@ -59,7 +59,7 @@ def read_facts(picture: Any) -> PictureFacts | None:
             return None
         height, width, channels = picture.shape
         return PictureFacts(height, width, channels in (2, 4))
-    if picture.startswith(_PNG) and len(picture) >= 26:
+    if picture.startswith(PNG_START) and len(picture) >= 26:
         width, height = (int.from_bytes(picture[begin : begin + 4], "big") for begin in (16, 20))
         is_transparent = picture[25] in (4, 6) or b"tRNS" in picture[: picture.find(b"IDAT")]
         return PictureFacts(height, width, is_transparent)

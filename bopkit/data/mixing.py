@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bopkit.data.draws import uniform
+from bopkit.data.philox import uniform
 from bopkit.keras2 import import_tensorflow
 
 Tensor = Any  # TensorFlow is imported inside the functions

@@ -26,6 +26,12 @@ _SEED_KEY = (0x3EC8F720, 0x02461E29)
 _HALF = 1 << 22
 """Of a word's low 23 bits, which TensorFlow makes a number from 0 to 1."""
 
+_BLOCKS_A_STREAM = 64
+"""Of four numbers each; `split_seeds` has those before."""
+
+_FRACTION_BITS = 24
+"""Of a number from 0 to 1: all of them fit into float32, so that none is rounded to 1."""
+
 
 def split_seeds(seeds: Tensor) -> tuple[Tensor, Tensor]:
     """What `tf.random.split(seed, 2)` makes of each seed: int64 [n, 2] to two of int64 [n, 2]."""
@@ -61,6 +67,24 @@ def are_below_half(seeds: Tensor) -> Tensor:
     tf = import_tensorflow()
     even, _ = _draw(seeds)
     return tf.equal(tf.bitwise.bitwise_and(even[0], _word(_HALF)), _word(0))
+
+
+def uniform(seeds: Tensor, stream: int, count: int) -> Tensor:
+    """Numbers from 0 to below 1, evenly distributed: the words that TensorFlow draws with each seed, from a place on.
+
+    Args:
+        seeds: int64 [n, 2].
+        stream: 1 or more; tells what they are for, as another one gives other numbers of the same seed.
+        count: Numbers a seed, at most 256.
+
+    Returns:
+        float32 [n, count].
+    """
+    tf = import_tensorflow()
+    first = stream * _BLOCKS_A_STREAM
+    blocks = [_draw(seeds, number) for number in range(first, first - (-count // 4))]
+    words = tf.stack([word for even, odd in blocks for word in (even[0], odd[0], even[1], odd[1])][:count], axis=1)
+    return tf.cast(tf.bitwise.right_shift(words, _word(32 - _FRACTION_BITS)), tf.float32) * 2.0**-_FRACTION_BITS
 
 
 def _draw(seeds: Tensor, number: int = 0) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,8 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 OTHER_SUFFIXES = (".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg")
 """Endings of pictures that bopkit does not read."""
 
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+"""How files of the two formats begin that bopkit reads."""
 
 
 class Survey(NamedTuple):
@@ -82,7 +83,7 @@ def read_picture(path: str) -> bytes:
         encoded = Path(path).read_bytes()
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.") from error
-    if not encoded.startswith(_BEGINNINGS):
+    if not encoded.startswith((JPEG_START, PNG_START)):
         raise BopkitError(f"{path} is neither JPEG nor PNG.", "Save it as one of them.")
     return encoded
 

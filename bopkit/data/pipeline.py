@@ -252,9 +252,10 @@ def evaluation_batches(
     def finish(pixels: Any, label: Any) -> tuple[Any, Any]:
         return preprocessing.finish(pixels), label
 
-    decoded = pictures.map(decode, tf.data.AUTOTUNE)
-    if is_repeated and can_keep(dataset, split, preprocessing) and decoded.element_spec[0].dtype == tf.uint8:
-        return decoded.cache().batch(batch_size).map(finish).prefetch(2)
+    if is_repeated and can_keep(dataset, split, preprocessing):
+        decoded = pictures.map(decode, tf.data.AUTOTUNE)
+        if decoded.element_spec[0].dtype == tf.uint8:
+            return decoded.cache().batch(batch_size).map(finish).prefetch(2)
     inputs = pictures.map(evaluate, tf.data.AUTOTUNE)
     # A fixed number: tf.data's own choice grows while others are busy, and 32 pictures of ImageNet take 19 MB.
     return inputs.batch(batch_size).prefetch(2)

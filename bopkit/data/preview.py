@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preproc
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.data.splits import training_split
 from bopkit.errors import UsageError
-from bopkit.hparams import HParams, override
 from bopkit.keras2 import import_tensorflow
 from bopkit.seeds import check_seed
 
@@ -74,19 +72,6 @@ def preview(
     preprocessing = get_preprocessing(name, IMAGENET_INPUT if is_of_imagenet(name) else opened.input_shape)
     files.write_bytes(output, _draw(opened, split, preprocessing, count, seed, recipe))
     return output
-
-
-def recipe_of(hparams: Mapping[str, Any]) -> PictureRecipe:
-    """The recipe of a run with such hyper-parameters.
-
-    Args:
-        hparams: Values by name, as text or typed; those that do nothing to pictures are checked and ignored.
-
-    Raises:
-        UsageError: A name, a type or a range is wrong.
-    """
-    needed = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0}  # no set has defaults of these
-    return PictureRecipe.of(override(HParams(**needed), hparams))
 
 
 def _draw(

@@ -43,14 +43,17 @@ class PictureRecipe:
         return cls(**{field.name: getattr(hparams, field.name) for field in dataclasses.fields(cls)})
 
     @classmethod
-    def recorded(cls, values: Mapping[str, Any]) -> PictureRecipe:
-        """The recipe among the hyper-parameters of a model card, which may lack those that came later.
+    def of_values(cls, values: Mapping[str, Any]) -> PictureRecipe:
+        """The recipe of a run with such hyper-parameters, of a network that is not known.
+
+        Args:
+            values: By name, as text or typed; those that do nothing to pictures are checked and ignored.
 
         Raises:
-            UsageError: One of them is out of its range, or no number.
+            UsageError: A name, a type or a range is wrong.
         """
-        own = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
-        return cls.of(override(HParams(epochs=1, batch_size=1, learning_rate=1.0), own))
+        needed = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0}  # no set has defaults of these
+        return cls.of(override(HParams(**needed), values))
 
     def augment(
         self, preprocessing: Preprocessing, image: Tensor, seed: Tensor, picture_size: PictureSize = None

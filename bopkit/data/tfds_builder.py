@@ -168,7 +168,7 @@ def prepare_command(builder: Any) -> str:
     import tensorflow_datasets as tfds
 
     root = root_of(builder)
-    where = "" if root == Path(tfds.core.constants.DATA_DIR).expanduser() else f" --data-dir {root}"
+    where = "" if root == Path(tfds.core.constants.DATA_DIR).expanduser() else f" --data-dir {shlex.quote(str(root))}"
     return f"bopkit data prepare {builder_name(builder)}{where}"
 
 
@@ -217,7 +217,7 @@ def _manual_dir(builder: Any, root: Path) -> Path | None:
             return folder
     raise BopkitError(
         f"Dataset {builder.name} has to be downloaded by hand: {' '.join(instructions.split())}",
-        f"Put the files into {usual} and run `bopkit data prepare {builder.name} --data-dir {root}`.",
+        f"Put the files into {usual} and run `{prepare_command(builder)}`.",
     )
 
 

@@ -278,6 +278,10 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+OF_BEFORE = {"batch_norm_pictures": 0}
+"""Settings of a config that came later, and what a run was trained with that lacks them: not today's defaults."""
+
+
 def with_defaults(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """A config with the defaults of the settings that it lacks."""
     return {**defaults, **config, "hparams": {**defaults.get("hparams", {}), **config["hparams"]}}

@@ -21,6 +21,7 @@ from bopkit.runs.directory import (
     LAST_MODEL_FILE,
     METRICS_FILE,
     MODEL_FILE,
+    OF_BEFORE,
     is_run,
     read_config,
     read_metrics,
@@ -251,12 +252,12 @@ def _read_or_note(read: Callable[[Path], T], path: Path, otherwise: T, problems:
 
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a config in one level, hyper-parameters that it lacks as they were before they were added."""
+    """The settings of a config in one level; those that it lacks, behind the others, as the run was trained with."""
     if not config:
         return {}
-    hparams = config["hparams"]
-    hparams = {**hparams, **{name: value for name, value in default_values(HParams).items() if name not in hparams}}
-    return {**{name: value for name, value in config.items() if name != "hparams"}, **hparams}
+    settings = {name: value for name, value in config.items() if name != "hparams"} | config["hparams"]
+    lacking = {name: value for name, value in (OF_BEFORE | default_values(HParams)).items() if name not in settings}
+    return settings | lacking
 
 
 def _number(row: dict[str, Any], name: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, override
 from bopkit.registry import MODELS
+from bopkit.runs.directory import OF_BEFORE
 from bopkit.seeds import read_seeds
 from bopkit.sweep.command import changed_settings
 from bopkit.sweep.options import SweepOptions
@@ -73,14 +74,16 @@ class SweepPlan:
         return {seed: folder / f"seed-{seed}" for seed in self.seeds}
 
     def going_on_with(self, definition: Mapping[str, Any] | None) -> SweepPlan:
-        """The same sweep as it was begun: a study without a word on batch-norm statistics kept moving averages.
+        """The same sweep as it was begun: settings that came later are as its first trials were trained with.
 
         Args:
             definition: That of the study; None for a new one.
         """
-        if definition is None or "batch_norm_pictures" in definition or self.training.batch_norm_pictures is not None:
+        if definition is None:
             return self
-        return dataclasses.replace(self, training=dataclasses.replace(self.training, batch_norm_pictures=0))
+        is_open = {name: name not in definition and getattr(self.training, name) is None for name in OF_BEFORE}
+        of_before = {name: value for name, value in OF_BEFORE.items() if is_open[name]}
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, **of_before))
 
     def definition(self) -> dict[str, Any]:
         """What decides the results: a study goes on only with the same one. More trials may be asked for."""

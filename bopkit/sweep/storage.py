@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.errors import BopkitError, UsageError, first_line
+from bopkit.runs.directory import OF_BEFORE
 
 HEARTBEAT_S = 30
 GRACE_S = 120
@@ -156,7 +157,7 @@ def refuse_other_sweep(study: Any, definition: Mapping[str, Any], url: str) -> N
     """
     if DEFINITION not in study.user_attrs:
         study.set_user_attr(DEFINITION, definition)
-    before = {"batch_norm_pictures": 0, **study.user_attrs[DEFINITION]}  # of studies from before there was a choice
+    before = {**OF_BEFORE, **study.user_attrs[DEFINITION]}
     different = [
         f"{name} is {json.dumps(before.get(name))} there and {json.dumps(definition.get(name))} here"
         for name in sorted({*before, *definition})

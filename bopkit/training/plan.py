@@ -16,12 +16,12 @@ from bopkit.errors import UsageError
 from bopkit.hparams import HParams, default_values, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
-from bopkit.runs.directory import has_progress, is_finished, is_run, read_config
+from bopkit.runs.directory import OF_BEFORE, has_progress, is_finished, is_run, read_config
 from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
 from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
 from bopkit.training.splits import choose_splits, is_of_test_split
-from bopkit.training.teachers import TeacherFile, check_same_teachers, find_teachers
+from bopkit.training.teacher_files import TeacherFile, check_same_teachers, find_teachers
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
@@ -111,8 +111,7 @@ class TrainingPlan:
         fields = dataclasses.fields(self.options)
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
         known = {name: defaults[name] for name in self.config() if name in defaults}
-        of_before = {"batch_norm_pictures": 0}  # not the default, which came with the setting
-        return {**known, **of_before, "hparams": default_values(type(self.hparams))}
+        return {**known, **OF_BEFORE, "hparams": default_values(type(self.hparams))}
 
     def card(self, metrics: Mapping[str, float]) -> ModelCard:
         """The model card of the trained network, with the figures of the epoch that it is of."""
@@ -157,9 +156,9 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
     if options.precision is None and before:  # it goes on in the precision that it began with
         options = dataclasses.replace(options, precision=read_config(before).get("precision"))
-    if options.batch_norm_pictures is None and before and has_progress(before):
-        # Runs that began before there was a choice kept the averages.
-        options = dataclasses.replace(options, batch_norm_pictures=read_config(before).get("batch_norm_pictures", 0))
+    if options.batch_norm_pictures is None and before and has_progress(before):  # else other hyper-parameters may come
+        settings = {**OF_BEFORE, **read_config(before)}
+        options = dataclasses.replace(options, batch_norm_pictures=settings["batch_norm_pictures"])
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)

@@ -116,7 +116,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
         evaluated = EvaluatedNetwork(plan, network, plain)
-    teachers = load_teachers(plan)
+    teachers = _load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
     checkpoints = Checkpoints(run.checkpoints, network, optimizer, options.keep, writes=placement.is_chief)
@@ -152,7 +152,7 @@ def _start_of(plan: TrainingPlan, run: RunDirectory, place: Place) -> dict[str, 
     return {**plan.config(), "output_dir": str(run.path), "trained_steps": trained_steps}
 
 
-def load_teachers(plan: TrainingPlan) -> Teachers | None:
+def _load_teachers(plan: TrainingPlan) -> Teachers | None:
     """The teachers of a run; None where it has none."""
     if not plan.teachers:
         return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.saved_model_check import PREDICT_BYTES
 from bopkit.data import get_preprocessing
+from bopkit.data.picture_files import JPEG_START, PNG_START
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K
@@ -21,9 +23,6 @@ EXAMPLE_FEATURE = "image/encoded"
 
 CLASSIFY = "classify"
 """The signature that the server's classify API calls: it must take `inputs`, and answer these two keys and no other."""
-
-_TAKEN = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-"""How files of the formats begin that are taken: of others the network sees what viewers do not show, or nothing."""
 
 _REFUSED = (
     ("BMP", 0, b"BM"),
@@ -94,7 +93,7 @@ def make_signatures(predict: Function, signature: Signature, card: ModelCard | N
 
     return {
         "serving_default": serving_default,
-        "predict_bytes": predict_bytes,
+        PREDICT_BYTES: predict_bytes,
         "predict_uint8": predict_uint8,
         CLASSIFY: classify,
     }
@@ -147,7 +146,7 @@ def _formats(pictures: Tensor) -> tuple[Tensor, Tensor]:
     tf = import_tensorflow()
     heads = tf.strings.substr(pictures, 0, 12) + bytes(12)  # long enough for each place
     is_taken = tf.zeros_like(pictures, tf.bool)
-    for start in _TAKEN:
+    for start in (JPEG_START, PNG_START):  # of others the network sees what viewers do not show, or nothing
         is_taken |= tf.strings.substr(heads, 0, len(start)) == start
     names = tf.fill(tf.shape(pictures), "")
     for name, place, known_by in _REFUSED:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bopkit.artifacts.saved_model_check import PREDICT_BYTES
 from bopkit.export.network.signature import SignatureTensor
 from bopkit.export.serving.signatures import CLASSIFY, EXAMPLE_FEATURE
 from bopkit.keras2 import import_tensorflow
@@ -42,7 +43,7 @@ def write_warmup_requests(path: Path, signatures: list[str], inputs: tuple[Signa
         "serving_default": lambda: {
             each.name: tf.make_tensor_proto(0.0, tf.float32, (1, *each.shape)) for each in inputs
         },
-        "predict_bytes": lambda: {"image_bytes": tf.make_tensor_proto([_grey_jpeg(inputs[0])])},
+        PREDICT_BYTES: lambda: {"image_bytes": tf.make_tensor_proto([_grey_jpeg(inputs[0])])},
         "predict_uint8": lambda: {"images": tf.make_tensor_proto(GREY, tf.uint8, (1, *inputs[0].shape))},
     }
     with tf.io.TFRecordWriter(str(path / WARMUP_REQUESTS)) as writer:

@@ -70,8 +70,8 @@ def parts_of_a_step(dataset, data_dir, precision):
         # A new tensor every time, as backpropagation gives: TensorFlow may then reuse its memory.
         optimizer.apply_gradients([(each * 1.0, of) for each, of in zip(gradients, variables, strict=True)])
 
-    def graph(function):
-        traced = tf.function(function, autograph=False)
+    def graph(function, jit=False):
+        traced = tf.function(function, autograph=False, jit_compile=jit)
 
         def repeat(count):
             for _ in range(count):
@@ -95,13 +95,15 @@ def parts_of_a_step(dataset, data_dir, precision):
         for _ in range(count):
             next(batches)
 
+    convolutions = _convolutions(network, hparams.batch_size)
     return {
         "training: input and step": train(batches),
         "input alone": take,
         "step on one batch": train(same_batch),
         "of it forward and back": graph(forward_and_back),
-        "of that convolutions": graph(_convolutions(network, hparams.batch_size)),
+        "of that convolutions": graph(convolutions),
         "of it optimizer": graph(optimize),
+        "the convolutions by XLA": graph(convolutions, jit=True),
     }
 
 

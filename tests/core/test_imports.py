@@ -31,7 +31,7 @@ ORDER = [
     ["export/labels", "export/options", "export/report", "export/spec"],
     ["bopkit/benchmark", "bopkit/sweep"],
     ["bopkit/training"],
-    ["bopkit/data", "bopkit/optim"],
+    ["bopkit/data", "bopkit/optim", "bopkit/pretrained"],
     ["bopkit/artifacts"],
     ["bopkit/runs"],
     ["bopkit"],

@@ -126,9 +126,9 @@ def test_a_mapped_file_of_imagenet_is_not_loaded_at_once(tmp_path, monkeypatch):
     assert peak_bytes < 60e6 < scores.nbytes
 
 
-def test_quantiles_of_students_distribution():
-    """Against the printed tables."""
-    table = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 9: 2.26216, 10: 2.22814, 30: 2.04227, 1000: 1.96234}
-    assert {freedom: round(metrics.student_t_97_5(freedom), 5) for freedom in table} == pytest.approx(table, abs=2e-5)
+def test_the_interval_of_a_mean():
+    """The quantiles of Student's distribution, 12.7062 and 4.30265, are from printed tables."""
     assert metrics.mean_interval([0.5]) is None
-    assert metrics.mean_interval([0.0, 1.0]) == pytest.approx((0.5 - 6.3531, 0.5 + 6.3531))
+    assert metrics.mean_interval([0.0, 1.0]) == pytest.approx((0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2))
+    half_width = 4.30265 / math.sqrt(3)
+    assert metrics.mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - half_width, 2 + half_width), abs=1e-5)

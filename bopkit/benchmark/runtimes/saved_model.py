@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.artifacts.saved_model_check import PREDICT_BYTES, SIGNATURE, check_saved_model
+from bopkit.artifacts.saved_model_check import PREDICT_BYTES, SIGNATURE, load_saved_model
 from bopkit.benchmark.runtimes.runtime import Runtime, example_shape
 from bopkit.benchmark.runtimes.tensorflow_setup import start_tensorflow
-from bopkit.errors import BopkitError, first_line
+from bopkit.errors import BopkitError
 
 
 class SavedModelRuntime(Runtime):
@@ -46,22 +46,9 @@ class SavedModelRuntime(Runtime):
         self.settings["signature"] = SIGNATURE
 
     def _signatures(self, path: Path, decodes: bool = False) -> Mapping[str, Any]:
-        """Load a version directory, checked; `decodes` as of `check_saved_model`.
-
-        Raises:
-            BopkitError: It is damaged, or could do more than compute.
-        """
-        check_saved_model(path, decodes)
-        try:
-            loaded = self._tf.saved_model.load(str(path))
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged graph makes TensorFlow and protobuf raise anything
-            raise BopkitError(
-                f"{path} is not a complete SavedModel: {first_line(error)}.", "Copy it again, or save it again."
-            ) from error
-        self._loaded = loaded  # the signature alone does not keep the variables alive
-        signatures: Mapping[str, Any] = loaded.signatures
+        """Load a version directory; arguments and errors as of `load_saved_model`."""
+        self._loaded = load_saved_model(path, decodes)  # the signature alone does not keep the variables alive
+        signatures: Mapping[str, Any] = self._loaded.signatures
         return signatures
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -132,6 +132,8 @@ def test_a_file_that_is_no_picture_is_refused_before_anything_is_read(tmp_path, 
         evaluate_model(tmp_path / "nothing.h5", **{option: tmp_path / "x.jpg"})
 
 
-def test_one_file_for_two_pictures_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="x.png is named for two pictures"):
-        evaluate_model(tmp_path / "nothing.h5", confusion=tmp_path / "x.png", most_wrong=tmp_path / "a" / ".." / "x.png")
+def test_two_pictures_are_not_written_to_one_file(tmp_path):
+    with pytest.raises(UsageError, match=r"x.png would be both pictures"):
+        evaluate_model(
+            tmp_path / "nothing.h5", confusion=tmp_path / "x.png", most_wrong=tmp_path / "a" / ".." / "x.png"
+        )

@@ -1,10 +1,15 @@
 """`refresh_model`: the statistics that a run of the default would have had; strangers' files; what is refused."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bopkit import load_model, read_card, refresh_model, train_model
+from bopkit.benchmark.evaluate import Evaluation
+from bopkit.benchmark.refresh import Refreshed
 from bopkit.cli.main import app
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -54,6 +59,19 @@ def test_a_strangers_file_gets_a_card_with_what_its_user_named(runs, tmp_path):
     card = read_card(tmp_path / "theirs_refreshed.h5")
     assert (card.preprocessing, card.dataset, card.evaluated_pictures) == ("shift", "digits", 50)
     assert card.class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize("output", ["model.h5", "other.h5"])
+def test_what_is_said_of_a_file_that_got_worse(monkeypatch, output):
+    before = Evaluation("model.h5", "mine", "digits", "test", 50, "shift", "model card", 0.9, (0.8, 0.95), *[None] * 5)
+    after = dataclasses.replace(before, model=output, top1=0.8, confusion=((0, 0, 1),) * 1000)
+    found = Refreshed("model.h5", output, "train", 1, before, after)
+    monkeypatch.setattr("bopkit.benchmark.refresh.refresh_model", lambda *args, **options: found)
+    said = CliRunner().invoke(app, ["refresh", "model.h5"]).stderr
+    assert "90.00 % before, 80.00 % after" in said
+    assert ("is as it was" in said) == (output != "model.h5")
+    values = json.loads(CliRunner().invoke(app, ["refresh", "model.h5", "--json"]).stdout)
+    assert values["after"]["top1"] == 0.8 and "confusion" not in values["after"]
 
 
 def test_what_is_refused(runs, tmp_path):

@@ -141,7 +141,10 @@ WRONG = {
     "cut": (lambda folder: os.truncate(folder / "labels.gz", 20), r"labels.gz has 20 bytes, not \d+"),
     "missing": (lambda folder: (folder / "labels.gz").unlink(), r"lacks labels.gz,.* from https://example.org/red/"),
     "empty": (lambda folder: [each.unlink() for each in folder.iterdir()], r"lacks labels.gz, pictures.gz,"),
-    "a dead link": (lambda folder: dead_link(folder / "labels.gz"), r"lacks labels.gz,.* from https://example.org/red/"),
+    "a dead link": (
+        lambda folder: dead_link(folder / "labels.gz"),
+        r"lacks labels.gz,.* from https://example.org/red/",
+    ),
     "a folder": (lambda folder: [(folder / "labels.gz").unlink(), (folder / "labels.gz").mkdir()], "lacks labels.gz"),
 }
 
@@ -219,7 +222,7 @@ needs_fashion_mnist = pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debi
 
 
 @needs_fashion_mnist
-@pytest.mark.integration
+@pytest.mark.release
 def test_fashion_mnist_from_debians_package(tmp_path):
     result = forked("data", "prepare", "fashion_mnist", "--from", DEBIAN, "--data-dir", tmp_path)
     assert succeeded(result) == "fashion_mnist is ready: 10 classes, input 28 x 28 x 1\n"

@@ -6,9 +6,9 @@ import typer
 from typer.testing import CliRunner
 
 from bopkit.cli import data
-from bopkit.data import BatchOptions, Dataset, DatasetFacts, get_preprocessing, training_batches
+from bopkit.data import BatchOptions, Dataset, DatasetFacts, PictureRecipe, get_preprocessing, training_batches
 from bopkit.data.preprocessing import preprocessing_names
-from bopkit.data.preview import EPOCHS, _versions, preview, recipe_of
+from bopkit.data.preview import EPOCHS, _versions, preview
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -39,7 +39,7 @@ RECIPES = {
 @pytest.mark.parametrize("recipe", ["nothing", "whole"])
 def test_the_sheet_shows_what_a_training_run_sees(name, recipe):
     dataset, preprocessing, seed = Numbered(), get_preprocessing(name, (32, 32, 3)), 5
-    recipe = recipe_of(RECIPES[recipe])
+    recipe = PictureRecipe.of_values(RECIPES[recipe])
     options = BatchOptions(batch_size=6, steps_per_epoch=1, seed=seed, epochs=EPOCHS)
     batches = training_batches(dataset, "train", preprocessing, options, recipe=recipe)
     shown = _versions(list(dataset.pictures), preprocessing, seed, recipe)
@@ -52,7 +52,9 @@ def test_the_sheet_shows_what_a_training_run_sees(name, recipe):
 def test_the_sheet_shows_erased_and_mixed_pictures():
     images = list(import_tensorflow().constant(Numbered().pictures))
     preprocessing = get_preprocessing("resize", (40, 48, 3))
-    plain, mixed = (_versions(images, preprocessing, 5, recipe_of(RECIPES[name])) for name in ("nothing", "all"))
+    plain, mixed = (
+        _versions(images, preprocessing, 5, PictureRecipe.of_values(RECIPES[name])) for name in ("nothing", "all")
+    )
     for before, after in zip(plain, mixed, strict=True):
         np.testing.assert_array_equal(before[0], after[0])  # evaluation
         assert all(np.any(one != other) for one, other in zip(before[1:], after[1:], strict=True))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from bopkit.data import BatchOptions, PictureRecipe, get_preprocessing, open_dataset, training_batches
-from bopkit.data.draws import uniform
 from bopkit.data.erasing import erase
 from bopkit.data.mixing import Mixing, _shares
 from bopkit.data.pipeline import augmentation_seed, some_of
@@ -38,32 +37,6 @@ def seeds(count=500):
     tf = import_tensorflow()
     epoch = tf.constant(1, tf.int64)
     return tf.stack([augmentation_seed(3, epoch, index) for index in tf.range(count, dtype=tf.int64)])
-
-
-def splitmix64(bits):
-    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB % 2**64
-    return bits ^ (bits >> 31)
-
-
-def test_draws_are_those_of_the_published_generator():
-    tf = import_tensorflow()
-    given = tf.constant([[-5, 7], [2**62, 0]], tf.int64)
-    found = uniform(given, 9, 3).numpy()
-    in_a_graph = tf.function(lambda seeds: uniform(seeds, 9, 3))(given).numpy()
-    np.testing.assert_array_equal(in_a_graph, found)
-    for (first, second), row in zip([(-5, 7), (2**62, 0)], found, strict=True):
-        state = splitmix64((splitmix64(splitmix64(first % 2**64) ^ second) + 9) % 2**64)
-        steps = [(state + place * 0x9E3779B97F4A7C15) % 2**64 for place in (1, 2, 3)]
-        assert row.tolist() == [(splitmix64(step) >> 40) / 2**24 for step in steps]
-
-
-def test_draws_are_even_and_independent():
-    draws = uniform(seeds(4000), 1, 3).numpy()
-    assert np.abs(draws.mean(axis=0) - 0.5).max() < 0.02 and 0 <= draws.min() and draws.max() < 1
-    assert np.abs(np.corrcoef(draws.T) - np.eye(3)).max() < 0.05
-    assert np.abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.05  # of neighbours
-    assert np.abs(np.corrcoef(draws[:, 0], uniform(seeds(4000), 2, 1).numpy()[:, 0])[0, 1]) < 0.05
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 4.0])
@@ -134,13 +107,18 @@ def test_erasing_paints_a_rectangle_of_some_pictures(dtype):
     np.testing.assert_array_equal(erase(tf.constant(pixels), seeds(), 0.0), pixels)
 
 
-def test_a_run_with_a_recipe_resumes_inside_an_epoch():
-    assert_equal_batches(batches_of(EVERYTHING, first_epoch=1, first_step=1), batches_of(EVERYTHING)[STEPS + 1 :])
+@pytest.fixture(scope="module")
+def alone():
+    """The batches of one replica in one process."""
+    return batches_of(EVERYTHING)
 
 
-@pytest.mark.parametrize("replicas, workers", [(2, 1), (2, 2), (6, 3), (4, 4)])
-def test_replicas_and_workers_mix_what_one_would(replicas, workers):
-    alone = batches_of(EVERYTHING)
+def test_a_run_with_a_recipe_resumes_inside_an_epoch(alone):
+    assert_equal_batches(batches_of(EVERYTHING, first_epoch=1, first_step=1), alone[STEPS + 1 :])
+
+
+@pytest.mark.parametrize("replicas, workers", [(2, 1), (2, 2), (6, 3)])
+def test_replicas_and_workers_mix_what_one_would(replicas, workers, alone):
     elements = replicas // workers
     for worker in range(workers):
         part = batches_of(EVERYTHING, replicas=replicas, workers=workers, worker=worker)

@@ -47,6 +47,13 @@ def test_seeds_are_one_row_with_mean_and_interval_and_nothing_else_is(tmp_path):
     json.dumps(seeds.to_dict(), allow_nan=False)
 
 
+def test_a_run_from_before_a_setting_was_there_is_alike_one_with_its_value_of_then(tmp_path):
+    for seed, later in enumerate(({}, {"batch_norm_pictures": 0}, {"batch_norm_pictures": 1000})):
+        config_file = finished(tmp_path / f"a{seed}", 0.7, seed=seed) / "config.json"
+        config_file.write_text(json.dumps(json.loads(config_file.read_text()) | later))
+    assert {name: len(group.runs) for name, group in by_name(tmp_path).items()} == {"a*": 2, "a2": 1}
+
+
 def test_groups_are_sorted_by_their_means(tmp_path):
     for name, settings in {"a": {"gamma": 1e-2}, "b": {"gamma": 1e-3}}.items():
         for seed in (0, 1):

@@ -379,6 +379,8 @@ def test_values_that_belong_together_are_varied_together(tmp_path):
         ({"grid": GRID, "seeds": "4-0"}, "4-0 goes down"),
         ({"grid": GRID, "seeds": "0-999999999999"}, "more than 1000 seeds"),
         ({"grid": GRID, "seeds": [0, -1]}, "'-1' is no seed"),
+        ({"grid": GRID, "seeds": [0.5]}, "'0.5' is no seed"),
+        ({"grid": GRID, "seeds": 5}, "seeds is 5, not a list"),
         ({"preset": "paper-5.1", "seeds": "0-4"}, "has its own"),
         ({"grid": GRID, "strategy": "multiworker"}, "each machine takes the next trial"),
     ],
@@ -516,6 +518,10 @@ def test_a_search_with_seeds_learns_from_their_mean(tmp_path):
     trainer = Trainer(lambda hparams: 0.5 + hparams["seed"] / 10)
     result = sweep(tmp_path, trainer, search={"filters": "16..128"}, trials=2, seeds="0,2")
     assert [row.val_top1 for row in result.trials] == [pytest.approx(0.603)] * 2
+    import optuna
+
+    study = optuna.load_study(study_name=result.study, storage=result.storage)
+    assert [trial.value for trial in study.trials] == [pytest.approx(0.603)] * 2  # what TPE sees
     assert [len({hparams["filters"] for _, hparams, _ in trainer.calls[at : at + 2]}) for at in (0, 2)] == [1, 1]
 
 

@@ -4,15 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from written_runs import append, epoch_row
 
 from bopkit import load_model, train_model
-from bopkit.batch_norm import BATCH_SIZE, BatchNormEstimator
+from bopkit.batch_norm import BATCH_SIZE, DEFAULT_PICTURES, BatchNormEstimator
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.data.statistics_batches import statistics_batches
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import silent
 from bopkit.runs.directory import list_places
-from bopkit.training import TrainOptions
+from bopkit.training.options import TrainOptions
 from bopkit.training.plan import plan_run
 
 pytestmark = pytest.mark.integration
@@ -102,18 +103,26 @@ def test_latent_weights_keep_their_moving_averages(tmp_path):
     assert json.loads((result.output_dir / "config.json").read_text())["batch_norm_pictures"] == 0
 
 
-def test_a_run_that_trained_nothing_leaves_no_choice_behind(tmp_path):
-    options = TrainOptions(model="tiny.network", dataset="digits", hparams={"filters": 4}, output_dir=tmp_path)
-    (tmp_path / "config.json").write_text('{"batch_norm_pictures": 0, "hparams": {}}')
-    assert plan_run(options, silent).batch_norm_pictures == 1000
-    (tmp_path / "metrics.jsonl").write_text('{"kind": "epoch", "epoch": 1}\n')
-    assert plan_run(options, silent).batch_norm_pictures == 0
-
-
 def test_the_number_of_pictures_that_is_told_is_that_of_the_run(tmp_path):
     lines = []
     train(tmp_path / "run", progress=lines.append)
-    assert sum(line.startswith(f"batch-norm statistics are estimated anew over {STEPS * BATCH} ") for line in lines) == 1
+    begin = f"batch-norm statistics are estimated anew over {STEPS * BATCH} "
+    assert sum(line.startswith(begin) for line in lines) == 1
+
+
+def test_the_number_is_chosen_anew_until_something_is_trained(tmp_path):
+    def planned(hparams_set):
+        options = TrainOptions(model="tiny.network", dataset="digits", hparams_set=hparams_set, output_dir=tmp_path)
+        return plan_run(options, silent)
+
+    config = planned("latent_digits").config()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert planned("bop_digits").batch_norm_pictures == DEFAULT_PICTURES
+    append(tmp_path, epoch_row(1))
+    assert planned("bop_digits").batch_norm_pictures == 0
+    del config["batch_norm_pictures"]  # begun before there was a choice
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert planned("bop_digits").batch_norm_pictures == 0
 
 
 def test_batches_are_equal_and_the_same_each_time():

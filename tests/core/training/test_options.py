@@ -17,14 +17,15 @@ def test_function_and_command_have_the_fields_and_defaults_of_the_options():
     fields = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
     assert fields.pop("hparams") is dataclasses.MISSING  # an empty one: None there
     fields["hparams"] = None
-    observed = {**{field.name: field.default for field in dataclasses.fields(Observer)}, "progress": None}
+    observed = {field.name: field.default for field in dataclasses.fields(Observer)}
+    observed |= {"progress": None, "callbacks": ()}
     required = {"model": inspect.Parameter.empty, "dataset": inspect.Parameter.empty}
     fields = {name: value for name, value in fields.items() if name not in required}
     assert defaults_of(train_model) == {**required, **fields, **observed}
     of_command = defaults_of(command.train)
     assert of_command.pop("checkpoint_every") == fields.pop("checkpoint_every_minutes")
     assert {name: of_command[name] for name in fields} == {**fields, "output_prefix": Path("runs")}
-    assert of_command.keys() - fields.keys() == {"model", "dataset", "json", "verbose"}
+    assert of_command.keys() - fields.keys() == {"model", "dataset", "json", "verbose", "callback"}
 
 
 def test_options_survive_json():

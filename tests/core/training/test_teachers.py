@@ -13,7 +13,8 @@ from bopkit.artifacts.keras_file import save_model
 from bopkit.data import get_preprocessing, open_dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from bopkit.training.teachers import Teachers, check_same_teachers, find_teachers
+from bopkit.training.teacher_files import check_same_teachers, find_teachers
+from bopkit.training.teachers import Teachers
 
 DIGITS = open_dataset("digits")
 CARD = ModelCard(
@@ -209,8 +210,8 @@ def test_a_teacher_that_knows_every_label_teaches_what_labels_do(tmp_path, monke
 def test_a_run_goes_on_with_its_teachers_only(tmp_path):
     saved(tmp_path / "t.h5")
     shutil.copy(tmp_path / "t.h5", tmp_path / "moved.h5")
-    recipe = {"mixup": 0.2, "cutmix": 1.0, "random_erasing": 0.3, "randaugment_count": 1, "label_smoothing": 0.1}
-    recipe |= {"class_weights": "balanced", "teacher_weight": 0.5, "teacher_temperature": 2.0}
+    recipe = {"mixup": 0.2, "label_smoothing": 0.1, "class_weights": "balanced"}
+    recipe |= {"teacher_weight": 0.5, "teacher_temperature": 2.0}
     options = {"hparams": recipe, "precision": "bfloat16", "accumulate": 2}
     said = []
     train(tmp_path / "whole", teacher=[tmp_path / "t.h5"], progress=said.append, **options)
