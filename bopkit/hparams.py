@@ -100,6 +100,7 @@ class HParams(ScheduleParts):
         if context != ALONE:
             for name in self.scheduled:
                 check_schedule(name, self)
+        super().model_post_init(context)  # of an own optimizer's hyper-parameters
 
     def schedule(self, name: str) -> Schedule:
         """How a hyper-parameter changes over the run.
@@ -122,7 +123,8 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
 
 def default_values(kind: type[HParams]) -> dict[str, Any]:
     """The defaults of the hyper-parameters that have one: what a name that an older config lacks stands for."""
-    return {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    fields = kind.model_fields.items()
+    return {name: field.get_default(call_default_factory=True) for name, field in fields if not field.is_required()}
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
@@ -189,11 +191,16 @@ def _with_own(plain: Any, name: str, own: OwnOptimizer) -> Any:
     values: dict[str, Any] = {"scheduled": (*plain.scheduled, *scheduled), "own_optimizer": own, "without_own": plain}
     for attribute, value in values.items():
         setattr(kind, attribute, value)
+    if kind.model_config != plain.model_config:  # the user's own would let wrong names pass
+        kind.model_config = {**kind.model_config, **plain.model_config}
+        kind.model_rebuild(force=True)
     return kind
 
 
 def _fault(fault: Any, kind: type[HParams]) -> str:
     """One fault in one phrase: what was given, and what the value may be."""
+    if not fault["loc"]:  # of a check of the user's own on several of them
+        return fault["msg"].removeprefix("Value error, ").removesuffix(".")
     name = str(fault["loc"][0])
     if fault["type"] == "extra_forbidden":
         return f"Unknown hyper-parameter {name!r}"
@@ -202,7 +209,10 @@ def _fault(fault: Any, kind: type[HParams]) -> str:
     if fault["type"] == "literal_error":
         own = ", or a Python module in this folder that defines OPTIMIZER" if name == "optimizer" else ""
         return f"Hyper-parameter {name}={fault['input']} must be {_range(name, kind)}{own}"
-    what = fault["msg"].removeprefix("Value error, ").split(",")[0].replace("Input should be", "must be")
+    if fault["type"] == "value_error":
+        what = fault["msg"].removeprefix("Value error, ").removesuffix(".")
+    else:
+        what = fault["msg"].split(",")[0].replace("Input should be", "must be")
     return f"Hyper-parameter {name}={fault['input']} {what} ({name}: {_range(name, kind)})"
 
 
@@ -244,7 +254,7 @@ def describe_field(name: str, kind: type[HParams]) -> dict[str, Any]:
         "name": name,
         "type": kind_name,
         "range": ", ".join(limits),
-        "default": None if field.is_required() else field.default,
+        "default": None if field.is_required() else field.get_default(call_default_factory=True),
         "description": field.description or "",
         "schedule_of": schedule_parts(kind).get(name),
     }

@@ -49,6 +49,8 @@ def import_module(
         UsageError: There is no such module.
         BopkitError: It does not import.
     """
+    if not all(module_name.split(".")):  # Python would look for it beside a package
+        raise UsageError(f"{module_name!r}, for {purpose}, is not the name of a module.", hint)
     try:
         return _import(module_name, Path.cwd())
     except ModuleNotFoundError as error:

@@ -31,7 +31,7 @@ _OF_ROWS = frozenset(
 _TYPES = (float, int, str, type(None))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # one is the same as itself: what is in it may have no hash
 class OwnOptimizer:
     """What a module says of its optimizer.
 
@@ -62,7 +62,10 @@ class OwnOptimizer:
 
 def is_own(name: object, built_in: Iterable[str]) -> bool:
     """Whether a name is that of a module, rather than a wrong name of a built-in optimizer."""
-    return isinstance(name, str) and name not in built_in and ("." in name or module_here(name) is not None)
+    if not isinstance(name, str) or name in built_in:
+        return False
+    parts = name.split(".")
+    return module_here(name) is not None or (len(parts) > 1 and all(part.isidentifier() for part in parts))
 
 
 def load_own_optimizer(name: str, taken: Iterable[str], scheduled: Iterable[str]) -> OwnOptimizer:

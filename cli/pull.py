@@ -69,21 +69,19 @@ def _list(found: PretrainedModels, json: bool) -> None:
         print_json(found.to_dicts())
         return
     print_table(
-        ["name", "top-1", "pictures", "flatbuffer", "network", "dataset", "licence"],
+        ["name", "top-1", "flatbuffer", "dataset", "licence"],
         [
             [
                 model.name,
                 percent_text(model.top1),
-                f"{model.pictures:,}",
                 size_text(model.parts["model.tflite"].size_bytes),
-                model.architecture,
                 model.dataset,
                 model.licence,
             ]
             for model in found.models
         ],
-        right=["top-1", "pictures", "flatbuffer"],
-        important=["top-1", "flatbuffer", "licence", "network", "dataset"],
+        right=["top-1", "flatbuffer"],
+        important=["top-1", "flatbuffer", "dataset"],
     )
     if found.models:
         say_next("bopkit", "pull", found.models[0].name)

@@ -12,6 +12,7 @@ from bopkit.batch_norm import DEFAULT_PICTURES
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Seed, Split, TrainSplit
 from bopkit.cli.next_step import say_next
 from bopkit.cli.output import percent_text, print_json, print_path, say
+from bopkit.text import count_text
 
 
 def refresh(
@@ -65,8 +66,9 @@ def refresh(
         return
     before, after = found.before, found.after
     say(
-        f"top-1 {percent_text(before.top1)} before, {percent_text(after.top1)} after, on {after.pictures} pictures of "
-        f"{after.dataset} {after.split}; statistics of {found.batch_norm_pictures} pictures of {found.trained_on}"
+        f"top-1 {percent_text(before.top1)} before, {percent_text(after.top1)} after, on "
+        f"{count_text(after.pictures, 'picture')} of {after.dataset} {after.split}; statistics of "
+        f"{count_text(found.batch_norm_pictures, 'picture')} of {found.trained_on}"
     )
     if after.top1 < before.top1 and found.output != found.model:
         say(f"{found.model} was better, and is as it was")

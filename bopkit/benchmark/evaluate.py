@@ -137,7 +137,7 @@ def evaluate_model(
     confusion_file, sheet_file = (Path(file) if file else None for file in (confusion, most_wrong))
     check_figure_file(confusion_file, "--confusion")
     check_figure_file(sheet_file, "--most-wrong")
-    if confusion_file is not None and confusion_file == sheet_file:
+    if confusion_file and sheet_file and confusion_file.resolve() == sheet_file.resolve():
         raise UsageError(f"{sheet_file} would be both pictures.", "Name two files with --confusion and --most-wrong.")
     say = progress or silent
     path = find_model(Path(model))

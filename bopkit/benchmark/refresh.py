@@ -19,7 +19,7 @@ from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
 from bopkit.seeds import check_seed
 from bopkit.tabular import Column, Tabular, record
-from bopkit.text import percent_text
+from bopkit.text import count_text, percent_text
 from bopkit.versions import package_versions
 
 
@@ -56,7 +56,7 @@ class Refreshed(Tabular):
         ]
 
     def _title(self) -> str:
-        return f"{self.output}: statistics of {self.batch_norm_pictures} pictures of {self.trained_on}"
+        return f"{self.output}: statistics of {count_text(self.batch_norm_pictures, 'picture')} of {self.trained_on}"
 
 
 def refresh_model(

@@ -200,7 +200,7 @@ def _folder_below(wanted: list[Archive], source: Path) -> Path | None:
     seen = 0
     for folder, folders, files in os.walk(source):
         folders.sort()
-        if {each.name for each in wanted} <= set(files):
+        if all(Path(folder, each.name).is_file() for each in wanted):  # not a link that leads nowhere
             return Path(folder)
         seen += len(files) + len(folders)
         if seen > _LOOKED_THROUGH:

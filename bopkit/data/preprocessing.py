@@ -149,9 +149,10 @@ def get_preprocessing(name: str, input_shape: tuple[int, int, int]) -> Preproces
         raise unknown_name("preprocessing", steps, _PREPROCESSINGS, "bopkit data list")
     channels = (3,) if steps == "imagenet" else (1, 3)
     if input_shape[2] not in channels:
+        others_fit = input_shape[2] in (1, 3)
         raise UsageError(
             f"Preprocessing {name} makes pictures of {' or '.join(map(str, channels))} channels, not {input_shape[2]}.",
-            "Name another with --preprocess-fn, or leave out --dataset.",
+            "Name another with --preprocess-fn." if others_fit else "`bopkit benchmark` without --dataset needs none.",
         )
     augment, prepare, scaling, augment_batch = _PREPROCESSINGS[steps]
     if colon:

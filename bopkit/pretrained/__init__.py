@@ -1,4 +1,4 @@
-"""Trained networks: those that come with bopkit, as packed bits and floats in the folders beside this file."""
+"""Trained networks: those that come with bopkit, as packed bits and floats in `shipped-networks`."""
 
 from bopkit.pretrained.pull import PulledModel, pull_model
 from bopkit.pretrained.shipped import PretrainedModels, list_pretrained

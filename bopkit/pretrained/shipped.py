@@ -1,4 +1,4 @@
-"""The trained networks that come with bopkit: one folder each, beside this file.
+"""The trained networks that come with bopkit: one folder each in `shipped-networks`.
 
 about.json     where the network comes from, how good it is, its weights, the checksums of all files
 card.json      the model card
@@ -26,8 +26,8 @@ from bopkit.pretrained.packed_weights import unpack
 from bopkit.tabular import Column, Tabular
 from bopkit.text import percent_text, size_text
 
-ROOT = Path(__file__).parent
-"""Folder of the networks' folders."""
+ROOT = Path(__file__).parent / "shipped-networks"
+"""Folder of the networks' folders. Not a name that Python could import: setuptools would take each for a package."""
 
 ABOUT, CARD, CONFIG, KERNELS, FLOATS, FLATBUFFER = (
     *("about.json", "card.json", "config.json"),

@@ -36,8 +36,8 @@ class Callbacks:
     def __init__(self, callbacks: Sequence[Any] | str | Path = ()):
         self._functions: dict[str, list[tuple[str, Callable[[Any], Any]]]] = {event: [] for event in EVENTS}
         for each in [callbacks] if isinstance(callbacks, str | Path) else callbacks:
-            name = str(each) if isinstance(each, str | Path) else ""
-            self._add(name, _imported(name) if name else each)
+            is_named = isinstance(each, str | Path)
+            self._add(str(each) if is_named else "", _imported(str(each)) if is_named else each)
 
     def _add(self, name: str, owner: Any) -> None:
         found = {event: getattr(owner, event) for event in EVENTS if callable(getattr(owner, event, None))}

@@ -169,6 +169,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
+    _check_mixing(hparams)
     if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
@@ -199,6 +200,16 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         teachers=teachers,
         placement=placement,
     )
+
+
+def _check_mixing(hparams: HParams) -> None:
+    """Refuse to mix pictures with themselves: it would change nothing."""
+    for name in ("mixup", "cutmix"):
+        if getattr(hparams, name) and hparams.batch_size == 1:
+            raise UsageError(
+                f"{name} mixes the pictures of a batch, and batch_size is 1.",
+                f"Use larger batches, or add --hparams {name}=0.",
+            )
 
 
 def _check_teacher_hparams(hparams: HParams, options: TrainOptions) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
-from bopkit.hparams import BUILT_IN, HParams, override
+from bopkit.hparams import BUILT_IN, HParams, default_values, override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import binary_layers, make_optimizer
 from bopkit.optim.schedules import scheduled_names, whole_run_schedules
@@ -153,6 +153,52 @@ def test_a_faulty_module_is_one_line(write, bop, code, message, hint):
     assert hint in caught.value.hint
 
 
+LENIENT = """
+import dataclasses
+
+from pydantic import ConfigDict, model_validator
+
+class HyperParameters(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=False)
+    low: float = Field(default_factory=lambda: 0.25)
+    high: float = 0.5
+
+    @model_validator(mode="after")
+    def ordered(self):
+        if self.low > self.high:
+            raise ValueError("low is above high, which cannot be.")
+        return self
+
+    def model_post_init(self, context):
+        if self.low == 0.125:
+            raise ValueError("low is an eighth")
+
+@dataclasses.dataclass
+class Make:
+    unhashable: int = 1
+
+    def __call__(self, values):
+        raise NotImplementedError
+
+OPTIMIZER = OwnOptimizer(Make(), HyperParameters)
+"""
+
+
+def test_checks_of_the_users_own_class_count_and_its_leniency_does_not(write, bop):
+    module = write(LENIENT)
+    made = override(bop, {"optimizer": module})
+    assert (made.low, default_values(type(made))["low"]) == (0.25, 0.25)
+    for values, message in (
+        ({"low": 1.0}, r"^low is above high, which cannot be\. `"),
+        ({"low": 0.125}, "low is an eighth"),
+        ({"hihg": 1.0}, "Unknown hyper-parameter 'hihg'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            override(made, values)
+    with pytest.raises(ValueError, match="frozen"):
+        made.low = 0.5
+
+
 def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="must be bop or latent or bop2nd or cema or bold, or a Python module in this"):
@@ -165,6 +211,12 @@ def test_what_is_no_module_is_no_optimizer(tmp_path, monkeypatch, bop):
     (tmp_path / "bop.py").write_text("raise SystemExit")  # a built-in name comes first
     assert override(bop, {"optimizer": "bop"}) == bop
     assert set(BUILT_IN) == set(HParams.model_fields["optimizer"].annotation.__args__)
+
+
+@pytest.mark.parametrize("name", [".", ".opt", "my opt", "a..b", "9.x"])
+def test_what_cannot_be_a_module_is_a_wrong_name(bop, name):
+    with pytest.raises(UsageError, match=r"must be bop or latent .*or a Python module in this folder"):
+        override(bop, {"optimizer": name})
 
 
 @pytest.mark.parametrize("schedules", ["'threshold'", "['threshold']"])

@@ -134,4 +134,6 @@ def test_a_file_that_is_no_picture_is_refused_before_anything_is_read(tmp_path, 
 
 def test_two_pictures_are_not_written_to_one_file(tmp_path):
     with pytest.raises(UsageError, match=r"x.png would be both pictures"):
-        evaluate_model(tmp_path / "nothing.h5", confusion=tmp_path / "x.png", most_wrong=tmp_path / "x.png")
+        evaluate_model(
+            tmp_path / "nothing.h5", confusion=tmp_path / "x.png", most_wrong=tmp_path / "a" / ".." / "x.png"
+        )

@@ -131,11 +131,20 @@ def flip_a_bit(path):
     path.write_bytes(data)
 
 
+def dead_link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
 WRONG = {
     "flipped": (lambda folder: flip_a_bit(folder / "labels.gz"), r"labels.gz has the SHA-256 \w{12}\.\.\., not \w{12}"),
     "cut": (lambda folder: os.truncate(folder / "labels.gz", 20), r"labels.gz has 20 bytes, not \d+"),
     "missing": (lambda folder: (folder / "labels.gz").unlink(), r"lacks labels.gz,.* from https://example.org/red/"),
     "empty": (lambda folder: [each.unlink() for each in folder.iterdir()], r"lacks labels.gz, pictures.gz,"),
+    "a dead link": (
+        lambda folder: dead_link(folder / "labels.gz"),
+        r"lacks labels.gz,.* from https://example.org/red/",
+    ),
     "a folder": (lambda folder: [(folder / "labels.gz").unlink(), (folder / "labels.gz").mkdir()], "lacks labels.gz"),
 }
 

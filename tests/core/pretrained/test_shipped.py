@@ -109,7 +109,7 @@ def test_missing_files_are_named(copy, file):
         read_shipped(copy.name)
 
 
-@pytest.mark.parametrize("name", ["binarynet_fashion_mnits", "", "..", "../pretrained/binarynet_fashion_mnist", "/"])
+@pytest.mark.parametrize("name", ["binarynet_fashion_mnits", "", "..", "../shipped-networks/binarynet_fashion_mnist"])
 def test_unknown_names(name):
     with pytest.raises(UsageError, match="Unknown trained network") as error:
         read_facts(name)

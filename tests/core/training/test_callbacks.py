@@ -82,6 +82,9 @@ def test_callbacks_that_cannot_be(tmp_path, monkeypatch):
             Callbacks([name])
     with pytest.raises(UsageError, match="No module 'nowhere' for --callback"):
         Callbacks("nowhere")
+    for name in (".", "..", "", "a..b"):
+        with pytest.raises(UsageError, match="for --callback, is not the name of a module"):
+            Callbacks([name])
     with pytest.raises(UsageError, match=r"There is no file nowhere.py for --callback"):
         Callbacks(["nowhere.py"])
 

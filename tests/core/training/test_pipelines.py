@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bopkit.data.mixing import MixedLabels
+from bopkit.errors import UsageError
 from bopkit.progress import silent
 from bopkit.runs.directory import Place
 from bopkit.training.options import TrainOptions
@@ -40,3 +41,8 @@ def test_a_batch_in_parts_is_mixed_before_it_is_split():
     assert plain[0][1].dtype == "int64"
     np.testing.assert_array_equal(plain[0][1], whole[0][1].own)
     assert not np.array_equal(plain[0][0], whole[0][0])
+
+
+def test_a_batch_of_one_picture_is_not_mixed_with_itself():
+    with pytest.raises(UsageError, match="cutmix mixes the pictures of a batch, and batch_size is 1.* cutmix=0"):
+        first_batches(1, {"batch_size": 1, "cutmix": 1.0})
