@@ -50,6 +50,7 @@ def test_json_wherever_a_command_answers_with_figures():
         "evaluate",
         "refresh",
         "predict",
+        "pull",
         "runs",
         "plot",
         "export",
