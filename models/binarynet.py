@@ -67,6 +67,17 @@ _DIGITS = {
 }
 """A quarter of the width, for the embedded digits. All settings of the digits sets are our choice."""
 
+_FASHION_MNIST = {
+    "epochs": 20,
+    "batch_size": 100,
+    "learning_rate": 1e-2,
+    "learning_rate_end": 1e-4,
+    "learning_rate_schedule": "cosine",
+    "filters": 32,
+    "dense_units": 256,
+}
+"""The same width for Fashion-MNIST. Our choice, by its last 6,000 training pictures."""
+
 ARCHITECTURE = Architecture(
     name="binarynet",
     title="BinaryNet",
@@ -150,6 +161,27 @@ ARCHITECTURE = Architecture(
         # bopkit train binarynet --dataset digits --hparams-set latent_digits --validationset
         # No published figure.
         "latent_digits": BinaryNetHParams(optimizer="latent", **_DIGITS),
+        # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize_and_flip --hparams-set bop_fashion_mnist
+        # No published figure.
+        "bop_fashion_mnist": BinaryNetHParams(
+            threshold=1e-7, gamma=1e-3, gamma_end=1e-4, gamma_schedule="cosine", **_FASHION_MNIST
+        ),
+        # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize_and_flip --hparams-set cema_fashion_mnist
+        # No published figure.
+        "cema_fashion_mnist": BinaryNetHParams(
+            optimizer="cema", gamma=0.1, alpha=1e-3, alpha_end=1e-5, alpha_schedule="cosine", **_FASHION_MNIST
+        ),
+        # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize_and_flip --hparams-set bold_fashion_mnist
+        # No published figure.
+        "bold_fashion_mnist": BinaryNetHParams(
+            optimizer="bold", eta=1e4, eta_end=1e2, eta_schedule="cosine", **_FASHION_MNIST
+        ),
+        # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize_and_flip \
+        #     --hparams-set latent_fashion_mnist
+        # No published figure.
+        "latent_fashion_mnist": BinaryNetHParams(
+            optimizer="latent", **{**_FASHION_MNIST, "learning_rate": 5e-3, "learning_rate_end": 1e-5}
+        ),
     },
     min_size_px=10,
     counts=Counts(

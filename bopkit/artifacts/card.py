@@ -28,7 +28,7 @@ class ModelCard:
         dataset: Name of the dataset that it was trained on; empty for an untrained network.
         class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
-        hparams: Every hyper-parameter with its value.
+        hparams: The hyper-parameters with their values, without those that are none: files stay small.
         schedule_epochs: Epochs after which schedules over the whole run held their end values, because the run was made
             longer; None for all others.
         trained: False for the output of `bopkit init`.

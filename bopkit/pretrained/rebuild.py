@@ -7,7 +7,7 @@ from typing import Any
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
 from bopkit.errors import BopkitError
-from bopkit.hparams import override
+from bopkit.hparams import default_values, override
 from bopkit.pretrained.shipped import ShippedModel
 from bopkit.registry import MODELS
 from bopkit.unfused_norms import unfuse_norms_of_rows
@@ -40,6 +40,7 @@ def rebuild(shipped: ShippedModel) -> Any:
 def build(card: ModelCard) -> Any:
     """Build the network that a card describes, with weights of no meaning."""
     architecture: Architecture = MODELS.load(card.architecture)
-    hparams = override(architecture.hparams(card.hparams_set), card.hparams)
+    base = architecture.hparams(card.hparams_set)
+    hparams = override(base, {**default_values(type(base)), **card.hparams})  # what the card lacks is none
     network = architecture.build_network(hparams, card.input_shape, len(card.class_names))
     return unfuse_norms_of_rows(network)

@@ -79,7 +79,7 @@ def init_model(
         value_range=preprocessing.value_range,
         preprocessing=preprocessing.name,
         hparams_set=set_name,
-        hparams=settings.model_dump(),
+        hparams=settings.model_dump(exclude_none=True),
         versions=package_versions(),
     )
     save_model(network, card, path)

@@ -177,7 +177,7 @@ class Loop:
         self._save(Place(epoch + 1, 0))
         self._writer.show_in_tensorboard(row)
         self._display.print_epoch(row)
-        self._warn_once(parting_warning(row, plan.classes, plan.batch_norm_pictures > 0))
+        self._warn_once(parting_warning(row, plan.classes, self._evaluated.estimated_pictures > 0))
         self._callbacks.call("on_epoch", row)
         if self._observer.on_epoch:
             self._observer.on_epoch(row)

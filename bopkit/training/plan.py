@@ -123,7 +123,7 @@ class TrainingPlan:
             dataset=self.data.name,
             class_names=self.data.class_names,
             hparams_set=self.set_name,
-            hparams=self.hparams.model_dump(),
+            hparams=self.hparams.model_dump(exclude_none=True),
             schedule_epochs=self.length.schedule_epochs if self.length.held else None,
             trained=True,
             accuracy={name: metrics[name] for name in ("val_top1", "val_top5") if name in metrics},

@@ -72,7 +72,6 @@ ROWS = (
     Row("float32", "adam", model="float32_binarynet"),
     Row("latent", "latent_fashion_mnist"),
     Row("bop", "bop_fashion_mnist"),
-    Row("bop2nd", "bop2nd_fashion_mnist"),
     Row("cema", "cema_fashion_mnist"),
     Row("bold", "bold_fashion_mnist"),
 )

@@ -34,7 +34,7 @@ def test_runs_that_differ_in_much_fit_a_terminal(runs):
     result = bopkit("runs", cwd=runs, program=NO_TENSORFLOW)
     heading = succeeded(result).splitlines()[0]
     assert "gamma" not in heading and len(heading.rstrip()) < 160
-    assert "differ in threshold, gamma, batch_size, filters, dense_units; --json has the values" in result.stderr
+    assert "differ in batch_size, threshold, gamma, filters, dense_units; --json has the values" in result.stderr
 
 
 def test_runs_of_several_seeds_are_one_row(runs):

@@ -23,6 +23,7 @@ from bopkit.export.inspection.diff import Difference
 from bopkit.export.inspection.report import Inspection
 from bopkit.export.report import Accuracy, Agreement, ArtifactReport, ExportReport, LayerReport
 from bopkit.export.verification.result import Verification
+from bopkit.pretrained.pull import PulledModel
 from bopkit.sweep.result import SweepResult, TrialRow
 from bopkit.tabular import Column, Tabular, record
 from bopkit.text import percent_text
@@ -84,6 +85,11 @@ def results() -> dict[str, Any]:
                 PicturePrediction("b.png", (), error="b.png is damaged."),
             ),
         ),
+        "pull_model": PulledModel(
+            *("net", "net", "net/model.h5", 2_690_000, "net/model.tflite", 99_000, "net/run_config.json", True),
+            *("binarynet", "digits", "test", 364, 0.9, 0.9, "bopkit", "Apache-2.0", "bopkit train"),
+        ),
+        "list_pretrained": bopkit.list_pretrained(),
         "train_model": TrainResult(None, None, {"epoch": 2, "val_top1": 0.75, "loss": 0.5}, "test", 364, 0),
         "measure_throughput": ThroughputReport(
             "birealnet", (224, 224, 3), "CPU", 2, 1, {}, (ThroughputRow("float32", False, 32, 9.0, 800.0, 8.0),)
@@ -101,8 +107,10 @@ SHOWN = {
     "inspect_artifact": "model.h5, 295.00 kB 9.22 kB, 73,728 weights conv2 3x3x64x128",
     "diff_artifacts": "a.h5 and b.h5: they differ 100 3 3.00 %",
     "evaluate_model": "m.h5 on digits test, preprocessing shift 90.00 % 87.00 % 93.00 % 0.5000 364",
-    "refresh_model": "n.h5: statistics of 1000 pictures of train 50.00 % 90.00 % 364",
+    "refresh_model": "n.h5: statistics of 1,000 pictures of train 50.00 % 90.00 % 364",
     "predict_pictures": "2 pictures by m.h5, preprocessing shift a.png dog 0.7500 b.png damaged.",
+    "pull_model": "net: binarynet, trained on digits 2.69 MB 99.00 kB 90.00 % 364 Apache-2.0",
+    "list_pretrained": "binarynet_fashion_mnist binarynet fashion_mnist",
     "train_model": "dry run, nothing was kept 75.00 % 0.5000",
     "measure_throughput": "birealnet on CPU, 2 cores 32 float32 8",
 }
