@@ -20,7 +20,6 @@ import shlex
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from checkpoints_as_trained import CheckpointsAsTrained
@@ -30,7 +29,7 @@ from bopkit.data import open_dataset
 from bopkit.host import cpu_name, logical_cores
 from bopkit.metrics import mean_interval
 from bopkit.registry import MODELS
-from bopkit.runs.directory import list_places
+from bopkit.runs.directory import list_places, read_metrics
 
 FOLDER = Path(__file__).parent
 RECORDS = FOLDER / "accuracy"
@@ -102,7 +101,6 @@ class Records:
 
 def train(row, seed, data, arguments, runs):
     """The figures of one run."""
-    began = time.perf_counter()
     result = train_model(
         row.model,
         DATASET,
@@ -120,12 +118,13 @@ def train(row, seed, data, arguments, runs):
     architecture = MODELS.load(row.model)
     hparams = architecture.hparams(row.hparams_set).model_copy(update=row.hparams)
     checkpoints = result.output_dir / "checkpoints"
+    rows = read_metrics(result.output_dir)
     as_trained = CheckpointsAsTrained(architecture, hparams, data, SPLIT, PREPROCESSING)
     return {
         "top1": result.metrics["val_top1"],
         "top1_moving_averages": as_trained.top1(checkpoints / str(list_places(checkpoints)[-1])),
         "training_top1": result.metrics["top1"],
-        "seconds": round(time.perf_counter() - began),
+        "seconds": round(sum(epoch["epoch_seconds"] for epoch in rows if epoch["kind"] == "epoch")),
         "precision": json.loads((result.output_dir / "config.json").read_text())["precision"],
         "machine": f"{logical_cores()} cores of {cpu_name()}",
         "date": datetime.date.today().isoformat(),
