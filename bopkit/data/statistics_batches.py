@@ -10,13 +10,11 @@ import math
 from typing import Any
 
 from bopkit.data.dataset import Dataset
+from bopkit.data.kept_pixels import MOST_KEPT_BYTES
 from bopkit.data.pipeline import augmentation_seed, some_of
 from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.keras2 import import_tensorflow
-
-MOST_CACHED_BYTES = 256 * 2**20
-"""Of pictures that wait in memory for the next epoch: 1,700 of 224 x 224 pixels."""
 
 
 def statistics_batches(
@@ -58,5 +56,5 @@ def statistics_batches(
     in_order.deterministic = True
     in_batches = pixels.batch(pictures // batches, drop_remainder=True).take(batches).with_options(in_order)
     spec = pixels.element_spec
-    is_small = pictures * math.prod(spec.shape) * spec.dtype.size <= MOST_CACHED_BYTES
+    is_small = pictures * math.prod(spec.shape) * spec.dtype.size <= MOST_KEPT_BYTES
     return in_batches.cache() if is_small else in_batches.prefetch(2)
