@@ -31,7 +31,7 @@ from bopkit.files import temporary_directory
 from bopkit.metrics import TOP_K, cross_entropy, predicted_classes, top_k_accuracy, wilson_interval
 from bopkit.metrics import confusion as confused_pairs
 from bopkit.progress import Progress, silent
-from bopkit.runs.directory import is_run
+from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.runs.run_data import RunData
 from bopkit.tabular import Column, Tabular
 from bopkit.text import percent_text, printable
@@ -112,7 +112,7 @@ def evaluate_model(
     """Measure a trained network's accuracy.
 
     Args:
-        model: A run directory, whose `model.h5` is meant, or a `.h5` or `.keras` file.
+        model: A run directory or a pulled network, whose `model.h5` is meant, or a `.h5` or `.keras` file.
         dataset: Name of a prepared dataset; None for the one that the run was trained on, or that the card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split, or where it has none for the one that validated.
@@ -204,17 +204,17 @@ def evaluate_model(
 
 
 def find_model(path: Path) -> Path:
-    """The model file that a path means: a run's `model.h5`, or the file itself.
+    """The model file that a path means: the `model.h5` of a run or of a pulled network, or the file itself.
 
     Raises:
-        BopkitError: A run without a model, or no Keras file.
+        BopkitError: A folder without a model, or no Keras file.
     """
-    if path.is_dir() and is_run(path):
+    if path.is_dir() and (is_run(path) or (path / MODEL_FILE).is_file()):
         return artifact.resolve(path)
     if path.is_dir() or artifact.kind(path) != "keras":
         raise UsageError(
             f"{path} is neither a run directory nor a Keras file.",
-            "Give a run or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
+            "Give a run, a pulled network or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
         )
     return path
 

@@ -25,6 +25,7 @@ class EvaluatedNetwork:
         model: The network.
         estimated_pictures: Training pictures that its statistics are estimated over, never more than an epoch trains
             on; 0 where it has the moving averages of training, or no batch norm that is trained.
+        has_weights: Whether it ever took over weights: a run that is only finished here has validated nothing before.
     """
 
     def __init__(self, plan: TrainingPlan, trained: Any, plain: Any):
@@ -32,6 +33,7 @@ class EvaluatedNetwork:
         self._trained = trained
         self._estimator: BatchNormEstimator | None = None
         self.estimated_pictures = 0
+        self.has_weights = False
         if plan.batch_norm_pictures and has_trainable_norms(trained):
             self.model = _another(plan) if plain is trained else plain
             self.estimated_pictures = min(plan.batch_norm_pictures, plan.steps_per_epoch * plan.hparams.batch_size)
@@ -55,6 +57,7 @@ class EvaluatedNetwork:
             self.model.set_weights(self._trained.get_weights())
         if self._estimator is not None:
             self._estimator.estimate(readable(self._batches, self._plan.data, self._plan.train_split))
+        self.has_weights = True
 
 
 def _another(plan: TrainingPlan) -> Any:

@@ -169,7 +169,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
     precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
-    _check_mixing(hparams)
+    _check_recipe(hparams, options)
     if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
@@ -202,13 +202,19 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     )
 
 
-def _check_mixing(hparams: HParams) -> None:
-    """Refuse to mix pictures with themselves: it would change nothing."""
+def _check_recipe(hparams: HParams, options: TrainOptions) -> None:
+    """Refuse what would change no picture: to mix one with itself, or a strength of no operations."""
     for name in ("mixup", "cutmix"):
         if getattr(hparams, name) and hparams.batch_size == 1:
             raise UsageError(
                 f"{name} mixes the pictures of a batch, and batch_size is 1.",
                 f"Use larger batches, or add --hparams {name}=0.",
+            )
+    if not hparams.randaugment_count and "randaugment_magnitude" in options.hparams:
+        if "randaugment_count" not in options.hparams:  # else it is off on purpose, as in some trials of a sweep
+            raise UsageError(
+                "randaugment_magnitude has no effect without operations.",
+                "Add --hparams randaugment_count=2, or leave it out.",
             )
 
 

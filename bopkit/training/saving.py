@@ -49,7 +49,8 @@ class ModelSaver:
         """
         run = self._run
         row, last = row_of_model(self._plan, rows), rows[-1]
-        self._evaluated.update()  # a run that is only finished here has validated nothing before
+        if not self._evaluated.has_weights:
+            self._evaluated.update()
         if not self._take_weights():
             return row
         if self._plan.has_validation_pictures and not run.model_file.exists():

@@ -100,7 +100,10 @@ class Records:
 
 
 def train(row, seed, data, arguments, runs):
-    """The figures of one run."""
+    """The figures of one run; its teacher is trained first, unless its run is there and finished."""
+    teachers = [each for each in ROWS if each.name == row.teacher]
+    for teacher in teachers:
+        train(teacher, 0, data, arguments, runs)
     result = train_model(
         row.model,
         DATASET,
@@ -110,7 +113,7 @@ def train(row, seed, data, arguments, runs):
         data_dir=arguments.data_dir,
         output_dir=runs / f"{row.name}-{seed}",
         batch_norm_pictures=NEW_STATISTICS,
-        teacher=[runs / f"{row.teacher}-0"] if row.teacher else None,
+        teacher=[runs / f"{teacher.name}-0" for teacher in teachers],
         seed=seed,
         tensorboard=False,
         progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True),

@@ -90,6 +90,7 @@ def test_a_run_stands_for_its_model(saved, tmp_path):
     found = evaluate_model(run, limit=20)
     assert found.model == str(run / "model.h5")
     assert found.top1 == evaluate_model(path, limit=20).top1
+    assert evaluate_model(path.parent, limit=20).top1 == found.top1  # of a network that was pulled, not trained here
 
 
 def test_a_card_chooses_no_code_that_is_run(tmp_path, monkeypatch):

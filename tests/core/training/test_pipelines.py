@@ -46,3 +46,9 @@ def test_a_batch_in_parts_is_mixed_before_it_is_split():
 def test_a_batch_of_one_picture_is_not_mixed_with_itself():
     with pytest.raises(UsageError, match="cutmix mixes the pictures of a batch, and batch_size is 1.* cutmix=0"):
         first_batches(1, {"batch_size": 1, "cutmix": 1.0})
+
+
+def test_a_strength_of_no_operations_is_refused():
+    with pytest.raises(UsageError, match="randaugment_magnitude has no effect .* randaugment_count=2"):
+        first_batches(1, {"randaugment_magnitude": 9.0})
+    first_batches(1, {"randaugment_magnitude": 9.0, "randaugment_count": 0})
