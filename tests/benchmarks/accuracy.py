@@ -1,6 +1,6 @@
 """What each optimizer reaches on real pictures: BinaryNet of a small width on Fashion-MNIST, with seeds.
 
-    python tests/benchmarks/accuracy.py [--rows bop latent] [--seeds 3] [--data-dir DIR] [--runs DIR]
+    python tests/benchmarks/accuracy.py [--rows bop latent] [--seeds 3] [--data-dir DIR] [--runs DIR] [--svg FILE]
 
 Trains each row with each seed on the 60,000 training pictures, and prints top-1 on the 10,000 test pictures after the
 last epoch: mean and 95 % interval (Student's t). Nothing is chosen by the test pictures: settings were found by
@@ -8,8 +8,9 @@ last epoch: mean and 95 % interval (Student's t). Nothing is chosen by the test 
 estimated anew, which is what a model file has, and with the moving averages of training.
 
 Each finished run is kept in `tests/benchmarks/accuracy/ROW.json` and is not trained again, unless the settings of the
-row were changed since. The row `float32` is the same shape with real weights and ReLU, the ceiling; rows with a teacher
-learn from its first seed.
+row were changed since; docs/results.md has what this prints. The row `float32` is the same shape with real weights and
+ReLU, the ceiling; rows with a teacher learn from its first seed. Two processes with other `--rows`, each on a core of
+its own, are done sooner than one on two.
 """
 
 import argparse
@@ -22,19 +23,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checkpoints_as_trained import CheckpointsAsTrained
-
 from bopkit import files, train_model
 from bopkit.data import open_dataset
+from bopkit.figures import COLOURS, GREY, style_axes, write_figure
 from bopkit.host import cpu_name, logical_cores
 from bopkit.metrics import mean_interval
 from bopkit.registry import MODELS
 from bopkit.runs.directory import list_places, read_metrics
 
 FOLDER = Path(__file__).parent
+sys.path.append(str(FOLDER))  # of the network float32_binarynet, too
+
+from checkpoints_as_trained import CheckpointsAsTrained  # noqa: E402
+
 RECORDS = FOLDER / "accuracy"
-DATASET, PREPROCESSING, SPLIT = "fashion_mnist", "resize_and_flip", "test"
+DATASET, PREPROCESSING, SPLIT = "fashion_mnist", "resize", "test"
 NEW_STATISTICS = 1000
+CEILING = "float32"
+COLUMNS = {"top1": "statistics anew", "top1_moving_averages": "moving averages"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +70,18 @@ class Row:
             words += ["--hparams", ",".join(f"{name}={value}" for name, value in self.hparams.items())]
         if self.teacher:
             words += ["--teacher", f"runs/{self.teacher}-0"]
+        if self.settings["optimizer"] == "latent":
+            words += ["--batch-norm-pictures", str(NEW_STATISTICS)]
         return shlex.join(words)
+
+    @property
+    def settings(self):
+        """Values of the set."""
+        return MODELS.load(self.model).hparams(self.hparams_set).model_dump()
 
 
 ROWS = (
-    Row("float32", "adam", model="float32_binarynet"),
+    Row(CEILING, "adam", model="float32_binarynet"),
     Row("latent", "latent_fashion_mnist"),
     Row("bop", "bop_fashion_mnist"),
     Row("cema", "cema_fashion_mnist"),
@@ -77,14 +90,15 @@ ROWS = (
 
 
 class Records:
-    """The finished runs of a row, in a file of the repository."""
+    """The finished runs of a row, in a file of the repository.
+
+    Attributes:
+        seeds: The figures of a run by its seed.
+    """
 
     def __init__(self, row):
         self._file = RECORDS / f"{row.name}.json"
-        self._row = {
-            **dataclasses.asdict(row),
-            "settings": MODELS.load(row.model).hparams(row.hparams_set).model_dump(),
-        }
+        self._row = {**dataclasses.asdict(row), "preprocessing": PREPROCESSING, "settings": row.settings}
         self.seeds = {}
         if self._file.exists():
             recorded = json.loads(self._file.read_text())
@@ -99,18 +113,18 @@ class Records:
         )
 
 
-def train(row, seed, data, arguments, runs):
+def train(row, seed, data, runs, data_dir):
     """The figures of one run; its teacher is trained first, unless its run is there and finished."""
     teachers = [each for each in ROWS if each.name == row.teacher]
     for teacher in teachers:
-        train(teacher, 0, data, arguments, runs)
+        train(teacher, 0, data, runs, data_dir)
     result = train_model(
         row.model,
         DATASET,
         hparams_set=row.hparams_set,
         hparams=row.hparams,
         preprocess_fn=PREPROCESSING,
-        data_dir=arguments.data_dir,
+        data_dir=data_dir,
         output_dir=runs / f"{row.name}-{seed}",
         batch_norm_pictures=NEW_STATISTICS,
         teacher=[runs / f"{teacher.name}-0" for teacher in teachers],
@@ -121,25 +135,76 @@ def train(row, seed, data, arguments, runs):
     architecture = MODELS.load(row.model)
     hparams = architecture.hparams(row.hparams_set).model_copy(update=row.hparams)
     checkpoints = result.output_dir / "checkpoints"
-    rows = read_metrics(result.output_dir)
+    epochs = [each for each in read_metrics(result.output_dir) if each["kind"] == "epoch"]
     as_trained = CheckpointsAsTrained(architecture, hparams, data, SPLIT, PREPROCESSING)
     return {
         "top1": result.metrics["val_top1"],
         "top1_moving_averages": as_trained.top1(checkpoints / str(list_places(checkpoints)[-1])),
+        "top1_of_epochs": [epoch["val_top1"] for epoch in epochs],
         "training_top1": result.metrics["top1"],
-        "seconds": round(sum(epoch["epoch_seconds"] for epoch in rows if epoch["kind"] == "epoch")),
+        "seconds": round(sum(epoch["epoch_seconds"] for epoch in epochs)),
         "precision": json.loads((result.output_dir / "config.json").read_text())["precision"],
         "machine": f"{logical_cores()} cores of {cpu_name()}",
         "date": datetime.date.today().isoformat(),
     }
 
 
-def figures_text(values):
-    """Mean and interval in percent."""
-    percents = [100 * value for value in values]
-    interval = mean_interval(percents)
-    width = f" ± {(interval[1] - interval[0]) / 2:.2f}" if interval else ""
-    return f"{statistics.mean(percents):.2f}{width}"
+def train_what_is_missing(rows, seeds, data_dir, folder):
+    """Train and keep each run of the rows that has no record."""
+    missing = [(row, seed) for row in rows for seed in range(seeds) if seed not in Records(row).seeds]
+    if not missing:
+        return
+    data = open_dataset(DATASET, data_dir, prepare=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for row, seed in missing:
+            Records(row).add(seed, train(row, seed, data, folder or Path(scratch), data_dir))
+
+
+def recorded(rows, seeds, column):
+    """Figures of a column in percent, by name of the row, of those that have runs."""
+    found = {row.name: [run[column] for seed, run in Records(row).seeds.items() if seed < seeds] for row in rows}
+    return {name: [100 * value for value in values] for name, values in found.items() if values}
+
+
+def half_width(values):
+    """Of the 95 % interval of their mean; 0 where one value does not tell it."""
+    interval = mean_interval(values)
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def table(rows, seeds):
+    """The rows as Markdown: the figures, then the commands."""
+    columns = [recorded(rows, seeds, column) for column in COLUMNS]
+    anew = columns[0]
+    ceiling = statistics.mean(anew[CEILING]) if CEILING in anew else None
+    lines = [f"| row | {' | '.join(COLUMNS.values())} | below {CEILING} | seeds |", "|---|--:|--:|--:|--:|"]
+    for name, values in anew.items():
+        figures = [f"{statistics.mean(column[name]):.2f} ± {half_width(column[name]):.2f}" for column in columns]
+        below = "" if ceiling is None or name == CEILING else f"{ceiling - statistics.mean(values):.2f}"
+        lines.append(f"| {name} | {' | '.join(figures)} | {below} | {len(values)} |")
+    commands = [f"# {row.name}\n{row.command}" for row in rows if row.name in anew]
+    return "\n".join([*lines, "", "```bash", *commands, "```"])
+
+
+def draw(rows, seeds, file):
+    """Means and intervals of both columns, a line a row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.6 + 0.33 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    style_axes(axes, "")
+    for place, (column, label) in enumerate(COLUMNS.items()):
+        of_rows = recorded(rows, seeds, column)
+        heights = [index + 0.3 * place for index in range(len(of_rows))]
+        means, widths = ([of(values) for values in of_rows.values()] for of in (statistics.mean, half_width))
+        axes.errorbar(means, heights, xerr=widths, fmt="o", markersize=4, color=COLOURS[place], label=label)
+    names = [*recorded(rows, seeds, "top1")]
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(left=max(0, axes.get_xlim()[0]), right=min(100, axes.get_xlim()[1]))
+    axes.set_xlabel("top-1 on the test pictures, %: mean and 95 % interval", fontsize=9)
+    axes.legend(fontsize=8, edgecolor=GREY)
+    write_figure(figure, [file])
 
 
 def main():
@@ -149,22 +214,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data-dir")
     parser.add_argument("--runs", type=Path, help="keep the run directories here; else they are thrown away")
+    parser.add_argument("--svg", type=Path, help="draw the table into this file")
     arguments = parser.parse_args()
-    sys.path.append(str(FOLDER))  # for float32_binarynet
-    data = open_dataset(DATASET, arguments.data_dir, prepare=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        runs = arguments.runs or Path(scratch)
-        lines = []
-        for row in (each for each in ROWS if each.name in arguments.rows):
-            records = Records(row)
-            for seed in range(arguments.seeds):
-                if seed not in records.seeds:
-                    records.add(seed, train(row, seed, data, arguments, runs))
-            done = [records.seeds[seed] for seed in range(arguments.seeds)]
-            anew, as_trained = (figures_text([run[name] for run in done]) for name in ("top1", "top1_moving_averages"))
-            lines.append(f"| {row.name} | {anew} | {as_trained} | {len(done)} | `{row.command}` |")
-    print("| row | statistics anew | moving averages | seeds | command |\n|---|--:|--:|--:|---|")
-    print("\n".join(lines))
+    rows = [row for row in ROWS if row.name in arguments.rows]
+    train_what_is_missing(rows, arguments.seeds, arguments.data_dir, arguments.runs)
+    print(table(rows, arguments.seeds))
+    if arguments.svg:
+        draw(rows, arguments.seeds, arguments.svg)
 
 
 if __name__ == "__main__":
