@@ -4,6 +4,10 @@ The command line turns every `BopkitError` into that line on stderr and its `exi
 traceback. Any other exception is a bug, or gets its clear line in `bopkit.failures`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class BopkitError(Exception):
     """A failure with a clear cause: a damaged file, a full disk, an export that misses its tolerance.
@@ -29,12 +33,17 @@ class UsageError(BopkitError):
 
 def unknown_name(kind: str, name: str, known: object, command: str) -> UsageError:
     """The error for a name that is in no catalogue; `command` lists the catalogue."""
+    names = sorted(str(each) for each in known)  # type: ignore[attr-defined]
+    guess = guess_text(name, names)
+    return UsageError(f"Unknown {kind} {name!r}.", f"{guess}Known: {', '.join(names)}. List them with `{command}`.")
+
+
+def guess_text(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'mixup'? ` for the known name that is closest to a wrong one; empty where none is close."""
     import difflib
 
-    names = sorted(str(each) for each in known)  # type: ignore[attr-defined]
-    close = difflib.get_close_matches(name, names, n=1)
-    guess = f"Did you mean {close[0]!r}? " if close else ""
-    return UsageError(f"Unknown {kind} {name!r}.", f"{guess}Known: {', '.join(names)}. List them with `{command}`.")
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""
 
 
 def first_line(error: BaseException) -> str:

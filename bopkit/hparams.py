@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator
 
-from bopkit.errors import UsageError
+from bopkit.errors import UsageError, guess_text
 from bopkit.own_optimizer import OwnOptimizer, is_own, load_own_optimizer
 from bopkit.schedules import (
     LIMITS,
@@ -37,7 +37,9 @@ class HParams(ScheduleParts):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["bop", "latent", "bop2nd", "cema", "bold"] = Field(
-        "bop", description="bop, bop2nd, cema and bold flip binary kernels; latent trains latent weights with Adam"
+        "bop",
+        description="bop, bop2nd, cema and bold flip binary kernels; latent trains latent weights with Adam; or a "
+        "module of yours",
     )
     epochs: int = Field(ge=1, le=MAX_COUNT, description="passes over the training split")
     batch_size: int = Field(ge=1, le=MAX_COUNT, description="pictures per step")
@@ -166,8 +168,10 @@ def override(hparams: H, values: Mapping[str, Any], alone: bool = False) -> H:
         faults = error.errors()
         listed = "bopkit's" if kind.own_optimizer else "them"
         hint = f"`bopkit hparams MODEL` lists {listed} with their ranges."
-        if any(fault["type"] == "extra_forbidden" for fault in faults):
-            hint = f"Known: {_known_names(kind)}. {hint}"
+        unknown = [str(fault["loc"][0]) for fault in faults if fault["type"] == "extra_forbidden"]
+        if unknown:
+            guess = guess_text(unknown[0], kind.model_fields) if len(unknown) == 1 else ""
+            hint = f"{guess}Known: {_known_names(kind)}. {hint}"
         raise UsageError("; ".join(_fault(fault, kind) for fault in faults) + ".", hint) from error
 
 

@@ -98,7 +98,10 @@ def check_origin(module: Any, file: Path) -> None:
 
 def _broken_module(module_name: str, error: Exception) -> BopkitError:
     reason = failure_in(error) or f"{type(error).__name__}: {first_line(error)}"
-    return BopkitError(f"Module {module_name} cannot be imported: {reason}.", "Mend it; --debug shows the traceback.")
+    hint = "Mend it; --debug shows the traceback."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"Install {error.name.partition('.')[0]} beside bopkit, or mend the module; --debug shows the traceback."
+    return BopkitError(f"Module {module_name} cannot be imported: {reason}.", hint)
 
 
 def _import(module_name: str, folder: Path) -> Any:

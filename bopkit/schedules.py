@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from bopkit.errors import UsageError
-from bopkit.text import setting_text
+from bopkit.text import count_text, setting_text
 
 Kind = Literal["constant", "linear", "staircase", "cosine"]
 
@@ -173,7 +173,8 @@ def check_schedule(name: str, values: Any) -> None:
     warmup_epochs = getattr(values, f"{name}_warmup_epochs")
     if warmup_epochs and warmup_epochs >= values.epochs:
         raise UsageError(
-            f"{name}_warmup_epochs={warmup_epochs} leaves nothing of {values.epochs} epoch(s) for {name} itself.",
+            f"{name}_warmup_epochs={warmup_epochs} leaves nothing of {count_text(values.epochs, 'epoch')} for {name} "
+            "itself.",
             f"Train for more epochs, or shorten it: {name}_warmup_epochs=none is none at all.",
         )
 

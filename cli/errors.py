@@ -32,8 +32,8 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except KeyboardInterrupt as interrupt:
             say(
-                "Interrupted. Existing files are unchanged; a training run resumes with its "
-                "--output-dir, and accuracy with the same command."
+                "Interrupted. Existing files are unchanged; a training run resumes with its --output-dir, a sweep and "
+                "the accuracy of a benchmark with the same command."
             )
             raise typer.Exit(130) from interrupt
         except Exception as error:

@@ -15,7 +15,10 @@ from bopkit.cli.output import percent_text, print_json, print_table, say
 
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(metavar="RUN|model.h5", help="A run directory or a Keras file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|model.h5", help="A run directory, a pulled network or a Keras file.", show_default=False
+        ),
     ],
     dataset: Dataset = None,
     data_dir: DataDir = None,
@@ -56,7 +59,8 @@ def evaluate(
     )
     if json:
         values = dataclasses.asdict(found)
-        print_json({**values, "confusion": values["confusion"] if confusion else None})
+        asked = {"confusion": confusion, "mistakes": most_wrong}
+        print_json({**values, **{name: values[name] if file else None for name, file in asked.items()}})
         return
     low, high = found.top1_interval
     print_table(
@@ -81,4 +85,4 @@ def evaluate(
     say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")
     for figure in found.figures:
         say(f"figure {figure}")
-    say_next("bopkit", "export", model)
+    say_next("bopkit", "export", model, *(("--data-dir", data_dir) if data_dir else ()))

@@ -22,7 +22,9 @@ def predict(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A run directory, a Keras file, a SavedModel or a flatbuffer.", show_default=False
+            metavar="MODEL",
+            help="A run, a pulled network, a Keras file, a SavedModel or a flatbuffer.",
+            show_default=False,
         ),
     ],
     pictures: Annotated[
@@ -85,19 +87,23 @@ class _Rows:
 
 
 class _Table(_Rows):
+    _table: RowTable | None = None
+
     def begin(self, facts: PredictionFacts) -> None:
-        widths = [facts.longest_path, max(map(len, facts.class_names)), len("100.00 %")]
-        self._table = RowTable(["picture", "class", "score"], widths, right=["score"])
+        self._widths = [facts.longest_path, max(map(len, facts.class_names)), len("100.00 %")]
 
     def add(self, prediction: PicturePrediction) -> None:
         from bopkit.benchmark.predict import score_text
 
         super().add(prediction)
+        if prediction.classes and self._table is None:
+            self._table = RowTable(["picture", "class", "score"], self._widths, right=["score"])
         for each in prediction.classes:
             self._table.add([prediction.picture, each.name, score_text(each.score, prediction.are_probabilities)])
 
     def end(self) -> None:
-        self._table.end()
+        if self._table is not None:
+            self._table.end()
 
 
 class _Json(_Rows):

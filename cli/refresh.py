@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bopkit.batch_norm import DEFAULT_PICTURES
-from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Seed, Split, TrainSplit
+from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Seed, Split
 from bopkit.cli.next_step import say_next
 from bopkit.cli.output import percent_text, print_json, print_path, say
 from bopkit.text import count_text
@@ -17,20 +17,31 @@ from bopkit.text import count_text
 
 def refresh(
     model: Annotated[
-        Path, typer.Argument(metavar="RUN|model.h5", help="A run directory or a Keras file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|model.h5", help="A run directory, a pulled network or a Keras file.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
-            help="The .h5 file to write or replace. Default: NAME_refreshed.h5 beside the model file.",
+            help="The .h5 file to write. Default: NAME_refreshed.h5 beside the model file.",
             show_default=False,
         ),
     ] = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
-    train_split: TrainSplit = None,
+    train_split: Annotated[
+        str | None,
+        typer.Option(
+            "--train-split",
+            metavar="SPLIT",
+            help="Split or slice that the training pictures are of, as 'train[:80%]'.",
+            show_default="the model card's, else train",
+        ),
+    ] = None,
     split: Split = None,
     preprocess_fn: CardPreprocessFn = None,
     pictures: Annotated[
@@ -61,7 +72,8 @@ def refresh(
     if json:
         values = dataclasses.asdict(found)
         for measured in (values["before"], values["after"]):
-            del measured["confusion"], measured["figures"]  # nobody asked for them, and there may be thousands of pairs
+            for name in ("confusion", "mistakes", "figures"):  # nobody asked for them, and there may be many
+                del measured[name]
         print_json(values)
         return
     before, after = found.before, found.after
@@ -70,7 +82,7 @@ def refresh(
         f"{count_text(after.pictures, 'picture')} of {after.dataset} {after.split}; statistics of "
         f"{count_text(found.batch_norm_pictures, 'picture')} of {found.trained_on}"
     )
-    if after.top1 < before.top1 and found.output != found.model:
+    if after.top1 < before.top1:
         say(f"{found.model} was better, and is as it was")
     print_path(Path(found.output))
-    say_next("bopkit", "export", found.output)
+    say_next("bopkit", "export", found.output, *(("--data-dir", data_dir) if data_dir else ()))

@@ -148,21 +148,22 @@ def sweep(
         print_json(result.to_dict())
         return
     has_seeds = seeds is not None
+    epochs = "epochs in all" if has_seeds else "epochs"  # over the seeds
     columns = {
         "trial": [str(row.trial) for row in result.trials],
         "hyper-parameters": [hparams_text(row.hparams) for row in result.trials],
         "best val top-1": [mean_text(row.val_top1, row.val_top1_interval) for row in result.trials],
         **({"seeds": [str(len(row.seeds)) for row in result.trials]} if has_seeds else {}),
-        "epochs": [str(row.epochs) for row in result.trials],
+        epochs: [str(row.epochs) for row in result.trials],
         "state": [row.state for row in result.trials],
         "run directory or error": [row.error or row.run_dir or "-" for row in result.trials],
     }
     print_table(
         list(columns),
         zip(*columns.values(), strict=True),
-        right=["trial", "best val top-1", "seeds", "epochs"],
+        right=["trial", "best val top-1", "seeds", epochs],
         text=["hyper-parameters", "run directory or error"],
-        important=["best val top-1", "state", "hyper-parameters", "seeds", "epochs"],
+        important=["best val top-1", "state", "hyper-parameters", "seeds", epochs],
     )
     if has_seeds:
         show("± is the 95 % interval of the mean over seeds (Student's t).")

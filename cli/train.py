@@ -174,7 +174,7 @@ def train(
         return
     top1 = percent_text(result.metrics.get("val_top1"))
     if result.model_file is None:
-        say("dry run: everything builds and two steps ran; nothing was kept")
+        say("dry run: everything builds, and a step or two ran; nothing was kept")
         say("Next: the same command without --dry-run")
     else:
         size = size_text(result.model_file.stat().st_size)

@@ -61,6 +61,8 @@ class Evaluation(Tabular):
         device: `CPU`, or the name of the GPU.
         batch_size: Pictures at a time.
         confusion: Class, predicted class and number of pictures of each pair that occurs, in ascending order.
+        mistakes: With `most_wrong` the wrong predictions of that sheet: `picture`, its number from 0 among those that
+            were evaluated, in the order of the split; `label`, `predicted` and `confidence`, 0 to 1.
         figures: Pictures that were drawn.
     """
 
@@ -79,6 +81,7 @@ class Evaluation(Tabular):
     device: str
     batch_size: int
     confusion: tuple[tuple[int, int, int], ...] = ()
+    mistakes: tuple[dict[str, int | float], ...] = ()
     figures: tuple[str, ...] = ()
 
     _columns = (
@@ -155,6 +158,8 @@ def evaluate_model(
             own_modules=not is_of_card,
         )
     preprocessing = artifact_preprocessing(plan, card)
+    if card is not None and card.dataset not in ("", plan.dataset):
+        say(f"Warning: {printable(str(path))} was trained on {printable(card.dataset)}, not on {plan.dataset}")
     choose_devices("one", device)
     runtime = _load(path, plan, card)
     with temporary_directory("evaluate") as folder, data.as_in_the_run():
@@ -180,7 +185,7 @@ def evaluate_model(
         draw_most_wrong(
             mistakes.mistakes,
             names,
-            f"{title}\nwrong predictions, those of which the network is surest first: class, prediction, confidence",
+            f"{title}\nwrong predictions, the surest first: number of the picture, class, prediction, confidence",
             sheet_file,
         )
     return Evaluation(
@@ -199,6 +204,7 @@ def evaluate_model(
         device=gpu_name() or "CPU",
         batch_size=batch_size,
         confusion=tuple(pairs),
+        mistakes=tuple(each.record() for each in mistakes.mistakes),
         figures=tuple(str(file) for file in (confusion_file, sheet_file) if file is not None),
     )
 

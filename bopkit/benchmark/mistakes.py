@@ -58,6 +58,15 @@ class Mistake(NamedTuple):
     predicted: int
     pixels: np.ndarray
 
+    def record(self) -> dict[str, int | float]:
+        """As plain JSON values, without the pixels."""
+        return {
+            "picture": -self.place,
+            "label": self.label,
+            "predicted": self.predicted,
+            "confidence": self.confidence,
+        }
+
 
 class MostWrong:
     """Keeps the mistakes of which a network is surest; memory does not grow with the number of pictures.
@@ -213,7 +222,9 @@ def draw_most_wrong(mistakes: Sequence[Mistake], names: Sequence[str], title: st
     shown = [printable_label(name)[:NAME_CHARACTERS] for name in names]
     for axes, mistake in zip(panels.flat, mistakes, strict=False):
         axes.imshow(mistake.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        text = f"{shown[mistake.label]}\nas {shown[mistake.predicted]}\n{100 * mistake.confidence:.1f} %"
+        text = (
+            f"{-mistake.place}: {shown[mistake.label]}\nas {shown[mistake.predicted]}\n{100 * mistake.confidence:.1f} %"
+        )
         axes.set_title(text, fontsize=8, parse_math=False)
     if not mistakes:
         figure.text(0.5, 0.4, "No picture is predicted wrongly.", ha="center", fontsize=10)

@@ -77,8 +77,9 @@ def refresh_model(
     """Estimate the batch-norm statistics of a model file anew, for the weights that it holds, and write another file.
 
     Args:
-        model: A run directory, whose `model.h5` is meant, or a `.h5` or `.keras` file, of bopkit or not.
-        output: The `.h5` file to write or replace; None for `NAME_refreshed.h5` beside the model file.
+        model: A run directory or a pulled network, whose `model.h5` is meant, or a `.h5` or `.keras` file, of bopkit
+            or not.
+        output: The `.h5` file to write, which must not exist; None for `NAME_refreshed.h5` beside the model file.
         dataset: Name of a prepared dataset; None for the one that the run was trained on, or that the card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         train_split: Split whose pictures are looked at; None for the one that the card names, or `train`.
@@ -94,18 +95,21 @@ def refresh_model(
         The accuracy before and after.
 
     Raises:
-        UsageError: A name or number cannot be right, no dataset or preprocessing is known, or the two splits share
-            pictures.
+        UsageError: A name or number cannot be right, `output` exists, no dataset or preprocessing is known, or the two
+            splits share pictures.
         BopkitError: The file cannot be read or written, does not fit the dataset, or has no batch norm to estimate.
     """
     if pictures < 1:
         raise UsageError(f"pictures is {pictures}.", "Use a number above 0.")
     check_seed(seed)
     say = progress or silent
-    path = find_model(Path(model)).absolute()
-    target = Path(output).absolute() if output else path.with_name(f"{path.stem}_refreshed.h5")
-    if target.suffix != ".h5":
-        raise UsageError(f"{target} does not end in .h5.", f"Try {target.with_suffix('.h5')}.")
+    found = find_model(Path(model))
+    written = Path(output) if output else found.with_name(f"{found.stem}_refreshed.h5")
+    path, target = found.absolute(), written.absolute()  # the run's folder may be another than this
+    if written.suffix != ".h5":
+        raise UsageError(f"{written} does not end in .h5.", f"Try {written.with_suffix('.h5')}.")
+    if written.exists():
+        raise UsageError(f"{written} exists already.", "Name another file with --output, or delete that one.")
     loaded = open_model(path)
     if not has_trainable_norms(loaded.model):
         raise BopkitError(
@@ -133,8 +137,8 @@ def refresh_model(
         versions=package_versions(),
     )
     save_model(loaded.model, card, target)
-    before, after = (dataclasses.replace(each, model=str(of)) for each, of in ((before, path), (after, target)))
-    return Refreshed(str(path), str(target), trained_on, pictures, before, after)
+    before, after = (dataclasses.replace(each, model=str(of)) for each, of in ((before, found), (after, written)))
+    return Refreshed(str(found), str(written), trained_on, pictures, before, after)
 
 
 def _training_pictures(dataset: Dataset, asked: str | None, measured: str, card: ModelCard | None) -> str:

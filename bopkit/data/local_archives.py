@@ -188,7 +188,9 @@ def _check_present(builder: Any, wanted: list[Archive], source: Path) -> None:
     if below is not None:
         raise BopkitError(message, f"{below} has {_it(wanted)}: give --from that folder.")
     places = list(dict.fromkeys(f"{each.url.rpartition('/')[0]}/" for each in missing))
-    raise BopkitError(message, f"TFDS would fetch {_it(missing)} from {' and '.join(places[:3])}.")
+    raise BopkitError(
+        message, f"Copy {_it(missing)} there: TFDS would fetch {_it(missing)} from {' and '.join(places[:3])}."
+    )
 
 
 def _it(things: Sequence[object]) -> str:
@@ -217,7 +219,8 @@ def _link(archive: Archive, source: Path, links: Path) -> str:
     elif archive.sha256 in GZIP_TIMES_S and restore_header(
         path, place, archive.name, GZIP_TIMES_S[archive.sha256], archive.size_bytes
     ):
-        return _difference(place, archive)
+        restored = _difference(place, archive)
+        return f"{restored} after name and time were put back into its header" if restored else ""
     return problem
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import io
 import logging
 import shlex
 import shutil
@@ -118,8 +119,12 @@ def _prepare(
     expected = (OSError, EOFError, tarfile.TarError, AssertionError, tfds.download.DownloadError, tf.errors.OpError)
     family = Path(builder.data_path).parent
     others = set(family.glob("incomplete.*"))
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints there, where a command's answer goes
+        # TFDS prints there, where a command's answer goes: that it downloads, which is wrong of a folder's files.
+        said = io.StringIO() if download_dir else sys.stderr
+        with contextlib.redirect_stdout(said):
             builder.download_and_prepare(
                 download_dir=download_dir, download_config=tfds.download.DownloadConfig(**config)
             )

@@ -101,7 +101,9 @@ class RunDirectory:
                 raise
         elif not writes:
             pass  # the chief may be making the folder at this moment
-        elif path.exists() and (not path.is_dir() or not all(map(_is_ours, path.iterdir()))):
+        elif path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file, not a folder.", "Name another --output-dir.")
+        elif path.exists() and not all(map(_is_ours, path.iterdir())):
             raise UsageError(f"{path} is not empty, and it is not a run directory.", "Name another --output-dir.")
         else:
             path.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from bopkit.figures import COLOURS, FORMATS, GREY, printable_label, style_axes, 
 from bopkit.runs.curves import Curves, check_run, read_curves
 from bopkit.runs.labels import label_runs
 from bopkit.runs.summary import RunSummary, summarise_run
+from bopkit.text import count_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +64,8 @@ def plot_runs(
         raise UsageError("No run was named.", "Give run directories; `bopkit runs` lists them.")
     if labels is not None and len(labels) != len(paths):
         raise UsageError(
-            f"There are {len(labels)} labels for {len(paths)} runs.", "Give one --label for each run, or none."
+            f"{count_text(len(labels), 'label')} cannot name {count_text(len(paths), 'run')}.",
+            "Give one --label for each run, or none.",
         )
     if labels is not None and len(set(labels)) < len(labels):
         raise UsageError("Two runs have the same label.", "Give each run a --label of its own.")

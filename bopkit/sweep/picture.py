@@ -41,6 +41,9 @@ MAX_TICKS = 12
 SPREAD = 0.6
 """Part of the place of a listed value over which its trials are spread, so that they do not cover each other."""
 
+SHOWN_PERCENT = (-2, 102)
+"""What intervals may reach beyond is not drawn, but a point at the end is whole."""
+
 OTHER, BEST, PALE = COLOURS[0], COLOURS[1], "#9cc3dd"
 LABEL_CHARACTERS = 44
 
@@ -128,6 +131,7 @@ def _draw_values(axes: Axes, name: str, values: Choices | Range, rows: Sequence[
         filled = colour if is_whole else "white"
         size, order = (6, 5) if is_best else (4.5, 4)
         axes.plot(x, y, "o", color=colour, markerfacecolor=filled, markersize=size, zorder=order)
+    axes.set_ylim(*np.clip(axes.get_ylim(), *SHOWN_PERCENT))
     style_axes(axes, "best validation top-1 (%)")
     axes.set_xlabel(printable_label(name), fontsize=9, parse_math=False)
     _lay_out_x(axes, values)
@@ -212,7 +216,7 @@ def _explain_points(figure: Figure, plan: SweepPlan, rows: Sequence[TrialRow]) -
         return Line2D([], [], color=colour, linestyle="", marker="o", label=text, **{"markersize": 5, **style})
 
     if plan.seeds is not None and len(plan.seeds) > 1:
-        handles = [point(BEST, "best trial: mean"), point(OTHER, "trial: mean, 95 % interval over seeds")]
+        handles = [point(BEST, "best trial: mean, 95 % interval over seeds"), point(OTHER, "another trial")]
         handles.append(point(PALE, "single seed", markersize=3))
     else:
         handles = [point(BEST, "best trial"), point(OTHER, "trial")]

@@ -186,9 +186,8 @@ def _announce(study: Any, plan: SweepPlan, progress: Progress) -> None:
     """Tell what is going to be trained."""
     of_seeds = "" if plan.seeds is None else f", each with {count_text(len(plan.seeds), 'seed')}"
     progress(
-        f"{plan.trials} trials of {plan.training.model} on {plan.training.dataset}, varying {', '.join(plan.space)}"
-        f"{of_seeds}; "
-        f"study {study.study_name} in {shown_url(plan.storage)}"
+        f"{count_text(plan.trials, 'trial')} of {plan.training.model} on {plan.training.dataset}, "
+        f"varying {', '.join(plan.space)}{of_seeds}; study {study.study_name} in {shown_url(plan.storage)}"
     )
     if not (plan.training.validationset or plan.training.validation_split):
         progress(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -83,6 +84,7 @@ class Loop:
     ):
         options, placement = plan.options, plan.placement
         self._plan = plan
+        self._run_path = run.path
         self._evaluated = evaluated
         self._optimizer = optimizer
         self._checkpoints = checkpoints
@@ -279,7 +281,10 @@ class Loop:
         """End the program after a checkpoint, as Ctrl-C or SIGTERM asked for."""
         self._weight_check(epoch, step)
         self._save(Place(epoch, step))
-        self._observer.progress(f"stopping after step {step} of epoch {epoch + 1}; the same command resumes from there")
+        named = "" if self._plan.options.output_dir else f" with --output-dir {shlex.quote(str(self._run_path))}"
+        self._observer.progress(
+            f"stopping after step {step} of epoch {epoch + 1}; the same command{named} resumes from there"
+        )
         self._stop.leave()
 
     def _checkpoint_is_due(self) -> bool:

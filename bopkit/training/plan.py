@@ -154,8 +154,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         BopkitError: The dataset is not prepared and cannot be.
     """
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
-    if options.precision is None and before:  # it goes on in the precision that it began with
-        options = dataclasses.replace(options, precision=read_config(before).get("precision"))
+    precision_before = read_config(before).get("precision") if before else None
     batch_norm_pictures = options.batch_norm_pictures
     if batch_norm_pictures is None and before and has_progress(before):  # else other hyper-parameters may come
         batch_norm_pictures = {**OF_BEFORE, **read_config(before)}["batch_norm_pictures"]
@@ -167,7 +166,10 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     length = run_length(Path(options.output_dir) if options.output_dir else None, hparams, options.extend)
     computes = options.dry_run or before is None or length.extends or not is_finished(before)
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
-    precision = choose_precision(options.precision, placement)
+    if options.precision is None and precision_before:
+        precision = choose_precision(precision_before, placement)._replace(reason="as the run began")
+    else:
+        precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
     _check_recipe(hparams, options)
     if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
@@ -208,7 +210,7 @@ def _check_recipe(hparams: HParams, options: TrainOptions) -> None:
         if getattr(hparams, name) and hparams.batch_size == 1:
             raise UsageError(
                 f"{name} mixes the pictures of a batch, and batch_size is 1.",
-                f"Use larger batches, or add --hparams {name}=0.",
+                f"Use larger batches, or leave {name} out.",
             )
     if not hparams.randaugment_count and "randaugment_magnitude" in options.hparams:
         if "randaugment_count" not in options.hparams:  # else it is off on purpose, as in some trials of a sweep
@@ -219,10 +221,15 @@ def _check_recipe(hparams: HParams, options: TrainOptions) -> None:
 
 
 def _check_teacher_hparams(hparams: HParams, options: TrainOptions) -> None:
-    """Refuse settings of teachers where there are none: they would change nothing."""
+    """Refuse settings of teachers where there are none, and of labels that count nothing: they would change nothing."""
     for name in ("teacher_weight", "teacher_temperature"):
         if not options.teacher and getattr(hparams, name) != type(hparams).model_fields[name].default:
             raise UsageError(f"{name} has no effect without a teacher.", "Add --teacher MODEL, or leave it out.")
+    if options.teacher and hparams.teacher_weight == 1 and "label_smoothing" in options.hparams:
+        raise UsageError(
+            "label_smoothing has no effect where only teachers count, and teacher_weight is 1.",
+            "Add --hparams teacher_weight=0.5, or leave label_smoothing out.",
+        )
 
 
 def _check_parts(batch_size: int, placement: Placement, options: TrainOptions) -> None:

@@ -100,7 +100,7 @@ def test_make_gets_values_and_schedules_by_name(write, bop):
         ({"rate": "2"}, "rate=2 must be less than or equal to 1 (rate: float, > 0, <= 1)"),
         ({"side": "up"}, "side=up must be left or right"),
         ({"limit": "3"}, "limit=3 must be even (limit: int or none)"),
-        ({"rat": "1"}, "Unknown hyper-parameter 'rat'"),
+        ({"rat": "1"}, "Unknown hyper-parameter 'rat'. Did you mean 'rate'?"),
         ({"rate_schedule": "cosine"}, "rate_schedule=cosine needs rate_end"),
         ({"rate_warmup_epochs": "100"}, "rate_warmup_epochs=100 leaves nothing of 40 epoch"),
         ({"optimizer": "bop", "rate": "0.1"}, "Unknown hyper-parameter 'rate'"),
@@ -109,7 +109,7 @@ def test_make_gets_values_and_schedules_by_name(write, bop):
 def test_a_wrong_value_is_told_as_others_are(write, bop, values, message):
     with pytest.raises(UsageError) as caught:
         override(bop, {"optimizer": write(GOOD), **values})
-    assert message in caught.value.message
+    assert message in str(caught.value)
 
 
 def own_field(text):

@@ -126,5 +126,5 @@ def test_the_commands_that_failed_in_the_archived_code(command, data_dir, tmp_pa
     (tmp_path / "empty").mkdir()
     result = forked(*command.split(), *options, cwd=tmp_path / "empty")
     assert succeeded(result) == ""
-    assert "dry run: everything builds and two steps ran" in result.stderr
+    assert "dry run: everything builds, and a step or two ran" in result.stderr
     assert not list((tmp_path / "empty").iterdir())

@@ -84,10 +84,11 @@ def test_both_are_of_the_accuracy_that_is_told(tmp_path, figures):
     wrong = np.where(scores.argmax(axis=1) != labels, scores.max(axis=1), 0)
     surest = int(wrong.argmax())
     first = figures["sheet.svg"].axes[0]
-    assert first.get_title() == f"{labels[surest]}\nas {scores[surest].argmax()}\n{100 * wrong[surest]:.1f} %"
+    assert first.get_title() == f"{surest}: {labels[surest]}\nas {scores[surest].argmax()}\n{100 * wrong[surest]:.1f} %"
+    assert [found.mistakes[0][key] for key in ("picture", "label")] == [surest, labels[surest]]
     np.testing.assert_array_equal(first.images[0].get_array(), PREPROCESSING.to_pixels(pictures[surest])[..., 0])
     without = evaluate_model(tmp_path / "model.h5", limit=100)
-    assert without.confusion == found.confusion and without.figures == ()
+    assert without.confusion == found.confusion and without.figures == without.mistakes == ()
 
 
 def test_of_many_classes_the_most_frequent_mistakes_are_drawn(tmp_path, figures):

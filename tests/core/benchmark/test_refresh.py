@@ -61,15 +61,14 @@ def test_a_strangers_file_gets_a_card_with_what_its_user_named(runs, tmp_path):
     assert card.class_names == tuple("0123456789")
 
 
-@pytest.mark.parametrize("output", ["model.h5", "other.h5"])
-def test_what_is_said_of_a_file_that_got_worse(monkeypatch, output):
+def test_what_is_said_of_a_file_that_got_worse(monkeypatch):
     before = Evaluation("model.h5", "mine", "digits", "test", 50, "shift", "model card", 0.9, (0.8, 0.95), *[None] * 5)
-    after = dataclasses.replace(before, model=output, top1=0.8, confusion=((0, 0, 1),) * 1000)
-    found = Refreshed("model.h5", output, "train", 1, before, after)
+    after = dataclasses.replace(before, model="other.h5", top1=0.8, confusion=((0, 0, 1),) * 1000)
+    found = Refreshed("model.h5", "other.h5", "train", 1, before, after)
     monkeypatch.setattr("bopkit.benchmark.refresh.refresh_model", lambda *args, **options: found)
     said = CliRunner().invoke(app, ["refresh", "model.h5"]).stderr
     assert "90.00 % before, 80.00 % after" in said
-    assert ("is as it was" in said) == (output != "model.h5")
+    assert "model.h5 was better, and is as it was" in said
     values = json.loads(CliRunner().invoke(app, ["refresh", "model.h5", "--json"]).stdout)
     assert values["after"]["top1"] == 0.8 and "confusion" not in values["after"]
 
@@ -86,4 +85,8 @@ def test_what_is_refused(runs, tmp_path):
     keras.Sequential([keras.layers.Flatten(input_shape=(32, 32, 1)), keras.layers.Dense(10)]).save(tmp_path / "b.h5")
     with pytest.raises(BopkitError, match="has no batch norm, or only frozen ones"):
         refresh_model(tmp_path / "b.h5", dataset="digits", preprocess_fn="shift")
+    before = (tmp_path / "b.h5").read_bytes()
+    with pytest.raises(UsageError, match="b.h5 exists already. Name another file with --output"):
+        refresh_model(model, tmp_path / "b.h5")
+    assert (tmp_path / "b.h5").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.h5"]

@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_one_error_that_names_the_run(tmp_path):
     for options, words in (
         ({"output": tmp_path / "curves.jpg"}, "ends in .jpg.*png, .svg, .pdf"),
         ({"layer": "dens"}, "no binary layer 'dens'.*conv, dense"),
-        ({"labels": ["a", "b"]}, "2 labels for 1 runs"),
+        ({"labels": ["a", "b"]}, "2 labels cannot name 1 run"),
     ):
         with pytest.raises(UsageError, match=words):
             plot_runs([whole], **{"output": tmp_path / "curves", **options})

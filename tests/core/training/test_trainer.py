@@ -263,6 +263,8 @@ def test_finished_and_foreign_directories(tmp_path, stopped):
     (tmp_path / "photos" / "a.txt").touch()
     with pytest.raises(UsageError, match="is not a run directory"):
         train(tmp_path / "photos")
+    with pytest.raises(UsageError, match="a.txt is a file, not a folder"):
+        train(tmp_path / "photos" / "a.txt")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.txt"]
 
 
