@@ -96,8 +96,9 @@ class _Table(_Rows):
         from bopkit.benchmark.predict import score_text
 
         super().add(prediction)
-        if prediction.classes and self._table is None:
-            self._table = RowTable(["picture", "class", "score"], self._widths, right=["score"])
+        if not prediction.classes:
+            return
+        self._table = self._table or RowTable(["picture", "class", "score"], self._widths, right=["score"])
         for each in prediction.classes:
             self._table.add([prediction.picture, each.name, score_text(each.score, prediction.are_probabilities)])
 
