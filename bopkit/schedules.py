@@ -15,7 +15,10 @@ from pydantic.fields import FieldInfo
 from bopkit.errors import UsageError
 from bopkit.text import count_text, setting_text
 
-Kind = Literal["constant", "linear", "staircase", "cosine"]
+Kind = Literal["constant", "linear", "staircase", "cosine", "exponential"]
+
+OVER_WHOLE_RUN = ("linear", "cosine", "exponential")
+"""Kinds that are stretched over the length of the run."""
 
 SUFFIXES = ("schedule", "end", "decay_rate", "decay_epochs", "warmup_epochs")
 """What follows the name of a hyper-parameter in those that describe its schedule."""
@@ -32,10 +35,10 @@ class Schedule:
     """The way of one hyper-parameter over a run.
 
     Attributes:
-        kind: What follows the warm-up. `linear` and `cosine` take all of the rest of the run and come to `end` with it;
-            `staircase` multiplies by `decay_rate` every `decay_epochs` epochs after the warm-up.
+        kind: What follows the warm-up. Those in `OVER_WHOLE_RUN` take all of the rest of the run and come to `end` with
+            it; `staircase` multiplies by `decay_rate` every `decay_epochs` epochs after the warm-up.
         start: The value itself.
-        end: Of `linear` and `cosine`; else `start`.
+        end: Of those in `OVER_WHOLE_RUN`; else `start`.
         decay_rate: Of `staircase`; else 1.
         decay_epochs: Of `staircase`; else 1.
         warmup_epochs: Epochs in which it rises in equal steps from the first part of `start` to `start`; 0 for none.
@@ -51,7 +54,7 @@ class Schedule:
     @property
     def takes_whole_run(self) -> bool:
         """Whether it is stretched over the length of the run."""
-        return self.kind in ("linear", "cosine")
+        return self.kind in OVER_WHOLE_RUN
 
 
 def schedule_field(name: str, suffix: str, **limits: Any) -> Any:
@@ -64,7 +67,7 @@ def schedule_field(name: str, suffix: str, **limits: Any) -> Any:
     """
     descriptions = {
         "schedule": f"how {name} changes; none: as the settings below tell",
-        "end": f"{name} at the end of the run, linear or cosine",
+        "end": f"{name} at the end of the run, linear, cosine or exponential",
         "decay_rate": f"factor per step of a staircase of {name}",
         "decay_epochs": "epochs per step of that staircase",
         "warmup_epochs": f"epochs in which {name} first rises evenly to its value",
@@ -181,9 +184,8 @@ def check_schedule(name: str, values: Any) -> None:
 
 _PARTS: dict[str, tuple[str, ...]] = {
     "constant": (),
-    "linear": ("end",),
     "staircase": ("decay_rate", "decay_epochs"),
-    "cosine": ("end",),
+    **{kind: ("end",) for kind in OVER_WHOLE_RUN},
 }
 """What each kind needs, and takes, besides the value itself."""
 
@@ -204,4 +206,9 @@ def _check_kind(name: str, kind: str, parts: dict[str, Any], values: Any) -> Non
         raise UsageError(
             f"{name}_schedule={kind} takes no {' and no '.join(unused)}.",
             f"Add {','.join(f'{each}=none' for each in unused)}, or {name}_schedule=none.",
+        )
+    if kind == "exponential" and not (getattr(values, name) > 0 and parts["end"] > 0):
+        raise UsageError(
+            f"{name}_schedule=exponential multiplies, and {name} or {name}_end is 0.",
+            f"Use values above 0, or {name}_schedule=linear.",
         )

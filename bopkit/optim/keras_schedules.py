@@ -11,9 +11,8 @@ tf: Any = import_tensorflow()
 KerasSchedule: Any = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
-@tf.keras.utils.register_keras_serializable("bopkit")
-class Cosine(KerasSchedule):
-    """Half a period of a cosine: slow at first and at last.
+class _FromTo(KerasSchedule):
+    """A schedule that comes to its end and stays there.
 
     Args:
         start: Value at step 0.
@@ -24,15 +23,33 @@ class Cosine(KerasSchedule):
     def __init__(self, start: float, end: float, steps: int):
         self.start, self.end, self.steps = start, end, steps
 
-    def __call__(self, step: Any) -> Any:
-        """The value at a step, a float32 scalar."""
-        done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
-        left = (1.0 + tf.cos(math.pi * done)) / 2.0
-        return self.end + (self.start - self.end) * left
+    def _done(self, step: Any) -> Any:
+        """The share of the way, 0 to 1, a float32 scalar."""
+        return tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain values."""
         return {"start": self.start, "end": self.end, "steps": self.steps}
+
+
+@tf.keras.utils.register_keras_serializable("bopkit")
+class Cosine(_FromTo):
+    """Half a period of a cosine: slow at first and at last."""
+
+    def __call__(self, step: Any) -> Any:
+        """The value at a step, a float32 scalar."""
+        left = (1.0 + tf.cos(math.pi * self._done(step))) / 2.0
+        return self.end + (self.start - self.end) * left
+
+
+@tf.keras.utils.register_keras_serializable("bopkit")
+class Exponential(_FromTo):
+    """The same factor in each step, from a value above 0 to another."""
+
+    def __call__(self, step: Any) -> Any:
+        """The value at a step, a float32 scalar."""
+        done = self._done(step)
+        return tf.where(done < 1.0, self.start * (self.end / self.start) ** done, self.end)
 
 
 @tf.keras.utils.register_keras_serializable("bopkit")

@@ -25,7 +25,7 @@ def make_schedule(hparams: HParams, name: str, steps_per_epoch: int) -> Any:
     """What a Keras optimizer takes for a hyper-parameter: a number, or a schedule over its steps.
 
     In a warm-up of n steps it has value / n at step 0, and its value at step n - 1. What follows begins at step n:
-    linear and cosine take all steps that are left, and have their end at the step after the last one of the run.
+    those over the whole run take all steps that are left, and have their end at the step after the last one of the run.
     """
     schedules = import_tensorflow().keras.optimizers.schedules
     schedule = hparams.schedule(name)
@@ -34,10 +34,10 @@ def make_schedule(hparams: HParams, name: str, steps_per_epoch: int) -> Any:
     value: Any = schedule.start
     if schedule.kind == "linear":
         value = schedules.PolynomialDecay(schedule.start, steps, schedule.end)
-    elif schedule.kind == "cosine":
-        from bopkit.optim.keras_schedules import Cosine
+    elif schedule.kind in ("cosine", "exponential"):
+        from bopkit.optim.keras_schedules import Cosine, Exponential
 
-        value = Cosine(schedule.start, schedule.end, steps)
+        value = (Cosine if schedule.kind == "cosine" else Exponential)(schedule.start, schedule.end, steps)
     elif schedule.kind == "staircase":
         decay_steps = schedule.decay_epochs * steps_per_epoch
         value = schedules.ExponentialDecay(schedule.start, decay_steps, schedule.decay_rate, staircase=True)

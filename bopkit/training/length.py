@@ -1,8 +1,8 @@
 """How long a run trains, also one that is made longer than it was asked for at first.
 
 A schedule that is constant or counted in epochs (a staircase, a warm-up) goes on in a longer run as if that had been
-asked for at first. One over the whole run, linear or cosine, was stretched over the epochs of the beginning: its steps
-are trained, so it stays and holds its end.
+asked for at first. One over the whole run, such as linear or cosine, was stretched over the epochs of the beginning:
+its steps are trained, so it stays and holds its end.
 """
 
 from __future__ import annotations

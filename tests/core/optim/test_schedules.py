@@ -8,7 +8,7 @@ from bopkit.hparams import override
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim.schedules import make_schedule, whole_run_schedules
 from bopkit.registry import MODELS
-from bopkit.schedules import SCHEDULED
+from bopkit.schedules import OVER_WHOLE_RUN, SCHEDULED
 
 EPOCHS, STEPS_PER_EPOCH = 5, 4
 STEPS = EPOCHS * STEPS_PER_EPOCH
@@ -17,6 +17,7 @@ KINDS = {
     "constant": {},
     "linear": {"end": END},
     "cosine": {"end": END},
+    "exponential": {"end": END},
     "staircase": {"decay_rate": 0.1, "decay_epochs": 1},
 }
 
@@ -43,6 +44,7 @@ def numpy_schedule(kind, warmup_epochs, steps=STEPS + 3):
         "constant": np.full(steps, START),
         "linear": START + (END - START) * done,
         "cosine": END + (START - END) * (1 + np.cos(np.pi * done)) / 2,
+        "exponential": START * (END / START) ** done,
         "staircase": START * 0.1 ** (later // STEPS_PER_EPOCH),
     }[kind]
     return np.where(step < warmup, START * (step + 1) / max(warmup, 1), after)
@@ -56,7 +58,7 @@ def test_every_step_of_every_kind(kind, warmup_epochs):
     np.testing.assert_allclose(values, numpy_schedule(kind, warmup_epochs), rtol=1e-6)
     if warmup_epochs:  # gamma must be above 0 from the first step on
         assert values[0] == pytest.approx(START / 8) and values[7] == values[8] == START
-    if kind in ("linear", "cosine"):
+    if kind in OVER_WHOLE_RUN:
         assert values[STEPS] == values[STEPS + 2] == np.float32(END)
 
 
@@ -83,10 +85,15 @@ def test_every_name_has_every_schedule(name):
 def test_schedules_survive_the_config_of_an_optimizer():
     tf = import_tensorflow()
     schedules = tf.keras.optimizers.schedules
-    for kind in ("constant", "cosine"):
+    for kind in ("constant", "cosine", "exponential"):
         made = make_schedule(hparams_of("gamma", schedule=kind, warmup_epochs=1, **KINDS[kind]), "gamma", 4)
         again = schedules.deserialize(schedules.serialize(made))
         assert [float(again(step)) for step in range(STEPS)] == [float(made(step)) for step in range(STEPS)]
+
+
+def test_nothing_comes_to_0_by_a_factor():
+    with pytest.raises(UsageError, match="exponential multiplies, and threshold or threshold_end is 0. .*linear"):
+        hparams_of("threshold", schedule="exponential", end=0.0)
 
 
 def test_a_dry_run_of_one_epoch_begins_its_warm_up():
@@ -94,9 +101,9 @@ def test_a_dry_run_of_one_epoch_begins_its_warm_up():
     assert values_of(hparams, "gamma", steps=2) == pytest.approx([START / 8, START / 4])
 
 
-def test_only_linear_and_cosine_take_the_whole_run():
+def test_schedules_with_an_end_take_the_whole_run():
     whole = {kind for kind, parts in KINDS.items() if whole_run_schedules(hparams_of("gamma", schedule=kind, **parts))}
-    assert whole == {"linear", "cosine"}
+    assert whole == {*OVER_WHOLE_RUN}
     assert whole_run_schedules(hparams_of("gamma", warmup_epochs=2)) == ()
 
 
@@ -110,7 +117,7 @@ def test_only_linear_and_cosine_take_the_whole_run():
         ({"end": 0.1, "decay_rate": 0.1, "decay_epochs": 1}, "two schedules of gamma", {"gamma_end": None}),
         ({"schedule": "constant", "decay_rate": 0.1, "decay_epochs": 1}, "no gamma_decay_rate and no gamma_deca", None),
         ({"warmup_epochs": EPOCHS}, "leaves nothing of 5 epoch", {"gamma_warmup_epochs": None}),
-        ({"schedule": "wavy"}, "gamma_schedule=wavy must be constant or linear or staircase or cosine or none", None),
+        ({"schedule": "wavy"}, "=wavy must be constant or linear or staircase or cosine or exponential or none", None),
     ],
 )
 def test_contradictions_are_one_line_with_a_remedy(parts, message, remedy):
