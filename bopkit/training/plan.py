@@ -171,7 +171,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     else:
         precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
-    _check_recipe(hparams, options)
+    _check_recipe(hparams, options, is_new=before is None)
     if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
@@ -204,15 +204,15 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     )
 
 
-def _check_recipe(hparams: HParams, options: TrainOptions) -> None:
-    """Refuse what would change no picture: to mix one with itself, or a strength of no operations."""
+def _check_recipe(hparams: HParams, options: TrainOptions, is_new: bool) -> None:
+    """Refuse what would change no picture: to mix one with itself, or in a new run a strength of no operations."""
     for name in ("mixup", "cutmix"):
         if getattr(hparams, name) and hparams.batch_size == 1:
             raise UsageError(
                 f"{name} mixes the pictures of a batch, and batch_size is 1.",
                 f"Use larger batches, or leave {name} out.",
             )
-    if not hparams.randaugment_count and "randaugment_magnitude" in options.hparams:
+    if is_new and not hparams.randaugment_count and "randaugment_magnitude" in options.hparams:
         if "randaugment_count" not in options.hparams:  # else it is off on purpose, as in some trials of a sweep
             raise UsageError(
                 "randaugment_magnitude has no effect without operations.",
@@ -225,7 +225,7 @@ def _check_teacher_hparams(hparams: HParams, options: TrainOptions) -> None:
     for name in ("teacher_weight", "teacher_temperature"):
         if not options.teacher and getattr(hparams, name) != type(hparams).model_fields[name].default:
             raise UsageError(f"{name} has no effect without a teacher.", "Add --teacher MODEL, or leave it out.")
-    if options.teacher and hparams.teacher_weight == 1 and "label_smoothing" in options.hparams:
+    if options.teacher and hparams.teacher_weight == 1 and hparams.label_smoothing:
         raise UsageError(
             "label_smoothing has no effect where only teachers count, and teacher_weight is 1.",
             "Add --hparams teacher_weight=0.5, or leave label_smoothing out.",
