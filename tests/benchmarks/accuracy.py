@@ -14,6 +14,7 @@ its own, are done sooner than one on two.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -23,6 +24,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from checkpoints_as_trained import CheckpointsAsTrained
+
 from bopkit import files, train_model
 from bopkit.data import open_dataset
 from bopkit.figures import COLOURS, GREY, style_axes, write_figure
@@ -31,11 +34,7 @@ from bopkit.metrics import mean_interval
 from bopkit.registry import MODELS
 from bopkit.runs.directory import list_places, read_metrics
 
-FOLDER = Path(__file__).parent
-sys.path.append(str(FOLDER))  # of the network float32_binarynet, too
-
-from checkpoints_as_trained import CheckpointsAsTrained  # noqa: E402
-
+FOLDER = Path(__file__).absolute().parent
 RECORDS = FOLDER / "accuracy"
 DATASET, PREPROCESSING, SPLIT = "fashion_mnist", "resize", "test"
 NEW_STATISTICS = 1000
@@ -77,7 +76,13 @@ class Row:
     @property
     def settings(self):
         """Values of the set."""
-        return MODELS.load(self.model).hparams(self.hparams_set).model_dump()
+        return self.architecture.hparams(self.hparams_set).model_dump()
+
+    @property
+    def architecture(self):
+        """The network, of bopkit or of a module in this folder."""
+        with contextlib.chdir(FOLDER):
+            return MODELS.load(self.model)
 
 
 ROWS = (
@@ -118,21 +123,22 @@ def train(row, seed, data, runs, data_dir):
     teachers = [each for each in ROWS if each.name == row.teacher]
     for teacher in teachers:
         train(teacher, 0, data, runs, data_dir)
-    result = train_model(
-        row.model,
-        DATASET,
-        hparams_set=row.hparams_set,
-        hparams=row.hparams,
-        preprocess_fn=PREPROCESSING,
-        data_dir=data_dir,
-        output_dir=runs / f"{row.name}-{seed}",
-        batch_norm_pictures=NEW_STATISTICS,
-        teacher=[runs / f"{teacher.name}-0" for teacher in teachers],
-        seed=seed,
-        tensorboard=False,
-        progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
-    )
-    architecture = MODELS.load(row.model)
+    with contextlib.chdir(FOLDER):  # where the network may be a module
+        result = train_model(
+            row.model,
+            DATASET,
+            hparams_set=row.hparams_set,
+            hparams=row.hparams,
+            preprocess_fn=PREPROCESSING,
+            data_dir=data_dir,
+            output_dir=runs / f"{row.name}-{seed}",
+            batch_norm_pictures=NEW_STATISTICS,
+            teacher=[runs / f"{teacher.name}-0" for teacher in teachers],
+            seed=seed,
+            tensorboard=False,
+            progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
+        )
+    architecture = row.architecture
     hparams = architecture.hparams(row.hparams_set).model_copy(update=row.hparams)
     checkpoints = result.output_dir / "checkpoints"
     epochs = [each for each in read_metrics(result.output_dir) if each["kind"] == "epoch"]
@@ -207,13 +213,18 @@ def draw(rows, seeds, file):
     write_figure(figure, [file])
 
 
+def absolute(path):
+    """A path that stays the same in another folder."""
+    return Path(path).absolute()
+
+
 def main():
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], default=[row.name for row in ROWS])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data-dir")
-    parser.add_argument("--runs", type=Path, help="keep the run directories here; else they are thrown away")
+    parser.add_argument("--data-dir", type=absolute)
+    parser.add_argument("--runs", type=absolute, help="keep the run directories here; else they are thrown away")
     parser.add_argument("--svg", type=Path, help="draw the table into this file")
     arguments = parser.parse_args()
     rows = [row for row in ROWS if row.name in arguments.rows]
