@@ -162,7 +162,7 @@ ARCHITECTURE = Architecture(
         # No published figure.
         "latent_digits": BinaryNetHParams(optimizer="latent", **_DIGITS),
         # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set bop_fashion_mnist
-        # No published figure; as the next three. docs/results.md has ours.
+        # No published figure; as the next three.
         "bop_fashion_mnist": BinaryNetHParams(
             threshold=4e-8, gamma=1.5e-3, gamma_end=2e-5, gamma_schedule="exponential", **_FASHION_MNIST
         ),

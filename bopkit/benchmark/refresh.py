@@ -105,7 +105,7 @@ def refresh_model(
     say = progress or silent
     found = find_model(Path(model))
     written = Path(output) if output else found.with_name(f"{found.stem}_refreshed.h5")
-    path, target = found.absolute(), written.absolute()  # the run's folder may be another than this
+    path = found.absolute()  # the run's folder may be another than this
     if written.suffix != ".h5":
         raise UsageError(f"{written} does not end in .h5.", f"Try {written.with_suffix('.h5')}.")
     if written.exists():
@@ -125,7 +125,7 @@ def refresh_model(
         pictures = min(pictures, opened.count(trained_on))
         _estimate(loaded, opened, trained_on, before.preprocessing, pictures, seed)
         card = loaded.card or _new_card(loaded.model, opened, before)
-        refreshed = Path(folder, target.name)
+        refreshed = Path(folder, written.name)
         save_model(loaded.model, card, refreshed)
         after = evaluate_model(refreshed, **{**measured, "progress": None})
     figures = {"val_top1": after.top1} if after.top5 is None else {"val_top1": after.top1, "val_top5": after.top5}
@@ -136,7 +136,7 @@ def refresh_model(
         evaluated_pictures=after.pictures,
         versions=package_versions(),
     )
-    save_model(loaded.model, card, target)
+    save_model(loaded.model, card, written)
     before, after = (dataclasses.replace(each, model=str(of)) for each, of in ((before, found), (after, written)))
     return Refreshed(str(found), str(written), trained_on, pictures, before, after)
 

@@ -154,10 +154,10 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         BopkitError: The dataset is not prepared and cannot be.
     """
     before = Path(options.output_dir) if options.output_dir and is_run(Path(options.output_dir)) else None
-    precision_before = read_config(before).get("precision") if before else None
+    config_before = read_config(before) if before else {}
     batch_norm_pictures = options.batch_norm_pictures
     if batch_norm_pictures is None and before and has_progress(before):  # else other hyper-parameters may come
-        batch_norm_pictures = {**OF_BEFORE, **read_config(before)}["batch_norm_pictures"]
+        batch_norm_pictures = {**OF_BEFORE, **config_before}["batch_norm_pictures"]
     architecture: Architecture = MODELS.load(options.model)
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)
@@ -166,13 +166,13 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     length = run_length(Path(options.output_dir) if options.output_dir else None, hparams, options.extend)
     computes = options.dry_run or before is None or length.extends or not is_finished(before)
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
-    if options.precision is None and precision_before:
-        precision = choose_precision(precision_before, placement)._replace(reason="as the run began")
+    if options.precision is None and config_before.get("precision"):
+        precision = choose_precision(config_before["precision"], placement)._replace(reason="as the run began")
     else:
         precision = choose_precision(options.precision, placement)
     _check_parts(hparams.batch_size, placement, options)
     _check_recipe(hparams, options, is_new=before is None)
-    if not (before and read_config(before).get("teachers")):  # else they are asked for below, by name
+    if not config_before.get("teachers"):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
     data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)

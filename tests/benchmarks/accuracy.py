@@ -8,9 +8,9 @@ last epoch: mean and 95 % interval (Student's t). Nothing is chosen by the test 
 estimated anew, which is what a model file has, and with the moving averages of training.
 
 Each finished run is kept in `tests/benchmarks/accuracy/ROW.json` and is not trained again, unless the settings of the
-row were changed since; docs/results.md has what this prints. The row `float32` is the same shape with real weights and
-ReLU, the ceiling; rows with a teacher learn from its first seed. Two processes with other `--rows`, each on a core of
-its own, are done sooner than one on two.
+row were changed since. The row `float32` is the same shape with real weights and ReLU, the ceiling, and its command is
+to be typed in this folder; rows with a teacher learn from its first seed. Two processes with other `--rows`, each on a
+core of its own, are done sooner than one on two.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from bopkit.figures import COLOURS, GREY, style_axes, write_figure
 from bopkit.host import cpu_name, logical_cores
 from bopkit.metrics import mean_interval
 from bopkit.registry import MODELS
-from bopkit.runs.directory import list_places, read_metrics
+from bopkit.runs.directory import list_places, read_epochs
 
 FOLDER = Path(__file__).absolute().parent
 RECORDS = FOLDER / "accuracy"
@@ -141,7 +141,7 @@ def train(row, seed, data, runs, data_dir):
     architecture = row.architecture
     hparams = architecture.hparams(row.hparams_set).model_copy(update=row.hparams)
     checkpoints = result.output_dir / "checkpoints"
-    epochs = [each for each in read_metrics(result.output_dir) if each["kind"] == "epoch"]
+    epochs = read_epochs(result.output_dir)
     as_trained = CheckpointsAsTrained(architecture, hparams, data, SPLIT, PREPROCESSING)
     return {
         "top1": result.metrics["val_top1"],
@@ -173,9 +173,15 @@ def recorded(rows, seeds, column):
 
 
 def half_width(values):
-    """Of the 95 % interval of their mean; 0 where one value does not tell it."""
+    """Of the 95 % interval of their mean; None where one value does not tell it."""
     interval = mean_interval(values)
-    return (interval[1] - interval[0]) / 2 if interval else 0.0
+    return (interval[1] - interval[0]) / 2 if interval else None
+
+
+def figures_text(values):
+    """Their mean, and half the width of its interval where that is known."""
+    width = half_width(values)
+    return f"{statistics.mean(values):.2f}" + ("" if width is None else f" ± {width:.2f}")
 
 
 def table(rows, seeds):
@@ -185,7 +191,7 @@ def table(rows, seeds):
     ceiling = statistics.mean(anew[CEILING]) if CEILING in anew else None
     lines = [f"| row | {' | '.join(COLUMNS.values())} | below {CEILING} | seeds |", "|---|--:|--:|--:|--:|"]
     for name, values in anew.items():
-        figures = [f"{statistics.mean(column[name]):.2f} ± {half_width(column[name]):.2f}" for column in columns]
+        figures = [figures_text(column[name]) for column in columns]
         below = "" if ceiling is None or name == CEILING else f"{ceiling - statistics.mean(values):.2f}"
         lines.append(f"| {name} | {' | '.join(figures)} | {below} | {len(values)} |")
     commands = [f"# {row.name}\n{row.command}" for row in rows if row.name in anew]
@@ -202,7 +208,8 @@ def draw(rows, seeds, file):
     for place, (column, label) in enumerate(COLUMNS.items()):
         of_rows = recorded(rows, seeds, column)
         heights = [index + 0.3 * place for index in range(len(of_rows))]
-        means, widths = ([of(values) for values in of_rows.values()] for of in (statistics.mean, half_width))
+        means = [statistics.mean(values) for values in of_rows.values()]
+        widths = [half_width(values) or 0 for values in of_rows.values()]  # no line where it is not known
         axes.errorbar(means, heights, xerr=widths, fmt="o", markersize=4, color=COLOURS[place], label=label)
     names = [*recorded(rows, seeds, "top1")]
     axes.set_yticks(range(len(names)), names)
