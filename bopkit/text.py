@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from collections.abc import Sequence
 from typing import Any
 
 SMALL = 0.1
@@ -74,3 +75,10 @@ def value_text(value: Any) -> str:
 def setting_text(name: str, value: Any) -> str:
     """A setting as it is typed after `--hparams`: `gamma=1e-3`."""
     return f"{name}={value_text(value)}"
+
+
+def shortened_list(texts: Sequence[str], most: int = 3) -> str:
+    """Texts in a sentence, the first ones and how many more: `a, b, c and 14 more`; the last two joined by `and`."""
+    if len(texts) > most:
+        return f"{', '.join(texts[:most])} and {len(texts) - most:,} more"
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

@@ -30,7 +30,7 @@ def predict(
     pictures: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PICTURES", help="JPEG and PNG files, and folders of them with all below.", show_default=False
+            metavar="PICTURES", help="Picture files, and folders of them with all below.", show_default=False
         ),
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="Classes of each picture.")] = 3,
@@ -57,7 +57,7 @@ def predict(
     shown.end()
     if facts.left_out:
         say(
-            f"{count_text(facts.left_out, 'file')} left out, as bopkit reads JPEG and PNG: for instance "
+            f"{count_text(facts.left_out, 'file')} left out, of formats that bopkit does not read: for instance "
             f"{facts.left_out_example}"
         )
     say(f"{facts.model} by {facts.runtime}, {facts.preprocessing_text()}")

@@ -76,7 +76,7 @@ class PredictionFacts:
         class_names: Name of each class, or its index as text.
         pictures: Number of pictures.
         longest_path: Characters of the longest path of one.
-        left_out: Number of files in the folders that are pictures of other formats than JPEG and PNG, by their names.
+        left_out: Number of files in the folders that are pictures of formats that are not read, by their names.
         left_out_example: One of them.
     """
 
@@ -165,7 +165,7 @@ def predict_pictures(
 
     Args:
         model: A Keras file, a run directory, a SavedModel or a flatbuffer: a classifier of pictures.
-        pictures: A JPEG or PNG file, a folder, or several of them. Folders are read with all below, sorted by name.
+        pictures: A picture file, a folder, or several of them. Folders are read with all below, sorted by name.
         top: Classes of each picture.
         preprocess_fn: Name of the preprocessing; None for what the card names.
         batch_size: Pictures at a time, for artifacts that compute batches.

@@ -17,6 +17,7 @@ from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
 from bopkit.benchmark.runtimes.saved_model import EncodedPicturesRuntime
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.data.picture_files import picture_files, read_picture
+from bopkit.data.picture_formats import JPEG_START, PNG_START
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
@@ -92,7 +93,13 @@ def _compiled(transform: Preprocessing) -> Callable[[bytes], np.ndarray]:
 
 
 def _checked(encoded: bytes) -> bytes:
-    """An encoded picture that can be decoded: one that cannot would fail a whole batch inside of the SavedModel."""
+    """An encoded picture that a SavedModel decodes: one that it does not would fail its whole batch.
+
+    Raises:
+        ValueError: It is of a format that servers do not take.
+    """
+    if not encoded.startswith((JPEG_START, PNG_START)):
+        raise ValueError("is neither JPEG nor PNG, and a SavedModel that prepares pictures itself takes no other.")
     import_tensorflow().io.decode_image(encoded, expand_animations=False)
     return encoded
 
@@ -146,6 +153,8 @@ def _prepared(pictures: Iterable[str], prepare: Callable[[bytes], Any], cores: i
             return picture, prepare(read_picture(picture))
         except BopkitError as error:
             return picture, str(error)
+        except ValueError as error:
+            return picture, f"{picture} {error}"
         except tf.errors.InvalidArgumentError:
             return picture, f"{picture} is damaged."
 

@@ -1,6 +1,6 @@
 """A prepared dataset: its facts, its pictures by split, and what to tell a user when they cannot be read.
 
-Pictures come as TFDS stores them (scalar strings, JPEG or PNG) or as uint8 [h, w, c]; labels as int64.
+Pictures come encoded, as TFDS stores them (scalar strings), or as uint8 [h, w, c]; labels as int64.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bopkit.data.catalogue import DatasetFacts
+from bopkit.data.picture_formats import FORMATS, NO_SUCH_BMP
 from bopkit.errors import BopkitError, UsageError
 
 T = TypeVar("T")
@@ -226,7 +227,7 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
         if kind == "InvalidArgumentError" and _DECODING.search(text):
             raise BopkitError(
                 f"Dataset {dataset.name} cannot be read: split {split} contains a picture that is damaged, or "
-                "is neither JPEG nor PNG.",
+                f"no {FORMATS} that is decoded.",
                 "Repair or remove that picture; a prepared dataset has to be prepared again.",
             ) from error
         if not _is_of_input_pipeline(text):
@@ -238,7 +239,7 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
         raise
 
 
-_DECODING = re.compile("Decode(Image|AndCropJpeg|Jpeg|Png)|ExtractJpegShape")
+_DECODING = re.compile(f"Decode(Image|AndCropJpeg|Jpeg|Png)|ExtractJpegShape|{NO_SUCH_BMP}")
 _RECORDS_MISSING = "Input dataset was expected to contain"  # tf.data's assert_cardinality, which TFDS adds
 _CACHE = re.compile(r"FileCacheImpl|TensorBundle at|sstable|pictures\.(index|data-)")
 

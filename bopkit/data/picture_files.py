@@ -8,16 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bopkit.data.picture_formats import FORMATS, header_of, name_of_other_format
 from bopkit.errors import BopkitError, UsageError
+from bopkit.text import shortened_list
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 """Endings, in small letters, of the files that are taken from folders."""
 
-OTHER_SUFFIXES = (".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg")
+OTHER_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg")
 """Endings of pictures that bopkit does not read."""
-
-JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-"""How files of the two formats begin that bopkit reads."""
 
 
 class Survey(NamedTuple):
@@ -44,11 +43,13 @@ def survey(paths: Sequence[str | Path]) -> Survey:
     """
     if not paths:
         raise UsageError("No pictures are named.", "Name files or folders of pictures.")
+    missing = [str(path) for path in paths if not Path(path).exists()]
+    if missing:
+        verb = "does" if len(missing) == 1 else "do"
+        raise UsageError(f"{shortened_list(missing)} {verb} not exist.", "Name files or folders of pictures.")
     pictures = longest = left_out = 0
     example = ""
     for path in map(Path, paths):
-        if not path.exists():
-            raise UsageError(f"{path} does not exist.", "Name files or folders of pictures.")
         before = pictures
         for file in _files_of(path):
             if path.is_dir() and not _is_picture(file):
@@ -62,7 +63,7 @@ def survey(paths: Sequence[str | Path]) -> Survey:
 
 
 def picture_files(paths: Iterable[str | Path]) -> Iterator[str]:
-    """Paths of pictures: files as they are named, and of folders all JPEG and PNG files in them and below, by name.
+    """Paths of pictures: files as they are named, and of folders all files in them and below that end as pictures do.
 
     Folders are read as the caller goes on: their pictures are never all in memory. What begins with a dot is left out,
     and so is what a link to another folder leads to.
@@ -72,10 +73,10 @@ def picture_files(paths: Iterable[str | Path]) -> Iterator[str]:
 
 
 def read_picture(path: str) -> bytes:
-    """The bytes of a JPEG or PNG file.
+    """The bytes of a picture file.
 
     Raises:
-        BopkitError: It cannot be read, or is neither.
+        BopkitError: It cannot be read, or is none that TensorFlow decodes as viewers do.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe or a terminal may never end
@@ -83,8 +84,13 @@ def read_picture(path: str) -> bytes:
         encoded = Path(path).read_bytes()
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.") from error
-    if not encoded.startswith((JPEG_START, PNG_START)):
-        raise BopkitError(f"{path} is neither JPEG nor PNG.", "Save it as one of them.")
+    header = header_of(encoded)
+    if header is None:
+        other = name_of_other_format(encoded)
+        state = f"is {other}, which is not read" if other else f"is damaged, or no {FORMATS}"
+        raise BopkitError(f"{path} {state}.", "Save it as PNG.")
+    if header.problem:
+        raise BopkitError(f"{path} is a {header.format} that is not decoded: {header.problem}.", "Save it as PNG.")
     return encoded
 
 

@@ -1,19 +1,21 @@
 """Preprocessing: what happens to one picture on its way into a network.
 
-In: a scalar string (encoded JPEG or PNG) or uint8 [h, w, c], 0 to 255. Out: float32 [H, W, C]. Small pictures are
-scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). A name with a range, as
-`resize:0..255`, scales as that says (`bopkit.data.scaling`). Training, evaluation and serving share these functions,
-so that a served network sees what it was evaluated on. They use TensorFlow operations only and trace into a
-SavedModel. Settings: the Bop paper's code (arXiv 1906.02107).
+In: a scalar string (an encoded JPEG, PNG, BMP, GIF or WebP) or uint8 [h, w, c], 0 to 255. Out: float32 [H, W, C].
+Small pictures are scaled to -1 to 1; ImageNet's are normalised by mean and standard deviation (about -2.1 to 2.6). A
+name with a range, as `resize:0..255`, scales as that says (`bopkit.data.scaling`). Training, evaluation and serving
+share these functions, so that a served network sees what it was evaluated on. They use TensorFlow operations only and
+trace into a SavedModel. Settings: the Bop paper's code (arXiv 1906.02107).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from bopkit.data.orientation import turn_upright
+from bopkit.data.picture_formats import BMP_BITS, BMP_UNCOMPRESSED, NO_SUCH_BMP, PNG_START
 from bopkit.data.philox import are_below_half, integers, split_seeds
 from bopkit.data.scaling import IMAGENET, UNIT_RANGE, Scaling, parse_scaling
 from bopkit.errors import UsageError, unknown_name
@@ -59,7 +61,7 @@ class Preprocessing:
         """Decode a training picture, augment it and bring it to the input's size.
 
         Args:
-            image: Scalar string (JPEG or PNG) or uint8 [h, w, c].
+            image: Scalar string (encoded) or uint8 [h, w, c].
             seed: int64 [2]; the same seed makes the same augmentation.
             picture_size: Height and width in pixels where all pictures share them: an encoded picture that already
                 has the input's size then stays uint8. None where they differ or are not known.
@@ -103,7 +105,7 @@ class Preprocessing:
         """Preprocess and augment a training picture.
 
         Args:
-            image: Scalar string (JPEG or PNG) or uint8 [h, w, c].
+            image: Scalar string (encoded) or uint8 [h, w, c].
             seed: int64 [2]; the same seed makes the same augmentation.
 
         Returns:
@@ -115,7 +117,7 @@ class Preprocessing:
         """Preprocess a picture for evaluation or serving.
 
         Args:
-            image: Scalar string (JPEG or PNG) or uint8 [h, w, c].
+            image: Scalar string (encoded) or uint8 [h, w, c].
 
         Returns:
             float32 [H, W, C].
@@ -174,10 +176,10 @@ def decode(image: Tensor, channels: int) -> Tensor:
     """Decode an encoded picture, or take pixels as they are, with the wanted number of channels.
 
     A JPEG is turned as its Exif orientation says. Transparency is dropped, and of 16 bits of a PNG the upper eight are
-    kept. Colours become grey by their luminance, and grey is repeated.
+    kept. Of a GIF the first frame is taken. Colours become grey by their luminance, and grey is repeated.
 
     Args:
-        image: Scalar string (JPEG or PNG) or uint8 [h, w, 1 to 4], a second or fourth channel being transparency.
+        image: Scalar string (encoded) or uint8 [h, w, 1 to 4], a second or fourth channel being transparency.
         channels: 1 or 3.
 
     Returns:
@@ -197,20 +199,33 @@ def decode(image: Tensor, channels: int) -> Tensor:
 
 def _decode_as_stored(image: Tensor, channels: int) -> Tensor:
     tf = import_tensorflow()
+    is_jpeg = tf.io.is_jpeg(image)
+    is_png = tf.strings.substr(image, 0, len(PNG_START)) == PNG_START
 
     def decoded() -> Tensor:
         return tf.io.decode_image(image, channels=channels, expand_animations=False)
 
     def decoded_by_way_of_rgb() -> Tensor:
-        return tf.image.rgb_to_grayscale(tf.io.decode_jpeg(image, channels=3))
+        """Of formats that are decoded to the channels that they have, three or four."""
+        with tf.control_dependencies([tf.debugging.Assert(_is_bmp_without_palette(image), [NO_SUCH_BMP])]):
+            pixels = tf.io.decode_image(image, expand_animations=False)[..., :3]
+        return tf.image.rgb_to_grayscale(pixels) if channels == 1 else pixels
 
     if channels == 1:  # libjpeg makes no grey of the four inks of printers
-        is_cmyk = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image)[2] == 4, lambda: False)
-        pixels = tf.cond(is_cmyk, decoded_by_way_of_rgb, decoded)
-    else:
-        pixels = decoded()
+        is_jpeg = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(image)[2] != 4, lambda: False)
+    pixels = tf.cond(is_jpeg | is_png, decoded, decoded_by_way_of_rgb)
     pixels.set_shape([None, None, channels])
     return pixels
+
+
+def _is_bmp_without_palette(image: Tensor) -> Tensor:
+    """False for a BMP whose numbers are places in a palette, or packed: TensorFlow would take them for colours."""
+    tf = import_tensorflow()
+    padded = tf.strings.substr(image, 0, 34) + bytes(34)
+    bits, compression = tf.strings.substr(padded, 28, 2), tf.strings.substr(padded, 30, 4)
+    is_plain = tf.reduce_any(bits == [struct.pack("<H", each) for each in BMP_BITS])
+    is_plain &= tf.reduce_any(compression == [struct.pack("<I", each) for each in BMP_UNCOMPRESSED])
+    return (tf.strings.substr(padded, 0, 2) != b"BM") | is_plain
 
 
 def _sized(image: Tensor, input_shape: tuple[int, int, int], picture_size: PictureSize = None) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.saved_model_check import PREDICT_BYTES
 from bopkit.data import get_preprocessing
-from bopkit.data.picture_files import JPEG_START, PNG_START
+from bopkit.data.picture_formats import JPEG_START, PNG_START
 from bopkit.export.network.signature import Signature, SignatureTensor
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import TOP_K

@@ -460,7 +460,7 @@ def test_a_picture_that_cannot_be_decoded():
 
     dataset = NoPictures(0)
     batches = evaluation_batches(dataset, "train", get_preprocessing("resize", (8, 8, 1)), 1)
-    with pytest.raises(BopkitError, match="neither JPEG nor PNG"):
+    with pytest.raises(BopkitError, match="a picture that is damaged"):
         list(readable(batches, dataset, "train"))
 
 

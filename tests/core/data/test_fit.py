@@ -5,7 +5,7 @@ import pytest
 
 from bopkit.data import Dataset, DatasetFacts, get_preprocessing, open_dataset
 from bopkit.data.catalogue import facts_of_pictures
-from bopkit.data.fit import describe_fit, read_facts
+from bopkit.data.fit import describe_fit
 from bopkit.data.preprocessing import decode
 from bopkit.export.pictures import real_pictures
 from bopkit.keras2 import import_tensorflow
@@ -53,26 +53,6 @@ def test_imagenet_enlarges_what_is_small_after_its_crop():
     imagenet = get_preprocessing("imagenet", (224, 224, 3))
     (line,) = describe_fit(Encoded([jpeg(255, 400), jpeg(256, 300)]), "test", imagenet)
     assert line.startswith("1 of the first 2") and line.endswith("255 x 400")
-
-
-@pytest.mark.parametrize(
-    ("picture", "facts"),
-    [
-        (png(5, 7, 1), (5, 7, False)),
-        (png(5, 7, 2), (5, 7, True)),
-        (png(5, 7, 4), (5, 7, True)),
-        (jpeg(5, 7, format="rgb", progressive=True), (5, 7, False)),
-        (jpeg(300, 200, xmp_metadata="x" * 1000), (300, 200, False)),
-        (np.zeros((5, 7, 4), np.uint8), (5, 7, True)),
-        (np.zeros((5, 7, 3), np.uint8), (5, 7, False)),
-        (jpeg(5, 7)[:30], None),
-        (png(5, 7, 3)[:20], None),
-        (b"", None),
-        (b"GIF89a", None),
-    ],
-)
-def test_headers_are_read(picture, facts):
-    assert read_facts(picture) == facts
 
 
 @pytest.mark.parametrize(("channels", "seen"), [(2, 3), (4, 3), (2, 1), (4, 1)])
