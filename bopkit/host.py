@@ -72,6 +72,13 @@ def logical_cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_cores() -> int:
+    """Number of logical cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def memory_bytes() -> int:
     """Main memory of the host in bytes."""
     return int(psutil.virtual_memory().total)

@@ -38,7 +38,7 @@ Dataset = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME",
-        help="Name of a dataset (`bopkit data list`), or of a module of yours.",
+        help="Name of a dataset (`bopkit data list`); your own: folder:PATH, csv:FILE, npz:FILE, idx:FOLDER, a module.",
         autocompletion=complete_dataset,
     ),
 ]

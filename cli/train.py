@@ -41,6 +41,10 @@ def train(
     preprocess_fn: PreprocessFn = "default",
     data_dir: DataDir = None,
     data_cache: DataCache = None,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option("--skip-damaged", help="Look at every picture of a folder, and leave out those that are damaged."),
+    ] = False,
     dataset_version: Annotated[
         str | None, typer.Option("--dataset-version", help="Version of the TFDS builder.")
     ] = None,
@@ -117,15 +121,18 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network with Bop; the same command with the same --output-dir resumes."""
+    from bopkit.data.own.naming import parse_own_name, skipping_damaged
     from bopkit.hparams import parse_overrides
     from bopkit.training import Observer, TrainOptions, run_training
     from bopkit.training.callbacks import Callbacks
 
     if dataset is None:
         raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
+    if skip_damaged and parse_own_name(dataset) is None:
+        raise UsageError(f"Dataset {dataset} is not one of files of your own.", "Leave out --skip-damaged.")
     options = TrainOptions(
         model=model,
-        dataset=dataset,
+        dataset=skipping_damaged(dataset) if skip_damaged else dataset,
         hparams_set=hparams_set,
         hparams=parse_overrides(hparams or []),
         preprocess_fn=preprocess_fn,

@@ -17,13 +17,13 @@ from bopkit.artifacts import checksum
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.evaluation_checkpoint import SAVE_EVERY_S, EvaluationCheckpoint
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
-from bopkit.benchmark.picture_meter import PictureMeter
 from bopkit.benchmark.runtimes.parallel import Predictor, predicted
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset, readable
 from bopkit.data.pipeline import DRAW_SEED
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.data.splits import last_tenth, measuring_split
 from bopkit.errors import BopkitError, UsageError
+from bopkit.picture_meter import PictureMeter
 from bopkit.progress import Progress
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
 

@@ -28,9 +28,9 @@ from bopkit.benchmark.options import BenchmarkOptions
 from bopkit.benchmark.results import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.benchmark.row_details import add_details
 from bopkit.benchmark.row_notes import add_timing_notes
-from bopkit.benchmark.runtimes.parallel import usable_cores
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
+from bopkit.host import usable_cores
 from bopkit.progress import Progress, silent
 from bopkit.text import threads_text
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.benchmark.accuracy import count_classes
-from bopkit.benchmark.picture_meter import PictureMeter
-from bopkit.benchmark.runtimes.parallel import one_a_core, predicted, usable_cores
+from bopkit.benchmark.runtimes.parallel import one_a_core, predicted
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
 from bopkit.benchmark.runtimes.saved_model import EncodedPicturesRuntime
 from bopkit.data import Preprocessing, get_preprocessing
@@ -20,8 +19,10 @@ from bopkit.data.picture_files import picture_files, read_picture
 from bopkit.data.picture_formats import JPEG_START, PNG_START
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import BopkitError
+from bopkit.host import usable_cores
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import are_probabilities
+from bopkit.picture_meter import PictureMeter
 from bopkit.progress import Progress
 
 ONE_BY_ONE = 8

@@ -6,6 +6,7 @@ Importing this package imports neither TensorFlow nor TFDS.
 from bopkit.data.catalogue import DatasetFacts, list_datasets
 from bopkit.data.dataset import Dataset, readable, reading
 from bopkit.data.opening import open_dataset, prepare_datasets
+from bopkit.data.own.arrays import dataset_from_arrays
 from bopkit.data.pipeline import BatchOptions, evaluation_batches, training_batches
 from bopkit.data.preprocessing import Preprocessing, get_preprocessing
 from bopkit.data.recipe import PictureRecipe
@@ -16,6 +17,7 @@ __all__ = [
     "DatasetFacts",
     "PictureRecipe",
     "Preprocessing",
+    "dataset_from_arrays",
     "evaluation_batches",
     "get_preprocessing",
     "list_datasets",

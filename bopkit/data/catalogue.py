@@ -60,6 +60,10 @@ _KNOWN = (
 DATASETS = {facts.name: facts for facts in _KNOWN}
 
 
+TEST_SPLITS, VALIDATION_SPLITS = ("test", "testing"), ("validation", "val", "valid")
+"""Names of splits that training should not see, of datasets outside the catalogue."""
+
+
 def list_datasets() -> list[DatasetFacts]:
     """The datasets that bopkit knows by name."""
     return list(_KNOWN)
@@ -80,5 +84,5 @@ def facts_of_pictures(
         input_shape, preprocessing = (height, width, channels or 3), "shift"
     else:
         input_shape, preprocessing = (224, 224, 3), "imagenet"
-    test_split = next((split for split in ("test", "validation") if split in splits), "")
+    test_split = next((split for split in (*TEST_SPLITS, *VALIDATION_SPLITS) if split in splits), "")
     return DatasetFacts(name, classes, input_shape, preprocessing, test_split, splits)

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +83,11 @@ class Dataset(abc.ABC):
         return self.facts.test_split
 
     @property
+    def validation_split(self) -> str:
+        """The split that is for validation while training, beside the test split; empty if there is none."""
+        return ""
+
+    @property
     def split_names(self) -> tuple[str, ...]:
         """Names of its splits; empty where they are not known."""
         return tuple(self.facts.pictures)
@@ -110,6 +115,17 @@ class Dataset(abc.ABC):
         Raises:
             UsageError: There is no such split.
         """
+
+    def labels(self, split: str) -> Any:
+        """Labels of a split, NumPy int64 [n], where they are known without reading pictures; else None."""
+        return None
+
+    def reader(self, split: str) -> Callable[[Any], tuple[Any, Any]] | None:
+        """What reads the picture at a place of a split, int64 [] to what `read` yields; None where order is all.
+
+        Training then shuffles places, and not pictures that wait in memory.
+        """
+        return None
 
     def share_pictures(self, split: str, other: str) -> bool:
         """Whether two splits have a picture in common, as far as their text shows."""
@@ -155,6 +171,14 @@ class Dataset(abc.ABC):
         return BopkitError(
             f"Dataset {self.name} cannot be read: a file of split {split} is damaged or missing.",
             "Repair that file, or make the dataset anew.",
+        )
+
+    def explain_undecodable(self, split: str) -> BopkitError:
+        """What to tell a user when a picture of a split cannot be decoded; subclasses name the file."""
+        return BopkitError(
+            f"Dataset {self.name} cannot be read: split {split} contains a picture that is damaged, or no {FORMATS} "
+            "that is decoded.",
+            "Repair or remove that picture; a prepared dataset has to be prepared again.",
         )
 
     def check_labels(self, split: str) -> None:
@@ -225,11 +249,7 @@ def reading(dataset: Dataset, split: str, cache: str | None = None) -> Iterator[
     except Exception as error:  # TensorFlow's are told apart by name and text: they carry no file name
         kind, text = type(error).__name__, str(error)
         if kind == "InvalidArgumentError" and _DECODING.search(text):
-            raise BopkitError(
-                f"Dataset {dataset.name} cannot be read: split {split} contains a picture that is damaged, or "
-                f"no {FORMATS} that is decoded.",
-                "Repair or remove that picture; a prepared dataset has to be prepared again.",
-            ) from error
+            raise dataset.explain_undecodable(split) from error
         if not _is_of_input_pipeline(text):
             raise
         if cache and _CACHE.search(text):

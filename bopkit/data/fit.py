@@ -36,8 +36,8 @@ def describe_fit(dataset: Dataset, split: str, preprocessing: Preprocessing) -> 
         smallest = min(small, key=lambda each: each.height * each.width)
         height, width, _ = preprocessing.input_shape
         lines.append(
-            f"{_share(small, headers, split)} are scaled up to the network's {height} x {width} pixels; the smallest has "
-            f"{smallest.height} x {smallest.width}"
+            f"{_share(small, headers, split)} are scaled up to the network's {height} x {width} pixels; the smallest "
+            f"has {smallest.height} x {smallest.width}"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Open a dataset by name: the embedded digits, a builder of TensorFlow Datasets, or a user's own module.
+"""Open a dataset by name: the embedded digits, a builder of TensorFlow Datasets, a user's own pictures or module.
 
 Known names win over modules, and so a name that TFDS knows stays what it is in every folder.
 """
@@ -6,11 +6,14 @@ Known names win over modules, and so a name that TFDS knows stays what it is in 
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from bopkit.data.catalogue import DATASETS
 from bopkit.data.dataset import Dataset
+from bopkit.data.own.naming import KINDS, parse_own_name
+from bopkit.data.own.opening import kind_of_path, open_own
 from bopkit.data.tfds_builder import UnknownDatasetError, find_builder, prepare_builder
 from bopkit.data.tfds_dataset import TfdsDataset
 from bopkit.errors import UsageError
@@ -40,8 +43,9 @@ def open_dataset(
     """Open a dataset by name.
 
     Args:
-        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; the dotted name of a module that
-            defines `open_dataset(data_dir)`, or the plain name of one in the working folder.
+        name: `digits`; a TFDS builder, as `name`, `name/config` or `name:version`; the user's own pictures, as
+            `folder:PATH`, `csv:FILE`, `npz:FILE` or `idx:FOLDER`; the dotted name of a module that defines
+            `open_dataset(data_dir)`, or the plain name of one in the working folder.
         data_dir: Where TFDS keeps prepared datasets; None for its default (`~/tensorflow_datasets`).
         version: Version of the TFDS builder; None for the newest.
         prepare: Download and prepare a TFDS dataset that is not prepared yet.
@@ -53,6 +57,15 @@ def open_dataset(
         UsageError: There is no such dataset.
         BopkitError: It is not prepared, or cannot be.
     """
+    own = parse_own_name(name)
+    if own is not None:
+        if source is not None:
+            raise _made_of_no_archives(name)
+        if version is not None:
+            raise _no_versions(name)
+        if not own_modules:  # nor may a stranger's file choose a path
+            raise MODULES.unknown(name, DATASETS)
+        return open_own(own, progress or silent)
     if name not in MODULES.names() and _is_path(name):
         raise _not_by_path(name)
     is_module = own_modules and (name.endswith(".py") or ("." in name and not {"/", ":"} & set(name)))
@@ -82,7 +95,7 @@ def _open_module(name: str, data_dir: str | Path | None, version: str | None) ->
         UsageError: It takes something else, or returns something else; a version is named.
     """
     if version is not None:
-        raise UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
+        raise _no_versions(name)
     opens = MODULES.load(name)
     hint = "Define `def open_dataset(data_dir)` that returns a bopkit.data.Dataset, as bopkit/data/digits.py does."
     try:
@@ -94,6 +107,10 @@ def _open_module(name: str, data_dir: str | Path | None, version: str | None) ->
         raise UsageError(f"`open_dataset` of {name} returned {type(opened).__name__}, not a dataset.", hint)
     opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
     return opened
+
+
+def _no_versions(name: str) -> UsageError:
+    return UsageError(f"Dataset {name!r} has no versions.", "Leave out --dataset-version.")
 
 
 def _made_of_no_archives(name: str) -> UsageError:
@@ -109,11 +126,20 @@ def _is_path(name: str) -> bool:
 
 def _not_by_path(name: str) -> UsageError:
     path = Path(name).expanduser()
-    kind = "folder" if path.is_dir() else "file" if path.exists() else "path"
+    if not path.exists():
+        return UsageError(
+            f"{name} does not exist.", "Name a dataset (`bopkit data list`), or your pictures: folder:PATH."
+        )
+    kind = kind_of_path(path)
+    if kind:
+        return UsageError(
+            f"{name} is a path, and a dataset is named by what it is.",
+            f"Name it {shlex.quote(f'{kind}:{name}')}; docs/training.md says more under 'Your own pictures'.",
+        )
     return UsageError(
-        f"{name} is a {kind}, and bopkit opens datasets by name (`bopkit data list`).",
-        "Read your own pictures in a module that defines open_dataset, or in a TFDS builder: docs/training.md shows "
-        "both under 'Your own pictures'.",
+        f"{name} is a file that bopkit does not read.",
+        f"It reads {', '.join(f'{kind}:PATH' for kind in KINDS)}; docs/training.md shows under 'Your own pictures' how "
+        "other files get in.",
     )
 
 

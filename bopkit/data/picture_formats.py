@@ -17,7 +17,7 @@ FORMATS = "JPEG, PNG, BMP, GIF or WebP"
 """The formats, in a sentence."""
 
 BMP_BITS, BMP_UNCOMPRESSED = (24, 32), (0, 3)
-"""Bits a pixel, and kinds of compression (none, and bit fields), of the BMP files that TensorFlow decodes as viewers do."""
+"""Bits a pixel and kinds of compression (none, and bit fields) of BMP files that TensorFlow decodes as viewers do."""
 
 NO_SUCH_BMP = "a BMP with a palette, or compressed, is not decoded"
 """What TensorFlow's error says of one that reached the decoder."""
@@ -73,7 +73,7 @@ def read_header(file: BinaryIO) -> PictureHeader | None:
 
 
 def seems_whole(file: BinaryIO, size_bytes: int, header: PictureHeader) -> bool:
-    """Whether a picture file ends as its format says. Where it does not, it may be cut off, or have something behind it.
+    """Whether a picture file ends as its format says; one that does not is cut off, or has something behind it.
 
     Args:
         file: Open for reading; its place is changed.

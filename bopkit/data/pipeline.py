@@ -91,11 +91,15 @@ def training_batches(
     folder = None if cache == "memory" else cache
     pictures = cached_in(folder, dataset, split, progress) if folder else dataset.read(split)
     kept = None if recipe.randaugment_count else keep_pixels(dataset, split, preprocessing, pictures, cache)
+    read_at = None if cache else dataset.reader(split)
+    count = dataset.count(split)
+    buffer_size = min(count, SHUFFLE_PICTURES)
     if kept is not None:
-        pictures = tf.data.Dataset.range(len(kept[1]))  # an order of places is one of pictures
+        pictures = tf.data.Dataset.range(count)  # an order of places is one of pictures
+    elif read_at is not None:
+        pictures, buffer_size = tf.data.Dataset.range(count), count
     else:
         pictures = (pictures.cache() if cache == "memory" else pictures).enumerate()
-    buffer_size = min(dataset.count(split), SHUFFLE_PICTURES)
     pictures_a_step = options.batch_size // options.workers  # of this worker
     if recipe.mixing:
         pictures_a_step *= len(options.mixed_places)
@@ -115,8 +119,8 @@ def training_batches(
         return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(epoch).repeat(), rest)
 
     @tf.autograph.experimental.do_not_convert
-    def augment(epoch: Any, numbered: tuple[Any, tuple[Any, Any]]) -> tuple[Any, ...]:
-        index, (image, label) = numbered
+    def augment(epoch: Any, numbered: Any) -> tuple[Any, ...]:
+        index, (image, label) = numbered if read_at is None else (numbered, read_at(numbered))
         own_seed = augmentation_seed(seed, epoch, index)
         pixels = recipe.augment(preprocessing, image, own_seed, dataset.picture_size)
         return (pixels, label, own_seed) if recipe.changes_batches else (pixels, label)

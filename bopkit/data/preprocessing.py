@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bopkit.data.orientation import turn_upright
-from bopkit.data.picture_formats import BMP_BITS, BMP_UNCOMPRESSED, NO_SUCH_BMP, PNG_START
 from bopkit.data.philox import are_below_half, integers, split_seeds
+from bopkit.data.picture_formats import BMP_BITS, BMP_UNCOMPRESSED, NO_SUCH_BMP, PNG_START
 from bopkit.data.scaling import IMAGENET, UNIT_RANGE, Scaling, parse_scaling
 from bopkit.errors import UsageError, unknown_name
 from bopkit.keras2 import import_tensorflow

@@ -8,8 +8,10 @@ from typing import Any
 
 from bopkit.data.dataset import Dataset
 from bopkit.data.opening import MODULES, open_dataset
+from bopkit.data.own.naming import with_splits_of
 from bopkit.data.tfds_dataset import TfdsDataset
 from bopkit.errors import BopkitError
+from bopkit.runs.directory import PICTURES_FILE
 from bopkit.runs.run_data import RunData, read_run_data
 
 
@@ -50,6 +52,8 @@ def find_run_data(model_file: Path, data_dir: str | Path | None) -> tuple[RunDat
     typed = data.options
     if data_dir is not None:
         data = dataclasses.replace(data, data_dir=str(Path(data_dir).expanduser().absolute()))
+    if (model_file.parent / PICTURES_FILE).exists():
+        data = dataclasses.replace(data, dataset=with_splits_of(data.dataset, model_file.parent))
     try:
         with data.as_in_the_run():
             open_dataset(data.dataset, data.data_dir)

@@ -2,6 +2,7 @@
 
 config.json        what was asked for, resolved; a run is resumed only with the same config
 environment.json   versions, machine and devices of the last start; where its data was, if not in the default place
+pictures.csv       path, label and split of each picture, where these are files of the user's own
 metrics.jsonl      one JSON object a line: "kind": "step" every N steps, "kind": "epoch" at the end of each epoch
 checkpoints/       network, optimizer and place, after every epoch and every few minutes
 tensorboard/       logs
@@ -30,6 +31,7 @@ from bopkit.errors import BopkitError, UsageError
 CONFIG_FILE = "config.json"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
+PICTURES_FILE = "pictures.csv"
 CHECKPOINTS_FOLDER = "checkpoints"
 TENSORBOARD_FOLDER = "tensorboard"
 MODEL_FILE = "model.h5"
@@ -219,7 +221,7 @@ def _is_ours(path: Path) -> bool:
 def new_run_path(prefix: Path, dataset: str, model: str) -> Path:
     """Make a folder of its own for a new run: prefix/dataset/model/date_time."""
     started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    parent = prefix / dataset / model
+    parent = prefix / dataset.replace(":", "_") / model  # as many file systems have no colons
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):  # two runs may start within one second
         path = parent / (started if number == 1 else f"{started}_{number}")

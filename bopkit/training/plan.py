@@ -11,12 +11,13 @@ from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
 from bopkit.batch_norm import default_pictures
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
+from bopkit.data.own.naming import with_splits_of
 from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, default_values, override
 from bopkit.progress import Progress
 from bopkit.registry import MODELS
-from bopkit.runs.directory import OF_BEFORE, has_progress, is_finished, is_run, read_config
+from bopkit.runs.directory import OF_BEFORE, PICTURES_FILE, has_progress, is_finished, is_run, read_config
 from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
 from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
@@ -174,7 +175,8 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     _check_recipe(hparams, options, is_new=before is None)
     if not config_before.get("teachers"):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
-    data = open_dataset(options.dataset, options.data_dir, options.dataset_version, prepare=True, progress=progress)
+    name = with_splits_of(options.dataset, before) if before and (before / PICTURES_FILE).exists() else options.dataset
+    data = open_dataset(name, options.data_dir, options.dataset_version, prepare=True, progress=progress)
     preprocessing = preprocessing_for(data, options.preprocess_fn)
     architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
     train_split, validation_split = choose_splits(data, options)

@@ -10,7 +10,9 @@ from bopkit.training.options import TrainOptions, refused_early_stop
 
 
 def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
-    """Training and validation split: those that are named, else `train` and a tenth of it or the test split.
+    """Training and validation split: those that are named, else `train` and a tenth of it or what is for validation.
+
+    That is the dataset's validation split, or where it has none the test split.
 
     Raises:
         UsageError: There is no such split, two splits share pictures, or early stopping would look at the test split.
@@ -29,7 +31,7 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
                 "Name the pictures for validation with --validation-split.",
             )
         return f"{train}[:90%]", f"{train}[90%:]"
-    validation = options.validation_split or data.test_split
+    validation = options.validation_split or data.validation_split or data.test_split
     if not validation:
         others = [name for name in data.split_names if name not in names_in(train) and data.count(name)]
         ways = ["--validationset to keep a tenth of the training split for validation"] if is_whole else []

@@ -19,6 +19,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from bopkit.data.own.listed import ListedPictures
+from bopkit.data.own.remembered import remember_pictures
 from bopkit.data.run_dataset import run_data_record
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import temporary_directory
@@ -125,6 +127,8 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         if plan.length.extends:
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
+        if isinstance(plan.data, ListedPictures):
+            remember_pictures(plan.data, run.path)
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
         names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
         run.write_environment({**describe_environment(placement), **data, **names})

@@ -19,10 +19,10 @@ from pathlib import Path
 from bopkit import ExportOptions, export_model, init_model
 from bopkit.benchmark import benchmark_artifacts
 from bopkit.benchmark.accuracy import plan_evaluation, write_scores
-from bopkit.benchmark.runtimes.parallel import one_a_core, usable_cores
+from bopkit.benchmark.runtimes.parallel import one_a_core
 from bopkit.benchmark.runtimes.runtime import make_runtime
 from bopkit.data import evaluation_batches, get_preprocessing, open_dataset
-from bopkit.host import cpu_name
+from bopkit.host import cpu_name, usable_cores
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))  # for `standins`
 

@@ -42,13 +42,6 @@ class Predictor(Protocol):
         """float32 [n, classes] of float32 [n, H, W, C]."""
 
 
-def usable_cores() -> int:
-    """Number of logical cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def predicted(
     predictors: Sequence[Predictor], batches: Iterable[tuple[np.ndarray, T]]
 ) -> Iterator[tuple[np.ndarray, T]]:

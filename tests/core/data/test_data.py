@@ -494,7 +494,7 @@ def test_unknown_names():
         open_dataset("cifar11")
     with pytest.raises(UsageError, match="resize_and_flip"):
         get_preprocessing("resize_flip", (32, 32, 3))
-    for name in ("", "/tmp", "cifar10/foo", "a b", "./cifar10", "no.such"):
+    for name in ("", "cifar10/foo", "a b", "./cifar10", "no.such"):
         with pytest.raises(UsageError, match=r"bopkit data list"):
             open_dataset(name)
     with pytest.raises(UsageError, match="no versions"):

@@ -45,15 +45,6 @@ def test_the_module_of_the_docs_reads_folders_of_pictures(here):
         data.count("val")
 
 
-@pytest.mark.parametrize("name", ["./photos", "photos", "photos/train", "data.npz", "./data.npz", "nosuch.npz", "~"])
-def test_a_path_in_place_of_a_name_is_told_how_own_pictures_get_in(here, name):
-    (here / "photos" / "train").mkdir(parents=True)
-    (here / "data.npz").touch()
-    with pytest.raises(UsageError, match="bopkit opens datasets by name .*open_dataset.*'Your own pictures'"):
-        open_dataset(name)
-    assert "## Your own pictures" in DOCS.read_text()
-
-
 def test_known_names_win_over_modules(here):
     for name in ("digits", "mnist", "own_and_plain"):
         (here / f"{name}.py").write_text("raise RuntimeError('imported')")

@@ -1,0 +1,1 @@
+"""The user's own pictures: folders, tables of files, arrays, and files of these."""

@@ -1,0 +1,129 @@
+"""Pictures in folders: one folder a class, or such folders in `train`, `val` and `test`."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+from bopkit.data.own.listed import ListedPictures, PictureList, Selection
+from bopkit.data.picture_files import OTHER_SUFFIXES, PICTURE_SUFFIXES
+from bopkit.errors import BopkitError, UsageError
+from bopkit.progress import Progress
+from bopkit.text import printable, shortened_list
+
+SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
+"""Names of folders that hold folders of classes, in small letters."""
+
+
+def open_folder(folder: Path, name: str, selection: Selection, progress: Progress) -> ListedPictures:
+    """Open a folder of folders of pictures.
+
+    Args:
+        folder: Its path.
+        name: Of the dataset.
+        selection: Which of the pictures.
+        progress: Called with one line now and then.
+
+    Raises:
+        UsageError: It has no folders with pictures.
+        BopkitError: A folder, or a picture of it, cannot be read.
+    """
+    classes = _subfolders(folder)
+    splits = _split_folders(folder, classes)
+    found = PictureList(splits=[] if splits else None)
+    for split in splits or [""]:
+        class_folders = _subfolders(folder / split) if split else classes
+        _refuse_one_name(folder / split, class_folders)
+        for class_folder in class_folders:
+            before = len(found.paths)
+            inner = os.path.join(split, class_folder)
+            _add_pictures(os.fsencode(folder), os.fsencode(inner), found.paths)
+            count = len(found.paths) - before
+            found.class_names += [_class_name(class_folder)] * count
+            if found.splits is not None:
+                found.splits += [split] * count
+            if not count:
+                progress(f"{printable(inner)} of {printable(name)} has no pictures: it is left out")
+    if not found.paths:
+        endings = ", ".join(PICTURE_SUFFIXES)
+        raise UsageError(
+            f"{printable(str(folder))} has no pictures in folders of their classes.",
+            f"Put the pictures of each class into a folder there; they end in {endings}.",
+        )
+    return ListedPictures(name, folder, found, selection, progress)
+
+
+def _split_folders(folder: Path, names: list[str]) -> list[str]:
+    """The folders that are splits: all there are, if each has the name of one and holds folders; else none.
+
+    Raises:
+        UsageError: Some are and some are not, so that nobody knows.
+    """
+    splits = [name for name in names if name.casefold() in SPLIT_FOLDERS and _subfolders(folder / name)]
+    others = [name for name in names if name not in splits]
+    if splits and others and any(_subfolders(folder / name) for name in others):
+        raise UsageError(
+            f"{printable(str(folder))} has the splits {shortened_list(splits)}, and beside them "
+            f"{shortened_list(list(map(printable, others)))}.",
+            "Move these elsewhere, or name the folder that holds only classes.",
+        )
+    return splits if not others else []
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, links to folders among them; hidden ones are left out.
+
+    Raises:
+        BopkitError: It cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except OSError as error:
+        raise BopkitError(f"{printable(str(folder))} cannot be read: {error.strerror}.") from error
+
+
+def _add_pictures(root: bytes, inner: bytes, paths: list[bytes]) -> None:
+    """Add the pictures of a folder and of all below it to the paths: links to files, but not to further folders.
+
+    Raises:
+        BopkitError: A folder cannot be read.
+    """
+    below: list[bytes] = []
+    try:
+        with os.scandir(os.path.join(root, inner)) as entries:
+            for entry in entries:
+                if entry.name.startswith(b"."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(os.path.join(inner, entry.name))
+                elif entry.name.lower().endswith(_ENDINGS) and not entry.is_dir():
+                    paths.append(os.path.join(inner, entry.name))
+    except OSError as error:
+        folder = printable(os.fsdecode(os.path.join(root, inner)))
+        raise BopkitError(f"{folder} cannot be read: {error.strerror}.") from error
+    for folder_below in sorted(below):
+        _add_pictures(root, folder_below, paths)
+
+
+_ENDINGS = tuple(suffix.encode() for suffix in (*PICTURE_SUFFIXES, *OTHER_SUFFIXES))
+"""Of pictures, those included that are then refused by name."""
+
+
+def _class_name(folder: str) -> str:
+    """The name of a class: the folder's, on one line, as files of labels have one name a line."""
+    composed = unicodedata.normalize("NFC", folder)  # macOS takes umlauts apart
+    return " ".join(printable(part) for part in composed.split())
+
+
+def _refuse_one_name(folder: Path, class_folders: list[str]) -> None:
+    """Raise a UsageError if two folders would be one class."""
+    names: dict[str, str] = {}
+    for each in class_folders:
+        other = names.setdefault(_class_name(each), each)
+        if other != each:
+            raise UsageError(
+                f"{printable(str(folder))} has two folders for class {_class_name(each)}: {other!r} and {each!r}.",
+                "Rename one, or move its pictures into the other.",
+            )

@@ -1,0 +1,255 @@
+"""A dataset of picture files: a list of paths with labels, by split. Files are read as they are needed.
+
+The pictures of a split lie in an order that looks random and depends on their paths alone, so that each slice of it
+has all classes, and that new files do not change the order of the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bopkit.data.catalogue import VALIDATION_SPLITS, facts_of_pictures
+from bopkit.data.dataset import Dataset
+from bopkit.data.own.naming import skipping_damaged
+from bopkit.data.own.survey import Survey, survey_pictures
+from bopkit.errors import BopkitError, UsageError
+from bopkit.keras2 import import_tensorflow
+from bopkit.progress import Progress, silent
+from bopkit.text import count_text, printable, shortened_list
+
+DRAWN_SPLITS = {"test": 0.1, "validation": 0.1}
+"""Share of each class' pictures that goes into a split, where nobody said which picture goes where; the rest trains."""
+
+
+@dataclasses.dataclass
+class PictureList:
+    """Pictures as they were found.
+
+    Attributes:
+        paths: Of the files, from a common folder.
+        class_names: Of each picture.
+        splits: Of each picture; None where they are to be drawn.
+    """
+
+    paths: list[bytes] = dataclasses.field(default_factory=list)
+    class_names: list[str] = dataclasses.field(default_factory=list)
+    splits: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which of the pictures that were found a dataset has.
+
+    Attributes:
+        skips_damaged: Whether to look at each thoroughly, and to leave out those that cannot be used.
+        splits: The split of each picture that a run had, by its path: it has those and no others. None for all.
+    """
+
+    skips_damaged: bool = False
+    splits: Mapping[bytes, str] | None = None
+
+
+class ListedPictures(Dataset):
+    """Picture files with labels, by split.
+
+    Args:
+        name: Of the dataset.
+        root: The folder that the paths begin in.
+        pictures: The files, of which some cannot be used.
+        selection: Which of them.
+        progress: Called with one line now and then.
+
+    Raises:
+        BopkitError: There are pictures that cannot be used, or none that can, or one of the selection is gone.
+        UsageError: There are less than two classes.
+    """
+
+    def __init__(self, name: str, root: Path, pictures: PictureList, selection: Selection, progress: Progress):
+        if selection.splits is not None:
+            pictures = _remembered(name, pictures, selection.splits, progress)
+        survey = survey_pictures(
+            root,
+            pictures.paths,
+            selection.skips_damaged,
+            lambda line: progress(f"looking at {printable(name)}: {line}"),
+        )
+        if survey.problems and not selection.skips_damaged:
+            raise unusable(name, pictures.paths, survey.problems)
+        is_used = np.ones(len(pictures.paths), bool)
+        is_used[list(survey.problems)] = False
+        if survey.problems:
+            progress(f"left out: {_problems_text(pictures.paths, survey.problems)}")
+        names = sorted(set(pictures.class_names))
+        labels = np.searchsorted(np.array(names, object), np.array(pictures.class_names, object)).astype(np.int64)
+        if len(names) < 2:
+            raise UsageError(
+                f"{printable(name)} has {count_text(len(names), 'class')}: a network tells classes apart.",
+                "Give each class a folder of its own, or a label of its own in the table.",
+            )
+        keys = [hashlib.sha256(path).digest() for path in pictures.paths]
+        order = [place for place in sorted(range(len(keys)), key=keys.__getitem__) if is_used[place]]
+        split_of = pictures.splits or _drawn_splits(labels, order)
+        self._root = root.absolute()
+        self._splits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for split in sorted(set(split_of), key=_usual_order):
+            places = [place for place in order if split_of[place] == split]
+            self._splits[split] = (np.array([pictures.paths[place] for place in places], bytes), labels[places])
+        shape = _common_shape(survey, is_used)
+        counts = {split: len(labels) for split, (_, labels) in self._splits.items()}
+        super().__init__(facts_of_pictures(name, shape, len(names), counts), names)
+        self._size = shape[:2] if shape[0] and shape[1] else None
+        self._digest = self._make_digest()
+
+    @property
+    def identity(self) -> str:
+        """Name and a checksum of the paths, the sizes of the files, their classes and splits."""
+        return f"{self.name}@{self._digest}"
+
+    @property
+    def cache_identity(self) -> str:
+        """Identity and folder."""
+        return f"{self.identity}|{self._root}"
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width that all pictures have as stored."""
+        return self._size
+
+    @property
+    def is_shuffled(self) -> bool:
+        """The pictures of each split lie in an order that looks random."""
+        return True
+
+    @property
+    def validation_split(self) -> str:
+        """The split that is for validation, beside the test split."""
+        names = [each for each in VALIDATION_SPLITS if each in self._splits and each != self.test_split]
+        return names[0] if names else ""
+
+    def count(self, split: str) -> int:
+        """Number of pictures of a split."""
+        return sum(end - begin for _, begin, end in self.slices(split))
+
+    def labels(self, split: str) -> np.ndarray:
+        """Labels of a split, int64 [n]."""
+        return self._part(split)[1]
+
+    def paths(self, split: str) -> np.ndarray:
+        """Paths of a split from the dataset's folder, bytes [n]."""
+        return self._part(split)[0]
+
+    def read(self, split: str) -> Any:
+        """A `tf.data.Dataset` of (scalar string, int64 [])."""
+        tf = import_tensorflow()
+        read_at = self.reader(split)
+        return tf.data.Dataset.range(self.count(split)).map(read_at, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def reader(self, split: str) -> Callable[[Any], tuple[Any, Any]]:
+        """What reads the picture at a place of a split: int64 [] to (scalar string, int64 [])."""
+        tf = import_tensorflow()
+        with tf.device("CPU:0"):
+            paths, labels = (tf.constant(each) for each in self._part(split))
+        root = os.fsencode(self._root) + b"/"
+
+        @tf.autograph.experimental.do_not_convert
+        def read_at(place: Any) -> tuple[Any, Any]:
+            return tf.io.read_file(root + paths[place]), labels[place]
+
+        return read_at
+
+    def explain_unreadable(self, split: str) -> BopkitError:
+        """The error that names the files that cannot be used now: every picture of the split is decoded for it."""
+        return self._unusable_now(split) or super().explain_unreadable(split)
+
+    def explain_undecodable(self, split: str) -> BopkitError:
+        """As `explain_unreadable`."""
+        return self._unusable_now(split) or super().explain_undecodable(split)
+
+    def _unusable_now(self, split: str) -> BopkitError | None:
+        paths = self.paths(split).tolist()
+        survey = survey_pictures(self._root, paths, is_thorough=True, progress=silent)
+        return unusable(self.name, paths, survey.problems) if survey.problems else None
+
+    def _part(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        parts = [[each[begin:end] for each in self._splits[name]] for name, begin, end in self.slices(split)]
+        paths, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return paths, labels
+
+    def _make_digest(self) -> str:
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for split, (paths, labels) in self._splits.items():
+            digest.update(repr(split).encode() + labels.tobytes())
+            for path in paths.tolist():
+                size_bytes = os.stat(os.path.join(os.fsencode(self._root), path)).st_size
+                digest.update(path + b"\0%d" % size_bytes)
+        return digest.hexdigest()[:12]
+
+
+def _remembered(name: str, pictures: PictureList, splits: Mapping[bytes, str], progress: Progress) -> PictureList:
+    """The pictures that a run had, in the splits that it had.
+
+    Raises:
+        BopkitError: Some are gone.
+    """
+    places = [place for place, path in enumerate(pictures.paths) if path in splits]
+    gone = sorted(set(splits) - set(pictures.paths))
+    if gone:
+        raise BopkitError(
+            f"{printable(name)}: {count_text(len(gone), 'picture')} of the run cannot be found: "
+            f"{shortened_list([printable(os.fsdecode(path)) for path in gone])}.",
+            "Put them back, or use the pictures without the run.",
+        )
+    if len(places) < len(pictures.paths):
+        new = count_text(len(pictures.paths) - len(places), "picture")
+        progress(f"{new} of {printable(name)} came after the run began: left out")
+    paths = [pictures.paths[place] for place in places]
+    return PictureList(paths, [pictures.class_names[place] for place in places], [splits[path] for path in paths])
+
+
+def unusable(name: str, paths: Sequence[bytes], problems: dict[int, str]) -> BopkitError:
+    """The error for pictures that cannot be used."""
+    return BopkitError(
+        f"{printable(name)}: {_problems_text(paths, problems)}.",
+        f"Repair or remove them, or leave them out with --skip-damaged or by the name '{skipping_damaged(name)}'.",
+    )
+
+
+def _problems_text(paths: Sequence[bytes], problems: dict[int, str]) -> str:
+    texts = [f"{printable(os.fsdecode(paths[place]))} {problem}" for place, problem in problems.items()]
+    return f"{count_text(len(problems), 'picture')} cannot be used: {shortened_list(texts)}"
+
+
+def _drawn_splits(labels: np.ndarray, order: Sequence[int]) -> list[str]:
+    """A split for each picture: of each class the first ones of the order are for testing and validation.
+
+    A class of two pictures has one in `train` and one in `test`, a class of one has it in `train`.
+    """
+    splits = ["train"] * len(labels)
+    ordered = labels[order]
+    for label in np.unique(ordered):
+        places = [order[each] for each in np.flatnonzero(ordered == label)]
+        for split, share in DRAWN_SPLITS.items():
+            count = max(1, round(share * np.count_nonzero(ordered == label)))
+            taken = places[: min(count, len(places) - 1)]
+            for place in taken:
+                splits[place] = split
+            places = places[len(taken) :]
+    return splits
+
+
+def _usual_order(split: str) -> tuple[int, str]:
+    return (0 if split.startswith("train") else 2 if split == "test" else 1, split)
+
+
+def _common_shape(survey: Survey, is_used: np.ndarray) -> tuple[int | None, int | None, int]:
+    """Height and width where all pictures share them, else None, and 1 or 3 channels."""
+    sizes = np.unique(survey.sizes_px[is_used], axis=0)
+    height, width = map(int, sizes[0]) if len(sizes) == 1 else (None, None)
+    return height, width, 1 if survey.are_grey[is_used].all() else 3
