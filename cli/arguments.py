@@ -74,7 +74,11 @@ CardPreprocessFn = Annotated[
 ]
 PreprocessFn = Annotated[
     str,
-    typer.Option("--preprocess-fn", metavar="NAME", help="One of default, resize, shift, resize_and_flip, imagenet."),
+    typer.Option(
+        "--preprocess-fn",
+        metavar="NAME",
+        help="default, or one of `bopkit data list`: crop_and_flip, pad, resize, imagenet, ...",
+    ),
 ]
 HparamsSet = Annotated[
     str | None,
@@ -146,6 +150,21 @@ MaxDrop = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="List what is otherwise only counted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+InputShape = Annotated[
+    str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the network's own.", show_default=False)
+]
+
+PicturesShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        metavar="H,W,C",
+        help="Of the network; default: as the dataset's pictures suggest.",
+        show_default=False,
+    ),
+]
 
 
 def parse_shape(text: str | None) -> tuple[int, int, int] | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.arguments import DataDir, Seed, complete_dataset
+from bopkit.cli.arguments import DataDir, PicturesShape, Seed, complete_dataset, parse_shape
 from bopkit.cli.datasets import datasets as list_
 from bopkit.cli.output import print_path, say
 from bopkit.cli.prepare import prepare
@@ -25,6 +25,7 @@ def preview(
     preprocess_fn: Annotated[
         str, typer.Option("--preprocess-fn", metavar="NAME", help="Preprocessing; default: the dataset's own.")
     ] = "default",
+    input_shape: PicturesShape = None,
     data_dir: DataDir = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split, such as train or test[:10%].", show_default="train")
@@ -54,6 +55,7 @@ def preview(
         dataset,
         output or usual,
         preprocess_fn=preprocess_fn,
+        input_shape=parse_shape(input_shape),
         data_dir=data_dir,
         split=split,
         count=count,

@@ -15,6 +15,7 @@ from bopkit.cli.arguments import (
     Dataset,
     Hparams,
     HparamsSet,
+    InputShape,
     Json,
     MaxDrop,
     Verbose,
@@ -93,9 +94,7 @@ def export(
     ] = None,
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,
-    input_shape: Annotated[
-        str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the architecture's own.")
-    ] = None,
+    input_shape: InputShape = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the architecture's own.")] = None,
     custom: Custom = None,
     verbose: Verbose = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bopkit.cli.arguments import Hparams, HparamsSet, Model, Seed, parse_shape
+from bopkit.cli.arguments import Hparams, HparamsSet, InputShape, Model, Seed, parse_shape
 from bopkit.cli.next_step import say_export_next
 from bopkit.cli.output import print_path, say, size_text
 
@@ -15,9 +15,7 @@ from bopkit.cli.output import print_path, say, size_text
 def init(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .h5 file to write.")] = Path("model.h5"),
-    input_shape: Annotated[
-        str | None, typer.Option("--input-shape", metavar="H,W,C", help="Default: the network's own.")
-    ] = None,
+    input_shape: InputShape = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="Default: the network's own.")] = None,
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,

@@ -17,6 +17,7 @@ from bopkit.cli.arguments import (
     HparamsSet,
     Json,
     LimitSteps,
+    PicturesShape,
     Precision,
     PreprocessFn,
     Seed,
@@ -25,6 +26,7 @@ from bopkit.cli.arguments import (
     TrainSplit,
     ValidationSplit,
     complete_model,
+    parse_shape,
 )
 from bopkit.cli.output import mean_text, percent_text, print_json, print_table, say, say_command, show
 
@@ -80,6 +82,7 @@ def sweep(
         ),
     ] = None,
     preprocess_fn: PreprocessFn = "default",
+    input_shape: PicturesShape = None,
     data_dir: DataDir = None,
     data_cache: DataCache = None,
     teacher: Teacher = None,
@@ -116,6 +119,7 @@ def sweep(
         **names_of_trials(preset, model, dataset, hparams_set),
         hparams=parse_overrides(hparams or []),
         preprocess_fn=preprocess_fn,
+        input_shape=parse_shape(input_shape),
         data_dir=data_dir,
         data_cache=data_cache,
         teacher=teacher,

@@ -19,6 +19,7 @@ from bopkit.cli.arguments import (
     Json,
     LimitSteps,
     Model,
+    PicturesShape,
     Precision,
     PreprocessFn,
     Seed,
@@ -27,6 +28,7 @@ from bopkit.cli.arguments import (
     TrainSplit,
     ValidationSplit,
     Verbose,
+    parse_shape,
 )
 from bopkit.cli.next_step import say_export_next
 from bopkit.cli.output import percent_text, print_json, print_path, say, size_text
@@ -39,6 +41,7 @@ def train(
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,
     preprocess_fn: PreprocessFn = "default",
+    input_shape: PicturesShape = None,
     data_dir: DataDir = None,
     data_cache: DataCache = None,
     skip_damaged: Annotated[
@@ -121,21 +124,20 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network with Bop; the same command with the same --output-dir resumes."""
-    from bopkit.data.own.naming import parse_own_name, skipping_damaged
     from bopkit.hparams import parse_overrides
     from bopkit.training import Observer, TrainOptions, run_training
     from bopkit.training.callbacks import Callbacks
 
     if dataset is None:
         raise UsageError("No dataset is named.", "Add --dataset NAME; `bopkit data list` lists them.")
-    if skip_damaged and parse_own_name(dataset) is None:
-        raise UsageError(f"Dataset {dataset} is not one of files of your own.", "Leave out --skip-damaged.")
     options = TrainOptions(
         model=model,
-        dataset=skipping_damaged(dataset) if skip_damaged else dataset,
+        dataset=dataset,
         hparams_set=hparams_set,
         hparams=parse_overrides(hparams or []),
         preprocess_fn=preprocess_fn,
+        input_shape=parse_shape(input_shape),
+        skip_damaged=skip_damaged,
         data_dir=data_dir,
         data_cache=data_cache,
         dataset_version=dataset_version,

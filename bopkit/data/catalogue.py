@@ -6,8 +6,10 @@ Any other TFDS builder with `image` and `label` works too; its facts are then re
 from __future__ import annotations
 
 import dataclasses
+import statistics
+from collections.abc import Collection, Sequence
 
-from bopkit.data.preprocessing import SMALL_PICTURE_PX
+from bopkit.data.preprocessing import IMAGENET_INPUT, SMALL_PICTURE_PX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,10 @@ _KNOWN = (
 DATASETS = {facts.name: facts for facts in _KNOWN}
 
 
+OWN_SOURCE = "the user's own files"
+INPUT_STEP_PX = 32
+"""In which the input of a network for pictures of many sizes grows with them."""
+
 TEST_SPLITS, VALIDATION_SPLITS = ("test", "testing"), ("validation", "val", "valid")
 """Names of splits that training should not see, of datasets outside the catalogue."""
 
@@ -67,6 +73,35 @@ TEST_SPLITS, VALIDATION_SPLITS = ("test", "testing"), ("validation", "val", "val
 def list_datasets() -> list[DatasetFacts]:
     """The datasets that bopkit knows by name."""
     return list(_KNOWN)
+
+
+def facts_of_own_pictures(
+    name: str, sizes_px: Sequence[tuple[int, int]], channels: int, classes: int, splits: dict[str, int]
+) -> DatasetFacts:
+    """Sensible facts for the user's own pictures, which keep their aspect.
+
+    Small ones of one size keep it, and are shifted, not mirrored: a mirrored letter is another one. Of others a window
+    of the median of their shorter sides is taken, up to ImageNet's 224 pixels, in steps of 32.
+
+    Args:
+        name: Of the dataset.
+        sizes_px: Heights and widths that there are.
+        channels: 1 to 4; a second or fourth channel is transparency, which no network sees.
+        classes: Number of classes.
+        splits: Pictures by split.
+    """
+    channels = {2: 1, 4: 3}.get(channels, channels)
+    test_split = _test_split(splits)
+    if len(set(sizes_px)) == 1 and max(sizes_px[0]) <= SMALL_PICTURE_PX:
+        return DatasetFacts(name, classes, (*sizes_px[0], channels), "pad", test_split, splits, OWN_SOURCE)
+    median_px = int(statistics.median(min(size) for size in sizes_px))
+    side = min(max(median_px // INPUT_STEP_PX * INPUT_STEP_PX, INPUT_STEP_PX), IMAGENET_INPUT[0])
+    return DatasetFacts(name, classes, (side, side, channels), "crop_and_flip", test_split, splits, OWN_SOURCE)
+
+
+def _test_split(splits: Collection[str]) -> str:
+    """The split that training should not see, of those that there are; empty where there is none."""
+    return next((split for split in (*TEST_SPLITS, *VALIDATION_SPLITS) if split in splits), "")
 
 
 def facts_of_pictures(
@@ -83,6 +118,5 @@ def facts_of_pictures(
     if height and width and max(height, width) <= SMALL_PICTURE_PX:
         input_shape, preprocessing = (height, width, channels or 3), "shift"
     else:
-        input_shape, preprocessing = (224, 224, 3), "imagenet"
-    test_split = next((split for split in (*TEST_SPLITS, *VALIDATION_SPLITS) if split in splits), "")
-    return DatasetFacts(name, classes, input_shape, preprocessing, test_split, splits)
+        input_shape, preprocessing = IMAGENET_INPUT, "imagenet"
+    return DatasetFacts(name, classes, input_shape, preprocessing, _test_split(splits), splits)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from bopkit.data.catalogue import DatasetFacts
 from bopkit.data.picture_formats import FORMATS, NO_SUCH_BMP
+from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
 from bopkit.errors import BopkitError, UsageError
 
 T = TypeVar("T")
@@ -71,6 +72,20 @@ class Dataset(abc.ABC):
     def default_preprocessing(self) -> str:
         """Name of its default preprocessing."""
         return self.facts.default_preprocessing
+
+    def preprocessing(self, name: str = "default", input_shape: tuple[int, int, int] | None = None) -> Preprocessing:
+        """A preprocessing for the pictures.
+
+        Args:
+            name: As `get_preprocessing` takes it; `default` is the dataset's own.
+            input_shape: Height, width, channels; None for the dataset's own, or ImageNet's for `imagenet`.
+
+        Raises:
+            UsageError: The name is unknown, or it cannot make that number of channels.
+        """
+        name = self.default_preprocessing if name == "default" else name
+        usual = IMAGENET_INPUT if is_of_imagenet(name) else self.input_shape
+        return get_preprocessing(name, input_shape or usual)
 
     @property
     def picture_size(self) -> tuple[int, int] | None:

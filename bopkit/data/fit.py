@@ -8,7 +8,7 @@ import numpy as np
 
 from bopkit.data.dataset import Dataset, readable
 from bopkit.data.picture_formats import PictureHeader, header_of
-from bopkit.data.preprocessing import IMAGENET_CROP, Preprocessing, is_of_imagenet
+from bopkit.data.preprocessing import Preprocessing
 
 PICTURES = 100
 """Pictures of a split that are looked at, by their headers alone."""
@@ -27,7 +27,7 @@ def describe_fit(dataset: Dataset, split: str, preprocessing: Preprocessing) -> 
     """
     pictures = (image.numpy() for image, _ in readable(dataset.read(split).take(PICTURES), dataset, split))
     headers = [each for each in map(_header, pictures) if each is not None]
-    small = [each for each in headers if _is_enlarged(each, preprocessing)]
+    small = [each for each in headers if preprocessing.enlarges(each.height, each.width)]
     clear = [each for each in headers if each.has_alpha]
     lines = []
     if clear:
@@ -50,13 +50,6 @@ def _header(picture: Any) -> PictureHeader | None:
         return None
     height, width, channels = picture.shape
     return PictureHeader("", height, width, channels in (2, 4))
-
-
-def _is_enlarged(picture: PictureHeader, preprocessing: Preprocessing) -> bool:
-    height, width, _ = preprocessing.input_shape
-    if is_of_imagenet(preprocessing.name):  # of a square in the middle
-        return round(IMAGENET_CROP * min(picture.height, picture.width)) < max(height, width)
-    return picture.height < height or picture.width < width
 
 
 def _share(some: list[PictureHeader], of: list[PictureHeader], split: str) -> str:

@@ -10,7 +10,7 @@ from bopkit import files
 from bopkit.data.dataset import Dataset, reading
 from bopkit.data.opening import open_dataset
 from bopkit.data.pipeline import augmentation_seed
-from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing, is_of_imagenet
+from bopkit.data.preprocessing import IMAGENET_INPUT, Preprocessing, get_preprocessing
 from bopkit.data.recipe import NO_RECIPE, PictureRecipe
 from bopkit.data.splits import training_split
 from bopkit.errors import UsageError
@@ -34,6 +34,7 @@ def preview(
     count: int = 8,
     seed: int = 0,
     recipe: PictureRecipe = NO_RECIPE,
+    input_shape: tuple[int, int, int] | None = None,
 ) -> Path:
     """Draw the first pictures of a split as a network sees them, as a PNG file.
 
@@ -50,6 +51,7 @@ def preview(
         count: Pictures, 1 to `MAX_PICTURES`.
         seed: The training run's seed.
         recipe: What the run does to pictures beside the preprocessing.
+        input_shape: Height, width, channels of the network's input; None for the dataset's own.
 
     Returns:
         `output`.
@@ -64,12 +66,13 @@ def preview(
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output} is not the name of a PNG file.", "End --output in .png.")
     if preprocess_fn != "default":
-        get_preprocessing(preprocess_fn, IMAGENET_INPUT)  # a wrong name is told before a dataset is opened
+        get_preprocessing(
+            preprocess_fn, input_shape or IMAGENET_INPUT
+        )  # a wrong name is told before a dataset is opened
     opened = open_dataset(dataset, data_dir)
     split = split or training_split(opened)
     opened.check_labels(split)
-    name = opened.default_preprocessing if preprocess_fn == "default" else preprocess_fn
-    preprocessing = get_preprocessing(name, IMAGENET_INPUT if is_of_imagenet(name) else opened.input_shape)
+    preprocessing = opened.preprocessing(preprocess_fn, input_shape)
     files.write_bytes(output, _draw(opened, split, preprocessing, count, seed, recipe))
     return output
 

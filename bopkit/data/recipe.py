@@ -12,8 +12,9 @@ from typing import Any
 
 from bopkit.data.erasing import erase
 from bopkit.data.mixing import MixedLabels, Mixing
-from bopkit.data.preprocessing import PictureSize, Preprocessing
+from bopkit.data.preprocessing import Preprocessing
 from bopkit.data.randaugment import randaugment
+from bopkit.data.sizing import PictureSize
 from bopkit.hparams import HParams, override
 
 Tensor = Any  # TensorFlow is imported inside the functions

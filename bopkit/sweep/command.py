@@ -10,7 +10,8 @@ from typing import Any
 from bopkit.training.options import TrainOptions
 
 _FIRST = (
-    *("hparams_set", "preprocess_fn", "data_dir", "data_cache", "device", "precision", "limit_steps", "seed"),
+    *("hparams_set", "preprocess_fn", "input_shape", "data_dir", "data_cache"),
+    *("device", "precision", "limit_steps", "seed"),
     *("batch_norm_pictures", "strategy", "train_split", "validation_split", "validationset"),
 )
 """The settings that `bopkit sweep` takes, in the order of its answers; others come after them."""
@@ -31,6 +32,8 @@ def train_command(training: TrainOptions) -> str:
         option, value = _OPTIONS.get(name, name.replace("_", "-")), changed[name]
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
+        elif name == "input_shape":
+            words += [f"--{option}", ",".join(map(str, value))]
         elif isinstance(value, list):
             words += [word for each in value for word in (f"--{option}", each)]
         else:

@@ -45,6 +45,7 @@ def run_sweep(
     output_dir: str | Path | None = None,
     seeds: str | Sequence[int] | None = None,
     preprocess_fn: str = "default",
+    input_shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
     data_cache: str | None = None,
     teacher: Sequence[str | Path] | None = None,
@@ -82,6 +83,7 @@ def run_sweep(
         output_dir: The folder of the runs; None for runs/dataset/model/sweep.
         seeds: Train every setting with each of these seeds, `0-4` or a sequence of numbers; their mean is the value.
         preprocess_fn: As for `train_model`, and so are all that follow.
+        input_shape: Height, width, channels of the network's input; None for those of the dataset.
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder.
         teacher: Networks whose answers the network learns; None for none.
@@ -110,6 +112,7 @@ def run_sweep(
         **names_of_trials(preset, model, dataset, hparams_set),
         hparams=hparams or {},
         preprocess_fn=preprocess_fn,
+        input_shape=input_shape,
         data_dir=data_dir,
         data_cache=data_cache,
         teacher=teacher,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bopkit.data.own.naming import skipping_damaged
 from bopkit.errors import UsageError
 from bopkit.seeds import check_seed
 
@@ -21,6 +22,8 @@ class TrainOptions:
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
+        input_shape: Height, width, channels of the network's input; None for those of the dataset.
+        skip_damaged: Look at every picture of a dataset of files, and leave out those that cannot be used.
         data_dir: Where TFDS keeps prepared datasets.
         data_cache: `memory`, or a folder, to cache the encoded pictures in.
         dataset_version: Version of the TFDS builder.
@@ -67,6 +70,8 @@ class TrainOptions:
     hparams_set: str | None = None
     hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preprocess_fn: str = "default"
+    input_shape: tuple[int, int, int] | None = None
+    skip_damaged: bool = False
     data_dir: str | Path | None = None
     data_cache: str | None = None
     dataset_version: str | None = None
@@ -97,6 +102,10 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""
+        if self.skip_damaged:
+            object.__setattr__(self, "dataset", skipping_damaged(self.dataset))
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", checked_input_shape(self.input_shape))
         if not self.checkpoint_every_minutes > 0:  # also NaN
             raise UsageError(f"checkpoint_every_minutes is {self.checkpoint_every_minutes}.", "Use a number above 0.")
         check_seed(self.seed)
@@ -127,6 +136,19 @@ class TrainOptions:
         if self.teacher:
             values["teacher"] = [str(path) for path in self.teacher]
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def checked_input_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Height, width, channels of a network's input.
+
+    Raises:
+        UsageError: They are none.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        text = ",".join(map(str, shape))
+        raise UsageError(f"The input shape {text} is not height, width, channels.", "Write for instance 96,96,3.")
+    height, width, channels = shape
+    return height, width, channels
 
 
 def refused_early_stop(hint: str) -> UsageError:

@@ -12,7 +12,6 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.batch_norm import default_pictures
 from bopkit.data import Dataset, Preprocessing, get_preprocessing, open_dataset
 from bopkit.data.own.naming import with_splits_of
-from bopkit.data.preprocessing import is_of_imagenet
 from bopkit.errors import UsageError
 from bopkit.hparams import HParams, default_values, override
 from bopkit.progress import Progress
@@ -103,6 +102,7 @@ class TrainingPlan:
             "sync_batch_norm": self.options.sync_batch_norm,
             "batch_norm_pictures": self.batch_norm_pictures,
             "early_stop": self.options.early_stop,
+            **({"input_shape": self.options.input_shape} if self.options.input_shape else {}),
             **self.length.config(),
             **({"teachers": [teacher.config() for teacher in self.teachers]} if self.teachers else {}),
         }
@@ -163,7 +163,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     set_name = options.hparams_set or architecture.default_set
     hparams = override(architecture.hparams(set_name), options.hparams)
     if options.preprocess_fn != "default":  # a wrong name is told before a download begins
-        get_preprocessing(options.preprocess_fn, architecture.input_shape)
+        get_preprocessing(options.preprocess_fn, options.input_shape or architecture.input_shape)
     length = run_length(Path(options.output_dir) if options.output_dir else None, hparams, options.extend)
     computes = options.dry_run or before is None or length.extends or not is_finished(before)
     placement = choose_devices(options.strategy, options.device) if computes else Placement(strategy=None, name="one")
@@ -177,8 +177,11 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         _check_teacher_hparams(hparams, options)
     name = with_splits_of(options.dataset, before) if before and (before / PICTURES_FILE).exists() else options.dataset
     data = open_dataset(name, options.data_dir, options.dataset_version, prepare=True, progress=progress)
-    preprocessing = preprocessing_for(data, options.preprocess_fn)
-    architecture.check_input_shape(preprocessing.input_shape, "Enlarge them with `--preprocess-fn imagenet`.")
+    preprocessing = data.preprocessing(options.preprocess_fn, options.input_shape)
+    least_px, channels = architecture.min_size_px, preprocessing.input_shape[2]
+    architecture.check_input_shape(
+        preprocessing.input_shape, f"Enlarge them with --input-shape {least_px},{least_px},{channels} or more."
+    )
     train_split, validation_split = choose_splits(data, options)
     for split in (train_split, validation_split):
         data.check_labels(split)
@@ -250,14 +253,6 @@ def _check_parts(batch_size: int, placement: Placement, options: TrainOptions) -
             "replicas.",
             "Leave out one of the two.",
         )
-
-
-def preprocessing_for(data: Dataset, name: str) -> Preprocessing:
-    """The named preprocessing at the dataset's size; `default` is the dataset's own, `imagenet` makes 224 x 224."""
-    if name == "default":
-        name = data.default_preprocessing
-    input_shape = (224, 224, 3) if is_of_imagenet(name) else data.input_shape
-    return get_preprocessing(name, input_shape)
 
 
 def _count_steps(data: Dataset, split: str, hparams: HParams, limit_steps: int | None) -> int:

@@ -54,7 +54,7 @@ def error_of(command, exit_code):
         (f"{TRAIN} --hparams batch_size=2000", "1433 pictures, fewer than one batch", "--hparams batch_size=143"),
         (f"{TRAIN} --device tpu", "device 'tpu'", "auto, cpu, gpu, gpu:N"),
         (f"{TRAIN} --device gpu:99", "no device gpu:99", "--device cpu"),
-        ("train xnornet --dataset digits", "at least 217 x 217", "--preprocess-fn imagenet"),
+        ("train xnornet --dataset digits", "at least 217 x 217", "--input-shape 217,217,1 or more"),
         ("prepare nope", "dataset 'nope'", "`bopkit data list`"),
         ("tensorboard --output-prefix no_such_folder", "No TensorBoard logs", "--output-prefix"),
         ("tensorboard nope", "model 'nope'", "`bopkit models`"),

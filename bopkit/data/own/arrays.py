@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bopkit.data.catalogue import facts_of_pictures
+from bopkit.data.catalogue import facts_of_own_pictures
 from bopkit.data.dataset import Dataset
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -120,7 +120,9 @@ class ArrayDataset(Dataset):
                     "Give one label a picture.",
                 )
         counts = {split: len(labels) for split, (_, labels) in splits.items()}
-        super().__init__(facts_of_pictures(name, tuple(picture), len(class_names), counts), class_names)
+        super().__init__(
+            facts_of_own_pictures(name, [tuple(picture[:2])], picture[2], len(class_names), counts), class_names
+        )
         self._splits = splits
         self._identity = identity
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.data.catalogue import VALIDATION_SPLITS, facts_of_pictures
+from bopkit.data.catalogue import VALIDATION_SPLITS, facts_of_own_pictures
 from bopkit.data.dataset import Dataset
-from bopkit.data.own.naming import skipping_damaged
-from bopkit.data.own.survey import Survey, survey_pictures
+from bopkit.data.own.survey import survey_pictures
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.progress import Progress, silent
@@ -101,10 +100,11 @@ class ListedPictures(Dataset):
         for split in sorted(set(split_of), key=_usual_order):
             places = [place for place in order if split_of[place] == split]
             self._splits[split] = (np.array([pictures.paths[place] for place in places], bytes), labels[places])
-        shape = _common_shape(survey, is_used)
         counts = {split: len(labels) for split, (_, labels) in self._splits.items()}
-        super().__init__(facts_of_pictures(name, shape, len(names), counts), names)
-        self._size = shape[:2] if shape[0] and shape[1] else None
+        channels = 1 if survey.are_grey[is_used].all() else 3
+        all_sizes = [(height, width) for height, width in survey.sizes_px[is_used].tolist()]
+        super().__init__(facts_of_own_pictures(name, all_sizes, channels, len(names), counts), names)
+        self._size = all_sizes[0] if len(set(all_sizes)) == 1 else None
         self._digest = self._make_digest()
 
     @property
@@ -217,7 +217,7 @@ def unusable(name: str, paths: Sequence[bytes], problems: dict[int, str]) -> Bop
     """The error for pictures that cannot be used."""
     return BopkitError(
         f"{printable(name)}: {_problems_text(paths, problems)}.",
-        f"Repair or remove them, or leave them out with --skip-damaged or by the name '{skipping_damaged(name)}'.",
+        "Repair or remove them, or leave them out: --skip-damaged, or '?skip-damaged' behind the dataset's name.",
     )
 
 
@@ -246,10 +246,3 @@ def _drawn_splits(labels: np.ndarray, order: Sequence[int]) -> list[str]:
 
 def _usual_order(split: str) -> tuple[int, str]:
     return (0 if split.startswith("train") else 2 if split == "test" else 1, split)
-
-
-def _common_shape(survey: Survey, is_used: np.ndarray) -> tuple[int | None, int | None, int]:
-    """Height and width where all pictures share them, else None, and 1 or 3 channels."""
-    sizes = np.unique(survey.sizes_px[is_used], axis=0)
-    height, width = map(int, sizes[0]) if len(sizes) == 1 else (None, None)
-    return height, width, 1 if survey.are_grey[is_used].all() else 3

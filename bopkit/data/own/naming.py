@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from bopkit.errors import UsageError
+
 KINDS = {"folder": "folder", "csv": "file", "npz": "file", "idx": "folder"}
 """Kinds of paths that hold pictures, each with what the path is of."""
 
@@ -53,9 +55,15 @@ def parse_own_name(name: str) -> OwnName | None:
 
 
 def skipping_damaged(name: str) -> str:
-    """The name of the same pictures without those that cannot be used; of other datasets the name itself."""
+    """The name of the same pictures without those that cannot be used.
+
+    Raises:
+        UsageError: They are no files of the user's own.
+    """
     own = parse_own_name(name)
-    return name if own is None else str(dataclasses.replace(own, skips_damaged=True))
+    if own is None or own.kind not in KINDS_OF_FILES:
+        raise UsageError(f"Dataset {name} is not one of picture files of your own.", "Leave out --skip-damaged.")
+    return str(dataclasses.replace(own, skips_damaged=True))
 
 
 def with_splits_of(name: str, run: Path) -> str:

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from bopkit import files
+from bopkit.data.decoding import decode
 from bopkit.data.picture_formats import FORMATS, name_of_other_format, read_header, seems_whole
-from bopkit.data.preprocessing import decode
 from bopkit.host import usable_cores
 from bopkit.keras2 import import_tensorflow
 from bopkit.picture_meter import PictureMeter

@@ -23,7 +23,6 @@ from bopkit.data import (
     reading,
     training_batches,
 )
-from bopkit.data import preprocessing as preprocessing_module
 from bopkit.data.catalogue import facts_of_pictures
 from bopkit.data.preprocessing import preprocessing_names
 from bopkit.errors import BopkitError, UsageError
@@ -123,7 +122,7 @@ def test_imagenet_training_pixels_are_the_nearest_uint8(monkeypatch):
     pixels = tf.constant(np.random.default_rng(0).choice([0, 255], (48, 64, 3)).astype(np.uint8))
     augment = get_preprocessing("imagenet", (32, 32, 3)).augment
     found = augment(pixels, [0, 1])
-    monkeypatch.setattr(preprocessing_module, "_rounded", lambda pixels: pixels)
+    monkeypatch.setattr("bopkit.data.cropping._rounded", lambda pixels: pixels)
     unrounded = augment(pixels, [0, 1]).numpy()
     assert found.dtype == tf.uint8
     assert unrounded.min() < 0 and unrounded.max() > 255  # bicubic interpolation overshoots

@@ -5,8 +5,8 @@ import pytest
 
 from bopkit.data import Dataset, DatasetFacts, get_preprocessing, open_dataset
 from bopkit.data.catalogue import facts_of_pictures
+from bopkit.data.decoding import decode
 from bopkit.data.fit import describe_fit
-from bopkit.data.preprocessing import decode
 from bopkit.export.pictures import real_pictures
 from bopkit.keras2 import import_tensorflow
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bopkit.data import get_preprocessing
+from bopkit.data.decoding import decode
 from bopkit.data.orientation import exif_orientation
-from bopkit.data.preprocessing import decode
 from bopkit.keras2 import import_tensorflow
 
 tf = import_tensorflow()

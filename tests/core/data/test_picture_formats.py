@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bopkit.data.decoding import decode
 from bopkit.data.picture_files import read_picture
 from bopkit.data.picture_formats import header_of, seems_whole
-from bopkit.data.preprocessing import decode
 from bopkit.errors import BopkitError
 from bopkit.keras2 import import_tensorflow
 
