@@ -42,6 +42,7 @@ _PUBLIC = {
     "list_datasets": "bopkit.data",
     "open_dataset": "bopkit.data",
     "prepare_datasets": "bopkit.data",
+    "check_dataset": "bopkit.data.check",
     "load_model": "bopkit.artifacts.keras_file",
     "read_card": "bopkit.artifacts.artifact",
     "diagnose": "bopkit.doctor",

@@ -54,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text: [user@]host is no markup
     cls=Group,
 )
-data_app = typer.Typer(help="List, prepare and preview datasets.", no_args_is_help=True, cls=Group)
+data_app = typer.Typer(help="List, prepare, check and preview datasets.", no_args_is_help=True, cls=Group)
 device_app = typer.Typer(help="List, set up and clean the devices to measure on.", no_args_is_help=True, cls=Group)
 _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "train", train.train),
@@ -77,6 +77,7 @@ _COMMANDS: tuple[tuple[typer.Typer, str, Callable[..., Any]], ...] = (
     (app, "hparams", hparams.hparams),
     (data_app, "list", data.list_),
     (data_app, "prepare", data.prepare),
+    (data_app, "check", data.check),
     (data_app, "preview", data.preview),
     (device_app, "list", device.list_),
     (device_app, "info", device.info),

@@ -26,6 +26,8 @@ class ModelCard:
         value_range: Smallest and largest value that the preprocessing produces.
         preprocessing: Name of the preprocessing that makes the network's input.
         dataset: Name of the dataset that it was trained on; empty for an untrained network.
+        dataset_identity: What tells the pictures of the dataset from others, such as its version; empty where it is not
+            known.
         class_names: One name an output; empty where they are not known. Numbers become text.
         hparams_set: Name of the hyper-parameter set.
         hparams: The hyper-parameters with their values, without those that are none: files stay small.
@@ -54,6 +56,7 @@ class ModelCard:
     evaluated_on: str = ""
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    dataset_identity: str = ""
 
     __pydantic_config__ = {"coerce_numbers_to_str": True}  # files that others wrote may name classes 0, 1, 2
 

@@ -86,6 +86,8 @@ def plan_evaluation(
         input_shape=dataset.input_shape,
         default_preprocessing=dataset.default_preprocessing,
         preprocess_fn=preprocess_fn,
+        dataset_name=dataset.name,
+        dataset_identity=dataset.identity,
         resume=resume,
     )
 

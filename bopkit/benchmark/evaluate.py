@@ -21,6 +21,7 @@ from bopkit.benchmark.accuracy import (
 )
 from bopkit.benchmark.job import LABELS_FILE, SCORES_FILE, EvaluationPlan
 from bopkit.benchmark.mistakes import MostWrong, check_figure_file, draw_confusion, draw_most_wrong
+from bopkit.benchmark.row_notes import training_data_note
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.worker import random_picture
 from bopkit.data import get_preprocessing, open_dataset
@@ -158,8 +159,9 @@ def evaluate_model(
             own_modules=not is_of_card,
         )
     preprocessing = artifact_preprocessing(plan, card)
-    if card is not None and card.dataset not in ("", plan.dataset):
-        say(f"Warning: {printable(str(path))} was trained on {printable(card.dataset)}, not on {plan.dataset}")
+    note = training_data_note(card, plan)
+    if note:
+        say(f"Warning: {printable(str(path))} was measured on {printable(plan.dataset)}. {printable(note)}")
     choose_devices("one", device)
     runtime = _load(path, plan, card)
     with temporary_directory("evaluate") as folder, data.as_in_the_run():
@@ -176,9 +178,8 @@ def evaluate_model(
     top1 = top_k_accuracy(scores, labels, 1)
     pairs = confused_pairs(predicted_classes(scores), labels)
     names = card.class_names if card is not None and len(card.class_names or ()) == plan.classes else plan.class_names
-    title = (
-        f"{printable(str(path))} on {plan.dataset} {plan.split}: top-1 {percent_text(top1)} of {pictures:,} pictures"
-    )
+    pictures_text = f"top-1 {percent_text(top1)} of {pictures:,} pictures"
+    title = f"{printable(str(path))} on {plan.dataset_name} {plan.split}: {pictures_text}"
     if confusion_file is not None:
         draw_confusion(pairs, names, title, confusion_file)
     if sheet_file is not None:
@@ -191,7 +192,7 @@ def evaluate_model(
     return Evaluation(
         model=str(path),
         architecture=card.architecture if card else "",
-        dataset=plan.dataset,
+        dataset=plan.dataset_name,
         split=plan.split,
         pictures=pictures,
         preprocessing=preprocessing.name,

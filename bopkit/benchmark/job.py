@@ -21,7 +21,7 @@ class EvaluationPlan:
     """The pictures that accuracy is measured on.
 
     Attributes:
-        dataset: Name of a prepared dataset.
+        dataset: Name of a prepared dataset, as it was typed.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: For instance `test`.
         pictures: How many of its pictures, drawn from the whole split.
@@ -30,6 +30,8 @@ class EvaluationPlan:
         input_shape: Height, width, channels that the dataset's default preprocessing makes.
         default_preprocessing: Name of that preprocessing.
         preprocess_fn: Name of the preprocessing that the user asks for; None for the artifact's own.
+        dataset_name: The dataset's own name, as model cards have it.
+        dataset_identity: What tells its pictures from others.
         resume: Whether to go on with what an interrupted evaluation left, and to leave such.
     """
 
@@ -42,6 +44,8 @@ class EvaluationPlan:
     input_shape: tuple[int, int, int]
     default_preprocessing: str
     preprocess_fn: str | None
+    dataset_name: str = ""
+    dataset_identity: str = ""
     resume: bool = False
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.benchmark.job import Timing
+from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark.job import EvaluationPlan, Timing
 from bopkit.benchmark.results import BenchmarkRow
 
 _SLOWDOWN = 1.2  # of the last quarter over the first, from which it is noted
@@ -57,9 +58,23 @@ def trained_on_note(dataset: str) -> str:
     return _TRAINED_ON.format(dataset)
 
 
+def training_data_note(card: ModelCard | None, evaluation: EvaluationPlan) -> str:
+    """What is to be known of an accuracy on pictures that a network was not trained beside; empty where it was.
+
+    That is another dataset than the card names, or the same one with other pictures: where files were added to a
+    folder, its test split may have pictures now that the network was trained on.
+    """
+    if card is None or not card.dataset:
+        return ""
+    if card.dataset != evaluation.dataset_name:
+        return trained_on_note(card.dataset)
+    is_known = card.dataset_identity and evaluation.dataset_identity
+    return _CHANGED.format(card.dataset) if is_known and card.dataset_identity != evaluation.dataset_identity else ""
+
+
 def is_trained_on_note(note: str) -> bool:
-    """Whether a note is a `trained_on_note`: it goes with the accuracy to whichever row that is copied to."""
-    return _is_made_of(_TRAINED_ON, note)
+    """Whether a note is a `training_data_note`: it goes with the accuracy to whichever row that is copied to."""
+    return _is_made_of(_TRAINED_ON, note) or _is_made_of(_CHANGED, note)
 
 
 def _is_made_of(template: str, note: str) -> bool:
@@ -69,3 +84,4 @@ def _is_made_of(template: str, note: str) -> bool:
 
 _SUGGESTION = "Add --dataset {} for its accuracy."
 _TRAINED_ON = "It was trained on {}."
+_CHANGED = "The pictures of {} have changed since it was trained: it may have been trained on some that were measured."

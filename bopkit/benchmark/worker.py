@@ -29,7 +29,7 @@ from bopkit.benchmark.accuracy import (
 from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
 from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
-from bopkit.benchmark.row_notes import trained_on_note
+from bopkit.benchmark.row_notes import training_data_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
@@ -160,12 +160,12 @@ def _fit_to_dataset(evaluation: EvaluationPlan | None, card: ModelCard | None, r
     """Choose the preprocessing, before any time is spent on an artifact that does not fit the dataset."""
     if evaluation is None:
         return
-    trained_on = card.dataset if card else ""
     assert row.classes is not None
     check_classes(evaluation, row.classes, card)
     row.preprocessing, row.preprocessing_source = artifact_preprocessing(evaluation, card)
-    if trained_on not in ("", evaluation.dataset):
-        row.notes.append(trained_on_note(trained_on))
+    note = training_data_note(card, evaluation)
+    if note:
+        row.notes.append(note)
 
 
 def _time(runtime: Runtime, picture: np.ndarray, timing: Timing, row: BenchmarkRow) -> None:

@@ -15,18 +15,22 @@ from bopkit.runs.directory import PICTURES_FILE
 from bopkit.runs.run_data import RunData, read_run_data
 
 
-def run_data_record(dataset: Dataset, name: str, version: str | None, data_dir: str | Path | None) -> dict[str, Any]:
+def run_data_record(
+    dataset: Dataset, name: str | Dataset, version: str | None, data_dir: str | Path | None
+) -> dict[str, Any]:
     """What a run keeps of its dataset besides the name that is in the model card: a folder, a version, a module.
 
     Args:
         dataset: What was opened.
-        name: By that name.
+        name: By that name; the dataset itself where there is none.
         version: Of the TFDS builder that was asked for; None for the newest.
         data_dir: The folder that was named; None for the default.
 
     Returns:
         A part of the run's environment, which `read_run_data` reads; empty where the name says all.
     """
+    if isinstance(name, Dataset):
+        return {}
     is_stock = name in MODULES or isinstance(dataset, TfdsDataset)
     if is_stock and not data_dir and not version:
         return {}

@@ -221,7 +221,7 @@ def _is_ours(path: Path) -> bool:
 def new_run_path(prefix: Path, dataset: str, model: str) -> Path:
     """Make a folder of its own for a new run: prefix/dataset/model/date_time."""
     started = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    parent = prefix / dataset.replace(":", "_") / model  # as many file systems have no colons
+    parent = prefix / dataset.replace(":", "_") / model  # some file systems have no colons
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):  # two runs may start within one second
         path = parent / (started if number == 1 else f"{started}_{number}")

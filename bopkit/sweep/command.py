@@ -26,7 +26,7 @@ def train_command(training: TrainOptions) -> str:
     Args:
         training: Its settings; those that are the default are left out.
     """
-    words = ["bopkit", "train", training.model, "--dataset", training.dataset]
+    words = ["bopkit", "train", training.model, "--dataset", training.dataset_name]
     changed = changed_settings(training)
     for name in sorted(changed, key=lambda name: (*_FIRST, name).index(name)):
         option, value = _OPTIONS.get(name, name.replace("_", "-")), changed[name]

@@ -90,7 +90,7 @@ def _title(plan: SweepPlan, rows: Sequence[TrialRow]) -> str:
     of_seeds = f", {count_text(len(plan.seeds), 'seed')} each" if plan.seeds is not None else ""
     of_set = f", set {plan.training.hparams_set}" if plan.training.hparams_set else ""
     trials = count_text(len(rows), "trial")
-    return f"{plan.training.model} on {plan.training.dataset}{of_set}: {trials}{of_seeds}"
+    return f"{plan.training.model} on {plan.training.dataset_name}{of_set}: {trials}{of_seeds}"
 
 
 def _optimizer(plan: SweepPlan) -> str:

@@ -97,7 +97,7 @@ class SweepPlan:
         """
         values = {
             "model": MODELS.load(self.training.model).name,
-            "dataset": self.training.dataset,
+            "dataset": self.training.dataset_name,
             "hparams_set": self.training.hparams_set,
             "hparams": self.training.hparams,
             "space": {name: values.describe() for name, values in self.space.items()},
@@ -134,7 +134,9 @@ def plan_sweep(options: SweepOptions) -> SweepPlan:
     if validationset is None:
         validationset = training.validationset or (options.is_search and not training.validation_split)
     last = "sweep" if preset is None else preset.name
-    output_dir = Path(options.output_dir or Path("runs", training.dataset.replace("/", "_"), architecture.name, last))
+    output_dir = Path(
+        options.output_dir or Path("runs", training.dataset_name.replace("/", "_"), architecture.name, last)
+    )
     return SweepPlan(
         training=dataclasses.replace(
             training,
@@ -149,7 +151,7 @@ def plan_sweep(options: SweepOptions) -> SweepPlan:
         epochs=base.epochs,
         output_dir=output_dir,
         storage=options.storage or default_storage(output_dir),
-        study=options.study or "-".join(["bopkit", architecture.name, training.dataset, last]),
+        study=options.study or "-".join(["bopkit", architecture.name, training.dataset_name, last]),
         preset=preset,
     )
 

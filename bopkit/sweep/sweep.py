@@ -189,7 +189,7 @@ def _announce(study: Any, plan: SweepPlan, progress: Progress) -> None:
     """Tell what is going to be trained."""
     of_seeds = "" if plan.seeds is None else f", each with {count_text(len(plan.seeds), 'seed')}"
     progress(
-        f"{count_text(plan.trials, 'trial')} of {plan.training.model} on {plan.training.dataset}, "
+        f"{count_text(plan.trials, 'trial')} of {plan.training.model} on {plan.training.dataset_name}, "
         f"varying {', '.join(plan.space)}{of_seeds}; study {study.study_name} in {shown_url(plan.storage)}"
     )
     if not (plan.training.validationset or plan.training.validation_split):

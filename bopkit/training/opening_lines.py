@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from bopkit.data.fit import describe_fit
 from bopkit.optim import Claim
 from bopkit.runs.directory import Place
-from bopkit.text import count_text
+from bopkit.text import count_text, printable, shortened_list
 from bopkit.training.options import TrainOptions
 from bopkit.training.plan import TrainingPlan
 
@@ -52,6 +54,7 @@ def opening_lines(
         )
     if not plan.has_validation_pictures:
         lines.append(_line_on_seen_figures(plan.validation_split, options))
+    lines += _lines_on_classes(plan)
     lines += describe_fit(plan.data, plan.train_split, preprocessing)
     lines += _lines_on_length(plan)
     if start > Place(0, 0):
@@ -59,6 +62,9 @@ def opening_lines(
         lines.append(f"resuming after epoch {start.epoch} of {plan.hparams.epochs}{within}")
     return lines
 
+
+UNBALANCED = 3
+"""Times as many pictures in the largest class as in the smallest, from which a line says so."""
 
 _SLOWER_ON_CPU = "usually slower on a CPU, by its convolutions"
 
@@ -82,6 +88,27 @@ def _line_on_seen_figures(validation_split: str, options: TrainOptions) -> str:
     tenth = "--validationset keeps a tenth of the training split for that"
     hint = "--validation-split names others" if chosen else tenth
     return f"validation is on split {validation_split}, so its figures are seen during training ({hint})"
+
+
+def _lines_on_classes(plan: TrainingPlan) -> list[str]:
+    """Which classes a split lacks, and that some have many more pictures than others; as far as labels are known."""
+    lines = []
+    names = np.array([printable(name) for name in plan.data.class_names])
+    for split, use in ((plan.train_split, "trains"), (plan.validation_split, "validates")):
+        labels = plan.data.labels(split)
+        if labels is None:
+            continue
+        counts = np.bincount(labels, minlength=plan.classes)
+        lacking = names[counts == 0].tolist()
+        if lacking:
+            lines.append(f"Warning: split {split}, which {use}, has no picture of {shortened_list(lacking)}")
+        is_balanced = plan.hparams.class_weights is not None
+        if split == plan.train_split and counts.max() >= UNBALANCED * max(counts.min(), 1) and not is_balanced:
+            lines.append(
+                f"classes have {counts.min():,} to {count_text(int(counts.max()), 'training picture')}; --hparams "
+                "class_weights=balanced lets each count alike"
+            )
+    return lines
 
 
 def _lines_on_length(plan: TrainingPlan) -> list[str]:

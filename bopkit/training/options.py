@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bopkit.data.dataset import Dataset
 from bopkit.data.own.naming import skipping_damaged
 from bopkit.errors import UsageError
 from bopkit.seeds import check_seed
@@ -18,7 +19,7 @@ class TrainOptions:
 
     Attributes:
         model: Name of an architecture, or of a module with an `ARCHITECTURE`.
-        dataset: Name of a dataset, or of a module with `open_dataset`.
+        dataset: Name of a dataset, or of a module with `open_dataset`; or an opened dataset.
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
@@ -66,7 +67,7 @@ class TrainOptions:
     """
 
     model: str
-    dataset: str
+    dataset: str | Dataset
     hparams_set: str | None = None
     hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preprocess_fn: str = "default"
@@ -103,6 +104,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""
         if self.skip_damaged:
+            if not isinstance(self.dataset, str):
+                raise UsageError("skip_damaged is for names of datasets.", "Open the dataset without what is damaged.")
             object.__setattr__(self, "dataset", skipping_damaged(self.dataset))
         if self.input_shape is not None:
             object.__setattr__(self, "input_shape", checked_input_shape(self.input_shape))
@@ -130,9 +133,27 @@ class TrainOptions:
             tenth = "Add --validationset to keep a tenth of the training split for that."
             raise refused_early_stop("Name pictures for that with --validation-split." if is_part else tenth)
 
+    @property
+    def dataset_name(self) -> str:
+        """The name that opens the dataset.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if isinstance(self.dataset, str):
+            return self.dataset
+        raise UsageError(
+            f"{self.dataset.name} is an opened dataset, and this takes the name of one.",
+            "Save arrays with numpy.savez and name them npz:FILE, or name a module that defines open_dataset.",
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values; `TrainOptions(**values)` makes them options again."""
-        values = {**vars(self), "hparams": dict(self.hparams)}
+        """The settings as plain JSON values; `TrainOptions(**values)` makes them options again.
+
+        Raises:
+            UsageError: The dataset has no name that opens it again.
+        """
+        values = {**vars(self), "dataset": self.dataset_name, "hparams": dict(self.hparams)}
         if self.teacher:
             values["teacher"] = [str(path) for path in self.teacher]
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -122,6 +122,7 @@ class TrainingPlan:
             value_range=self.preprocessing.value_range,
             preprocessing=self.preprocessing.name,
             dataset=self.data.name,
+            dataset_identity=self.data.identity,
             class_names=self.data.class_names,
             hparams_set=self.set_name,
             hparams=self.hparams.model_dump(exclude_none=True),
@@ -175,8 +176,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     _check_recipe(hparams, options, is_new=before is None)
     if not config_before.get("teachers"):  # else they are asked for below, by name
         _check_teacher_hparams(hparams, options)
-    name = with_splits_of(options.dataset, before) if before and (before / PICTURES_FILE).exists() else options.dataset
-    data = open_dataset(name, options.data_dir, options.dataset_version, prepare=True, progress=progress)
+    data = _open_dataset(options, before, progress)
     preprocessing = data.preprocessing(options.preprocess_fn, options.input_shape)
     least_px, channels = architecture.min_size_px, preprocessing.input_shape[2]
     architecture.check_input_shape(
@@ -207,6 +207,16 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         teachers=teachers,
         placement=placement,
     )
+
+
+def _open_dataset(options: TrainOptions, before: Path | None, progress: Progress) -> Dataset:
+    """The dataset that is asked for; for a run that goes on, with the pictures that it began with."""
+    name = options.dataset
+    if isinstance(name, Dataset):
+        return name
+    if before and (before / PICTURES_FILE).exists():
+        name = with_splits_of(name, before)
+    return open_dataset(name, options.data_dir, options.dataset_version, prepare=True, progress=progress)
 
 
 def _check_recipe(hparams: HParams, options: TrainOptions, is_new: bool) -> None:

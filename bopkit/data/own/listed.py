@@ -65,6 +65,9 @@ class ListedPictures(Dataset):
         selection: Which of them.
         progress: Called with one line now and then.
 
+    Attributes:
+        left_out: Why a picture that was found is not among them, by its path.
+
     Raises:
         BopkitError: There are pictures that cannot be used, or none that can, or one of the selection is gone.
         UsageError: There are less than two classes.
@@ -83,6 +86,7 @@ class ListedPictures(Dataset):
             raise unusable(name, pictures.paths, survey.problems)
         is_used = np.ones(len(pictures.paths), bool)
         is_used[list(survey.problems)] = False
+        self.left_out = {os.fsdecode(pictures.paths[place]): problem for place, problem in survey.problems.items()}
         if survey.problems:
             progress(f"left out: {_problems_text(pictures.paths, survey.problems)}")
         names = sorted(set(pictures.class_names))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bopkit import files
+from bopkit import files, keras2
 from bopkit.data.decoding import decode
 from bopkit.data.picture_formats import FORMATS, name_of_other_format, read_header, seems_whole
 from bopkit.host import usable_cores
@@ -69,7 +69,7 @@ def survey_pictures(root: Path, paths: Sequence[bytes], is_thorough: bool, progr
             places = range(begin, min(begin + FILES_AT_ONCE, len(paths)))
             looked = [(place, _look(os.path.join(os.fsencode(root), paths[place]), states[place])) for place in places]
             unsure = [(place, look) for place, look in looked if not look.problem and (is_thorough or look.is_unsure)]
-            decoded = pool.map(_decoding_problem, [look.path for _, look in unsure])
+            decoded = _decoding_problems([look.path for _, look in unsure], pool)
             for place, look in looked:
                 sizes[place], are_grey[place] = look.size_px, look.is_grey
                 if look.problem:
@@ -123,6 +123,14 @@ def _look(path: bytes, state: tuple[int, int] | str) -> _Look:
     if header.problem:
         return _Look(path, problem=f"is a {header.format} that is not decoded: {header.problem}")
     return _Look(path, (header.height, header.width), header.is_grey, is_unsure=not is_whole)
+
+
+@keras2.quiet_stderr()
+def _decoding_problems(paths: Sequence[bytes], pool: concurrent.futures.Executor) -> list[str]:
+    """Why each picture cannot be decoded; empty for those that can. What decoders print of damage is no answer."""
+    if paths:
+        import_tensorflow()  # on one thread
+    return list(pool.map(_decoding_problem, paths))
 
 
 def _decoding_problem(path: bytes) -> str:

@@ -9,7 +9,6 @@ import pytest
 
 from bopkit.data import open_dataset
 from bopkit.errors import BopkitError, UsageError
-from bopkit.keras2 import import_tensorflow
 
 DOCS = Path(__file__).parents[3] / "docs" / "training.md"
 
@@ -22,25 +21,25 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_module_of_the_docs_reads_folders_of_pictures(here):
-    """As docs/training.md has it, with a picture in each class whose pixels are the class."""
-    (here / "my_photos.py").write_text(re.search(r"```python\n(import random\n.*?)```", DOCS.read_text(), re.DOTALL)[1])
-    tf = import_tensorflow()
-    for split, pictures in (("train", 20), ("test", 2)):
-        for label, name in enumerate(("round", "square")):
-            folder = here / "photos" / split / name
-            folder.mkdir(parents=True)
-            for index in range(pictures):
-                pixels = np.full((10, 12, 3), label, np.uint8)
-                (folder / f"{index}.png").write_bytes(tf.io.encode_png(pixels).numpy())
-    data = open_dataset("my_photos", "photos")
-    assert (data.name, data.class_names, data.test_split) == ("my_photos", ("round", "square"), "test")
-    assert (data.count("train"), data.count("train[:90%]"), data.count("train[90%:]")) == (40, 36, 4)
-    seen = [(tf.io.decode_png(image).numpy().max(), int(label)) for image, label in data.read("test")]
-    assert sorted(seen) == [(0, 0), (0, 0), (1, 1), (1, 1)]
-    assert {int(label) for _, label in data.read("train[90%:]")} == {0, 1}
+def test_the_module_of_the_docs_opens_arrays(here):
+    (here / "my_scans.py").write_text(re.search(r"```python\n(import numpy .*?)```", DOCS.read_text(), re.DOTALL)[1])
+    (here / "scans").mkdir()
+    pictures, labels = np.arange(120 * 4 * 4).reshape(120, 4, 4).astype(np.uint8), np.arange(120) % 3
+    np.save("scans/scans.npy", pictures)
+    np.save("scans/labels.npy", labels)
+    data = open_dataset("my_scans", "scans")
+    assert (data.name, data.class_names, data.test_split) == ("my_scans", ("0", "1", "2"), "test")
+    assert (data.count("train"), data.count("train[:90%]"), data.count("train[90%:]"), data.count("test")) == (
+        20,
+        18,
+        2,
+        100,
+    )
+    image, label = next(data.read("train").as_numpy_iterator())
+    np.testing.assert_array_equal(image[..., 0], pictures[100])
+    assert label == labels[100]
     with pytest.raises(
-        UsageError, match=re.escape("no split 'val'. Known: test, train, and slices such as test[:90%].")
+        UsageError, match=re.escape("no split 'val'. Known: train, test, and slices such as train[:90%].")
     ):
         data.count("val")
 
