@@ -16,6 +16,7 @@ from bopkit.benchmark.evaluate import Evaluation
 from bopkit.benchmark.predict import ClassScore, PicturePrediction, PredictionFacts, Predictions
 from bopkit.benchmark.refresh import Refreshed
 from bopkit.benchmark.reports import Report, merge_reports
+from bopkit.data.check import DatasetCheck
 from bopkit.errors import BopkitError
 from bopkit.export.comparison.result import Comparison
 from bopkit.export.inspection.contents import KernelMatch, StoredLayer
@@ -76,6 +77,10 @@ def results() -> dict[str, Any]:
             "model.h5", "keras", 295_000, 294_912, 9216, 73728, 73728, True, (), (), (STORED,), None, None, ()
         ),
         "diff_artifacts": Difference("a.h5", "b.h5", (), (), (), (), (), (KernelMatch("k", "k", 100, 3),), (), ()),
+        "check_dataset": DatasetCheck(
+            *("folder:photos", ("cat", "dog"), {"train": (900, 12), "test": (100, 3)}, ((9, 9),) * 3, (90.0,), (50.0,)),
+            *({}, (), (32, 32, 3), "crop_and_flip"),
+        ),
         "evaluate_model": evaluation(0.9),
         "refresh_model": Refreshed("m.h5", "n.h5", "train", 1000, evaluation(0.5), evaluation(0.9)),
         "predict_pictures": Predictions(
@@ -106,6 +111,7 @@ SHOWN = {
     "verify_artifacts": "The artifacts agree. same inputs 99.61 % 98.83 % 2.5e-01 256",
     "inspect_artifact": "model.h5, 295.00 kB 9.22 kB, 73,728 weights conv2 3x3x64x128",
     "diff_artifacts": "a.h5 and b.h5: they differ 100 3 3.00 %",
+    "check_dataset": "folder:photos class train test cat dog 900 12 100 3",
     "evaluate_model": "m.h5 on digits test, preprocessing shift 90.00 % 87.00 % 93.00 % 0.5000 364",
     "refresh_model": "n.h5: statistics of 1,000 pictures of train 50.00 % 90.00 % 364",
     "predict_pictures": "2 pictures by m.h5, preprocessing shift a.png dog 0.7500 b.png damaged.",
