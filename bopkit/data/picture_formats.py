@@ -142,7 +142,8 @@ def _header_of_bmp(head: bytes) -> PictureHeader:
     """Source: Microsoft, BITMAPFILEHEADER and BITMAPINFOHEADER."""
     (header_bytes,) = struct.unpack("<I", head[14:18])
     if header_bytes < 40:
-        return PictureHeader("BMP", *struct.unpack("<HH", head[18:22])[::-1], problem="its header is of OS/2")
+        width, height = struct.unpack("<HH", head[18:22])
+        return PictureHeader("BMP", height, width, problem="its header is of OS/2")
     width, height, _, bits, compression = struct.unpack("<iiHHI", head[18:34])
     problem = ""
     if bits not in BMP_BITS:

@@ -121,7 +121,7 @@ class ArrayDataset(Dataset):
                 )
         counts = {split: len(labels) for split, (_, labels) in splits.items()}
         super().__init__(
-            facts_of_own_pictures(name, [tuple(picture[:2])], picture[2], len(class_names), counts), class_names
+            facts_of_own_pictures(name, [(picture[0], picture[1])], picture[2], len(class_names), counts), class_names
         )
         self._splits = splits
         self._identity = identity
@@ -133,8 +133,9 @@ class ArrayDataset(Dataset):
             digest = hashlib.sha256()
             for split, (pixels, labels) in self._splits.items():
                 assert isinstance(pixels, PixelsInMemory)
-                for part in (split.encode(), np.ascontiguousarray(pixels.array), labels):
-                    digest.update(part)
+                digest.update(split.encode())
+                for array in (pixels.array, labels):
+                    digest.update(np.ascontiguousarray(array).data)
             self._identity = f"{self.name}@{digest.hexdigest()[:12]}"
         return self._identity
 
