@@ -41,6 +41,24 @@ def train(
     hparams_set: HparamsSet = None,
     hparams: Hparams = None,
     preprocess_fn: PreprocessFn = "default",
+    from_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start with the weights of a run, a pulled network or a .h5 file, as far as they fit.",
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--freeze", metavar="PATTERN", help="Do not train layers of that name; * and ? stand for any. Repeatable."
+        ),
+    ] = None,
+    freeze_batch_norm: Annotated[
+        bool,
+        typer.Option("--freeze-batch-norm", help="Train no batch norm; they keep the statistics that they start with."),
+    ] = False,
     input_shape: PicturesShape = None,
     data_dir: DataDir = None,
     data_cache: DataCache = None,
@@ -136,6 +154,9 @@ def train(
         hparams_set=hparams_set,
         hparams=parse_overrides(hparams or []),
         preprocess_fn=preprocess_fn,
+        from_model=from_model,
+        freeze=freeze,
+        freeze_batch_norm=freeze_batch_norm,
         input_shape=parse_shape(input_shape),
         skip_damaged=skip_damaged,
         data_dir=data_dir,

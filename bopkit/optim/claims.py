@@ -56,6 +56,9 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
     flipping = _flipping_optimizer(hparams, rates)
     owners = [flipping if is_marked(variable) else adam for variable in model.trainable_variables]
     name = type(flipping).__name__
+    if flipping not in owners and any(map(is_marked, model.weights)):  # all of them are frozen
+        adam._create_all_weights(model.trainable_variables)
+        return adam, [_claim(variable, adam) for variable in model.trainable_variables]
     if flipping not in owners:
         raise BopkitError(
             f"No kernel of this network is marked for {name}.",

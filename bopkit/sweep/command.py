@@ -16,7 +16,7 @@ _FIRST = (
 )
 """The settings that `bopkit sweep` takes, in the order of its answers; others come after them."""
 
-_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every"}
+_OPTIONS = {"checkpoint_every_minutes": "checkpoint-every", "from_model": "from"}
 """Options of `bopkit train` that are not named as the field of `TrainOptions`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from bopkit.errors import UsageError
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.metrics import are_probabilities
+from bopkit.training.plan import TrainingPlan
+from bopkit.training.transfer import freeze, frozen_layers, start_from
 from bopkit.unfused_norms import unfuse_norm_of_rows, unfuse_norms_of_rows
 
 
@@ -26,6 +29,29 @@ def build_training_network(
     """Build a network for training: `training_copy` of what `build_plain_network` builds; arguments as of these."""
     network = build_plain_network(architecture, hparams, input_shape, classes)
     return training_copy(network, precision, sync_batch_norm)
+
+
+def build_planned_network(plan: TrainingPlan, frozen: Sequence[int] = ()) -> Any:
+    """The network of a run, in float32: `build_plain_network`, with some layers frozen as `transfer.freeze` does."""
+    network = build_plain_network(plan.architecture, plan.hparams, plan.preprocessing.input_shape, plan.classes)
+    freeze(network, frozen)
+    return network
+
+
+def build_first_network(plan: TrainingPlan) -> tuple[Any, tuple[int, ...], list[str]]:
+    """The network of a run as it begins: with weights of another one, where it starts from that.
+
+    Returns:
+        The network; the layers that are frozen in it, as `build_planned_network` takes them; what to say of both.
+
+    Raises:
+        UsageError: Nothing of the other one fits, or a layer cannot be frozen.
+    """
+    network = build_planned_network(plan)
+    started = start_from(network, plan.start, plan.hparams) if plan.start else None
+    frozen = frozen_layers(network, plan.options.freeze or (), plan.options.freeze_batch_norm, started)
+    freeze(network, frozen.layers)
+    return network, frozen.layers, [*(started.lines if started else ()), *frozen.lines]
 
 
 def build_plain_network(

@@ -23,6 +23,10 @@ class TrainOptions:
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
+        from_model: A model file, a run or a pulled network of the same architecture, whose weights the network starts
+            with, as far as they fit; None for a new one.
+        freeze: Names of layers that are not trained, with `*` and `?` as in a shell; None for none.
+        freeze_batch_norm: Train no batch norm, and keep the statistics that they start with.
         input_shape: Height, width, channels of the network's input; None for those of the dataset.
         skip_damaged: Look at every picture of a dataset of files, and leave out those that cannot be used.
         data_dir: Where TFDS keeps prepared datasets.
@@ -71,6 +75,9 @@ class TrainOptions:
     hparams_set: str | None = None
     hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preprocess_fn: str = "default"
+    from_model: str | Path | None = None
+    freeze: Sequence[str] | None = None
+    freeze_batch_norm: bool = False
     input_shape: tuple[int, int, int] | None = None
     skip_damaged: bool = False
     data_dir: str | Path | None = None
@@ -103,6 +110,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""
+        if isinstance(self.freeze, str):
+            raise UsageError(f"freeze is {self.freeze!r}, not a list.", f"Write [{self.freeze!r}].")
+        object.__setattr__(self, "freeze", tuple(self.freeze) if self.freeze else None)
         if self.skip_damaged:
             if not isinstance(self.dataset, str):
                 raise UsageError("skip_damaged is for names of datasets.", "Open the dataset without what is damaged.")
@@ -156,6 +166,8 @@ class TrainOptions:
         values = {**vars(self), "dataset": self.dataset_name, "hparams": dict(self.hparams)}
         if self.teacher:
             values["teacher"] = [str(path) for path in self.teacher]
+        if self.freeze:
+            values["freeze"] = list(self.freeze)
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 

@@ -22,6 +22,7 @@ from bopkit.training.length import RunLength, run_length
 from bopkit.training.options import TrainOptions
 from bopkit.training.splits import choose_splits, is_of_test_split
 from bopkit.training.teacher_files import TeacherFile, check_same_teachers, find_teachers
+from bopkit.training.transfer import StartFile, find_start
 from bopkit.versions import package_versions
 
 EVALUATION_BATCH_SIZE = 100
@@ -46,6 +47,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`, and why that one.
         length: Whether and when it was made longer.
         teachers: Networks whose answers it learns.
+        start: The network that it starts from; None for a new one.
         placement: Where it computes. Not in the config: a run may be resumed on other devices. It decides how sums
             are rounded and, without `sync_batch_norm`, over how many pictures batch norm is.
     """
@@ -64,6 +66,7 @@ class TrainingPlan:
     precision: PrecisionChoice
     length: RunLength
     teachers: tuple[TeacherFile, ...]
+    start: StartFile | None
     placement: Placement
 
     @property
@@ -104,6 +107,9 @@ class TrainingPlan:
             "early_stop": self.options.early_stop,
             **({"input_shape": self.options.input_shape} if self.options.input_shape else {}),
             **self.length.config(),
+            **({"from": {"sha256": self.start.sha256}} if self.start else {}),
+            **({"freeze": list(self.options.freeze)} if self.options.freeze else {}),
+            **({"freeze_batch_norm": True} if self.options.freeze_batch_norm else {}),
             **({"teachers": [teacher.config() for teacher in self.teachers]} if self.teachers else {}),
         }
 
@@ -185,6 +191,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     train_split, validation_split = choose_splits(data, options)
     for split in (train_split, validation_split):
         data.check_labels(split)
+    start = find_start(options.from_model, architecture) if options.from_model else None
     teachers = find_teachers(options.teacher or (), options.teacher_preprocess_fn, data)
     if before:
         check_same_teachers(before, teachers)
@@ -205,6 +212,7 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
         precision=precision,
         length=length,
         teachers=teachers,
+        start=start,
         placement=placement,
     )
 

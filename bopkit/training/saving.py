@@ -31,7 +31,7 @@ class ModelSaver:
         self._evaluated = evaluated
         self._plain = evaluated.model
         if plan.placement.replicas > 1:
-            self._plain = plan.architecture.build_network(plan.hparams, plan.preprocessing.input_shape, plan.classes)
+            self._plain = evaluated.another()
 
     def save_best(self, row: Mapping[str, Any]) -> None:
         """Save the network that was just validated, with its figures, as the best so far."""

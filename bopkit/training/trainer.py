@@ -34,7 +34,7 @@ from bopkit.training.devices import describe_environment
 from bopkit.training.evaluated_network import EvaluatedNetwork
 from bopkit.training.loop import Loop
 from bopkit.training.memory import check_memory
-from bopkit.training.network import build_plain_network, training_copy
+from bopkit.training.network import build_first_network, training_copy
 from bopkit.training.observer import Observer
 from bopkit.training.opening_lines import opening_lines
 from bopkit.training.options import TrainOptions
@@ -114,10 +114,10 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     tf.keras.utils.set_random_seed(options.seed + 1)
 
     with placement.strategy.scope():
-        plain = build_plain_network(plan.architecture, plan.hparams, plan.preprocessing.input_shape, plan.classes)
+        plain, frozen, start_lines = build_first_network(plan)
         network = training_copy(plain, plan.precision.name, options.sync_batch_norm and placement.replicas > 1)
         optimizer, claims = make_optimizer(network, plan.schedule_hparams, plan.steps_per_epoch)
-        evaluated = EvaluatedNetwork(plan, network, plain)
+        evaluated = EvaluatedNetwork(plan, network, plain, frozen)
     teachers = _load_teachers(plan)
     check_memory(network, plan.hparams.batch_size, options.accumulate, placement.replicas, placement.workers)
 
@@ -130,9 +130,11 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         if isinstance(plan.data, ListedPictures):
             remember_pictures(plan.data, run.path)
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
-        names = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
+        names: dict[str, Any] = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
+        names |= {"from": plan.start.name} if plan.start else {}
         run.write_environment({**describe_environment(placement), **data, **names})
-        for line in opening_lines(plan, claims, start.place, evaluated.estimated_pictures, observer.verbose):
+        lines = opening_lines(plan, claims, start.place, evaluated.estimated_pictures, observer.verbose)
+        for line in [*lines, *(start_lines if start.place == Place(0, 0) else ())]:
             progress(line)
         if options.tensorboard:
             write_start(plan, run.tensorboard, is_new=plan.length.extends or start.place == Place(0, 0))
