@@ -143,6 +143,12 @@ def class_top1(predicted: np.ndarray, labels: np.ndarray, classes: int) -> list[
     return [count / of if of else None for count, of in zip(correct, pictures, strict=True)]
 
 
+def balanced_accuracy(shares: Sequence[float | None]) -> float | None:
+    """The mean of `class_top1`: each class counts alike, however many pictures it has; None without any picture."""
+    known = [share for share in shares if share is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
 def confusion(predicted: np.ndarray, labels: np.ndarray) -> list[tuple[int, int, int]]:
     """The confusion matrix without its zeros: of 1000 classes few of the million pairs occur.
 

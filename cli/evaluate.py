@@ -11,6 +11,10 @@ import typer
 from bopkit.cli.arguments import CardPreprocessFn, DataDir, Dataset, Json, Split
 from bopkit.cli.next_step import say_next
 from bopkit.cli.output import percent_text, print_json, print_table, say
+from bopkit.text import printable
+
+WORST_CLASSES = 5
+"""Classes that a line names."""
 
 
 def evaluate(
@@ -81,6 +85,13 @@ def evaluate(
         right=["top-1", "top-5", "loss", "pictures", "images/s"],
         important=["95 % interval", "pictures", "dataset", "split", "top-5", "loss", "preprocessing"],
     )
+    by_class = sorted(
+        (share, printable(name))
+        for share, name in zip(found.class_top1, found.class_names, strict=True)
+        if share is not None
+    )
+    shown = ", ".join(f"{name} {percent_text(share)}" for share, name in by_class[:WORST_CLASSES])
+    say(f"balanced accuracy {percent_text(found.balanced_accuracy)}; of {len(by_class)} classes the worst: {shown}")
     sources = {"preprocess_fn": "--preprocess-fn", "model card": "the model card"}
     say(f"{found.model} on {found.device}, preprocessing from {sources[found.preprocessing_source]}")
     for figure in found.figures:

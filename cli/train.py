@@ -121,9 +121,17 @@ def train(
         ),
     ] = 10.0,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Number of checkpoints to keep.")] = 2,
+    best_by: Annotated[
+        str,
+        typer.Option(
+            "--best-by",
+            metavar="val_top1|val_balanced_accuracy|val_loss",
+            help="What the best epoch is chosen by, for model.h5 and --early-stop.",
+        ),
+    ] = "val_top1",
     early_stop: Annotated[
         int | None,
-        typer.Option("--early-stop", min=1, help="Stop after N epochs without a better validation top-1."),
+        typer.Option("--early-stop", min=1, help="Stop after N epochs without a better one; see --best-by."),
     ] = None,
     log_every: Annotated[
         int, typer.Option("--log-every", min=1, help="Steps between two rows of metrics, with the flips of each layer.")
@@ -182,6 +190,7 @@ def train(
         seed=seed,
         checkpoint_every_minutes=checkpoint_every,
         keep=keep,
+        best_by=best_by,
         early_stop=early_stop,
         log_every=log_every,
         limit_steps=limit_steps,

@@ -7,6 +7,7 @@ import numpy as np
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.metrics import (
     TOP_K,
+    balanced_accuracy,
     calibration_error,
     class_top1,
     confusion,
@@ -29,6 +30,7 @@ ACCURACY_FIGURES = (
     "loss",
     "calibration_error",
     "class_top1",
+    "balanced_accuracy",
     "confusion",
     "top1_agreement",
     "top1_agreement_interval",
@@ -56,6 +58,7 @@ def fill_accuracy(row: BenchmarkRow, scores: np.ndarray, labels: np.ndarray) -> 
     row.loss = cross_entropy(scores, labels)
     row.calibration_error = calibration_error(scores, predicted, labels)
     row.class_top1 = class_top1(predicted, labels, classes)
+    row.balanced_accuracy = balanced_accuracy(row.class_top1)
     row.confusion = confusion(predicted, labels)
 
 

@@ -29,7 +29,15 @@ from bopkit.data.fit import describe_fit
 from bopkit.data.run_dataset import find_run_data
 from bopkit.errors import UsageError
 from bopkit.files import temporary_directory
-from bopkit.metrics import TOP_K, cross_entropy, predicted_classes, top_k_accuracy, wilson_interval
+from bopkit.metrics import (
+    TOP_K,
+    balanced_accuracy,
+    class_top1,
+    cross_entropy,
+    predicted_classes,
+    top_k_accuracy,
+    wilson_interval,
+)
 from bopkit.metrics import confusion as confused_pairs
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import MODEL_FILE, is_run
@@ -61,6 +69,9 @@ class Evaluation(Tabular):
         images_per_second: Reading and preprocessing included, loading and tracing not.
         device: `CPU`, or the name of the GPU.
         batch_size: Pictures at a time.
+        class_names: Name of each class.
+        class_top1: `top1` of the pictures of each class, its recall; None for a class without pictures.
+        balanced_accuracy: Mean of `class_top1`, 0 to 1: each class counts alike, however many pictures it has.
         confusion: Class, predicted class and number of pictures of each pair that occurs, in ascending order.
         mistakes: With `most_wrong` the wrong predictions of that sheet: `picture`, its number from 0 among those that
             were evaluated, in the order of the split; `label`, `predicted` and `confidence`, 0 to 1.
@@ -81,6 +92,9 @@ class Evaluation(Tabular):
     images_per_second: float
     device: str
     batch_size: int
+    class_names: tuple[str, ...] = ()
+    class_top1: tuple[float | None, ...] = ()
+    balanced_accuracy: float | None = None
     confusion: tuple[tuple[int, int, int], ...] = ()
     mistakes: tuple[dict[str, int | float], ...] = ()
     figures: tuple[str, ...] = ()
@@ -177,6 +191,7 @@ def evaluate_model(
     assert written.images_per_second is not None
     top1 = top_k_accuracy(scores, labels, 1)
     pairs = confused_pairs(predicted_classes(scores), labels)
+    shares = class_top1(predicted_classes(scores), labels, plan.classes)
     names = card.class_names if card is not None and len(card.class_names or ()) == plan.classes else plan.class_names
     pictures_text = f"top-1 {percent_text(top1)} of {pictures:,} pictures"
     title = f"{printable(str(path))} on {plan.dataset_name} {plan.split}: {pictures_text}"
@@ -201,6 +216,9 @@ def evaluate_model(
         top1_interval=wilson_interval(top1, pictures),
         top5=top_k_accuracy(scores, labels, TOP_K) if plan.classes > TOP_K else None,
         loss=cross_entropy(scores, labels),
+        class_names=tuple(names),
+        class_top1=tuple(shares),
+        balanced_accuracy=balanced_accuracy(shares),
         images_per_second=written.images_per_second,
         device=gpu_name() or "CPU",
         batch_size=batch_size,

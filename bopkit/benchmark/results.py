@@ -115,6 +115,7 @@ class BenchmarkRow(Tabular):
         calibration_error: Expected calibration error of the highest score, 0 to 1, in 15 bins of equal width (Guo et
             al. 2017, section 2); None where the scores are not probabilities.
         class_top1: `top1` of the pictures of each class; None for a class without pictures.
+        balanced_accuracy: Mean of `class_top1`: each class counts alike, however many pictures it has.
         confusion: `[class, predicted class, pictures]` of each pair that occurs, in ascending order.
         top1_agreement: Share of the pictures for which it predicts the same class as the reference.
         top1_agreement_interval: Ends of its 95 % Wilson interval.
@@ -169,6 +170,7 @@ class BenchmarkRow(Tabular):
     loss: float | None = None
     calibration_error: float | None = None
     class_top1: list[float | None] = dataclasses.field(default_factory=list)
+    balanced_accuracy: float | None = None
     confusion: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     top1_agreement: float | None = None
     top1_agreement_interval: tuple[float, float] | None = None

@@ -28,7 +28,7 @@ RECORDED = ("preprocess_fn", "precision", "limit_steps", "seed", "validationset"
 """Fields of `TrainOptions` that every study records, besides the names and hyper-parameters."""
 RECORDED_IF_CHANGED = (
     *("dataset_version", "train_split", "validation_split", "jit", "accumulate", "sync_batch_norm", "deterministic"),
-    *("early_stop", "teacher_preprocess_fn", "input_shape"),
+    *("early_stop", "teacher_preprocess_fn", "input_shape", "best_by"),
 )
 """Further ones that decide the results; recorded where they are not the default, so that older studies go on."""
 

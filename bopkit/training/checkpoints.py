@@ -75,7 +75,7 @@ class Checkpoints:
         if place != self._newest_whole:  # else a run was stopped in a validation, twice: nothing has changed
             self._epoch.assign(place.epoch)
             self._step.assign(place.step)
-            self._sums.assign(dataclasses.astuple(sums))
+            self._sums.assign(sums.values)
             self._write(place)
         self._newest_whole = place
         self._saved_at = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from bopkit.runs.directory import Place, RunDirectory
@@ -14,11 +15,13 @@ class History:
     """The rows that a run goes on from.
 
     Attributes:
+        best_by: The figure of an epoch that tells which is the best: see `TrainOptions`.
         epochs: The rows of the finished epochs.
         flip_ratios: Flip ratios of the measured steps of the unfinished epoch.
         resumed_images_per_second: Speed at the last measured step before a resume; 0 if there is none.
     """
 
+    best_by: str
     epochs: list[dict[str, Any]]
     flip_ratios: list[float]
     resumed_images_per_second: float
@@ -34,8 +37,8 @@ class History:
         return self.flip_ratios[-1] if self.flip_ratios else None
 
     def is_improved_by(self, row: dict[str, Any]) -> bool:
-        """Whether an epoch has a better validation top-1 than all before it."""
-        return row["val_top1"] > max(self._val_top1(), default=-1.0)
+        """Whether an epoch is better than all before it."""
+        return all(goodness(row, self.best_by) > goodness(before, self.best_by) for before in self.epochs)
 
     def add_epoch(self, row: dict[str, Any]) -> None:
         """Take the row of the epoch that was unfinished; the next one begins."""
@@ -43,23 +46,27 @@ class History:
         self.flip_ratios = []
 
     def has_stalled(self, early_stop: int | None) -> bool:
-        """Whether the last `early_stop` epochs brought no better validation top-1; None for never."""
-        top1 = self._val_top1()
-        if early_stop is None or not top1:
+        """Whether the last `early_stop` epochs were no better than one before them; None for never."""
+        values = [goodness(row, self.best_by) for row in self.epochs]
+        if early_stop is None or not values:
             return False
-        return len(top1) - 1 - top1.index(max(top1)) >= early_stop
-
-    def _val_top1(self) -> list[float]:
-        return [row["val_top1"] for row in self.epochs]
+        return len(values) - 1 - values.index(max(values)) >= early_stop
 
 
-def read_history(run: RunDirectory, place: Place, steps_per_epoch: int) -> History:
+def goodness(row: Mapping[str, Any], best_by: str) -> float:
+    """A figure of an epoch's row, so that more is better."""
+    value = float(row[best_by])
+    return -value if best_by == "val_loss" else value
+
+
+def read_history(run: RunDirectory, place: Place, steps_per_epoch: int, best_by: str) -> History:
     """The rows up to a place: a crash may have left later ones, which are going to be trained again."""
     rows = run.metrics()
     trained_steps = place.epoch * steps_per_epoch + place.step
     measured = [row for row in rows if row["kind"] == "step" and row["epoch"] == place.epoch + 1]
     measured = [row for row in measured if row["step"] <= trained_steps]
     return History(
+        best_by=best_by,
         epochs=[row for row in rows if row["kind"] == "epoch" and row["epoch"] <= place.epoch],
         flip_ratios=[row["flip_ratio"] for row in measured],
         resumed_images_per_second=measured[-1]["images_per_second"] if measured else 0.0,
@@ -68,4 +75,6 @@ def read_history(run: RunDirectory, place: Place, steps_per_epoch: int) -> Histo
 
 def row_of_model(plan: TrainingPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Of the rows of all epochs that of the network in `model.h5`: the best where pictures are kept for validation."""
-    return max(rows, key=lambda row: row["val_top1"]) if plan.has_validation_pictures else rows[-1]
+    if not plan.has_validation_pictures:
+        return rows[-1]
+    return max(rows, key=lambda row: goodness(row, plan.options.best_by))

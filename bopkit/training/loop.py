@@ -6,7 +6,6 @@ writes the same rows.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import shlex
 import time
@@ -105,7 +104,7 @@ class Loop:
         )
         self._training = distributed_training_batches(plan, self._start, observer.progress)
         self._validation = distributed_validation_batches(plan)
-        self._history = read_history(run, self._start, plan.steps_per_epoch)
+        self._history = read_history(run, self._start, plan.steps_per_epoch, plan.options.best_by)
         own_optimizer = plan.hparams.optimizer if plan.hparams.own_optimizer else ""
         self._weight_check = WeightCheck(network, optimizer, own_optimizer)
         self._flips = FlipMeter(network)
@@ -263,10 +262,10 @@ class Loop:
         sums, is_over = Sums(), False
         while not is_over:
             here = self._step.evaluate(itertools.islice(batches, VALIDATION_ROUND_BATCHES), stop=self._can_stop_alone)
-            told = plan.placement.gather([*dataclasses.astuple(here), float(bool(self._stop))])
+            told = plan.placement.gather([*here.values, float(bool(self._stop))])
             if any(stop for *_, stop in told):
                 self._leave(epoch, plan.steps_per_epoch)
-            of_all = sum((Sums(*values) for *values, _ in told), Sums())
+            of_all = sum((Sums.of_values(values) for *values, _ in told), Sums())
             sums += of_all
             is_over = of_all.pictures == 0
         check_loss(sums, "validation loss", f"after step {plan.steps_per_epoch} of epoch {epoch + 1}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from bopkit.data.dataset import Dataset
 from bopkit.data.own.naming import skipping_damaged
-from bopkit.errors import UsageError
+from bopkit.errors import UsageError, unknown_name
 from bopkit.seeds import check_seed
 
 
@@ -59,7 +59,9 @@ class TrainOptions:
         seed: Seeds weights, order and augmentation.
         checkpoint_every_minutes: Minutes between two checkpoints inside an epoch.
         keep: Number of checkpoints to keep.
-        early_stop: Stop after that many epochs without a better validation top-1; needs `validationset` or
+        best_by: The figure by which the best epoch is chosen, for `model.h5` and `early_stop`: `val_top1`,
+            `val_balanced_accuracy` (each class counts alike, however many pictures it has) or `val_loss`.
+        early_stop: Stop after that many epochs without a better one; needs `validationset` or
             `validation_split`.
         log_every: Steps between two rows with flips in metrics.jsonl.
         limit_steps: Largest number of steps per epoch, and of batches per validation.
@@ -103,6 +105,7 @@ class TrainOptions:
     seed: int = 0
     checkpoint_every_minutes: float = 10.0
     keep: int = 2
+    best_by: str = "val_top1"
     early_stop: int | None = None
     log_every: int = 50
     limit_steps: int | None = None
@@ -138,6 +141,8 @@ class TrainOptions:
                 "--validationset and --validation-split both choose the pictures for validation.",
                 "Leave out one of the two.",
             )
+        if self.best_by not in BEST_BY:
+            raise unknown_name("metric", self.best_by, BEST_BY, "bopkit train --help")
         if self.early_stop is not None and not (self.validationset or self.validation_split):
             is_part = bool({"[", "+"} & set(self.train_split or ""))  # of which no tenth can be kept
             tenth = "Add --validationset to keep a tenth of the training split for that."
@@ -169,6 +174,10 @@ class TrainOptions:
         if self.freeze:
             values["freeze"] = list(self.freeze)
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+BEST_BY = ("val_top1", "val_balanced_accuracy", "val_loss")
+"""Figures of an epoch that the best one may be chosen by."""
 
 
 def checked_input_shape(shape: Sequence[int]) -> tuple[int, int, int]:

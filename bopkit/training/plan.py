@@ -19,7 +19,7 @@ from bopkit.registry import MODELS
 from bopkit.runs.directory import OF_BEFORE, PICTURES_FILE, has_progress, is_finished, is_run, read_config
 from bopkit.training.devices import Placement, PrecisionChoice, choose_devices, choose_precision
 from bopkit.training.length import RunLength, run_length
-from bopkit.training.options import TrainOptions
+from bopkit.training.options import BEST_BY, TrainOptions
 from bopkit.training.splits import choose_splits, is_of_test_split
 from bopkit.training.teacher_files import TeacherFile, check_same_teachers, find_teachers
 from bopkit.training.transfer import StartFile, find_start
@@ -107,6 +107,7 @@ class TrainingPlan:
             "early_stop": self.options.early_stop,
             **({"input_shape": self.options.input_shape} if self.options.input_shape else {}),
             **self.length.config(),
+            **({"best_by": self.options.best_by} if self.options.best_by != BEST_BY[0] else {}),
             **({"from": {"sha256": self.start.sha256}} if self.start else {}),
             **({"freeze": list(self.options.freeze)} if self.options.freeze else {}),
             **({"freeze_batch_norm": True} if self.options.freeze_batch_norm else {}),

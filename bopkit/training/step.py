@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,24 +29,51 @@ class Sums:
         loss: Sum of their losses.
         top1: How many of them were classified right.
         top5: For how many the class was among the five highest scores.
+        by_class: How many pictures of each class were classified right, then how many there are of each; empty where
+            that was not counted.
     """
 
     pictures: float = 0.0
     loss: float = 0.0
     top1: float = 0.0
     top5: float = 0.0
+    by_class: tuple[float, ...] = ()
 
     def __add__(self, other: Sums) -> Sums:
         # Written out: it runs every step, and `dataclasses.astuple` takes several times longer.
+        by_class = self.by_class or other.by_class
+        if self.by_class and other.by_class:
+            by_class = tuple(map(operator.add, self.by_class, other.by_class))
         return Sums(
-            self.pictures + other.pictures, self.loss + other.loss, self.top1 + other.top1, self.top5 + other.top5
+            self.pictures + other.pictures,
+            self.loss + other.loss,
+            self.top1 + other.top1,
+            self.top5 + other.top5,
+            by_class,
         )
 
+    @classmethod
+    def of_values(cls, values: Sequence[float]) -> Sums:
+        """The sums that `values` tells in a row."""
+        return cls(*values[:4], tuple(values[4:]))
+
+    @property
+    def values(self) -> list[float]:
+        """The four figures, then those by class."""
+        return [self.pictures, self.loss, self.top1, self.top5, *self.by_class]
+
     def means(self, classes: int, prefix: str = "") -> dict[str, float]:
-        """Mean loss, and top-1 and top-5 accuracy from 0 to 1; top-5 only where there are more than five classes."""
+        """Mean loss, and accuracies from 0 to 1.
+
+        Top-5 only where there are more than five classes; balanced accuracy, the mean of the classes' shares of right
+        answers, only where classes were counted.
+        """
         means = {"loss": self.loss / self.pictures, "top1": self.top1 / self.pictures}
         if classes > TOP_K:
             means["top5"] = self.top5 / self.pictures
+        if self.by_class:
+            right, pictures = np.array(self.by_class).reshape(2, classes)
+            means["balanced_accuracy"] = float((right[pictures > 0] / pictures[pictures > 0]).mean())
         return {prefix + name: value for name, value in means.items()}
 
 
@@ -99,6 +127,7 @@ class TrainStep:
         tf = import_tensorflow()
         self._network = network
         self._evaluated = network if evaluated is None else evaluated
+        self._classes = int(tf.nest.flatten(self._evaluated.outputs)[0].shape[-1])
         self._optimizer = optimizer
         self._strategy = strategy
         self._accumulate = accumulate
@@ -130,11 +159,11 @@ class TrainStep:
             stop: Asked before each batch whether to leave it at that.
         """
         self._share_statistics()
-        sums = Sums()
+        sums = Sums(by_class=(0.0,) * 2 * self._classes)
         for batch in batches:
             if stop():
                 break
-            sums += StepResult(self._evaluate(batch)).read()[0]
+            sums += Sums.of_values(np.asarray(self._evaluate(batch), np.float64).tolist())
         return sums
 
     def _train_replicas(self, batch: tuple[Any, Any], signals: Any) -> Any:
@@ -194,12 +223,13 @@ class TrainStep:
             def compute() -> Any:
                 probabilities = self._evaluated(pictures, training=False)
                 losses = tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-                return _sums(probabilities, labels, losses)
+                return tf.concat([_sums(probabilities, labels, losses), _sums_by_class(probabilities, labels)], 0)
 
             if self._strategy.num_replicas_in_sync == 1:
                 return compute()
             # In the last round a replica may get an empty batch, which convolutions on a CPU refuse.
-            return tf.cond(tf.size(labels) > 0, compute, lambda: tf.zeros(4))
+            nothing = tf.zeros(4 + 2 * self._classes)
+            return tf.cond(tf.size(labels) > 0, compute, lambda: nothing)
 
         # Summed on this worker alone: the loop adds the workers' sums up.
         results = self._strategy.experimental_local_results(self._strategy.run(one_replica, batch))
@@ -218,6 +248,17 @@ def _sums(probabilities: Any, labels: Any, losses: Any) -> Any:
     ahead = _classes_ahead(probabilities, labels)
     counts = [tf.reduce_sum(tf.cast(ahead < k, tf.float32)) for k in (1, TOP_K)]
     return tf.stack([tf.cast(tf.size(labels), tf.float32), tf.reduce_sum(losses), *counts])
+
+
+def _sums_by_class(probabilities: Any, labels: Any) -> Any:
+    """float32 [2 classes]: pictures of each class that are right, then all of it."""
+    tf = import_tensorflow()
+    is_right = tf.cast(_classes_ahead(probabilities, labels) < 1, tf.float32)
+    counts = [
+        tf.math.unsorted_segment_sum(each, labels, probabilities.shape[-1])
+        for each in (is_right, tf.ones_like(is_right))
+    ]
+    return tf.concat(counts, 0)
 
 
 def _classes_ahead(scores: Any, labels: Any) -> Any:

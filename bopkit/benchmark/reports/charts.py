@@ -12,6 +12,7 @@ from bopkit.benchmark.reports.choices import Choice, choose, has_accuracy
 from bopkit.benchmark.reports.lines import Line, have_several_picture_sets
 from bopkit.benchmark.reports.merging import MergedReport
 from bopkit.benchmark.results import BenchmarkReport, BenchmarkRow
+from bopkit.metrics import balanced_accuracy
 from bopkit.text import ms_text, percent_text, size_text
 
 MOST_BARS = 40
@@ -292,7 +293,10 @@ def _classes_text(row: BenchmarkRow, values: Sequence[float]) -> str:
     texts = []
     if values:
         worst, median = percent_text(min(values)), percent_text(statistics.median(values))
-        texts.append(f"{len(values)} classes, the worst {worst}, the median {median}")
+        balanced = percent_text(balanced_accuracy(values))
+        texts.append(
+            f"{len(values)} classes, the worst {worst}, the median {median}, the mean (balanced accuracy) {balanced}"
+        )
     if row.top1 is not None and row.top1_interval is not None:
         low, high = map(percent_text, row.top1_interval)
         texts.append(f"top-1 {percent_text(row.top1)} (95 % from {low} to {high})")

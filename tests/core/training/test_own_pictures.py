@@ -175,3 +175,23 @@ def test_pipelines_of_something_else_are_refused():
     ):
         with pytest.raises(UsageError, match=words):
             dataset_from_tf_data(dataset)
+
+
+def test_the_best_epoch_is_chosen_by_what_the_user_names(photos):
+    """Of unbalanced classes: by rows of the run, and by what its model files are measured at."""
+    runs = {}
+    for best_by in ("val_top1", "val_balanced_accuracy", "val_loss"):
+        result = train(best_by, best_by=best_by, seed=1, validation_split="train[:50%]", train_split="train[50%:]")
+        rows = [json.loads(line) for line in (result.output_dir / "metrics.jsonl").read_text().splitlines()]
+        runs[best_by] = [row for row in rows if row["kind"] == "epoch"]
+        values = [-row["val_loss"] if best_by == "val_loss" else row[best_by] for row in runs[best_by]]
+        assert result.metrics["epoch"] == 1 + int(np.argmax(values))
+        found = evaluate_model(result.output_dir, split="train[:50%]")
+        row = runs[best_by][int(np.argmax(values))]
+        assert found.top1 == pytest.approx(row["val_top1"])
+        assert found.balanced_accuracy == pytest.approx(row["val_balanced_accuracy"])
+        assert found.balanced_accuracy == pytest.approx(np.mean(found.class_top1))
+        assert found.class_names == ("dark", "light")
+    assert json.loads((photos.parent / "val_loss" / "config.json").read_text())["best_by"] == "val_loss"
+    with pytest.raises(UsageError, match="Unknown metric 'val_top2'. Did you mean 'val_top1'"):
+        train("other", best_by="val_top2")
