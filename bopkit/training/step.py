@@ -55,7 +55,8 @@ class Sums:
     @classmethod
     def of_values(cls, values: Sequence[float]) -> Sums:
         """The sums that `values` tells in a row."""
-        return cls(*values[:4], tuple(values[4:]))
+        pictures, loss, top1, top5, *by_class = values
+        return cls(pictures, loss, top1, top5, tuple(by_class))
 
     @property
     def values(self) -> list[float]:
