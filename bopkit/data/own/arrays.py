@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bopkit.data.catalogue import facts_of_own_pictures
-from bopkit.data.dataset import Dataset
+from bopkit.data.dataset import Dataset, joined
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
 
@@ -150,10 +150,6 @@ class ArrayDataset(Dataset):
         pixels, _ = next(iter(self._splits.values()))
         return pixels.shape[1:3]
 
-    def count(self, split: str) -> int:
-        """Number of pictures of a split."""
-        return sum(end - begin for _, begin, end in self.slices(split))
-
     def labels(self, split: str) -> np.ndarray:
         """Labels of a split, int64 [n]."""
         return np.concatenate([self._splits[name][1][begin:end] for name, begin, end in self.slices(split)])
@@ -161,10 +157,7 @@ class ArrayDataset(Dataset):
     def read(self, split: str) -> Any:
         """A `tf.data.Dataset` of (uint8 [h, w, c], int64 [])."""
         tf = import_tensorflow()
-        parts = [self._splits[name][0].read(begin, end) for name, begin, end in self.slices(split)]
-        pictures = parts[0]
-        for part in parts[1:]:
-            pictures = pictures.concatenate(part)
+        pictures = joined(self._splits[name][0].read(begin, end) for name, begin, end in self.slices(split))
         return tf.data.Dataset.zip(pictures, tf.data.Dataset.from_tensor_slices(self.labels(split)))
 
 

@@ -41,6 +41,13 @@ class PictureList:
     class_names: list[str] = dataclasses.field(default_factory=list)
     splits: list[str] | None = None
 
+    def chosen(self, places: Sequence[int]) -> PictureList:
+        """The pictures at some places."""
+        splits = None if self.splits is None else [self.splits[place] for place in places]
+        return PictureList(
+            [self.paths[place] for place in places], [self.class_names[place] for place in places], splits
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
@@ -70,7 +77,7 @@ class ListedPictures(Dataset):
 
     Raises:
         BopkitError: There are pictures that cannot be used, or none that can, or one of the selection is gone.
-        UsageError: There are less than two classes.
+        UsageError: There are no pictures, or only those of one class.
     """
 
     def __init__(self, name: str, root: Path, pictures: PictureList, selection: Selection, progress: Progress):
@@ -84,20 +91,20 @@ class ListedPictures(Dataset):
         )
         if survey.problems and not selection.skips_damaged:
             raise unusable(name, pictures.paths, survey.problems)
-        is_used = np.ones(len(pictures.paths), bool)
-        is_used[list(survey.problems)] = False
         self.left_out = {os.fsdecode(pictures.paths[place]): problem for place, problem in survey.problems.items()}
         if survey.problems:
             progress(f"left out: {_problems_text(pictures.paths, survey.problems)}")
+        used = [place for place in range(len(pictures.paths)) if place not in survey.problems]
+        pictures, sizes_px, are_grey = pictures.chosen(used), survey.sizes_px[used], survey.are_grey[used]
         names = sorted(set(pictures.class_names))
-        labels = np.searchsorted(np.array(names, object), np.array(pictures.class_names, object)).astype(np.int64)
         if len(names) < 2:
+            classes = "no pictures that can be used" if not names else f"pictures of one class, {names[0]}"
             raise UsageError(
-                f"{printable(name)} has {count_text(len(names), 'class')}: a network tells classes apart.",
+                f"{printable(name)} has {classes}: a network tells classes apart.",
                 "Give each class a folder of its own, or a label of its own in the table.",
             )
-        keys = [hashlib.sha256(path).digest() for path in pictures.paths]
-        order = [place for place in sorted(range(len(keys)), key=keys.__getitem__) if is_used[place]]
+        labels = np.searchsorted(np.array(names, object), np.array(pictures.class_names, object)).astype(np.int64)
+        order = sorted(range(len(used)), key=lambda place: hashlib.sha256(pictures.paths[place]).digest())
         split_of = pictures.splits or _drawn_splits(labels, order)
         self._root = root.absolute()
         self._splits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -105,10 +112,10 @@ class ListedPictures(Dataset):
             places = [place for place in order if split_of[place] == split]
             self._splits[split] = (np.array([pictures.paths[place] for place in places], bytes), labels[places])
         counts = {split: len(labels) for split, (_, labels) in self._splits.items()}
-        channels = 1 if survey.are_grey[is_used].all() else 3
-        all_sizes = [(height, width) for height, width in survey.sizes_px[is_used].tolist()]
-        super().__init__(facts_of_own_pictures(name, all_sizes, channels, len(names), counts), names)
-        self._size = all_sizes[0] if len(set(all_sizes)) == 1 else None
+        sizes = [(height, width) for height, width in sizes_px.tolist()]
+        facts = facts_of_own_pictures(name, sizes, 1 if are_grey.all() else 3, len(names), counts)
+        super().__init__(facts, names)
+        self._size = sizes[0] if len(set(sizes)) == 1 else None
         self._digest = self._make_digest()
 
     @property
@@ -136,10 +143,6 @@ class ListedPictures(Dataset):
         """The split that is for validation, beside the test split."""
         names = [each for each in VALIDATION_SPLITS if each in self._splits and each != self.test_split]
         return names[0] if names else ""
-
-    def count(self, split: str) -> int:
-        """Number of pictures of a split."""
-        return sum(end - begin for _, begin, end in self.slices(split))
 
     def labels(self, split: str) -> np.ndarray:
         """Labels of a split, int64 [n]."""
@@ -213,8 +216,8 @@ def _remembered(name: str, pictures: PictureList, splits: Mapping[bytes, str], p
     if len(places) < len(pictures.paths):
         new = count_text(len(pictures.paths) - len(places), "picture")
         progress(f"{new} of {printable(name)} came after the run began: left out")
-    paths = [pictures.paths[place] for place in places]
-    return PictureList(paths, [pictures.class_names[place] for place in places], [splits[path] for path in paths])
+    chosen = pictures.chosen(places)
+    return dataclasses.replace(chosen, splits=[splits[path] for path in chosen.paths])
 
 
 def unusable(name: str, paths: Sequence[bytes], problems: dict[int, str]) -> BopkitError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.data.catalogue import facts_of_own_pictures, facts_of_pictures
-from bopkit.data.dataset import Dataset
+from bopkit.data.dataset import Dataset, joined
 from bopkit.data.own.arrays import number_classes
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
@@ -60,17 +60,9 @@ class TfDataDataset(Dataset):
         """Height and width, where the pipelines state them."""
         return self._size
 
-    def count(self, split: str) -> int:
-        """Number of pictures of a split."""
-        return sum(end - begin for _, begin, end in self.slices(split))
-
     def read(self, split: str) -> Any:
         """A `tf.data.Dataset` of (scalar string or uint8 [h, w, c], int64 [])."""
-        parts = [self._splits[name].skip(begin).take(end - begin) for name, begin, end in self.slices(split)]
-        pictures = parts[0]
-        for part in parts[1:]:
-            pictures = pictures.concatenate(part)
-        return pictures
+        return joined(self._splits[name].skip(begin).take(end - begin) for name, begin, end in self.slices(split))
 
 
 def dataset_from_tf_data(

@@ -147,6 +147,12 @@ def test_pictures_that_cannot_be_used_are_all_named_or_left_out(here):
     for name in [*bad, "gone.png"]:
         if name != "middle.png":
             (here / "photos/a" / name).unlink()
+    write("photos/c/only.png", b"text")
+    assert open_dataset("folder:photos?skip-damaged").class_names == ("a", "b")
+    (here / "photos/c/only.png").unlink()
+    write("bad/a/1.png", b"text")
+    with pytest.raises(UsageError, match="folder:bad has no pictures that can be used"):
+        open_dataset("folder:bad?skip-damaged")
     dataset = open_dataset("folder:photos")  # only decoding tells that there is one left
     with pytest.raises(BopkitError, match=r"1 picture cannot be used: a/middle.png is damaged\."):
         for split in dataset.split_names:
@@ -237,7 +243,7 @@ def test_tables(here):
         ("path,label,split\n1.png,a,train\n2.png,b,", "line 3: it has no split"),
         ("path,label,split\n1.png,a,\n2.png,b,test", "some lines have a split and some have none"),
         ("path,label\n1.png,a\n./1.png,b", "1 picture is named more than once: 1.png"),
-        ("path,label\n1.png,a\n2.png,a", "has 1 class: a network tells classes apart"),
+        ("path,label\n1.png,a\n2.png,a", "has pictures of one class, a: a network tells classes apart"),
         (
             "path,label\n1.png,a\nx.png,a\ny.png,b\nz.png,b\nw.png,b",
             "4 pictures cannot be used: x.png does not exist.*1 more",
