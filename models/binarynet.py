@@ -162,19 +162,30 @@ ARCHITECTURE = Architecture(
         # No published figure.
         "latent_digits": BinaryNetHParams(optimizer="latent", **_DIGITS),
         # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set bop_fashion_mnist
-        # No published figure; as the next three.
+        # No published figure; as the next four.
         "bop_fashion_mnist": BinaryNetHParams(
             threshold=4e-8, gamma=1.5e-3, gamma_end=2e-5, gamma_schedule="exponential", **_FASHION_MNIST
+        ),
+        # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set bop2nd_fashion_mnist
+        # No published figure.
+        "bop2nd_fashion_mnist": BinaryNetHParams(
+            optimizer="bop2nd",
+            threshold=1.2e-3,
+            gamma=2e-3,
+            gamma_end=2e-5,
+            gamma_schedule="exponential",
+            sigma=1.5e-3,
+            **_FASHION_MNIST,
         ),
         # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set cema_fashion_mnist
         # No published figure.
         "cema_fashion_mnist": BinaryNetHParams(
-            optimizer="cema", gamma=0.1, alpha=1e-3, alpha_end=1e-5, alpha_schedule="cosine", **_FASHION_MNIST
+            optimizer="cema", gamma=2e-2, alpha=3e-3, alpha_end=1e-5, alpha_schedule="exponential", **_FASHION_MNIST
         ),
         # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set bold_fashion_mnist
         # No published figure.
         "bold_fashion_mnist": BinaryNetHParams(
-            optimizer="bold", eta=1e4, eta_end=1e2, eta_schedule="cosine", **_FASHION_MNIST
+            optimizer="bold", eta=1e4, eta_end=5e2, eta_schedule="exponential", **_FASHION_MNIST
         ),
         # bopkit train binarynet --dataset fashion_mnist --preprocess-fn resize --hparams-set latent_fashion_mnist
         # No published figure.

@@ -49,6 +49,14 @@ def test_the_cli_reference_is_up_to_date():
     assert (ROOT / "docs" / "cli.md").read_text().strip() == generated.strip(), "run `make docs`"
 
 
+@pytest.mark.parametrize("benchmark", ["accuracy", "transfer"])
+def test_the_page_of_results_has_what_the_benchmarks_recorded(benchmark):
+    command = [sys.executable, ROOT / "tests" / "benchmarks" / f"{benchmark}.py", "--recorded"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    assert printed.count("\n|") >= 4
+    assert printed in (ROOT / "docs" / "results.md").read_text(), f"put the output of {benchmark}.py --recorded there"
+
+
 @pytest.mark.parametrize("page", ["docs/life_of_a_model.md", ".github/CONTRIBUTING.md"])
 def test_the_files_that_a_map_names_exist(page):
     """A whole path, or the name of a file in the folder of a path before it."""

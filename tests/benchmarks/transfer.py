@@ -1,6 +1,6 @@
 """What a start from a trained network is worth: two halves of Fashion-MNIST's classes, few pictures a class.
 
-    python tests/benchmarks/transfer.py [--pictures 10 100] [--seeds 5] [--data-dir DIR] [--runs DIR]
+    python tests/benchmarks/transfer.py [--pictures 10 100] [--seeds 5] [--data-dir DIR] [--runs DIR] [--recorded]
 
 BinaryNet of `filters=32,dense_units=256` learns the classes 0 to 4 from all their training pictures, once. Then it
 learns the classes 5 to 9 from a few pictures a class, drawn by the seed: as a new network, from the first one, and from
@@ -135,11 +135,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--runs", type=Path, help="keep the run directories here; else they are thrown away")
+    parser.add_argument("--recorded", action="store_true", help="train nothing: show the runs that are recorded")
     arguments = parser.parse_args()
     recorded = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
-    with tempfile.TemporaryDirectory() as scratch:
-        runs = arguments.runs or Path(scratch)
-        train_what_is_missing(recorded, arguments.pictures, arguments.seeds, arguments.data_dir, runs)
+    if not arguments.recorded:
+        with tempfile.TemporaryDirectory() as scratch:
+            runs = arguments.runs or Path(scratch)
+            train_what_is_missing(recorded, arguments.pictures, arguments.seeds, arguments.data_dir, runs)
     print(table(recorded, arguments.pictures, arguments.seeds))
 
 

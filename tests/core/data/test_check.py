@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from command_line import failed, forked, succeeded
 from PIL import Image
 
 from bopkit.data import open_dataset
 from bopkit.data.check import check_dataset
-from tests.support.command_line import failed, forked, succeeded
 
 GENERATOR = np.random.default_rng(0)
 

@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import failed, forked
 from PIL import Image
 
 from bopkit import evaluate_model, load_model, read_card, train_model
 from bopkit.data import dataset_from_arrays, dataset_from_tf_data
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
-from tests.support.command_line import failed, forked
 
 tf = import_tensorflow()
 
