@@ -40,3 +40,4 @@ def datasets(json: Json = False) -> None:
         "resize:0..1, resize:0..255, resize:imagenet, resize:mean=0.5,std=0.25."
     )
     say("Any other TFDS builder with image and label works too: `bopkit data prepare NAME`, then `--dataset NAME`.")
+    say("Your own pictures: --dataset folder:PATH, csv:FILE, npz:FILE or idx:FOLDER (docs/training.md).")

@@ -82,7 +82,8 @@ def open_dataset(
             return _open_module(name, data_dir, version)
         if name and Path(name).exists():
             raise _not_by_path(name) from error
-        raise MODULES.unknown(name, DATASETS) from error
+        unknown = MODULES.unknown(name, DATASETS)
+        raise UsageError(unknown.message, f"{unknown.hint} Your own pictures are folder:PATH.") from error
     if prepare:
         prepare_builder(builder, progress or silent, None if source is None else Path(source))
     return TfdsDataset(builder)
