@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def one_line(text: str) -> str:
+    """Text on one line: every stretch of white space is one blank, and what cannot be printed has escapes."""
+    return " ".join(printable(part) for part in text.split())
+
+
 def size_text(size_bytes: int | float | None) -> str:
     """A size for a person, in decimal units: `1.35 MB`."""
     if size_bytes is None:

@@ -22,8 +22,9 @@ BMP_BITS, BMP_UNCOMPRESSED = (24, 32), (0, 3)
 NO_SUCH_BMP = "a BMP with a palette, or compressed, is not decoded"
 """What TensorFlow's error says of one that reached the decoder."""
 
-_HEAD_BYTES = 64
-_TAIL_BYTES = 64
+END_BYTES = 64
+"""Bytes at both ends of a file that tell whether it is whole."""
+
 _OTHERS = ((0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (4, b"ftyp", "HEIC, AVIF or a film"), (0, b"<", "SVG or HTML"))
 """Formats that are not decoded: the place and the bytes by which each is known, and its name."""
 
@@ -55,7 +56,7 @@ def header_of(encoded: bytes) -> PictureHeader | None:
 
 def read_header(file: BinaryIO) -> PictureHeader | None:
     """The header of a picture file, open at its beginning; None where it is damaged or of another format."""
-    head = file.read(_HEAD_BYTES)
+    head = file.read(END_BYTES)
     try:
         if head.startswith(JPEG_START):
             return _header_of_jpeg(file)
@@ -72,24 +73,21 @@ def read_header(file: BinaryIO) -> PictureHeader | None:
     return None
 
 
-def seems_whole(file: BinaryIO, size_bytes: int, header: PictureHeader) -> bool:
+def seems_whole(head: bytes, tail: bytes, size_bytes: int, header: PictureHeader) -> bool:
     """Whether a picture file ends as its format says; one that does not is cut off, or has something behind it.
 
     Args:
-        file: Open for reading; its place is changed.
+        head: Its first `END_BYTES`, or all of a smaller one.
+        tail: Its last ones.
         size_bytes: Of the file.
         header: Its own.
     """
-    file.seek(max(0, size_bytes - _TAIL_BYTES))
-    tail = file.read(_TAIL_BYTES)
     if header.format == "JPEG":
         return tail.rstrip(b"\0").endswith(b"\xff\xd9")
     if header.format == "PNG":
         return b"IEND\xaeB`\x82" in tail
     if header.format == "GIF":
         return tail.rstrip(b"\0").endswith(b";")
-    file.seek(0)
-    head = file.read(8)
     (stated,) = struct.unpack("<I", head[4:8] if header.format == "WebP" else head[2:6])
     return bool(size_bytes >= stated + (8 if header.format == "WebP" else 0))
 

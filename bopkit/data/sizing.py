@@ -45,7 +45,7 @@ class Sizing:
         if pixels.shape[:2] == (height, width):
             return pixels
         if self.pads:
-            return tf.image.resize_with_pad(pixels, height, width, antialias=True)
+            return _resized_with_bars(pixels, height, width)
         return tf.image.resize(pixels, [height, width])  # bilinear; the identity, bit for bit, at its own size
 
     def augment(self, image: Tensor, input_shape: InputShape, seed: Tensor, picture_size: PictureSize) -> Tensor:
@@ -71,6 +71,16 @@ class Sizing:
         """By what factor a picture of a size in pixels is enlarged: below 1 for one that is made smaller."""
         scales = input_shape[0] / height, input_shape[1] / width
         return min(scales) if self.pads else max(scales)
+
+
+def _resized_with_bars(pixels: Tensor, height: int, width: int) -> Tensor:
+    """The whole picture in its own aspect, as large as it goes, between black bars: float32 [height, width, c]."""
+    tf = import_tensorflow()
+    shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
+    scale = tf.reduce_min(tf.constant([height, width], tf.float32) / shape)
+    rows, columns = tf.unstack(tf.clip_by_value(tf.cast(tf.round(shape * scale), tf.int32), 1, [height, width]))
+    resized = tf.image.resize(pixels, [rows, columns], antialias=True)
+    return tf.image.pad_to_bounding_box(resized, (height - rows) // 2, (width - columns) // 2, height, width)
 
 
 def _shifted(pixels: Tensor, seeds: Tensor, are_mirrored: Tensor | None) -> Tensor:

@@ -223,7 +223,7 @@ def _open_dataset(options: TrainOptions, before: Path | None, progress: Progress
     name = options.dataset
     if isinstance(name, Dataset):
         return name
-    if before and (before / PICTURES_FILE).exists():
+    if before and (before / PICTURES_FILE).exists() and has_progress(before):  # else other settings may come
         name = with_splits_of(name, before)
     return open_dataset(name, options.data_dir, options.dataset_version, prepare=True, progress=progress)
 

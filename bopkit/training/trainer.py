@@ -27,7 +27,7 @@ from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
 from bopkit.optim import make_optimizer
 from bopkit.progress import Progress
-from bopkit.runs.directory import Place, RunDirectory, new_run_path
+from bopkit.runs.directory import PICTURES_FILE, Place, RunDirectory, new_run_path
 from bopkit.training.callbacks import Callbacks
 from bopkit.training.checkpoints import Checkpoints, Start
 from bopkit.training.devices import describe_environment
@@ -127,8 +127,7 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
         if plan.length.extends:
             run.begin_extension()
         run.keep_metrics_until(start.place, plan.steps_per_epoch)
-        if isinstance(plan.data, ListedPictures):
-            remember_pictures(plan.data, run.path)
+        _remember_pictures(plan, run, is_new=start.place == Place(0, 0))
         data = run_data_record(plan.data, options.dataset, options.dataset_version, options.data_dir)
         names: dict[str, Any] = {"teachers": [teacher.name for teacher in plan.teachers]} if teachers else {}
         names |= {"from": plan.start.name} if plan.start else {}
@@ -150,6 +149,15 @@ def _train(plan: TrainingPlan, run: RunDirectory, observer: Observer) -> TrainRe
     if placement.is_chief:
         observer.callbacks.call("on_end", result)
     return result
+
+
+def _remember_pictures(plan: TrainingPlan, run: RunDirectory, is_new: bool) -> None:
+    """Keep the list of the user's own pictures in the run; one without progress may have left that of others."""
+    file = run.path / PICTURES_FILE
+    if is_new:
+        file.unlink(missing_ok=True)
+    if isinstance(plan.data, ListedPictures) and not file.exists():
+        remember_pictures(plan.data, run.path)
 
 
 def _start_of(plan: TrainingPlan, run: RunDirectory, place: Place) -> dict[str, Any]:

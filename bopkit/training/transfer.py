@@ -20,6 +20,7 @@ from bopkit.binary_kernels import set_binary_kernels_to_signs
 from bopkit.errors import UsageError, guess_text
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
+from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.text import count_text, setting_text, shortened_list
 
 Layer = Any  # TensorFlow is imported inside the functions
@@ -66,6 +67,8 @@ def find_start(name: str | Path, architecture: Architecture) -> StartFile:
         UsageError: It is of another architecture, or no Keras file.
         BopkitError: It is missing or damaged.
     """
+    if not str(name) or (Path(name).is_dir() and not is_run(Path(name)) and not (Path(name) / MODEL_FILE).is_file()):
+        raise UsageError(f"{str(name)!r} holds no {MODEL_FILE}.", "Give a run, a pulled network or a .h5 file.")
     path = artifact.resolve(name)
     kind = artifact.kind(path)
     if kind != "keras":

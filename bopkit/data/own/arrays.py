@@ -17,6 +17,7 @@ from bopkit.data.catalogue import facts_of_own_pictures
 from bopkit.data.dataset import Dataset, joined
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
+from bopkit.text import one_line
 
 MOST_CHANNELS = 4
 
@@ -192,7 +193,7 @@ def _checked_pixels(array: Any, name: str) -> np.ndarray:
     Raises:
         UsageError: Its shape or its type is another.
     """
-    array = np.asarray(array)
+    array = _as_array(array, name)
     if array.dtype != np.uint8:
         raise UsageError(
             f"{name} is {array.dtype}, {shape_text(array.shape)}, and pictures are uint8, 0 to 255.",
@@ -211,16 +212,18 @@ def checked_labels(array: Any, name: str) -> np.ndarray:
     Raises:
         UsageError: Its shape or its type is another, or a label is negative.
     """
-    array = np.asarray(array)
+    array = _as_array(array, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
         hint = f"Save `{name.rpartition(' ')[2]}.argmax(1)`." if array.ndim == 2 else "Save one label a picture."
         raise UsageError(f"{name} has {array.ndim} dimensions, and labels have one.", hint)
     if array.dtype.kind in "US":
-        return array.astype(str)
+        return np.array([_class_name(each, name) for each in array.tolist()], str)
     if array.dtype.kind not in "iu":
         raise UsageError(f"{name} is {array.dtype}, and labels are whole numbers or text.", "Save them as such.")
+    if len(array) and array.max() > np.iinfo(np.int64).max:
+        raise UsageError(f"{name} has the label {array.max()}.", "Number the classes from 0 on.")
     if len(array) and array.min() < 0:
         raise UsageError(
             f"{name} has the label {array.min()}: labels are whole numbers from 0.",
@@ -252,7 +255,10 @@ def number_classes(
         numbered = {split: np.searchsorted(found, values).astype(np.int64) for split, values in labels.items()}
         names = tuple(map(str, found))
     else:
-        names = tuple(map(str, class_names))
+        names = tuple(_class_name(each, f"{name}: class_names") for each in class_names)
+        twice = [each for place, each in enumerate(names) if each in names[:place]]
+        if twice:
+            raise UsageError(f"{name}: two classes are named {twice[0]}.", "Give each class a name of its own.")
         if found.dtype.kind == "U" or (len(found) and found[-1] >= len(names)):
             raise UsageError(
                 f"{name}: {len(names)} classes have names, and there is the label {found[-1]}.",
@@ -262,6 +268,30 @@ def number_classes(
     if len(names) < 2:
         raise UsageError(f"{name} has {len(names)} class: a network tells classes apart.", "Give it two or more.")
     return numbered, names
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UsageError(f"{name} is no array: its parts have several shapes.", "Bring them to one shape.") from error
+
+
+def _class_name(value: object, where: str) -> str:
+    """The name of a class on one line, as files of labels have one name a line.
+
+    Raises:
+        UsageError: It is empty, or no text.
+    """
+    try:
+        name = one_line(value.decode() if isinstance(value, bytes) else str(value))
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{where}: {value!r} is no text in UTF-8.", "Save text as `numpy.array(labels, dtype=str)`."
+        ) from error
+    if not name:
+        raise UsageError(f"{where}: a name is empty.", "Name every class.")
+    return name
 
 
 def dataset_from_arrays(
@@ -293,7 +323,7 @@ def dataset_from_arrays(
 def dataset_of_named_arrays(
     name: str, arrays: Mapping[str, Any], class_names: Sequence[str] | None = None, identity: str | None = None
 ) -> ArrayDataset:
-    """A dataset of arrays named `x_train`, `y_train`, and the same of `val` and `test`.
+    """A dataset of arrays named `x_train`, `y_train`, and the same of `validation` and `test`.
 
     Args:
         name: Of the dataset.
@@ -321,7 +351,7 @@ def _pixels(pictures: Any, name: str) -> Pixels:
     return pictures if isinstance(pictures, PixelsInFile) else PixelsInMemory(_checked_pixels(pictures, name))
 
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "validation", "test")
 """Splits that arrays may be named for."""
 
 

@@ -7,13 +7,11 @@ import unicodedata
 from pathlib import Path
 
 from bopkit.data.own.listed import ListedPictures, PictureList, Selection
+from bopkit.data.own.naming import known_split
 from bopkit.data.picture_files import OTHER_SUFFIXES, PICTURE_SUFFIXES
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
-from bopkit.text import printable, shortened_list
-
-SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
-"""Names of folders that hold folders of classes, in small letters."""
+from bopkit.text import one_line, printable, shortened_list
 
 
 def open_folder(folder: Path, name: str, selection: Selection, progress: Progress) -> ListedPictures:
@@ -32,7 +30,7 @@ def open_folder(folder: Path, name: str, selection: Selection, progress: Progres
     classes = _subfolders(folder)
     splits = _split_folders(folder, classes)
     found = PictureList(splits=[] if splits else None)
-    for split in splits or [""]:
+    for split in splits or [""]:  # a folder's name
         class_folders = _subfolders(folder / split) if split else classes
         _refuse_one_name(folder / split, class_folders)
         for class_folder in class_folders:
@@ -42,7 +40,7 @@ def open_folder(folder: Path, name: str, selection: Selection, progress: Progres
             count = len(found.paths) - before
             found.class_names += [_class_name(class_folder)] * count
             if found.splits is not None:
-                found.splits += [split] * count
+                found.splits += [known_split(split) or split] * count
             if not count:
                 progress(f"{printable(inner)} of {printable(name)} has no pictures: it is left out")
     if not found.paths:
@@ -60,15 +58,26 @@ def _split_folders(folder: Path, names: list[str]) -> list[str]:
     Raises:
         UsageError: Some are and some are not, so that nobody knows.
     """
-    splits = [name for name in names if name.casefold() in SPLIT_FOLDERS and _subfolders(folder / name)]
+    named = [name for name in names if known_split(name)]
+    splits = [name for name in named if _subfolders(folder / name)]
     others = [name for name in names if name not in splits]
-    if splits and others and any(_subfolders(folder / name) for name in others):
+    where = printable(str(folder))
+    if splits and others:
         raise UsageError(
-            f"{printable(str(folder))} has the splits {shortened_list(splits)}, and beside them "
+            f"{where} has the splits {shortened_list(splits)}, which hold folders, and beside them "
             f"{shortened_list(list(map(printable, others)))}.",
             "Move these elsewhere, or name the folder that holds only classes.",
         )
-    return splits if not others else []
+    if named == names and "train" in map(known_split, names) and not splits:
+        raise UsageError(
+            f"{where} has the folders {shortened_list(names)}, which hold no folders of classes.",
+            "Put the pictures of each class into a folder of its own there.",
+        )
+    for name in splits:
+        same = [other for other in splits if known_split(other) == known_split(name)]
+        if len(same) > 1:
+            raise UsageError(f"{where} has two folders for one split: {shortened_list(same)}.", "Keep one of them.")
+    return splits
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -90,21 +99,21 @@ def _add_pictures(root: bytes, inner: bytes, paths: list[bytes]) -> None:
     Raises:
         BopkitError: A folder cannot be read.
     """
-    below: list[bytes] = []
-    try:
-        with os.scandir(os.path.join(root, inner)) as entries:
-            for entry in entries:
-                if entry.name.startswith(b"."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(os.path.join(inner, entry.name))
-                elif entry.name.lower().endswith(_ENDINGS) and not entry.is_dir():
-                    paths.append(os.path.join(inner, entry.name))
-    except OSError as error:
-        folder = printable(os.fsdecode(os.path.join(root, inner)))
-        raise BopkitError(f"{folder} cannot be read: {error.strerror}.") from error
-    for folder_below in sorted(below):
-        _add_pictures(root, folder_below, paths)
+    waiting = [inner]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as entries:
+                for entry in entries:
+                    if entry.name.startswith(b"."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(os.path.join(folder, entry.name))
+                    elif entry.name.lower().endswith(_ENDINGS) and not os.path.isdir(entry.path):
+                        paths.append(os.path.join(folder, entry.name))
+        except OSError as error:
+            name = printable(os.fsdecode(os.path.join(root, folder)))
+            raise BopkitError(f"{name} cannot be read: {error.strerror}.") from error
 
 
 _ENDINGS = tuple(suffix.encode() for suffix in (*PICTURE_SUFFIXES, *OTHER_SUFFIXES))
@@ -113,8 +122,7 @@ _ENDINGS = tuple(suffix.encode() for suffix in (*PICTURE_SUFFIXES, *OTHER_SUFFIX
 
 def _class_name(folder: str) -> str:
     """The name of a class: the folder's, on one line, as files of labels have one name a line."""
-    composed = unicodedata.normalize("NFC", folder)  # macOS takes umlauts apart
-    return " ".join(printable(part) for part in composed.split())
+    return one_line(unicodedata.normalize("NFC", folder))  # macOS takes umlauts apart
 
 
 def _refuse_one_name(folder: Path, class_folders: list[str]) -> None:

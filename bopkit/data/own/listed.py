@@ -55,11 +55,12 @@ class Selection:
 
     Attributes:
         skips_damaged: Whether to look at each thoroughly, and to leave out those that cannot be used.
-        splits: The split of each picture that a run had, by its path: it has those and no others. None for all.
+        remembered: Class and split of each picture that a run had, by its path: it has those and no others. None for
+            all.
     """
 
     skips_damaged: bool = False
-    splits: Mapping[bytes, str] | None = None
+    remembered: Mapping[bytes, tuple[str, str]] | None = None
 
 
 class ListedPictures(Dataset):
@@ -81,14 +82,16 @@ class ListedPictures(Dataset):
     """
 
     def __init__(self, name: str, root: Path, pictures: PictureList, selection: Selection, progress: Progress):
-        if selection.splits is not None:
-            pictures = _remembered(name, pictures, selection.splits, progress)
+        if selection.remembered is not None:
+            pictures = _remembered(name, pictures, selection.remembered, progress)
         survey = survey_pictures(
             root,
             pictures.paths,
             selection.skips_damaged,
             lambda line: progress(f"looking at {printable(name)}: {line}"),
         )
+        if survey.problems and selection.remembered is not None:  # none was damaged when the run began
+            raise BopkitError(f"{printable(name)}: {_problems_text(pictures.paths, survey.problems)}.", _HINT_OF_RUN)
         if survey.problems and not selection.skips_damaged:
             raise unusable(name, pictures.paths, survey.problems)
         self.left_out = {os.fsdecode(pictures.paths[place]): problem for place, problem in survey.problems.items()}
@@ -96,6 +99,7 @@ class ListedPictures(Dataset):
             progress(f"left out: {_problems_text(pictures.paths, survey.problems)}")
         used = [place for place in range(len(pictures.paths)) if place not in survey.problems]
         pictures, sizes_px, are_grey = pictures.chosen(used), survey.sizes_px[used], survey.are_grey[used]
+        checksums = dict(zip(pictures.paths, survey.checksums[used].tolist(), strict=True))
         names = sorted(set(pictures.class_names))
         if len(names) < 2:
             classes = "no pictures that can be used" if not names else f"pictures of one class, {names[0]}"
@@ -116,11 +120,11 @@ class ListedPictures(Dataset):
         facts = facts_of_own_pictures(name, sizes, 1 if are_grey.all() else 3, len(names), counts)
         super().__init__(facts, names)
         self._size = sizes[0] if len(set(sizes)) == 1 else None
-        self._digest = self._make_digest()
+        self._digest = self._make_digest(checksums)
 
     @property
     def identity(self) -> str:
-        """Name and a checksum of the paths, the sizes of the files, their classes and splits."""
+        """Name and a checksum of paths, classes and splits, and of size, first and last bytes of each file."""
         return f"{self.name}@{self._digest}"
 
     @property
@@ -189,35 +193,54 @@ class ListedPictures(Dataset):
         paths, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
         return paths, labels
 
-    def _make_digest(self) -> str:
+    def _make_digest(self, checksums: Mapping[bytes, int]) -> str:
         digest = hashlib.sha256(repr(self.class_names).encode())
         for split, (paths, labels) in self._splits.items():
             digest.update(repr(split).encode() + labels.tobytes())
             for path in paths.tolist():
                 size_bytes = os.stat(os.path.join(os.fsencode(self._root), path)).st_size
-                digest.update(path + b"\0%d" % size_bytes)
+                digest.update(path + b"\0%d %d" % (size_bytes, checksums[path]))
         return digest.hexdigest()[:12]
 
 
-def _remembered(name: str, pictures: PictureList, splits: Mapping[bytes, str], progress: Progress) -> PictureList:
+_HINT_OF_RUN = (
+    "Put them back as they were when the run began; or train a new run, or evaluate this one with --dataset, on the "
+    "pictures as they are."
+)
+
+
+def _remembered(
+    name: str, pictures: PictureList, remembered: Mapping[bytes, tuple[str, str]], progress: Progress
+) -> PictureList:
     """The pictures that a run had, in the splits that it had.
 
     Raises:
-        BopkitError: Some are gone.
+        BopkitError: Some are gone, or of another class.
     """
-    places = [place for place, path in enumerate(pictures.paths) if path in splits]
-    gone = sorted(set(splits) - set(pictures.paths))
+    gone = sorted(set(remembered) - set(pictures.paths))
     if gone:
         raise BopkitError(
-            f"{printable(name)}: {count_text(len(gone), 'picture')} of the run cannot be found: "
-            f"{shortened_list([printable(os.fsdecode(path)) for path in gone])}.",
-            "Put them back, or use the pictures without the run.",
+            f"{printable(name)}: {count_text(len(gone), 'picture')} of the run cannot be found: {_paths_text(gone)}.",
+            _HINT_OF_RUN,
+        )
+    places = [place for place, path in enumerate(pictures.paths) if path in remembered]
+    class_names = {pictures.paths[place]: pictures.class_names[place] for place in places}
+    changed = [path for path, class_name in class_names.items() if class_name != remembered[path][0]]
+    if changed:
+        raise BopkitError(
+            f"{printable(name)}: {count_text(len(changed), 'picture')} had another class when the run began: "
+            f"{_paths_text(changed)}.",
+            _HINT_OF_RUN,
         )
     if len(places) < len(pictures.paths):
         new = count_text(len(pictures.paths) - len(places), "picture")
         progress(f"{new} of {printable(name)} came after the run began: left out")
     chosen = pictures.chosen(places)
-    return dataclasses.replace(chosen, splits=[splits[path] for path in chosen.paths])
+    return dataclasses.replace(chosen, splits=[remembered[path][1] for path in chosen.paths])
+
+
+def _paths_text(paths: Sequence[bytes]) -> str:
+    return shortened_list([printable(os.fsdecode(path)) for path in paths])
 
 
 def unusable(name: str, paths: Sequence[bytes], problems: dict[int, str]) -> BopkitError:

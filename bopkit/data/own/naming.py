@@ -1,13 +1,15 @@
 """Names of datasets of the user's own pictures: a kind and a path, `folder:photos`, and options behind a question mark.
 
 folder:photos?skip-damaged              leave out pictures that cannot be used
-folder:photos?splits-of=runs/photos     the pictures of that run, each in the split that it had there
+folder:photos?splits-of=runs/photos     the pictures of that run, each in the split that it had there; the path is
+                                        quoted as in an address
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from bopkit.errors import UsageError
 
@@ -37,7 +39,7 @@ class OwnName:
     splits_of: str = ""
 
     def __str__(self) -> str:
-        options = [SKIP_DAMAGED] * self.skips_damaged + [SPLITS_OF + self.splits_of] * bool(self.splits_of)
+        options = [SKIP_DAMAGED] * self.skips_damaged + [SPLITS_OF + quote(self.splits_of)] * bool(self.splits_of)
         return f"{self.kind}:{self.path}" + (f"?{'&'.join(options)}" if options else "")
 
 
@@ -51,7 +53,19 @@ def parse_own_name(name: str) -> OwnName | None:
     if not path or not all(each == SKIP_DAMAGED or each.startswith(SPLITS_OF) for each in options):
         return OwnName(kind, text)  # the mark belongs to the path
     splits_of = next((each.removeprefix(SPLITS_OF) for each in options if each.startswith(SPLITS_OF)), "")
-    return OwnName(kind, path, SKIP_DAMAGED in options, splits_of)
+    return OwnName(kind, path, SKIP_DAMAGED in options, unquote(splits_of))
+
+
+_KNOWN_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def known_split(name: str) -> str:
+    """`train`, `validation` or `test` for what people call these, in small letters or large; empty for other names."""
+    return _KNOWN_SPLITS.get(name.casefold(), "")
 
 
 def skipping_damaged(name: str) -> str:

@@ -7,7 +7,9 @@ of `numpy.savez_compressed` are in memory. Source: NumPy, NEP 1 (the .npy format
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,8 +18,13 @@ from typing import Any
 import numpy as np
 
 from bopkit.data.own.arrays import ArrayDataset, PixelsInFile, checked_shape, damaged, dataset_of_named_arrays
+from bopkit.data.own.naming import known_split
 from bopkit.errors import UsageError
 
+_ERRORS_OF_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError),
+    *(RuntimeError, NotImplementedError, SyntaxError, tokenize.TokenError),  # encrypted; unknown methods; headers
+)
 _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 2**20
 
@@ -36,18 +43,26 @@ def open_npz(path: Path, name: str) -> ArrayDataset:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = {
-                member.filename.removesuffix(".npy"): _array(path, archive, member)
+                _usual_name(member.filename.removesuffix(".npy")): _array(path, archive, member)
                 for member in archive.infolist()
                 if member.filename.endswith(".npy")
             }
             checksums = [(member.filename, member.CRC, member.file_size) for member in archive.infolist()]
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+    except MemoryError as error:
+        raise damaged(path, "has an array that does not fit into memory") from error
+    except _ERRORS_OF_DAMAGE as error:
         raise damaged(path, "is damaged, or no .npz file") from error
     names = arrays.pop("class_names", None)
     digest = hashlib.sha256(repr(sorted(checksums)).encode()).hexdigest()[:12]
     return dataset_of_named_arrays(
-        name, arrays, None if names is None else [str(each) for each in np.ravel(names)], f"{name}@{digest}"
+        name, arrays, None if names is None else np.ravel(names).tolist(), f"{name}@{digest}"
     )
+
+
+def _usual_name(name: str) -> str:
+    """`x_validation` for `x_val` and `x_valid`, and so on; other names as they are."""
+    part, _, split = name.partition("_")
+    return f"{part}_{known_split(split) or split}" if part in ("x", "y") and split else name
 
 
 def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
@@ -61,6 +76,9 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read_header(file)
         header_bytes = file.tell()
+        array_bytes = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or (not dtype.hasobject and header_bytes + array_bytes != member.file_size):
+            raise ValueError(f"{member.filename} has another size than its header says")
         is_of_pictures = member.filename.startswith("x_") and dtype == np.uint8 and len(shape) in (3, 4)
         if is_of_pictures and member.compress_type == zipfile.ZIP_STORED and not is_fortran:
             while file.read(_CHUNK_BYTES):  # at the end of the member its checksum is compared
@@ -69,13 +87,12 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any
             four = checked_shape(shape, f"{path}: {member.filename.removesuffix('.npy')}")
             return PixelsInFile(path, offset_bytes, four, path.stat().st_size)
     with archive.open(member) as file:
-        try:
-            return np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:
+        if dtype.hasobject:
             raise UsageError(
-                f"{path}: {member.filename} holds Python objects, or is damaged.",
+                f"{path}: {member.filename} holds Python objects.",
                 "Save arrays of numbers, and text as `numpy.array(labels, dtype=str)`.",
-            ) from error
+            )
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _offset_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bopkit.data.dataset import Dataset
 from bopkit.data.own.listed import Selection
 from bopkit.data.own.naming import KINDS, KINDS_OF_FILES, OwnName
-from bopkit.data.own.remembered import remembered_splits
+from bopkit.data.own.remembered import remembered_pictures
 from bopkit.errors import UsageError
 from bopkit.progress import Progress
 from bopkit.text import printable
@@ -40,7 +40,7 @@ def open_own(name: OwnName, progress: Progress) -> Dataset:
         from bopkit.data.own.idx import open_idx
 
         return open_idx(path, short)
-    selection = Selection(name.skips_damaged, remembered_splits(Path(name.splits_of)) if name.splits_of else None)
+    selection = Selection(name.skips_damaged, remembered_pictures(Path(name.splits_of)) if name.splits_of else None)
     if kind == "csv":
         from bopkit.data.own.table import open_table
 

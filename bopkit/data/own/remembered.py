@@ -20,9 +20,7 @@ _COLUMNS = ("path", "label", "split")
 
 
 def remember_pictures(dataset: ListedPictures, run: Path) -> None:
-    """Write the pictures of a dataset with their classes and splits into a run directory, unless they are there."""
-    if (run / PICTURES_FILE).exists():
-        return
+    """Write the pictures of a dataset with their classes and splits into a run directory."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
@@ -32,8 +30,8 @@ def remember_pictures(dataset: ListedPictures, run: Path) -> None:
     files.write_bytes(run / PICTURES_FILE, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def remembered_splits(run: Path) -> dict[bytes, str]:
-    """The split of each picture of a run, by its path from the dataset's folder.
+def remembered_pictures(run: Path) -> dict[bytes, tuple[str, str]]:
+    """Class and split of each picture of a run, by its path from the dataset's folder.
 
     Raises:
         BopkitError: The table is missing or damaged.
@@ -44,7 +42,7 @@ def remembered_splits(run: Path) -> dict[bytes, str]:
             rows = list(csv.reader(file))
         if tuple(rows[0]) != _COLUMNS:
             raise ValueError
-        return {os.fsencode(each): split for each, _, split in rows[1:]}
+        return {os.fsencode(each): (label, split) for each, label, split in rows[1:]}
     except FileNotFoundError as error:
         raise BopkitError(f"{path} does not exist: no run remembers its pictures there.", "Name a run.") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from bopkit import files, keras2
 from bopkit.data.decoding import decode
-from bopkit.data.picture_formats import FORMATS, name_of_other_format, read_header, seems_whole
+from bopkit.data.picture_formats import END_BYTES, FORMATS, name_of_other_format, read_header, seems_whole
 from bopkit.host import usable_cores
 from bopkit.keras2 import import_tensorflow
 from bopkit.picture_meter import PictureMeter
@@ -38,11 +39,13 @@ class Survey:
     Attributes:
         sizes_px: Height and width of each as stored, int32 [n, 2]; zeros of one that cannot be used.
         are_grey: Whether all colours of a picture are grey, as far as its header tells, bool [n].
+        checksums: Of the first and last bytes of each file, uint32 [n]: most changes of a picture change them.
         problems: Why a picture cannot be used, by its place in the list.
     """
 
     sizes_px: np.ndarray
     are_grey: np.ndarray
+    checksums: np.ndarray
     problems: dict[int, str]
 
 
@@ -61,6 +64,7 @@ def survey_pictures(root: Path, paths: Sequence[bytes], is_thorough: bool, progr
     if survey is not None:
         return survey
     sizes, are_grey = np.zeros((len(paths), 2), np.int32), np.zeros(len(paths), bool)
+    checksums = np.zeros(len(paths), np.uint32)
     problems: dict[int, str] = {}
     meter = PictureMeter(len(paths), len(paths), progress)
     meter.begin()
@@ -71,12 +75,12 @@ def survey_pictures(root: Path, paths: Sequence[bytes], is_thorough: bool, progr
             unsure = [(place, look) for place, look in looked if not look.problem and (is_thorough or look.is_unsure)]
             decoded = _decoding_problems([look.path for _, look in unsure], pool)
             for place, look in looked:
-                sizes[place], are_grey[place] = look.size_px, look.is_grey
+                sizes[place], are_grey[place], checksums[place] = look.size_px, look.is_grey, look.checksum
                 if look.problem:
                     problems[place] = look.problem
             problems |= {place: problem for (place, _), problem in zip(unsure, decoded, strict=True) if problem}
             meter.count(len(places))
-    survey = Survey(sizes, are_grey, dict(sorted(problems.items())))
+    survey = Survey(sizes, are_grey, checksums, dict(sorted(problems.items())))
     if kept:
         _keep(kept, survey)
     return survey
@@ -87,6 +91,7 @@ class _Look:
     path: bytes
     size_px: tuple[int, int] = (0, 0)
     is_grey: bool = False
+    checksum: int = 0
     problem: str = ""
     is_unsure: bool = False
 
@@ -113,16 +118,24 @@ def _look(path: bytes, state: tuple[int, int] | str) -> _Look:
     try:
         with open(path, "rb") as file:
             header = read_header(file)
-            if header is None:
-                file.seek(0)
-                other = name_of_other_format(file.read(16))
-                return _Look(path, problem=f"is {other}" if other else f"is damaged, or no {FORMATS}")
-            is_whole = seems_whole(file, state[0], header)
+            file.seek(0)
+            head = file.read(END_BYTES)
+            file.seek(max(0, state[0] - END_BYTES))
+            tail = file.read(END_BYTES)
     except OSError as error:
         return _Look(path, problem=f"cannot be read: {error.strerror}")
+    if header is None:
+        other = name_of_other_format(head)
+        return _Look(path, problem=f"is {other}" if other else f"is damaged, or no {FORMATS}")
     if header.problem:
         return _Look(path, problem=f"is a {header.format} that is not decoded: {header.problem}")
-    return _Look(path, (header.height, header.width), header.is_grey, is_unsure=not is_whole)
+    return _Look(
+        path,
+        (header.height, header.width),
+        header.is_grey,
+        zlib.crc32(tail, zlib.crc32(head)),
+        is_unsure=not seems_whole(head, tail, state[0], header),
+    )
 
 
 @keras2.quiet_stderr()
@@ -162,6 +175,7 @@ def _read_kept(kept: Path, count: int) -> Survey | None:
         survey = Survey(
             arrays["sizes_px"],
             arrays["are_grey"],
+            arrays["checksums"],
             dict(zip(arrays["places"].tolist(), arrays["problems"].tolist(), strict=True)),
         )
         return survey if survey.sizes_px.shape == (count, 2) and survey.are_grey.shape == (count,) else None
@@ -178,6 +192,7 @@ def _keep(kept: Path, survey: Survey) -> None:
                 scratch,
                 sizes_px=survey.sizes_px,
                 are_grey=survey.are_grey,
+                checksums=survey.checksums,
                 places=np.array(places, np.int64),
                 problems=np.array(problems, str),
             )

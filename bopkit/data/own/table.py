@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bopkit.data.own.listed import ListedPictures, PictureList, Selection
+from bopkit.data.own.naming import known_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
-from bopkit.text import count_text, printable, shortened_list
+from bopkit.text import count_text, one_line, printable, shortened_list
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "picture"),
@@ -45,10 +46,18 @@ def open_table(path: Path, name: str, selection: Selection, progress: Progress) 
         missing = [column for column in ("path", "label") if not values[column]]
         if missing or (values.get("split") == "" and splits):
             raise UsageError(f"{path}, line {number}: it has no {(missing or ['split'])[0]}.", "Complete or remove it.")
+        if "\0" in values["path"] or "://" in values["path"]:
+            kind = "an address" if "://" in values["path"] else "no path"
+            raise UsageError(
+                f"{path}, line {number}: {printable(values['path'])} is {kind}.", "Name files on this machine."
+            )
         found.paths.append(os.fsencode(os.path.relpath(root / values["path"], root)))
-        found.class_names.append(" ".join(map(printable, values["label"].split())))
-        if values.get("split"):
-            splits.append(values["split"])
+        found.class_names.append(one_line(values["label"]))
+        split = values.get("split", "")
+        if set(split) & set("[]+"):
+            raise UsageError(f"{path}, line {number}: {split} cannot be the name of a split.", "Use letters.")
+        if split:
+            splits.append(known_split(split) or split)
     if not found.paths:
         raise UsageError(f"{path} has no pictures.", "Write one line a picture below the headings path and label.")
     if splits and len(splits) != len(found.paths):
@@ -78,16 +87,22 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
             file.seek(0)
             reader = csv.DictReader(file, delimiter=delimiter)
             headings = [heading or "" for heading in reader.fieldnames or ()]
-            places = {}
-            for column, names in COLUMNS.items():
-                places[column] = next((each for each in headings if each.strip().casefold() in names), None)
+            places = {
+                column: [each for each in headings if each.strip().casefold() in names]
+                for column, names in COLUMNS.items()
+            }
+            for column, found in places.items():
+                if len(found) > 1:
+                    raise UsageError(
+                        f"{path} has several columns for the {column}: {shortened_list(found)}.", "Keep one of them."
+                    )
             for column in ("path", "label"):
-                if places[column] is None:
+                if not places[column]:
                     raise UsageError(
                         f"{path} has no column {column!r}; its first line is {printable(first.strip())[:60]!r}.",
                         "The first line names the columns: path,label or path,label,split.",
                     )
-            used = {column: heading for column, heading in places.items() if heading is not None}
+            used = {column: found[0] for column, found in places.items() if found}
             for row in reader:
                 yield reader.line_num, {column: row[heading] for column, heading in used.items()}
     except (csv.Error, UnicodeDecodeError) as error:

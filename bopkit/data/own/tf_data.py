@@ -10,7 +10,7 @@ import numpy as np
 from bopkit.data.catalogue import facts_of_own_pictures, facts_of_pictures
 from bopkit.data.dataset import Dataset, joined
 from bopkit.data.own.arrays import number_classes
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError, first_line
 from bopkit.keras2 import import_tensorflow
 
 LABELS_AT_ONCE = 1024
@@ -30,10 +30,15 @@ class TfDataDataset(Dataset):
 
     def __init__(self, name: str, splits: Mapping[str, Any], class_names: Sequence[str] | None):
         tf = import_tensorflow()
+        for split, each in splits.items():
+            if not isinstance(each, tf.data.Dataset):
+                raise UsageError(f"{name}: {split} is {type(each).__name__}.", "Give a tf.data.Dataset.")
+            if each.cardinality() == tf.data.INFINITE_CARDINALITY:
+                raise UsageError(f"{name}: {split} never ends.", "Leave out .repeat(): training repeats it.")
         shapes = {split: _checked_shape(f"{name}: {split}", each.element_spec) for split, each in splits.items()}
         counts = {split: int(each.cardinality()) for split, each in splits.items()}
         if class_names is None or min(counts.values()) < 0:
-            labels = {split: _labels(each) for split, each in splits.items()}
+            labels = {split: _labels(f"{name}: {split}", each) for split, each in splits.items()}
             counts = {split: len(each) for split, each in labels.items()}
             numbered, class_names = number_classes(labels, class_names, name)
             if any((numbered[split] != labels[split]).any() for split in splits):
@@ -80,12 +85,14 @@ def dataset_from_tf_data(
     Raises:
         UsageError: Elements are something else, or labels are not 0, 1, 2 and so on.
     """
-    splits = {"train": train, "test": test}
-    return TfDataDataset(name, {split: each for split, each in splits.items() if each is not None}, class_names)
+    return TfDataDataset(name, {"train": train, **({} if test is None else {"test": test})}, class_names)
 
 
-def _labels(dataset: Any) -> np.ndarray:
-    batches = [labels.numpy() for labels in dataset.map(lambda image, label: label).batch(LABELS_AT_ONCE)]
+def _labels(name: str, dataset: Any) -> np.ndarray:
+    try:
+        batches = [labels.numpy() for labels in dataset.map(lambda image, label: label).batch(LABELS_AT_ONCE)]
+    except import_tensorflow().errors.OpError as error:
+        raise BopkitError(f"{name} cannot be read: {first_line(error)[:200]}.", "Mend the pipeline.") from error
     return np.concatenate(batches).astype(np.int64).ravel() if batches else np.zeros(0, np.int64)
 
 

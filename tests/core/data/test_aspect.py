@@ -90,6 +90,15 @@ def test_what_is_enlarged(name, size, is_enlarged):
     assert get_preprocessing(name, (32, 32, 3)).enlarges(*size) is is_enlarged
 
 
+@pytest.mark.parametrize("name", ["pad", "pad_and_flip", "crop", "crop_and_flip", "resize", "imagenet"])
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1)])
+def test_pictures_of_any_shape_pass(name, size):
+    preprocessing = get_preprocessing(name, (32, 32, 3))
+    image = tf.constant(np.full((*size, 3), 255, np.uint8))
+    for pixels in (preprocessing.evaluate(image), preprocessing.train(image, tf.constant([1, 2], tf.int64))):
+        assert pixels.shape == (32, 32, 3) and np.isfinite(pixels).all() and pixels.numpy().max() > 0.9
+
+
 def test_pictures_of_the_inputs_size_are_only_shifted():
     """As with `shift`, to the bit."""
     image = tf.constant(picture(28, 28, 1))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ def test_a_run_goes_on_with_its_pictures_and_is_measured_on_its_test_pictures(ph
     with pytest.raises(BopkitError, match="photos does not exist"):
         train("stopped2", "folder:photos")
     assert evaluate_model("whole/model.h5", "folder:moved").pictures == 7
+
+
+def test_a_run_without_progress_takes_other_pictures(photos):
+    def at_once(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("run", callbacks=[types.SimpleNamespace(on_start=at_once)])
+    assert os.path.exists("run/pictures.csv")
+    shutil.copytree("photos", "others")
+    os.rename("others/dark/0 ü.png", "others/dark/zero.png")
+    train("run", "folder:others")
+    assert "dark/zero.png" in (photos.parent / "run" / "pictures.csv").read_text()
 
 
 def test_what_a_split_lacks_is_said(photos):
@@ -172,6 +186,9 @@ def test_pipelines_of_something_else_are_refused():
         (sound.map(lambda image, label: (image, tf.one_hot(label, 2))), r"yields labels float32 \(2,\)"),
         (sound.map(lambda image, label: (image, label + 1)), "not all of 0, 1, 2"),
         (sound.take(1), "has 1 class"),
+        (sound.repeat(), "never ends. Leave out .repeat"),
+        (None, "train is NoneType"),
+        ([1, 2], "train is list"),
     ):
         with pytest.raises(UsageError, match=words):
             dataset_from_tf_data(dataset)

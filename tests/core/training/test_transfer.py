@@ -87,7 +87,8 @@ def test_layers_of_other_shapes_are_new_and_the_line_says_what_to_type(trained):
 def test_what_a_training_cannot_start_from(trained, tmp_path):
     for name, words in (
         (tmp_path / "none.h5", "none.h5 does not exist"),
-        (tmp_path, "."),
+        (tmp_path, "holds no model.h5. Give a run"),
+        ("", "holds no model.h5. Give a run"),
     ):
         with pytest.raises(Exception, match=words) as raised:
             find_start(name, MODELS.load("tiny.network"))

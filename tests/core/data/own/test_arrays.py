@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,6 +114,10 @@ def changed(**others):
         (changed(y_test=np.array(["a", "b", "c", "c"])), "numbers in one split and text in another"),
         (changed(class_names=["a", "b"]), "2 classes have names, and there is the label 2"),
         (changed(y_train=np.array([None] * 20)), "y_train.npy holds Python objects"),
+        (changed(class_names=["a", "b", "a"]), "two classes are named a"),
+        (changed(class_names=["a", "b", " "]), "class_names: a name is empty"),
+        (changed(y_train=np.array([b"\xff"] * 20)), "is no text in UTF-8"),
+        (changed(y_train=np.full(20, 2**63, np.uint64)), "y_train has the label 9223372036854775808"),
     ],
 )
 def test_what_is_no_dataset_is_told_in_one_line(arrays, words, tmp_path):
@@ -148,3 +153,44 @@ def test_damaged_files_of_arrays(tmp_path):
     images.with_name(f"{images.name}.gz").write_bytes(gzip.compress(whole))
     with pytest.raises(UsageError, match="has both train-images-idx3-ubyte and train-images-idx3-ubyte.gz"):
         open_dataset(f"idx:{tmp_path}")
+
+
+def test_names_of_classes_are_text_on_one_line(tmp_path):
+    names = np.array([b"cat", b"big  dog\n", b"bee"])
+    np.savez(tmp_path / "a.npz", **ARRAYS, class_names=names, x_valid=PICTURES["test"], y_valid=LABELS["test"])
+    dataset = open_dataset(f"npz:{tmp_path / 'a.npz'}")
+    assert dataset.class_names == ("cat", "big dog", "bee")
+    assert dataset.split_names == ("train", "validation", "test")
+    words = {**ARRAYS, "y_train": np.array(["c", "c ", "a"])[LABELS["train"]], "y_test": np.array(["a"] * 4)}
+    assert dataset_from_arrays(**words).class_names == ("a", "c")
+    with pytest.raises(UsageError, match="is no array: its parts have several shapes"):
+        dataset_from_arrays([[1], [1, 2]], [0, 1])
+
+
+def npy(data, shape, descr="|u1"):
+    """A .npy file whose header says what it likes."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"garbage",
+        npy(bytes(10), "(20, 6, 5, 3)"),
+        npy(bytes(9000), "(20, 6, 5, 3)"),
+        npy(b"", "(10**12, 9, 9)"),
+        npy(b"", "(1000000000000, 9, 9)"),
+        npy(bytes(9), "(-1, 3, 3)"),
+        npy(bytes(9), "(1, 3, 3"),
+        npy(bytes(9), "(1, 3, 3)", "|zz"),
+    ],
+)
+def test_headers_that_lie_are_damage(member, compression, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("x_train.npy", member)
+        archive.writestr("y_train.npy", npy(bytes(range(20)), "(20,)"))
+    with pytest.raises(BopkitError, match="is damaged, or no .npz file"):
+        open_dataset(f"npz:{tmp_path / 'a.npz'}")

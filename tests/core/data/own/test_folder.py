@@ -78,11 +78,13 @@ def test_folders_of_splits():
         for label, name in enumerate(("b", "a")):
             write(f"photos/{split}/{name}/x/1.jpg", picture(20 * number + 10 * label, kind="JPEG"))
     dataset = open_dataset("folder:photos")
-    assert (dataset.split_names, dataset.class_names) == (("train", "val", "test"), ("a", "b"))
-    assert (dataset.test_split, dataset.validation_split) == ("test", "val")
-    assert sorted(seen(dataset, "val")) == [(20, "b"), (30, "a")]
+    assert (dataset.split_names, dataset.class_names) == (("train", "validation", "test"), ("a", "b"))
+    assert (dataset.test_split, dataset.validation_split) == ("test", "validation")
+    assert sorted(seen(dataset, "validation")) == [(20, "b"), (30, "a")]
     write("photos/notes/deep/1.png", picture(0))
-    with pytest.raises(UsageError, match="has the splits test, train and val, and beside them notes"):
+    with pytest.raises(
+        UsageError, match="has the splits test, train and val, which hold folders, and beside them notes"
+    ):
         open_dataset("folder:photos")
 
 
@@ -242,6 +244,11 @@ def test_tables(here):
         ("path,label\n1.png,a\n,b", "line 3: it has no path"),
         ("path,label,split\n1.png,a,train\n2.png,b,", "line 3: it has no split"),
         ("path,label,split\n1.png,a,\n2.png,b,test", "some lines have a split and some have none"),
+        ("path,label,label\n1.png,a,b", "several columns for the label: label and label"),
+        ("path,label,class\n1.png,a,b", "several columns for the label: label and class"),
+        ("path,label\nhttps://x.org/1.png,a", "line 2: https://x.org/1.png is an address"),
+        ("path,label\n1\0.png,a", "line 2: .* is no path|is no CSV file"),
+        ("path,label,split\n1.png,a,train[:5]", "train\\[:5\\] cannot be the name of a split"),
         ("path,label\n1.png,a\n./1.png,b", "1 picture is named more than once: 1.png"),
         ("path,label\n1.png,a\n2.png,a", "has pictures of one class, a: a network tells classes apart"),
         (
@@ -313,8 +320,9 @@ def test_a_run_remembers_its_pictures_when_others_come(here):
     for split in before.split_names:
         assert seen(again, split) == seen(before, split)
     assert said == ["40 pictures of folder:photos came after the run began: left out"]
-    remember_pictures(fresh, here / "run")  # nothing is written twice
-    assert open_dataset(name).identity == before.identity
+    write("photos/a/3 ü.png", b"text")
+    with pytest.raises(BopkitError, match="1 picture cannot be used: a/3 ü.png is damaged.*Put them back as they were"):
+        open_dataset(f"{name}&skip-damaged")
     (here / "photos/a/3 ü.png").unlink()
     with pytest.raises(BopkitError, match="1 picture of the run cannot be found: a/3 ü.png"):
         open_dataset(name)
@@ -335,6 +343,7 @@ def test_a_run_remembers_its_pictures_when_others_come(here):
         "folder:why?",
         "folder:why?not",
         "npz:a:b",
+        "folder:what?splits-of=/R%26D/what%3F/100%25",
     ],
 )
 def test_names_are_read_as_they_are_written(name):
@@ -343,3 +352,57 @@ def test_names_are_read_as_they_are_written(name):
     assert own.path == re.fullmatch(r"\w+:(.*?)(\?(skip-damaged|splits-of).*)?", name)[1]
     for other in ("digits", "cifar10:3.0.2", "my.module", "folder"):
         assert parse_own_name(other) is None
+
+
+def test_names_of_splits_are_read_as_people_write_them(here):
+    for split in ("Train", "VAL", "testing"):
+        for name in "ab":
+            write(f"photos/{split}/{name}/1.png", picture(1))
+    assert open_dataset("folder:photos").split_names == ("train", "validation", "test")
+    rows = [f"photos/{split}/{name}/1.png,{name},{split}" for split in ("Train", "VAL", "testing") for name in "ab"]
+    Path("list.csv").write_text("\n".join(["path,label,split", *rows]))
+    assert open_dataset("csv:list.csv").split_names == ("train", "validation", "test")
+    write("photos/train/a/1.png", picture(1))
+    with pytest.raises(UsageError, match="two folders for one split: Train and train"):
+        open_dataset("folder:photos")
+    for split in ("train", "test"):
+        write(f"flat/{split}/1.png", picture(1))
+    with pytest.raises(UsageError, match="folders test and train, which hold no folders of classes"):
+        open_dataset("folder:flat")
+
+
+def test_a_link_to_itself_is_a_picture_that_cannot_be_used(here):
+    for name in "ab":
+        write(f"photos/{name}/1.png", picture(1))
+    (here / "photos/a/x.png").symlink_to("x.png")
+    with pytest.raises(BopkitError, match="1 picture cannot be used: a/x.png cannot be read"):
+        open_dataset("folder:photos")
+    deep = here / "photos/a" / "/".join(["d"] * 900)
+    deep.mkdir(parents=True)
+    assert open_dataset("folder:photos?skip-damaged").count("train") == 2
+
+
+def test_a_run_in_any_folder_remembers(here):
+    for name in "ab":
+        write(f"photos/{name}/1.png", picture(1))
+    before = open_dataset("folder:photos")
+    run = here / "R&D" / "100 %?skip-damaged"
+    run.mkdir(parents=True)
+    remember_pictures(before, run)
+    assert open_dataset(with_splits_of("folder:photos", run)).identity == before.identity
+    Path("list.csv").write_text("path,label\nphotos/a/1.png,a\nphotos/b/1.png,b")
+    remember_pictures(open_dataset("csv:list.csv"), run)
+    Path("list.csv").write_text("path,label\nphotos/a/1.png,b\nphotos/b/1.png,a")
+    with pytest.raises(BopkitError, match="2 pictures had another class when the run began: photos/a/1.png"):
+        open_dataset(with_splits_of("csv:list.csv", run))
+
+
+@pytest.mark.parametrize("kind", ["BMP", "PNG", "JPEG"])
+def test_another_content_of_the_same_size_is_another_dataset(kind):
+    for name in "ab":
+        write(f"photos/{name}/1.png", picture(1, kind=kind))
+    before = open_dataset("folder:photos").identity
+    size = len(picture(1, kind=kind))
+    others = (picture(value, kind=kind) for value in range(2, 256))
+    write("photos/a/1.png", next(each for each in others if len(each) == size))
+    assert open_dataset("folder:photos").identity != before
