@@ -112,7 +112,7 @@ def check_classes(plan: EvaluationPlan, classes: int, card: ModelCard | None) ->
     Raises:
         BopkitError: The dataset has other classes: another number of them, or by the names in its card.
     """
-    dataset, names = plan.dataset, plan.class_names
+    dataset, names = plan.shown_dataset, plan.class_names
     hint = "Choose the dataset that it was trained on; `bopkit benchmark` without --dataset measures all but accuracy."
     if plan.classes != classes:
         raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {plan.classes}.", hint)
@@ -246,7 +246,7 @@ def write_scores(
                 unsaved, saved_s = done, time.monotonic()
         if done != end:
             raise BopkitError(
-                f"Dataset {plan.dataset} holds {done} pictures instead of {plan.pictures}.",
+                f"Dataset {plan.shown_dataset} holds {done} pictures instead of {plan.pictures}.",
                 f"Prepare it again with `bopkit data prepare {plan.dataset}`.",
             )
     scores.flush()
@@ -257,7 +257,9 @@ def write_scores(
 def _check_labels(labels: np.ndarray, plan: EvaluationPlan) -> np.ndarray:
     """The labels of a batch; TFDS gives the pictures of a split without labels the label -1."""
     if labels.min() < 0 or labels.max() >= plan.classes:
-        raise BopkitError(f"Split {plan.split} of dataset {plan.dataset} has no labels.", "Name another with --split.")
+        raise BopkitError(
+            f"Split {plan.split} of dataset {plan.shown_dataset} has no labels.", "Name another with --split."
+        )
     return labels
 
 

@@ -175,7 +175,7 @@ def evaluate_model(
     preprocessing = artifact_preprocessing(plan, card)
     note = training_data_note(card, plan)
     if note:
-        say(f"Warning: {printable(str(path))} was measured on {printable(plan.dataset)}. {printable(note)}")
+        say(f"Warning: {printable(str(path))} was measured on {printable(plan.shown_dataset)}. {printable(note)}")
     choose_devices("one", device)
     runtime = _load(path, plan, card)
     with temporary_directory("evaluate") as folder, data.as_in_the_run():
@@ -194,7 +194,7 @@ def evaluate_model(
     shares = class_top1(predicted_classes(scores), labels, plan.classes)
     names = card.class_names if card is not None and len(card.class_names or ()) == plan.classes else plan.class_names
     pictures_text = f"top-1 {percent_text(top1)} of {pictures:,} pictures"
-    title = f"{printable(str(path))} on {plan.dataset_name} {plan.split}: {pictures_text}"
+    title = f"{printable(str(path))} on {plan.shown_dataset} {plan.split}: {pictures_text}"
     if confusion_file is not None:
         draw_confusion(pairs, names, title, confusion_file)
     if sheet_file is not None:
@@ -207,7 +207,7 @@ def evaluate_model(
     return Evaluation(
         model=str(path),
         architecture=card.architecture if card else "",
-        dataset=plan.dataset_name,
+        dataset=plan.shown_dataset,
         split=plan.split,
         pictures=pictures,
         preprocessing=preprocessing.name,

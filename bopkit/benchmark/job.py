@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bopkit.benchmark.timing import SHORTEST_TIMING_S
+from bopkit.data.own.naming import without_options
 
 SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
@@ -47,6 +48,11 @@ class EvaluationPlan:
     dataset_name: str = ""
     dataset_identity: str = ""
     resume: bool = False
+
+    @property
+    def shown_dataset(self) -> str:
+        """The name of the dataset for people."""
+        return without_options(self.dataset)
 
     @property
     def classes(self) -> int:

@@ -68,6 +68,12 @@ def known_split(name: str) -> str:
     return _KNOWN_SPLITS.get(name.casefold(), "")
 
 
+def without_options(name: str) -> str:
+    """A dataset's name without options, for people: `folder:photos`."""
+    own = parse_own_name(name)
+    return name if own is None else f"{own.kind}:{own.path}"
+
+
 def skipping_damaged(name: str) -> str:
     """The name of the same pictures without those that cannot be used.
 

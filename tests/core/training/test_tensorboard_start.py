@@ -103,7 +103,8 @@ def test_pictures_are_erased_and_mixed_as_training_does(tmp_path):
     preprocessing = get_preprocessing("shift", (32, 32, 1))
     options = BatchOptions(batch_size=16, steps_per_epoch=1, epochs=1, seed=0)
     first = digits.read("train[:90%]").take(16).cache()
-    in_order = types.SimpleNamespace(read=lambda split: first, count=lambda split: 1, picture_size=None)
+    in_order = types.SimpleNamespace(read=lambda split: first, count=lambda split: 1, reader=lambda split: None)
+    in_order.picture_size = None
     batches = training_batches(in_order, "train", preprocessing, options, recipe=recipe)
     ((pixels, _),) = batches
     np.testing.assert_array_equal(shown, preprocessing.to_pixels(preprocessing.finish(pixels).numpy()))
