@@ -51,7 +51,16 @@ def build_first_network(plan: TrainingPlan) -> tuple[Any, tuple[int, ...], list[
     started = start_from(network, plan.start, plan.hparams) if plan.start else None
     frozen = frozen_layers(network, plan.options.freeze or (), plan.options.freeze_batch_norm, started)
     freeze(network, frozen.layers)
-    return network, frozen.layers, [*(started.lines if started else ()), *frozen.lines]
+    lines = [*(started.lines if started else ()), *frozen.lines]
+    if started and not frozen.layers and plan.hparams.optimizer != "latent":
+        lines.append(_LINE_ON_EMPTY_AVERAGES)
+    return network, frozen.layers, lines
+
+
+_LINE_ON_EMPTY_AVERAGES = (
+    "the optimizer's averages are empty at first: if many weights flip in the first steps, little of that is left; "
+    "--freeze PATTERN keeps layers, and a higher threshold flips less"
+)
 
 
 def build_plain_network(
