@@ -12,7 +12,7 @@ BATCH_PICTURES = 1000
 
 
 def count_classes(dataset: Dataset, split: str) -> np.ndarray:
-    """Count the labels of a split: all of it is read, and no picture decoded.
+    """Count the labels of a split: where they are not known, all of it is read, and no picture decoded.
 
     Returns:
         int64 [classes].
@@ -20,8 +20,11 @@ def count_classes(dataset: Dataset, split: str) -> np.ndarray:
     Raises:
         BopkitError: The split cannot be read, or has a label that is no class.
     """
-    tf = import_tensorflow()
     classes = len(dataset.class_names)
+    known = dataset.labels(split)
+    if known is not None:
+        return np.bincount(known, minlength=classes)
+    tf = import_tensorflow()
 
     @tf.autograph.experimental.do_not_convert
     def label_of(image: object, label: object) -> object:
