@@ -108,10 +108,14 @@ class BatchNormEstimator:
         return tf.nest.map_structure(lambda values: self._strategy.experimental_local_results(values)[0], results)
 
 
-def _trainable_norms(network: Any) -> list[Layer]:
+def is_batch_norm(layer: Layer) -> bool:
+    """Whether a layer is a batch norm, synchronized ones among them."""
     norm = import_tensorflow().keras.layers.BatchNormalization.__base__  # SyncBatchNormalization's too, as in larq zoo
-    layers = network._flatten_layers(include_self=False)
-    return [layer for layer in layers if isinstance(layer, norm) and layer.trainable]
+    return isinstance(layer, norm)
+
+
+def _trainable_norms(network: Any) -> list[Layer]:
+    return [layer for layer in network._flatten_layers(include_self=False) if is_batch_norm(layer) and layer.trainable]
 
 
 @contextlib.contextmanager

@@ -190,8 +190,9 @@ def evaluate_model(
     pictures = written.pictures
     assert written.images_per_second is not None
     top1 = top_k_accuracy(scores, labels, 1)
-    pairs = confused_pairs(predicted_classes(scores), labels)
-    shares = class_top1(predicted_classes(scores), labels, plan.classes)
+    predicted = predicted_classes(scores)
+    pairs = confused_pairs(predicted, labels)
+    shares = class_top1(predicted, labels, plan.classes)
     names = card.class_names if card is not None and len(card.class_names or ()) == plan.classes else plan.class_names
     pictures_text = f"top-1 {percent_text(top1)} of {pictures:,} pictures"
     title = f"{printable(str(path))} on {plan.shown_dataset} {plan.split}: {pictures_text}"

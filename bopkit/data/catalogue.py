@@ -24,6 +24,7 @@ class DatasetFacts:
         test_split: The split with labels that no training should see; empty if there is none.
         pictures: Number of pictures of the original dataset, by split.
         source: Where the pictures come from.
+        validation_split: The split for validation while training, beside the test split; empty if there is none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DatasetFacts:
     test_split: str
     pictures: dict[str, int] = dataclasses.field(default_factory=dict)
     source: str = "TFDS"
+    validation_split: str = ""
 
 
 _KNOWN = (
@@ -66,9 +68,6 @@ OWN_SOURCE = "the user's own files"
 INPUT_STEP_PX = 32
 """In which the input of a network for pictures of many sizes grows with them."""
 
-TEST_SPLITS, VALIDATION_SPLITS = ("test", "testing"), ("validation", "val", "valid")
-"""Names of splits that training should not see, of datasets outside the catalogue."""
-
 
 def list_datasets() -> list[DatasetFacts]:
     """The datasets that bopkit knows by name."""
@@ -90,18 +89,33 @@ def facts_of_own_pictures(
         classes: Number of classes.
         splits: Pictures by split.
     """
-    channels = {2: 1, 4: 3}.get(channels, channels)
     test_split = _test_split(splits)
     if len(set(sizes_px)) == 1 and max(sizes_px[0]) <= SMALL_PICTURE_PX:
-        return DatasetFacts(name, classes, (*sizes_px[0], channels), "pad", test_split, splits, OWN_SOURCE)
-    median_px = int(statistics.median(min(size) for size in sizes_px))
-    side = min(max(median_px // INPUT_STEP_PX * INPUT_STEP_PX, INPUT_STEP_PX), IMAGENET_INPUT[0])
-    return DatasetFacts(name, classes, (side, side, channels), "crop_and_flip", test_split, splits, OWN_SOURCE)
+        size, preprocessing = sizes_px[0], "pad"
+    else:
+        median_px = int(statistics.median(min(size) for size in sizes_px))
+        side = min(max(median_px // INPUT_STEP_PX * INPUT_STEP_PX, INPUT_STEP_PX), IMAGENET_INPUT[0])
+        size, preprocessing = (side, side), "crop_and_flip"
+    return DatasetFacts(
+        name,
+        classes,
+        (*size, _seen_channels(channels)),
+        preprocessing,
+        test_split,
+        splits,
+        source=OWN_SOURCE,
+        validation_split="validation" if "validation" in splits and test_split != "validation" else "",
+    )
+
+
+def _seen_channels(channels: int) -> int:
+    """Channels without the one of transparency, the second or the fourth."""
+    return {2: 1, 4: 3}.get(channels, channels)
 
 
 def _test_split(splits: Collection[str]) -> str:
     """The split that training should not see, of those that there are; empty where there is none."""
-    return next((split for split in (*TEST_SPLITS, *VALIDATION_SPLITS) if split in splits), "")
+    return next((split for split in ("test", "validation") if split in splits), "")
 
 
 def facts_of_pictures(
@@ -114,9 +128,9 @@ def facts_of_pictures(
     network sees.
     """
     height, width, channels = shape
-    channels = {2: 1, 4: 3}.get(channels or 3, channels)
+    channels = _seen_channels(channels or 3)
     if height and width and max(height, width) <= SMALL_PICTURE_PX:
-        input_shape, preprocessing = (height, width, channels or 3), "shift"
+        input_shape, preprocessing = (height, width, channels), "shift"
     else:
         input_shape, preprocessing = IMAGENET_INPUT, "imagenet"
     return DatasetFacts(name, classes, input_shape, preprocessing, _test_split(splits), splits)

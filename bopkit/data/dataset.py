@@ -101,7 +101,7 @@ class Dataset(abc.ABC):
     @property
     def validation_split(self) -> str:
         """The split that is for validation while training, beside the test split; empty if there is none."""
-        return ""
+        return self.facts.validation_split
 
     @property
     def split_names(self) -> tuple[str, ...]:

@@ -51,14 +51,12 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
     rates = {name: make_schedule(hparams, name, steps_per_epoch) for name in scheduled_names(hparams)}
     adam = tf.keras.optimizers.legacy.Adam(rates.pop("learning_rate"))
     if hparams.optimizer == "latent":
-        adam._create_all_weights(model.trainable_variables)
-        return adam, [_claim(variable, adam) for variable in model.trainable_variables]
+        return _alone(adam, model)
     flipping = _flipping_optimizer(hparams, rates)
     owners = [flipping if is_marked(variable) else adam for variable in model.trainable_variables]
     name = type(flipping).__name__
     if flipping not in owners and any(map(is_marked, model.weights)):  # all of them are frozen
-        adam._create_all_weights(model.trainable_variables)
-        return adam, [_claim(variable, adam) for variable in model.trainable_variables]
+        return _alone(adam, model)
     if flipping not in owners:
         raise BopkitError(
             f"No kernel of this network is marked for {name}.",
@@ -70,6 +68,12 @@ def make_optimizer(model: Any, hparams: HParams, steps_per_epoch: int) -> tuple[
         inner._create_all_weights([variable for owner, variable in owned if owner is inner])
     _ = both.iterations  # stays 0, and is part of a checkpoint
     return both, [_claim(variable, owner) for owner, variable in owned]
+
+
+def _alone(optimizer: Any, model: Any) -> tuple[Any, list[Claim]]:
+    """An optimizer of all trainable variables, with its own, and the claims."""
+    optimizer._create_all_weights(model.trainable_variables)
+    return optimizer, [_claim(variable, optimizer) for variable in model.trainable_variables]
 
 
 def _flipping_optimizer(hparams: HParams, rates: dict[str, Any]) -> Any:

@@ -16,10 +16,10 @@ from bopkit.architecture import Architecture
 from bopkit.artifacts import artifact, checksum
 from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.keras_file import open_model
+from bopkit.batch_norm import is_batch_norm
 from bopkit.binary_kernels import set_binary_kernels_to_signs
 from bopkit.errors import UsageError, guess_text
 from bopkit.hparams import HParams
-from bopkit.keras2 import import_tensorflow
 from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.text import count_text, setting_text, shortened_list
 
@@ -158,8 +158,7 @@ def frozen_layers(network: Any, patterns: Sequence[str], batch_norm: bool, start
             f"Warning: frozen as they were drawn, and never trained: {shortened_list(untrained, NAMED_LAYERS)}"
         )
     if batch_norm:
-        norm = import_tensorflow().keras.layers.BatchNormalization.__base__
-        norms = {place for place in taken if isinstance(layers[place], norm)}
+        norms = {place for place in taken if is_batch_norm(layers[place])}
         if not norms:
             raise UsageError(
                 "--freeze-batch-norm keeps batch norms of the network that a run starts from, and none is taken.",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.data.catalogue import VALIDATION_SPLITS, facts_of_own_pictures
+from bopkit.data.catalogue import facts_of_own_pictures
 from bopkit.data.dataset import Dataset
 from bopkit.data.own.survey import survey_pictures
 from bopkit.errors import BopkitError, UsageError
@@ -142,12 +142,6 @@ class ListedPictures(Dataset):
         """The pictures of each split lie in an order that looks random."""
         return True
 
-    @property
-    def validation_split(self) -> str:
-        """The split that is for validation, beside the test split."""
-        names = [each for each in VALIDATION_SPLITS if each in self._splits and each != self.test_split]
-        return names[0] if names else ""
-
     def labels(self, split: str) -> np.ndarray:
         """Labels of a split, int64 [n]."""
         return self._part(split)[1]
@@ -198,8 +192,7 @@ class ListedPictures(Dataset):
         for split, (paths, labels) in self._splits.items():
             digest.update(repr(split).encode() + labels.tobytes())
             for path in paths.tolist():
-                size_bytes = os.stat(os.path.join(os.fsencode(self._root), path)).st_size
-                digest.update(path + b"\0%d %d" % (size_bytes, checksums[path]))
+                digest.update(path + b"\0%d" % checksums[path])
         return digest.hexdigest()[:12]
 
 

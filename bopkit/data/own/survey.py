@@ -39,7 +39,7 @@ class Survey:
     Attributes:
         sizes_px: Height and width of each as stored, int32 [n, 2]; zeros of one that cannot be used.
         are_grey: Whether all colours of a picture are grey, as far as its header tells, bool [n].
-        checksums: Of the first and last bytes of each file, uint32 [n]: most changes of a picture change them.
+        checksums: Of the size and the first and last bytes of each file, uint32 [n]: most changes change them.
         problems: Why a picture cannot be used, by its place in the list.
     """
 
@@ -133,7 +133,7 @@ def _look(path: bytes, state: tuple[int, int] | str) -> _Look:
         path,
         (header.height, header.width),
         header.is_grey,
-        zlib.crc32(tail, zlib.crc32(head)),
+        zlib.crc32(b"%d" % state[0], zlib.crc32(tail, zlib.crc32(head))),
         is_unsure=not seems_whole(head, tail, state[0], header),
     )
 

@@ -161,6 +161,7 @@ def test_names_of_classes_are_text_on_one_line(tmp_path):
     dataset = open_dataset(f"npz:{tmp_path / 'a.npz'}")
     assert dataset.class_names == ("cat", "big dog", "bee")
     assert dataset.split_names == ("train", "validation", "test")
+    assert (dataset.validation_split, dataset.test_split) == ("validation", "test")
     words = {**ARRAYS, "y_train": np.array(["c", "c ", "a"])[LABELS["train"]], "y_test": np.array(["a"] * 4)}
     assert dataset_from_arrays(**words).class_names == ("a", "c")
     with pytest.raises(UsageError, match="is no array: its parts have several shapes"):
