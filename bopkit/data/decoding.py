@@ -6,7 +6,6 @@ into a SavedModel.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from bopkit.data.orientation import turn_upright
@@ -63,10 +62,12 @@ def _decode_as_stored(image: Tensor, channels: int) -> Tensor:
 
 
 def _is_bmp_without_palette(image: Tensor) -> Tensor:
-    """False for a BMP whose numbers are places in a palette, or packed: TensorFlow would take them for colours."""
+    """False for a BMP whose numbers are places in a palette, or packed: TensorFlow would take them for colours.
+
+    By patterns of the header's 34 bytes, since each operation more would be stored with every network that is exported.
+    """
     tf = import_tensorflow()
-    padded = tf.strings.substr(image, 0, 34) + bytes(34)
-    bits, compression = tf.strings.substr(padded, 28, 2), tf.strings.substr(padded, 30, 4)
-    is_plain = tf.reduce_any(bits == [struct.pack("<H", each) for each in BMP_BITS])
-    is_plain &= tf.reduce_any(compression == [struct.pack("<I", each) for each in BMP_UNCOMPRESSED])
-    return (tf.strings.substr(padded, 0, 2) != b"BM") | is_plain
+    bits, compressions = ("|".join(rf"\x{value:02x}" for value in values) for values in (BMP_BITS, BMP_UNCOMPRESSED))
+    header = tf.strings.substr(image, 0, 34)
+    is_bmp = tf.strings.regex_full_match(header, r"BM\C*")
+    return ~is_bmp | tf.strings.regex_full_match(header, rf"\C{{28}}({bits})\x00({compressions})\x00{{3}}")

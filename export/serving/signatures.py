@@ -145,13 +145,13 @@ def _formats(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Whether encoded pictures, string [N], are of a format that is taken, bool [N], and ` (NAME)` of any other."""
     tf = import_tensorflow()
     heads = tf.strings.substr(pictures, 0, 12) + bytes(12)  # long enough for each place
-    is_taken = tf.zeros_like(pictures, tf.bool)
-    for start in (JPEG_START, PNG_START):  # of others the network sees what viewers do not show, or nothing
-        is_taken |= tf.strings.substr(heads, 0, len(start)) == start
-    names = tf.fill(tf.shape(pictures), "")
-    for name, place, known_by in _REFUSED:
-        names = tf.where(tf.strings.substr(heads, place, len(known_by)) == known_by, f" ({name})", names)
-    return is_taken, tf.where(is_taken, "", names)
+    # Of others than these two the network sees what viewers do not show, or nothing.
+    known = (*(("", 0, start) for start in (JPEG_START, PNG_START)), *_REFUSED)
+    names, places, starts = zip(*known, strict=True)
+    is_known = tf.strings.substr(heads[:, None], [places], [[len(start) for start in starts]]) == [starts]
+    is_taken = tf.reduce_any(is_known[:, :2], 1)
+    brackets = [name and f" ({name})" for name in names]
+    return is_taken, tf.strings.reduce_join(tf.where(is_known, [brackets], ""), 1)
 
 
 def _rank(card: ModelCard, scores: SignatureTensor) -> Function:
