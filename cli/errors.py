@@ -7,6 +7,7 @@ Exit codes: 1 for failures, 2 for usage, 75 for a lost worker, 130 for Ctrl-C, 1
 from __future__ import annotations
 
 import functools
+import signal
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,11 @@ import typer
 from bopkit.cli import streams
 from bopkit.cli.output import say
 from bopkit.failures import translate
+
+_AFTER_A_STOP = (
+    "Existing files are unchanged; a training run resumes with its --output-dir, a sweep and the accuracy of a "
+    "benchmark with the same command."
+)
 
 debug = False
 """Whether `--debug` was given."""
@@ -31,11 +37,12 @@ def reported(command: Callable[..., Any]) -> Callable[..., Any]:
         except typer.Exit:
             raise
         except KeyboardInterrupt as interrupt:
-            say(
-                "Interrupted. Existing files are unchanged; a training run resumes with its --output-dir, a sweep and "
-                "the accuracy of a benchmark with the same command."
-            )
+            say(f"Interrupted. {_AFTER_A_STOP}")
             raise typer.Exit(130) from interrupt
+        except SystemExit as exit:
+            if exit.code == 128 + signal.SIGTERM:
+                say(f"Told to stop by SIGTERM. {_AFTER_A_STOP}")
+            raise
         except Exception as error:
             if isinstance(error, BrokenPipeError) and streams.reader_is_gone():
                 streams.drop_what_is_left()

@@ -11,6 +11,7 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.results import BenchmarkRow, LayerBytes
 from bopkit.benchmark.row_notes import dataset_suggestion
+from bopkit.data.opening import is_known
 from bopkit.errors import BopkitError
 from bopkit.hparams import HParams, default_values
 from bopkit.own_code import module_here
@@ -84,5 +85,6 @@ def _suggest_datasets(rows: Sequence[BenchmarkRow], cards: Sequence[ModelCard | 
     A module of that name here would be such code.
     """
     for row, card in zip(rows, cards, strict=True):
-        if card is not None and card.names_stock_dataset and module_here(card.dataset) is None:
+        is_stock = card is not None and card.names_stock_dataset and module_here(card.dataset) is None
+        if card is not None and is_stock and is_known(card.dataset):
             row.notes.append(dataset_suggestion(card.dataset))

@@ -90,7 +90,7 @@ class Dataset(abc.ABC):
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """Height and width in pixels that all pictures have as stored; None where they differ or are not known."""
+        """Height and width in pixels that all pictures have; None where they differ or are not known."""
         return None
 
     @property

@@ -16,7 +16,7 @@ from bopkit.data.own.naming import KINDS, parse_own_name
 from bopkit.data.own.opening import kind_of_path, open_own
 from bopkit.data.tfds_builder import UnknownDatasetError, find_builder, prepare_builder
 from bopkit.data.tfds_dataset import TfdsDataset
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.own_code import module_here
 from bopkit.progress import Progress, silent
 from bopkit.registry import Registry
@@ -64,7 +64,7 @@ def open_dataset(
         if version is not None:
             raise _no_versions(name)
         if not own_modules:  # nor may a stranger's file choose a path
-            raise MODULES.unknown(name, DATASETS)
+            raise _unknown_of_card(name)
         return open_own(own, progress or silent)
     if name not in MODULES.names() and _is_path(name):
         raise _not_by_path(name)
@@ -76,7 +76,9 @@ def open_dataset(
     try:
         builder = find_builder(name, data_dir, version)
     except UnknownDatasetError as error:
-        if own_modules and module_here(name):
+        if not own_modules:
+            raise _unknown_of_card(name) from error
+        if module_here(name):
             if source is not None:
                 raise _made_of_no_archives(name) from error
             return _open_module(name, data_dir, version)
@@ -108,6 +110,25 @@ def _open_module(name: str, data_dir: str | Path | None, version: str | None) ->
         raise UsageError(f"`open_dataset` of {name} returned {type(opened).__name__}, not a dataset.", hint)
     opened.data_dir = Path(data_dir).expanduser().absolute() if data_dir else None
     return opened
+
+
+def is_known(name: str) -> bool:
+    """Whether bopkit or TFDS knows a dataset of that name, prepared or not."""
+    if name in DATASETS:
+        return True
+    try:
+        find_builder(name, None, None)
+    except (UnknownDatasetError, BopkitError):
+        return False
+    return True
+
+
+def _unknown_of_card(name: str) -> UsageError:
+    return UsageError(
+        f"The model card names the dataset {name!r}, which neither bopkit nor TFDS knows.",
+        "Name its pictures with --dataset; docs/training.md says under 'Your own pictures' how those of Python get a "
+        "name.",
+    )
 
 
 def _no_versions(name: str) -> UsageError:

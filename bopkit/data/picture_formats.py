@@ -34,8 +34,8 @@ class PictureHeader(NamedTuple):
 
     Attributes:
         format: `JPEG`, `PNG`, `BMP`, `GIF` or `WebP`.
-        height: In pixels, as stored.
-        width: In pixels, as stored.
+        height: In pixels, of the picture as it is seen: a camera may have stored it on its side.
+        width: In pixels, likewise.
         has_alpha: Whether it brings transparency.
         is_grey: Whether all its colours are grey, as far as the header tells.
         problem: Why TensorFlow does not decode it as viewers show it; empty where it does.
@@ -100,6 +100,8 @@ def name_of_other_format(encoded: bytes) -> str:
 def _header_of_jpeg(file: BinaryIO) -> PictureHeader | None:
     """From its frame header, which lies behind other segments. Source: ITU-T T.81, B.1 and B.2."""
     place = 2
+    tiff: bytes | None = None
+    may_bring_exif = True  # up to the first segment of the picture's own, as `bopkit.data.orientation` has it
     while True:
         file.seek(place)
         segment = file.read(10)
@@ -108,11 +110,34 @@ def _header_of_jpeg(file: BinaryIO) -> PictureHeader | None:
         marker, length = segment[1], int.from_bytes(segment[2:4], "big")
         if marker == 0xFF:  # a fill byte
             place += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", segment[5:9])
+            if tiff and _is_on_its_side(tiff):
+                height, width = width, height
             return PictureHeader("JPEG", height, width, is_grey=segment[9] == 1)
-        else:
-            place += 2 + length
+        may_bring_exif &= 0xE0 <= marker <= 0xEF or marker == 0xFE
+        if may_bring_exif and tiff is None and marker == 0xE1 and segment[4:] == b"Exif\0\0":
+            tiff = file.read(length - 8)
+        place += 2 + length
+
+
+def _is_on_its_side(tiff: bytes) -> bool:
+    """Whether the orientation that a TIFF structure notes swaps height and width; the rules are `orientation`'s."""
+    order = {b"MM": ">", b"II": "<"}.get(tiff[:2])
+    try:
+        if order is None or struct.unpack_from(f"{order}H", tiff, 2) != (42,):
+            return False
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for place in range(directory + 2, directory + 2 + 12 * entries, 12):
+            orientation_tag, short = 0x0112, 3
+            *entry, value = struct.unpack_from(f"{order}HHIH", tiff, place)
+            if entry == [orientation_tag, short, 1]:
+                return bool(5 <= value <= 8)
+    except struct.error:  # it ends before
+        pass
+    return False
 
 
 def _header_of_png(file: BinaryIO, head: bytes) -> PictureHeader:

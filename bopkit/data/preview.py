@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from bopkit.data.splits import training_split
 from bopkit.errors import UsageError
 from bopkit.keras2 import import_tensorflow
 from bopkit.seeds import check_seed
+from bopkit.text import count_text
 
 MAX_PICTURES = 100
+MAX_NUMBERS = 50_000_000
+"""Height times width times channels of all pictures together: a sheet takes some 50 bytes of memory for each."""
+
 EPOCHS = 3
 """Training epochs that a sheet shows of each picture."""
 PICTURES_A_ROW = 2
@@ -73,6 +78,12 @@ def preview(
     split = split or training_split(opened)
     opened.check_labels(split)
     preprocessing = opened.preprocessing(preprocess_fn, input_shape)
+    if count * math.prod(preprocessing.input_shape) > MAX_NUMBERS:
+        shape = " x ".join(map(str, preprocessing.input_shape))
+        raise UsageError(
+            f"{count_text(count, 'picture')} of {shape} {'does' if count == 1 else 'do'} not fit on a sheet.",
+            "Use a smaller --count or --input-shape.",
+        )
     files.write_bytes(output, _draw(opened, split, preprocessing, count, seed, recipe))
     return output
 

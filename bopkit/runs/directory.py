@@ -91,6 +91,7 @@ class RunDirectory:
         self._metrics_file = path / METRICS_FILE
         self._config_file = path / CONFIG_FILE
         self._lock: IO[str] | None = None
+        self._is_new = False
         # Tuples become lists, as they will be when read back.
         self._config, self._defaults = json.loads(json.dumps([config, defaults]))
         if self._config_file.exists():
@@ -111,6 +112,7 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             self._hold_lock()
             files.write_json(self._config_file, self._config)
+            self._is_new = True
 
     def _hold_lock(self) -> None:
         """Refuse to train where another process trains; the lock ends with the process, however it ends."""
@@ -135,6 +137,14 @@ class RunDirectory:
         """Remove the half-written checkpoints of killed processes; nobody else writes there while we hold the lock."""
         for folder in self.checkpoints.glob(f"{files.SCRATCH_PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def discard_if_unbegun(self) -> None:
+        """Remove the folder of a new run that holds nothing but its settings: a mistake leaves none behind."""
+        if not self._is_new or {each.name for each in self.path.iterdir()} != {CONFIG_FILE, _LOCK_FILE}:
+            return
+        for name in (CONFIG_FILE, _LOCK_FILE):
+            (self.path / name).unlink()
+        self.path.rmdir()
 
     def close(self) -> None:
         """Let another process train here."""

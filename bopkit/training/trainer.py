@@ -71,7 +71,11 @@ def run_training(options: TrainOptions, observer: Observer) -> TrainResult:
         with contextlib.closing(_open_directory(plan)) as run:
             observer.progress(f"run directory {run.path}")
             if plan.length.extends or not run.is_finished:
-                return _train(plan, run, observer)
+                try:
+                    return _train(plan, run, observer)
+                except UsageError:
+                    run.discard_if_unbegun()
+                    raise
             observer.progress(f"{run.path} is finished: {run.model_file}")
             return look_up(plan, run)
 

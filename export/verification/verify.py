@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bopkit.artifacts import artifact
 from bopkit.data import open_dataset
+from bopkit.data.run_dataset import find_run_data
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export.inspection.contents import BinaryKernel, KernelMatch, match_kernels
 from bopkit.export.inspection.report import UNCHECKED
@@ -25,6 +26,8 @@ from bopkit.export.verification.worker import KERNELS, RunRequest, load_kernels
 from bopkit.files import temporary_directory
 from bopkit.isolation import Child
 from bopkit.progress import Progress, silent
+from bopkit.runs.directory import is_run
+from bopkit.runs.run_data import RunData
 
 
 def verify_artifacts(
@@ -45,7 +48,8 @@ def verify_artifacts(
     Args:
         first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
         second: The artifact that is compared with it.
-        dataset: Dataset whose test pictures both see; None for that of a card, else bundled photographs.
+        dataset: Dataset whose test pictures both see; None for that of the run that one of them is in, else that of a
+            card, else bundled photographs.
         data_dir: Where prepared datasets are.
         pictures: Largest number of real pictures.
         custom: Modules of the user's own, whose classes and functions the files may name.
@@ -66,15 +70,21 @@ def verify_artifacts(
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []
-    name = dataset or _dataset_of_cards((first, second), data_dir, notes)
-    if name is not None:
-        open_dataset(name, data_dir=data_dir)  # what is wrong with it is one error, not two failures
+    data_folder = str(data_dir) if data_dir is not None else None
+    if dataset is not None:
+        data: RunData | None = RunData(dataset, data_folder, folder=str(Path.cwd()))
+    else:
+        data = _data_of((first, second), data_folder, notes)
+    classes = 0
+    if data is not None:
+        with data.as_in_the_run():  # what is wrong with it is one error, not two failures
+            classes = len(open_dataset(data.dataset, data.data_dir).class_names)
     with temporary_directory("verify") as scratch:
         request = RunRequest(
             path=str(first),
             folder=str(Path(scratch, "first")),
-            dataset=name,
-            data_dir=str(data_dir) if data_dir is not None else None,
+            data=data,
+            classes=classes,
             pictures=pictures,
             pixel_preprocessing=_name_of_pixel_preprocessing(first, second),
             custom=tuple(custom),
@@ -111,14 +121,20 @@ def verify_artifacts(
         )
 
 
-def _dataset_of_cards(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> str | None:
-    """The first dataset that a card names and that is prepared; both artifacts must see the same pictures."""
+def _data_of(paths: tuple[str | Path, ...], data_dir: str | None, notes: list[str]) -> RunData | None:
+    """The pictures of the first run or card that tells of some that open; both artifacts must see the same ones."""
     for path in paths:
         try:
+            # A SavedModel lies in the run by its folder, not by the folder of its version.
+            file = artifact.resolve(path) if is_run(Path(path)) else Path(path)
+            of_run, note = find_run_data(file, data_dir)
+            if of_run is not None:
+                return of_run
+            notes += [note] * bool(note)
             card = artifact.read_card(path)
             if card is not None and card.names_stock_dataset:
                 open_dataset(card.dataset, data_dir=data_dir, own_modules=False)
-                return card.dataset
+                return RunData(card.dataset, data_dir, folder=str(Path.cwd()))
         except BopkitError as error:  # a damaged artifact fails later; photographs serve too
             notes.append(f"The card's dataset was not used: {error.message}")
     return None

@@ -15,7 +15,7 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.artifacts.custom_code import CustomCode
 from bopkit.benchmark.runtimes.keras import KerasRuntime
 from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, reference_runtime
-from bopkit.data import get_preprocessing, open_dataset
+from bopkit.data import get_preprocessing
 from bopkit.errors import BopkitError
 from bopkit.export.checks.scores import softmax
 from bopkit.export.inspection.contents import BinaryKernel, read_contents
@@ -25,6 +25,7 @@ from bopkit.export.network.signature import Signature, SignatureTensor, match_te
 from bopkit.export.pictures import Pictures, batches, pictures_for, round_to_pixels, with_preprocessing
 from bopkit.export.reference import BATCH_SIZE
 from bopkit.export.sources.source import load_file, use_custom_code
+from bopkit.runs.run_data import RunData
 
 PICTURES, NOISE = "pictures", "noise"
 """Files of what an artifact is shown and answers: what its own preprocessing makes of real pictures, and noise."""
@@ -45,8 +46,8 @@ class RunRequest:
     Attributes:
         path: The artifact.
         folder: Where kernels, inputs and outputs go.
-        dataset: Name of a dataset for networks that take one picture; None for photographs.
-        data_dir: Where prepared datasets lie.
+        data: Pictures for networks that take one; None for photographs.
+        classes: That those pictures have; 0 for photographs.
         pictures: Largest number of pictures.
         pixel_preprocessing: Preprocessing inside that one of the two that takes uint8 pixels: both are then shown only
             what pixels can be preprocessed to. None where neither takes them.
@@ -60,8 +61,8 @@ class RunRequest:
 
     path: str
     folder: str
-    dataset: str | None
-    data_dir: str | None
+    data: RunData | None
+    classes: int
     pictures: int
     pixel_preprocessing: str | None
     custom: tuple[str, ...]
@@ -74,7 +75,8 @@ class RunRequest:
     def from_dict(cls, values: Mapping[str, Any]) -> RunRequest:
         """The request from its fields as JSON gives them back."""
         inputs = tuple(map(SignatureTensor.from_dict, values["reference_inputs"]))
-        return cls(**{**values, "reference_inputs": inputs})
+        data = RunData(**values["data"]) if values["data"] else None
+        return cls(**{**values, "reference_inputs": inputs, "data": data})
 
 
 def run(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +120,7 @@ def run(values: Mapping[str, Any]) -> dict[str, Any]:
     signature = Signature(taken.inputs, Signature.from_shapes(runtime.inputs, outputs).outputs)
     signature = signature.with_probabilities(answers)
     signature = signature.with_classes(len(card.class_names) if card is not None else 0)
-    if request.dataset is not None:
-        signature = signature.with_classes(len(open_dataset(request.dataset, request.data_dir).class_names))
+    signature = signature.with_classes(request.classes)
     return {
         "path": str(resolved),
         "kind": kind,
@@ -161,7 +162,11 @@ def _pictures(request: RunRequest, signature: Signature, card: ModelCard | None)
     """What the artifact is shown: real pictures, noise in their place where it takes none, and noise."""
     # Not the card's own dataset: both artifacts must see the same pictures.
     card = dataclasses.replace(card, dataset="") if card is not None else None
-    real, noise = pictures_for(signature, card, request.dataset, request.data_dir, request.pictures)
+    if request.data is None:
+        real, noise = pictures_for(signature, card, None, None, request.pictures)
+    else:
+        with request.data.as_in_the_run():
+            real, noise = pictures_for(signature, card, request.data.dataset, request.data.data_dir, request.pictures)
     real = real or noise
     if request.pixel_preprocessing is None or not signature.takes_picture:
         return real, noise

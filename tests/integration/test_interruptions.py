@@ -153,6 +153,7 @@ def test_a_run_killed_at_any_moment_resumes(count, whole_run, start, tmp_path):
     process.send_signal(signal.SIGTERM)
     result = process.finished()
     assert result.returncode == 143, result.stderr
+    assert "Told to stop by SIGTERM. Existing files are unchanged" in result.stderr
     assert_left_after_a_checkpoint(run, result.stderr)
 
     rng = random.Random(SEED)

@@ -134,7 +134,7 @@ class ListedPictures(Dataset):
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """Height and width that all pictures have as stored."""
+        """Height and width that all pictures have as they are seen."""
         return self._size
 
     @property

@@ -30,6 +30,8 @@ from bopkit.progress import Progress
 
 FILES_AT_ONCE = 1000
 KEPT_SURVEYS = 20
+KEPT_MEANING = b"sizes as seen\0"
+"""Tells kept surveys from those of versions that kept other figures under the same names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Survey:
     """What is known of the pictures of a list.
 
     Attributes:
-        sizes_px: Height and width of each as stored, int32 [n, 2]; zeros of one that cannot be used.
+        sizes_px: Height and width of each as it is seen, int32 [n, 2]; zeros of one that cannot be used.
         are_grey: Whether all colours of a picture are grey, as far as its header tells, bool [n].
         checksums: Of the size and the first and last bytes of each file, uint32 [n]: most changes change them.
         problems: Why a picture cannot be used, by its place in the list.
@@ -161,7 +163,7 @@ def _decoding_problem(path: bytes) -> str:
 
 def _kept_file(root: Path, paths: Sequence[bytes], states: Sequence[tuple[int, int] | str]) -> Path | None:
     """Where the survey of these files, as they are, is kept; None where nothing can be kept."""
-    digest = hashlib.sha256(os.fsencode(root.absolute()))
+    digest = hashlib.sha256(KEPT_MEANING + os.fsencode(root.absolute()))
     for path, state in zip(paths, states, strict=True):
         digest.update(path + repr(state).encode() + b"\0")
     with contextlib.suppress(RuntimeError):

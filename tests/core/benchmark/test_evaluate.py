@@ -101,7 +101,7 @@ def test_a_card_chooses_no_code_that_is_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     for dataset, words in (
         ("hostile.module", "The card names the dataset.*--dataset"),
-        ("plain", "Unknown dataset 'plain'"),
+        ("plain", "The model card names the dataset 'plain', which neither"),
         ("", "does not say.*--dataset"),
     ):
         save_model(network, dataclasses.replace(CARD, dataset=dataset), tmp_path / "model.h5")

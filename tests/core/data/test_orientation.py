@@ -11,6 +11,7 @@ import pytest
 from bopkit.data import get_preprocessing
 from bopkit.data.decoding import decode
 from bopkit.data.orientation import exif_orientation
+from bopkit.data.picture_formats import header_of
 from bopkit.keras2 import import_tensorflow
 
 tf = import_tensorflow()
@@ -63,6 +64,7 @@ def test_pictures_are_decoded_as_viewers_show_them(orientation: int, order: str)
     stored = decode_colours(JPEG).numpy()
     encoded = with_segments(exif(orientation, order))
     np.testing.assert_array_equal(decode_colours(encoded), SEEN[orientation](stored))
+    assert header_of(encoded)[1:3] == SEEN[orientation](stored).shape[:2]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,7 @@ def test_pictures_are_decoded_as_viewers_show_them(orientation: int, order: str)
 def test_the_note_is_found_behind_other_segments(before: bytes) -> None:
     assert int(orientation_of(with_segments(before, exif(6)))) == 6
     assert decode_colours(with_segments(before, exif(6))).shape == (24, 16, 3)
+    assert header_of(with_segments(before, exif(6)))[1:3] == (24, 16)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,7 @@ def test_a_damaged_note_leaves_the_picture_as_it_lies(damaged: bytes) -> None:
     encoded = JPEG[:2] + damaged + JPEG[20:]
     assert int(orientation_of(encoded)) == 1
     assert int(orientation_of(encoded[: 2 + len(damaged)])) == 1
+    assert header_of(encoded) is None or header_of(encoded)[1:3] == (16, 24)
 
 
 @pytest.mark.parametrize("encoded", [b"", b"\xff\xd8\xff", JPEG, tf.io.encode_png(PIXELS).numpy(), b"no picture"])

@@ -55,5 +55,5 @@ def test_known_names_win_over_modules(here):
     (here / "own_folder").mkdir()
     (here / "own_folder" / "dotted.py").write_text("raise RuntimeError('imported')")
     for name in ("own_and_plain", "own_folder.dotted"):
-        with pytest.raises(UsageError, match=f"Unknown dataset '{name}'"):
+        with pytest.raises(UsageError, match=f"The model card names the dataset '{name}', which neither"):
             open_dataset(name, own_modules=False)

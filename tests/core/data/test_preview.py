@@ -88,6 +88,7 @@ def test_the_command_writes_a_png_and_prints_its_name(tmp_path):
         ({"split": "val"}, "no split"),
         ({"split": "train[:0%]"}, r"Split train\[:0%\] of dataset digits has no pictures\. Name another"),
         ({"seed": -1}, "Seed"),
+        ({"input_shape": (20_000, 20_000, 1), "count": 1}, "1 picture of 20000 x 20000 x 1 does not fit on a sheet"),
     ],
 )
 def test_bad_requests_write_nothing(tmp_path, options, message):

@@ -4,13 +4,22 @@ import json
 import os
 import shutil
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import failed, forked
 from PIL import Image
 
-from bopkit import evaluate_model, load_model, read_card, train_model
+from bopkit import (
+    evaluate_model,
+    export_model,
+    load_model,
+    predict_pictures,
+    read_card,
+    train_model,
+    verify_artifacts,
+)
 from bopkit.data import dataset_from_arrays, dataset_from_tf_data
 from bopkit.errors import BopkitError, UsageError
 from bopkit.keras2 import import_tensorflow
@@ -172,6 +181,9 @@ def test_datasets_of_arrays_and_of_pipelines_train_alike(tmp_path):
     for others in weights[1:]:
         for one, other in zip(weights[0], others, strict=True):
             np.testing.assert_array_equal(one, other)
+    with pytest.raises(UsageError, match="dataset 'mine', which neither bopkit nor TFDS knows"):
+        evaluate_model(tmp_path / "arrays")
+    assert evaluate_model(tmp_path / "arrays", datasets["npz"]).pictures == 8
     with pytest.raises(UsageError, match="dataset"):
         train(tmp_path / "arrays", dataset_from_arrays(pictures, labels, name="mine"), validation_split="train[:5]")
 
@@ -192,6 +204,21 @@ def test_pipelines_of_something_else_are_refused():
     ):
         with pytest.raises(UsageError, match=words):
             dataset_from_tf_data(dataset)
+
+
+def test_what_follows_training_knows_the_pictures(photos, tmp_path, monkeypatch):
+    train("run")
+    exported = export_model("run/model.h5")
+    monkeypatch.chdir("run")  # a run finds its pictures from elsewhere too
+    sources = [agreement.source for artifact in exported.artifacts for agreement in artifact.agreements]
+    assert sources == ["folder:photos test split", "uniform random input"] * 2
+    for other in ("model.tflite", "model"):
+        verification = verify_artifacts("model.h5", other)
+        assert verification.passed and not verification.notes
+        assert "folder:photos test split" in json.dumps(verification.to_dict())
+        (found,) = predict_pictures(other, photos / "light" / "3 ü.png").pictures
+        assert sorted(each.name for each in found.classes) == ["dark", "light"]
+    assert Path("model/1/assets.extra/labels.txt").read_text() == "dark\nlight\n"
 
 
 def test_the_best_epoch_is_chosen_by_what_the_user_names(photos):

@@ -131,6 +131,7 @@ def test_frozen_batch_norms_keep_their_statistics(trained, tmp_path):
     assert {"conv1", "conv2", *HEAD} == changed  # a new batch norm is trained
     with pytest.raises(UsageError, match=r"none is taken. Add --from MODEL"):
         train(tmp_path / "other", OF_THREE, freeze_batch_norm=True)
+    assert not (tmp_path / "other").exists()  # a mistake leaves no run behind
 
 
 def test_binary_layers_may_all_be_frozen(trained, tmp_path):

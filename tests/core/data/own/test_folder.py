@@ -286,7 +286,7 @@ def test_paths_that_hold_no_pictures(here):
         open_dataset("folder:photos", version="1.0.0")
     with pytest.raises(UsageError, match="is not made of archives"):
         open_dataset("folder:photos", prepare=True, source=here)
-    with pytest.raises(UsageError, match="Unknown dataset"):
+    with pytest.raises(UsageError, match="The model card names the dataset 'folder:photos', which neither"):
         open_dataset("folder:photos", own_modules=False)
 
 
