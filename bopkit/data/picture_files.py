@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bopkit.data.picture_formats import FORMATS, header_of, name_of_other_format
+from bopkit.data.picture_formats import header_of, refusal
 from bopkit.errors import BopkitError, UsageError
 from bopkit.text import shortened_list
 
@@ -84,13 +84,9 @@ def read_picture(path: str) -> bytes:
         encoded = Path(path).read_bytes()
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.") from error
-    header = header_of(encoded)
-    if header is None:
-        other = name_of_other_format(encoded)
-        state = f"is {other}, which is not read" if other else f"is damaged, or no {FORMATS}"
-        raise BopkitError(f"{path} {state}.", "Save it as PNG.")
-    if header.problem:
-        raise BopkitError(f"{path} is a {header.format} that is not decoded: {header.problem}.", "Save it as PNG.")
+    problem = refusal(header_of(encoded), encoded)
+    if problem:
+        raise BopkitError(f"{path} {problem}.", "Save it as PNG.")
     return encoded
 
 

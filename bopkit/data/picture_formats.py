@@ -92,9 +92,17 @@ def seems_whole(head: bytes, tail: bytes, size_bytes: int, header: PictureHeader
     return bool(size_bytes >= stated + (8 if header.format == "WebP" else 0))
 
 
-def name_of_other_format(encoded: bytes) -> str:
-    """The name of a format that is not decoded, by the first bytes of a file; empty where that is not known."""
-    return next((name for place, start, name in _OTHERS if encoded[place : place + len(start)] == start), "")
+def refusal(header: PictureHeader | None, head: bytes) -> str:
+    """Why a picture file is not decoded, as the end of a sentence about it; empty where its header speaks for it.
+
+    Args:
+        header: Its own; None where it is damaged or of another format.
+        head: Its first `END_BYTES`, or more.
+    """
+    if header is not None:
+        return f"is a {header.format} that is not decoded: {header.problem}" if header.problem else ""
+    other = next((name for place, start, name in _OTHERS if head[place : place + len(start)] == start), "")
+    return f"is {other}, which is not read" if other else f"is damaged, or no {FORMATS}"
 
 
 def _header_of_jpeg(file: BinaryIO) -> PictureHeader | None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from bopkit import files, keras2
 from bopkit.data.decoding import decode
-from bopkit.data.picture_formats import END_BYTES, FORMATS, name_of_other_format, read_header, seems_whole
+from bopkit.data.picture_formats import END_BYTES, read_header, refusal, seems_whole
 from bopkit.host import usable_cores
 from bopkit.keras2 import import_tensorflow
 from bopkit.picture_meter import PictureMeter
@@ -126,11 +126,9 @@ def _look(path: bytes, state: tuple[int, int] | str) -> _Look:
             tail = file.read(END_BYTES)
     except OSError as error:
         return _Look(path, problem=f"cannot be read: {error.strerror}")
-    if header is None:
-        other = name_of_other_format(head)
-        return _Look(path, problem=f"is {other}" if other else f"is damaged, or no {FORMATS}")
-    if header.problem:
-        return _Look(path, problem=f"is a {header.format} that is not decoded: {header.problem}")
+    problem = refusal(header, head)
+    if header is None or problem:
+        return _Look(path, problem=problem)
     return _Look(
         path,
         (header.height, header.width),
