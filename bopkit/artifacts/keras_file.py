@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import re
 import shutil
 import warnings
@@ -31,6 +30,7 @@ from bopkit.artifacts.limits import DAMAGED
 from bopkit.artifacts.old_keras_config import modernised
 from bopkit.artifacts.other_files import START_BYTES, other_file
 from bopkit.errors import BopkitError, UsageError, first_line
+from bopkit.failures import is_full_disk
 from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
 from bopkit.unfused_norms import unfuse_norms_of_rows
@@ -202,7 +202,7 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
     try:
         files.write_bytes(path, content)
     except OSError as error:
-        frees = "Free some disk space or choose" if error.errno == errno.ENOSPC else "Choose"
+        frees = "Free some disk space or choose" if is_full_disk(error) else "Choose"
         hint = f"{frees} another place, and run it again; nothing was replaced."
         raise BopkitError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
 
