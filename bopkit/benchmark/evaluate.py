@@ -258,7 +258,7 @@ def find_data(
         if note:
             say(note)
     name = dataset or _dataset_of(card, path)
-    return RunData(name, str(data_dir) if data_dir else None, folder=str(Path.cwd())), dataset is None
+    return RunData.named_here(name, data_dir), dataset is None
 
 
 def _load(path: Path, plan: EvaluationPlan, card: ModelCard | None) -> KerasRuntime:

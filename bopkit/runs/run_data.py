@@ -41,6 +41,11 @@ class RunData:
     folder: str
     seal: str = ""
 
+    @classmethod
+    def named_here(cls, dataset: str, data_dir: str | Path | None) -> RunData:
+        """What somebody names in this working folder, without a run."""
+        return cls(dataset, str(data_dir) if data_dir else None, folder=str(Path.cwd()))
+
     @property
     def is_ours(self) -> bool:
         """Whether a training of this user wrote it."""

@@ -70,11 +70,8 @@ def verify_artifacts(
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []
-    data_folder = str(data_dir) if data_dir is not None else None
-    if dataset is not None:
-        data: RunData | None = RunData(dataset, data_folder, folder=str(Path.cwd()))
-    else:
-        data = _data_of((first, second), data_folder, notes)
+    named = RunData.named_here(dataset, data_dir) if dataset is not None else None
+    data = named or _data_of((first, second), data_dir, notes)
     classes = 0
     if data is not None:
         with data.as_in_the_run():  # what is wrong with it is one error, not two failures
@@ -121,7 +118,7 @@ def verify_artifacts(
         )
 
 
-def _data_of(paths: tuple[str | Path, ...], data_dir: str | None, notes: list[str]) -> RunData | None:
+def _data_of(paths: tuple[str | Path, ...], data_dir: str | Path | None, notes: list[str]) -> RunData | None:
     """The pictures of the first run or card that tells of some that open; both artifacts must see the same ones."""
     for path in paths:
         try:
@@ -134,7 +131,7 @@ def _data_of(paths: tuple[str | Path, ...], data_dir: str | None, notes: list[st
             card = artifact.read_card(path)
             if card is not None and card.names_stock_dataset:
                 open_dataset(card.dataset, data_dir=data_dir, own_modules=False)
-                return RunData(card.dataset, data_dir, folder=str(Path.cwd()))
+                return RunData.named_here(card.dataset, data_dir)
         except BopkitError as error:  # a damaged artifact fails later; photographs serve too
             notes.append(f"The card's dataset was not used: {error.message}")
     return None
