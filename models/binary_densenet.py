@@ -102,3 +102,72 @@ def _transition(x: Any, reduction: float, is_dilated: bool, name: str) -> Any:
         x = layers.MaxPool2D(2, name=f"{name}_pool")(x)
     x = layers.ReLU(name=f"{name}_relu")(x)
     return layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+
+
+BINARY_DENSENET28 = Architecture(
+    name="binary_densenet28",
+    title="BinaryDenseNet28",
+    paper="arXiv 1906.08637",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_Shape("binary_densenet28", (6, 6, 6, 5), (2.7, 2.7, 2.2)).build,
+    # bopkit train binary_densenet28 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=256),
+    min_size_px=32,
+    counts=Counts(
+        params=5_150_504, binary_params=4_202_496, binary_macs=3_587_383_296, mixed_macs=0, float_macs=202_484_224
+    ),
+    published=(Published(60.91, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
+
+BINARY_DENSENET37 = Architecture(
+    name="binary_densenet37",
+    title="BinaryDenseNet37",
+    paper="arXiv 1906.08637",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_Shape("binary_densenet37", (6, 8, 12, 6), (3.3, 3.3, 4)).build,
+    # bopkit train binary_densenet37 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=192),
+    min_size_px=32,
+    counts=Counts(
+        params=8_734_120, binary_params=7_593_984, binary_macs=4_506_808_320, mixed_macs=0, float_macs=199_738_368
+    ),
+    published=(Published(62.89, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
+
+BINARY_DENSENET37_DILATED = Architecture(
+    name="binary_densenet37_dilated",
+    title="BinaryDenseNet37 dilated",
+    paper="arXiv 1906.08637",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_Shape("binary_densenet37_dilated", (6, 8, 12, 6), (3.3, 3.3, 4), (1, 1, 2, 4)).build,
+    # bopkit train binary_densenet37_dilated --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=80, batch_size=256),
+    min_size_px=32,
+    counts=Counts(
+        params=8_734_120, binary_params=7_593_984, binary_macs=7_774_470_144, mixed_macs=0, float_macs=452_625_408
+    ),
+    published=(Published(64.34, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
+
+BINARY_DENSENET45 = Architecture(
+    name="binary_densenet45",
+    title="BinaryDenseNet45",
+    paper="arXiv 1906.08637",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_Shape("binary_densenet45", (6, 12, 14, 8), (2.7, 3.3, 4)).build,
+    # bopkit train binary_densenet45 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=125, batch_size=384),
+    min_size_px=32,
+    counts=Counts(
+        params=13_939_240, binary_params=12_349_440, binary_macs=6_430_556_160, mixed_macs=0, float_macs=244_103_424
+    ),
+    published=(Published(64.59, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)

@@ -1,9 +1,9 @@
 """MeliusNet22.
 
-Bethge et al. 2020, MeliusNet, arXiv 2001.05936; layers, settings and figures as in Larq Zoo (github larq/zoo, Apache-2.0).
-float32 [n, 224, 224, 3], ImageNet-normalised, to probabilities of 1000 classes. A block has two binary convolutions: one
-adds 64 channels behind those that it sees, the other improves these 64. The stem, of grouped convolutions, the
-transitions and the last dense layer are real.
+Bethge et al. 2020, MeliusNet, arXiv 2001.05936; layers, settings and figures as in Larq Zoo (github larq/zoo,
+Apache-2.0). float32 [n, 224, 224, 3], ImageNet-normalised, to probabilities of 1000 classes. A block has two binary
+convolutions: one adds 64 channels behind those that it sees, the other improves these 64. The stem, of grouped
+convolutions, the transitions and the last dense layer are real.
 """
 
 from __future__ import annotations
@@ -104,3 +104,21 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
 
 _SECTIONS = ((4, 0), (5, 160), (4, 224), (4, 256))
 """Blocks of each section, and filters of the transition in front of it."""
+
+
+ARCHITECTURE = Architecture(
+    name="meliusnet22",
+    title="MeliusNet22",
+    paper="arXiv 2001.05936",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=build,
+    # bopkit train meliusnet22 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    min_size_px=32,
+    counts=Counts(
+        params=6_969_672, binary_params=6_119_424, binary_macs=4_624_220_160, mixed_macs=0, float_macs=136_388_608
+    ),
+    published=(Published(62.4, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)

@@ -1,9 +1,9 @@
 """QuickNet, small, middle and large: Larq Zoo's networks that are fast on ARM processors.
 
-Bannink et al. 2021, Larq Compute Engine, arXiv 2011.09398, section 5; layers, settings and figures as in Larq Zoo (github
-larq/zoo, Apache-2.0). float32 [n, 224, 224, 3], ImageNet-normalised, to probabilities of 1000 classes. A shortcut around
-every binary convolution; padding counts as +1. The stem, the 1x1 convolutions between sections and the last dense layer
-are real; the depthwise blur of a transition is fixed.
+Bannink et al. 2021, Larq Compute Engine, arXiv 2011.09398, section 5; layers, settings and figures as in Larq Zoo
+(github larq/zoo, Apache-2.0). float32 [n, 224, 224, 3], ImageNet-normalised, to probabilities of 1000 classes. A
+shortcut around every binary convolution; padding counts as +1. The stem, the 1x1 convolutions between sections and the
+last dense layer are real; the depthwise blur of a transition is fixed.
 """
 
 from __future__ import annotations
@@ -109,3 +109,54 @@ def _builder(
 
 FILTERS, SMALL_FILTERS = (64, 128, 256, 512), (32, 64, 256, 512)
 BLOCKS, LARGE_BLOCKS = (4, 4, 4, 4), (6, 8, 12, 6)
+
+QUICKNET_SMALL = Architecture(
+    name="quicknet_small",
+    title="QuickNet small",
+    paper="arXiv 2011.09398",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_builder("quicknet_small", SMALL_FILTERS, BLOCKS),
+    # bopkit train quicknet_small --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    min_size_px=32,
+    counts=Counts(
+        params=12_664_344, binary_params=11_980_800, binary_macs=1_156_055_040, mixed_macs=0, float_macs=15_263_744
+    ),
+    published=(Published(59.4, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
+
+QUICKNET = Architecture(
+    name="quicknet",
+    title="QuickNet",
+    paper="arXiv 2011.09398",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_builder("quicknet", FILTERS, BLOCKS),
+    # bopkit train quicknet --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    min_size_px=32,
+    counts=Counts(
+        params=13_243_720, binary_params=12_533_760, binary_macs=1_849_688_064, mixed_macs=0, float_macs=28_409_856
+    ),
+    published=(Published(63.3, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
+
+QUICKNET_LARGE = Architecture(
+    name="quicknet_large",
+    title="QuickNet large",
+    paper="arXiv 2011.09398",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_builder("quicknet_large", FILTERS, LARGE_BLOCKS),
+    # bopkit train quicknet_large --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    min_size_px=32,
+    counts=Counts(
+        params=23_359_304, binary_params=22_634_496, binary_macs=3_699_376_128, mixed_macs=0, float_macs=28_409_856
+    ),
+    published=(Published(66.9, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)

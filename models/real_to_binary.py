@@ -84,3 +84,21 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     x = layers.GlobalAvgPool2D(name="pool")(x)
     x = layers.Dense(classes, kernel_initializer="glorot_normal", name="logits")(x)
     return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="real_to_binary")
+
+
+ARCHITECTURE = Architecture(
+    name="real_to_binary",
+    title="Real-to-Binary",
+    paper="arXiv 2003.11535",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=build,
+    # bopkit train real_to_binary --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    min_size_px=32,
+    counts=Counts(
+        params=11_995_624, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=138_087_936
+    ),
+    published=(Published(65.01, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)

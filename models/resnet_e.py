@@ -81,3 +81,21 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     x = layers.GlobalAvgPool2D(name="pool")(x)
     x = layers.Dense(classes, kernel_initializer="glorot_normal", name="logits")(x)
     return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="binary_resnet_e18")
+
+
+ARCHITECTURE = Architecture(
+    name="binary_resnet_e18",
+    title="ResNetE-18",
+    paper="arXiv 1906.08637",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=build,
+    # bopkit train binary_resnet_e18 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    min_size_px=32,
+    counts=Counts(
+        params=11_699_368, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=137_793_536
+    ),
+    published=(Published(58.32, "imagenet2012", "", "Larq Zoo, latent weights"),),
+)
