@@ -1,8 +1,8 @@
 """bopkit: train binarized neural networks with Bop, export them bit-packed, measure them.
 
 Most commands of the command line are one function here. Importing bopkit imports no TensorFlow, but makes
-`tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`. TensorFlow logs errors only,
-unless TF_CPP_MIN_LOG_LEVEL is set when bopkit is imported.
+`tf.keras` Keras 2, which larq needs: import bopkit before the first use of `tf.keras`. Where bopkit is the first to
+import TensorFlow, that logs errors only, unless TF_CPP_MIN_LOG_LEVEL is set when bopkit is imported.
 """
 
 from __future__ import annotations

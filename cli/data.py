@@ -13,7 +13,7 @@ from bopkit.cli.datasets import datasets as list_
 from bopkit.cli.output import print_json, print_path, print_table, say, show
 from bopkit.cli.prepare import prepare
 from bopkit.errors import BopkitError
-from bopkit.text import count_text, printable
+from bopkit.text import count_text, printable, shortened_list
 
 if TYPE_CHECKING:
     from bopkit.data.check import DatasetCheck
@@ -47,6 +47,10 @@ def check(dataset: DatasetName, data_dir: DataDir = None, json: Json = False) ->
         )
         for line in _lines(found):
             show(line)
+        for split, counts in found.pictures.items():
+            lacking = [name for name, count in zip(found.class_names, counts, strict=True) if not count]
+            if lacking:
+                say(f"Warning: split {split} has no picture of {shortened_list(list(map(printable, lacking)))}")
     _list("cannot be used", [f"{path} {problem}" for path, problem in found.damaged.items()])
     _list("same picture in several splits", [", ".join(group) for group in found.shared])
     _list("same picture twice in a split", [", ".join(group) for group in found.same if group not in found.shared])

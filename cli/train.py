@@ -57,7 +57,9 @@ def train(
     ] = None,
     freeze_batch_norm: Annotated[
         bool,
-        typer.Option("--freeze-batch-norm", help="Train no batch norm; they keep the statistics that they start with."),
+        typer.Option(
+            "--freeze-batch-norm", help="Keep the batch norms that --from brought as they are, statistics included."
+        ),
     ] = False,
     input_shape: PicturesShape = None,
     data_dir: DataDir = None,

@@ -84,7 +84,7 @@ class ModelCard:
             UsageError: It would.
         """
         if not self.names_stock_dataset:
-            raise UsageError(f"The card names the dataset {self.dataset!r}.", "Name it with --dataset to use it.")
+            raise UsageError(f"The card names the dataset {self.dataset!r}.", "Name its pictures with --dataset.")
         return self.dataset
 
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import re
 import shutil
 import warnings
@@ -201,7 +202,8 @@ def save_model(model: Any, card: ModelCard, path: str | Path) -> None:
     try:
         files.write_bytes(path, content)
     except OSError as error:
-        hint = "Free some disk space or choose another place, and run it again; nothing was replaced."
+        frees = "Free some disk space or choose" if error.errno == errno.ENOSPC else "Choose"
+        hint = f"{frees} another place, and run it again; nothing was replaced."
         raise BopkitError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
 
 

@@ -25,6 +25,7 @@ from bopkit.data.splits import last_tenth, measuring_split
 from bopkit.errors import BopkitError, UsageError
 from bopkit.picture_meter import PictureMeter
 from bopkit.progress import Progress
+from bopkit.text import shortened_list
 from bopkit.versions import RUNTIME_PACKAGES, package_versions
 
 
@@ -116,22 +117,26 @@ def check_classes(plan: EvaluationPlan, classes: int, card: ModelCard | None) ->
     hint = "Choose the dataset that it was trained on; `bopkit benchmark` without --dataset measures all but accuracy."
     if plan.classes != classes:
         raise BopkitError(f"It has {classes} classes, and dataset {dataset} has {plan.classes}.", hint)
-    if card is not None and card.class_names and _are_other_classes(card.class_names, names):
-        theirs, its = (f"{each[0]} to {each[-1]}" for each in (names, card.class_names))
-        raise BopkitError(f"Its classes ({its}) are not those of dataset {dataset} ({theirs}).", hint)
+    own = card.class_names if card is not None else ()
+    difference = _difference(own, names) if own and not (are_numbers(own) or are_numbers(names)) else ""
+    if difference:
+        raise BopkitError(f"Its classes are not those of dataset {dataset}: {difference}.", hint)
 
 
-def _are_other_classes(own: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether names of classes show that labels mean something else: none is the same, or one has another number.
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether classes are numbered in place of names, as those of cifar10_1 are: they show nothing."""
+    return list(names) == [str(number) for number in range(len(names))]
 
-    Datasets whose builder names no classes, such as cifar10_1, number them: they show nothing.
-    """
-    if list(names) == [str(number) for number in range(len(names))]:
-        return False
-    own, names = ([name.casefold() for name in each] for each in (own, names))
-    places = {name: number for number, name in enumerate(names)}
-    same = [places[name] == number for number, name in enumerate(own) if name in places]
-    return not same or not all(same)
+
+def _difference(own: Sequence[str], names: Sequence[str]) -> str:
+    """What tells the class names of a network from those of a dataset; empty where they are the same, in this order."""
+    theirs, ours = ({name.casefold() for name in each} for each in (names, own))
+    missing, new = (
+        [name for name in each if name.casefold() not in other] for each, other in ((own, theirs), (names, ours))
+    )
+    if missing or new:
+        return f"there is no {shortened_list(missing)}, but {shortened_list(new)}"
+    return "" if [name.casefold() for name in own] == [name.casefold() for name in names] else "they have another order"
 
 
 def artifact_preprocessing(plan: EvaluationPlan, card: ModelCard | None) -> PreprocessingChoice:

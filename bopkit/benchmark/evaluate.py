@@ -251,10 +251,12 @@ def find_data(
     """Where the pictures are: as the user says, else as the run does, else as the card does; and whether it is that."""
     if dataset is None:
         of_run, note = find_run_data(path, data_dir)
-        if note:
-            say(note)
         if of_run is not None:
             return of_run, False
+        if note and not (card and card.names_stock_dataset):
+            raise UsageError(note)
+        if note:
+            say(note)
     name = dataset or _dataset_of(card, path)
     return RunData(name, str(data_dir) if data_dir else None, folder=str(Path.cwd())), dataset is None
 

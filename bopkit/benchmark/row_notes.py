@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bopkit.artifacts.card import ModelCard
+from bopkit.benchmark.accuracy import are_numbers
 from bopkit.benchmark.job import EvaluationPlan, Timing
 from bopkit.benchmark.results import BenchmarkRow
 
@@ -67,14 +68,15 @@ def training_data_note(card: ModelCard | None, evaluation: EvaluationPlan) -> st
     if card is None or not card.dataset:
         return ""
     if card.dataset != evaluation.dataset_name:
-        return trained_on_note(card.dataset)
+        is_open = are_numbers(card.class_names) != are_numbers(evaluation.class_names)
+        return trained_on_note(card.dataset) + (_NUMBERED if is_open else "")
     is_known = card.dataset_identity and evaluation.dataset_identity
     return _CHANGED.format(card.dataset) if is_known and card.dataset_identity != evaluation.dataset_identity else ""
 
 
 def is_trained_on_note(note: str) -> bool:
     """Whether a note is a `training_data_note`: it goes with the accuracy to whichever row that is copied to."""
-    return _is_made_of(_TRAINED_ON, note) or _is_made_of(_CHANGED, note)
+    return _is_made_of(_TRAINED_ON, note.removesuffix(_NUMBERED)) or _is_made_of(_CHANGED, note)
 
 
 def _is_made_of(template: str, note: str) -> bool:
@@ -84,4 +86,5 @@ def _is_made_of(template: str, note: str) -> bool:
 
 _SUGGESTION = "Add --dataset {} for its accuracy."
 _TRAINED_ON = "It was trained on {}."
+_NUMBERED = " One of the two numbers its classes: nothing shows whether they are the same."
 _CHANGED = "The pictures of {} have changed since it was trained: it may have been trained on some that were measured."

@@ -225,6 +225,14 @@ def _place(text: str, count: int) -> int:
     return min(max(place + count if place < 0 else place, 0), count)
 
 
+def opened_already(dataset: Dataset) -> UsageError:
+    """The error for a dataset where its name is wanted: for another process, or to find it again later."""
+    return UsageError(
+        f"{dataset.name} is an opened dataset, and this takes the name of one.",
+        "Save arrays with numpy.savez and name them npz:FILE, or name a module that defines open_dataset.",
+    )
+
+
 def joined(parts: Iterable[Any]) -> Any:
     """The elements of one or more `tf.data.Dataset`s, one after the other."""
     return functools.reduce(lambda before, part: before.concatenate(part), parts)

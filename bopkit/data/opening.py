@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bopkit.data.catalogue import DATASETS
-from bopkit.data.dataset import Dataset
+from bopkit.data.dataset import Dataset, opened_already
 from bopkit.data.own.naming import KINDS, parse_own_name
 from bopkit.data.own.opening import kind_of_path, open_own
 from bopkit.data.tfds_builder import UnknownDatasetError, find_builder, prepare_builder
@@ -57,6 +57,8 @@ def open_dataset(
         UsageError: There is no such dataset.
         BopkitError: It is not prepared, or cannot be.
     """
+    if not isinstance(name, str):
+        raise opened_already(name)
     own = parse_own_name(name)
     if own is not None:
         if source is not None:

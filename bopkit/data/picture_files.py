@@ -86,7 +86,7 @@ def read_picture(path: str) -> bytes:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.") from error
     problem = refusal(header_of(encoded), encoded)
     if problem:
-        raise BopkitError(f"{path} {problem}.", "Save it as PNG.")
+        raise BopkitError(f"{path} {problem}.", "Save it anew, as PNG.")
     return encoded
 
 

@@ -101,6 +101,8 @@ def refusal(header: PictureHeader | None, head: bytes) -> str:
     """
     if header is not None:
         return f"is a {header.format} that is not decoded: {header.problem}" if header.problem else ""
+    if not head:
+        return "is empty"
     other = next((name for place, start, name in _OTHERS if head[place : place + len(start)] == start), "")
     return f"is {other}, which is not read" if other else f"is damaged, or no {FORMATS}"
 

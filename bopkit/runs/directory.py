@@ -345,6 +345,15 @@ def _without_length(config: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "hparams": {**config["hparams"], "epochs": None}}
 
 
+def _shown(value: Any) -> str:
+    """A setting, for people; of a network that a run starts from, or learns from, the start of its SHA-256."""
+    if isinstance(value, dict) and "sha256" in value:
+        return f"a network of SHA-256 {value['sha256'][:8]}..."
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return "none" if value is None else repr(value)
+
+
 def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise a UsageError that names every setting in which two runs differ."""
     hint = "Repeat its options to resume it, or name another --output-dir."
@@ -356,7 +365,7 @@ def _refuse_other_run(path: Path, before: dict[str, Any], now: dict[str, Any]) -
     ignored = {"hparams": None, "extended_after": None, "schedule_epochs": None}  # these follow from the epochs
     before, now = ({**config, **config["hparams"], **ignored} for config in (before, now))
     different = [
-        f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
+        f"{key} is {_shown(before.get(key))} there and {_shown(now.get(key))} here"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]

@@ -33,16 +33,25 @@ class TrainingDisplay:
         trained_steps: Steps that are already trained.
         say: Takes the plain lines.
         bar: Draw a live bar on stderr, and the lines above it.
+        shows_balanced: Whether lines of epochs show the balanced accuracy beside top-1.
     """
 
     def __init__(
-        self, epochs: int, steps_per_epoch: int, batch_size: int, trained_steps: int, say: progress.Progress, bar: bool
+        self,
+        epochs: int,
+        steps_per_epoch: int,
+        batch_size: int,
+        trained_steps: int,
+        say: progress.Progress,
+        bar: bool,
+        shows_balanced: bool = False,
     ):
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._trained_steps = trained_steps
         self._say = say
+        self._shows_balanced = shows_balanced
         self._started = self._shown = self._rate_since = time.perf_counter()
         self._rate_steps = 0
         self._live: Live | None = None
@@ -85,6 +94,8 @@ class TrainingDisplay:
         """Print the row of a finished epoch; its `epoch` counts from 1."""
         self._rate_since, self._rate_steps = time.perf_counter(), 0
         validation = f"  validation top-1 {row['val_top1']:.2%}" if "val_top1" in row else ""
+        if self._shows_balanced and "val_balanced_accuracy" in row:
+            validation += f"  balanced {row['val_balanced_accuracy']:.2%}"
         line = (
             f"epoch {row['epoch']}/{self._epochs}  loss {row['loss']:.4f}  top-1 {row['top1']:.2%}{validation}  "
             f"flip ratio {row['flip_ratio']:.2e}  {row['images_per_second']:,.0f} images/s"

@@ -118,6 +118,7 @@ class Loop:
             trained_steps,
             observer.progress if placement.is_chief else silent,
             observer.live_bar and placement.is_chief,
+            shows_balanced=options.best_by == "val_balanced_accuracy",
         )
         self._has_warned = False
         self._stop = StopRequest()

@@ -103,9 +103,10 @@ def _lines_on_classes(plan: TrainingPlan) -> list[str]:
         if lacking:
             lines.append(f"Warning: split {split}, which {use}, has no picture of {shortened_list(lacking)}")
         is_balanced = plan.hparams.class_weights is not None
-        if split == plan.train_split and counts.max() >= UNBALANCED * max(counts.min(), 1) and not is_balanced:
+        fewest = counts[counts > 0].min()
+        if split == plan.train_split and counts.max() >= UNBALANCED * fewest and not is_balanced:
             lines.append(
-                f"classes have {counts.min():,} to {count_text(int(counts.max()), 'training picture')}; --hparams "
+                f"classes have {fewest:,} to {count_text(int(counts.max()), 'training picture')}; --hparams "
                 "class_weights=balanced lets each count alike"
             )
     return lines

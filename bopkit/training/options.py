@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bopkit.data.dataset import Dataset
+from bopkit.data.dataset import Dataset, opened_already
 from bopkit.data.own.naming import skipping_damaged
 from bopkit.errors import UsageError, unknown_name
 from bopkit.seeds import check_seed
@@ -26,7 +26,7 @@ class TrainOptions:
         from_model: A model file, a run or a pulled network of the same architecture, whose weights the network starts
             with, as far as they fit; None for a new one.
         freeze: Names of layers that are not trained, with `*` and `?` as in a shell; None for none.
-        freeze_batch_norm: Train no batch norm, and keep the statistics that they start with.
+        freeze_batch_norm: Keep the batch norms that another network brought as they are, statistics included.
         input_shape: Height, width, channels of the network's input; None for those of the dataset.
         skip_damaged: Look at every picture of a dataset of files, and leave out those that cannot be used.
         data_dir: Where TFDS keeps prepared datasets.
@@ -143,10 +143,6 @@ class TrainOptions:
             )
         if self.best_by not in BEST_BY:
             raise unknown_name("metric", self.best_by, BEST_BY, "bopkit train --help")
-        if self.early_stop is not None and not (self.validationset or self.validation_split):
-            is_part = bool({"[", "+"} & set(self.train_split or ""))  # of which no tenth can be kept
-            tenth = "Add --validationset to keep a tenth of the training split for that."
-            raise refused_early_stop("Name pictures for that with --validation-split." if is_part else tenth)
 
     @property
     def dataset_name(self) -> str:
@@ -157,10 +153,7 @@ class TrainOptions:
         """
         if isinstance(self.dataset, str):
             return self.dataset
-        raise UsageError(
-            f"{self.dataset.name} is an opened dataset, and this takes the name of one.",
-            "Save arrays with numpy.savez and name them npz:FILE, or name a module that defines open_dataset.",
-        )
+        raise opened_already(self.dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `TrainOptions(**values)` makes them options again.
@@ -191,8 +184,3 @@ def checked_input_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         raise UsageError(f"The input shape {text} is not height, width, channels.", "Write for instance 96,96,3.")
     height, width, channels = shape
     return height, width, channels
-
-
-def refused_early_stop(hint: str) -> UsageError:
-    """The error for early stopping without pictures that are kept for validation."""
-    return UsageError("early_stop would choose the epoch by the same pictures that the accuracy is measured on.", hint)

@@ -6,7 +6,7 @@ from bopkit.data import Dataset
 from bopkit.data.dataset import names_in
 from bopkit.data.splits import USUAL_TRAINING_SPLIT
 from bopkit.errors import UsageError
-from bopkit.training.options import TrainOptions, refused_early_stop
+from bopkit.training.options import TrainOptions
 
 
 def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
@@ -48,8 +48,13 @@ def choose_splits(data: Dataset, options: TrainOptions) -> tuple[str, str]:
             f"'{names_in(train)[0]}[90%:]'.",
         )
     if options.early_stop is not None and is_of_test_split(data, validation):
-        keeps = "Type --validationset in place of --validation-split, or name" if is_whole else "Name"
-        raise refused_early_stop(f"{keeps} another split with --validation-split.")
+        if not is_whole:
+            hint = "Name other pictures for that with --validation-split."
+        elif options.validation_split:
+            hint = "Type --validationset in place of --validation-split, or name another split there."
+        else:
+            hint = "Add --validationset to keep a tenth of the training split for that."
+        raise UsageError("--early-stop would choose the epoch by the pictures that the accuracy is measured on.", hint)
     return train, validation
 
 

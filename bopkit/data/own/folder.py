@@ -11,7 +11,7 @@ from bopkit.data.own.naming import known_split
 from bopkit.data.picture_files import OTHER_SUFFIXES, PICTURE_SUFFIXES
 from bopkit.errors import BopkitError, UsageError
 from bopkit.progress import Progress
-from bopkit.text import one_line, printable, shortened_list
+from bopkit.text import count_text, one_line, printable, shortened_list
 
 
 def open_folder(folder: Path, name: str, selection: Selection, progress: Progress) -> ListedPictures:
@@ -33,6 +33,11 @@ def open_folder(folder: Path, name: str, selection: Selection, progress: Progres
     for split in splits or [""]:  # a folder's name
         class_folders = _subfolders(folder / split) if split else classes
         _refuse_one_name(folder / split, class_folders)
+        beside = _count_pictures(folder / split)
+        if beside:
+            verb = "lies" if beside == 1 else "lie"
+            where = printable(str(folder / split))
+            progress(f"{count_text(beside, 'picture')} in {where} {verb} in no folder of a class: left out")
         for class_folder in class_folders:
             before = len(found.paths)
             inner = os.path.join(split, class_folder)
@@ -93,6 +98,12 @@ def _subfolders(folder: Path) -> list[str]:
         raise BopkitError(f"{printable(str(folder))} cannot be read: {error.strerror}.") from error
 
 
+def _count_pictures(folder: Path) -> int:
+    """Pictures in a folder itself, hidden ones left out."""
+    names = (os.fsencode(each.name) for each in folder.iterdir() if not each.is_dir())
+    return sum(name.lower().endswith(_ENDINGS) and not name.startswith(b".") for name in names)
+
+
 def _add_pictures(root: bytes, inner: bytes, paths: list[bytes]) -> None:
     """Add the pictures of a folder and of all below it to the paths: links to files, but not to further folders.
 
@@ -131,7 +142,10 @@ def _refuse_one_name(folder: Path, class_folders: list[str]) -> None:
     for each in class_folders:
         other = names.setdefault(_class_name(each), each)
         if other != each:
+            names_text = f"{other!r} and {each!r}"
+            if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", each):
+                names_text = "they differ in nothing but how an accent is stored"
             raise UsageError(
-                f"{printable(str(folder))} has two folders for class {_class_name(each)}: {other!r} and {each!r}.",
+                f"{printable(str(folder))} has two folders for class {_class_name(each)}: {names_text}.",
                 "Rename one, or move its pictures into the other.",
             )

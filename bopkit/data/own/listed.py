@@ -95,18 +95,22 @@ class ListedPictures(Dataset):
         if survey.problems and not selection.skips_damaged:
             raise unusable(name, pictures.paths, survey.problems)
         self.left_out = {os.fsdecode(pictures.paths[place]): problem for place, problem in survey.problems.items()}
-        if survey.problems:
-            progress(f"left out: {_problems_text(pictures.paths, survey.problems)}")
+        found_paths = pictures.paths
         used = [place for place in range(len(pictures.paths)) if place not in survey.problems]
         pictures, sizes_px, are_grey = pictures.chosen(used), survey.sizes_px[used], survey.are_grey[used]
         checksums = dict(zip(pictures.paths, survey.checksums[used].tolist(), strict=True))
         names = sorted(set(pictures.class_names))
         if len(names) < 2:
-            classes = "no pictures that can be used" if not names else f"pictures of one class, {names[0]}"
+            if survey.problems:  # not told twice
+                left = f"only pictures of {names[0]} are left" if names else "none is left"
+                problems = _problems_text(found_paths, survey.problems)
+                raise UsageError(f"{printable(name)}: {problems}; {left}.", "Repair them, or correct their paths.")
             raise UsageError(
-                f"{printable(name)} has {classes}: a network tells classes apart.",
+                f"{printable(name)} has pictures of one class, {names[0]}: a network tells classes apart.",
                 "Give each class a folder of its own, or a label of its own in the table.",
             )
+        if survey.problems:
+            progress(f"left out: {_problems_text(found_paths, survey.problems)}")
         labels = np.searchsorted(np.array(names, object), np.array(pictures.class_names, object)).astype(np.int64)
         order = sorted(range(len(used)), key=lambda place: hashlib.sha256(pictures.paths[place]).digest())
         split_of = pictures.splits or _drawn_splits(labels, order)
@@ -240,7 +244,7 @@ def unusable(name: str, paths: Sequence[bytes], problems: dict[int, str]) -> Bop
     """The error for pictures that cannot be used."""
     return BopkitError(
         f"{printable(name)}: {_problems_text(paths, problems)}.",
-        "Repair or remove them, or leave them out: --skip-damaged, or '?skip-damaged' behind the dataset's name.",
+        "Repair or remove them, or leave them out by '?skip-damaged' behind the dataset's name.",
     )
 
 

@@ -48,9 +48,9 @@ def parse_own_name(name: str) -> OwnName | None:
     kind, colon, text = name.partition(":")
     if kind not in KINDS or not colon:
         return None
-    path, _, last = text.rpartition("?")
+    path, mark, last = text.rpartition("?")
     options = last.split("&")
-    if not path or not all(each == SKIP_DAMAGED or each.startswith(SPLITS_OF) for each in options):
+    if not mark or not all(each == SKIP_DAMAGED or each.startswith(SPLITS_OF) for each in options):
         return OwnName(kind, text)  # the mark belongs to the path
     splits_of = next((each.removeprefix(SPLITS_OF) for each in options if each.startswith(SPLITS_OF)), "")
     return OwnName(kind, path, SKIP_DAMAGED in options, unquote(splits_of))

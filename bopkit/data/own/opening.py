@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bopkit.data.dataset import Dataset
 from bopkit.data.own.listed import Selection
-from bopkit.data.own.naming import KINDS, KINDS_OF_FILES, OwnName
+from bopkit.data.own.naming import KINDS, KINDS_OF_FILES, SKIP_DAMAGED, SPLITS_OF, OwnName
 from bopkit.data.own.remembered import remembered_pictures
 from bopkit.errors import UsageError
 from bopkit.progress import Progress
@@ -30,7 +30,8 @@ def open_own(name: OwnName, progress: Progress) -> Dataset:
     if not name.path or not (path.is_dir() if KINDS[kind] == "folder" else path.is_file()):
         problem = f"is no {KINDS[kind]}" if path.exists() else "does not exist"
         text = f"{printable(name.path)} {problem}" if name.path else "No path is named"
-        raise UsageError(f"{text}.", f"Name a {KINDS[kind]}: {kind}:PATH.")
+        known = f" Behind a question mark, {SKIP_DAMAGED} and {SPLITS_OF}RUN are known." if "?" in name.path else ""
+        raise UsageError(f"{text}.", f"Name a {KINDS[kind]}: {kind}:PATH.{known}")
     short = f"{kind}:{path.resolve().name}"
     if kind == "npz":
         from bopkit.data.own.npz import open_npz

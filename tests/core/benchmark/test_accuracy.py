@@ -313,11 +313,12 @@ def one_hot(named):
 @pytest.mark.parametrize(
     ("own", "dataset", "fits"),
     [
-        (("cat", "dog"), ("Cat", "hound"), True),
+        (("cat", "dog"), ("Cat", "DOG"), True),
+        (("cat", "dog"), ("cat", "hound"), False),
         (("cat", "dog"), ("dog", "cat"), False),
         (("cat", "dog"), ("0", "1"), True),
         ((), ("cat", "dog"), True),
-        (("0", "1"), ("cat", "dog"), False),
+        (("0", "1"), ("cat", "dog"), True),
         (("ship", "car"), ("cat", "dog"), False),
     ],
 )

@@ -16,8 +16,8 @@ from bopkit.training.splits import choose_splits
 class Named(Dataset):
     """A dataset that has splits of some numbers of pictures, and no pictures."""
 
-    def __init__(self, pictures, test_split=""):
-        super().__init__(DatasetFacts("named", 2, (8, 8, 1), "resize", test_split, pictures), "ab")
+    def __init__(self, pictures, test_split="", **facts):
+        super().__init__(DatasetFacts("named", 2, (8, 8, 1), "resize", test_split, pictures, **facts), "ab")
 
     def count(self, split):
         return sum(end - begin for _, begin, end in self.slices(split))
@@ -105,9 +105,13 @@ def test_validation_pictures_are_named_once_and_kept_from_the_test():
         chosen(USUAL, validationset=True, validation_split="test")
     with pytest.raises(UsageError, match="keeps a tenth of a whole split, and 'train\\[:50%\\]' is not one"):
         chosen(USUAL, train_split="train[:50%]", validationset=True)
-    with pytest.raises(UsageError, match="early_stop would .*Type --validationset in place of --validation-split"):
+    with pytest.raises(UsageError, match="--early-stop would .*Type --validationset in place of --validation-split"):
         chosen(USUAL, validation_split="test[:50%]", early_stop=3)
     assert chosen(OTHERS, train_split="training", validation_split="holdout", early_stop=3)
+    with pytest.raises(UsageError, match="Add --validationset to keep a tenth"):
+        chosen(USUAL, early_stop=3)
+    three = Named({"train": 100, "validation": 10, "test": 20}, "test", validation_split="validation")
+    assert chosen(three, early_stop=3) == ("train", "validation")
 
 
 def test_no_tenth_of_a_slice_is_advised():

@@ -45,6 +45,16 @@ def seen(dataset, split):
     ]
 
 
+def test_pictures_in_no_folder_of_a_class_are_told():
+    for name in ("a/1", "b/1", "a/2", "b/2", "stray", ".hidden"):
+        write(f"photos/{name}.png", picture(1))
+    said = []
+    open_dataset("folder:photos", progress=said.append)
+    assert [line for line in said if "left out" in line] == [
+        "1 picture in photos lies in no folder of a class: left out"
+    ]
+
+
 def test_folders_of_classes_are_split_the_same_way_each_time():
     values = {"round": range(0, 40), "square": range(40, 60), "two": range(60, 62), "one": range(62, 63)}
     for name, numbers in values.items():
@@ -137,7 +147,7 @@ def test_pictures_that_cannot_be_used_are_all_named_or_left_out(here):
         BopkitError, match=r"5 pictures cannot be used: a/cut.jpg is damaged, .* and 2 more\."
     ) as raised:
         open_dataset("folder:photos")
-    assert "--skip-damaged, or '?skip-damaged' behind" in raised.value.hint
+    assert "by '?skip-damaged' behind" in raised.value.hint
     said = []
     dataset = open_dataset("folder:photos?skip-damaged", progress=said.append)
     assert sum(dataset.count(split) for split in dataset.split_names) == 21
@@ -153,7 +163,7 @@ def test_pictures_that_cannot_be_used_are_all_named_or_left_out(here):
     assert open_dataset("folder:photos?skip-damaged").class_names == ("a", "b")
     (here / "photos/c/only.png").unlink()
     write("bad/a/1.png", b"text")
-    with pytest.raises(UsageError, match="folder:bad has no pictures that can be used"):
+    with pytest.raises(UsageError, match="folder:bad: 1 picture cannot be used: a.1.png is damaged.*none is left"):
         open_dataset("folder:bad?skip-damaged")
     dataset = open_dataset("folder:photos")  # only decoding tells that there is one left
     with pytest.raises(BopkitError, match=r"1 picture cannot be used: a/middle.png is damaged\."):
