@@ -102,13 +102,13 @@ def _lines_on_classes(plan: TrainingPlan) -> list[str]:
         lacking = names[counts == 0].tolist()
         if lacking:
             lines.append(f"Warning: split {split}, which {use}, has no picture of {shortened_list(lacking)}")
-        is_balanced = plan.hparams.class_weights is not None
-        fewest = counts[counts > 0].min()
-        if split == plan.train_split and counts.max() >= UNBALANCED * fewest and not is_balanced:
-            lines.append(
-                f"classes have {fewest:,} to {count_text(int(counts.max()), 'training picture')}; --hparams "
-                "class_weights=balanced lets each count alike"
-            )
+        if split == plan.train_split and plan.hparams.class_weights is None:
+            fewest, most = counts[counts > 0].min(), counts.max()
+            if most >= UNBALANCED * fewest:
+                lines.append(
+                    f"classes have {fewest:,} to {count_text(int(most), 'training picture')}; --hparams "
+                    "class_weights=balanced lets each count alike"
+                )
     return lines
 
 

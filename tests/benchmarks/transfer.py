@@ -1,6 +1,6 @@
 """What a start from a trained network is worth: two halves of Fashion-MNIST's classes, few pictures a class.
 
-    python tests/benchmarks/transfer.py [--pictures 10 100] [--seeds 5] [--data-dir DIR] [--runs DIR] [--recorded]
+    python tests/benchmarks/transfer.py [--pictures 10] [--seeds 5] [--data-dir DIR] [--runs DIR] [--recorded]
 
 BinaryNet of `filters=32,dense_units=256` learns the classes 0 to 4 from all their training pictures, once. Then it
 learns the classes 5 to 9 from a few pictures a class, drawn by the seed: as a new network, from the first one, and from
@@ -131,7 +131,7 @@ def table(recorded, counts, seeds):
 def main():
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--pictures", type=int, nargs="+", default=[10])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--runs", type=Path, help="keep the run directories here; else they are thrown away")
