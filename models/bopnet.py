@@ -65,3 +65,34 @@ def _build_64k(hparams: HParams, input_shape: tuple[int, int, int], classes: int
 def _build_256k(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> Any:
     """Build BopNet-256k: float32 [n, *input_shape] to probabilities, float32 [n, classes]."""
     return _network(hparams, input_shape, classes, "bopnet_256k", 64)
+
+
+BOPNET_64K = Architecture(
+    name="bopnet_64k",
+    title="BopNet-64k",
+    paper="ours",
+    input_shape=(32, 32, 3),
+    classes=10,
+    build=_build_64k,
+    # bopkit train bopnet_64k --dataset cifar10 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=cifar_sets.sets(),
+    min_size_px=4,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(),
+)
+
+BOPNET_256K = Architecture(
+    name="bopnet_256k",
+    title="BopNet-256k",
+    paper="ours",
+    input_shape=(96, 96, 3),
+    classes=10,
+    build=_build_256k,
+    # bopkit train bopnet_256k --dataset cifar10 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=cifar_sets.sets(),
+    min_size_px=4,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(),
+)

@@ -77,9 +77,9 @@ def _build_a(hparams: HParams, input_shape: tuple[int, int, int], classes: int) 
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(
-        32, 3, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1"
-    )(images)
+    x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+        images
+    )
     x = _normalise(x, "conv1_bn")
     for number, filters in enumerate((64, 128, 128, 256, 256, *[512] * 6, 1024, 1024), start=1):
         strides = 2 if filters > max(x.shape[-1], 64) else 1
@@ -100,9 +100,9 @@ def _build_18(hparams: HParams, input_shape: tuple[int, int, int], classes: int)
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(
-        64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1"
-    )(images)
+    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+        images
+    )
     x = _normalise(x, "conv1_bn")
     x = layers.MaxPool2D(3, strides=2, padding="same", name="conv1_pool")(x)
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
@@ -122,3 +122,34 @@ def _head(images: Any, x: Any, classes: int, name: str) -> Any:
     x = layers.GlobalAvgPool2D(name="pool")(x)
     x = layers.Dense(classes, kernel_initializer=_INITIALIZER, name="logits")(x)
     return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=name)
+
+
+REACTNET_A = Architecture(
+    name="reactnet_a",
+    title="ReActNet-A",
+    paper="arXiv 2003.03488",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_build_a,
+    # bopkit train reactnet_a --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=256, batch_size=512),
+    min_size_px=32,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(Published(69.4, "imagenet2012", "", "Liu et al. 2020, arXiv 2003.03488, latent weights"),),
+)
+
+REACTNET_18 = Architecture(
+    name="reactnet18",
+    title="ReActNet-18",
+    paper="arXiv 2003.03488",
+    input_shape=(224, 224, 3),
+    classes=1000,
+    build=_build_18,
+    # bopkit train reactnet18 --dataset imagenet2012 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=imagenet_sets.of_larq_zoo(epochs=256, batch_size=512),
+    min_size_px=32,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(Published(65.9, "imagenet2012", "", "Liu et al. 2020, arXiv 2003.03488, latent weights"),),
+)

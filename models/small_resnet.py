@@ -73,9 +73,9 @@ def _network(
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(
-        filters[0], 3, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1"
-    )(images)
+    x = layers.Conv2D(filters[0], 3, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+        images
+    )
     x = _normalise(x, "conv1_bn")
     for stage, width in enumerate(filters, start=1):
         for number in range(1, convolutions + 1):
@@ -94,3 +94,34 @@ def _build_20(hparams: HParams, input_shape: tuple[int, int, int], classes: int)
 def _build_18(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> Any:
     """Build ResNet-18: float32 [n, *input_shape] to probabilities, float32 [n, classes]."""
     return _network(hparams, input_shape, classes, "resnet18", (64, 128, 256, 512), 4, has_real_shortcuts=True)
+
+
+RESNET_20 = Architecture(
+    name="resnet20",
+    title="ResNet-20",
+    paper="arXiv 1512.03385",
+    input_shape=(32, 32, 3),
+    classes=10,
+    build=_build_20,
+    # bopkit train resnet20 --dataset cifar10 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=cifar_sets.sets(),
+    min_size_px=4,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(),
+)
+
+RESNET_18 = Architecture(
+    name="resnet18",
+    title="ResNet-18 for small pictures",
+    paper="arXiv 1512.03385",
+    input_shape=(32, 32, 3),
+    classes=10,
+    build=_build_18,
+    # bopkit train resnet18 --dataset cifar10 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=cifar_sets.sets(),
+    min_size_px=8,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(),
+)

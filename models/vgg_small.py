@@ -48,3 +48,19 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
 
 _CONVOLUTIONS = ((128, True), (256, False), (256, True), (512, False), (512, True))
 """Filters, and whether a 2x2 max pool follows."""
+
+
+ARCHITECTURE = Architecture(
+    name="vgg_small",
+    title="VGG-Small",
+    paper="arXiv 1807.10029",
+    input_shape=(32, 32, 3),
+    classes=10,
+    build=build,
+    # bopkit train vgg_small --dataset cifar10 --hparams-set SET
+    # No set has a published figure; settings are our choice.
+    sets=cifar_sets.sets(),
+    min_size_px=8,
+    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    published=(Published(92.37, "cifar10", "", "BOLD, arXiv 2405.16339, without latent weights"),),
+)
