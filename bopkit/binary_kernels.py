@@ -8,18 +8,22 @@ from typing import Any
 from bopkit.keras2 import import_tensorflow
 
 
-def binary_kernel(optimizer: str) -> dict[str, Any]:
+def binary_kernel(optimizer: str, clip_value: float = 1.0) -> dict[str, Any]:
     """Keyword arguments that make the kernel of a larq layer binary.
 
     Args:
-        optimizer: `latent` for a real kernel, clipped to -1..1, whose sign the layer uses; any other for a kernel that
-            holds -1 and +1 and is flipped (marked for it by `NoOp(precision=1)`).
+        optimizer: `latent` for a real kernel whose sign the layer uses; any other for a kernel that holds -1 and +1 and
+            is flipped (marked for it by `NoOp(precision=1)`).
+        clip_value: A real kernel is clipped to this range around 0, and has no gradient beyond it.
     """
     import_tensorflow()
     import larq as lq
 
     if optimizer == "latent":
-        return {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
+        return {
+            "kernel_quantizer": lq.quantizers.SteSign(clip_value=clip_value),
+            "kernel_constraint": lq.constraints.WeightClip(clip_value=clip_value),
+        }
     return {"kernel_quantizer": lq.quantizers.NoOp(precision=1)}
 
 

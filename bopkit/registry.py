@@ -1,8 +1,9 @@
 """Names a user types, and the modules behind them.
 
 A registry holds strings only, so that listing names imports nothing. A module is imported when its name is asked
-for. A dotted name that is not registered (`my_package.my_network`) is imported as it stands, and so is the plain name
-of a module in the working folder: that is how a user adds a model or a dataset without touching bopkit.
+for; one that defines several objects is registered as `module:OBJECT` for each. A dotted name that is not registered
+(`my_package.my_network`) is imported as it stands, and so is the plain name of a module in the working folder: that is
+how a user adds a model or a dataset without touching bopkit.
 """
 
 from __future__ import annotations
@@ -66,15 +67,16 @@ class Registry:
             UsageError: The name is unknown, or the module lacks the object.
             BopkitError: The module does not import.
         """
-        module_name = self._module_name(name)
+        module_name, _, attribute = self._module_name(name).partition(":")
+        attribute = attribute or self.attribute
         hint = f"Run from the folder that holds it, or list the {self.kind}s with `{self.command}`."
         module = import_module(module_name, f"{self.kind} {name!r}", hint)
         own_file = module_here(module_name)
         if own_file is not None:
             check_origin(module, own_file)
-        if not hasattr(module, self.attribute):
-            raise UsageError(f"Module {module_name!r} defines no {self.attribute}.", self.hint)
-        return getattr(module, self.attribute)
+        if not hasattr(module, attribute):
+            raise UsageError(f"Module {module_name!r} defines no {attribute}.", self.hint)
+        return getattr(module, attribute)
 
     def _module_name(self, name: str) -> str:
         """The module that a name stands for."""
@@ -111,3 +113,20 @@ MODELS.register("binarynet", "bopkit.models.binarynet")
 MODELS.register("binary_alexnet", "bopkit.models.binary_alexnet", aliases=["alexnet"])
 MODELS.register("xnornet", "bopkit.models.xnornet")
 MODELS.register("birealnet", "bopkit.models.birealnet")
+MODELS.register("quicknet_small", "bopkit.models.quicknet:QUICKNET_SMALL")
+MODELS.register("quicknet", "bopkit.models.quicknet:QUICKNET")
+MODELS.register("quicknet_large", "bopkit.models.quicknet:QUICKNET_LARGE")
+MODELS.register("binary_resnet_e18", "bopkit.models.resnet_e", aliases=["resnet_e18"])
+MODELS.register("binary_densenet28", "bopkit.models.binary_densenet:BINARY_DENSENET28")
+MODELS.register("binary_densenet37", "bopkit.models.binary_densenet:BINARY_DENSENET37")
+MODELS.register("binary_densenet37_dilated", "bopkit.models.binary_densenet:BINARY_DENSENET37_DILATED")
+MODELS.register("binary_densenet45", "bopkit.models.binary_densenet:BINARY_DENSENET45")
+MODELS.register("meliusnet22", "bopkit.models.meliusnet")
+MODELS.register("real_to_binary", "bopkit.models.real_to_binary", aliases=["r2b"])
+MODELS.register("reactnet_a", "bopkit.models.reactnet:REACTNET_A")
+MODELS.register("reactnet18", "bopkit.models.reactnet:REACTNET_18")
+MODELS.register("vgg_small", "bopkit.models.vgg_small")
+MODELS.register("resnet20", "bopkit.models.small_resnet:RESNET_20")
+MODELS.register("resnet18", "bopkit.models.small_resnet:RESNET_18")
+MODELS.register("bopnet_64k", "bopkit.models.bopnet:BOPNET_64K")
+MODELS.register("bopnet_256k", "bopkit.models.bopnet:BOPNET_256K")

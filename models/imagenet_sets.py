@@ -1,4 +1,4 @@
-"""Hyper-parameter sets that the three ImageNet networks share.
+"""Hyper-parameter sets that the ImageNet networks share.
 
 `bop` is that of Helwegen et al. 2019 (arXiv 1906.02107), `bop2nd` that of Suarez-Ramirez et al. 2021 (arXiv
 2104.05124, the set `bop2ndOrder_ImageNet` of its code). For `cema`, `bold` and `latent` we know of no published
@@ -68,3 +68,27 @@ def latent(epochs: int) -> HParams:
         epochs: The only setting that differs between the networks.
     """
     return HParams(optimizer="latent", epochs=epochs, batch_size=1024, **_ADAM)
+
+
+def of_larq_zoo(epochs: int, batch_size: int, warmup_epochs: int | None = None) -> dict[str, HParams]:
+    """The sets of a network of Larq Zoo, one an optimizer: its epochs, batch size and warm-up; the rest is our choice.
+
+    Rates fall to near zero by a cosine. Larq Zoo trained latent weights, with rates that its documentation states.
+
+    Args:
+        epochs: Of Larq Zoo's training.
+        batch_size: Likewise.
+        warmup_epochs: In which Adam's learning rate rises to its value; None for none.
+    """
+    shared = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate_schedule": "cosine",
+        "learning_rate_warmup_epochs": warmup_epochs,
+    }
+    sets = {"bop": bop(epochs), "bop2nd": bop2nd(epochs), "cema": cema(epochs), "bold": bold(epochs)}
+    rates = {"bop": "gamma", "cema": "alpha"}
+    return {
+        name: hparams.model_copy(update={**shared, **({f"{rates[name]}_schedule": "cosine"} if name in rates else {})})
+        for name, hparams in {**sets, "latent": latent(epochs)}.items()
+    }
