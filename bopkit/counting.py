@@ -59,8 +59,8 @@ def holds_signs(layer: Any) -> bool:
 def count_network(model: Any) -> Counts:
     """Count the weights and the multiply-accumulates of one picture.
 
-    Layers with one `kernel` multiply: convolutions and dense layers. Batch norm, pooling and additions do not
-    count, as in larq's own summary.
+    Layers with one kernel multiply: convolutions, depthwise ones included, and dense layers. Batch norm, pooling and
+    additions do not count, as in larq's own summary.
 
     Args:
         model: A built `tf.keras.Model` with a fixed input shape.
@@ -68,7 +68,7 @@ def count_network(model: Any) -> Counts:
     binary = {id(layer) for layer in binary_layers(model)}
     macs = {"binary": 0, "mixed": 0, "float": 0}
     for layer in model._flatten_layers(include_self=False, recursive=True):
-        kernel = getattr(layer, "kernel", None)
+        kernel = getattr(layer, "depthwise_kernel", getattr(layer, "kernel", None))
         if kernel is None:
             continue
         if id(layer) not in binary:

@@ -68,7 +68,7 @@ def _convolution(x: Any, hparams: HParams, name: str) -> Any:
 
 def _block(x: Any, hparams: HParams, name: str) -> Any:
     """The dense part adds channels, the improvement part adds onto these."""
-    from bopkit.artifacts.larq_zoo_objects import AddToLastChannels
+    from bopkit.layers import AddToLastChannels
 
     new = _convolution(x, hparams, f"{name}_dense")
     x = import_tensorflow().keras.layers.Concatenate(name=f"{name}_dense_concat")([x, new])

@@ -30,12 +30,10 @@ def _shift(x: Any, name: str) -> Any:
 
 
 def _rprelu(x: Any, name: str) -> Any:
-    """PReLU of each channel, shifted in front and behind."""
-    x = _shift(x, f"{name}_shift1")
-    x = import_tensorflow().keras.layers.PReLU(
-        shared_axes=(1, 2), alpha_initializer=import_tensorflow().keras.initializers.Constant(0.25), name=name
-    )(x)
-    return _shift(x, f"{name}_shift2")
+    import_tensorflow()
+    from bopkit.layers import RPReLU
+
+    return RPReLU(name=name)(x)
 
 
 def _convolution(x: Any, filters: int, size: int, strides: int, hparams: HParams, name: str) -> Any:
@@ -135,8 +133,13 @@ REACTNET_A = Architecture(
     # No set has a published figure; settings are our choice.
     sets=imagenet_sets.of_larq_zoo(epochs=256, batch_size=512),
     min_size_px=32,
-    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
-    published=(Published(69.4, "imagenet2012", "", "Liu et al. 2020, arXiv 2003.03488, latent weights"),),
+    counts=Counts(
+        params=29_365_480, binary_params=28_253_184, binary_macs=4_816_896_000, mixed_macs=0, float_macs=11_862_016
+    ),
+    published=(
+        Published(69.4, "imagenet2012", "", "Liu et al. 2020, arXiv 2003.03488, latent weights"),
+        Published(70.5, "imagenet2012", "", "Liu et al. 2021, arXiv 2106.11309, latent weights, AdamBNN's recipe"),
+    ),
 )
 
 REACTNET_18 = Architecture(
@@ -150,6 +153,8 @@ REACTNET_18 = Architecture(
     # No set has a published figure; settings are our choice.
     sets=imagenet_sets.of_larq_zoo(epochs=256, batch_size=512),
     min_size_px=32,
-    counts=Counts(params=0, binary_params=0, binary_macs=0, mixed_macs=0, float_macs=0),
+    counts=Counts(
+        params=11_714_024, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=137_793_536
+    ),
     published=(Published(65.9, "imagenet2012", "", "Liu et al. 2020, arXiv 2003.03488, latent weights"),),
 )

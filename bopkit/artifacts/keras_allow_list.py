@@ -105,8 +105,10 @@ OP_FUNCTIONS = frozenset(
     """.split()
 )
 
+# Of `bopkit.layers`.
+OWN_CLASSES = frozenset({"AddToLastChannels", "BlurPool", "ChannelShift", "RPReLU"})
+
 # Of `bopkit.artifacts.larq_zoo_objects`.
-LARQ_ZOO_CLASSES = frozenset({"AddToLastChannels", "BlurPool"})
 LARQ_ZOO_FUNCTIONS = frozenset(
     "blurpool_initializer clip_by_value_activation magnitude_aware_sign_unclipped xnor_weight_scale".split()
 )
@@ -119,7 +121,7 @@ CLASSES = (
     | KERAS_LAYERS
     | OP_LAYERS
     | LARQ_LAYERS
-    | LARQ_ZOO_CLASSES
+    | OWN_CLASSES
     | LARQ_QUANTIZERS
     | INITIALIZERS
     | REGULARIZERS
@@ -139,7 +141,7 @@ MODULES = frozenset(
     keras.layers.experimental keras.mixed_precision keras.models keras.regularizers
     keras.src.engine.functional keras.src.layers.core.tf_op_layer
     tf_keras.src.engine.functional tf_keras.src.layers.core.tf_op_layer
-    bopkit.artifacts.larq_zoo_objects
+    bopkit.artifacts.larq_zoo_objects bopkit.layers
     larq.activations larq.constraints larq.layers larq.metrics larq.quantizers
     """.split()
 )

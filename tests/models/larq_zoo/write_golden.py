@@ -6,8 +6,9 @@ Runs in an environment of its own, with Python 3.11, and takes a few minutes:
     zoo/bin/python tests/models/larq_zoo/write_golden.py
 
 networks.json has, by our name of each network, its number of weights, of those that are trained, and the last part of
-the name and the shape of each weight array in order. logits.npz has the logits of `PICTURES`, one picture a batch, with
-the weights that tests/support/golden_weights.py makes.
+the name and the shape of each weight array in order. logits.npz has the logits of the pictures and weights that
+tests/support/golden_weights.py makes, computed in float64 and stored as float32. In float32 the order of additions,
+another one on each processor, decides the signs of sums near zero, and with them the second digit of the logits.
 """
 
 import json
@@ -38,6 +39,7 @@ NETWORKS = {
 
 
 def main():
+    tf.keras.backend.set_floatx("float64")
     pictures = golden_pictures()
     networks, logits = {}, {}
     for name, make in NETWORKS.items():
@@ -47,7 +49,7 @@ def main():
         networks[name] = {"params": network.count_params(), "trained": trained, "weights": weights}
         network.set_weights([golden_weight(index, *each) for index, each in enumerate(weights)])
         before_softmax = tf.keras.Model(network.input, network.layers[-1].input)
-        logits[name] = np.concatenate([before_softmax(picture[None], training=False).numpy() for picture in pictures])
+        logits[name] = before_softmax(pictures, training=False).numpy().astype(np.float32)
     lines = [f'"{name}": {json.dumps(each, separators=(",", ":"))}' for name, each in networks.items()]
     (HERE / "networks.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     np.savez_compressed(HERE / "logits.npz", **logits)
