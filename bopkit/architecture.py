@@ -81,6 +81,7 @@ class Architecture:
         min_size_px: Shortest side of a picture that it can take.
         counts: Size and work at `input_shape` and `classes`; None for a network outside the catalogue.
         published: Published accuracies.
+        teacher: What the paper trains it with in place of the labels or beside them; empty for labels alone.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Architecture:
     min_size_px: int = 1
     counts: Counts | None = None
     published: tuple[Published, ...] = ()
+    teacher: str = ""
 
     @property
     def default_set(self) -> str:

@@ -1,8 +1,11 @@
-"""Weights and multiply-accumulates of a built network."""
+"""Weights and multiply-accumulates of a built network, and of its blocks."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -65,10 +68,99 @@ def count_network(model: Any) -> Counts:
     Args:
         model: A built `tf.keras.Model` with a fixed input shape.
     """
-    binary = {id(layer) for layer in binary_layers(model)}
-    macs = {"binary": 0, "mixed": 0, "float": 0}
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        kernel = getattr(layer, "depthwise_kernel", getattr(layer, "kernel", None))
+    macs = _count_macs(_inner_layers(model), _ids_of_binary_layers(model))
+    params, binary_params = count_weights(model)
+    return Counts(params=params, binary_params=binary_params, **macs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Neighbouring layers whose names begin alike, as `stage1_block1_conv` and `stage1_block2_bn` do.
+
+    Attributes:
+        name: What they begin with: `stage1`.
+        kernels: How many kernels of each kind there are: `4 binary 3x3, real 1x1`.
+        output_shape: Of the last layer, without the batch: height, width, channels, or units.
+        params: Weights, batch-norm statistics included.
+        binary_params: Weights of one bit.
+        binary_macs: Multiply-accumulates of one picture with binary weights and binary inputs.
+        mixed_macs: With binary weights and real inputs.
+        float_macs: With real weights.
+    """
+
+    name: str
+    kernels: str
+    output_shape: tuple[int, ...]
+    params: int
+    binary_params: int
+    binary_macs: int
+    mixed_macs: int
+    float_macs: int
+
+
+def count_blocks(model: Any) -> list[Block]:
+    """What each block of a network has of its weights and operations, from the input to the output.
+
+    Args:
+        model: A built `tf.keras.Model` with a fixed input shape.
+    """
+    blocks: list[tuple[str, list[Any]]] = []
+    for layer in model.layers:
+        name = layer.name.partition("_")[0]
+        is_operation = "." in name  # `tf.split`: what stock Keras makes of a call
+        if not blocks or not (is_operation or name == blocks[-1][0]):
+            blocks.append((name, []))
+        blocks[-1][1].append(layer)
+    binary = _ids_of_binary_layers(model)
+    return [_block(name, layers, binary) for name, layers in blocks]
+
+
+def _block(name: str, layers: list[Any], binary: set[int]) -> Block:
+    inner = [each for layer in layers for each in _with_inner_layers(layer)]
+    kernels = Counter(text for layer in inner if (text := _kernel_text(layer, id(layer) in binary)))
+    counts = [count_weights(layer) for layer in layers]
+    shape = layers[-1].output_shape
+    return Block(
+        name=name,
+        kernels=", ".join(text if count == 1 else f"{count} {text}" for text, count in kernels.items()),
+        output_shape=tuple((shape[0] if isinstance(shape, list) else shape)[1:]),
+        params=sum(params for params, _ in counts),
+        binary_params=sum(binary_params for _, binary_params in counts),
+        **_count_macs(inner, binary),
+    )
+
+
+def _inner_layers(model: Any) -> list[Any]:
+    return list(model._flatten_layers(include_self=False, recursive=True))
+
+
+def _with_inner_layers(layer: Any) -> list[Any]:
+    return list(layer._flatten_layers(include_self=True, recursive=True))
+
+
+def _ids_of_binary_layers(model: Any) -> set[int]:
+    return {id(layer) for layer in binary_layers(model)}
+
+
+def _kernel(layer: Any) -> Any:
+    return getattr(layer, "depthwise_kernel", getattr(layer, "kernel", None))
+
+
+def _kernel_text(layer: Any, is_binary: bool) -> str:
+    """What kind of kernel a layer has: `binary 3x3`; empty for none."""
+    kernel = _kernel(layer)
+    if kernel is None:
+        return ""
+    size = "x".join(map(str, kernel.shape[:-2])) or "dense"
+    kind = f"{'binary' if is_binary else 'real'} {size}"
+    return f"{kind} depthwise" if hasattr(layer, "depthwise_kernel") else kind
+
+
+def _count_macs(layers: Iterable[Any], binary: set[int]) -> dict[str, int]:
+    """Multiply-accumulates of one picture by the names that `Counts` and `Block` have for them."""
+    macs = {"binary_macs": 0, "mixed_macs": 0, "float_macs": 0}
+    for layer in layers:
+        kernel = _kernel(layer)
         if kernel is None:
             continue
         if id(layer) not in binary:
@@ -78,15 +170,8 @@ def count_network(model: Any) -> Counts:
         else:
             precision = "mixed"
         positions = math.prod(layer.output_shape[1:-1])  # 1 for a dense layer on vectors
-        macs[precision] += positions * math.prod(kernel.shape)
-    params, binary_params = count_weights(model)
-    return Counts(
-        params=params,
-        binary_params=binary_params,
-        binary_macs=macs["binary"],
-        mixed_macs=macs["mixed"],
-        float_macs=macs["float"],
-    )
+        macs[f"{precision}_macs"] += positions * math.prod(kernel.shape)
+    return macs
 
 
 def _quantize(variable: Any) -> np.ndarray:

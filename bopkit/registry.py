@@ -60,6 +60,10 @@ class Registry:
         """Other names for `name`."""
         return [alias for alias, target in self._aliases.items() if target == name]
 
+    def file_of(self, name: str) -> str:
+        """Name of the module that a name stands for, without its packages: one file is one family."""
+        return self._modules.get(name, name).partition(":")[0].rpartition(".")[2]
+
     def load(self, name: str) -> Any:
         """Import the module behind a name, an alias, a dotted name or the name of a module here; return its object.
 

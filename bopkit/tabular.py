@@ -6,10 +6,12 @@ import dataclasses
 import html
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bopkit.errors import BopkitError
 from bopkit.text import printable
+
+T = TypeVar("T")
 
 LINES = 6
 """Rows of a table that are shown as text."""
@@ -148,3 +150,15 @@ def _html_row(tag: str, cells: Iterable[str], right: Iterable[bool]) -> str:
         for cell, side in zip(cells, sides, strict=True)
     )
     return f"<tr>{''.join(texts)}</tr>"
+
+
+def in_order(rows: Sequence[T], value: Callable[[T], Any], is_largest_first: bool) -> list[T]:
+    """Sort by a value that some rows lack: these come last, as they are."""
+
+    def order(row: T) -> tuple[bool, Any]:
+        found = value(row)
+        return (True, found) if isinstance(found, int | float) else (False, str(found))
+
+    given = [row for row in rows if value(row) is not None]
+    missing = [row for row in rows if value(row) is None]
+    return [*sorted(given, key=order, reverse=is_largest_first), *missing]

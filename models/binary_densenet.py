@@ -113,7 +113,7 @@ BINARY_DENSENET28 = Architecture(
     build=_Shape("binary_densenet28", (6, 6, 6, 5), (2.7, 2.7, 2.2)).build,
     # bopkit train binary_densenet28 --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=256),
+    sets=imagenet_sets.of_paper(epochs=120, batch_size=256, learning_rate=4e-3),
     min_size_px=32,
     counts=Counts(
         params=5_150_504, binary_params=4_202_496, binary_macs=3_587_383_296, mixed_macs=0, float_macs=202_484_224
@@ -130,7 +130,7 @@ BINARY_DENSENET37 = Architecture(
     build=_Shape("binary_densenet37", (6, 8, 12, 6), (3.3, 3.3, 4)).build,
     # bopkit train binary_densenet37 --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=192),
+    sets=imagenet_sets.of_paper(epochs=120, batch_size=192, learning_rate=4e-3),
     min_size_px=32,
     counts=Counts(
         params=8_734_120, binary_params=7_593_984, binary_macs=4_506_808_320, mixed_macs=0, float_macs=199_738_368
@@ -147,7 +147,7 @@ BINARY_DENSENET37_DILATED = Architecture(
     build=_Shape("binary_densenet37_dilated", (6, 8, 12, 6), (3.3, 3.3, 4), (1, 1, 2, 4)).build,
     # bopkit train binary_densenet37_dilated --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=80, batch_size=256),
+    sets=imagenet_sets.of_paper(epochs=80, batch_size=256, learning_rate=4e-3),
     min_size_px=32,
     counts=Counts(
         params=8_734_120, binary_params=7_593_984, binary_macs=7_774_470_144, mixed_macs=0, float_macs=452_625_408
@@ -164,7 +164,7 @@ BINARY_DENSENET45 = Architecture(
     build=_Shape("binary_densenet45", (6, 12, 14, 8), (2.7, 3.3, 4)).build,
     # bopkit train binary_densenet45 --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=125, batch_size=384),
+    sets=imagenet_sets.of_paper(epochs=125, batch_size=384, learning_rate=8e-3),
     min_size_px=32,
     counts=Counts(
         params=13_939_240, binary_params=12_349_440, binary_macs=6_430_556_160, mixed_macs=0, float_macs=244_103_424

@@ -70,25 +70,29 @@ def latent(epochs: int) -> HParams:
     return HParams(optimizer="latent", epochs=epochs, batch_size=1024, **_ADAM)
 
 
-def of_larq_zoo(epochs: int, batch_size: int, warmup_epochs: int | None = None) -> dict[str, HParams]:
-    """The sets of a network of Larq Zoo, one an optimizer: its epochs, batch size and warm-up; the rest is our choice.
-
-    Rates fall to near zero by a cosine. Larq Zoo trained latent weights, with rates that its documentation states.
+def of_paper(
+    epochs: int,
+    batch_size: int,
+    learning_rate: float = _ADAM["learning_rate"],
+    schedule: str = "cosine",
+    warmup_epochs: int | None = None,
+) -> dict[str, HParams]:
+    """One set an optimizer for a network that was published with latent weights; what flips kernels is our choice.
 
     Args:
-        epochs: Of Larq Zoo's training.
+        epochs: Of the published training.
         batch_size: Likewise.
+        learning_rate: Adam's; as published, where the network was trained with Adam alone.
+        schedule: How it falls to near zero, and with it gamma, alpha and eta.
         warmup_epochs: In which Adam's learning rate rises to its value; None for none.
     """
-    shared = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate_schedule": "cosine",
-        "learning_rate_warmup_epochs": warmup_epochs,
-    }
     sets = {"bop": bop(epochs), "bop2nd": bop2nd(epochs), "cema": cema(epochs), "bold": bold(epochs)}
-    rates = {"bop": "gamma", "cema": "alpha"}
+    sets["latent"] = latent(epochs)
+    shared = {"batch_size": batch_size, "learning_rate": learning_rate, "learning_rate_warmup_epochs": warmup_epochs}
+    rates = {"bop": ("gamma",), "cema": ("alpha",), "bold": ("eta",)}
     return {
-        name: hparams.model_copy(update={**shared, **({f"{rates[name]}_schedule": "cosine"} if name in rates else {})})
-        for name, hparams in {**sets, "latent": latent(epochs)}.items()
+        name: hparams.model_copy(
+            update={**shared, **{f"{rate}_schedule": schedule for rate in ("learning_rate", *rates.get(name, ()))}}
+        )
+        for name, hparams in sets.items()
     }

@@ -115,7 +115,7 @@ ARCHITECTURE = Architecture(
     build=build,
     # bopkit train meliusnet22 --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    sets=imagenet_sets.of_paper(epochs=120, batch_size=1024),
     min_size_px=32,
     counts=Counts(
         params=6_969_672, binary_params=6_119_424, binary_macs=4_624_220_160, mixed_macs=0, float_macs=136_388_608

@@ -119,7 +119,7 @@ QUICKNET_SMALL = Architecture(
     build=_builder("quicknet_small", SMALL_FILTERS, BLOCKS),
     # bopkit train quicknet_small --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    sets=imagenet_sets.of_paper(epochs=600, batch_size=2048, warmup_epochs=5),
     min_size_px=32,
     counts=Counts(
         params=12_664_344, binary_params=11_980_800, binary_macs=1_156_055_040, mixed_macs=0, float_macs=15_941_120
@@ -136,7 +136,7 @@ QUICKNET = Architecture(
     build=_builder("quicknet", FILTERS, BLOCKS),
     # bopkit train quicknet --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    sets=imagenet_sets.of_paper(epochs=600, batch_size=2048, warmup_epochs=5),
     min_size_px=32,
     counts=Counts(
         params=13_243_720, binary_params=12_533_760, binary_macs=1_849_688_064, mixed_macs=0, float_macs=29_651_712
@@ -153,7 +153,7 @@ QUICKNET_LARGE = Architecture(
     build=_builder("quicknet_large", FILTERS, LARGE_BLOCKS),
     # bopkit train quicknet_large --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=600, batch_size=2048, warmup_epochs=5),
+    sets=imagenet_sets.of_paper(epochs=600, batch_size=2048, warmup_epochs=5),
     min_size_px=32,
     counts=Counts(
         params=23_359_304, binary_params=22_634_496, binary_macs=3_699_376_128, mixed_macs=0, float_macs=29_651_712

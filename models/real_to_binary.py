@@ -92,10 +92,11 @@ ARCHITECTURE = Architecture(
     paper="arXiv 2003.11535",
     input_shape=(224, 224, 3),
     classes=1000,
+    teacher="networks of its own shape, from real to binary in several steps",
     build=build,
     # bopkit train real_to_binary --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    sets=imagenet_sets.of_paper(epochs=120, batch_size=1024),
     min_size_px=32,
     counts=Counts(
         params=11_995_624, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=138_087_936

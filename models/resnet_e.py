@@ -92,7 +92,7 @@ ARCHITECTURE = Architecture(
     build=build,
     # bopkit train binary_resnet_e18 --dataset imagenet2012 --hparams-set SET
     # No set has a published figure; settings are our choice.
-    sets=imagenet_sets.of_larq_zoo(epochs=120, batch_size=1024),
+    sets=imagenet_sets.of_paper(epochs=120, batch_size=1024, learning_rate=4e-3),
     min_size_px=32,
     counts=Counts(
         params=11_699_368, binary_params=10_985_472, binary_macs=1_676_279_808, mixed_macs=0, float_macs=137_793_536

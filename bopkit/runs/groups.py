@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.metrics import mean_interval
-from bopkit.runs.summary import LARGEST_FIRST, RunSummary, in_order
-from bopkit.tabular import Column, Tabular, record
+from bopkit.runs.summary import LARGEST_FIRST, RunSummary
+from bopkit.tabular import Column, Tabular, in_order, record
 from bopkit.text import count_text, percent_text
 
 MEANS = ("best_val_top1", "val_top1", "val_top1_spread", "top1", "loss", "images_per_second")

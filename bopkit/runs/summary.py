@@ -27,7 +27,7 @@ from bopkit.runs.directory import (
     read_metrics,
     run_state,
 )
-from bopkit.tabular import Column, Tabular, record
+from bopkit.tabular import Column, Tabular, in_order, record
 from bopkit.text import count_text, percent_text
 
 T = TypeVar("T")
@@ -145,18 +145,6 @@ def list_runs(folder: str | Path = "runs", sort: str = "path") -> RunList:
         return getattr(run, sort) if sort in columns else run.settings.get(sort)
 
     return RunList(in_order(runs, value, is_largest_first=sort in LARGEST_FIRST))
-
-
-def in_order(rows: Sequence[T], value: Callable[[T], Any], is_largest_first: bool) -> list[T]:
-    """Sort by a value that some rows lack: these come last, as they are."""
-
-    def order(row: T) -> tuple[bool, Any]:
-        found = value(row)
-        return (True, found) if isinstance(found, int | float) else (False, str(found))
-
-    given = [row for row in rows if value(row) is not None]
-    missing = [row for row in rows if value(row) is None]
-    return [*sorted(given, key=order, reverse=is_largest_first), *missing]
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
