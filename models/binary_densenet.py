@@ -14,6 +14,7 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import classifier
 from bopkit.optim import binary_kernel
 
 CLIP = 1.3
@@ -55,9 +56,7 @@ class _Shape:
                 x = _block(x, dilation, hparams, f"section{section}_block{block}")
         x = _normalise(x, "head_bn")
         x = layers.ReLU(name="head_relu")(x)
-        x = layers.GlobalAvgPool2D(name="pool")(x)
-        x = layers.Dense(classes, kernel_initializer="he_normal", name="logits")(x)
-        return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=self.name)
+        return classifier(images, x, classes, self.name, initializer="he_normal")
 
 
 def _normalise(x: Any, name: str) -> Any:

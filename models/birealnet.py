@@ -13,21 +13,12 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import INITIALIZER, classifier, halving_shortcut
 from bopkit.optim import binary_kernel
-
-_INITIALIZER = "glorot_normal"
 
 
 def _normalise(x: Any, name: str) -> Any:
     return import_tensorflow().keras.layers.BatchNormalization(momentum=0.8, name=name)(x)
-
-
-def _shortcut(x: Any, filters: int, name: str) -> Any:
-    """Halve the picture by averaging and widen it with a real 1x1 convolution."""
-    layers = import_tensorflow().keras.layers
-    x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer=_INITIALIZER, name=f"{name}_shortcut_conv")(x)
-    return _normalise(x, f"{name}_shortcut_bn")
 
 
 def _block(x: Any, filters: int, hparams: HParams, name: str) -> Any:
@@ -35,14 +26,14 @@ def _block(x: Any, filters: int, hparams: HParams, name: str) -> Any:
     import larq as lq
 
     downsample = x.shape[-1] != filters
-    shortcut = _shortcut(x, filters, name) if downsample else x
+    shortcut = halving_shortcut(x, filters, _normalise, name) if downsample else x
     x = lq.layers.QuantConv2D(
         filters,
         3,
         strides=2 if downsample else 1,
         padding="same",
         input_quantizer="approx_sign",
-        kernel_initializer=_INITIALIZER,
+        kernel_initializer=INITIALIZER,
         use_bias=False,
         name=f"{name}_conv",
         **binary_kernel(hparams.optimizer),
@@ -57,7 +48,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     layers = tf.keras.layers
 
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=INITIALIZER, name="conv1")(
         images
     )
     x = _normalise(x, "conv1_bn")
@@ -65,9 +56,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
         for block in range(1, 5):
             x = _block(x, filters, hparams, name=f"stage{stage}_block{block}")
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, kernel_initializer=_INITIALIZER, name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="birealnet")
+    return classifier(images, x, classes, "birealnet")
 
 
 ARCHITECTURE = Architecture(

@@ -13,6 +13,7 @@ from bopkit.architecture import Architecture, Counts
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import cifar_sets
+from bopkit.models.parts import classifier
 from bopkit.optim import binary_kernel
 
 LARGE_PX = 64
@@ -48,9 +49,7 @@ def _network(hparams: HParams, input_shape: tuple[int, int, int], classes: int, 
             x = layers.MaxPool2D(2, name=f"conv{number}_pool")(x)
         x = _normalise(x, f"conv{number}_bn")
     x = layers.ReLU(name="relu")(x)
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=name)
+    return classifier(images, x, classes, name)
 
 
 _CONVOLUTIONS = ((1, True), (2, False), (2, True), (4, False), (4, False))

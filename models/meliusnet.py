@@ -14,6 +14,7 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import classifier
 from bopkit.optim import binary_kernel
 
 CLIP = 1.3
@@ -97,9 +98,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
         for block in range(1, blocks + 1):
             x = _block(x, hparams, f"section{section}_block{block}")
     x = layers.ReLU(name="head_relu")(_normalise(x, "head_bn"))
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, kernel_initializer="he_normal", name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="meliusnet22")
+    return classifier(images, x, classes, "meliusnet22", initializer="he_normal")
 
 
 _SECTIONS = ((4, 0), (5, 160), (4, 224), (4, 256))

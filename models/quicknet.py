@@ -15,6 +15,7 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import classifier
 from bopkit.optim import binary_kernel
 
 CLIP = 1.25
@@ -100,9 +101,7 @@ def _builder(
             for block in range(1, count + 1):
                 x = _block(x, hparams, f"section{section}_block{block}")
         x = layers.ReLU(name="relu")(x)
-        x = layers.GlobalAvgPool2D(name="pool")(x)
-        x = layers.Dense(classes, kernel_initializer="glorot_normal", name="logits")(x)
-        return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=name)
+        return classifier(images, x, classes, name)
 
     return build
 

@@ -13,9 +13,8 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import INITIALIZER, classifier, halving_shortcut
 from bopkit.optim import binary_kernel
-
-_INITIALIZER = "glorot_normal"
 
 
 def _normalise(x: Any, name: str) -> Any:
@@ -46,7 +45,7 @@ def _convolution(x: Any, filters: int, size: int, strides: int, hparams: HParams
         strides=strides,
         padding="same",
         input_quantizer="approx_sign",
-        kernel_initializer=_INITIALIZER,
+        kernel_initializer=INITIALIZER,
         use_bias=False,
         name=f"{name}_conv",
         **binary_kernel(hparams.optimizer),
@@ -75,22 +74,14 @@ def _build_a(hparams: HParams, input_shape: tuple[int, int, int], classes: int) 
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+    x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, kernel_initializer=INITIALIZER, name="conv1")(
         images
     )
     x = _normalise(x, "conv1_bn")
     for number, filters in enumerate((64, 128, 128, 256, 256, *[512] * 6, 1024, 1024), start=1):
         strides = 2 if filters > max(x.shape[-1], 64) else 1
         x = _block_a(x, filters, strides, hparams, f"block{number}")
-    return _head(images, x, classes, "reactnet_a")
-
-
-def _shortcut(x: Any, filters: int, name: str) -> Any:
-    """Halve the picture by averaging and widen it with a real 1x1 convolution."""
-    layers = import_tensorflow().keras.layers
-    x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer=_INITIALIZER, name=f"{name}_shortcut_conv")(x)
-    return _normalise(x, f"{name}_shortcut_bn")
+    return classifier(images, x, classes, "reactnet_a")
 
 
 def _build_18(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> Any:
@@ -98,7 +89,7 @@ def _build_18(hparams: HParams, input_shape: tuple[int, int, int], classes: int)
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False, kernel_initializer=INITIALIZER, name="conv1")(
         images
     )
     x = _normalise(x, "conv1_bn")
@@ -107,19 +98,10 @@ def _build_18(hparams: HParams, input_shape: tuple[int, int, int], classes: int)
         for block in range(1, 5):
             name = f"stage{stage}_block{block}"
             downsample = x.shape[-1] != filters
-            shortcut = _shortcut(x, filters, name) if downsample else x
+            shortcut = halving_shortcut(x, filters, _normalise, name) if downsample else x
             y = _convolution(_shift(x, f"{name}_shift"), filters, 3, 2 if downsample else 1, hparams, name)
             x = _rprelu(layers.Add(name=f"{name}_add")([y, shortcut]), f"{name}_prelu")
-    return _head(images, x, classes, "reactnet18")
-
-
-def _head(images: Any, x: Any, classes: int, name: str) -> Any:
-    """Mean over positions, dense layer and softmax."""
-    tf = import_tensorflow()
-    layers = tf.keras.layers
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, kernel_initializer=_INITIALIZER, name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=name)
+    return classifier(images, x, classes, "reactnet18")
 
 
 REACTNET_A = Architecture(

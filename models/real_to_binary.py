@@ -14,6 +14,7 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import classifier, halving_shortcut
 from bopkit.optim import binary_kernel
 
 REDUCTION = 8
@@ -34,21 +35,13 @@ def _gate(x: Any, filters: int, name: str) -> Any:
     return layers.Reshape((1, 1, filters), name=f"{name}_gate")(factors)
 
 
-def _shortcut(x: Any, filters: int, name: str) -> Any:
-    """Halve the picture by averaging and widen it with a real 1x1 convolution."""
-    layers = import_tensorflow().keras.layers
-    x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_shortcut_conv")(x)
-    return _normalise(x, f"{name}_shortcut_bn")
-
-
 def _block(x: Any, filters: int, hparams: HParams, name: str) -> Any:
     """Batch norm, binary 3x3 convolution, gate and PReLU, plus the shortcut."""
     import larq as lq
 
     layers = import_tensorflow().keras.layers
     downsample = x.shape[-1] != filters
-    shortcut = _shortcut(x, filters, name) if downsample else x
+    shortcut = halving_shortcut(x, filters, _normalise, name) if downsample else x
     normalised = _normalise(x, f"{name}_bn")
     factors = _gate(normalised, filters, name)
     x = lq.layers.QuantConv2D(
@@ -81,9 +74,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
         for block in range(1, 5):
             x = _block(x, filters, hparams, name=f"stage{stage}_block{block}")
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, kernel_initializer="glorot_normal", name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="real_to_binary")
+    return classifier(images, x, classes, "real_to_binary")
 
 
 ARCHITECTURE = Architecture(

@@ -13,6 +13,7 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import imagenet_sets
+from bopkit.models.parts import classifier, halving_shortcut
 from bopkit.optim import binary_kernel
 
 CLIP = 1.25
@@ -38,20 +39,12 @@ def _stem(x: Any) -> Any:
     return _normalise(x, "conv1_pool_bn")
 
 
-def _shortcut(x: Any, filters: int, name: str) -> Any:
-    """Halve the picture by averaging and widen it with a real 1x1 convolution."""
-    layers = import_tensorflow().keras.layers
-    x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_shortcut_conv")(x)
-    return _normalise(x, f"{name}_shortcut_bn")
-
-
 def _block(x: Any, filters: int, hparams: HParams, name: str) -> Any:
     """Binary 3x3 convolution and batch norm, plus the shortcut; it downsamples where the width doubles."""
     import larq as lq
 
     downsample = x.shape[-1] != filters
-    shortcut = _shortcut(x, filters, name) if downsample else x
+    shortcut = halving_shortcut(x, filters, _normalise, name) if downsample else x
     x = lq.layers.QuantConv2D(
         filters,
         3,
@@ -78,9 +71,7 @@ def build(hparams: HParams, input_shape: tuple[int, int, int], classes: int) -> 
         for block in range(1, 5):
             x = _block(x, filters, hparams, name=f"stage{stage}_block{block}")
     x = layers.ReLU(name="relu")(x)
-    x = layers.GlobalAvgPool2D(name="pool")(x)
-    x = layers.Dense(classes, kernel_initializer="glorot_normal", name="logits")(x)
-    return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name="binary_resnet_e18")
+    return classifier(images, x, classes, "binary_resnet_e18")
 
 
 ARCHITECTURE = Architecture(

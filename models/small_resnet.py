@@ -13,9 +13,8 @@ from bopkit.architecture import Architecture, Counts, Published
 from bopkit.hparams import HParams
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import cifar_sets
+from bopkit.models.parts import INITIALIZER, halving_shortcut
 from bopkit.optim import binary_kernel
-
-_INITIALIZER = "glorot_normal"
 
 
 def _normalise(x: Any, name: str) -> Any:
@@ -29,29 +28,23 @@ def _padded_shortcut(x: Any, filters: int, name: str) -> Any:
     return tf.pad(pixels, [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
 
 
-def _real_shortcut(x: Any, filters: int, name: str) -> Any:
-    """Halve the picture by averaging and widen it with a real 1x1 convolution."""
-    layers = import_tensorflow().keras.layers
-    x = layers.AvgPool2D(2, strides=2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer=_INITIALIZER, name=f"{name}_shortcut_conv")(x)
-    return _normalise(x, f"{name}_shortcut_bn")
-
-
 def _convolution(x: Any, filters: int, has_real_shortcuts: bool, hparams: HParams, name: str) -> Any:
     """Binary 3x3 convolution and batch norm, plus the shortcut; it downsamples where the width grows."""
     import larq as lq
 
     downsample = x.shape[-1] != filters
     shortcut = x
-    if downsample:
-        shortcut = (_real_shortcut if has_real_shortcuts else _padded_shortcut)(x, filters, name)
+    if downsample and has_real_shortcuts:
+        shortcut = halving_shortcut(x, filters, _normalise, name)
+    elif downsample:
+        shortcut = _padded_shortcut(x, filters, name)
     x = lq.layers.QuantConv2D(
         filters,
         3,
         strides=2 if downsample else 1,
         padding="same",
         input_quantizer="approx_sign",
-        kernel_initializer=_INITIALIZER,
+        kernel_initializer=INITIALIZER,
         use_bias=False,
         name=f"{name}_conv",
         **binary_kernel(hparams.optimizer),
@@ -73,7 +66,7 @@ def _network(
     tf = import_tensorflow()
     layers = tf.keras.layers
     images = layers.Input(input_shape, name="images")
-    x = layers.Conv2D(filters[0], 3, padding="same", use_bias=False, kernel_initializer=_INITIALIZER, name="conv1")(
+    x = layers.Conv2D(filters[0], 3, padding="same", use_bias=False, kernel_initializer=INITIALIZER, name="conv1")(
         images
     )
     x = _normalise(x, "conv1_bn")
@@ -82,7 +75,7 @@ def _network(
             x = _convolution(x, width, has_real_shortcuts, hparams, f"stage{stage}_{number}")
     x = layers.GlobalAvgPool2D(name="pool")(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_bn")(x)
-    x = layers.Dense(classes, kernel_initializer=_INITIALIZER, name="logits")(x)
+    x = layers.Dense(classes, kernel_initializer=INITIALIZER, name="logits")(x)
     return tf.keras.Model(images, layers.Softmax(name="probabilities")(x), name=name)
 
 
