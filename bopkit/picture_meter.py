@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from bopkit.progress import Progress
+from bopkit.text import duration_text
 
 PROGRESS_EVERY_S = 5.0
 """Seconds between two lines of progress."""
@@ -50,11 +51,5 @@ class PictureMeter:
             rate = self.images_per_second or 0.0
             left_s = (self._missing - self.computed) / rate
             done = self._pictures - self._missing + self.computed
-            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} per second, {_duration_text(left_s)} left")
+            self._progress(f"{done} of {self._pictures} pictures, {rate:.3g} per second, {duration_text(left_s)} left")
             self._next_line_s = time.monotonic() + PROGRESS_EVERY_S
-
-
-def _duration_text(seconds: float) -> str:
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

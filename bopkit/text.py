@@ -54,6 +54,13 @@ def change_text(ratio: float | None) -> str:
     return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
 
 
+def duration_text(seconds: float) -> str:
+    """A time for a person, to a second: `2 min 5 s`."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
+
+
 def count_text(count: int, noun: str) -> str:
     """A number of things: `1 run`, `1,000 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -96,7 +96,8 @@ Teacher = Annotated[
     typer.Option(
         "--teacher",
         metavar="MODEL",
-        help="Learn what this network answers: a run, a .h5 or .keras file, or a SavedModel; of several, their mean.",
+        help="Learn what this network answers: a run, a .h5 or .keras file, a SavedModel, or pull:NAME; of several, "
+        "their mean.",
     ),
 ]
 TeacherPreprocessFn = Annotated[

@@ -28,7 +28,7 @@ def benchmark(
         list[Path],
         typer.Argument(
             metavar="ARTIFACTS",
-            help=".h5, .keras and .tflite files, run and SavedModel directories.",
+            help=".h5, .keras and .tflite files, run and SavedModel directories, pull:NAME.",
             show_default=False,
         ),
     ],

@@ -21,7 +21,9 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODELS", help="Names of networks (`bopkit models`), files, run directories.", show_default=False
+            metavar="MODELS",
+            help="Names of networks (`bopkit models`), files, run directories, pull:NAME.",
+            show_default=False,
         ),
     ],
     output: Annotated[

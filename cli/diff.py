@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A file or a SavedModel.", show_default=False)],
+    first: Annotated[Path, typer.Argument(metavar="A", help="A file, a SavedModel or pull:NAME.", show_default=False)],
     second: Annotated[
         Path, typer.Argument(metavar="B", help="The file or SavedModel to compare with it.", show_default=False)
     ],
@@ -26,7 +26,7 @@ def diff(
     """Show how two artifacts differ, without running them: model card, layers, flipped weights, other weights."""
     from bopkit.export.inspection import diff_artifacts
 
-    difference = diff_artifacts(first, second, custom or ())
+    difference = diff_artifacts(first, second, custom or (), say)
     if json:
         print_json(difference.to_dict())
         return

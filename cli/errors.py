@@ -19,8 +19,8 @@ from bopkit.cli.output import say
 from bopkit.failures import translate
 
 _AFTER_A_STOP = (
-    "Existing files are unchanged; a training run resumes with its --output-dir, a sweep and the accuracy of a "
-    "benchmark with the same command."
+    "Existing files are unchanged; a training run resumes with its --output-dir, a sweep, the accuracy of "
+    "a benchmark and a download with the same command."
 )
 
 debug = False

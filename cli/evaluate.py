@@ -21,7 +21,9 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|model.h5", help="A run directory, a pulled network or a Keras file.", show_default=False
+            metavar="RUN|model.h5",
+            help="A run directory, a pulled network, pull:NAME or a Keras file.",
+            show_default=False,
         ),
     ],
     dataset: Dataset = None,

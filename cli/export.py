@@ -37,7 +37,7 @@ def export(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .h5 or .keras file, a run directory, a SavedModel, or a checkpoint with --architecture.",
+            help="A .h5 or .keras file, a run, a SavedModel, pull:NAME, or a checkpoint with --architecture.",
             show_default=False,
         ),
     ],
@@ -49,8 +49,8 @@ def export(
             "--output",
             "-o",
             metavar="DIR|probabilities|logits",
-            help="Folder (default: beside the model), or what the flatbuffer returns (default: probabilities). "
-            "May be given twice.",
+            help="Folder (default: beside the model; of pull:NAME here), or what the flatbuffer returns (default: "
+            "probabilities). May be given twice.",
         ),
     ] = None,
     dataset: Dataset = None,
@@ -132,12 +132,12 @@ def export(
     if json:
         print_json(report.to_dict())
     else:
-        _print_report(report, options, verbose)
+        _print_report(model, report, options, verbose)
     if report.refused:
         raise BopkitError(report.refused, "The SavedModel was written. With --savedmodel alone this is no error.")
 
 
-def _print_report(report: ExportReport, options: ExportOptions, verbose: bool) -> None:
+def _print_report(model: Path, report: ExportReport, options: ExportOptions, verbose: bool) -> None:
     for artifact in report.artifacts:
         _print_artifact(artifact, verbose)
     for note in report.notes:
@@ -147,7 +147,7 @@ def _print_report(report: ExportReport, options: ExportOptions, verbose: bool) -
         say(f"{artifact.path}: {_summary(artifact)}")
         if artifact.format == "savedmodel":
             say_serving(Path(artifact.path))
-    say_benchmark_next(report, options)
+    say_benchmark_next(model, report, options)
 
 
 def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:

@@ -21,7 +21,9 @@ MOST_LETTERS = 300
 def inspect(
     artifact: Annotated[
         Path,
-        typer.Argument(metavar="ARTIFACT", help="A .h5, .keras or .tflite file, or a SavedModel.", show_default=False),
+        typer.Argument(
+            metavar="ARTIFACT", help="A .h5, .keras or .tflite file, a SavedModel, or pull:NAME.", show_default=False
+        ),
     ],
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with a bar chart.")] = None,
     custom: Custom = None,
@@ -31,7 +33,7 @@ def inspect(
     from bopkit.export.inspection import inspect_artifact
     from bopkit.export.inspection.html import write_page
 
-    inspection = inspect_artifact(artifact, custom or ())
+    inspection = inspect_artifact(artifact, custom or (), say)
     if html is not None:
         write_page(inspection, html)
         say(f"Wrote {html}.")

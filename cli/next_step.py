@@ -47,8 +47,15 @@ def say_serving(version: Path) -> None:
     say_command(f"To serve it: {shlex.join([*words, f'--model_base_path={folder}'])}")
 
 
-def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
-    """Print the command that measures what was exported, beside the network itself where that can be measured."""
+def say_benchmark_next(model: str | Path, report: ExportReport, options: ExportOptions) -> None:
+    """Print the command that measures what was exported, beside the network itself where that can be measured.
+
+    Args:
+        model: What was exported, as the user typed it.
+        report: What was written.
+        options: Of the export.
+    """
+    from bopkit.pretrained import is_pulled
     from bopkit.runs.run_data import read_run_data
 
     paths = [each.path for each in report.artifacts]
@@ -56,7 +63,7 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
         say_next("bopkit", "inspect", paths[0])
         return
     if options.architecture is None and not options.custom and Path(report.model_path).is_file():
-        paths.insert(0, report.model_path)
+        paths.insert(0, str(model) if is_pulled(model) else report.model_path)
     words: list[str | Path] = ["bopkit", "benchmark", *paths]
     run_data = read_run_data(Path(report.model_path)) if options.dataset is None else None
     data_dir = options.data_dir or (run_data.data_dir if run_data is not None and run_data.is_ours else None)
@@ -68,7 +75,13 @@ def say_benchmark_next(report: ExportReport, options: ExportOptions) -> None:
 
 
 def say_pulled_next(pulled: PulledModel) -> None:
-    """Print the command that measures a trained network, on pictures where its dataset is prepared."""
+    """Print the command that measures a trained network, on pictures where its dataset is prepared.
+
+    Without a flatbuffer that is the next but one: the network is exported first.
+    """
+    if pulled.flatbuffer is None:
+        say_next("bopkit", "export", pulled.model)
+        return
     words = ["bopkit", "benchmark", pulled.model, pulled.flatbuffer]
     say_next(*words, *(["--dataset", pulled.dataset] if _is_found(pulled.dataset, None) else []))
 

@@ -23,7 +23,7 @@ def predict(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A run, a pulled network, a Keras file, a SavedModel or a flatbuffer.",
+            help="A run, a pulled network, pull:NAME, a Keras file, a SavedModel or a flatbuffer.",
             show_default=False,
         ),
     ],

@@ -19,7 +19,9 @@ def refresh(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|model.h5", help="A run directory, a pulled network or a Keras file.", show_default=False
+            metavar="RUN|model.h5",
+            help="A run directory, a pulled network, pull:NAME or a Keras file.",
+            show_default=False,
         ),
     ],
     output: Annotated[

@@ -46,7 +46,7 @@ def train(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Start with the weights of a run, a pulled network or a .h5 file, as far as they fit.",
+            help="Start with the weights of a run, a pulled network, a .h5 file or pull:NAME, as far as they fit.",
         ),
     ] = None,
     freeze: Annotated[

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def verify(
-    first: Annotated[Path, typer.Argument(metavar="A", help="The reference: any artifact.", show_default=False)],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="The reference: any artifact, or pull:NAME.", show_default=False)
+    ],
     second: Annotated[
         Path, typer.Argument(metavar="B", help="The artifact that is compared with it.", show_default=False)
     ],

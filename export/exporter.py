@@ -6,6 +6,7 @@ import dataclasses
 import time
 from pathlib import Path
 
+from bopkit import pretrained
 from bopkit.artifacts import artifact
 from bopkit.errors import BopkitError
 from bopkit.export.make_flatbuffer import make_flatbuffer
@@ -45,8 +46,9 @@ def export_model(
 
     Args:
         model_path: The network: a `.h5` or `.keras` file, whole or, with
-            `options.architecture`, of weights; a run directory; a SavedModel.
-        output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model.
+            `options.architecture`, of weights; a run directory; a SavedModel; `pull:NAME`.
+        output: Folder for `<stem>.tflite` and `<stem>/<version>/`; None for the folder of the model, and for the
+            working folder where that is `pull:NAME`.
         options: What to write, and what to check it on; None for the defaults.
         progress: Called with one line before each slow step.
 
@@ -58,7 +60,9 @@ def export_model(
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     started = time.perf_counter()
-    model_path = artifact.resolve(model_path)
+    if output is None and pretrained.is_pulled(model_path):
+        output = Path()  # nothing of the user's is written into the cache folder
+    model_path = artifact.resolve(pretrained.model_path(model_path, progress))
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
     options = _with_folder_of_run(options or ExportOptions(), model_path)

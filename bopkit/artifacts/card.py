@@ -39,6 +39,10 @@ class ModelCard:
         evaluated_on: The split that `accuracy` was measured on.
         evaluated_pictures: Number of its pictures that it was measured on.
         versions: Versions of Python and of the packages that wrote the file.
+        source: Where the weights come from, if bopkit did not train them; empty if it did.
+        publisher: Who trained and published them.
+        licence: Licence of the weights, as an SPDX identifier.
+        published: Figures that the publisher names, which bopkit has not measured, e.g. `{"top1": 0.633}`, 0 to 1.
     """
 
     architecture: str
@@ -57,6 +61,10 @@ class ModelCard:
     evaluated_pictures: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     dataset_identity: str = ""
+    source: str = ""
+    publisher: str = ""
+    licence: str = ""
+    published: dict[str, float] = dataclasses.field(default_factory=dict)
 
     __pydantic_config__ = {"coerce_numbers_to_str": True}  # files that others wrote may name classes 0, 1, 2
 

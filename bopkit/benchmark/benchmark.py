@@ -31,6 +31,7 @@ from bopkit.benchmark.row_notes import add_timing_notes
 from bopkit.errors import BopkitError, UsageError
 from bopkit.failures import translate
 from bopkit.host import usable_cores
+from bopkit.pretrained import model_path
 from bopkit.progress import Progress, silent
 from bopkit.text import threads_text
 
@@ -66,7 +67,7 @@ def benchmark_artifacts(
 
     Args:
         artifacts: Paths of `.h5`, `.keras` and `.tflite` files, of run directories, whose `model.h5` is meant, and of
-            SavedModel directories, with or without the version.
+            SavedModel directories, with or without the version; `pull:NAME` for trained networks.
         dataset: Name of a prepared dataset for the accuracy; None for latency, size and memory only.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split, or where it has none for the one that validated the first
@@ -137,6 +138,9 @@ def run_benchmark(
     """`benchmark_artifacts` with its options in one object; the same errors are raised."""
     if not artifacts:
         raise UsageError("No artifact was named.", "Give a .h5, .keras or .tflite file or a SavedModel.")
+    artifacts = [model_path(each, progress) for each in artifacts]
+    if options.reference:
+        options = dataclasses.replace(options, reference=model_path(options.reference, progress))
     plan = _plan_evaluation(artifacts, options)
     protocol = Protocol(options.threads, options.timing, options.cool_down_s)  # now: it has the date of the start
     with files.temporary_directory("benchmark") as scratch:

@@ -39,6 +39,7 @@ from bopkit.metrics import (
     wilson_interval,
 )
 from bopkit.metrics import confusion as confused_pairs
+from bopkit.pretrained import model_path
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.runs.run_data import RunData
@@ -130,7 +131,7 @@ def evaluate_model(
     """Measure a trained network's accuracy.
 
     Args:
-        model: A run directory or a pulled network, whose `model.h5` is meant, or a `.h5` or `.keras` file.
+        model: A run directory or a pulled network, whose `model.h5` is meant, a `.h5` or `.keras` file, or `pull:NAME`.
         dataset: Name of a prepared dataset; None for the one that the run was trained on, or that the card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split, or where it has none for the one that validated.
@@ -158,7 +159,7 @@ def evaluate_model(
     if confusion_file and sheet_file and confusion_file.resolve() == sheet_file.resolve():
         raise UsageError(f"{sheet_file} would be both pictures.", "Name two files with --confusion and --most-wrong.")
     say = progress or silent
-    path = find_model(Path(model))
+    path = find_model(model_path(model, say))
     card = artifact.read_card(path)
     data, is_of_card = find_data(path, card, dataset, data_dir, say)
     with data.as_in_the_run():

@@ -19,6 +19,7 @@ from bopkit.data.preprocessing import get_preprocessing
 from bopkit.data.scaling import unknown_preprocessing
 from bopkit.errors import UsageError
 from bopkit.isolation import Child
+from bopkit.pretrained import model_path
 from bopkit.progress import Progress, silent
 from bopkit.tabular import Column, Tabular
 from bopkit.text import count_text, percent_text
@@ -164,7 +165,7 @@ def predict_pictures(
     """Find the best classes of pictures.
 
     Args:
-        model: A Keras file, a run directory, a SavedModel or a flatbuffer: a classifier of pictures.
+        model: A Keras file, a run directory, a SavedModel, a flatbuffer or `pull:NAME`: a classifier of pictures.
         pictures: A picture file, a folder, or several of them. Folders are read with all below, sorted by name.
         top: Classes of each picture.
         preprocess_fn: Name of the preprocessing; None for what the card names.
@@ -216,6 +217,7 @@ def run_predictions(
         if value < 1:
             raise UsageError(f"{name} is {value}.", "Use a number above 0.")
     found = survey(pictures)
+    model = model_path(model, progress)
     kind, card, path = artifact.kind(model), artifact.read_card(model), artifact.resolve(model)
     preprocessing, source = _choose_preprocessing(preprocess_fn, card, kind)
     facts: list[PredictionFacts] = []

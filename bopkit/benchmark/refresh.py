@@ -16,6 +16,7 @@ from bopkit.data.statistics_batches import statistics_batches
 from bopkit.errors import BopkitError, UsageError
 from bopkit.files import temporary_directory
 from bopkit.keras2 import import_tensorflow
+from bopkit.pretrained import is_pulled, model_path
 from bopkit.progress import Progress, silent
 from bopkit.seeds import check_seed
 from bopkit.tabular import Column, Tabular, record
@@ -78,8 +79,9 @@ def refresh_model(
 
     Args:
         model: A run directory or a pulled network, whose `model.h5` is meant, or a `.h5` or `.keras` file, of bopkit
-            or not.
-        output: The `.h5` file to write, which must not exist; None for `NAME_refreshed.h5` beside the model file.
+            or not; or `pull:NAME`.
+        output: The `.h5` file to write, which must not exist; None for `NAME_refreshed.h5` beside the model file, and
+            in the working folder where that is `pull:NAME`.
         dataset: Name of a prepared dataset; None for the one that the run was trained on, or that the card names.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         train_split: Split whose pictures are looked at; None for the one that the card names, or `train`.
@@ -103,8 +105,9 @@ def refresh_model(
         raise UsageError(f"pictures is {pictures}.", "Use a number above 0.")
     check_seed(seed)
     say = progress or silent
-    found = find_model(Path(model))
-    written = Path(output) if output else found.with_name(f"{found.stem}_refreshed.h5")
+    found = find_model(model_path(model, say))
+    beside = Path() if is_pulled(model) else found.parent  # nothing of the user's is written into the cache folder
+    written = Path(output) if output else beside / f"{found.stem}_refreshed.h5"
     path = found.absolute()  # the run's folder may be another than this
     if written.suffix != ".h5":
         raise UsageError(f"{written} does not end in .h5.", f"Try {written.with_suffix('.h5')}.")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from bopkit import files
-from bopkit.artifacts.keras_file import model_bytes, open_model
+from bopkit.architecture import Architecture
+from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import LoadedModel, model_bytes, open_model
 from bopkit.errors import BopkitError, UsageError
+from bopkit.pretrained.named import check_name, kept_model
 from bopkit.pretrained.rebuild import rebuild
+from bopkit.pretrained.releases import RELEASES, Release
 from bopkit.pretrained.shipped import CONFIG, FLATBUFFER, ShippedModel, read_shipped
 from bopkit.progress import Progress, silent
+from bopkit.registry import MODELS
 from bopkit.tabular import Column, Tabular
 from bopkit.text import percent_text, size_text
 
@@ -30,38 +38,44 @@ class PulledModel(Tabular):
         folder: The folder that holds its files.
         model: The Keras file, with its model card.
         model_bytes: Size of that.
-        flatbuffer: The `.tflite` file.
+        flatbuffer: The `.tflite` file; None where there is none.
         flatbuffer_bytes: Size of that.
-        run_config: The config of the run that trained it.
+        run_config: The config of the run that trained it; None where bopkit did not.
         written: Whether anything was written; else all of it was there.
         architecture: Name of the network in the catalogue.
         dataset: Name of the dataset that it was trained on.
         split: Split of the dataset that `top1` was measured on.
-        pictures: Number of these pictures.
+        pictures: Number of these pictures; None where the publisher measured.
         top1: Share of them whose class the Keras network names, 0 to 1.
-        flatbuffer_top1: The same of the flatbuffer.
+        flatbuffer_top1: The same of the flatbuffer; None where there is none.
         publisher: Who trained and published it.
         licence: Licence of the weights, as an SPDX identifier.
-        command: The command that trained it.
+        command: The command that trained it; None where bopkit did not.
+        top5: Share whose class is among the five highest scores; None where that is not known.
+        measured_by: Who measured all that: `bopkit`, or the publisher.
+        source: Address of the weights; None where they come with bopkit.
     """
 
     name: str
     folder: str
     model: str
     model_bytes: int
-    flatbuffer: str
-    flatbuffer_bytes: int
-    run_config: str
+    flatbuffer: str | None
+    flatbuffer_bytes: int | None
+    run_config: str | None
     written: bool
     architecture: str
     dataset: str
     split: str
-    pictures: int
+    pictures: int | None
     top1: float
-    flatbuffer_top1: float
+    flatbuffer_top1: float | None
     publisher: str
     licence: str
-    command: str
+    command: str | None
+    top5: float | None = None
+    measured_by: str = "bopkit"
+    source: str | None = None
 
     _columns = (
         Column("model.h5", "model_bytes", size_text),
@@ -75,54 +89,108 @@ class PulledModel(Tabular):
         return f"{self.folder}: {self.architecture}, trained on {self.dataset}"
 
 
-def pull_model(name: str, to: str | Path | None = None, *, progress: Progress | None = None) -> PulledModel:
-    """Write a trained network that comes with bopkit into a folder: all of its files or none.
+def pull_model(
+    name: str,
+    to: str | Path | None = None,
+    *,
+    mirror: str | None = None,
+    progress: Progress | None = None,
+) -> PulledModel:
+    """Write a trained network into a folder: all of its files or none.
 
-    `model.h5` is built from packed bits and floats, with the very weights that were trained. Files that are there
-    already and are the same stay as they are; one that differs is never overwritten.
+    One that comes with bopkit is built from packed bits and floats. One that others released is built from their
+    weights, which are downloaded once, checked by their SHA-256 and kept in the user's cache folder. Either has the
+    very weights that were trained. Files that are there already and are the same stay as they are; one that differs is
+    never overwritten.
 
     Args:
         name: Name of the trained network: see `bopkit.list_pretrained`.
-        to: The folder; made if it is not there. None for `name` in the working folder.
-        progress: Called with one line before what is slow.
+        to: The folder, made if it is not there, or the `.h5` file to write of it alone. None for `name` in the working
+            folder.
+        mirror: Address of a copy of Larq Zoo's releases, `https:`, `http:` or `file:`; None for the original.
+        progress: Called with one line before what is slow, and during a download.
 
     Returns:
         The paths of the files, their sizes, accuracy, source and licence.
 
     Raises:
         UsageError: There is no such network, the folder is a file, or a file in it is another one.
-        BopkitError: A file of bopkit is damaged.
+        BopkitError: A file of bopkit is damaged, or weights cannot be downloaded.
         OSError: Nothing can be written there.
     """
-    say = progress or silent
-    shipped = read_shipped(name)
-    folder = Path(name if to is None else to)
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise UsageError(f"{folder} is a file where a folder must be.", "Name another folder with --to.")
-    contents = {FLATBUFFER: shipped.parts[FLATBUFFER], RUN_CONFIG_FILE: shipped.parts[CONFIG]}
+    check_name(name)
+    target = Path(name if to is None else to)
+    if target.suffix == ".h5":
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder where a file must be.", "Name another file with --to.")
+    elif os.path.lexists(target) and not target.is_dir():
+        raise UsageError(f"{target} is a file where a folder must be.", "Name another folder with --to.")
+    if name in RELEASES:
+        return _pull_released(RELEASES[name], target, mirror, progress or silent)
+    if mirror is not None:
+        raise UsageError(f"{name} comes with bopkit: there is nothing to download.", "Leave out --mirror.")
+    return _pull_shipped(read_shipped(name), target, progress or silent)
+
+
+def _pull_released(release: Release, target: Path, mirror: str | None, say: Progress) -> PulledModel:
+    architecture: Architecture = MODELS.load(release.architecture)
+    model = target if target.suffix == ".h5" else target / MODEL_FILE
+    kept = kept_model(release.name, say, mirror)
+    written = not os.path.lexists(model)
+    if written:
+        _place(model, {MODEL_FILE: kept.read_bytes()}, target)
+    elif not (_holds(model, kept.read_bytes()) or _is_network_of(model, open_model(kept))):
+        raise _other_file(model)
+    return PulledModel(
+        name=release.name,
+        folder=str(model.parent),
+        model=str(model),
+        model_bytes=model.stat().st_size,
+        flatbuffer=None,
+        flatbuffer_bytes=None,
+        run_config=None,
+        written=written,
+        architecture=architecture.name,
+        dataset=release.dataset,
+        split=release.split,
+        pictures=None,
+        top1=release.top1,
+        top5=release.top5,
+        flatbuffer_top1=None,
+        measured_by=release.publisher,
+        publisher=release.publisher,
+        licence=release.licence,
+        command=None,
+        source=release.address(),
+    )
+
+
+def _pull_shipped(shipped: ShippedModel, target: Path, say: Progress) -> PulledModel:
+    is_alone = target.suffix == ".h5"
+    folder, model = (target.parent, target) if is_alone else (target, target / MODEL_FILE)
+    contents = {} if is_alone else {FLATBUFFER: shipped.parts[FLATBUFFER], RUN_CONFIG_FILE: shipped.parts[CONFIG]}
     missing = {}
     for file, content in contents.items():
         if not os.path.lexists(folder / file):
             missing[file] = content
         elif not _holds(folder / file, content):
             raise _other_file(folder / file)
-    model = folder / MODEL_FILE
     if not os.path.lexists(model):
         say(f"Building {shipped.facts.architecture} from packed weights")
         missing[MODEL_FILE] = model_bytes(rebuild(shipped), shipped.card, model)
     elif not _is_same_network(model, shipped):
         raise _other_file(model)
     if missing:
-        _write(folder, missing)
+        _place(model, missing, target)
     facts = shipped.facts
     return PulledModel(
-        name=name,
+        name=facts.name,
         folder=str(folder),
         model=str(model),
         model_bytes=model.stat().st_size,
-        flatbuffer=str(folder / FLATBUFFER),
-        flatbuffer_bytes=len(contents[FLATBUFFER]),
-        run_config=str(folder / RUN_CONFIG_FILE),
+        flatbuffer=None if is_alone else str(folder / FLATBUFFER),
+        flatbuffer_bytes=None if is_alone else len(contents[FLATBUFFER]),
+        run_config=None if is_alone else str(folder / RUN_CONFIG_FILE),
         written=bool(missing),
         architecture=facts.architecture,
         dataset=facts.dataset,
@@ -136,6 +204,14 @@ def pull_model(name: str, to: str | Path | None = None, *, progress: Progress | 
     )
 
 
+def _place(model: Path, contents: dict[str, bytes], target: Path) -> None:
+    """Write files into the folder that the user named, or the model alone into the file."""
+    if target == model:
+        files.write_bytes(model, contents[MODEL_FILE])
+    else:
+        _write(target, contents)
+
+
 def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
 
@@ -145,15 +221,28 @@ def _is_same_network(path: Path, shipped: ShippedModel) -> bool:
 
     The rest of two such files differs: Keras counts the quantizers of a session, and writes its version down.
     """
+    return _is_network(path, shipped.card, shipped.unpacked_weights())
+
+
+def _is_network_of(path: Path, kept: LoadedModel) -> bool:
+    """Whether a file has the network of another one, which may have been built with other versions of packages."""
+    return _is_network(path, kept.card, kept.model.get_weights(), ignored={"versions": {}})
+
+
+def _is_network(
+    path: Path, card: ModelCard | None, weights: list[np.ndarray], ignored: Mapping[str, Any] = MappingProxyType({})
+) -> bool:
     try:
         loaded = open_model(path)
     except BopkitError:
         return False
-    found, expected = loaded.model.get_weights(), shipped.unpacked_weights()
+    if loaded.card is None or card is None:
+        return False
+    found = loaded.model.get_weights()
     return (
-        loaded.card == shipped.card
-        and len(found) == len(expected)
-        and all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+        dataclasses.replace(loaded.card, **ignored) == dataclasses.replace(card, **ignored)
+        and len(found) == len(weights)
+        and all(np.array_equal(*pair) for pair in zip(found, weights, strict=True))
     )
 
 

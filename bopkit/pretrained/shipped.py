@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,6 @@ from bopkit.artifacts.card import ModelCard, parse_card
 from bopkit.errors import BopkitError, unknown_name
 from bopkit.pretrained.facts import PretrainedFacts
 from bopkit.pretrained.packed_weights import unpack
-from bopkit.tabular import Column, Tabular
-from bopkit.text import percent_text, size_text
 
 ROOT = Path(__file__).parent / "shipped-networks"
 """Folder of the networks' folders. Not a name that Python could import: setuptools would take each for a package."""
@@ -55,53 +52,6 @@ class ShippedModel:
     def unpacked_weights(self) -> list[np.ndarray]:
         """Its weights, float32, in the order of Keras' `get_weights`."""
         return unpack(self.facts.weights, self.parts[KERNELS], self.parts[FLOATS])
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class PretrainedModels(Tabular):
-    """The trained networks that there are.
-
-    Attributes:
-        models: One row each.
-    """
-
-    models: tuple[PretrainedFacts, ...]
-
-    _columns = (
-        Column("name", "name"),
-        Column("top-1", "top1", percent_text),
-        Column("flatbuffer", "flatbuffer_bytes", size_text),
-        Column("network", "architecture"),
-        Column("dataset", "dataset"),
-        Column("licence", "licence"),
-    )
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """One object a network with plain JSON values, without its single weights."""
-        return [summary(facts) for facts in self.models]
-
-    def _records(self) -> list[dict[str, Any]]:
-        names = ("epoch_row",)
-        return [{key: value for key, value in each.items() if key not in names} for each in self.to_dicts()]
-
-
-def summary(facts: PretrainedFacts) -> dict[str, Any]:
-    """What a person asks of a trained network, as plain JSON values: all but its weights and files one by one."""
-    values = dataclasses.asdict(facts)
-    del values["weights"], values["parts"]
-    return {**values, "flatbuffer_bytes": facts.parts[FLATBUFFER].size_bytes}
-
-
-def list_pretrained() -> PretrainedModels:
-    """List the trained networks that `pull_model` knows.
-
-    Returns:
-        Their names, where they come from, accuracy and size.
-
-    Raises:
-        BopkitError: A file of bopkit is damaged.
-    """
-    return PretrainedModels(tuple(read_facts(name) for name in shipped_names()))
 
 
 def shipped_names() -> list[str]:

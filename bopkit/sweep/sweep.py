@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.interruption import interruptible
+from bopkit.pretrained import model_path
 from bopkit.progress import Progress, silent
 from bopkit.sweep import slots
 from bopkit.sweep.child import train_in_child
@@ -161,6 +162,8 @@ def run_trials(
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     plan = plan_sweep(options)
+    for each in (*(plan.training.teacher or ()), *filter(None, [plan.training.from_model])):
+        model_path(each, progress)  # a download is waited for once, and not in a trial
     plan.output_dir.mkdir(parents=True, exist_ok=True)
     with storage_errors(plan.storage):
         study = _open_study(plan)

@@ -23,8 +23,8 @@ class TrainOptions:
         hparams_set: Name of a hyper-parameter set; None for the architecture's first (`bop`).
         hparams: Values that differ from the set.
         preprocess_fn: Name of a preprocessing, or `default` for the dataset's own.
-        from_model: A model file, a run or a pulled network of the same architecture, whose weights the network starts
-            with, as far as they fit; None for a new one.
+        from_model: A model file, a run, a pulled network or `pull:NAME`, of the same architecture, whose weights the
+            network starts with, as far as they fit; None for a new one.
         freeze: Names of layers that are not trained, with `*` and `?` as in a shell; None for none.
         freeze_batch_norm: Keep the batch norms that another network brought as they are, statistics included.
         input_shape: Height, width, channels of the network's input; None for those of the dataset.
@@ -36,8 +36,9 @@ class TrainOptions:
         output_dir: The run's own folder; an unfinished run in it is resumed.
         extend: Train the run in `output_dir`, finished or not, for more epochs than it was asked for: see
             `bopkit.training.length`.
-        teacher: Networks whose answers the network learns: model files or runs of bopkit, other Keras classifiers, or
-            SavedModels; None for none. `teacher_weight` and `teacher_temperature` among the hyper-parameters say how.
+        teacher: Networks whose answers the network learns: model files or runs of bopkit, other Keras classifiers,
+            SavedModels, or `pull:NAME`; None for none. `teacher_weight` and `teacher_temperature` among the
+            hyper-parameters say how.
         teacher_preprocess_fn: Name of the preprocessing of teachers that carry no model card.
         train_split: The split that trains, or a slice of one as `train[:80%]`; None for `train`.
         validation_split: The split that validates, or a slice of one; None for the dataset's test split.

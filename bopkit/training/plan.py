@@ -192,8 +192,8 @@ def plan_run(options: TrainOptions, progress: Progress) -> TrainingPlan:
     train_split, validation_split = choose_splits(data, options)
     for split in (train_split, validation_split):
         data.check_labels(split)
-    start = find_start(options.from_model, architecture) if options.from_model else None
-    teachers = find_teachers(options.teacher or (), options.teacher_preprocess_fn, data)
+    start = find_start(options.from_model, architecture, progress) if options.from_model else None
+    teachers = find_teachers(options.teacher or (), options.teacher_preprocess_fn, data, progress)
     if before:
         check_same_teachers(before, teachers)
     return TrainingPlan(

@@ -16,6 +16,8 @@ from bopkit.artifacts.card import ModelCard
 from bopkit.data import Dataset, get_preprocessing
 from bopkit.data.scaling import EXAMPLES
 from bopkit.errors import BopkitError, UsageError
+from bopkit.pretrained import model_path
+from bopkit.progress import Progress
 from bopkit.runs.directory import ENVIRONMENT_FILE, has_progress, read_config
 from bopkit.text import count_text
 
@@ -45,19 +47,22 @@ class TeacherFile:
         return {"sha256": self.sha256, "preprocessing": self.preprocessing}
 
 
-def find_teachers(names: Sequence[str | Path], preprocess_fn: str | None, data: Dataset) -> tuple[TeacherFile, ...]:
+def find_teachers(
+    names: Sequence[str | Path], preprocess_fn: str | None, data: Dataset, progress: Progress | None = None
+) -> tuple[TeacherFile, ...]:
     """Find teachers, and check as much of them as needs no loading.
 
     Args:
-        names: Model files, runs, or SavedModels.
+        names: Model files, runs, SavedModels, or `pull:NAME`.
         preprocess_fn: The preprocessing of those without a card.
         data: What they are to know the classes of.
+        progress: Called with one line before something slow, and during a download.
 
     Raises:
         UsageError: One is no Keras file or SavedModel, has other classes, or nobody names its preprocessing.
         BopkitError: One is missing or damaged.
     """
-    found = tuple(_find(Path(name), preprocess_fn, data) for name in names)
+    found = tuple(_find(Path(name), preprocess_fn, data, progress) for name in names)
     if preprocess_fn and found and all(teacher.has_card for teacher in found):
         raise UsageError(
             "--teacher-preprocess-fn is for teachers without a model card, and every teacher has one.", "Leave it out."
@@ -65,20 +70,24 @@ def find_teachers(names: Sequence[str | Path], preprocess_fn: str | None, data: 
     return found
 
 
-def teacher_checksum(name: str | Path) -> str:
+def teacher_checksum(name: str | Path, progress: Progress | None = None) -> str:
     """SHA-256 of a teacher's content, 64 hexadecimal digits.
+
+    Args:
+        name: As of `find_teachers`.
+        progress: As of `find_teachers`.
 
     Raises:
         BopkitError: It cannot be read, or is a folder without a network.
     """
-    found = checksum.source_checksum(artifact.resolve(name))
+    found = checksum.source_checksum(artifact.resolve(model_path(name, progress)))
     if not found:
         raise BopkitError(f"Teacher {name} does not exist, or cannot be read.", "Check the path.")
     return found
 
 
-def _find(name: Path, preprocess_fn: str | None, data: Dataset) -> TeacherFile:
-    path = artifact.resolve(name)
+def _find(name: Path, preprocess_fn: str | None, data: Dataset, progress: Progress | None) -> TeacherFile:
+    path = artifact.resolve(model_path(name, progress))
     if artifact.kind(path) == "tflite":
         raise UsageError(f"A flatbuffer, as {name}, cannot be a teacher.", "Give the .h5 file that it was made from.")
     card = artifact.read_card(path)

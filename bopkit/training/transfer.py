@@ -20,6 +20,8 @@ from bopkit.batch_norm import is_batch_norm
 from bopkit.binary_kernels import set_binary_kernels_to_signs
 from bopkit.errors import UsageError, guess_text
 from bopkit.hparams import HParams
+from bopkit.pretrained import model_path
+from bopkit.progress import Progress
 from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.text import count_text, setting_text, shortened_list
 
@@ -56,12 +58,13 @@ class LayerChoice:
     lines: tuple[str, ...]
 
 
-def find_start(name: str | Path, architecture: Architecture) -> StartFile:
+def find_start(name: str | Path, architecture: Architecture, progress: Progress | None = None) -> StartFile:
     """Find the network that a run starts from.
 
     Args:
-        name: A model file, a run, or the folder of a pulled network.
+        name: A model file, a run, the folder of a pulled network, or `pull:NAME`.
         architecture: Of the run.
+        progress: Called with one line before something slow, and during a download.
 
     Raises:
         UsageError: It is of another architecture, or no Keras file.
@@ -69,7 +72,7 @@ def find_start(name: str | Path, architecture: Architecture) -> StartFile:
     """
     if not str(name) or (Path(name).is_dir() and not is_run(Path(name)) and not (Path(name) / MODEL_FILE).is_file()):
         raise UsageError(f"{str(name)!r} holds no {MODEL_FILE}.", "Give a run, a pulled network or a .h5 file.")
-    path = artifact.resolve(name)
+    path = artifact.resolve(model_path(name, progress))
     kind = artifact.kind(path)
     if kind != "keras":
         raise UsageError(

@@ -30,6 +30,7 @@ from bopkit.export.comparison.result import Comparison
 from bopkit.export.comparison.rows import Titles, failed_row, find_gains, join_reports
 from bopkit.export.publish import require_folder
 from bopkit.failures import translate
+from bopkit.pretrained import is_pulled, model_path
 from bopkit.progress import Progress, silent
 
 
@@ -97,7 +98,7 @@ def run_comparison(
     _refuse_adb(options.devices)
     options = dataclasses.replace(options, runtime="litert")
     progress = progress or silent
-    networks = find_networks(models)
+    networks = find_networks([model_path(each, progress) if is_pulled(each) else each for each in models])
     _require_runtime(options)
     _check_output(output, networks)
     errors = {each.name: each.error for each in networks if each.error is not None}

@@ -16,6 +16,8 @@ from bopkit.export.inspection.contents import Contents, KernelMatch, StoredLayer
 from bopkit.export.inspection.report import TIMEOUT_S
 from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
+from bopkit.pretrained import model_path
+from bopkit.progress import Progress
 from bopkit.tabular import Column, Tabular, record
 from bopkit.text import percent_text
 
@@ -104,18 +106,22 @@ class Difference(Tabular):
         return {**dataclasses.asdict(self), "same": self.same}
 
 
-def diff_artifacts(first: str | Path, second: str | Path, custom: Iterable[str] = ()) -> Difference:
+def diff_artifacts(
+    first: str | Path, second: str | Path, custom: Iterable[str] = (), progress: Progress | None = None
+) -> Difference:
     """Compare what two artifacts hold, without running them, in a process of its own.
 
     Args:
-        first: An artifact of any kind.
+        first: An artifact of any kind, or `pull:NAME`.
         second: Another one.
         custom: Modules of the user's own, whose classes and functions the files may name.
+        progress: Called with one line before something slow, and during a download.
 
     Raises:
         UsageError: There is no such module, or it defines nothing.
         BopkitError: One of them is missing or damaged.
     """
+    first, second = (model_path(each, progress) for each in (first, second))
     with Child() as process:
         values = process.call(
             "bopkit.export.inspection.diff:diff_in_process",

@@ -13,6 +13,8 @@ from bopkit.artifacts import artifact, checksum
 from bopkit.export.inspection.contents import StoredLayer, read_contents
 from bopkit.export.sources.source import use_custom_code
 from bopkit.isolation import Child
+from bopkit.pretrained import model_path
+from bopkit.progress import Progress
 from bopkit.tabular import Column, Tabular, record
 from bopkit.text import size_text
 
@@ -79,17 +81,20 @@ class Inspection(Tabular):
         return dataclasses.asdict(self)
 
 
-def inspect_artifact(path: str | Path, custom: Iterable[str] = ()) -> Inspection:
+def inspect_artifact(path: str | Path, custom: Iterable[str] = (), progress: Progress | None = None) -> Inspection:
     """Look into an artifact without running it, in a process of its own: a damaged file cannot end this one.
 
     Args:
-        path: `.h5`, `.keras` or `.tflite` file of any converter, or SavedModel directory, with or without version.
+        path: `.h5`, `.keras` or `.tflite` file of any converter, or SavedModel directory, with or without version;
+            or `pull:NAME`.
         custom: Modules of the user's own, whose classes and functions the file may name.
+        progress: Called with one line before something slow, and during a download.
 
     Raises:
         UsageError: There is no such module, or it defines nothing.
         BopkitError: There is no such artifact, or it is damaged.
     """
+    path = model_path(path, progress)
     with Child() as process:
         values = process.call(
             "bopkit.export.inspection.report:inspect_in_process",

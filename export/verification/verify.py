@@ -25,6 +25,7 @@ from bopkit.export.verification.result import Side, Verification
 from bopkit.export.verification.worker import KERNELS, RunRequest, load_kernels
 from bopkit.files import temporary_directory
 from bopkit.isolation import Child
+from bopkit.pretrained import model_path
 from bopkit.progress import Progress, silent
 from bopkit.runs.directory import is_run
 from bopkit.runs.run_data import RunData
@@ -46,7 +47,7 @@ def verify_artifacts(
     Inputs and outputs are compared by their names where both have the same, else in their order.
 
     Args:
-        first: The reference: `.h5`, `.keras`, `.tflite` or a SavedModel directory.
+        first: The reference: `.h5`, `.keras`, `.tflite`, a SavedModel directory or `pull:NAME`.
         second: The artifact that is compared with it.
         dataset: Dataset whose test pictures both see; None for that of the run that one of them is in, else that of a
             card, else bundled photographs.
@@ -67,6 +68,7 @@ def verify_artifacts(
     if pictures < 1:
         raise UsageError(f"The number of pictures is {pictures}.", "Use at least one picture.")
     check_max_drop(max_drop)
+    first, second = (model_path(each, progress) for each in (first, second))
     progress = progress or silent
     failures: list[str] = []
     notes: list[str] = []

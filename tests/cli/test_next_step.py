@@ -33,7 +33,7 @@ def report(tmp_path: Path) -> ExportReport:
 
 
 def after_export(capsys: pytest.CaptureFixture[str], report: ExportReport, **options: object) -> str:
-    next_step.say_benchmark_next(report, ExportOptions(**options))  # type: ignore[arg-type]
+    next_step.say_benchmark_next(report.model_path, report, ExportOptions(**options))  # type: ignore[arg-type]
     return shlex.join(next_of(capsys.readouterr().err)).replace(str(Path(report.model_path).parent), "F")
 
 
