@@ -136,7 +136,9 @@ def test_a_redirection_is_followed(server, target):
 def test_no_redirection_leaves_https():
     handler = downloading._HttpsStays()
     asked = urllib.request.Request("https://example.com/a")
-    assert handler.redirect_request(asked, None, 302, "", {}, "https://example.org/b").full_url == "https://example.org/b"
+    assert (
+        handler.redirect_request(asked, None, 302, "", {}, "https://example.org/b").full_url == "https://example.org/b"
+    )
     with pytest.raises(urllib.error.URLError, match="not https"):
         handler.redirect_request(asked, None, 302, "", {}, "http://example.com/a")
 

@@ -13,6 +13,7 @@ import pytest
 
 from bopkit.errors import BopkitError, UsageError
 from bopkit.pretrained import list_pretrained, shipped
+from bopkit.pretrained.releases import RELEASES
 from bopkit.pretrained.shipped import ABOUT, KERNELS, PARTS, read_facts, read_shipped, shipped_names
 from bopkit.registry import MODELS
 
@@ -134,4 +135,4 @@ def test_wheels_hold_every_file(tmp_path):
 def test_the_list_is_a_table_in_python():
     found = list_pretrained()
     assert NAMES[0] in repr(found)
-    assert len(found.to_pandas()) == len(NAMES)
+    assert found.to_pandas()["name"].tolist() == [*NAMES, *RELEASES]
