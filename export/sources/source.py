@@ -11,18 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bopkit.architecture import Architecture
 from bopkit.artifacts import checkpoint, checksum
 from bopkit.artifacts.custom_code import CustomCode, import_custom_code
-from bopkit.artifacts.keras_file import LoadedModel, load_weights, open_model, read_card
+from bopkit.artifacts.keras_file import LoadedModel, open_model
 from bopkit.errors import UsageError
 from bopkit.export.options import ExportOptions
 from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.export.sources.subclassed import as_graph
-from bopkit.hparams import override
+from bopkit.export.sources.weights_alone import load_into_architecture
 from bopkit.keras2 import import_tensorflow
-from bopkit.registry import MODELS
-from bopkit.unfused_norms import unfuse_norms_of_rows
 
 Model = Any  # TensorFlow is imported inside the functions
 
@@ -106,7 +103,7 @@ def load_source(path: Path, options: ExportOptions, custom_code: CustomCode) -> 
     if path.is_dir():
         checksum.check(path)
     if options.architecture is not None:
-        return _load_architecture(path, options.architecture, options)
+        return load_into_architecture(path, options.architecture, options)
     return _load_saved_model(path, custom_code) if path.is_dir() else load_file(path, custom_code)
 
 
@@ -128,19 +125,3 @@ def _load_saved_model(path: Path, custom_code: CustomCode) -> LoadedModel:
         from bopkit.export.sources.frozen_saved_model import load_frozen
 
         return load_frozen(path)
-
-
-def _load_architecture(path: Path, name: str, options: ExportOptions) -> LoadedModel:
-    architecture: Architecture = MODELS.load(name)
-    settings = override(architecture.hparams(options.hparams_set), options.hparams)
-    card = read_card(path)
-    shape = options.input_shape or (card.input_shape if card is not None else architecture.input_shape)
-    classes = options.classes or (len(card.class_names) if card is not None else 0) or architecture.classes
-    architecture.check_input_shape(shape, "Write for instance `--input-shape 224,224,3`.")
-    tf = import_tensorflow()
-    built = architecture.build(settings, shape, classes)
-    if not built.built:
-        built(tf.keras.Input(shape))  # a subclassed network makes its weights when it is called
-    load_weights(built, path)
-    model, note = as_graph(unfuse_norms_of_rows(built), shape)
-    return LoadedModel(model, card, note)
