@@ -58,6 +58,15 @@ inline void apply(const EpilogueOp& op, const Row& row, int channel, int count, 
     case EpilogueOpKind::kMultiplyVector:
       y = y * other;
       break;
+    case EpilogueOpKind::kMaximumVector:
+      y = y > other ? y : other;
+      break;
+    case EpilogueOpKind::kPReluVector:
+      y = y < all(0) ? y * other : y;
+      break;
+    case EpilogueOpKind::kStore:
+      __builtin_memcpy(row.stored + channel, &y, static_cast<size_t>(count) * sizeof(float));
+      break;
     case EpilogueOpKind::kRelu:
       y = y < all(0) ? all(0) : y;
       break;
@@ -141,9 +150,9 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
 }
 
 template <EpilogueForm kForm, bool kWhole>
-inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int channels,
-                                const Row* rows, int pixels) {
-  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int64_t stride,
+                                int channels, const Row* rows, int pixels) {
+  for (int p = 0; p < pixels; ++p, sums += stride) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
       Floats y =
@@ -180,9 +189,9 @@ inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
   BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
 }
 
-inline void float_epilogue(const Epilogue& epilogue, const float* sums, int channels,
-                           const Row* rows, int pixels) {
-  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, channels, rows, pixels)
+inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
 }
 
 #undef BOPKIT_EPILOGUE
@@ -204,4 +213,19 @@ inline void add_row(float* sum, const float* row, int channels) {
     __builtin_memcpy(sum + i, &total, sizeof total);
   }
   for (; i < channels; ++i) sum[i] += row[i];
+}
+
+inline void depthwise_row(float* to, const float* const* rows, const float* const* weights,
+                          int taps, int channels) {
+  int i = 0;
+  for (; i + kLanes <= channels; i += kLanes) {
+    Floats sum{};
+    for (int t = 0; t < taps; ++t) sum = sum + load(rows[t] + i) * load(weights[t] + i);
+    __builtin_memcpy(to + i, &sum, sizeof sum);
+  }
+  for (; i < channels; ++i) {
+    float sum = 0;
+    for (int t = 0; t < taps; ++t) sum = sum + rows[t][i] * weights[t][i];
+    to[i] = sum;
+  }
 }

@@ -18,7 +18,9 @@ class EpilogueStep : public Step {
 
   // The value that its rows are after the epilogue so far, -1 where they are not float32.
   int result = -1;
-  int floats = -1, bits = -1, bytes = -1;  // the values that it writes, -1 where it does not
+  // The values that it writes, -1 where it does not: `stored` in the middle of the epilogue, the
+  // others at its end.
+  int stored = -1, floats = -1, bits = -1, bytes = -1;
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
@@ -31,6 +33,13 @@ class EpilogueStep : public Step {
   void append(EpilogueOpKind kind, int operand);
   void append(EpilogueOpKind kind, std::vector<float> vector);
   void append_activation(abi::Activation activation);
+  // Whether results can be stored here, in the middle of the epilogue, with more to come.
+  bool can_store() const {
+    return stored < 0 && floats >= 0 && can_append(false) &&
+           epilogue_ops_.size() + 3 <= kMaxEpilogueOps;
+  }
+  // From now on `floats` is stored here, and the result goes on.
+  void append_store();
 
   std::vector<int> reads() const override;
   std::vector<int> writes() const override;
@@ -41,8 +50,12 @@ class EpilogueStep : public Step {
   bool shape_results(StepContext& shared, const Shape& shape);
   // The row of a pixel of the output, at channel 0.
   Row row_at(const StepContext& shared, int image, int y, int x) const;
-  // The row of the pixel to the right.
-  Row row_after(Row row, int channels) const;
+  // From the row of a pixel to that of the pixel to the right.
+  struct RowStep {
+    int64_t floats = 0, stored = 0, bits = 0, bytes = 0, operands[kMaxOperands] = {};
+  };
+  RowStep row_step(const StepContext& shared) const;
+  static Row row_after(Row row, const RowStep& step);
   // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
   // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
@@ -54,6 +67,7 @@ class EpilogueStep : public Step {
   std::string suffix() const;
 
   bool joins_operands() const { return !operands_.empty(); }
+  bool stores_twice() const { return stored >= 0; }
 
   std::vector<EpilogueOp> epilogue_ops_;
 

@@ -178,7 +178,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               integer_epilogue,
                               float_epilogue,
                               max_row,
-                              add_row};
+                              add_row,
+                               depthwise_row};
 
 }  // namespace bopkit
 

@@ -103,7 +103,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 integer_epilogue,
                                 float_epilogue,
                                 max_row,
-                                add_row};
+                                add_row,
+                               depthwise_row};
 
 }  // namespace bopkit
 

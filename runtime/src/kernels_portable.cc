@@ -100,7 +100,8 @@ const Kernels kPortableKernels = {"portable",
                                   integer_epilogue,
                                   float_epilogue,
                                   max_row,
-                                  add_row};
+                                  add_row,
+                               depthwise_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
