@@ -22,28 +22,37 @@ class Elementwise : public EpilogueStep {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
     session.run(input.n * input.h, is_small(ns),
-                [&](int unit) { run_row(shared, input, unit / input.h, unit % input.h); });
+                [&](int unit) { run_row(shared, input, unit / input.h, unit % input.h, nullptr); });
+  }
+
+  bool makes_rows() const override {
+    return floats >= 0 && bits < 0 && bytes < 0 && !joins_operands() && !stores_twice();
+  }
+
+  void make_row(const StepContext& shared, int image, int y, float* to) const override {
+    run_row(shared, shared.value(input_), image, y, to);
   }
 
  private:
-  // A panel of channels after the other, each for some pixels at once.
-  void run_row(const StepContext& shared, const Value& input, int image, int y) const {
-    constexpr int kPixels = 32;
-    const RowStep to_right = row_step(shared);
+  // With `to` the results go there, one pixel behind the other.
+  void run_row(const StepContext& shared, const Value& input, int image, int y, float* to) const {
+    constexpr int kPixels = 8 * kMaxTilePixels;
+    RowStep to_right = row_step(shared);
+    if (to != nullptr) to_right.floats = input.c;
+    Epilogue epilogue;
+    EpilogueOp ops[kMaxEpilogueOps];
+    epilogue_from(0, &epilogue, ops);
     for (int x = 0; x < input.w; x += kPixels) {
       const int pixels = std::min(kPixels, input.w - x);
-      Row rows[kPixels], parts[kPixels];
-      rows[0] = row_at(shared, image, y, x);
-      for (int i = 1; i < pixels; ++i) rows[i] = row_after(rows[i - 1], to_right);
-      const float* from = input.at<const float>(image, y, x);
-      for (int first = 0; first < input.c; first += kPanel) {
-        Epilogue epilogue;
-        EpilogueOp ops[kMaxEpilogueOps];
-        epilogue_from(first, &epilogue, ops);
-        for (int i = 0; i < pixels; ++i) parts[i] = from_channel(rows[i], first);
-        shared.kernels.float_epilogue(epilogue, from + first, input.pixel_stride,
-                                      std::min(kPanel, input.c - first), parts, pixels);
+      Row rows[kPixels];
+      if (to != nullptr) {
+        rows[0].floats = to + int64_t{x} * input.c;
+      } else {
+        rows[0] = row_at(shared, image, y, x);
       }
+      for (int i = 1; i < pixels; ++i) rows[i] = row_after(rows[i - 1], to_right);
+      shared.kernels.float_epilogue(epilogue, input.at<const float>(image, y, x),
+                                    input.pixel_stride, input.c, rows, pixels);
     }
   }
 };

@@ -1,6 +1,7 @@
 // The epilogue, from sums in registers to stored results. Included by each instruction set's
 // kernels in a namespace of its own, with its target chosen. Needs `negative_mask(Ints)`: one bit a
-// lane, set where the lane is negative.
+// lane, set where the lane is negative; and `load_part` and `store_part`, which parts.inl.h has for
+// all that have nothing better.
 //
 // Only multiplications and additions of float32, each rounded: the library is built with
 // -ffp-contract=off, because a fused one would move values across zero that LCE leaves on the other
@@ -11,6 +12,9 @@ typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
 inline uint32_t negative_mask(const Ints& lanes);
+// `count` lanes, 1 to kLanes; those loaded beyond are zero.
+inline Floats load_part(const float* from, int count);
+inline void store_part(const Floats& y, int count, float* to);
 
 inline Floats load(const float* from) {
   Floats lanes;
@@ -25,46 +29,6 @@ inline Ints load(const int32_t* from) {
 }
 
 inline Floats all(float value) { return Floats{} + value; }
-
-// `count` lanes; the others are zero. Copies of fixed sizes are instructions, others are calls.
-inline Floats load_part(const float* from, int count) {
-  if (count == kLanes) return load(from);
-  float lanes[kLanes] = {};
-  float* to = lanes;
-  if (count & 8) {
-    __builtin_memcpy(to, from, 32);
-    to += 8;
-    from += 8;
-  }
-  if (count & 4) {
-    __builtin_memcpy(to, from, 16);
-    to += 4;
-    from += 4;
-  }
-  for (int i = 0; i < (count & 3); ++i) to[i] = from[i];
-  return load(lanes);
-}
-
-inline void store_part(const Floats& y, int count, float* to) {
-  if (count == kLanes) {
-    __builtin_memcpy(to, &y, sizeof y);
-    return;
-  }
-  float lanes[kLanes];
-  __builtin_memcpy(lanes, &y, sizeof lanes);
-  const float* from = lanes;
-  if (count & 8) {
-    __builtin_memcpy(to, from, 32);
-    to += 8;
-    from += 8;
-  }
-  if (count & 4) {
-    __builtin_memcpy(to, from, 16);
-    to += 4;
-    from += 4;
-  }
-  for (int i = 0; i < (count & 3); ++i) to[i] = from[i];
-}
 
 // Applies one operation to a vector of each pixel.
 inline void apply(const EpilogueOp& op, const Row* rows, int channel, int count, int pixels,

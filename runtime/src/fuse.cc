@@ -46,7 +46,9 @@ class Fuser {
   bool add_arithmetic(const Op& op);
   bool leads_to_signs(const Op& op, int most = kMaxEpilogueOps) const;
   bool store_and_go_on(EpilogueStep* step);
-  void append(const Op& op, EpilogueStep* step, int other, bool is_swapped);
+  void append(const Op& op, EpilogueStep* step, int other, bool is_swapped, int first_channel = 0,
+              int channels = 0);
+  bool add_to_parts(const Op& op);
   bool make_ready(EpilogueStep* step, int operand);
   int root_of(int value) const;
   int shareable(int value) const;
@@ -83,6 +85,12 @@ class Fuser {
   size_t now_ = 0;                                 // of `ops_`
   std::map<int, std::vector<size_t>> readers_;     // numbers of operators by tensor
   std::map<int, const Op*> pads_;                  // that their only reader joins, by output tensor
+  // Steps that write the parts of a concatenation that nobody else reads, by its value.
+  struct PartStep {
+    EpilogueStep* step;
+    int first_channel, channels;
+  };
+  std::map<int, std::vector<PartStep>> joined_;
   std::set<int> overwritten_;                      // values whose memory changed after all read it
   std::map<int, int> values_;                      // by tensor
   std::vector<EpilogueStep*> epilogue_steps_;      // in the order of their steps
@@ -264,7 +272,7 @@ bool Fuser::add(const Op& op) {
     case OpKind::kMaximum:
     case OpKind::kPRelu:
     case OpKind::kRelu:
-      return add_in_place(op) || add_arithmetic(op);
+      return add_in_place(op) || add_to_parts(op) || add_arithmetic(op);
     case OpKind::kReshape: {
       const abi::Tensor& shape = context_->tensors[op.other];
       const auto* sizes = static_cast<const int32_t*>(shape.data);
@@ -411,7 +419,31 @@ bool Fuser::add_arithmetic(const Op& op) {
   return true;
 }
 
-void Fuser::append(const Op& op, EpilogueStep* step, int other, bool is_swapped) {
+// Arithmetic of a concatenation with constants joins the steps of all its parts.
+bool Fuser::add_to_parts(const Op& op) {
+  const int input = value_of(op.input), output = value_of(op.output);
+  const bool is_vector = op.kind == OpKind::kRelu || values_.count(op.other) == 0;
+  const auto joined = joined_.find(input);
+  if (joined == joined_.end() || !is_vector || !is_only_used_once(input)) return false;
+  const std::vector<PartStep> parts = joined->second;
+  for (const PartStep& part : parts) {
+    if (!part.step->can_append(false)) return false;
+  }
+  Value& target = shared_.values[output];
+  if (target.is_output || target.is_reshaped) return false;
+  for (const PartStep& part : parts) {
+    append(op, part.step, -1, false, part.first_channel, part.channels);
+  }
+  target.alias_of = input;
+  target.is_view = true;
+  add_plain(make_cut(input, {output}, {channels_of(op.output)}));
+  joined_[output] = parts;
+  return true;
+}
+
+// With `channels`, the step computes only so many of the operator's, from `first_channel` on.
+void Fuser::append(const Op& op, EpilogueStep* step, int other, bool is_swapped, int first_channel,
+                   int channels) {
   const bool is_vector = op.kind != OpKind::kRelu && other < 0;
   EpilogueOpKind kind = EpilogueOpKind::kRelu;
   if (op.kind == OpKind::kMaximum) kind = EpilogueOpKind::kMaximumVector;
@@ -427,7 +459,9 @@ void Fuser::append(const Op& op, EpilogueStep* step, int other, bool is_swapped)
                         : EpilogueOpKind::kSubtractOperand;
   }
   if (is_vector) {
-    step->append(kind, vector_of(op.other, channels_of(op.output)));
+    const std::vector<float> vector = vector_of(op.other, channels_of(op.output));
+    const auto begin = vector.begin() + first_channel;
+    step->append(kind, std::vector<float>(begin, channels > 0 ? begin + channels : vector.end()));
   } else if (other >= 0) {
     step->append(kind, other);
   }
@@ -491,11 +525,17 @@ int Fuser::as_part(int value, int whole, int first_channel) {
 void Fuser::add_concatenation(const Op& op) {
   const int whole = value_of(op.output);
   std::vector<int> parts;
+  std::vector<PartStep> steps;
   int first_channel = 0;
   for (const int tensor : op.parts) {
-    parts.push_back(as_part(value_of(tensor), whole, first_channel));
+    const int value = value_of(tensor);
+    parts.push_back(as_part(value, whole, first_channel));
+    EpilogueStep* step = producer_of(parts.back());
+    const bool is_alone = parts.back() != value || is_only_used_once(value);
+    if (step != nullptr && is_alone) steps.push_back({step, first_channel, channels_of(tensor)});
     first_channel += channels_of(tensor);
   }
+  if (steps.size() == parts.size()) joined_[whole] = steps;
   add_plain(make_join(parts, whole, 0, 0));
 }
 

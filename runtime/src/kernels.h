@@ -105,7 +105,7 @@ struct Kernels {
   void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
                            const int32_t* const* corrections, int channels, const Row* rows,
                            int pixels);
-  // The same of floats that lie `stride` apart.
+  // The same of rows of any number of channels and pixels, floats that lie `stride` apart.
   void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int64_t stride, int channels,
                          const Row* rows, int pixels);
   // Rows of any number of channels.

@@ -21,6 +21,14 @@ BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
+inline Floats load_part(const float* from, int count) {
+  return (Floats)_mm512_maskz_loadu_ps(static_cast<__mmask16>(0xffffu >> (kLanes - count)), from);
+}
+
+inline void store_part(const Floats& y, int count, float* to) {
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>(0xffffu >> (kLanes - count)), (__m512)y);
+}
+
 constexpr int kTilePixels = 6;
 
 template <int pixels, int vectors>

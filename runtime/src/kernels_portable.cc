@@ -10,6 +10,7 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
+#include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   uint32_t mask = 0;
