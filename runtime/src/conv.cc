@@ -310,9 +310,10 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
     corrections[i] = padding_correction_.at(y, x);
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
+    } else if (i == 0 || x == 0) {
+      rows[i] = row_at(shared, image, y, x);
     } else {
-      rows[i] =
-          i == 0 || x == 0 ? row_at(shared, image, y, x) : row_after(rows[i - 1], to_right);
+      row_after(rows[i - 1], to_right, &rows[i]);
     }
     if (groups_ > 1 && rows[i].bits != nullptr) {
       std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
@@ -359,12 +360,14 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
     } else {
       kernels_.float_gemm(args);
     }
-    Row panel_rows[kMaxTilePixels];
+    Row moved[kMaxTilePixels];
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
-    for (int i = begin; i < end; ++i) {
-      Row& row = panel_rows[i - begin] = from_channel(rows[i], panel.first);
+    for (int i = begin; panel.first != 0 && i < end; ++i) {
+      Row& row = moved[i - begin];
+      from_channel(rows[i], panel.first, &row);
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
+    const Row* panel_rows = panel.first != 0 ? moved : rows + begin;
     if constexpr (kIsBinary) {
       const int32_t* panel_corrections[kMaxTilePixels];
       for (int i = begin; i < end; ++i) {

@@ -63,7 +63,7 @@ class DepthwiseConv : public EpilogueStep {
       Row rows[kPixels], parts[kPixels];
       int counts[kPixels];
       rows[0] = row_at(shared, image, y, x);
-      for (int i = 1; i < pixels; ++i) rows[i] = row_after(rows[i - 1], to_right);
+      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
       for (int i = 0; i < pixels; ++i) {
         counts[i] = find_taps(input, image, y, x + i, &taps[i * most], &weights[i * most]);
       }
@@ -73,7 +73,7 @@ class DepthwiseConv : public EpilogueStep {
         EpilogueOp ops[kMaxEpilogueOps];
         epilogue_from(first, &epilogue, ops);
         for (int i = 0; i < pixels; ++i) {
-          parts[i] = from_channel(rows[i], first);
+          from_channel(rows[i], first, &parts[i]);
           const float **from = &taps[i * most], **by = &weights[i * most];
           shared.kernels.depthwise_row(sums + i * kPanel, from, by, counts[i], channels);
           for (int tap = 0; tap < counts[i]; ++tap) {

@@ -50,7 +50,7 @@ class Elementwise : public EpilogueStep {
       } else {
         rows[0] = row_at(shared, image, y, x);
       }
-      for (int i = 1; i < pixels; ++i) rows[i] = row_after(rows[i - 1], to_right);
+      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
       shared.kernels.float_epilogue(epilogue, input.at<const float>(image, y, x),
                                     input.pixel_stride, input.c, rows, pixels);
     }

@@ -130,7 +130,8 @@ void EpilogueStep::store_floats(const Kernels& kernels, const float* values, int
   Epilogue epilogue;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(first, &epilogue, ops);
-  const Row part = from_channel(row, first);
+  Row part;
+  from_channel(row, first, &part);
   kernels.float_epilogue(epilogue, values, kPanel, channels, &part, 1);
 }
 
@@ -145,28 +146,6 @@ std::string EpilogueStep::suffix() const {
                                                         : " + tensor";
   }
   return bits >= 0 ? text + " -> signs" : text;
-}
-
-Row EpilogueStep::row_after(Row row, const RowStep& step) {
-  if (row.floats != nullptr) row.floats += step.floats;
-  if (row.stored != nullptr) row.stored += step.stored;
-  if (row.bits != nullptr) row.bits += step.bits;
-  if (row.bytes != nullptr) row.bytes += step.bytes;
-  for (int i = 0; i < kMaxOperands; ++i) {
-    if (row.operands[i] != nullptr) row.operands[i] += step.operands[i];
-  }
-  return row;
-}
-
-Row from_channel(Row row, int first) {
-  if (row.floats != nullptr) row.floats += first;
-  if (row.stored != nullptr) row.stored += first;
-  if (row.bits != nullptr) row.bits += first / 32;
-  if (row.bytes != nullptr) row.bytes += first;
-  for (const float*& operand : row.operands) {
-    if (operand != nullptr) operand += first;
-  }
-  return row;
 }
 
 }  // namespace bopkit

@@ -55,7 +55,14 @@ class EpilogueStep : public Step {
     int64_t floats = 0, stored = 0, bits = 0, bytes = 0, operands[kMaxOperands] = {};
   };
   RowStep row_step(const StepContext& shared) const;
-  static Row row_after(Row row, const RowStep& step);
+  // What there is not has a null pointer, and a step of zero.
+  static void row_after(const Row& row, const RowStep& step, Row* next) {
+    next->floats = row.floats + step.floats;
+    next->stored = row.stored + step.stored;
+    next->bits = row.bits + step.bits;
+    next->bytes = row.bytes + step.bytes;
+    for (int i = 0; i < kMaxOperands; ++i) next->operands[i] = row.operands[i] + step.operands[i];
+  }
   // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
   // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
@@ -78,6 +85,13 @@ class EpilogueStep : public Step {
 };
 
 // `row` from its channel `first` on, a multiple of 32.
-Row from_channel(Row row, int first);
+inline void from_channel(const Row& row, int first, Row* part) {
+  const auto move = [](auto* from, int count) { return from == nullptr ? from : from + count; };
+  part->floats = move(row.floats, first);
+  part->stored = move(row.stored, first);
+  part->bits = move(row.bits, first / 32);
+  part->bytes = move(row.bytes, first);
+  for (int i = 0; i < kMaxOperands; ++i) part->operands[i] = move(row.operands[i], first);
+}
 
 }  // namespace bopkit
