@@ -57,9 +57,7 @@ class Conv : public EpilogueStep {
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
 
-  bool makes_rows() const override {
-    return !kIsBinary && !joins_operands() && !stores_twice();
-  }
+  bool makes_rows() const override { return !kIsBinary && !joins_operands() && !stores_twice(); }
   void start(const StepContext& shared, ThreadPool::Session& session) override;
   void make_row(const StepContext& shared, int image, int y, float* to) const override;
 

@@ -120,7 +120,8 @@ inline void store(const Epilogue& epilogue, Floats* y, int channel, int count, c
   }
   for (int p = 0; p < pixels; ++p) {
     const Row& row = rows[p];
-    if (kForm == EpilogueForm::kAddOperand) y[p] = y[p] + load_part(row.operands[0] + channel, count);
+    if (kForm == EpilogueForm::kAddOperand)
+      y[p] = y[p] + load_part(row.operands[0] + channel, count);
     if (row.floats != nullptr) store_part(y[p], count, row.floats + channel);
     if (row.bits != nullptr) store_bits(negative_mask(y[p] < all(0)), channel, count, row.bits);
     if (row.bytes != nullptr) store_bytes(y[p], count, row.bytes + channel);

@@ -98,8 +98,8 @@ Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) con
   for (size_t i = 0; i < operands_.size(); ++i) {
     // A value of one pixel joins all pixels.
     const Value& operand = shared.value(operands_[i]);
-    row.operands[i] = operand.at<const float>(
-        operand.n == 1 ? 0 : image, operand.h == 1 ? 0 : y, operand.w == 1 ? 0 : x);
+    row.operands[i] = operand.at<const float>(operand.n == 1 ? 0 : image, operand.h == 1 ? 0 : y,
+                                              operand.w == 1 ? 0 : x);
   }
   return row;
 }
@@ -139,11 +139,11 @@ std::string EpilogueStep::suffix() const {
   std::string text;
   for (const EpilogueOp& op : epilogue_ops_) {
     const bool is_activation = op.kind >= EpilogueOpKind::kRelu;
-    text += is_activation                               ? " + relu"
-            : op.kind == EpilogueOpKind::kStore         ? ", stored"
-            : op.kind == EpilogueOpKind::kPReluVector   ? " + prelu"
-            : op.vector != nullptr                      ? " + constants"
-                                                        : " + tensor";
+    text += is_activation                             ? " + relu"
+            : op.kind == EpilogueOpKind::kStore       ? ", stored"
+            : op.kind == EpilogueOpKind::kPReluVector ? " + prelu"
+            : op.vector != nullptr                    ? " + constants"
+                                                      : " + tensor";
   }
   return bits >= 0 ? text + " -> signs" : text;
 }

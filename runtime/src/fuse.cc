@@ -12,9 +12,7 @@
 namespace bopkit {
 namespace {
 
-bool is_arithmetic(OpKind kind) {
-  return kind >= OpKind::kAdd && kind <= OpKind::kRelu;
-}
+bool is_arithmetic(OpKind kind) { return kind >= OpKind::kAdd && kind <= OpKind::kRelu; }
 
 std::vector<int> tensors_read(const Op& op) {
   if (op.kind == OpKind::kConcatenation) return op.parts;
@@ -82,9 +80,9 @@ class Fuser {
   StepContext& shared_;
   std::vector<std::unique_ptr<Step>>& steps_;
   const std::vector<Op>* ops_ = nullptr;
-  size_t now_ = 0;                                 // of `ops_`
-  std::map<int, std::vector<size_t>> readers_;     // numbers of operators by tensor
-  std::map<int, const Op*> pads_;                  // that their only reader joins, by output tensor
+  size_t now_ = 0;                              // of `ops_`
+  std::map<int, std::vector<size_t>> readers_;  // numbers of operators by tensor
+  std::map<int, const Op*> pads_;               // that their only reader joins, by output tensor
   // Steps that write the parts of a concatenation that nobody else reads, by its value.
   struct PartStep {
     EpilogueStep* step;
@@ -386,7 +384,8 @@ bool Fuser::add_arithmetic(const Op& op) {
   bool is_swapped = false;
   const auto is_image = [&](int value) {
     const Shape &shape = shared_.values[value].shape, &to = shared_.values[output].shape;
-    return shape.rank == to.rank && std::equal(shape.dims + 1, shape.dims + shape.rank, to.dims + 1);
+    return shape.rank == to.rank &&
+           std::equal(shape.dims + 1, shape.dims + shape.rank, to.dims + 1);
   };
   if (other >= 0 && is_image(other)) {
     const auto place = [&](int value) {
@@ -475,8 +474,8 @@ int Fuser::shareable(int value) const {
   if (each.is_input || each.is_output || each.is_reshaped) return -1;
   if (each.alias_of < 0) return each.has_zeros ? -1 : value;
   const Value& owner = shared_.values[each.alias_of];
-  const bool is_whole = each.is_view && each.first_channel == 0 &&
-                        each.shape.channels() == owner.shape.channels();
+  const bool is_whole =
+      each.is_view && each.first_channel == 0 && each.shape.channels() == owner.shape.channels();
   return is_whole ? shareable(each.alias_of) : -1;
 }
 
@@ -601,7 +600,8 @@ bool Fuser::can_add_in_place(const Op& op, size_t number) {
   const Op& padding = *pads_[pad];
   if (channels_of(features) != padding.before + channels_of(padding.input) + padding.after ||
       shared_.values[value_of(padding.input)].uses != 1 ||
-      producer_of(value_of(padding.input)) == nullptr || root_of(value_of(padding.input)) == root_of(target)) {
+      producer_of(value_of(padding.input)) == nullptr ||
+      root_of(value_of(padding.input)) == root_of(target)) {
     return false;
   }
   const int root = root_of(target);

@@ -14,7 +14,7 @@ inline constexpr int kPanel = 64;
 inline constexpr int kMaxTilePixels = 6;
 
 inline constexpr int kMaxEpilogueOps = 12;  // of one step
-inline constexpr int kMaxOperands = 2;     // tensors that join one step
+inline constexpr int kMaxOperands = 2;      // tensors that join one step
 
 // What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
 // `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
@@ -77,7 +77,7 @@ struct Epilogue {
 // channel of this panel.
 struct Row {
   float* floats = nullptr;
-  float* stored = nullptr;  // for EpilogueOpKind::kStore
+  float* stored = nullptr;   // for EpilogueOpKind::kStore
   uint32_t* bits = nullptr;  // bit-packed, whole words: bits behind the last channel are zero
   int8_t* bytes = nullptr;
   const float* operands[kMaxOperands] = {};

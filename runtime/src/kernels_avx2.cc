@@ -180,7 +180,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               float_epilogue,
                               max_row,
                               add_row,
-                               depthwise_row};
+                              depthwise_row};
 
 }  // namespace bopkit
 

@@ -112,7 +112,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 float_epilogue,
                                 max_row,
                                 add_row,
-                               depthwise_row};
+                                depthwise_row};
 
 }  // namespace bopkit
 

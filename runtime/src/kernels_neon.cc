@@ -54,7 +54,7 @@ const Kernels kNeonKernels = {"neon",
 const Kernels kNeonDotKernels = {"neon_dot",      dot::is_supported,     true,
                                  dot::kPacking,   dot::kPacking,         dot::binary_gemm,
                                  dot::float_gemm, dot::integer_epilogue, dot::float_epilogue,
-                                 dot::max_row,    dot::add_row,           dot::depthwise_row};
+                                 dot::max_row,    dot::add_row,          dot::depthwise_row};
 
 }  // namespace bopkit
 

@@ -102,7 +102,7 @@ const Kernels kPortableKernels = {"portable",
                                   float_epilogue,
                                   max_row,
                                   add_row,
-                               depthwise_row};
+                                  depthwise_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)

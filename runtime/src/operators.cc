@@ -443,8 +443,9 @@ bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
   const abi::Tensor &input = tensor(op->input), &other = tensor(op->other),
                     &output = tensor(op->output);
   const int compared = was_claimed_ ? 1 : 0;  // the first dimension, until `prepare` knows it
-  if (!is_fixed(op->other) && !same_shape(input, output, compared) && op->kind != OpKind::kSubtract &&
-      is_gate(input, output, compared) && same_shape(other, output, compared)) {
+  if (!is_fixed(op->other) && !same_shape(input, output, compared) &&
+      op->kind != OpKind::kSubtract && is_gate(input, output, compared) &&
+      same_shape(other, output, compared)) {
     std::swap(op->input, op->other);
     return other.type == abi::kFloat32;
   }

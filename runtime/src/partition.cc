@@ -78,7 +78,8 @@ bool Partition::place_values() {
   std::vector<int> last_used(count, -1);
   for (size_t i = 0; i < steps_.size(); ++i) {
     for (const int read : steps_[i]->reads()) last_used[owner_of(read)] = static_cast<int>(i);
-    for (const int written : steps_[i]->writes()) last_used[owner_of(written)] = static_cast<int>(i);
+    for (const int written : steps_[i]->writes())
+      last_used[owner_of(written)] = static_cast<int>(i);
   }
   std::vector<char> is_laid_out(count, 0);
   for (size_t i = 0; i < count; ++i) {

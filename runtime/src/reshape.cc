@@ -66,8 +66,8 @@ class Join : public Step {
     for (const int part : parts_) {
       const Value& value = shared.value(part);
       channels += value.c;
-      const bool fits = value.shape.rank == 4 &&
-                        std::equal(value.shape.dims, value.shape.dims + 3, shape.dims);
+      const bool fits =
+          value.shape.rank == 4 && std::equal(value.shape.dims, value.shape.dims + 3, shape.dims);
       if (!fits || channels > kMaxBytes / 4) return fail("got images of different sizes");
     }
     shape.dims[3] = static_cast<int>(channels);

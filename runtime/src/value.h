@@ -66,7 +66,7 @@ struct Value {
   int n = 1, h = 1, w = 1, c = 1;
   Border border;
   int64_t row_stride = 0, image_stride = 0, pixel_stride = 0;  // in elements
-  char* first = nullptr;                     // element [0, 0, 0, 0]
+  char* first = nullptr;                                       // element [0, 0, 0, 0]
 
   int element_bytes() const { return type == abi::kFloat32 || type == abi::kInt32 ? 4 : 1; }
   int64_t pixels() const { return int64_t{n} * h * w; }

@@ -712,7 +712,8 @@ def _groups(exact: bool) -> Case:
     y = graph.concatenate(*made)
     if not exact:
         return chain.case(y, parts[2], tolerance=1e-5)
-    return chain.case(chain.bconv(graph.binary("SUB", y, chain.per_channel(35, 0.5, 9.5)), 30, pad_values=1), y, parts[2], parts[4])
+    shifted = graph.binary("SUB", y, chain.per_channel(35, 0.5, 9.5))
+    return chain.case(chain.bconv(shifted, 30, pad_values=1), y, parts[2], parts[4])
 
 
 def _improvements(kind: str) -> Case:
@@ -901,9 +902,9 @@ class _WildChannels(_Wild):
 
     def _sum(self) -> int | None:
         """A sum, or one of these; a margin often meets a value that has its channels."""
-        made = self.source.choice([self._concatenate] * 3 + [self._improve] * 3 + [self._part, self._slope, self._margin])
-        result = made() if self.source.choice([True, True, False]) else super()._sum()
-        return result
+        steps = [self._concatenate] * 3 + [self._improve] * 3 + [self._part, self._slope, self._margin]
+        made = self.source.choice(steps)
+        return made() if self.source.choice([True, True, False]) else super()._sum()
 
     def _images(self, like: int) -> list[int]:
         """Images as large as one."""

@@ -1,10 +1,10 @@
-"""Sizes of bopkit's flatbuffers: against LCE's of the same untrained network, and, with int8 weights, against the floor.
+"""Sizes of bopkit's flatbuffers against LCE's of the same untrained network, and with int8 weights against the floor.
 
     python tests/benchmarks/zoo_exports.py [NETWORK ...] [--hparams-set SET]
 
 The floor with int8 weights is one bit for each binary weight, and one byte for any other. Both exports are checked as
 `bopkit export` does it, on a few pictures. `packed` counts binary layers with one bit a weight, of all binary layers;
-`agree` is `yes` where no picture had another class than in Keras, but for near-ties, which it counts.
+`agree` is `yes` where no picture had another class than in Keras, else how many had; `NO` if one is no near-tie.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def agreement(artifact):
     misses = [each for agreement in artifact.agreements for each in agreement.disagreements]
     if not misses:
         return "yes"
-    return f"{len(misses)} near-tie(s)" if all(each.near_tie for each in misses) else "NO"
+    # Of many, only the first are examined.
+    return "NO" if any(each.near_tie is False for each in misses) else f"{len(misses)} near-tie(s)"
 
 
 def main():
@@ -52,7 +53,8 @@ def main():
         binary = [layer for layer in ours.layers if layer.kernel_bits == 1 and layer.input_bits == 1]
         packed = f"{sum(layer.packed for layer in binary)}/{len(binary)}"
         print(f"{name:26}{ours.size_bytes:12,}{stock:12,}{ours.size_bytes / stock:7.3f}", end="")
-        print(f"{int8.size_bytes:12,}{floor:12,.0f}{int8.size_bytes / floor:7.3f}{packed:>8}  {agreement(ours)}", flush=True)
+        ratio = int8.size_bytes / floor
+        print(f"{int8.size_bytes:12,}{floor:12,.0f}{ratio:7.3f}{packed:>8}  {agreement(ours)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/zoo_runtime.py [NETWORK ...] [--runs 20] [--threads 1] [--steps 0] [--folder FOLDER]
 
-Untrained networks whose batch norms, shifts and slopes are random, so that nothing of them folds away; one picture at a
-time, in one process and taking turns as in native_runtime.py. `claimed` counts operators of the file that the runtime
-runs, of all. The shares are those of the least time of a run: in binary convolutions, in float ones, in the rest of the
-delegate, and outside. `slowest` is the slowest step; `--steps` prints more of them. `--folder` keeps the flatbuffers, and
-takes those that are there.
+Untrained networks whose batch norms, shifts and slopes are random, so that nothing of them folds away; one picture at
+a time, in one process and taking turns as in native_runtime.py. `claimed` counts operators of the file that the runtime
+runs, of all. The shares are those of the least time of a run: in binary convolutions, in float ones, in the rest of
+the delegate, and outside. `slowest` is the slowest step; `--steps` prints more of them. `--folder` keeps the
+flatbuffers, and takes those that are there.
 """
 
 import argparse
@@ -73,9 +73,7 @@ def main():
             picture = np.random.default_rng(0).uniform(-1, 1, (1, *facts["input_shape"])).astype(np.float32)
             runners = {
                 "ours": native_runner(path, arguments.threads, bopkit_runtime.isas()[0]),
-                "LCE best": lce_runner(
-                    path.read_bytes(), arguments.threads, use_indirect_bgemm=True, use_xnnpack=True
-                ),
+                "LCE best": lce_runner(path.read_bytes(), arguments.threads, use_indirect_bgemm=True, use_xnnpack=True),
             }
             samples = interleaved_ms(runners, picture, arguments.runs, clock)
             ours_ms, lce_ms = min(samples["ours"]), min(samples["LCE best"])
@@ -95,8 +93,9 @@ def print_row(name, ours_ms, lce_ms, whole_ms, steps, told, path):
     outside = max(0.0, 1 - binary - real - rest)
     slowest = max(steps, key=lambda step: step["least_ns"])
     claimed = f"{told['claimed_nodes']}/{operators_of(path)}"
-    print(f"{name:26}{ours_ms:8.3f}{lce_ms:10.3f}{lce_ms / ours_ms:7.2f}{claimed:>10}{len(told['partitions']):7}", end="")
-    print(f"{binary:8.0%}{real:7.0%}{rest:7.0%}{outside:9.0%}  {slowest['least_ns'] / 1e6:.3f} {slowest['name']}", flush=True)
+    figures = f"{ours_ms:8.3f}{lce_ms:10.3f}{lce_ms / ours_ms:7.2f}{claimed:>10}{len(told['partitions']):7}"
+    shares = f"{binary:8.0%}{real:7.0%}{rest:7.0%}{outside:9.0%}"
+    print(f"{name:26}{figures}{shares}  {slowest['least_ns'] / 1e6:.3f} {slowest['name']}", flush=True)
 
 
 def operators_of(path):
