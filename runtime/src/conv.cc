@@ -60,6 +60,13 @@ class Conv : public EpilogueStep {
   bool makes_rows() const override { return !kIsBinary && !joins_operands() && !stores_twice(); }
   void start(const StepContext& shared, ThreadPool::Session& session) override;
   void make_row(const StepContext& shared, int image, int y, float* to) const override;
+  bool runs_rows() const override { return !kIsBinary && !op_.is_dense; }
+  void run_row(const StepContext& shared, int image, int y) const override {
+    const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
+    for (int x = 0; x < width_.size; x += kChunk) {
+      run_chunk(shared, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(), nullptr);
+    }
+  }
 
   int64_t macs() const {
     return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
@@ -346,7 +353,9 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   epilogue_from(panel.first, &epilogue, ops);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const int tiles = (count + packing_.tile_pixels - 1) / packing_.tile_pixels;
+  const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
+  const int most = is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  const int tiles = (count + most - 1) / most;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
     const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,

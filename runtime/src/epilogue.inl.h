@@ -225,6 +225,22 @@ inline void add_row(float* sum, const float* row, int channels) {
   for (; i < channels; ++i) sum[i] += row[i];
 }
 
+inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
+  int i = 0;
+  for (; i + 4 * kLanes <= channels; i += 4 * kLanes) {
+    Floats totals[4];
+    for (int v = 0; v < 4; ++v) totals[v] = load(sum + i + v * kLanes);
+    for (int row = 0; row < count; ++row) {
+      const float* from = rows + row * stride + i;
+      for (int v = 0; v < 4; ++v) totals[v] = totals[v] + load(from + v * kLanes);
+    }
+    for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
+  }
+  for (int row = 0; i < channels && row < count; ++row) {
+    add_row(sum + i, rows + row * stride + i, channels - i);
+  }
+}
+
 inline void depthwise_row(float* to, const float* const* rows, const float* const* weights,
                           int taps, int channels) {
   for (int i = 0; i < channels; i += kLanes) {

@@ -28,6 +28,10 @@ class EpilogueStep : public Step {
   virtual void start(const StepContext&, ThreadPool::Session&) {}
   virtual void make_row(const StepContext&, int /*image*/, int /*y*/, float* /*to*/) const {}
 
+  // Some can compute one row of an image at a time, and store it; `start` comes before, too.
+  virtual bool runs_rows() const { return false; }
+  virtual void run_row(const StepContext&, int /*image*/, int /*y*/) const {}
+
   bool can_append(bool with_operand) const;
   void append(EpilogueOpKind kind) { epilogue_ops_.push_back({kind, 0, nullptr}); }
   void append(EpilogueOpKind kind, int operand);

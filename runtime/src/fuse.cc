@@ -89,6 +89,7 @@ class Fuser {
     int first_channel, channels;
   };
   std::map<int, std::vector<PartStep>> joined_;
+  void run_together(const std::vector<PartStep>& parts);
   std::set<int> overwritten_;                      // values whose memory changed after all read it
   std::map<int, int> values_;                      // by tensor
   std::vector<EpilogueStep*> epilogue_steps_;      // in the order of their steps
@@ -521,6 +522,27 @@ int Fuser::as_part(int value, int whole, int first_channel) {
   return view;
 }
 
+// Lets steps whose results nobody has read yet run row by row, where all can.
+void Fuser::run_together(const std::vector<PartStep>& parts) {
+  for (const PartStep& part : parts) {
+    if (!part.step->runs_rows() || part.step->bits >= 0 || part.step->stored >= 0) return;
+    for (const int read : part.step->reads()) {
+      if (overwritten_.count(root_of(read)) != 0) return;
+    }
+  }
+  if (parts.size() < 2) return;
+  std::vector<std::unique_ptr<EpilogueStep>> taken;
+  for (const PartStep& part : parts) {
+    const auto found = std::find_if(steps_.begin(), steps_.end(), [&](const auto& each) {
+      return each.get() == part.step;
+    });
+    taken.emplace_back(static_cast<EpilogueStep*>(found->release()));
+    steps_.erase(found);
+    epilogue_steps_.erase(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), part.step));
+  }
+  add_plain(make_rows_together(std::move(taken)));
+}
+
 void Fuser::add_concatenation(const Op& op) {
   const int whole = value_of(op.output);
   std::vector<int> parts;
@@ -534,7 +556,10 @@ void Fuser::add_concatenation(const Op& op) {
     if (step != nullptr && is_alone) steps.push_back({step, first_channel, channels_of(tensor)});
     first_channel += channels_of(tensor);
   }
-  if (steps.size() == parts.size()) joined_[whole] = steps;
+  if (steps.size() == parts.size()) {
+    joined_[whole] = steps;
+    run_together(steps);
+  }
   add_plain(make_join(parts, whole, 0, 0));
 }
 

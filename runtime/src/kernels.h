@@ -11,7 +11,7 @@ namespace bopkit {
 inline constexpr int kPanel = 64;
 
 // A tile: the pixels by channels that a micro-kernel computes at a time. No tile has more pixels.
-inline constexpr int kMaxTilePixels = 6;
+inline constexpr int kMaxTilePixels = 12;
 
 inline constexpr int kMaxEpilogueOps = 12;  // of one step
 inline constexpr int kMaxOperands = 2;      // tensors that join one step
@@ -95,6 +95,7 @@ struct Kernels {
     int tile_pixels;  // of one call, at most
     int block, granule;
     bool is_byte_wise;  // of a word, the first byte of each channel comes first, then the second
+    int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
   };
   Packing binary, floats;
 
@@ -111,6 +112,8 @@ struct Kernels {
   // Rows of any number of channels.
   void (*max_row)(float* max, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);
+  // Adds `count` rows, `stride` apart, one after the other.
+  void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);

@@ -180,6 +180,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               float_epilogue,
                               max_row,
                               add_row,
+                              add_rows,
                               depthwise_row};
 
 }  // namespace bopkit

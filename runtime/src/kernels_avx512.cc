@@ -94,6 +94,11 @@ void binary_gemm(const BinaryGemmArgs& args) {
 
 void float_gemm(const FloatGemmArgs& args) {
   static constexpr void (*kTiles[kTilePixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
+  // Six sums of one vector each would wait for each other.
+  static constexpr void (*kNarrowTiles[])(const FloatGemmArgs&) = {
+      float_tile<7, 1>,  float_tile<8, 1>,  float_tile<9, 1>,
+      float_tile<10, 1>, float_tile<11, 1>, float_tile<12, 1>};
+  if (args.pixels > kTilePixels) return kNarrowTiles[args.pixels - kTilePixels - 1](args);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
@@ -105,13 +110,14 @@ const Kernels kAvx512Kernels = {"avx512",
                                 is_supported,
                                 true,
                                 {kTilePixels, kPanel, 16, false},
-                                {kTilePixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16, false, 2 * kTilePixels},
                                 binary_gemm,
                                 float_gemm,
                                 integer_epilogue,
                                 float_epilogue,
                                 max_row,
                                 add_row,
+                                add_rows,
                                 depthwise_row};
 
 }  // namespace bopkit

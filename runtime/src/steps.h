@@ -25,6 +25,10 @@ std::unique_ptr<EpilogueStep> make_elementwise(int input);  // rows as they are
 std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
                                                   const float* bias);
 
+// Steps that run rows, of images of the same size, one row of each after the other: what they read
+// and write side by side then stays in the cache.
+std::unique_ptr<Step> make_rows_together(std::vector<std::unique_ptr<EpilogueStep>> steps);
+
 // Other steps.
 std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output);
 std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point);  // int8, and bool
