@@ -115,6 +115,18 @@ inline void store(const Epilogue& epilogue, Floats* y, int channel, int count, c
                   int pixels) {
   if (kForm == EpilogueForm::kAny) {
     for (int i = 0; i < epilogue.op_count; ++i) {
+      const EpilogueOp *op = &epilogue.ops[i], *next = op + 1;
+      // A batch norm: in one pass, each operation rounded as ever.
+      if (op->kind == EpilogueOpKind::kMultiplyVector && i + 1 < epilogue.op_count &&
+          next->kind == EpilogueOpKind::kAddVector) {
+        const Floats factor = load(op->vector + channel), shift = load(next->vector + channel);
+        for (int p = 0; p < pixels; ++p) {
+          const Floats product = y[p] * factor;
+          y[p] = product + shift;
+        }
+        ++i;
+        continue;
+      }
       apply(epilogue.ops[i], rows, channel, count, pixels, y);
     }
   }

@@ -533,9 +533,8 @@ void Fuser::run_together(const std::vector<PartStep>& parts) {
   if (parts.size() < 2) return;
   std::vector<std::unique_ptr<EpilogueStep>> taken;
   for (const PartStep& part : parts) {
-    const auto found = std::find_if(steps_.begin(), steps_.end(), [&](const auto& each) {
-      return each.get() == part.step;
-    });
+    const auto found = std::find_if(steps_.begin(), steps_.end(),
+                                    [&](const auto& each) { return each.get() == part.step; });
     taken.emplace_back(static_cast<EpilogueStep*>(found->release()));
     steps_.erase(found);
     epilogue_steps_.erase(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), part.step));

@@ -102,7 +102,7 @@ const Kernels kPortableKernels = {"portable",
                                   float_epilogue,
                                   max_row,
                                   add_row,
-                                add_rows,
+                                  add_rows,
                                   depthwise_row};
 
 const Kernels* const kAllKernels[] = {

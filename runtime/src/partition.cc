@@ -54,12 +54,15 @@ bool Partition::lay_out(size_t index, std::vector<char>* is_laid_out) {
   if ((*is_laid_out)[index]) return true;
   (*is_laid_out)[index] = 1;
   Value& value = shared_.values[index];
-  if (!value.is_view) return value.lay_out() <= kMaxBytes;
+  if (!value.is_view) {
+    return value.lay_out() <= kMaxBytes || fail("no memory for its tensors");
+  }
   if (!lay_out(static_cast<size_t>(value.alias_of), is_laid_out)) return false;
   const Value& owner = shared_.values[value.alias_of];
   value.lay_out_as_view(owner);
-  return value.n == owner.n && value.h == owner.h && value.w == owner.w &&
-         value.first_channel + value.c <= owner.c;
+  const bool fits = value.n == owner.n && value.h == owner.h && value.w == owner.w &&
+                    value.first_channel + value.c <= owner.c;
+  return fits || fail("channels do not fit into the tensor that they are of");
 }
 
 void Partition::place_alias(size_t index) {
@@ -83,9 +86,7 @@ bool Partition::place_values() {
   }
   std::vector<char> is_laid_out(count, 0);
   for (size_t i = 0; i < count; ++i) {
-    if (shared_.values[i].shape.rank > 0 && !lay_out(i, &is_laid_out)) {
-      return fail("has a tensor that is too large, or that does not fit into another");
-    }
+    if (shared_.values[i].shape.rank > 0 && !lay_out(i, &is_laid_out)) return false;
   }
   struct Slot {
     int64_t bytes;

@@ -234,8 +234,8 @@ class Mean : public PlainStep {
       float* to = output.at<float>(image, 0, 0);
       std::fill(to, to + input.c, 0.0f);
       for (int y = 0; y < input.h; ++y) {
-        shared.kernels.add_rows(to, input.at<const float>(image, y, 0), input.pixel_stride,
-                                input.w, input.c);
+        shared.kernels.add_rows(to, input.at<const float>(image, y, 0), input.pixel_stride, input.w,
+                                input.c);
       }
       for (int c = 0; c < input.c; ++c) to[c] /= count;
     }
