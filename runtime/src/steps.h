@@ -1,5 +1,5 @@
-// Makes each kind of step. Their classes are in conv.cc, pool.cc, elementwise.cc and reshape.cc
-// only.
+// Makes each kind of step. Their classes are in conv.cc, depthwise.cc, rows_together.cc, pool.cc,
+// elementwise.cc and reshape.cc only.
 #pragma once
 
 #include <memory>
