@@ -18,7 +18,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.tflite import inputs_and_outputs, metadata, quantize, schema
+from bopkit.export.tflite import edit, inputs_and_outputs, metadata, quantize, schema
 from bopkit.export.tflite.convert import convert
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.export.tflite.run import Inputs, predict_flatbuffer
@@ -86,6 +86,7 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
     if options.float_weights != "float32":
         name = f"real kernel as {options.float_weights}"
         passes.append(_reduced(name, [each for each in kernels if not each.exact]))
+    edit.leave_out_defaults(model)
     content = schema.serialise(model)
     return Flatbuffer(model, content, signature, tuple(passes), (*integers, *kernels), bool(integers))
 

@@ -57,9 +57,16 @@ class Conv : public EpilogueStep {
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
 
-  bool makes_rows() const override { return !kIsBinary && !joins_operands(); }
+  bool makes_rows() const override { return !kIsBinary && !joins_operands() && !stores_twice(); }
   void start(const StepContext& shared, ThreadPool::Session& session) override;
   void make_row(const StepContext& shared, int image, int y, float* to) const override;
+  bool runs_rows() const override { return !kIsBinary && !op_.is_dense; }
+  void run_row(const StepContext& shared, int image, int y) const override {
+    const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
+    for (int x = 0; x < width_.size; x += kChunk) {
+      run_chunk(shared, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(), nullptr);
+    }
+  }
 
   int64_t macs() const {
     return pixels_ * window_.filter_h * window_.filter_w * depth_ * channels_out_ *
@@ -193,8 +200,9 @@ bool Conv<Element, Sum>::shape(StepContext& shared) {
     out.dims[3] = channels_out_;
   }
   border_ = {height_.before, width_.before, height_.after, width_.after};
-  if (!input.is_input && !input.is_output && !input.is_reshaped && input.alias_of < 0) {
-    input.border.grow_to(border_);
+  Value& owner = shared.owner_of_view(input_);
+  if (!owner.is_input && !owner.is_output && !owner.is_reshaped && owner.alias_of < 0) {
+    owner.border.grow_to(border_);
   }
   pixels_ = int64_t{input.n} * height_.size * width_.size;
   return shape_results(shared, out);
@@ -204,7 +212,7 @@ template <typename Element, typename Sum>
 bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
   run_offsets_.clear();
   const int group_depth = depth_;
-  const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1;
+  const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1 && input.is_contiguous();
   run_length_ = is_contiguous ? window_.filter_w * group_depth : group_depth;
   if (is_contiguous && window_.dilation_h == 1 &&
       input.row_stride == run_length_) {  // whole rows: one run of all of them
@@ -213,12 +221,13 @@ bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
     return true;
   }
   const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row_stride +
-                       int64_t{window_.filter_w} * window_.dilation_w * input.c;
+                       int64_t{window_.filter_w} * window_.dilation_w * input.pixel_stride;
   if (last > std::numeric_limits<int32_t>::max()) return fail("reaches too far");
   for (int y = 0; y < window_.filter_h; ++y) {
     const int64_t row = int64_t{y} * window_.dilation_h * input.row_stride;
     for (int x = 0; x < (is_contiguous ? 1 : window_.filter_w); ++x) {
-      run_offsets_.push_back(static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.c));
+      run_offsets_.push_back(
+          static_cast<int32_t>(row + int64_t{x} * window_.dilation_w * input.pixel_stride));
     }
   }
   return true;
@@ -245,6 +254,11 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
   session.run(input.n * input.h, is_small(ns), [&](int unit) {
     const int image = unit / input.h, y = unit % input.h;
+    for (int x = 0; !input.is_contiguous() && x < input.w; ++x) {
+      std::memcpy(source_.at<Element>(image, y, x), input.at<Element>(image, y, x),
+                  static_cast<size_t>(input.c) * sizeof(Element));
+    }
+    if (!input.is_contiguous()) return;
     std::memcpy(source_.at<Element>(image, y, 0), input.at<Element>(image, y, 0), bytes);
   });
 }
@@ -291,18 +305,20 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
   const Element* patches[kChunk];
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
+  const RowStep to_right = row_step(shared);
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
   for (int i = 0; i < count; ++i) {
     patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
-                 border_.top * source_.row_stride - int64_t{border_.left} * source_.c;
+                 border_.top * source_.row_stride - border_.left * source_.pixel_stride;
     corrections[i] = padding_correction_.at(y, x);
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
+    } else if (i == 0 || x == 0) {
+      rows[i] = row_at(shared, image, y, x);
     } else {
-      rows[i] =
-          i == 0 || x == 0 ? row_at(shared, image, y, x) : row_after(rows[i - 1], channels_out_);
+      row_after(rows[i - 1], to_right, &rows[i]);
     }
     if (groups_ > 1 && rows[i].bits != nullptr) {
       std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
@@ -337,7 +353,9 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   epilogue_from(panel.first, &epilogue, ops);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const int tiles = (count + packing_.tile_pixels - 1) / packing_.tile_pixels;
+  const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
+  const int most = is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  const int tiles = (count + most - 1) / most;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
     const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
@@ -349,12 +367,14 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
     } else {
       kernels_.float_gemm(args);
     }
-    Row panel_rows[kMaxTilePixels];
+    Row moved[kMaxTilePixels];
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
-    for (int i = begin; i < end; ++i) {
-      Row& row = panel_rows[i - begin] = from_channel(rows[i], panel.first);
+    for (int i = begin; panel.first != 0 && i < end; ++i) {
+      Row& row = moved[i - begin];
+      from_channel(rows[i], panel.first, &row);
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
+    const Row* panel_rows = panel.first != 0 ? moved : rows + begin;
     if constexpr (kIsBinary) {
       const int32_t* panel_corrections[kMaxTilePixels];
       for (int i = begin; i < end; ++i) {
@@ -364,7 +384,7 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
       kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
                                 end - begin);
     } else {
-      kernels_.float_epilogue(epilogue, sums, panel.channels, panel_rows, end - begin);
+      kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
     }
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
       store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);

@@ -21,21 +21,86 @@ class Elementwise : public EpilogueStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
-    const int rows = input.n * input.h;
-    const int width = input.h == 1 && input.w == 1 ? 1 : input.w;
-    session.run(rows, is_small(ns), [&](int unit) {
-      for (int x = 0; x < width; ++x) run_row(shared, input, unit / input.h, unit % input.h, x);
+    session.run(input.n * input.h, is_small(ns),
+                [&](int unit) { run_row(shared, input, unit / input.h, unit % input.h, nullptr); });
+  }
+
+  bool makes_rows() const override {
+    return floats >= 0 && bits < 0 && bytes < 0 && !joins_operands() && !stores_twice();
+  }
+
+  void make_row(const StepContext& shared, int image, int y, float* to) const override {
+    run_row(shared, shared.value(input_), image, y, to);
+  }
+
+ private:
+  // With `to` the results go there, one pixel behind the other.
+  void run_row(const StepContext& shared, const Value& input, int image, int y, float* to) const {
+    constexpr int kPixels = 8 * kMaxTilePixels;
+    RowStep to_right = row_step(shared);
+    if (to != nullptr) to_right.floats = input.c;
+    Epilogue epilogue;
+    EpilogueOp ops[kMaxEpilogueOps];
+    epilogue_from(0, &epilogue, ops);
+    for (int x = 0; x < input.w; x += kPixels) {
+      const int pixels = std::min(kPixels, input.w - x);
+      Row rows[kPixels];
+      if (to != nullptr) {
+        rows[0].floats = to + int64_t{x} * input.c;
+      } else {
+        rows[0] = row_at(shared, image, y, x);
+      }
+      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
+      shared.kernels.float_epilogue(epilogue, input.at<const float>(image, y, x),
+                                    input.pixel_stride, input.c, rows, pixels);
+    }
+  }
+};
+
+class Logistic : public PlainStep {
+ public:
+  using PlainStep::PlainStep;
+
+  std::string name() const override { return "logistic"; }
+  bool shape(StepContext& shared) override {
+    return shape_output(shared, shared.value(input_).shape);
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
+    for_pixels(input, session, [&](int image, int y, int x) {
+      const float* from = input.at<const float>(image, y, x);
+      float* to = output.at<float>(image, y, x);
+      for (int c = 0; c < input.c; ++c) to[c] = 1.0f / (1.0f + std::exp(-from[c]));
+    });
+  }
+};
+
+class Softmax : public PlainStep {
+ public:
+  Softmax(int input, int output, float beta) : PlainStep(input, output), beta_(beta) {}
+
+  std::string name() const override { return "softmax"; }
+  bool shape(StepContext& shared) override {
+    return shape_output(shared, shared.value(input_).shape);
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    const Value& output = shared.value(output_);
+    for_pixels(input, session, [&](int image, int y, int x) {
+      const float* from = input.at<const float>(image, y, x);
+      float* to = output.at<float>(image, y, x);
+      const float largest = *std::max_element(from, from + input.c);
+      float sum = 0;
+      for (int c = 0; c < input.c; ++c) sum += to[c] = std::exp((from[c] - largest) * beta_);
+      for (int c = 0; c < input.c; ++c) to[c] /= sum;
     });
   }
 
  private:
-  void run_row(const StepContext& shared, const Value& input, int image, int y, int x) const {
-    const float* from = input.at<const float>(image, y, x);
-    const Row row = row_at(shared, image, y, x);
-    for (int first = 0; first < input.c; first += kPanel) {
-      store_floats(shared.kernels, from + first, first, std::min(kPanel, input.c - first), row);
-    }
-  }
+  float beta_;
 };
 
 class BitPackBytes : public PlainStep {
@@ -117,6 +182,14 @@ class BitUnpack : public PlainStep {
 
 std::unique_ptr<EpilogueStep> make_elementwise(int input) {
   return std::make_unique<Elementwise>(input);
+}
+
+std::unique_ptr<Step> make_logistic(int input, int output) {
+  return std::make_unique<Logistic>(input, output);
+}
+
+std::unique_ptr<Step> make_softmax(int input, int output, float beta) {
+  return std::make_unique<Softmax>(input, output, beta);
 }
 
 std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point) {

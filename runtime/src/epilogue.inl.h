@@ -1,6 +1,7 @@
 // The epilogue, from sums in registers to stored results. Included by each instruction set's
 // kernels in a namespace of its own, with its target chosen. Needs `negative_mask(Ints)`: one bit a
-// lane, set where the lane is negative.
+// lane, set where the lane is negative; and `load_part` and `store_part`, which parts.inl.h has for
+// all that have nothing better.
 //
 // Only multiplications and additions of float32, each rounded: the library is built with
 // -ffp-contract=off, because a fused one would move values across zero that LCE leaves on the other
@@ -11,6 +12,9 @@ typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
 inline uint32_t negative_mask(const Ints& lanes);
+// `count` lanes, 1 to kLanes; those loaded beyond are zero.
+inline Floats load_part(const float* from, int count);
+inline void store_part(const Floats& y, int count, float* to);
 
 inline Floats load(const float* from) {
   Floats lanes;
@@ -26,49 +30,54 @@ inline Ints load(const int32_t* from) {
 
 inline Floats all(float value) { return Floats{} + value; }
 
-// `count` lanes; the others are zero.
-inline Floats load_part(const float* from, int count) {
-  Floats lanes{};
-  __builtin_memcpy(&lanes, from, static_cast<size_t>(count) * sizeof(float));
-  return lanes;
-}
-
-inline void apply(const EpilogueOp& op, const Row& row, int channel, int count, Floats& y) {
-  Floats other{};
-  if (op.vector != nullptr) {
-    other = load(op.vector + channel);
-  } else if (op.kind <= EpilogueOpKind::kMultiplyOperand) {
-    const float* operand = row.operands[op.operand] + channel;
-    other = count == kLanes ? load(operand) : load_part(operand, count);
-  }
+// Applies one operation to a vector of each pixel.
+inline void apply(const EpilogueOp& op, const Row* rows, int channel, int count, int pixels,
+                  Floats* y) {
+  const auto each = [&](auto function) {
+    for (int p = 0; p < pixels; ++p) y[p] = function(y[p]);
+  };
+  const auto with_operand = [&](auto function) {
+    for (int p = 0; p < pixels; ++p) {
+      y[p] = function(y[p], load_part(rows[p].operands[op.operand] + channel, count));
+    }
+  };
+  const Floats v = op.vector != nullptr ? load(op.vector + channel) : Floats{};
   switch (op.kind) {
     case EpilogueOpKind::kAddOperand:
-    case EpilogueOpKind::kAddVector:
-      y = y + other;
-      break;
+      return with_operand([](Floats a, Floats b) { return a + b; });
     case EpilogueOpKind::kSubtractOperand:
-    case EpilogueOpKind::kSubtractVector:
-      y = y - other;
-      break;
+      return with_operand([](Floats a, Floats b) { return a - b; });
     case EpilogueOpKind::kSubtractFromOperand:
-    case EpilogueOpKind::kSubtractFromVector:
-      y = other - y;
-      break;
+      return with_operand([](Floats a, Floats b) { return b - a; });
     case EpilogueOpKind::kMultiplyOperand:
+      return with_operand([](Floats a, Floats b) { return a * b; });
+    case EpilogueOpKind::kAddVector:
+      return each([&](Floats a) { return a + v; });
+    case EpilogueOpKind::kSubtractVector:
+      return each([&](Floats a) { return a - v; });
+    case EpilogueOpKind::kSubtractFromVector:
+      return each([&](Floats a) { return v - a; });
     case EpilogueOpKind::kMultiplyVector:
-      y = y * other;
-      break;
+      return each([&](Floats a) { return a * v; });
+    case EpilogueOpKind::kMaximumVector:
+      return each([&](Floats a) { return a > v ? a : v; });
+    case EpilogueOpKind::kPReluVector:
+      return each([&](Floats a) { return a < all(0) ? a * v : a; });
+    case EpilogueOpKind::kStore:
+      for (int p = 0; p < pixels; ++p) store_part(y[p], count, rows[p].stored + channel);
+      return;
     case EpilogueOpKind::kRelu:
-      y = y < all(0) ? all(0) : y;
-      break;
+      return each([](Floats a) { return a < all(0) ? all(0) : a; });
     case EpilogueOpKind::kReluN1To1:
-      y = y < all(-1) ? all(-1) : y;
-      y = y > all(1) ? all(1) : y;
-      break;
+      return each([](Floats a) {
+        a = a < all(-1) ? all(-1) : a;
+        return a > all(1) ? all(1) : a;
+      });
     case EpilogueOpKind::kRelu6:
-      y = y < all(0) ? all(0) : y;
-      y = y > all(6) ? all(6) : y;
-      break;
+      return each([](Floats a) {
+        a = a < all(0) ? all(0) : a;
+        return a > all(6) ? all(6) : a;
+      });
   }
 }
 
@@ -100,30 +109,46 @@ inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
 // The epilogues that nearly all steps of a network have, and the rest: each is compiled apart.
 enum class EpilogueForm { kNone, kAddOperand, kAny };
 
-template <EpilogueForm kForm, bool kWhole>
-inline void store(const Epilogue& epilogue, Floats y, int channel, int count, const Row& row) {
-  if (kForm == EpilogueForm::kAddOperand) {
-    const float* operand = row.operands[0] + channel;
-    y = y + (kWhole ? load(operand) : load_part(operand, count));
-  } else if (kForm == EpilogueForm::kAny) {
-    for (int i = 0; i < epilogue.op_count; ++i) apply(epilogue.ops[i], row, channel, count, y);
+// Ends the epilogue of a vector of each pixel, of which there are at most kMaxTilePixels.
+template <EpilogueForm kForm>
+inline void store(const Epilogue& epilogue, Floats* y, int channel, int count, const Row* rows,
+                  int pixels) {
+  if (kForm == EpilogueForm::kAny) {
+    for (int i = 0; i < epilogue.op_count; ++i) {
+      const EpilogueOp *op = &epilogue.ops[i], *next = op + 1;
+      // A batch norm: in one pass, each operation rounded as ever.
+      if (op->kind == EpilogueOpKind::kMultiplyVector && i + 1 < epilogue.op_count &&
+          next->kind == EpilogueOpKind::kAddVector) {
+        const Floats factor = load(op->vector + channel), shift = load(next->vector + channel);
+        for (int p = 0; p < pixels; ++p) {
+          const Floats product = y[p] * factor;
+          y[p] = product + shift;
+        }
+        ++i;
+        continue;
+      }
+      apply(epilogue.ops[i], rows, channel, count, pixels, y);
+    }
   }
-  if (row.floats != nullptr) {
-    __builtin_memcpy(row.floats + channel, &y,
-                     kWhole ? sizeof y : static_cast<size_t>(count) * sizeof(float));
+  for (int p = 0; p < pixels; ++p) {
+    const Row& row = rows[p];
+    if (kForm == EpilogueForm::kAddOperand)
+      y[p] = y[p] + load_part(row.operands[0] + channel, count);
+    if (row.floats != nullptr) store_part(y[p], count, row.floats + channel);
+    if (row.bits != nullptr) store_bits(negative_mask(y[p] < all(0)), channel, count, row.bits);
+    if (row.bytes != nullptr) store_bytes(y[p], count, row.bytes + channel);
   }
-  if (row.bits != nullptr) store_bits(negative_mask(y < all(0)), channel, count, row.bits);
-  if (row.bytes != nullptr) store_bytes(y, count, row.bytes + channel);
 }
 
 template <EpilogueForm kForm, bool kWhole>
 inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
                                   const int32_t* const* corrections, int channels, const Row* rows,
                                   int pixels) {
-  for (int p = 0; p < pixels; ++p, sums += kPanel) {
-    for (int channel = 0; channel < channels; channel += kLanes) {
-      const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
-      Ints x = load(sums + channel) * 2;
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
+    Floats y[kMaxTilePixels];
+    for (int p = 0; p < pixels; ++p) {
+      Ints x = load(sums + p * kPanel + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
       if (epilogue.threshold != nullptr) {
         store_bits(negative_mask(x > load(epilogue.threshold + channel)), channel, count,
@@ -134,22 +159,27 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
         x = x > epilogue.clamp_max ? Ints{} + epilogue.clamp_max : x;
         x = x < epilogue.clamp_min ? Ints{} + epilogue.clamp_min : x;
       }
-      const Floats y = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
-      store<kForm, kWhole>(epilogue, y + load(epilogue.bias + channel), channel, count, rows[p]);
+      y[p] = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
+      y[p] = y[p] + load(epilogue.bias + channel);
     }
+    if (epilogue.threshold == nullptr) store<kForm>(epilogue, y, channel, count, rows, pixels);
   }
 }
 
 template <EpilogueForm kForm, bool kWhole>
-inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int channels,
-                                const Row* rows, int pixels) {
-  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int64_t stride,
+                                int channels, const Row* rows, int pixels) {
+  for (int first = 0; first < pixels; first += kMaxTilePixels) {
+    const int left = pixels - first, in_tile = left < kMaxTilePixels ? left : kMaxTilePixels;
+    const float* from = sums + first * stride;
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
-      Floats y =
-          kWhole || count == kLanes ? load(sums + channel) : load_part(sums + channel, count);
-      if (epilogue.bias != nullptr) y = y + load(epilogue.bias + channel);
-      store<kForm, kWhole>(epilogue, y, channel, count, rows[p]);
+      Floats y[kMaxTilePixels];
+      for (int p = 0; p < in_tile; ++p) {
+        y[p] = load_part(from + p * stride + channel, count);
+        if (epilogue.bias != nullptr) y[p] = y[p] + load(epilogue.bias + channel);
+      }
+      store<kForm>(epilogue, y, channel, count, rows + first, in_tile);
     }
   }
 }
@@ -171,7 +201,8 @@ inline EpilogueForm form_of(const Epilogue& epilogue) {
       return channels % kLanes == 0 ? function<EpilogueForm::kAddOperand, true>(__VA_ARGS__)   \
                                     : function<EpilogueForm::kAddOperand, false>(__VA_ARGS__); \
     case EpilogueForm::kAny:                                                                   \
-      return function<EpilogueForm::kAny, false>(__VA_ARGS__);                                 \
+      return channels % kLanes == 0 ? function<EpilogueForm::kAny, true>(__VA_ARGS__)          \
+                                    : function<EpilogueForm::kAny, false>(__VA_ARGS__);        \
   }
 
 inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
@@ -180,9 +211,9 @@ inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
   BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
 }
 
-inline void float_epilogue(const Epilogue& epilogue, const float* sums, int channels,
-                           const Row* rows, int pixels) {
-  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, channels, rows, pixels)
+inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
 }
 
 #undef BOPKIT_EPILOGUE
@@ -204,4 +235,32 @@ inline void add_row(float* sum, const float* row, int channels) {
     __builtin_memcpy(sum + i, &total, sizeof total);
   }
   for (; i < channels; ++i) sum[i] += row[i];
+}
+
+inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
+  int i = 0;
+  for (; i + 4 * kLanes <= channels; i += 4 * kLanes) {
+    Floats totals[4];
+    for (int v = 0; v < 4; ++v) totals[v] = load(sum + i + v * kLanes);
+    for (int row = 0; row < count; ++row) {
+      const float* from = rows + row * stride + i;
+      for (int v = 0; v < 4; ++v) totals[v] = totals[v] + load(from + v * kLanes);
+    }
+    for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
+  }
+  for (int row = 0; i < channels && row < count; ++row) {
+    add_row(sum + i, rows + row * stride + i, channels - i);
+  }
+}
+
+inline void depthwise_row(float* to, const float* const* rows, const float* const* weights,
+                          int taps, int channels) {
+  for (int i = 0; i < channels; i += kLanes) {
+    const int count = channels - i < kLanes ? channels - i : kLanes;
+    Floats sum{};
+    for (int t = 0; t < taps; ++t) {
+      sum = sum + load_part(rows[t] + i, count) * load_part(weights[t] + i, count);
+    }
+    store_part(sum, count, to + i);
+  }
 }

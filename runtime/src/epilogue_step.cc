@@ -35,18 +35,38 @@ std::vector<int> EpilogueStep::reads() const {
   return values;
 }
 
+void EpilogueStep::append_store() {
+  append(EpilogueOpKind::kStore);
+  stored = floats;
+  floats = -1;
+}
+
 std::vector<int> EpilogueStep::writes() const {
   std::vector<int> values;
-  for (const int value : {floats, bits, bytes}) {
+  for (const int value : {stored, floats, bits, bytes}) {
     if (value >= 0) values.push_back(value);
   }
   return values;
 }
 
+namespace {
+
+// One value a channel for all pixels of an image.
+bool is_channel_vector(const Shape& shape, const Shape& of) {
+  if (of.rank != 4 || shape.rank < 1 || shape.channels() != of.channels()) return false;
+  const bool has_image = shape.rank == 4 && shape.dims[0] == of.dims[0];
+  for (int i = has_image ? 1 : 0; i < shape.rank - 1; ++i) {
+    if (shape.dims[i] != 1) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
   Shape packed = shape;
   packed.dims[shape.rank - 1] = words_of(shape.channels());
-  for (const int value : {floats, bytes}) {
+  for (const int value : {stored, floats, bytes}) {
     if (value >= 0 && !shared.value(value).set_shape(shape)) {
       return fail("has an output of no size, or too large");
     }
@@ -59,8 +79,10 @@ bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
   }
   for (const int operand : operands_) {
     const Shape& other = shared.value(operand).shape;
-    if (other.rank != shape.rank ||
-        std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) != 0) {
+    const bool is_same =
+        other.rank == shape.rank &&
+        std::memcmp(other.dims, shape.dims, sizeof(int) * static_cast<size_t>(shape.rank)) == 0;
+    if (!is_same && !is_channel_vector(other, shape)) {
       return fail("joins tensors of different shapes");
     }
   }
@@ -70,12 +92,25 @@ bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
 Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) const {
   Row row;
   if (floats >= 0) row.floats = shared.value(floats).at<float>(image, y, x);
+  if (stored >= 0) row.stored = shared.value(stored).at<float>(image, y, x);
   if (bits >= 0) row.bits = shared.value(bits).at<uint32_t>(image, y, x);
   if (bytes >= 0) row.bytes = shared.value(bytes).at<int8_t>(image, y, x);
   for (size_t i = 0; i < operands_.size(); ++i) {
-    row.operands[i] = shared.value(operands_[i]).at<const float>(image, y, x);
+    // A value of one pixel joins all pixels.
+    const Value& operand = shared.value(operands_[i]);
+    row.operands[i] = operand.at<const float>(operand.n == 1 ? 0 : image, operand.h == 1 ? 0 : y,
+                                              operand.w == 1 ? 0 : x);
   }
   return row;
+}
+
+EpilogueStep::RowStep EpilogueStep::row_step(const StepContext& shared) const {
+  const auto of = [&](int value) { return value < 0 ? 0 : shared.value(value).pixel_stride; };
+  RowStep step{of(floats), of(stored), of(bits), of(bytes), {}};
+  for (size_t i = 0; i < operands_.size(); ++i) {
+    step.operands[i] = shared.value(operands_[i]).w == 1 ? 0 : of(operands_[i]);
+  }
+  return step;
 }
 
 void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const {
@@ -95,37 +130,22 @@ void EpilogueStep::store_floats(const Kernels& kernels, const float* values, int
   Epilogue epilogue;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(first, &epilogue, ops);
-  const Row part = from_channel(row, first);
-  kernels.float_epilogue(epilogue, values, channels, &part, 1);
+  Row part;
+  from_channel(row, first, &part);
+  kernels.float_epilogue(epilogue, values, kPanel, channels, &part, 1);
 }
 
 std::string EpilogueStep::suffix() const {
   std::string text;
   for (const EpilogueOp& op : epilogue_ops_) {
     const bool is_activation = op.kind >= EpilogueOpKind::kRelu;
-    text += is_activation ? " + relu" : op.vector != nullptr ? " + constants" : " + tensor";
+    text += is_activation                             ? " + relu"
+            : op.kind == EpilogueOpKind::kStore       ? ", stored"
+            : op.kind == EpilogueOpKind::kPReluVector ? " + prelu"
+            : op.vector != nullptr                    ? " + constants"
+                                                      : " + tensor";
   }
   return bits >= 0 ? text + " -> signs" : text;
 }
-
-namespace {
-
-Row move(Row row, int channels, int words) {
-  if (row.floats != nullptr) row.floats += channels;
-  if (row.bits != nullptr) row.bits += words;
-  if (row.bytes != nullptr) row.bytes += channels;
-  for (const float*& operand : row.operands) {
-    if (operand != nullptr) operand += channels;
-  }
-  return row;
-}
-
-}  // namespace
-
-Row EpilogueStep::row_after(Row row, int channels) const {
-  return move(row, channels, words_of(channels));
-}
-
-Row from_channel(Row row, int first) { return move(row, first, first / 32); }
 
 }  // namespace bopkit

@@ -18,7 +18,9 @@ class EpilogueStep : public Step {
 
   // The value that its rows are after the epilogue so far, -1 where they are not float32.
   int result = -1;
-  int floats = -1, bits = -1, bytes = -1;  // the values that it writes, -1 where it does not
+  // The values that it writes, -1 where it does not: `stored` in the middle of the epilogue, the
+  // others at its end.
+  int stored = -1, floats = -1, bits = -1, bytes = -1;
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
@@ -26,11 +28,22 @@ class EpilogueStep : public Step {
   virtual void start(const StepContext&, ThreadPool::Session&) {}
   virtual void make_row(const StepContext&, int /*image*/, int /*y*/, float* /*to*/) const {}
 
+  // Some can compute one row of an image at a time, and store it; `start` comes before, too.
+  virtual bool runs_rows() const { return false; }
+  virtual void run_row(const StepContext&, int /*image*/, int /*y*/) const {}
+
   bool can_append(bool with_operand) const;
   void append(EpilogueOpKind kind) { epilogue_ops_.push_back({kind, 0, nullptr}); }
   void append(EpilogueOpKind kind, int operand);
   void append(EpilogueOpKind kind, std::vector<float> vector);
   void append_activation(abi::Activation activation);
+  // Whether results can be stored here, in the middle of the epilogue, with more to come.
+  bool can_store() const {
+    return stored < 0 && floats >= 0 && can_append(false) &&
+           epilogue_ops_.size() + 3 <= kMaxEpilogueOps;
+  }
+  // From now on `floats` is stored here, and the result goes on.
+  void append_store();
 
   std::vector<int> reads() const override;
   std::vector<int> writes() const override;
@@ -41,8 +54,19 @@ class EpilogueStep : public Step {
   bool shape_results(StepContext& shared, const Shape& shape);
   // The row of a pixel of the output, at channel 0.
   Row row_at(const StepContext& shared, int image, int y, int x) const;
-  // The row of the pixel to the right.
-  Row row_after(Row row, int channels) const;
+  // From the row of a pixel to that of the pixel to the right.
+  struct RowStep {
+    int64_t floats = 0, stored = 0, bits = 0, bytes = 0, operands[kMaxOperands] = {};
+  };
+  RowStep row_step(const StepContext& shared) const;
+  // What there is not has a null pointer, and a step of zero.
+  static void row_after(const Row& row, const RowStep& step, Row* next) {
+    next->floats = row.floats + step.floats;
+    next->stored = row.stored + step.stored;
+    next->bits = row.bits + step.bits;
+    next->bytes = row.bytes + step.bytes;
+    for (int i = 0; i < kMaxOperands; ++i) next->operands[i] = row.operands[i] + step.operands[i];
+  }
   // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
   // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
@@ -54,6 +78,7 @@ class EpilogueStep : public Step {
   std::string suffix() const;
 
   bool joins_operands() const { return !operands_.empty(); }
+  bool stores_twice() const { return stored >= 0; }
 
   std::vector<EpilogueOp> epilogue_ops_;
 
@@ -64,6 +89,13 @@ class EpilogueStep : public Step {
 };
 
 // `row` from its channel `first` on, a multiple of 32.
-Row from_channel(Row row, int first);
+inline void from_channel(const Row& row, int first, Row* part) {
+  const auto move = [](auto* from, int count) { return from == nullptr ? from : from + count; };
+  part->floats = move(row.floats, first);
+  part->stored = move(row.stored, first);
+  part->bits = move(row.bits, first / 32);
+  part->bytes = move(row.bytes, first);
+  for (int i = 0; i < kMaxOperands; ++i) part->operands[i] = move(row.operands[i], first);
+}
 
 }  // namespace bopkit

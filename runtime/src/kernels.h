@@ -11,10 +11,10 @@ namespace bopkit {
 inline constexpr int kPanel = 64;
 
 // A tile: the pixels by channels that a micro-kernel computes at a time. No tile has more pixels.
-inline constexpr int kMaxTilePixels = 6;
+inline constexpr int kMaxTilePixels = 12;
 
-inline constexpr int kMaxEpilogueOps = 8;  // of one step
-inline constexpr int kMaxOperands = 2;     // tensors that join one step
+inline constexpr int kMaxEpilogueOps = 12;  // of one step
+inline constexpr int kMaxOperands = 2;      // tensors that join one step
 
 // What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
 // `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
@@ -45,6 +45,9 @@ enum class EpilogueOpKind : uint8_t {
   kSubtractVector,       // y - v
   kSubtractFromVector,   // v - y
   kMultiplyVector,       // y * v
+  kMaximumVector,        // the larger of y and v
+  kPReluVector,          // y * v where y is negative
+  kStore,                // y is stored as it is now, and goes on
   kRelu,
   kReluN1To1,
   kRelu6,
@@ -74,6 +77,7 @@ struct Epilogue {
 // channel of this panel.
 struct Row {
   float* floats = nullptr;
+  float* stored = nullptr;   // for EpilogueOpKind::kStore
   uint32_t* bits = nullptr;  // bit-packed, whole words: bits behind the last channel are zero
   int8_t* bytes = nullptr;
   const float* operands[kMaxOperands] = {};
@@ -91,6 +95,7 @@ struct Kernels {
     int tile_pixels;  // of one call, at most
     int block, granule;
     bool is_byte_wise;  // of a word, the first byte of each channel comes first, then the second
+    int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
   };
   Packing binary, floats;
 
@@ -101,11 +106,17 @@ struct Kernels {
   void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
                            const int32_t* const* corrections, int channels, const Row* rows,
                            int pixels);
-  void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int channels, const Row* rows,
-                         int pixels);
+  // The same of rows of any number of channels and pixels, floats that lie `stride` apart.
+  void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int64_t stride, int channels,
+                         const Row* rows, int pixels);
   // Rows of any number of channels.
   void (*max_row)(float* max, const float* row, int channels);
   void (*add_row)(float* sum, const float* row, int channels);
+  // Adds `count` rows, `stride` apart, one after the other.
+  void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
+  // to = the sum of rows[i] * weights[i], one after the other.
+  void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
+                        int channels);
 };
 
 extern const Kernels kPortableKernels;

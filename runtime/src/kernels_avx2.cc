@@ -43,6 +43,7 @@ constexpr Tables kTables = make_tables();
 BOPKIT_TARGET("avx2,fma")
 
 #include "epilogue.inl.h"
+#include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   __m256i halves[2];
@@ -178,7 +179,9 @@ const Kernels kAvx2Kernels = {"avx2",
                               integer_epilogue,
                               float_epilogue,
                               max_row,
-                              add_row};
+                              add_row,
+                              add_rows,
+                              depthwise_row};
 
 }  // namespace bopkit
 

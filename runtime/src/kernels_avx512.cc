@@ -21,6 +21,14 @@ BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
+inline Floats load_part(const float* from, int count) {
+  return (Floats)_mm512_maskz_loadu_ps(static_cast<__mmask16>(0xffffu >> (kLanes - count)), from);
+}
+
+inline void store_part(const Floats& y, int count, float* to) {
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>(0xffffu >> (kLanes - count)), (__m512)y);
+}
+
 constexpr int kTilePixels = 6;
 
 template <int pixels, int vectors>
@@ -86,6 +94,11 @@ void binary_gemm(const BinaryGemmArgs& args) {
 
 void float_gemm(const FloatGemmArgs& args) {
   static constexpr void (*kTiles[kTilePixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
+  // Six sums of one vector each would wait for each other.
+  static constexpr void (*kNarrowTiles[])(const FloatGemmArgs&) = {
+      float_tile<7, 1>,  float_tile<8, 1>,  float_tile<9, 1>,
+      float_tile<10, 1>, float_tile<11, 1>, float_tile<12, 1>};
+  if (args.pixels > kTilePixels) return kNarrowTiles[args.pixels - kTilePixels - 1](args);
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
 }
 
@@ -97,13 +110,15 @@ const Kernels kAvx512Kernels = {"avx512",
                                 is_supported,
                                 true,
                                 {kTilePixels, kPanel, 16, false},
-                                {kTilePixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16, false, 2 * kTilePixels},
                                 binary_gemm,
                                 float_gemm,
                                 integer_epilogue,
                                 float_epilogue,
                                 max_row,
-                                add_row};
+                                add_row,
+                                add_rows,
+                                depthwise_row};
 
 }  // namespace bopkit
 

@@ -3,6 +3,7 @@
 // bytes. 4 pixels by 16 channels in registers.
 
 #include "epilogue.inl.h"
+#include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   int32x4_t quarters[4];

@@ -10,6 +10,7 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
+#include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
   uint32_t mask = 0;
@@ -100,7 +101,9 @@ const Kernels kPortableKernels = {"portable",
                                   integer_epilogue,
                                   float_epilogue,
                                   max_row,
-                                  add_row};
+                                  add_row,
+                                  add_rows,
+                                  depthwise_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)

@@ -54,6 +54,21 @@ bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0) {
   return std::equal(a.dims->data + from, a.dims->data + a.dims->size, b.dims->data + from);
 }
 
+int last_dim(const abi::Tensor& tensor);
+
+// Whether a tensor has one value for each channel of an image, [n, 1, 1, c] or [1, c].
+bool is_gate(const abi::Tensor& gate, const abi::Tensor& images, int compared_from) {
+  if (gate.dims == nullptr || images.dims == nullptr || images.dims->size != 4) return false;
+  const int rank = gate.dims->size;
+  if (rank < 1 || rank > 4 || last_dim(gate) != last_dim(images)) return false;
+  for (int i = 0; i < rank - 1; ++i) {
+    const bool is_batch = rank == 4 && i == 0;
+    const bool fits = is_batch && (compared_from > 0 || gate.dims->data[0] == images.dims->data[0]);
+    if (gate.dims->data[i] != 1 && !fits) return false;
+  }
+  return true;
+}
+
 int last_dim(const abi::Tensor& tensor) { return tensor.dims->data[tensor.dims->size - 1]; }
 
 // Whether zero points are values of int8, so that no sum with them overflows; the axis of scales
@@ -280,6 +295,8 @@ bool OpReader::read_bit_packed_max_pool(const abi::Node& node, Op* op) {
 Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
   const int inputs = node.inputs == nullptr ? 0 : node.inputs->size;
+  if (code == abi::kConcatenation) return result(read_concatenation(node, op));
+  if (code == abi::kSplit) return result(read_split(node, op));
   if (inputs < 1 || inputs > 3 || !has_tensors(node, inputs)) return Claim::kNo;
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
@@ -316,6 +333,24 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
                  : code == abi::kSub ? OpKind::kSubtract
                                      : OpKind::kMultiply;
       return result(read_arithmetic(node, op));
+    case abi::kDepthwiseConv2d:
+      return result(claims_float_products_ && read_depthwise_conv(node, op));
+    case abi::kMaximum:
+    case abi::kPrelu:
+      op->kind = code == abi::kMaximum ? OpKind::kMaximum : OpKind::kPRelu;
+      return result(read_channel_constant(node, op));
+    case abi::kPad:
+      return result(read_pad(node, op));
+    case abi::kLogistic:
+      op->kind = OpKind::kLogistic;
+      return result(inputs == 1);
+    case abi::kSoftmax: {
+      const auto* softmax = static_cast<const abi::SoftmaxParams*>(node.builtin_data);
+      if (softmax == nullptr || inputs != 1) return Claim::kNo;
+      op->kind = OpKind::kSoftmax;
+      op->beta = softmax->beta;
+      return Claim::kYes;
+    }
     case abi::kRelu:
       op->kind = OpKind::kRelu;
       op->activation = abi::kActRelu;
@@ -408,12 +443,20 @@ bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
   const abi::Tensor &input = tensor(op->input), &other = tensor(op->other),
                     &output = tensor(op->output);
   const int compared = was_claimed_ ? 1 : 0;  // the first dimension, until `prepare` knows it
+  if (!is_fixed(op->other) && !same_shape(input, output, compared) &&
+      op->kind != OpKind::kSubtract && is_gate(input, output, compared) &&
+      same_shape(other, output, compared)) {
+    std::swap(op->input, op->other);
+    return other.type == abi::kFloat32;
+  }
   if (other.type != abi::kFloat32 || other.dims == nullptr ||
       !same_shape(input, output, compared)) {
     return false;
   }
   if (last_dim(input) != last_dim(output)) return false;  // constants are as many as these
-  if (!is_fixed(op->other)) return same_shape(input, other, compared);
+  if (!is_fixed(op->other)) {
+    return same_shape(input, other, compared) || is_gate(other, input, compared);
+  }
   // One value a channel, or one for all.
   const int64_t count = other.dims->size == 0 ? 1 : count_elements(other);
   const bool is_vector = count == 1 || (count == last_dim(input) && last_dim(other) == count);
@@ -435,6 +478,139 @@ bool OpReader::read_mean(const abi::Node& node, Op* op) {
   const int first = axis[0] < 0 ? axis[0] + 4 : axis[0],
             second = axis[1] < 0 ? axis[1] + 4 : axis[1];
   return (first == 1 && second == 2) || (first == 2 && second == 1);
+}
+
+bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
+  const auto* params = static_cast<const abi::DepthwiseConvParams*>(node.builtin_data);
+  if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 ||
+      !is_activation(params->activation)) {
+    return false;
+  }
+  op->kind = OpKind::kDepthwiseConv;
+  op->filter = node.inputs->data[1];
+  op->bias = node.inputs->data[2];
+  op->activation = params->activation;
+  const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
+  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) ||
+      input.dims->size != 4 || filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
+    return false;  // other multipliers than one
+  }
+  op->window = {filter.dims->data[1],
+                filter.dims->data[2],
+                params->stride_height,
+                params->stride_width,
+                params->dilation_height_factor,
+                params->dilation_width_factor,
+                params->padding == abi::kPaddingSame};
+  op->channels_in = last_dim(filter);
+  return is_window(op->window) &&
+         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, op->channels_in));
+}
+
+// MAXIMUM and PRELU with one value a channel, or one for all.
+bool OpReader::read_channel_constant(const abi::Node& node, Op* op) {
+  if (node.inputs->size != 2 || node.inputs->data[1] < 0) return false;
+  op->other = node.inputs->data[1];
+  const abi::Tensor &input = tensor(op->input), &other = tensor(op->other),
+                    &output = tensor(op->output);
+  if (other.type != abi::kFloat32 || other.dims == nullptr || !is_fixed(op->other) ||
+      !same_shape(input, output, was_claimed_ ? 1 : 0) || last_dim(input) != last_dim(output)) {
+    return false;
+  }
+  const int64_t count = other.dims->size == 0 ? 1 : count_elements(other);
+  const bool is_vector = count == 1 || (count == last_dim(input) && last_dim(other) == count);
+  return is_vector && other.dims->size <= input.dims->size &&
+         (!is_constant(other) || other.bytes >= static_cast<size_t>(count) * sizeof(float));
+}
+
+// Whether two tensors are images of the same size.
+bool OpReader::has_channels_alone_different(int a, int b) const {
+  const abi::Tensor &from = tensor(a), &to = tensor(b);
+  const auto is_image = [](const abi::Tensor& tensor) {
+    return tensor.type == abi::kFloat32 && tensor.dims != nullptr && tensor.dims->size == 4 &&
+           count_elements(tensor) > 0;
+  };
+  if (!is_image(from) || !is_image(to) || is_fixed(a) || is_fixed(b)) return false;
+  const int* sizes = from.dims->data;
+  return std::equal(sizes + (was_claimed_ ? 1 : 0), sizes + 3,
+                    to.dims->data + (was_claimed_ ? 1 : 0));
+}
+
+namespace {
+
+constexpr int kMaxParts = 256;
+
+bool are_in_range(const abi::IntArray* indices, size_t count) {
+  return indices != nullptr && indices->size >= 1 && indices->size <= kMaxParts &&
+         std::all_of(indices->data, indices->data + indices->size,
+                     [&](int index) { return index >= 0 && index < static_cast<int>(count); });
+}
+
+}  // namespace
+
+bool OpReader::read_concatenation(const abi::Node& node, Op* op) {
+  const auto* params = static_cast<const abi::ConcatenationParams*>(node.builtin_data);
+  if (params == nullptr || params->activation != abi::kActNone ||
+      !are_in_range(node.inputs, context_->tensors_size) ||
+      !are_in_range(node.outputs, context_->tensors_size) || node.outputs->size != 1 ||
+      (params->axis != 3 && params->axis != -1)) {
+    return false;
+  }
+  op->kind = OpKind::kConcatenation;
+  op->parts.assign(node.inputs->data, node.inputs->data + node.inputs->size);
+  op->input = op->parts[0];
+  op->output = node.outputs->data[0];
+  int64_t channels = 0;
+  for (const int part : op->parts) {
+    if (part == op->output || !has_channels_alone_different(part, op->output)) return false;
+    channels += last_dim(tensor(part));
+  }
+  return channels == last_dim(tensor(op->output));
+}
+
+bool OpReader::read_split(const abi::Node& node, Op* op) {
+  if (!are_in_range(node.inputs, context_->tensors_size) ||
+      !are_in_range(node.outputs, context_->tensors_size) || node.inputs->size != 2) {
+    return false;
+  }
+  const abi::Tensor& axis = tensor(node.inputs->data[0]);
+  if (!is_constant(axis) || axis.type != abi::kInt32 || axis.dims == nullptr ||
+      axis.bytes < sizeof(int32_t)) {
+    return false;
+  }
+  const int32_t number = *static_cast<const int32_t*>(axis.data);
+  if (number != 3 && number != -1) return false;
+  op->kind = OpKind::kSplit;
+  op->input = node.inputs->data[1];
+  op->parts.assign(node.outputs->data, node.outputs->data + node.outputs->size);
+  op->output = op->parts[0];
+  int64_t channels = 0;
+  for (const int part : op->parts) {
+    if (part == op->input || !has_channels_alone_different(part, op->input)) return false;
+    channels += last_dim(tensor(part));
+  }
+  return channels == last_dim(tensor(op->input));
+}
+
+bool OpReader::read_pad(const abi::Node& node, Op* op) {
+  if (node.inputs->size != 2 || node.inputs->data[1] < 0) return false;
+  const abi::Tensor& margins = tensor(node.inputs->data[1]);
+  if (!is_constant(margins) || margins.type != abi::kInt32 || !is_sound(margins, 2) ||
+      margins.dims->data[0] != 4 || margins.dims->data[1] != 2 ||
+      !has_channels_alone_different(op->input, op->output)) {
+    return false;
+  }
+  op->kind = OpKind::kPad;
+  const auto* sizes = static_cast<const int32_t*>(margins.data);
+  for (int i = 0; i < 6; ++i) {
+    if (sizes[i] != 0) return false;
+  }
+  op->before = sizes[6];
+  op->after = sizes[7];
+  const int channels = last_dim(tensor(op->input));
+  const auto is_margin = [](int size) { return size >= 0 && size <= kMaxChannels; };
+  return is_margin(op->before) && is_margin(op->after) && channels <= kMaxChannels &&
+         last_dim(tensor(op->output)) == op->before + channels + op->after;
 }
 
 }  // namespace bopkit

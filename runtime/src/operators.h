@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "memory.h"
 #include "tflite_abi.h"
@@ -22,9 +23,17 @@ enum class OpKind {
   kMaxPool,           // of float32, as all below
   kAveragePool,
   kMean,  // over height and width
+  kDepthwiseConv,
+  kConcatenation,  // of channels, as the next two
+  kSplit,
+  kPad,
+  kLogistic,
+  kSoftmax,
   kAdd,
   kSubtract,
   kMultiply,
+  kMaximum,
+  kPRelu,
   kRelu,
   kReshape,
   kConstant,  // DEQUANTIZE of a constant
@@ -46,6 +55,10 @@ struct Op {
   bool is_dense = false;  // FULLY_CONNECTED
 
   bool keeps_rank = false;  // of FULLY_CONNECTED and MEAN
+
+  std::vector<int> parts;     // inputs of CONCATENATION, outputs of SPLIT: the first one is above
+  int before = 0, after = 0;  // channels that PAD adds
+  float beta = 1;             // of SOFTMAX
 };
 
 enum class Claim { kNo, kYes, kBroken };
@@ -85,6 +98,12 @@ class OpReader {
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
+  bool read_depthwise_conv(const abi::Node& node, Op* op);
+  bool read_channel_constant(const abi::Node& node, Op* op);
+  bool read_concatenation(const abi::Node& node, Op* op);
+  bool read_split(const abi::Node& node, Op* op);
+  bool read_pad(const abi::Node& node, Op* op);
+  bool has_channels_alone_different(int a, int b) const;
   bool has_tensors(const abi::Node& node, int inputs);
   bool is_fixed(int index) const;
   Claim read_dequantize(Op* op);

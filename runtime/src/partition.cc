@@ -27,8 +27,9 @@ bool Partition::build(abi::Context* context, const std::vector<Op>& ops,
   return fuse(context, ops, params, constants, &shared_, &steps_, &error_);
 }
 
-Value& Partition::owner_of(Value& value) {
-  return value.alias_of < 0 ? value : owner_of(shared_.values[value.alias_of]);
+int Partition::owner_of(int index) const {
+  const int owner = shared_.value(index).alias_of;
+  return owner < 0 ? index : owner_of(owner);
 }
 
 bool Partition::prepare(abi::Context* context) {
@@ -48,39 +49,67 @@ bool Partition::prepare(abi::Context* context) {
   return true;
 }
 
-// Gives each value inside the partition memory: its own where it has a border, which must stay
-// zero; else memory that other values use before it is written and after it was read last.
+// Strides of a value, and of what it shares memory with: first of the one that has the memory.
+bool Partition::lay_out(size_t index, std::vector<char>* is_laid_out) {
+  if ((*is_laid_out)[index]) return true;
+  (*is_laid_out)[index] = 1;
+  Value& value = shared_.values[index];
+  if (!value.is_view) {
+    return value.lay_out() <= kMaxBytes || fail("no memory for its tensors");
+  }
+  if (!lay_out(static_cast<size_t>(value.alias_of), is_laid_out)) return false;
+  const Value& owner = shared_.values[value.alias_of];
+  value.lay_out_as_view(owner);
+  const bool fits = value.n == owner.n && value.h == owner.h && value.w == owner.w &&
+                    value.first_channel + value.c <= owner.c;
+  return fits || fail("channels do not fit into the tensor that they are of");
+}
+
+void Partition::place_alias(size_t index) {
+  Value& value = shared_.values[index];
+  if (value.alias_of < 0) return;
+  place_alias(static_cast<size_t>(value.alias_of));
+  value.first = shared_.values[value.alias_of].first +
+                static_cast<int64_t>(value.first_channel) * value.element_bytes();
+}
+
+// Gives each value inside the partition memory: its own where some of it must stay zero; else
+// memory that other values use before it is written and after it was read last. What shares the
+// memory of a value counts as the value.
 bool Partition::place_values() {
-  std::vector<int> last_read(shared_.values.size(), -1);
+  const size_t count = shared_.values.size();
+  std::vector<int> last_used(count, -1);
   for (size_t i = 0; i < steps_.size(); ++i) {
-    for (const int read : steps_[i]->reads()) {
-      int value = read;
-      last_read[value] = static_cast<int>(i);
-      while (shared_.values[value].alias_of >= 0) {
-        value = shared_.values[value].alias_of;
-        last_read[value] = static_cast<int>(i);
-      }
-    }
+    for (const int read : steps_[i]->reads()) last_used[owner_of(read)] = static_cast<int>(i);
+    for (const int written : steps_[i]->writes())
+      last_used[owner_of(written)] = static_cast<int>(i);
+  }
+  std::vector<char> is_laid_out(count, 0);
+  for (size_t i = 0; i < count; ++i) {
+    if (shared_.values[i].shape.rank > 0 && !lay_out(i, &is_laid_out)) return false;
   }
   struct Slot {
     int64_t bytes;
     int free_from;  // the step from which on it may be written again
   };
   std::vector<Slot> slots;
-  std::vector<int> slot_of(shared_.values.size(), -1);
+  std::vector<int> slot_of(count, -1);
+  std::vector<char> is_placed(count, 0);
   bordered_.clear();
   for (size_t i = 0; i < steps_.size(); ++i) {
-    for (const int index : steps_[i]->writes()) {
+    for (const int each : steps_[i]->writes()) {
+      const int index = owner_of(each);
       Value& value = shared_.values[index];
-      const int64_t bytes = value.lay_out();
-      if (value.is_output || value.alias_of >= 0) continue;
-      if (!value.border.is_none()) {
+      if (value.is_output || value.is_input || is_placed[index]) continue;
+      is_placed[index] = 1;
+      const int64_t bytes = value.image_stride * value.n * value.element_bytes();
+      if (!value.border.is_none() || value.has_zeros) {
         bordered_.emplace_back();
         if (!bordered_.back().allocate(bytes)) return fail("no memory for its tensors");
         value.place(bordered_.back().as<char>());
         continue;
       }
-      const int until = std::max(last_read[index], static_cast<int>(i)) + 1;
+      const int until = last_used[index] + 1;
       int best = -1;
       for (size_t s = 0; s < slots.size(); ++s) {
         const bool is_free = slots[s].free_from <= static_cast<int>(i);
@@ -102,8 +131,7 @@ bool Partition::place_values() {
     reused_.emplace_back();
     if (!reused_.back().allocate(slot.bytes)) return fail("no memory for its tensors");
   }
-  for (size_t i = 0; i < shared_.values.size(); ++i) {
-    if (shared_.values[i].is_input) shared_.values[i].lay_out();
+  for (size_t i = 0; i < count; ++i) {
     if (slot_of[i] >= 0) shared_.values[i].place(reused_[slot_of[i]].as<char>());
   }
   return true;
@@ -141,9 +169,7 @@ bool Partition::run(abi::Context* context) {
     }
     value.place(static_cast<char*>(tensor.data));
   }
-  for (Value& value : shared_.values) {
-    if (value.alias_of >= 0) value.first = owner_of(value).first;
-  }
+  for (size_t i = 0; i < shared_.values.size(); ++i) place_alias(i);
   const DenormalsAreZero mode;
   ThreadPool::Session session(pool_);
   for (const auto& step : steps_) {

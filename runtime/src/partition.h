@@ -42,7 +42,9 @@ class Partition {
   bool fail(const std::string& what);
   bool place_values();
   bool resize_outputs(abi::Context* context);
-  Value& owner_of(Value& value);
+  int owner_of(int index) const;
+  bool lay_out(size_t index, std::vector<char>* is_laid_out);
+  void place_alias(size_t index);
 
   StepContext shared_;
   ThreadPool& pool_;

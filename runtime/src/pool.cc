@@ -122,7 +122,7 @@ class Pool : public EpilogueStep {
       made = std::max(made, bottom);
       // The largest of a window is the largest of its columns' largest, which neighbours share.
       // Sums would round otherwise.
-      if (is_maximum_ && rows.size() > 1) {
+      if (is_maximum_ && rows.size() > 1 && (strip != nullptr || input.is_contiguous())) {
         maxima.assign(rows[0], rows[0] + length);
         for (size_t v = 1; v < rows.size(); ++v) {
           shared.kernels.max_row(maxima.data(), rows[v], static_cast<int>(length));
@@ -130,13 +130,14 @@ class Pool : public EpilogueStep {
         rows.assign(1, maxima.data());
       }
       for (int x = 0; x < width_.size; ++x) {
-        run_pixel(shared, rows, input, row_at(shared, image, y, x), x);
+        run_pixel(shared, rows, strip != nullptr ? input.c : input.pixel_stride, input,
+                  row_at(shared, image, y, x), x);
       }
     }
   }
 
   void run_pixel(const StepContext& shared, const std::vector<const float*>& rows,
-                 const Value& input, const Row& to, int x) const {
+                 int64_t pixel_stride, const Value& input, const Row& to, int x) const {
     alignas(kAlignment) float pooled[kPanel];
     const auto [left, right] =
         covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
@@ -145,7 +146,7 @@ class Pool : public EpilogueStep {
       bool is_first = true;
       for (const float* row : rows) {
         for (int u = left; u < right; ++u, is_first = false) {
-          const float* from = row + int64_t{u} * input.c + first;
+          const float* from = row + u * pixel_stride + first;
           if (is_first) {
             std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
           } else {
@@ -233,9 +234,8 @@ class Mean : public PlainStep {
       float* to = output.at<float>(image, 0, 0);
       std::fill(to, to + input.c, 0.0f);
       for (int y = 0; y < input.h; ++y) {
-        for (int x = 0; x < input.w; ++x) {
-          shared.kernels.add_row(to, input.at<const float>(image, y, x), input.c);
-        }
+        shared.kernels.add_rows(to, input.at<const float>(image, y, 0), input.pixel_stride, input.w,
+                                input.c);
       }
       for (int c = 0; c < input.c; ++c) to[c] /= count;
     }

@@ -1,5 +1,6 @@
-// RESHAPE: another shape for the same numbers, copied only where LiteRT holds the result. It may
-// use what steps may.
+// Other shapes for the same numbers: RESHAPE, copied only where LiteRT holds the result, and views of
+// channels. They may use what steps may.
+#include <algorithm>
 #include <cstring>
 
 #include "steps.h"
@@ -50,7 +51,69 @@ class Reshape : public PlainStep {
   bool is_alias_;
 };
 
+class Join : public Step {
+ public:
+  Join(std::vector<int> parts, int whole, int before, int after)
+      : Step(parts[0]), parts_(std::move(parts)), whole_(whole), before_(before), after_(after) {}
+
+  std::string name() const override { return "join channels"; }
+  std::vector<int> reads() const override { return parts_; }
+  std::vector<int> writes() const override { return {whole_}; }
+
+  bool shape(StepContext& shared) override {
+    Shape shape = shared.value(parts_[0]).shape;
+    int64_t channels = int64_t{before_} + after_;
+    for (const int part : parts_) {
+      const Value& value = shared.value(part);
+      channels += value.c;
+      const bool fits =
+          value.shape.rank == 4 && std::equal(value.shape.dims, value.shape.dims + 3, shape.dims);
+      if (!fits || channels > kMaxBytes / 4) return fail("got images of different sizes");
+    }
+    shape.dims[3] = static_cast<int>(channels);
+    return shared.value(whole_).set_shape(shape) || fail("has an output that is too large");
+  }
+
+  void run(const StepContext&, ThreadPool::Session&) override {}
+
+ private:
+  std::vector<int> parts_;
+  int whole_, before_, after_;
+};
+
+class Cut : public Step {
+ public:
+  Cut(int whole, std::vector<int> parts, std::vector<int> channels)
+      : Step(whole), parts_(std::move(parts)), channels_(std::move(channels)) {}
+
+  std::string name() const override { return "cut channels"; }
+  std::vector<int> writes() const override { return parts_; }
+
+  bool shape(StepContext& shared) override {
+    Shape shape = shared.value(input_).shape;
+    if (shape.rank != 4) return fail("got an input that is not a batch of images");
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      shape.dims[3] = channels_[i];
+      if (!shared.value(parts_[i]).set_shape(shape)) return fail("has an output that is too large");
+    }
+    return true;
+  }
+
+  void run(const StepContext&, ThreadPool::Session&) override {}
+
+ private:
+  std::vector<int> parts_, channels_;
+};
+
 }  // namespace
+
+std::unique_ptr<Step> make_join(std::vector<int> parts, int whole, int before, int after) {
+  return std::make_unique<Join>(std::move(parts), whole, before, after);
+}
+
+std::unique_ptr<Step> make_cut(int whole, std::vector<int> parts, std::vector<int> channels) {
+  return std::make_unique<Cut>(whole, std::move(parts), std::move(channels));
+}
 
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias) {
   return std::make_unique<Reshape>(input, output, std::move(shape), is_alias);

@@ -16,6 +16,12 @@ struct StepContext {
 
   Value& value(int index) { return values[index]; }
   const Value& value(int index) const { return values[index]; }
+
+  // The value that holds the memory of a view, or of a view of a view.
+  Value& owner_of_view(int index) {
+    Value& value = values[index];
+    return value.is_view ? owner_of_view(value.alias_of) : value;
+  }
 };
 
 }  // namespace bopkit

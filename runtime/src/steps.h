@@ -1,5 +1,5 @@
-// Makes each kind of step. Their classes are in conv.cc, pool.cc, elementwise.cc and reshape.cc
-// only.
+// Makes each kind of step. Their classes are in conv.cc, depthwise.cc, rows_together.cc, pool.cc,
+// elementwise.cc and reshape.cc only.
 #pragma once
 
 #include <memory>
@@ -22,12 +22,25 @@ std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi
 std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
                                         std::unique_ptr<EpilogueStep> source);
 std::unique_ptr<EpilogueStep> make_elementwise(int input);  // rows as they are
+std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
+                                                  const float* bias);
+
+// Steps that run rows, of images of the same size, one row of each after the other: what they read
+// and write side by side then stays in the cache.
+std::unique_ptr<Step> make_rows_together(std::vector<std::unique_ptr<EpilogueStep>> steps);
 
 // Other steps.
 std::unique_ptr<Step> make_bit_packed_max_pool(const Op& op, int input, int output);
 std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point);  // int8, and bool
 std::unique_ptr<Step> make_bit_unpack(int input, int output, float scale, int zero_point);
 std::unique_ptr<Step> make_mean(const Op& op, int input, int output);
+// Values that are views share memory: these two compute shapes only. The channels of `whole` are
+// those of `parts`, side by side, with so many before and behind them.
+std::unique_ptr<Step> make_join(std::vector<int> parts, int whole, int before, int after);
+// `parts` are so many channels of `whole`.
+std::unique_ptr<Step> make_cut(int whole, std::vector<int> parts, std::vector<int> channels);
+std::unique_ptr<Step> make_logistic(int input, int output);
+std::unique_ptr<Step> make_softmax(int input, int output, float beta);
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias);
 
 }  // namespace bopkit

@@ -38,17 +38,25 @@ enum Allocation : int {
 enum BuiltinCode : int {
   kAdd = 0,
   kAveragePool2d = 1,
+  kConcatenation = 2,
   kConv2d = 3,
+  kDepthwiseConv2d = 4,
   kDequantize = 6,
   kFullyConnected = 9,
+  kLogistic = 14,
   kMaxPool2d = 17,
   kMul = 18,
   kRelu = 19,
   kReshape = 22,
+  kSoftmax = 25,
   kCustom = 32,
+  kPad = 34,
   kMean = 40,
   kSub = 41,
+  kSplit = 49,
   kDelegate = 51,
+  kPrelu = 54,
+  kMaximum = 55,
 };
 
 enum Padding : int { kPaddingUnknown = 0, kPaddingSame = 1, kPaddingValid = 2 };
@@ -163,6 +171,14 @@ struct ConvParams {
   int dilation_width_factor, dilation_height_factor;
 };
 
+struct DepthwiseConvParams {
+  Padding padding;
+  int stride_width, stride_height;
+  int depth_multiplier;
+  Activation activation;
+  int dilation_width_factor, dilation_height_factor;
+};
+
 struct PoolParams {
   Padding padding;
   int stride_width, stride_height, filter_width, filter_height;
@@ -171,6 +187,15 @@ struct PoolParams {
 
 struct ArithmeticParams {  // of ADD, SUB and MUL
   Activation activation;
+};
+
+struct ConcatenationParams {
+  int axis;
+  Activation activation;
+};
+
+struct SoftmaxParams {
+  float beta;
 };
 
 struct FullyConnectedParams {

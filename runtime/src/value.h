@@ -58,17 +58,20 @@ struct Value {
   bool is_reshaped = false;                  // read or written by a RESHAPE: then it has no border
   int uses = 0;                              // operators of the partition that read it
   int alias_of = -1;                         // the value whose memory it shares
+  bool is_view = false;  // of channels of `alias_of`, from `first_channel` on; else a reshape of it
+  int first_channel = 0;
+  bool has_zeros = false;  // channels that nobody writes and that are zero
 
   Shape shape;
   int n = 1, h = 1, w = 1, c = 1;
   Border border;
-  int64_t row_stride = 0, image_stride = 0;  // in elements; the stride of a pixel is c
-  char* first = nullptr;                     // element [0, 0, 0, 0]
+  int64_t row_stride = 0, image_stride = 0, pixel_stride = 0;  // in elements
+  char* first = nullptr;                                       // element [0, 0, 0, 0]
 
   int element_bytes() const { return type == abi::kFloat32 || type == abi::kInt32 ? 4 : 1; }
   int64_t pixels() const { return int64_t{n} * h * w; }
   int64_t offset(int image, int y, int x) const {
-    return image * image_stride + y * row_stride + int64_t{x} * c;
+    return image * image_stride + y * row_stride + x * pixel_stride;
   }
 
   template <typename T>
@@ -100,6 +103,7 @@ struct Value {
   // Sets the strides; returns the bytes that the value needs with its border, more than kMaxBytes
   // for too many.
   int64_t lay_out() {
+    pixel_stride = c;
     row_stride = int64_t{w + border.left + border.right} * c;
     if (row_stride > kMaxBytes) return kMaxBytes + 1;
     image_stride = row_stride * (h + border.top + border.bottom);
@@ -107,8 +111,18 @@ struct Value {
     return image_stride * n * element_bytes();
   }
 
+  // Lies where the channels of `owner` lie.
+  void lay_out_as_view(const Value& owner) {
+    border = owner.border;
+    pixel_stride = owner.pixel_stride;
+    row_stride = owner.row_stride;
+    image_stride = owner.image_stride;
+  }
+
+  bool is_contiguous() const { return pixel_stride == c; }
+
   void place(char* memory) {
-    first = memory + (border.top * row_stride + int64_t{border.left} * c) * element_bytes();
+    first = memory + (border.top * row_stride + border.left * pixel_stride) * element_bytes();
   }
 };
 

@@ -24,20 +24,28 @@ _SAME, _VALID = 1, 2  # of TfLitePadding; a flatbuffer counts from 0
 
 # Builtin operators: their numbers, and the fields of their structs in order.
 _CONV = ("padding", "stride_width", "stride_height", "activation", "dilation_width", "dilation_height")
+_DEPTHWISE = (*_CONV[:3], "depth_multiplier", *_CONV[3:])
 _POOL = ("padding", "stride_width", "stride_height", "filter_width", "filter_height", "activation")
 _BUILTIN: dict[str, tuple[int, tuple[str, ...]]] = {
     "ADD": (0, ("activation",)),
     "AVERAGE_POOL_2D": (1, _POOL),
+    "CONCATENATION": (2, ("axis", "activation")),
     "CONV_2D": (3, _CONV),
+    "DEPTHWISE_CONV_2D": (4, _DEPTHWISE),
     "DEQUANTIZE": (6, ()),
     "FULLY_CONNECTED": (9, ("activation", "weights_format", "keep_num_dims")),
+    "LOGISTIC": (14, ()),
     "MAX_POOL_2D": (17, _POOL),
     "MUL": (18, ("activation",)),
     "RELU": (19, ()),
     "RESHAPE": (22, ()),
-    "SOFTMAX": (25, ()),
+    "SOFTMAX": (25, ("beta",)),
+    "PAD": (34, ()),
     "MEAN": (40, ("keep_dims",)),
     "SUB": (41, ("activation",)),
+    "SPLIT": (49, ("num_splits",)),
+    "PRELU": (54, ()),
+    "MAXIMUM": (55, ()),
     "NEG": (59, ()),
     "ABS": (101, ()),
 }
@@ -77,10 +85,12 @@ def _node(operator: Operator) -> bytes:
         options = bytes(flexbuffers.Dumps(operator.options)) if operator.options else b""
     else:
         parameters = [operator.options.get(field, 1 if field.startswith("dilation") else 0) for field in fields]
+        if fields == ("beta",):
+            parameters = [struct.unpack("<i", struct.pack("<f", operator.options.get("beta", 1.0)))[0]]
         if "padding" in fields:
             parameters[0] = _VALID if operator.options["padding"] else _SAME
     parts = [struct.pack("<i", code), _blob(name), _blob(options), _words(parameters)]
-    return b"".join([*parts, _words(operator.inputs), _words([operator.output])])
+    return b"".join([*parts, _words(operator.inputs), _words([operator.output, *operator.more_outputs])])
 
 
 def _values(tensor: int, value: np.ndarray) -> bytes:
@@ -91,7 +101,12 @@ def oracle_run(graph: Graph, feeds: list[np.ndarray]) -> dict[int, np.ndarray]:
     """One run, by tensor: its inputs, and what the oracle computes of them."""
     # What LCE's operators compute the host needs of outputs only: it runs none of them itself.
     probe = copy.copy(graph)
-    probe.outputs = [o.output for o in graph.operators if not o.type.startswith("Lce") or o.output in graph.outputs]
+    probe.outputs = [
+        output
+        for operator in graph.operators
+        for output in (operator.output, *operator.more_outputs)
+        if not operator.type.startswith("Lce") or output in graph.outputs
+    ]
     return dict(zip(graph.inputs, feeds)) | dict(zip(probe.outputs, oracle.evaluate(probe, feeds)))
 
 

@@ -24,14 +24,22 @@ _TYPE_CODES = {"float32": 0, "int32": 2, "bool": 6, "int8": 9}
 _BUILTIN_CODES = {
     "ADD": 0,
     "AVERAGE_POOL_2D": 1,
+    "CONCATENATION": 2,
     "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 4,
     "FULLY_CONNECTED": 9,
+    "LOGISTIC": 14,
     "MAX_POOL_2D": 17,
     "MUL": 18,
     "RELU": 19,
     "RESHAPE": 22,
+    "SOFTMAX": 25,
+    "PAD": 34,
     "MEAN": 40,
     "SUB": 41,
+    "SPLIT": 49,
+    "PRELU": 54,
+    "MAXIMUM": 55,
     "NEG": 59,
     "ABS": 101,
 }
@@ -40,18 +48,27 @@ _CUSTOM = 32
 # Of the union of options: its number, and each field's position and type.
 _CONV_FIELDS = {"padding": (0, "i8"), "stride_width": (1, "i32"), "stride_height": (2, "i32")}
 _CONV_FIELDS |= {"activation": (3, "i8"), "dilation_width": (4, "i32"), "dilation_height": (5, "i32")}
+_DEPTHWISE_FIELDS = {"padding": (0, "i8"), "stride_width": (1, "i32"), "stride_height": (2, "i32")}
+_DEPTHWISE_FIELDS |= {"depth_multiplier": (3, "i32"), "activation": (4, "i8")}
+_DEPTHWISE_FIELDS |= {"dilation_width": (5, "i32"), "dilation_height": (6, "i32")}
 _POOL_FIELDS = {"padding": (0, "i8"), "stride_width": (1, "i32"), "stride_height": (2, "i32")}
 _POOL_FIELDS |= {"filter_width": (3, "i32"), "filter_height": (4, "i32"), "activation": (5, "i8")}
 _OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str]]]] = {
     "CONV_2D": (1, _CONV_FIELDS),
+    "DEPTHWISE_CONV_2D": (2, _DEPTHWISE_FIELDS),
     "AVERAGE_POOL_2D": (5, _POOL_FIELDS),
     "MAX_POOL_2D": (5, _POOL_FIELDS),
     "FULLY_CONNECTED": (8, {"activation": (0, "i8"), "keep_num_dims": (2, "i8")}),
+    "SOFTMAX": (9, {"beta": (0, "f32")}),
+    "CONCATENATION": (10, {"axis": (0, "i32")}),
     "ADD": (11, {"activation": (0, "i8")}),
     "RESHAPE": (17, {}),
     "MUL": (21, {"activation": (0, "i8")}),
+    "PAD": (22, {}),
     "MEAN": (27, {"keep_dims": (0, "i8")}),
     "SUB": (28, {"activation": (0, "i8")}),
+    "SPLIT": (35, {"num_splits": (0, "i32")}),
+    "MAXIMUM": (39, {}),
 }
 _DEFAULTS = {"dilation_width": 1, "dilation_height": 1}
 
@@ -75,6 +92,7 @@ class Operator:
     inputs: tuple[int, ...]
     output: int
     options: dict[str, int]
+    more_outputs: tuple[int, ...] = ()
 
 
 def pack(bits: np.ndarray) -> np.ndarray:
@@ -209,8 +227,64 @@ class Graph:
         return self._operator(type, (a, b), shape, "float32", {"activation": ACTIVATIONS.index(activation)})
 
     def unary(self, type: str, x: int) -> int:
-        """RELU, or ABS or NEG, which the runtime leaves to LiteRT."""
+        """RELU or LOGISTIC, or ABS or NEG, which the runtime leaves to LiteRT."""
         return self._operator(type, (x,), self.tensors[x].shape, "float32")
+
+    def concatenate(self, *parts: int) -> int:
+        """CONCATENATION of channels."""
+        channels = sum(self.tensors[part].shape[-1] for part in parts)
+        shape = (*self.tensors[parts[0]].shape[:-1], channels)
+        return self._operator("CONCATENATION", parts, shape, "float32", {"axis": len(shape) - 1})
+
+    def split(self, x: int, count: int) -> tuple[int, ...]:
+        """SPLIT of channels into equal parts."""
+        shape = self.tensors[x].shape
+        part = (*shape[:-1], shape[-1] // count)
+        inputs = (self.constant(np.array(len(shape) - 1, np.int32)), x)
+        outputs = tuple(self._tensor(part, "float32") for _ in range(count))
+        self.operators.append(Operator("SPLIT", inputs, outputs[0], {"num_splits": count}, outputs[1:]))
+        return outputs
+
+    def pad(self, x: int, before: int, after: int) -> int:
+        """PAD: channels of zeros in front and behind."""
+        shape = self.tensors[x].shape
+        margins = self.constant(np.array([[0, 0]] * (len(shape) - 1) + [[before, after]], np.int32))
+        return self._operator("PAD", (x, margins), (*shape[:-1], before + shape[-1] + after), "float32")
+
+    def with_constant(self, type: str, x: int, constant: int) -> int:
+        """PRELU or MAXIMUM with a constant."""
+        return self._operator(type, (x, constant), self.tensors[x].shape, "float32")
+
+    def softmax(self, x: int, beta: float = 1.0) -> int:
+        """SOFTMAX over channels."""
+        return self._operator("SOFTMAX", (x,), self.tensors[x].shape, "float32", {"beta": beta})
+
+    def depthwise(
+        self,
+        x: int,
+        filters: np.ndarray,
+        bias: np.ndarray,
+        *,
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        padding: int = SAME,
+        activation: str = "NONE",
+    ) -> int:
+        """DEPTHWISE_CONV_2D with float32 filters [height, width, channels]."""
+        batch, height, width, channels = self.tensors[x].shape
+        options = {
+            "padding": padding,
+            "stride_height": stride[0],
+            "stride_width": stride[1],
+            "depth_multiplier": 1,
+            "dilation_height": dilation[0],
+            "dilation_width": dilation[1],
+            "activation": ACTIVATIONS.index(activation),
+        }
+        out_height = window(height, filters.shape[0], stride[0], dilation[0], padding)[0]
+        out_width = window(width, filters.shape[1], stride[1], dilation[1], padding)[0]
+        inputs = (x, self.constant(filters[None]), self.constant(bias))
+        return self._operator("DEPTHWISE_CONV_2D", inputs, (batch, out_height, out_width, channels), "float32", options)
 
     def relu(self, x: int) -> int:
         """RELU."""
@@ -340,7 +414,7 @@ def _flatbuffer(graph: Graph) -> bytes:
         fields = {
             0: ("u32", types.index(operator.type)),
             1: ("offset", builder.CreateNumpyVector(np.array(operator.inputs, np.int32))),
-            2: ("offset", builder.CreateNumpyVector(np.array([operator.output], np.int32))),
+            2: ("offset", builder.CreateNumpyVector(np.array([operator.output, *operator.more_outputs], np.int32))),
         }
         if operator.type in _OPTIONS:
             union, layout = _OPTIONS[operator.type]
@@ -387,6 +461,7 @@ def _table(builder: flatbuffers.Builder, fields: dict[int, tuple[str, int]]) -> 
         "i8": builder.PrependInt8Slot,
         "u8": builder.PrependUint8Slot,
         "i32": builder.PrependInt32Slot,
+        "f32": builder.PrependFloat32Slot,
         "u32": builder.PrependUint32Slot,
     }
     builder.StartObject(max(fields, default=0) + 1)

@@ -30,9 +30,9 @@ def evaluate(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
         inputs = [None if index < 0 else values[index] for index in operator.inputs]
         tensors = [None if index < 0 else graph.tensors[index] for index in operator.inputs]
         with np.errstate(all="ignore"):
-            values[operator.output] = _OPERATORS[operator.type](
-                operator, inputs, tensors, graph.tensors[operator.output]
-            )
+            result = _OPERATORS[operator.type](operator, inputs, tensors, graph.tensors[operator.output])
+        results = result if operator.more_outputs else [result]
+        values |= dict(zip([operator.output, *operator.more_outputs], results))
     return [values[index] for index in graph.outputs]
 
 
@@ -147,6 +147,44 @@ def _reshape(operator: Operator, inputs: list, tensors: list[Tensor], output: Te
     return inputs[0].reshape(inputs[1])
 
 
+def _concatenation(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return np.concatenate(inputs, axis=operator.options["axis"])
+
+
+def _split(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> list[np.ndarray]:
+    return np.split(inputs[1], operator.options["num_splits"], axis=int(inputs[0]))
+
+
+def _pad(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return np.pad(inputs[0], inputs[1])
+
+
+def _prelu(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return np.where(inputs[0] >= 0, inputs[0], inputs[0] * inputs[1])
+
+
+def _maximum(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return np.maximum(inputs[0], inputs[1])
+
+
+def _logistic(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return (1 / (1 + np.exp(-inputs[0].astype(np.float64)))).astype(np.float32)
+
+
+def _softmax(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    x = inputs[0].astype(np.float64) * operator.options["beta"]
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _depthwise(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    x, filters, bias = inputs
+    total: np.ndarray | int = 0
+    for row, column, values in _taps(x.astype(np.float64), operator.options, filters.shape[1:3], 0):
+        total = total + values * filters[0, row, column]
+    return _activate(np.asarray(total + bias).astype(np.float32), operator)
+
+
 def _activate(x: np.ndarray, operator: Operator) -> np.ndarray:
     least, most = _CLAMPS[operator.options["activation"]]
     return np.clip(x, np.float32(least), np.float32(most))
@@ -217,6 +255,14 @@ _OPERATORS: dict[str, Callable] = {
     "ABS": _unary(np.abs),
     "NEG": _unary(np.negative),
     "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "CONCATENATION": _concatenation,
+    "SPLIT": _split,
+    "PAD": _pad,
+    "PRELU": _prelu,
+    "MAXIMUM": _maximum,
+    "LOGISTIC": _logistic,
+    "SOFTMAX": _softmax,
     "MAX_POOL_2D": _max_pool,
     "AVERAGE_POOL_2D": _average_pool,
     "MEAN": _mean,

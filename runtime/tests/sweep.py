@@ -384,6 +384,9 @@ class _Chain:
             constants = {"multiplier": draw.floats(filters, low=-reach, high=reach), "bias": draw.floats(filters)}
         return self.graph.bconv(x, draw.bits(filters, size, size, channels), channels, **constants, **options)
 
+    def constant(self, *shape: int) -> int:
+        return self.graph.constant(self.source.floats(*shape))
+
     def per_channel(self, channels: int, low: float = -1, high: float = 1) -> int:
         return self.graph.constant(self.source.floats(channels, low=low, high=high))
 
@@ -652,6 +655,133 @@ def _flattened() -> Case:
     return chain.case(graph.dense(y, weights, bias))
 
 
+def _dense_blocks() -> Case:
+    """BinaryDenseNet: every convolution adds channels behind those that it sees, and takes signs of its own."""
+    chain = _Chain("chain-dense-blocks")
+    graph, x = chain.graph, chain.input(2, 6, 5, 34)
+    for block in range(3):
+        y = graph.binary("SUB", x, chain.per_channel(34 + 20 * block))
+        x = graph.concatenate(x, chain.bconv(y, 20))
+    y = graph.binary("ADD", graph.binary("MUL", x, chain.per_channel(94)), chain.per_channel(94))
+    return chain.case(graph.relu(graph.pool("MAX_POOL_2D", y, (2, 2), (2, 2))), x)
+
+
+def _parts() -> Case:
+    """Concatenations of the same value twice, of an output, of one in another, and of odd numbers of channels."""
+    chain = _Chain("chain-parts")
+    graph, x = chain.graph, chain.input(1, 5, 7, 33)
+    a, b, c = (chain.bconv(x, filters, pad_values=1) for filters in (5, 70, 1))
+    inner = graph.concatenate(a, c)
+    outer = graph.concatenate(inner, b, inner, a)
+    return chain.case(chain.bconv(outer, 20, pad_values=1), b, graph.relu(outer), graph.concatenate(inner, x))
+
+
+def _halves(strides: tuple[int, int]) -> Case:
+    """ReActNet-A: two convolutions side by side, and one slope for each channel of both."""
+    chain = _Chain("chain-halves-{}x{}".format(*strides))
+    graph, x = chain.graph, chain.input(2, 6, 6, 32)
+    signs = graph.quantize(graph.binary("ADD", x, chain.per_channel(32)))
+    parts = [graph.binary("ADD", chain.bconv(signs, 32, 1, channels=32), x) for _ in range(2)]
+    y = graph.with_constant("PRELU", graph.concatenate(*parts), chain.constant(1, 1, 64))
+    z = chain.bconv(graph.binary("ADD", y, chain.per_channel(64)), 64, stride=strides)
+    pooled = graph.pool("MAX_POOL_2D", y, (2, 2), strides, SAME if strides == (1, 1) else VALID)
+    return chain.case(graph.binary("ADD", z, pooled), y)
+
+
+def _shifted_slopes() -> Case:
+    """ReActNet's block twice: shifts in front of signs and around the slope, and a shortcut."""
+    chain = _Chain("chain-shifted-slopes")
+    graph, x = chain.graph, chain.input(2, 5, 6, 40)
+    for _ in range(2):
+        y = chain.bconv(graph.binary("ADD", x, chain.per_channel(40)), 40)
+        y = graph.binary("ADD", graph.binary("ADD", y, x), chain.per_channel(40))
+        x = graph.binary("ADD", graph.with_constant("PRELU", y, chain.constant(1, 1, 40)), chain.per_channel(40))
+    least = graph.with_constant("MAXIMUM", x, graph.constant(np.float32(-0.5)))
+    return chain.case(chain.bconv(least, 24), x, graph.with_constant("PRELU", x, chain.constant(1)))
+
+
+def _groups(exact: bool) -> Case:
+    """MeliusNet's stem: convolutions in groups; one part is an output too."""
+    chain = _Chain(f"chain-groups-{'integers' if exact else 'floats'}")
+    graph, draw, x = chain.graph, chain.source, chain.input(2, 9, 8, 20, integers=exact)
+    parts = graph.split(graph.relu(x), 5)
+    made = []
+    for part in parts:
+        weights = draw.integers(-3, 4, (7, 3, 3, 4)).astype(np.float32) if exact else draw.floats(7, 3, 3, 4)
+        made.append(graph.conv(part, weights, np.zeros(7, np.float32)))
+    y = graph.concatenate(*made)
+    if not exact:
+        return chain.case(y, parts[2], tolerance=1e-5)
+    shifted = graph.binary("SUB", y, chain.per_channel(35, 0.5, 9.5))
+    return chain.case(chain.bconv(shifted, 30, pad_values=1), y, parts[2], parts[4])
+
+
+def _improvements(kind: str) -> Case:
+    """MeliusNet: the last channels of all are improved; in place, unless somebody reads them later."""
+    chain = _Chain(f"chain-improvements-{kind}")
+    graph, x = chain.graph, chain.input(1, 6, 7, 64)
+    kept = []
+    for _ in range(3):
+        new = chain.bconv(graph.binary("SUB", x, chain.per_channel(graph.tensors[x].shape[-1])), 32)
+        x = graph.concatenate(x, new)
+        channels = graph.tensors[x].shape[-1]
+        kept.append({"features": x, "part": new}.get(kind, -1))
+        y = chain.bconv(graph.binary("SUB", x, chain.per_channel(channels)), 32)
+        y = graph.with_constant("MAXIMUM", y, graph.constant(np.float32(-3e38)))
+        padded = graph.pad(y, channels - 32, 0)
+        x = graph.binary("ADD", *((padded, x) if kind == "swapped" else (x, padded)))
+    y = chain.bconv(x, 16)
+    return chain.case(y, *(graph.relu(each) for each in kept if each >= 0), *([x] if kind == "output" else []))
+
+
+def _padded() -> Case:
+    """ResNet-20's shortcut, of which the other channels are zero; a margin on both sides; and one that is an output."""
+    chain = _Chain("chain-padded")
+    graph, x = chain.graph, chain.input(2, 8, 6, 16)
+    y = chain.bconv(x, 36, stride=(2, 2))
+    pixels = graph.pool("AVERAGE_POOL_2D", x, (1, 1), (2, 2))
+    y = graph.binary("ADD", y, graph.pad(pixels, 0, 20))
+    wide = graph.pad(y, 3, 5)
+    return chain.case(chain.bconv(wide, 20), wide, graph.pad(chain.bconv(y, 8), 7, 0))
+
+
+def _gates(exact: bool) -> Case:
+    """Real-to-Binary's block: a factor a channel from the input's means, a slope and a shortcut."""
+    chain = _Chain(f"chain-gates-{'integers' if exact else 'floats'}")
+    graph, draw, x = chain.graph, chain.source, chain.input(1, 4, 8, 32, integers=exact)
+    for block in range(2):
+        scaled = graph.binary("MUL", x, graph.constant(np.full(32, 2 if exact else 0.3, np.float32)))
+        normalised = graph.binary("ADD", scaled, graph.constant(np.full(32, 1 if exact else 0.1, np.float32)))
+        y = chain.bconv(normalised, 32, whole=exact)
+        gate = graph.mean(normalised, keep_dims=block == 1)
+        if not exact:
+            gate = graph.unary("LOGISTIC", graph.dense(gate, draw.floats(32, 32), None, "RELU"))
+        y = graph.binary("MUL", *((y, gate) if block == 0 else (gate, y)))
+        y = graph.with_constant("PRELU", y, graph.constant(np.full((1, 1, 32), 0.25, np.float32)))
+        x = graph.binary("ADD", y, x)
+    return chain.case(x, tolerance=0 if exact else 1e-5)
+
+
+def _blurred(channels: int, padding: int) -> Case:
+    """QuickNet's transition: maxima, a blur of each channel, a real convolution; exact with small integers."""
+    chain = _Chain(f"chain-blurred-c{channels}-{'valid' if padding == VALID else 'same'}")
+    graph, draw, x = chain.graph, chain.source, chain.input(2, 10, 9, channels, integers=True)
+    y = graph.pool("MAX_POOL_2D", graph.relu(x), (2, 2), (1, 1))
+    weights = draw.integers(-3, 4, (3, 3, channels)).astype(np.float32)
+    bias = draw.integers(-5, 6, (channels,)).astype(np.float32)
+    y = graph.depthwise(y, weights, bias, stride=(2, 2), padding=padding, activation="RELU")
+    y = graph.depthwise(y, weights[:2], bias, dilation=(2, 1))
+    y = graph.binary("SUB", y, chain.per_channel(channels, 0.5, 9.5))
+    return chain.case(chain.bconv(y, 12, pad_values=1), y)
+
+
+def _probabilities() -> Case:
+    chain = _Chain("chain-probabilities")
+    graph, x = chain.graph, chain.input(2, 4, 4, 32)
+    y = graph.mean(chain.bconv(x, 100))
+    return chain.case(graph.softmax(y), graph.softmax(graph.unary("LOGISTIC", y), 2.0), tolerance=1e-5)
+
+
 _MOST_VALUES = 6000
 
 
@@ -767,6 +897,61 @@ class _Wild(_Chain):
         return self.graph.reshape(x, self.source.choice([(batch, 1, 1, -1), (batch, 1, math.prod(sizes[:2]), -1)]))
 
 
+class _WildChannels(_Wild):
+    """One whose operators move channels too: what shares memory in one way must not in another."""
+
+    def _sum(self) -> int | None:
+        """A sum, or one of these; a margin often meets a value that has its channels."""
+        steps = [self._concatenate] * 3 + [self._improve] * 3 + [self._part, self._slope, self._margin]
+        made = self.source.choice(steps)
+        return made() if self.source.choice([True, True, False]) else super()._sum()
+
+    def _images(self, like: int) -> list[int]:
+        """Images as large as one."""
+        shape = self._shape(like)
+        return [
+            i
+            for i in self._values
+            if self.graph.tensors[i].type == "float32" and len(self._shape(i)) == 4 and self._shape(i)[:3] == shape[:3]
+        ]
+
+    def _concatenate(self) -> int | None:
+        x = self._pick("float32")
+        others = self._images(x)
+        parts = [x, self.source.choice(others), *([self.source.choice(others)] if self.source.choice([0, 1]) else [])]
+        if sum(math.prod(self._shape(each)) for each in parts) > 2 * _MOST_VALUES:
+            return None
+        return self.graph.concatenate(*parts)
+
+    def _part(self) -> int | None:
+        x = self._pick("float32")
+        if self._shape(x)[-1] % 2:
+            return None
+        first, second = self.graph.split(x, 2)
+        self._values.append(second)
+        return first
+
+    def _slope(self) -> int | None:
+        x = self._pick("float32")
+        slopes = self.graph.constant(self.source.floats(1, 1, self._shape(x)[-1], low=-0.5, high=1.5))
+        return self.graph.with_constant(self.source.choice(["PRELU", "MAXIMUM"]), x, slopes)
+
+    def _margin(self) -> int | None:
+        x = self._pick("float32")
+        return self.graph.pad(x, *self.source.choice([(0, 8), (5, 0), (3, 2)]))
+
+    def _improve(self) -> int | None:
+        """A convolution's result added to the last channels of a value, as MeliusNet does."""
+        x = self._pick("float32")
+        channels = self._shape(x)[-1]
+        if channels < 16 or math.prod(self._shape(x)) > 2 * _MOST_VALUES:
+            return None
+        y = self.bconv(x, 8, pad_values=1)
+        if self.source.choice([True, False]):
+            self._values.append(y)
+        return self.graph.binary("ADD", x, self.graph.pad(y, channels - 8, 0))
+
+
 def _two_threads() -> Case:
     """Large enough that threads share it."""
     chain = _Chain("chain-large")
@@ -783,13 +968,19 @@ def _chains() -> list[Case]:
     cases += [_per_channel(order) for order in ("mul", "add", "sub", "mul-add", "add-mul", "sub-mul-add")]
     cases += [make(exact) for make in (_real_residual, _head, _stem, _float_between) for exact in (True, False)]
     cases += [_large_stem(pool, padding) for pool in ("MAX_POOL_2D", "AVERAGE_POOL_2D") for padding in (VALID, SAME)]
-    return [*cases, *_activations(), _max_pool(VALID), _max_pool(SAME)]
+    cases += [*_activations(), _max_pool(VALID), _max_pool(SAME)]
+    cases += [_dense_blocks(), _parts(), _halves((1, 1)), _halves((2, 2)), _shifted_slopes(), _padded()]
+    cases += [_improvements(kind) for kind in ("in-place", "swapped", "features", "part", "output")]
+    cases += [make(exact) for make in (_groups, _gates) for exact in (True, False)]
+    cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]
+    return [*cases, _probabilities()]
 
 
 def all_cases() -> list[Case]:
     """Every case, by name unique."""
     cases = [*_convolutions(), *_grouped(), *_shapes(), *_saturated(), *_quantizers(), *_dequantizers(), *_pools()]
     cases += [*_chains(), *(_Wild(f"wild-{number}").finished() for number in range(60))]
+    cases += [_WildChannels(f"wild-channels-{number}").finished() for number in range(60)]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

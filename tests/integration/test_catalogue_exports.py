@@ -2,8 +2,10 @@
 
 import json
 
+import bopkit_runtime
+import numpy as np
 import pytest
-from catalogue_exports import LARGEST_FLATBUFFER_BYTES, assert_small_and_packed
+from catalogue_exports import LARGEST_BYTES, assert_packed, assert_small_and_packed
 from command_line import forked, succeeded
 
 from bopkit import ExportOptions, benchmark_artifacts, export_model, list_models
@@ -17,12 +19,26 @@ HEADLINE = "birealnet"
 """Checked in test_headline_commands, where it is exported anyway."""
 
 
+FAMILIES = {
+    "quicknet_small": "64x64x3",
+    "binary_resnet_e18": "64x64x3",
+    "binary_densenet28": "32x32x3",
+    "meliusnet22": "32x32x3",
+    "real_to_binary": "32x32x3",
+    "reactnet_a": "32x32x3",
+    "vgg_small": "16x16x3",
+    "resnet20": "16x16x3",
+    "bopnet_64k": "16x16x3",
+}
+"""Networks of the zoo, each with layers that the others do not have, and a small picture."""
+
+
 def test_every_network_has_a_limit():
-    assert {model["name"] for model in list_models()} == set(LARGEST_FLATBUFFER_BYTES)
+    assert {model["name"] for model in list_models()} == set(LARGEST_BYTES)
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("name", sorted(set(LARGEST_FLATBUFFER_BYTES) - {HEADLINE}))
+@pytest.mark.parametrize("name", sorted(set(LARGEST_BYTES) - {HEADLINE}))
 def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     """In processes that end: TensorFlow keeps the memory of a large network, gigabytes, for itself."""
 
@@ -37,6 +53,24 @@ def test_an_untrained_network_exports_bit_packed(name, tmp_path):
     (row,) = benchmark_artifacts([flatbuffer["path"]], runs=2, warmup_runs=1, min_duration_s=0.0).rows
     assert row.error is None and row.runtime == "LiteRT" and row.settings["claimed_operators"] > 0
     assert row.floor_bytes == flatbuffer["floor_bytes"]
+    # The native runtime runs all of it.
+    assert len(bopkit_runtime.Interpreter(flatbuffer["path"]).describe()["partitions"]) == 1
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_small_network_of_each_family_exports_and_runs(name, tmp_path):
+    """With latent weights, or with those of Bop."""
+    hparams_set = "latent" if list(FAMILIES).index(name) % 2 else "bop"
+    model_file = tmp_path / f"{name}.h5"
+    shape = ("--input-shape", FAMILIES[name], "--classes", 10)
+    succeeded(forked("init", name, "-o", model_file, "--hparams-set", hparams_set, *shape))
+    report = json.loads(succeeded(forked("export", model_file, "--tflite", "--pictures", 2, "--json")))
+    (flatbuffer,) = report["artifacts"]
+    assert_packed(flatbuffer)
+    run = bopkit_runtime.Interpreter(flatbuffer["path"])
+    picture = np.random.default_rng(0).uniform(-1, 1, run.inputs[0].shape).astype(np.float32)
+    scores = run.predict(picture)
+    assert scores.shape == (1, 10) and abs(scores.sum() - 1) < 1e-5
 
 
 def test_blocks_of_bi_real_net_export_bit_packed(tmp_path):

@@ -1,0 +1,124 @@
+// Depthwise convolutions of float32 with one filter a channel. They may use what steps may.
+#include <algorithm>
+
+#include "epilogue_step.h"
+#include "steps.h"
+#include "window.h"
+
+namespace bopkit {
+namespace {
+
+class DepthwiseConv : public EpilogueStep {
+ public:
+  DepthwiseConv(const Op& op, int input, const float* filter, const float* bias)
+      : EpilogueStep(input), window_(op.window), channels_(op.channels_in) {
+    const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
+    weights_.assign(filter, filter + taps * channels_);
+    if (bias == nullptr) return;
+    append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + channels_));
+  }
+
+  std::string name() const override {
+    return "depthwise conv " + std::to_string(window_.filter_h) + "x" +
+           std::to_string(window_.filter_w) + suffix();
+  }
+
+  bool shape(StepContext& shared) override {
+    const Value& input = shared.value(input_);
+    if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
+    if (input.c != channels_) return fail("got an input of another number of channels");
+    height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h,
+                            window_.is_same);
+    width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w,
+                           window_.is_same);
+    if (height_.size < 1 || width_.size < 1) return fail("got an input smaller than its filter");
+    Shape out = input.shape;
+    out.dims[1] = height_.size;
+    out.dims[2] = width_.size;
+    pixels_ = int64_t{input.n} * height_.size * width_.size;
+    return shape_results(shared, out);
+  }
+
+  void run(const StepContext& shared, ThreadPool::Session& session) override {
+    const Value& input = shared.value(input_);
+    session.run(
+        input.n * height_.size, is_small(static_cast<double>(float_macs()) / kMacsPerNs),
+        [&](int unit) { run_row(shared, input, unit / height_.size, unit % height_.size); });
+  }
+
+  int64_t float_macs() const override {
+    return pixels_ * window_.filter_h * window_.filter_w * channels_;
+  }
+
+ private:
+  static constexpr double kMacsPerNs = 10;
+  static constexpr int kPixels = 16;
+
+  void run_row(const StepContext& shared, const Value& input, int image, int y) const {
+    alignas(kAlignment) float sums[kPixels * kPanel];
+    const RowStep to_right = row_step(shared);
+    const size_t most = static_cast<size_t>(window_.filter_h) * window_.filter_w;
+    std::vector<const float*> taps(most * kPixels), weights(most * kPixels);
+    for (int x = 0; x < width_.size; x += kPixels) {
+      const int pixels = std::min(kPixels, width_.size - x);
+      Row rows[kPixels], parts[kPixels];
+      int counts[kPixels];
+      rows[0] = row_at(shared, image, y, x);
+      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
+      for (int i = 0; i < pixels; ++i) {
+        counts[i] = find_taps(input, image, y, x + i, &taps[i * most], &weights[i * most]);
+      }
+      for (int first = 0; first < channels_; first += kPanel) {
+        const int channels = std::min(kPanel, channels_ - first);
+        Epilogue epilogue;
+        EpilogueOp ops[kMaxEpilogueOps];
+        epilogue_from(first, &epilogue, ops);
+        for (int i = 0; i < pixels; ++i) {
+          from_channel(rows[i], first, &parts[i]);
+          const float **from = &taps[i * most], **by = &weights[i * most];
+          shared.kernels.depthwise_row(sums + i * kPanel, from, by, counts[i], channels);
+          for (int tap = 0; tap < counts[i]; ++tap) {
+            from[tap] += channels;
+            by[tap] += channels;
+          }
+        }
+        shared.kernels.float_epilogue(epilogue, sums, kPanel, channels, parts, pixels);
+      }
+    }
+  }
+
+  // The pixels under the filter that lie within the image, and their weights; how many they are.
+  int find_taps(const Value& input, int image, int y, int x, const float** taps,
+                const float** weights) const {
+    int count = 0;
+    for (int v = 0; v < window_.filter_h; ++v) {
+      const int row = y * window_.stride_h - height_.before + v * window_.dilation_h;
+      if (row < 0 || row >= input.h) continue;
+      for (int u = 0; u < window_.filter_w; ++u) {
+        const int column = x * window_.stride_w - width_.before + u * window_.dilation_w;
+        if (column < 0 || column >= input.w) continue;
+        taps[count] = input.at<const float>(image, row, column);
+        weights[count++] =
+            weights_.data() + (int64_t{v} * window_.filter_w + u) * int64_t{channels_};
+      }
+    }
+    return count;
+  }
+
+  Window window_;
+  int channels_;
+  std::vector<float> weights_;  // [filter_h, filter_w, channels]
+  Extent height_{}, width_{};
+  int64_t pixels_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
+                                                  const float* bias) {
+  auto step = std::make_unique<DepthwiseConv>(op, input, filter, bias);
+  step->append_activation(op.activation);
+  return step;
+}
+
+}  // namespace bopkit
