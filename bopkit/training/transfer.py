@@ -24,6 +24,7 @@ from bopkit.pretrained import model_path
 from bopkit.progress import Progress
 from bopkit.runs.directory import MODEL_FILE, is_run
 from bopkit.text import count_text, setting_text, shortened_list
+from bopkit.training.scaled_kernels import is_scaled, take_scale_out
 
 Layer = Any  # TensorFlow is imported inside the functions
 
@@ -91,7 +92,8 @@ def find_start(name: str | Path, architecture: Architecture, progress: Progress 
 def start_from(network: Any, start: StartFile, hparams: HParams) -> LayerChoice:
     """Give a network the weights of another one, as far as they fit.
 
-    Kernels that are flipped become signs; the others are taken as they are, batch norms with their statistics.
+    Kernels that are flipped become signs; the others are taken as they are, batch norms with their statistics. Where
+    the other network multiplies signs by their mean magnitude, and this one does not, the statistics are divided by it.
 
     Args:
         network: A built `tf.keras.Model`, changed in place.
@@ -111,6 +113,7 @@ def start_from(network: Any, start: StartFile, hparams: HParams) -> LayerChoice:
             continue
         layer.set_weights(values)
         taken.append(place)
+    lines = _without_scales([pairs[place] for place in taken], start)
     set_binary_kernels_to_signs(network)
     other = _other_settings(start, hparams)
     hint = f" With --hparams {other} more fits." if other else ""
@@ -120,7 +123,18 @@ def start_from(network: Any, start: StartFile, hparams: HParams) -> LayerChoice:
         )
     rest = f"; new: {shortened_list(new, NAMED_LAYERS)}" if new else ", all there are"
     line = f"from {start.name}: {count_text(len(taken), 'layer')} taken{rest}.{hint if new else ''}"
-    return LayerChoice(tuple(taken), (line,))
+    return LayerChoice(tuple(taken), (line, *lines))
+
+
+def _without_scales(taken: list[tuple[Layer, Layer]], start: StartFile) -> list[str]:
+    """Let layers with plain signs compute what the others do with scaled ones; what to say where they cannot."""
+    unlike = [(layer, source) for layer, source in taken if is_scaled(source) and not is_scaled(layer)]
+    layers = [layer for layer, _ in taken]
+    left = [layer.name for layer, source in unlike if not take_scale_out(layer, source, layers)]
+    if not left:
+        return []
+    names = shortened_list(left, NAMED_LAYERS)
+    return [f"Warning: {start.name} multiplies signs by their mean magnitude, and this network does not: {names}"]
 
 
 NAMED_LAYERS = 8

@@ -11,9 +11,11 @@ class ReleaseServer:
     Attributes:
         files: Content by path, each with a slash in front.
         plan: What is done to the next requests, one each, then nothing more. A number is a status to answer with;
-            `cut N`: close after N bytes of the answer; `stall N`: after N bytes send nothing more; `whole`: ignore
-            Range; `to PATH`: redirect; `says N`: claim N bytes; `unsized`: claim nothing.
+            `cut N`: close after N bytes of the answer; `stall N`: after N bytes send nothing more; `slow`: wait for
+            `released` in the middle; `whole`: ignore Range; `to PATH`: redirect; `says N`: claim N bytes; `unsized`:
+            claim nothing.
         ranges: The Range header of each request so far, None for none.
+        released: Set to let slow answers go on.
         address: Of the root, without a slash at the end.
     """
 
@@ -74,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", value if what == "says" else str(len(content) - start))
         self.end_headers()
         end = start + int(value) if what in ("cut", "stall") else len(content)
-        self.wfile.write(content[start:end])
+        middle = (start + end) // 2 if what == "slow" else end
+        self.wfile.write(content[start:middle])
         self.wfile.flush()
-        if what == "stall":
+        if what in ("slow", "stall"):
             release.released.wait(60)
+        self.wfile.write(content[middle:end])

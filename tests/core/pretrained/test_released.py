@@ -1,13 +1,18 @@
 """Released weights, played by a server on this machine: what arrives is the network, once, wherever a model stands."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import numpy as np
 import pytest
-from command_line import failed, forked, succeeded
+from command_line import ForkedBopkit, failed, forked, succeeded
 from release_server import ReleaseServer
 
 import bopkit
@@ -55,10 +60,22 @@ class Releases:
         return self.folder / "cache" / "bopkit" / "pretrained" / "weights" / "v1" / "net_weights.h5"
 
     def bopkit(self, *arguments, **options):
+        return forked(*arguments, **self._options(), **options)
+
+    @contextlib.contextmanager
+    def started(self, *arguments):
+        with tempfile.TemporaryDirectory() as output:
+            process = ForkedBopkit(*arguments, output=Path(output), **self._options())
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _options(self):
         release = json.dumps(dataclasses.asdict(self.release))
         before = BEFORE.format(address=self.server.address, name=NAME, release=release)
         environment = {"XDG_CACHE_HOME": str(self.folder / "cache"), "no_proxy": "*"}
-        return forked(*arguments, cwd=self.folder, before=before, environment=environment, **options)
+        return {"cwd": self.folder, "before": before, "environment": environment}
 
 
 @pytest.fixture
@@ -170,6 +187,44 @@ def test_weights_of_another_network_are_told(played, trained):
     with ReleaseServer() as server:
         shown = Releases(server, path.read_bytes(), played.folder).bopkit("pull", NAME)
     assert "weights of another network" in failed(shown)
+
+
+def test_two_commands_at_once_download_once(played, trained):
+    """The second waits for the first, and says so."""
+    played.server.plan = ["slow"]
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(played.bopkit, "pull", NAME, "--to", "one.h5")
+        while not played.server.ranges:
+            time.sleep(0.05)
+        second = pool.submit(played.bopkit, "pull", NAME, "--to", "two.h5")
+        time.sleep(3.0)  # until it has met the lock
+        played.server.released.set()
+        done = [each.result() for each in (first, second)]
+    for each, file in zip(done, ("one.h5", "two.h5"), strict=True):
+        succeeded(each)
+        assert same_weights(trained[0], played.folder / file)
+    assert f"Another bopkit is getting {NAME}: waiting for it" in done[1].stderr
+    assert played.server.ranges == [None]
+
+
+@pytest.mark.parametrize(
+    "number, code, said", [(SIGINT, 130, "Interrupted. "), (SIGTERM, 143, "Told to stop by SIGTERM.")]
+)
+def test_what_arrived_before_ctrl_c_is_kept(number, code, said, played):
+    played.server.plan = ["stall 20000"]
+    with played.started("pull", NAME) as process:
+        part = played.weights.with_name(f"{played.weights.name}.part")
+        while not (part.exists() and part.stat().st_size == 20_000):
+            time.sleep(0.05)
+        process.send_signal(number)
+        done = process.finished()
+    assert done.returncode == code, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(said) and "a download with the same command" in last
+    assert not played.weights.exists() and not (played.folder / NAME).exists()
+    played.server.plan = []
+    succeeded(played.bopkit("pull", NAME))
+    assert played.server.ranges == [None, "bytes=20000-"]
 
 
 def test_a_full_disk_leaves_nothing_half_written(played):

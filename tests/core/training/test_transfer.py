@@ -8,6 +8,7 @@ import pytest
 from bopkit import load_model, read_card, train_model
 from bopkit.data import dataset_from_arrays
 from bopkit.errors import UsageError
+from bopkit.keras2 import import_tensorflow
 from bopkit.registry import MODELS
 from bopkit.training.network import build_plain_network
 from bopkit.training.transfer import find_start, freeze, frozen_layers, layers_with_weights, start_from
@@ -76,6 +77,39 @@ def test_all_that_fits_is_taken_and_kernels_that_are_flipped_become_signs(traine
             np.testing.assert_array_equal(mine, np.where(value >= 0, 1, -1) if is_signed else value)
     kernels = [layer.kernel.numpy() for layer in layers_with_weights(network) if hasattr(layer, "kernel_quantizer")]
     assert kernels and all(set(np.unique(kernel)) == {-1, 1} for kernel in kernels if target == "bop")
+
+
+def small_network(kernel_quantizer, has_norm=True):
+    """A binary convolution with latent weights, behind and in front of others."""
+    tf = import_tensorflow()
+    import larq as lq
+
+    pictures = tf.keras.Input((8, 8, 3))
+    x = tf.keras.layers.Conv2D(16, 3)(pictures)
+    x = lq.layers.QuantConv2D(
+        8, 3, input_quantizer="ste_sign", kernel_quantizer=kernel_quantizer, use_bias=False, name="scaled"
+    )(x)
+    x = tf.keras.layers.BatchNormalization()(x) if has_norm else tf.keras.layers.ReLU()(x)
+    return tf.keras.Model(pictures, tf.keras.layers.Dense(4)(tf.keras.layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_plain_signs_compute_what_signs_times_their_magnitude_did(has_norm, tmp_path):
+    """As in a start of `birealnet` from `pull:birealnet`."""
+    other = small_network("magnitude_aware_sign", has_norm)
+    draw = np.random.default_rng(1)
+    other.set_weights([draw.uniform(0.1, 1, each.shape) * draw.choice([1, -1]) for each in other.get_weights()])
+    if has_norm:
+        norm = other.layers[3]
+        norm.set_weights([np.abs(each) for each in norm.get_weights()])
+    other.save(tmp_path / "other.h5")
+    network, (_, hparams, architecture) = small_network("ste_sign", has_norm), network_of()
+    started = start_from(network, find_start(tmp_path / "other.h5", architecture), hparams)
+    pictures = draw.normal(size=(16, 8, 8, 3)).astype(np.float32)
+    same = np.allclose(network(pictures), other(pictures), rtol=1e-4, atol=1e-4)
+    assert same is has_norm
+    warned = "multiplies signs by their mean magnitude, and this network does not: scaled"
+    assert any(warned in line for line in started.lines) is not has_norm
 
 
 def test_layers_of_other_shapes_are_new_and_the_line_says_what_to_type(trained):
