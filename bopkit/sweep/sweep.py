@@ -162,7 +162,8 @@ def run_trials(
         BopkitError: The storage cannot be used, or no trial can be trained.
     """
     plan = plan_sweep(options)
-    for each in (*(plan.training.teacher or ()), *filter(None, [plan.training.from_model])):
+    named = [*(plan.training.teacher or ()), *([plan.training.from_model] if plan.training.from_model else [])]
+    for each in named:
         model_path(each, progress)  # a download is waited for once, and not in a trial
     plan.output_dir.mkdir(parents=True, exist_ok=True)
     with storage_errors(plan.storage):

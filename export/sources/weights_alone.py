@@ -86,7 +86,8 @@ def _has_latent_kernels(model: Any) -> bool:
 
 def _require_same_signs(built: Any, path: Path, name: str) -> None:
     """Refuse weights that are known to go with signs times magnitudes, where the named network has plain ones."""
-    release = next((each for each in RELEASES.values() if each.kernel_quantizer and each.sha256 == sha256(path)), None)
+    digest = sha256(path) if path.is_file() else ""  # a checkpoint is several files
+    release = next((each for each in RELEASES.values() if each.kernel_quantizer and each.sha256 == digest), None)
     if release is not None:
         raise BopkitError(
             f"{path} are Larq Zoo's weights of {release.name}, which go with the quantizer {release.kernel_quantizer}; "

@@ -49,6 +49,9 @@ class Fuser {
   bool add_to_parts(const Op& op);
   bool make_ready(EpilogueStep* step, int operand);
   int root_of(int value) const;
+  bool is_overwritten(int value) const;
+  bool reads_any(const EpilogueStep& step, int root) const;
+  bool reads_overwritten(const EpilogueStep& step) const;
   int shareable(int value) const;
   int new_value(const Value& like);
   int view_of(int whole, int first_channel, const Value& like);
@@ -169,6 +172,7 @@ std::unique_ptr<EpilogueStep> Fuser::take_source(int value) {
     return nullptr;
   }
   if (step->bits >= 0 || step->stored >= 0) return nullptr;  // somebody else reads those
+  if (reads_overwritten(*step)) return nullptr;
   epilogue_steps_.erase(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), step));
   const auto found = std::find_if(steps_.begin(), steps_.end(),
                                   [step](const auto& each) { return each.get() == step; });
@@ -344,6 +348,24 @@ int Fuser::root_of(int value) const {
   return owner < 0 ? value : root_of(owner);
 }
 
+// Whether the memory that a value lies in changed after all that read it before. What it lies in may
+// lie in something else by now.
+bool Fuser::is_overwritten(int value) const {
+  return overwritten_.count(value) != 0 ||
+         (shared_.values[value].alias_of >= 0 && is_overwritten(shared_.values[value].alias_of));
+}
+
+bool Fuser::reads_any(const EpilogueStep& step, int root) const {
+  const std::vector<int> read = step.reads();
+  return std::any_of(read.begin(), read.end(), [&](int value) { return root_of(value) == root; });
+}
+
+// Whether the step must stay where it is: it reads what a later step changes.
+bool Fuser::reads_overwritten(const EpilogueStep& step) const {
+  const std::vector<int> read = step.reads();
+  return std::any_of(read.begin(), read.end(), [&](int value) { return is_overwritten(value); });
+}
+
 // Whether the operand is there when the step runs, or will be because the step runs later: nobody
 // has read its result yet.
 bool Fuser::make_ready(EpilogueStep* step, int operand) {
@@ -359,9 +381,7 @@ bool Fuser::make_ready(EpilogueStep* step, int operand) {
   };
   if (std::find_if(steps_.begin(), here, writes_it) != here) return true;
   if (writes_it(*here) || step->stored >= 0 || step->bits >= 0) return false;
-  for (const int read : step->reads()) {
-    if (overwritten_.count(root_of(read)) != 0) return false;
-  }
+  if (reads_overwritten(*step)) return false;
   if (std::find_if(here, steps_.end(), writes_it) == steps_.end()) return false;
   std::rotate(here, here + 1, steps_.end());
   std::rotate(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), step),
@@ -436,7 +456,7 @@ bool Fuser::add_to_parts(const Op& op) {
   }
   target.alias_of = input;
   target.is_view = true;
-  add_plain(make_cut(input, {output}, {channels_of(op.output)}));
+  add_plain(make_cut(input, channels_of(op.input), {output}, {channels_of(op.output)}));
   joined_[output] = parts;
   return true;
 }
@@ -526,9 +546,7 @@ int Fuser::as_part(int value, int whole, int first_channel) {
 void Fuser::run_together(const std::vector<PartStep>& parts) {
   for (const PartStep& part : parts) {
     if (!part.step->runs_rows() || part.step->bits >= 0 || part.step->stored >= 0) return;
-    for (const int read : part.step->reads()) {
-      if (overwritten_.count(root_of(read)) != 0) return;
-    }
+    if (reads_overwritten(*part.step)) return;
   }
   if (parts.size() < 2) return;
   std::vector<std::unique_ptr<EpilogueStep>> taken;
@@ -544,7 +562,7 @@ void Fuser::run_together(const std::vector<PartStep>& parts) {
 
 void Fuser::add_concatenation(const Op& op) {
   const int whole = value_of(op.output);
-  std::vector<int> parts;
+  std::vector<int> parts, channels;
   std::vector<PartStep> steps;
   int first_channel = 0;
   for (const int tensor : op.parts) {
@@ -552,14 +570,15 @@ void Fuser::add_concatenation(const Op& op) {
     parts.push_back(as_part(value, whole, first_channel));
     EpilogueStep* step = producer_of(parts.back());
     const bool is_alone = parts.back() != value || is_only_used_once(value);
-    if (step != nullptr && is_alone) steps.push_back({step, first_channel, channels_of(tensor)});
-    first_channel += channels_of(tensor);
+    channels.push_back(channels_of(tensor));
+    if (step != nullptr && is_alone) steps.push_back({step, first_channel, channels.back()});
+    first_channel += channels.back();
   }
   if (steps.size() == parts.size()) {
     joined_[whole] = steps;
     run_together(steps);
   }
-  add_plain(make_join(parts, whole, 0, 0));
+  add_plain(make_join(parts, channels, whole, 0, 0));
 }
 
 void Fuser::add_split(const Op& op) {
@@ -583,7 +602,7 @@ void Fuser::add_split(const Op& op) {
     channels.push_back(channels_of(tensor));
     first_channel += channels.back();
   }
-  add_plain(make_cut(whole, parts, channels));
+  add_plain(make_cut(whole, first_channel, parts, channels));
   for (const auto& [from, to] : copies) copy(from, to);
 }
 
@@ -605,7 +624,7 @@ void Fuser::make_pad(const Op& op) {
   const int whole = is_inside ? output : new_value(Value(shared_.values[output]));
   shared_.values[whole].has_zeros = true;
   const int part = as_part(value_of(op.input), whole, op.before);
-  add_plain(make_join({part}, whole, op.before, op.after));
+  add_plain(make_join({part}, {channels_of(op.input)}, whole, op.before, op.after));
   if (!is_inside) copy(whole, output);
 }
 
@@ -622,6 +641,11 @@ bool Fuser::can_add_in_place(const Op& op, size_t number) {
     return false;
   }
   const Op& padding = *pads_[pad];
+  const Shape sum = shape_of(context_->tensors[op.output]);
+  for (const int operand : {features, pad}) {
+    const Shape shape = shape_of(context_->tensors[operand]);
+    if (shape.rank != 4 || !std::equal(shape.dims, shape.dims + 4, sum.dims)) return false;
+  }
   if (channels_of(features) != padding.before + channels_of(padding.input) + padding.after ||
       shared_.values[value_of(padding.input)].uses != 1 ||
       producer_of(value_of(padding.input)) == nullptr ||
@@ -642,7 +666,8 @@ bool Fuser::can_add_in_place(const Op& op, size_t number) {
 bool Fuser::add_in_place(const Op& op) {
   if (!can_add_in_place(op, now_)) return false;
   const int pad = pads_.count(op.other) != 0 ? op.other : op.input;
-  const int features = value_of(pad == op.other ? op.input : op.other);
+  const int sum_of = pad == op.other ? op.input : op.other;
+  const int features = value_of(sum_of);
   const Op& padding = *pads_[pad];
   const int improvement = value_of(padding.input), output = value_of(op.output);
   EpilogueStep* step = producer_of(improvement);
@@ -653,8 +678,12 @@ bool Fuser::add_in_place(const Op& op) {
   target.alias_of = features;
   target.is_view = true;
   const int after = view_of(output, padding.before, like);
-  add_plain(make_cut(features, {before, output}, {channels, channels_of(op.output)}));
-  if (!step->can_append(true) || !make_ready(step, before)) step = copy(improvement, after);
+  add_plain(make_cut(features, channels_of(sum_of), {before, output},
+                     {channels, channels_of(op.output)}));
+  // A step that reads other pixels or channels of what it changes would read its own results.
+  if (reads_any(*step, root_of(features)) || !step->can_append(true) || !make_ready(step, before)) {
+    step = copy(improvement, after);
+  }
   step->append(EpilogueOpKind::kAddOperand, before);
   step->result = step->floats = after;
   overwritten_.insert(root_of(features));

@@ -19,6 +19,7 @@ constexpr int kMaxChannels = 1 << 24;
 
 // Most multiplications of one output number, so that twice their sum fits into int32.
 constexpr int64_t kMaxDepth = int64_t{1} << 28;
+constexpr int64_t kMaxTaps = 1 << 12;  // of a depthwise convolution: a row holds pointers to all
 
 int element_bytes(abi::Type type) {
   switch (type) {
@@ -495,6 +496,7 @@ bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
       input.dims->size != 4 || filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
     return false;  // other multipliers than one
   }
+  if (int64_t{filter.dims->data[1]} * filter.dims->data[2] > kMaxTaps) return false;
   op->window = {filter.dims->data[1],
                 filter.dims->data[2],
                 params->stride_height,

@@ -53,8 +53,13 @@ class Reshape : public PlainStep {
 
 class Join : public Step {
  public:
-  Join(std::vector<int> parts, int whole, int before, int after)
-      : Step(parts[0]), parts_(std::move(parts)), whole_(whole), before_(before), after_(after) {}
+  Join(std::vector<int> parts, std::vector<int> channels, int whole, int before, int after)
+      : Step(parts[0]),
+        parts_(std::move(parts)),
+        channels_(std::move(channels)),
+        whole_(whole),
+        before_(before),
+        after_(after) {}
 
   std::string name() const override { return "join channels"; }
   std::vector<int> reads() const override { return parts_; }
@@ -63,11 +68,12 @@ class Join : public Step {
   bool shape(StepContext& shared) override {
     Shape shape = shared.value(parts_[0]).shape;
     int64_t channels = int64_t{before_} + after_;
-    for (const int part : parts_) {
-      const Value& value = shared.value(part);
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      const Value& value = shared.value(parts_[i]);
       channels += value.c;
-      const bool fits =
-          value.shape.rank == 4 && std::equal(value.shape.dims, value.shape.dims + 3, shape.dims);
+      // Parts lie where the channels that the file declares put them.
+      const bool fits = value.c == channels_[i] && value.shape.rank == 4 &&
+                        std::equal(value.shape.dims, value.shape.dims + 3, shape.dims);
       if (!fits || channels > kMaxBytes / 4) return fail("got images of different sizes");
     }
     shape.dims[3] = static_cast<int>(channels);
@@ -77,14 +83,17 @@ class Join : public Step {
   void run(const StepContext&, ThreadPool::Session&) override {}
 
  private:
-  std::vector<int> parts_;
+  std::vector<int> parts_, channels_;
   int whole_, before_, after_;
 };
 
 class Cut : public Step {
  public:
-  Cut(int whole, std::vector<int> parts, std::vector<int> channels)
-      : Step(whole), parts_(std::move(parts)), channels_(std::move(channels)) {}
+  Cut(int whole, int whole_channels, std::vector<int> parts, std::vector<int> channels)
+      : Step(whole),
+        whole_channels_(whole_channels),
+        parts_(std::move(parts)),
+        channels_(std::move(channels)) {}
 
   std::string name() const override { return "cut channels"; }
   std::vector<int> writes() const override { return parts_; }
@@ -92,6 +101,7 @@ class Cut : public Step {
   bool shape(StepContext& shared) override {
     Shape shape = shared.value(input_).shape;
     if (shape.rank != 4) return fail("got an input that is not a batch of images");
+    if (shape.dims[3] != whole_channels_) return fail("got another number of channels");
     for (size_t i = 0; i < parts_.size(); ++i) {
       shape.dims[3] = channels_[i];
       if (!shared.value(parts_[i]).set_shape(shape)) return fail("has an output that is too large");
@@ -102,17 +112,20 @@ class Cut : public Step {
   void run(const StepContext&, ThreadPool::Session&) override {}
 
  private:
+  int whole_channels_;
   std::vector<int> parts_, channels_;
 };
 
 }  // namespace
 
-std::unique_ptr<Step> make_join(std::vector<int> parts, int whole, int before, int after) {
-  return std::make_unique<Join>(std::move(parts), whole, before, after);
+std::unique_ptr<Step> make_join(std::vector<int> parts, std::vector<int> channels, int whole,
+                                int before, int after) {
+  return std::make_unique<Join>(std::move(parts), std::move(channels), whole, before, after);
 }
 
-std::unique_ptr<Step> make_cut(int whole, std::vector<int> parts, std::vector<int> channels) {
-  return std::make_unique<Cut>(whole, std::move(parts), std::move(channels));
+std::unique_ptr<Step> make_cut(int whole, int whole_channels, std::vector<int> parts,
+                               std::vector<int> channels) {
+  return std::make_unique<Cut>(whole, whole_channels, std::move(parts), std::move(channels));
 }
 
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias) {

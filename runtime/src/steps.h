@@ -35,10 +35,13 @@ std::unique_ptr<Step> make_bit_pack_bytes(int input, int output, int zero_point)
 std::unique_ptr<Step> make_bit_unpack(int input, int output, float scale, int zero_point);
 std::unique_ptr<Step> make_mean(const Op& op, int input, int output);
 // Values that are views share memory: these two compute shapes only. The channels of `whole` are
-// those of `parts`, side by side, with so many before and behind them.
-std::unique_ptr<Step> make_join(std::vector<int> parts, int whole, int before, int after);
-// `parts` are so many channels of `whole`.
-std::unique_ptr<Step> make_cut(int whole, std::vector<int> parts, std::vector<int> channels);
+// those of `parts`, side by side, with so many before and behind them. Each part must have as many as
+// the file declares, by which its place was chosen.
+std::unique_ptr<Step> make_join(std::vector<int> parts, std::vector<int> channels, int whole,
+                                int before, int after);
+// `parts` are so many channels of `whole`, which must have as many as the file declares.
+std::unique_ptr<Step> make_cut(int whole, int whole_channels, std::vector<int> parts,
+                               std::vector<int> channels);
 std::unique_ptr<Step> make_logistic(int input, int output);
 std::unique_ptr<Step> make_softmax(int input, int output, float beta);
 std::unique_ptr<Step> make_reshape(int input, int output, std::vector<int> shape, bool is_alias);

@@ -734,6 +734,40 @@ def _improvements(kind: str) -> Case:
     return chain.case(y, *(graph.relu(each) for each in kept if each >= 0), *([x] if kind == "output" else []))
 
 
+def _improved_by(kind: str) -> Case:
+    """An improvement that reads other pixels or channels of what it improves, or of another size; and a late reader."""
+    chain = _Chain(f"chain-improved-by-{kind}")
+    graph, batch = chain.graph, 2 if kind == "mean" else 1
+    size, channels = ((52, 64), 48) if kind.startswith("before") else ((9, 8), 32)
+    x = chain.input(batch, *size, channels)
+    features, before = graph.relu(chain.bconv(x, channels)), 0
+    outputs = []
+    if kind == "pool":
+        improvement = graph.pool("AVERAGE_POOL_2D", features, (3, 3), (1, 1), SAME)
+    elif kind == "depthwise":
+        improvement = graph.depthwise(features, chain.source.floats(3, 3, channels), chain.source.floats(channels))
+    elif kind == "convolution":
+        before = 16
+        improvement = graph.conv(features, chain.source.floats(16, 3, 3, channels), chain.source.floats(16))
+    elif kind == "part":
+        before = 8
+        improvement = graph.with_constant("MAXIMUM", graph.split(features, 2)[0], chain.per_channel(16))
+    elif kind == "mean":
+        improvement = graph.relu(graph.mean(features, keep_dims=True))
+    else:  # a large value that a pool takes over is of the features as they were
+        before = 32
+        large = graph.conv(features, chain.source.floats(48, 1, 1, channels), chain.source.floats(48))
+        if kind == "before-map":
+            large = graph.with_constant("MAXIMUM", features, chain.per_channel(channels))
+        improvement = graph.conv(x, chain.source.floats(16, 1, 1, channels), chain.source.floats(16))
+    padded = graph.pad(improvement, before, channels - before - graph.tensors[improvement].shape[-1])
+    outputs.append(graph.relu(graph.binary("ADD", features, padded)))
+    if kind.startswith("before"):
+        outputs.append(graph.pool("MAX_POOL_2D", large, (2, 2), (2, 2)))
+    case = chain.case(*outputs, tolerance=1e-5)
+    return dataclasses.replace(case, kernels="", reason="float operators, whose sums LCE adds in another order")
+
+
 def _padded() -> Case:
     """ResNet-20's shortcut, of which the other channels are zero; a margin on both sides; and one that is an output."""
     chain = _Chain("chain-padded")
@@ -971,6 +1005,8 @@ def _chains() -> list[Case]:
     cases += [*_activations(), _max_pool(VALID), _max_pool(SAME)]
     cases += [_dense_blocks(), _parts(), _halves((1, 1)), _halves((2, 2)), _shifted_slopes(), _padded()]
     cases += [_improvements(kind) for kind in ("in-place", "swapped", "features", "part", "output")]
+    kinds = ("pool", "depthwise", "convolution", "part", "mean", "before-convolution", "before-map")
+    cases += [_improved_by(kind) for kind in kinds]
     cases += [make(exact) for make in (_groups, _gates) for exact in (True, False)]
     cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]
     return [*cases, _probabilities()]

@@ -62,7 +62,7 @@ def test_oracle_has_the_golden_outputs(name, expected, golden):
 def test_golden_outputs_are_complete(golden):
     assert set(golden[0]) == {case.name for case in CASES if case.kernels}
     assert all(case.reason for case in CASES if case.kernels != "reference")
-    assert len(CASES) == 576
+    assert len(CASES) == 583
     assert sum(case.kernels == "reference" for case in CASES) == 544
 
 
