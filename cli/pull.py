@@ -48,7 +48,7 @@ def pull(
         typer.Option(
             "--mirror",
             metavar="URL",
-            help="A copy of Larq Zoo's releases, with the same folders, to download from.",
+            help="A copy of Larq Zoo's releases, in place of those on GitHub.",
             show_default=False,
         ),
     ] = None,

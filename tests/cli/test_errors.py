@@ -113,7 +113,7 @@ def test_debug_shows_the_traceback_wherever_it_is_typed(command):
 
 
 def test_an_interrupt_is_one_line(monkeypatch):
-    def interrupted(name):
+    def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bopkit.catalogue.list_models", interrupted)

@@ -20,7 +20,7 @@ AT_ONCE = [
     "pull",
     "pull --json",
     "models",
-    "models birealnet",
+    "models --sort params",
     "models --json",
     "datasets",
     "datasets --json",
@@ -53,7 +53,7 @@ def complete(words, program=PROGRAM):
     "words, offered",
     [
         ("bopkit be", ["benchmark"]),
-        ("bopkit train bina", ["binarynet", "binary_alexnet"]),
+        ("bopkit train binary_d", [f"binary_densenet{name}" for name in ("28", "37", "37_dilated", "45")]),
         ("bopkit train al", ["alexnet"]),
         ("bopkit pull binarynet_f", ["binarynet_fashion_mnist"]),
         ("bopkit data prepare cifar", ["cifar10", "cifar100"]),

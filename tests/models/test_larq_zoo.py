@@ -27,10 +27,13 @@ def marks(name):
 @pytest.fixture
 def in_float64():
     """As the golden values were made: float32 would flip signs of sums near zero, others on each processor."""
-    backend = import_tensorflow().keras.backend
-    backend.set_floatx("float64")
+    keras = import_tensorflow().keras
+    before = keras.mixed_precision.global_policy()
+    keras.backend.set_floatx("float64")
+    keras.mixed_precision.set_global_policy("float64")
     yield
-    backend.set_floatx("float32")
+    keras.backend.set_floatx("float32")
+    keras.mixed_precision.set_global_policy(before)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NETWORKS])
