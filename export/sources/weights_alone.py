@@ -55,13 +55,21 @@ def load_into_architecture(path: Path, name: str, options: ExportOptions) -> Loa
             raise BopkitError(
                 f"{path} holds latent weights: its binary kernels have other values than -1 and +1, which "
                 f"{settings.optimizer} never leaves.",
-                "Leave out --hparams-set, or type --hparams-set latent.",
+                _without_optimizer(architecture, options),
             )
         built = _with_weights(path, architecture, override(settings, {"optimizer": "latent"}), shape, classes)
         notes = (_LATENT,)
     _require_same_signs(built, path, name)
     model, note = as_graph(unfuse_norms_of_rows(built), shape)
     return LoadedModel(model, card, (*notes, *note))
+
+
+def _without_optimizer(architecture: Architecture, options: ExportOptions) -> str:
+    """What to type in place of an optimizer that has no latent weights."""
+    if "optimizer" not in options.hparams:
+        return "Leave out --hparams-set, or type --hparams-set latent."
+    of_set = options.hparams_set is not None and architecture.hparams(options.hparams_set).optimizer != "latent"
+    return "Leave out optimizer= from --hparams" + (", and --hparams-set." if of_set else ".")
 
 
 def _with_weights(
@@ -86,7 +94,8 @@ def _has_latent_kernels(model: Any) -> bool:
 
 def _require_same_signs(built: Any, path: Path, name: str) -> None:
     """Refuse weights that are known to go with signs times magnitudes, where the named network has plain ones."""
-    release = next((each for each in RELEASES.values() if each.kernel_quantizer and each.sha256 == sha256(path)), None)
+    found = sha256(path) if path.is_file() else None  # the prefix of a checkpoint is no file
+    release = next((each for each in RELEASES.values() if each.kernel_quantizer and each.sha256 == found), None)
     if release is not None:
         raise BopkitError(
             f"{path} are Larq Zoo's weights of {release.name}, which go with the quantizer {release.kernel_quantizer}; "
