@@ -165,8 +165,9 @@ def _released_weights(release: Release, progress: Progress, mirror: str | None) 
     if path.is_file():
         if sha256(path) == release.sha256:
             return path
-        path.unlink()
-        progress(f"{path} was not the released file, as its checksum was wrong, and was removed")
+        wrong = path.with_name(f"{path.name}.wrong")  # someone may have put it there by hand
+        os.replace(path, wrong)
+        progress(f"{path} was not the released file, as its checksum is wrong: it is {wrong.name} beside it now")
     progress(f"Downloading {address}")
     copy = "" if mirror else f", or name a copy of these releases: `bopkit pull {release.name} --mirror URL`"
     hint = f"Put {release.address() if mirror else 'that file'} by hand at {path}{copy}."
