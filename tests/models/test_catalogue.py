@@ -168,6 +168,14 @@ def test_settings_of_published_second_order_figures():
         assert any(published.hparams_set == "bop2nd" for published in architecture.published)
 
 
+def test_rates_fall_by_the_schedule_of_the_network():
+    for name in ("meliusnet22", "reactnet18"):
+        sets = MODELS.load(name).sets
+        schedule = sets["latent"].learning_rate_schedule
+        assert sets["bop"].gamma_schedule == sets["bop2nd"].gamma_schedule == schedule
+        assert sets["cema"].alpha_schedule == sets["bold"].eta_schedule == schedule
+
+
 def test_digits_sets_differ_in_the_optimizer_alone():
     architecture = MODELS.load("binarynet")
     sets = [architecture.hparams(f"{optimizer}_digits") for optimizer in ("bop", "bop2nd", "cema", "bold", "latent")]
