@@ -80,7 +80,7 @@ def of_paper(
     """One set an optimizer for a network that was published with latent weights; what flips kernels is our choice.
 
     Args:
-        epochs: Of the published training.
+        epochs: Of the published training, unless the network's file says that they are our choice.
         batch_size: Likewise.
         learning_rate: Adam's; as published, where the network was trained with Adam alone.
         schedule: How it falls to near zero, and with it gamma, alpha and eta.
@@ -89,7 +89,7 @@ def of_paper(
     sets = {"bop": bop(epochs), "bop2nd": bop2nd(epochs), "cema": cema(epochs), "bold": bold(epochs)}
     sets["latent"] = latent(epochs)
     shared = {"batch_size": batch_size, "learning_rate": learning_rate, "learning_rate_warmup_epochs": warmup_epochs}
-    rates = {"bop": ("gamma",), "cema": ("alpha",), "bold": ("eta",)}
+    rates = {"bop": ("gamma",), "bop2nd": ("gamma",), "cema": ("alpha",), "bold": ("eta",)}
     return {
         name: hparams.model_copy(
             update={**shared, **{f"{rate}_schedule": schedule for rate in ("learning_rate", *rates.get(name, ()))}}

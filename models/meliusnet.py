@@ -113,7 +113,7 @@ ARCHITECTURE = Architecture(
     classes=1000,
     build=build,
     # bopkit train meliusnet22 --dataset imagenet2012 --hparams-set SET
-    # No set has a published figure; settings are our choice.
+    # No set has a published figure; settings are our choice, epochs and batch size too.
     sets=imagenet_sets.of_paper(epochs=120, batch_size=1024),
     min_size_px=32,
     counts=Counts(

@@ -86,7 +86,7 @@ ARCHITECTURE = Architecture(
     teacher="networks of its own shape, from real to binary in several steps",
     build=build,
     # bopkit train real_to_binary --dataset imagenet2012 --hparams-set SET
-    # No set has a published figure; settings are our choice.
+    # No set has a published figure; settings are our choice, epochs and batch size too.
     sets=imagenet_sets.of_paper(epochs=120, batch_size=1024),
     min_size_px=32,
     counts=Counts(

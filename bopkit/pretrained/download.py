@@ -48,11 +48,22 @@ def check_mirror(mirror: str) -> None:
     Raises:
         UsageError: It is none.
     """
-    parts = urllib.parse.urlsplit(mirror)
-    if parts.scheme not in _SCHEMES or not (parts.netloc or parts.scheme == "file"):
+    if not _is_address(mirror):
         raise UsageError(
             f"{mirror!r} is no address of a mirror.", "Write for instance https://files.example.com/larq-zoo."
         )
+
+
+def _is_address(mirror: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(mirror)
+        _ = parts.port  # a ValueError where it is no number
+    except ValueError:
+        return False
+    if parts.scheme == "file":
+        return True
+    is_ascii = all("!" <= each <= "~" for each in mirror)  # no spaces either: http.client sends neither
+    return parts.scheme in _SCHEMES and bool(parts.hostname) and is_ascii
 
 
 def download(address: str, target: Path, sha256: str, hint: str, progress: Progress) -> None:
@@ -194,6 +205,8 @@ def _check_size(address: str, size: int | None, start: int, part: Path, hint: st
     if size > MAX_BYTES:
         raise _too_large(address, size_text(size), hint)
     free = shutil.disk_usage(part.parent).free
+    if start == 0 and part.exists():  # it is about to be overwritten
+        free += part.stat().st_size
     if size - start > free:
         raise BopkitError(
             f"{address} takes {size_text(size - start)}, and {part.parent} has {size_text(free)} free.",
@@ -202,7 +215,7 @@ def _check_size(address: str, size: int | None, start: int, part: Path, hint: st
 
 
 def _too_large(address: str, size: str, hint: str) -> BopkitError:
-    return BopkitError(f"{address} is refused: it has {size}, and no such file has {size_text(MAX_BYTES)}.", hint)
+    return BopkitError(f"{address} is refused: it has {size}, and no such file has that much.", hint)
 
 
 def _copy(response: Any, part: Path, start: int, size: int | None, address: str, hint: str, progress: Progress) -> None:
@@ -213,12 +226,14 @@ def _copy(response: Any, part: Path, start: int, size: int | None, address: str,
     done = start
     with open(part, "r+b" if start else "wb") as file:
         file.seek(start)
-        while chunk := response.read1(_CHUNK_BYTES) if hasattr(response, "read1") else response.read(_CHUNK_BYTES):
+        while chunk := _read(response):
             done += len(chunk)
             if done > (MAX_BYTES if size is None else size):
                 file.close()
                 part.unlink()
-                raise _too_large(address, "more than it said" if size else f"more than {size_text(MAX_BYTES)}", hint)
+                if size is None:
+                    raise _too_large(address, f"more than {size_text(MAX_BYTES)}", hint)
+                raise BopkitError(f"{address} is refused: it has more than the {size_text(size)} that it said.", hint)
             file.write(chunk)
             now_s = time.monotonic()
             if now_s > next_line_s:
@@ -226,6 +241,21 @@ def _copy(response: Any, part: Path, start: int, size: int | None, address: str,
                 progress(_line(done, size, (done - start) / (now_s - began_s)))
     if size is not None and done < size:
         raise _BrokenError(f"the connection broke after {size_text(done)} of {size_text(size)}")
+
+
+def _read(response: Any) -> bytes:
+    """What has come, empty at the end.
+
+    Raises:
+        _BrokenError: The connection broke, in whichever way.
+    """
+    try:
+        chunk: bytes = (response.read1 if hasattr(response, "read1") else response.read)(_CHUNK_BYTES)
+    except TimeoutError:
+        raise  # that has words of its own
+    except OSError as error:
+        raise _BrokenError(f"the connection broke ({_words(error)})") from error
+    return chunk
 
 
 def _line(done: int, size: int | None, bytes_per_second: float) -> str:

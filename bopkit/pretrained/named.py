@@ -15,15 +15,13 @@ from typing import Any
 
 from bopkit.artifacts import artifact, checksum, keras_file
 from bopkit.artifacts.card import ModelCard
-from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError, UsageError, unknown_name
 from bopkit.files import sha256
 from bopkit.isolation import Child
 from bopkit.pretrained import cache
 from bopkit.pretrained.download import check_mirror, download
-from bopkit.pretrained.rebuild import rebuild
 from bopkit.pretrained.releases import RELEASES, Release
-from bopkit.pretrained.shipped import read_facts, read_shipped, shipped_names
+from bopkit.pretrained.shipped import read_facts, shipped_names
 from bopkit.progress import Progress, silent
 from bopkit.registry import MODELS
 from bopkit.versions import package_versions
@@ -99,12 +97,12 @@ def kept_model(name: str, progress: Progress, mirror: str | None = None) -> Path
             release = RELEASES[name]
             weights = _released_weights(release, progress, mirror)
             progress(f"Building {release.architecture} from the released weights")
-            _build(release, weights, path)
+            function = "bopkit.pretrained.build_release:build_release"
+            _build(function, dataclasses.asdict(release), str(weights), path=path, subject=str(weights))
         else:
-            shipped = read_shipped(name)
-            progress(f"Building {shipped.facts.architecture} from packed weights")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_model(rebuild(shipped), shipped.card, path)
+            progress(f"Building {read_facts(name).architecture} from packed weights")
+            function = "bopkit.pretrained.rebuild:build_shipped"
+            _build(function, name, path=path, subject=f"the packed weights of {name}")
     return path
 
 
@@ -165,8 +163,9 @@ def _released_weights(release: Release, progress: Progress, mirror: str | None) 
     if path.is_file():
         if sha256(path) == release.sha256:
             return path
-        path.unlink()
-        progress(f"{path} was not the released file, as its checksum was wrong, and was removed")
+        wrong = path.with_name(f"{path.name}.wrong")  # someone may have put it there by hand
+        os.replace(path, wrong)
+        progress(f"{path} was not the released file, as its checksum is wrong: it is {wrong.name} beside it now")
     progress(f"Downloading {address}")
     copy = "" if mirror else f", or name a copy of these releases: `bopkit pull {release.name} --mirror URL`"
     hint = f"Put {release.address() if mirror else 'that file'} by hand at {path}{copy}."
@@ -174,14 +173,8 @@ def _released_weights(release: Release, progress: Progress, mirror: str | None) 
     return path
 
 
-def _build(release: Release, weights: Path, path: Path) -> None:
+def _build(function: str, *arguments: Any, path: Path, subject: str) -> None:
+    """Build in a new process, where Keras has counted nothing yet: the same weights make the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Child() as process:
-        process.call(
-            "bopkit.pretrained.build_release:build_release",
-            dataclasses.asdict(release),
-            str(weights),
-            str(path),
-            subject=str(weights),
-            timeout_s=TIMEOUT_S,
-        )
+        process.call(function, *arguments, str(path), subject=subject, timeout_s=TIMEOUT_S)

@@ -6,9 +6,10 @@ from typing import Any
 
 from bopkit.architecture import Architecture
 from bopkit.artifacts.card import ModelCard
+from bopkit.artifacts.keras_file import save_model
 from bopkit.errors import BopkitError
 from bopkit.hparams import default_values, override
-from bopkit.pretrained.shipped import ShippedModel
+from bopkit.pretrained.shipped import ShippedModel, read_shipped
 from bopkit.registry import MODELS
 from bopkit.unfused_norms import unfuse_norms_of_rows
 
@@ -35,6 +36,20 @@ def rebuild(shipped: ShippedModel) -> Any:
         )
     network.set_weights(shipped.unpacked_weights())
     return network
+
+
+def build_shipped(name: str, model_file: str) -> None:
+    """Build a shipped network, and save it with its model card: in a process of its own, always the same bytes.
+
+    Args:
+        name: Name of the network.
+        model_file: The `.h5` file to write.
+
+    Raises:
+        BopkitError: A file of bopkit is damaged, or is of another network.
+    """
+    shipped = read_shipped(name)
+    save_model(rebuild(shipped), shipped.card, model_file)
 
 
 def build(card: ModelCard) -> Any:

@@ -55,13 +55,21 @@ def load_into_architecture(path: Path, name: str, options: ExportOptions) -> Loa
             raise BopkitError(
                 f"{path} holds latent weights: its binary kernels have other values than -1 and +1, which "
                 f"{settings.optimizer} never leaves.",
-                "Leave out --hparams-set, or type --hparams-set latent.",
+                _without_optimizer(architecture, options),
             )
         built = _with_weights(path, architecture, override(settings, {"optimizer": "latent"}), shape, classes)
         notes = (_LATENT,)
     _require_same_signs(built, path, name)
     model, note = as_graph(unfuse_norms_of_rows(built), shape)
     return LoadedModel(model, card, (*notes, *note))
+
+
+def _without_optimizer(architecture: Architecture, options: ExportOptions) -> str:
+    """What to type in place of an optimizer that has no latent weights."""
+    if "optimizer" not in options.hparams:
+        return "Leave out --hparams-set, or type --hparams-set latent."
+    of_set = options.hparams_set is not None and architecture.hparams(options.hparams_set).optimizer != "latent"
+    return "Leave out optimizer= from --hparams" + (", and --hparams-set." if of_set else ".")
 
 
 def _with_weights(

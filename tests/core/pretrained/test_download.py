@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import http.client
 import resource
 import signal
+import ssl
 import urllib.error
 import urllib.request
 
@@ -20,6 +22,7 @@ from bopkit.progress import silent
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 HINT = "Put it there by hand."
+NO_ADDRESSES = ("https://[::1", "http://host/ü", "http://host:port", "http://exa mple.com", "http://:80")
 
 
 @pytest.fixture
@@ -155,13 +158,39 @@ def test_no_such_host(target, server):
     assert "net.h5 cannot be reached: " in refused(server, target).message
 
 
-@pytest.mark.parametrize("plan", ["says 3000000000", "unsized"])
-def test_absurd_sizes_are_refused(plan, server, target, monkeypatch):
+@pytest.mark.parametrize(("plan", "size"), [("says 3000000000", "3.00 GB"), ("unsized", "more than 1.00 kB")])
+def test_absurd_sizes_are_refused(plan, size, server, target, monkeypatch):
     if plan == "unsized":
         monkeypatch.setattr(downloading, "MAX_BYTES", 1000)
     server.plan = [plan]
-    assert "is refused: it has " in refused(server, target).message
+    said = refused(server, target).message
+    assert said.endswith(f"net.h5 is refused: it has {size}, and no such file has that much.")
     assert names(target) == []
+
+
+@pytest.mark.parametrize("broken", [ssl.SSLError("bad record"), OSError(errno.EHOSTUNREACH, "No route to host")])
+def test_whatever_breaks_while_reading_is_tried_again(broken, server, target, monkeypatch):
+    read, left, lines = http.client.HTTPResponse.read1, [broken], []
+
+    def breaking(response, count=-1):
+        if left:
+            raise left.pop()
+        return read(response, count)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", breaking)
+    fetch(server, target, lines.append)
+    assert target.read_bytes() == CONTENT
+    assert lines[0].startswith("The connection broke (") and lines[0].endswith("): try 2 of 5 in 0 s")
+
+
+def test_a_part_that_is_overwritten_makes_room(server, target, monkeypatch):
+    target.parent.mkdir()
+    target.with_name("net.h5.part").write_bytes(CONTENT[:299_000])
+    usage = downloading.shutil.disk_usage("/")
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    server.plan = ["whole"]
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT
 
 
 def test_a_disk_without_room_is_told_before(server, target, monkeypatch):
@@ -216,12 +245,14 @@ def test_a_folder_can_be_the_mirror(tmp_path, target, server):
     assert "cannot be reached: " in refused(server, target).message
 
 
-@pytest.mark.parametrize("mirror", ["", "files.example.com", "ftp://example.com", "https://", "/srv/larq"])
+@pytest.mark.parametrize(
+    "mirror", ["", "files.example.com", "ftp://example.com", "https://", "/srv/larq", *NO_ADDRESSES]
+)
 def test_what_is_no_mirror(mirror):
     with pytest.raises(UsageError, match="is no address of a mirror"):
         check_mirror(mirror)
 
 
 def test_what_is_a_mirror():
-    for mirror in ("https://files.example.com/larq", "http://10.0.0.1:8000", "file:///srv/larq"):
+    for mirror in ("https://files.example.com/larq", "http://10.0.0.1:8000", "http://[::1]:8000", "file:///srv/larq ü"):
         check_mirror(mirror)

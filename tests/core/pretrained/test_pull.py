@@ -17,6 +17,8 @@ from bopkit.artifacts.keras_file import open_model
 from bopkit.cli import next_step
 from bopkit.errors import UsageError
 from bopkit.pretrained import pull as pulling
+from bopkit.pretrained.named import kept_model
+from bopkit.pretrained.rebuild import rebuild
 from bopkit.pretrained.shipped import read_shipped, shipped_names
 
 pytestmark = pytest.mark.integration
@@ -56,6 +58,16 @@ def test_the_network_is_the_one_that_was_trained(pulled):
         assert found.name == weight.name
         assert found.numpy().tobytes() == expected.tobytes()
         assert ("kernel" in weight.name) == bool((np.abs(expected) == 1).all())
+
+
+def test_the_kept_file_does_not_depend_on_the_session(tmp_path, monkeypatch, forked_children):
+    """Keras counts the quantizers that it has made, and writes their names down."""
+    kept = []
+    for folder in ("a", "b"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / folder))
+        kept.append(kept_model(NAME, pulling.silent).read_bytes())
+        rebuild(read_shipped(NAME))
+    assert kept[0] == kept[1]
 
 
 def test_the_other_files_are_those_of_the_package(pulled):

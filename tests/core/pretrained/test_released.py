@@ -175,7 +175,11 @@ def test_other_weights_than_the_released_ones_are_not_read(content, played):
     assert not played.weights.exists() and not (played.folder / NAME).exists()
     played.weights.write_bytes(damaged)
     played.server.files["/v1/net_weights.h5"] = played.content
-    assert "its checksum was wrong" in played.bopkit("pull", NAME).stderr
+    wrong = played.weights.with_name("net_weights.h5.wrong")
+    wrong.write_bytes(b"older")
+    said = played.bopkit("pull", NAME).stderr
+    assert "its checksum is wrong: it is net_weights.h5.wrong beside it now" in said
+    assert wrong.read_bytes() == damaged and played.weights.read_bytes() == played.content
     assert (played.folder / NAME / "model.h5").exists()
 
 

@@ -44,11 +44,23 @@ def test_the_optimizer_is_that_of_the_weights(hparams_set, tmp_path):
     assert any("latent weights" in note for note in loaded.notes) == (hparams_set == "latent")
 
 
-@pytest.mark.parametrize("asked", [{"hparams_set": "bop"}, {"hparams": {"optimizer": "bop"}}])
-def test_an_optimizer_that_leaves_no_such_weights_is_refused(asked, tmp_path):
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ({"hparams_set": "bop"}, "Leave out --hparams-set, or type --hparams-set latent."),
+        ({"hparams": {"optimizer": "bop"}}, "Leave out optimizer= from --hparams."),
+        ({"hparams_set": "latent", "hparams": {"optimizer": "bop"}}, "Leave out optimizer= from --hparams."),
+        (
+            {"hparams_set": "cema", "hparams": {"optimizer": "bop"}},
+            "Leave out optimizer= from --hparams, and --hparams-set.",
+        ),
+    ],
+)
+def test_an_optimizer_that_leaves_no_such_weights_is_refused(asked, hint, tmp_path):
     built("latent").save_weights(tmp_path / "weights.h5")
-    with pytest.raises(BopkitError, match="holds latent weights.*--hparams-set latent"):
+    with pytest.raises(BopkitError, match="holds latent weights") as error:
         load_source(tmp_path / "weights.h5", dataclasses.replace(OPTIONS, **asked), NO_CUSTOM_CODE)
+    assert error.value.hint == hint
 
 
 def test_magnitudes_that_the_named_network_lacks_are_told(tmp_path):
