@@ -12,6 +12,7 @@ from bopkit import ExportOptions, benchmark_artifacts, export_model, list_models
 from bopkit.binary_kernels import set_binary_kernels_to_signs
 from bopkit.keras2 import import_tensorflow
 from bopkit.models import birealnet
+from bopkit.registry import MODELS
 
 pytestmark = pytest.mark.integration
 
@@ -86,8 +87,9 @@ def test_a_small_network_of_each_family_trains_exports_and_runs(name, tmp_path):
 @pytest.mark.release
 @pytest.mark.parametrize("name", sorted(set(LARGEST_BYTES) - set(FAMILIES)))
 def test_every_network_trains_on_small_pictures(name, tmp_path):
+    side = max(64, MODELS.load(name).min_size_px)
     for hparams_set in ("bop", "latent"):
-        assert trained_a_step(name, hparams_set, "64,64,1", tmp_path / hparams_set).is_file()
+        assert trained_a_step(name, hparams_set, f"{side},{side},1", tmp_path / hparams_set).is_file()
 
 
 def test_blocks_of_bi_real_net_export_bit_packed(tmp_path):
