@@ -34,10 +34,9 @@ def list_models(name: str | None = None, sort: str | None = None) -> list[dict[s
     """
     found = [_describe(MODELS.load(each)) for each in ([name] if name else MODELS.names())]
     if sort is None:
-        families = [model["family"] for model in found]
-        order = {family: place for place, family in reversed(list(enumerate(families)))}
+        order = [model["family"] for model in found]
         return sorted(
-            found, key=lambda model: (-model["input_shape"][0], order[model["family"]], model.get("params", 0))
+            found, key=lambda model: (-model["input_shape"][0], order.index(model["family"]), model.get("params", 0))
         )
     sortable = [key for key, value in found[0].items() if isinstance(value, int | str)]
     if sort not in (known := [*sortable, "input_shape", "other_macs", "top1_percent"]):

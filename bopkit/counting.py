@@ -68,7 +68,8 @@ def count_network(model: Any) -> Counts:
     Args:
         model: A built `tf.keras.Model` with a fixed input shape.
     """
-    macs = _count_macs(_inner_layers(model), _ids_of_binary_layers(model))
+    inner = model._flatten_layers(include_self=False, recursive=True)
+    macs = _count_macs(inner, _ids_of_binary_layers(model))
     params, binary_params = count_weights(model)
     return Counts(params=params, binary_params=binary_params, **macs)
 
@@ -116,7 +117,7 @@ def count_blocks(model: Any) -> list[Block]:
 
 
 def _block(name: str, layers: list[Any], binary: set[int]) -> Block:
-    inner = [each for layer in layers for each in _with_inner_layers(layer)]
+    inner = [each for layer in layers for each in layer._flatten_layers(include_self=True, recursive=True)]
     kernels = Counter(text for layer in inner if (text := _kernel_text(layer, id(layer) in binary)))
     counts = [count_weights(layer) for layer in layers]
     shape = layers[-1].output_shape
@@ -128,14 +129,6 @@ def _block(name: str, layers: list[Any], binary: set[int]) -> Block:
         binary_params=sum(binary_params for _, binary_params in counts),
         **_count_macs(inner, binary),
     )
-
-
-def _inner_layers(model: Any) -> list[Any]:
-    return list(model._flatten_layers(include_self=False, recursive=True))
-
-
-def _with_inner_layers(layer: Any) -> list[Any]:
-    return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
 def _ids_of_binary_layers(model: Any) -> set[int]:

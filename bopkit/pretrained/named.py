@@ -75,18 +75,16 @@ def kept_model(name: str, progress: Progress, mirror: str | None = None) -> Path
     Args:
         name: Of `known_names`.
         progress: Called with one line before what is slow, and during a download.
-        mirror: Address of a copy of Larq Zoo's releases; None for the original.
+        mirror: Address of a copy of Larq Zoo's releases, for a network of these; None for the original.
 
     Raises:
-        UsageError: There is no such network, or nothing of it is downloaded from a mirror.
+        UsageError: There is no such network, or the mirror is no address.
         BopkitError: It cannot be downloaded, or a file of bopkit is damaged.
         OSError: Nothing can be written into the cache folder.
     """
     check_name(name)
     if mirror is not None:
         check_mirror(mirror)
-        if name not in RELEASES:
-            raise UsageError(f"{name} comes with bopkit: there is nothing to download.", "Leave out --mirror.")
     path = kept_path(name)
     if _is_whole(path):
         return path
