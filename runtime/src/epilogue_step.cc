@@ -117,6 +117,15 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   if (epilogue->multiplier != nullptr) epilogue->multiplier += first;
   if (epilogue->bias != nullptr) epilogue->bias += first;
   if (epilogue->threshold != nullptr) epilogue->threshold += first;
+  if (epilogue->is_requantized) {
+    Requantization& by = epilogue->requantization;
+    for (const int32_t** vector : {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift}) {
+      *vector += first;
+    }
+  }
+  epilogue->stores_int8_sums = bytes_are_sums;
+  epilogue->byte_scale = byte_scale;
+  epilogue->byte_zero_point = byte_zero_point;
   for (size_t i = 0; i < epilogue_ops_.size(); ++i) {
     ops[i] = epilogue_ops_[i];
     if (ops[i].vector != nullptr) ops[i].vector += first;
@@ -145,6 +154,7 @@ std::string EpilogueStep::suffix() const {
             : op.vector != nullptr                    ? " + constants"
                                                       : " + tensor";
   }
+  if (bytes >= 0 && !bytes_are_sums) text += " -> int8";
   return bits >= 0 ? text + " -> signs" : text;
 }
 

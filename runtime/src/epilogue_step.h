@@ -21,6 +21,11 @@ class EpilogueStep : public Step {
   // The values that it writes, -1 where it does not: `stored` in the middle of the epilogue, the
   // others at its end.
   int stored = -1, floats = -1, bits = -1, bytes = -1;
+  // Of `bytes`: whether they are the int8 that the step computes itself, without an epilogue; else
+  // how they stand for the results.
+  bool bytes_are_sums = false;
+  float byte_scale = 1;
+  int byte_zero_point = 0;
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
