@@ -149,6 +149,10 @@ struct Kernels {
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);
+  // The same of int8, from each of which the zero point is subtracted. Sums are written up to the
+  // next multiple of 16 channels.
+  void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                             int taps, int channels, int32_t zero_point);
 };
 
 extern const Kernels kPortableKernels;

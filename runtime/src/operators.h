@@ -20,11 +20,12 @@ enum class OpKind {
   kBinaryConv,        // LceBconv2d
   kBitPackedMaxPool,  // LceBMaxPool2d
   kInt8Conv,          // CONV_2D and FULLY_CONNECTED of int8
-  kQuantize,          // float32 -> int8
-  kDequantize,        // int8 -> float32
-  kCast,              // uint8 -> float32
-  kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,           // of float32, as all below
+  kInt8DepthwiseConv,
+  kQuantize,    // float32 -> int8
+  kDequantize,  // int8 -> float32
+  kCast,        // uint8 -> float32
+  kFloatConv,   // CONV_2D and FULLY_CONNECTED of float32
+  kMaxPool,     // of float32, as all below
   kAveragePool,
   kMean,  // over height and width
   kDepthwiseConv,
@@ -100,13 +101,14 @@ class OpReader {
   bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
   Claim read_int8(int code, const abi::Node& node, Op* op);
   bool is_map(const abi::Node& node, const Op* op) const;
-  bool are_int8_products(Op* op);
+  bool are_int8_products(Op* op, OpKind kind, int channel_axis);
   bool are_float_products(Op* op);
   bool read_conv(const abi::Node& node, Op* op);
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
   bool read_depthwise_conv(const abi::Node& node, Op* op);
+  bool are_float_depthwise_products(Op* op);
   bool read_channel_constant(const abi::Node& node, Op* op);
   bool read_concatenation(const abi::Node& node, Op* op);
   bool read_split(const abi::Node& node, Op* op);
