@@ -65,6 +65,11 @@ class Conv : public EpilogueStep {
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
 
+  bool stands_for_int8(const abi::Tensor& tensor) const override {
+    return epilogue_.is_requantized && epilogue_ops_.empty() &&
+           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
+  }
+
   bool makes_rows() const override {
     return !kIsBinary && floats >= 0 && !joins_operands() && !stores_twice();
   }

@@ -34,6 +34,11 @@ class DepthwiseConv : public EpilogueStep {
            std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) + suffix();
   }
 
+  bool stands_for_int8(const abi::Tensor& tensor) const override {
+    return epilogue_.is_requantized && epilogue_ops_.empty() &&
+           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
+  }
+
   bool shape(StepContext& shared) override {
     const Value& input = shared.value(input_);
     if (input.shape.rank != 4) return fail("got an input that is not a batch of images");

@@ -365,6 +365,8 @@ void Fuser::add_quantize(const Op& op) {
   }
   const abi::Tensor& to = context_->tensors[op.output];
   step->bytes = output;
+  // Numbers that int8 sums stand for are these sums again.
+  step->bytes_are_sums = step->floats < 0 && step->bits < 0 && step->stands_for_int8(to);
   step->byte_scale = to.scale;
   step->byte_zero_point = to.zero_point;
 }

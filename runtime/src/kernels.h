@@ -71,6 +71,10 @@ struct Requantization {
   const int32_t *left_shift = nullptr, *right_shift = nullptr;
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;  // of the float32 that the result stands for: (y - zero_point) * scale
+
+  bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
+    return scale == scale_of_it && zero_point == zero_point_of_it;
+  }
 };
 
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
