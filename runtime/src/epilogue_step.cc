@@ -2,6 +2,7 @@
 // epilogue as the micro-kernels take it.
 #include "epilogue_step.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace bopkit {
@@ -47,6 +48,13 @@ std::vector<int> EpilogueStep::writes() const {
     if (value >= 0) values.push_back(value);
   }
   return values;
+}
+
+bool EpilogueStep::can_overwrite(int read, int written) const {
+  const auto count = [read](const std::vector<int>& values) {
+    return std::count(values.begin(), values.end(), read);
+  };
+  return written == floats && count(operands_) != 0 && count(reads()) == count(operands_);
 }
 
 namespace {
