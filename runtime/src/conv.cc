@@ -305,30 +305,35 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
   const Element* patches[kChunk];
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
-  const RowStep to_right = row_step(shared);
+  RowStep to_right = row_step(shared);
+  if (to != nullptr) to_right.floats = channels_out_;
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
-  for (int i = 0; i < count; ++i) {
-    patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
-                 border_.top * source_.row_stride - border_.left * source_.pixel_stride;
-    corrections[i] = padding_correction_.at(y, x);
-    if (to != nullptr) {
-      rows[i].floats = to + int64_t{i} * channels_out_;
-    } else if (i == 0 || x == 0) {
-      rows[i] = row_at(shared, image, y, x);
+  const int64_t patch_to_right = window_.stride_w * source_.pixel_stride;
+  for (int i = 0; i < count; x = 0) {
+    // Pixels of one row of the image.
+    const int begin = i, end = std::min(count, i + width_.size - x);
+    const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
+    const Element* patch = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
+                           border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+    Row row;
+    if (to == nullptr) {
+      row = row_at(shared, image, y, x);
     } else {
-      row_after(rows[i - 1], to_right, &rows[i]);
+      row.floats = to + int64_t{i} * channels_out_;
     }
-    if (groups_ > 1 && rows[i].bits != nullptr) {
-      std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
-    }
-    if (++x == width_.size) {
-      x = 0;
-      if (++y == height_.size) {
-        y = 0;
-        ++image;
+    for (; i < end; ++i, patch += patch_to_right, row_after(row, to_right, &row)) {
+      patches[i] = patch;
+      rows[i] = row;
+      corrections[i] = row_corrections.at(x + i - begin);
+      if (groups_ > 1 && rows[i].bits != nullptr) {
+        std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
       }
+    }
+    if (++y == height_.size) {
+      y = 0;
+      ++image;
     }
   }
   for (size_t i = first_panel; i < end_panel; ++i) {
@@ -351,23 +356,19 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
+  const bool has_plain_epilogue = kIsBinary && is_plain(epilogue, panel.channels, rows[0]);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
   const int most = is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
   const int tiles = (count + most - 1) / most;
+  Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
     const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
                                          offsets,        static_cast<int>(run_offsets_.size()),
                                          run_length_,    packed_.as<Element>() + panel.weights,
                                          panel.channels, sums};
-    if constexpr (kIsBinary) {
-      kernels_.binary_gemm(args);
-    } else {
-      kernels_.float_gemm(args);
-    }
-    Row moved[kMaxTilePixels];
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
       Row& row = moved[i - begin];
@@ -381,9 +382,15 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
         panel_corrections[i - begin] =
             corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
-                                end - begin);
+      if (has_plain_epilogue) {
+        kernels_.binary_gemm_to_rows(args, epilogue, panel_corrections, panel_rows);
+      } else {
+        kernels_.binary_gemm(args);
+        kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
+                                  end - begin);
+      }
     } else {
+      kernels_.float_gemm(args);
       kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
     }
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {

@@ -155,6 +155,12 @@ void binary_gemm(const BinaryGemmArgs& args) {
   kTiles[args.pixels - 1][(args.channels - 1) / 32](args);
 }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
 void float_gemm(const FloatGemmArgs& args) {
   static constexpr void (*kTiles[kFloatTilePixels])(const FloatGemmArgs&, const float*, float*) = {
       float_block<1>, float_block<2>, float_block<3>,
@@ -181,7 +187,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               max_row,
                               add_row,
                               add_rows,
-                              depthwise_row};
+                              depthwise_row,
+                              binary_gemm_to_rows};
 
 }  // namespace bopkit
 

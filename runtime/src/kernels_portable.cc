@@ -87,6 +87,12 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* sums) {
 
 void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_FOR_BLOCKS(binary_block, args); }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
 void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args); }
 
 }  // namespace
@@ -103,7 +109,8 @@ const Kernels kPortableKernels = {"portable",
                                   max_row,
                                   add_row,
                                   add_rows,
-                                  depthwise_row};
+                                  depthwise_row,
+                                  binary_gemm_to_rows};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
