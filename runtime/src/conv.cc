@@ -131,6 +131,8 @@ class Conv : public EpilogueStep {
             panel.channels, sums};
   }
   void multiply(const Args& args) const;
+  void multiply_to_rows(const Args& args, const Epilogue& epilogue, bool is_plain,
+                        const int32_t* const* corrections, const Row* rows) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
@@ -400,29 +402,34 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
   const Element* patches[kChunk];
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
-  const RowStep to_right = row_step(shared);
+  RowStep to_right = row_step(shared);
+  if (to != nullptr) to_right.floats = channels_out_;
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
-  for (int i = 0; i < count; ++i) {
-    patches[i] = patch_at(image, y, x);
-    corrections[i] = padding_correction_.at(y, x);
-    if (to != nullptr) {
-      rows[i].floats = to + int64_t{i} * channels_out_;
-    } else if (i == 0 || x == 0) {
-      rows[i] = row_at(shared, image, y, x);
+  const int64_t patch_to_right = window_.stride_w * source_.pixel_stride;
+  for (int i = 0; i < count; x = 0) {
+    // Pixels of one row of the image.
+    const int begin = i, end = std::min(count, i + width_.size - x);
+    const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
+    const Element* patch = patch_at(image, y, x);
+    Row row;
+    if (to == nullptr) {
+      row = row_at(shared, image, y, x);
     } else {
-      row_after(rows[i - 1], to_right, &rows[i]);
+      row.floats = to + int64_t{i} * channels_out_;
     }
-    if (groups_ > 1 && rows[i].bits != nullptr) {
-      std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
-    }
-    if (++x == width_.size) {
-      x = 0;
-      if (++y == height_.size) {
-        y = 0;
-        ++image;
+    for (; i < end; ++i, patch += patch_to_right, row_after(row, to_right, &row)) {
+      patches[i] = patch;
+      rows[i] = row;
+      corrections[i] = row_corrections.at(x + i - begin);
+      if (groups_ > 1 && rows[i].bits != nullptr) {
+        std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
       }
+    }
+    if (++y == height_.size) {
+      y = 0;
+      ++image;
     }
   }
   for (size_t i = first_panel; i < end_panel; ++i) {
@@ -445,14 +452,15 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
+  const bool has_plain_epilogue = kIsBinary && is_plain(epilogue, panel.channels, rows[0]);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
+  Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    multiply(args_of(panel, patches + begin, offsets, end - begin, sums));
-    Row moved[kMaxTilePixels];
+    const Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
       Row& row = moved[i - begin];
@@ -466,9 +474,9 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
         panel_corrections[i - begin] =
             corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
-                                end - begin);
+      multiply_to_rows(args, epilogue, has_plain_epilogue, panel_corrections, panel_rows);
     } else {
+      multiply(args);
       kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
     }
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
@@ -497,6 +505,17 @@ void Conv<Element, Weight, Sum>::multiply(const Args& args) const {
   } else {
     kernels_.float_gemm(args);
   }
+}
+
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::multiply_to_rows(const Args& args, const Epilogue& epilogue,
+                                                  bool is_plain, const int32_t* const* corrections,
+                                                  const Row* rows) const {
+  if constexpr (kIsBinary) {
+    if (is_plain) return kernels_.binary_gemm_to_rows(args, epilogue, corrections, rows);
+  }
+  multiply(args);
+  kernels_.integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
 }
 
 std::vector<float> padded(const float* values, int count) {

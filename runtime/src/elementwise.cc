@@ -29,6 +29,10 @@ class Elementwise : public EpilogueStep {
     return true;
   }
 
+  bool can_overwrite(int read, int written) const override {
+    return written == floats && (read == input_ || EpilogueStep::can_overwrite(read, written));
+  }
+
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;

@@ -29,6 +29,9 @@ class Step {
   // Values that it reads and writes.
   virtual std::vector<int> reads() const { return {input_}; }
   virtual std::vector<int> writes() const = 0;
+  // Whether `written`, of the same shape, may lie where `read` lies: the step reads an element of it
+  // before it writes the one in its place, and reads nothing of it otherwise.
+  virtual bool can_overwrite(int /*read*/, int /*written*/) const { return false; }
 
   virtual int64_t binary_macs() const { return 0; }
   virtual int64_t float_macs() const { return 0; }
