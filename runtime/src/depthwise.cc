@@ -42,7 +42,7 @@ class DepthwiseConv : public EpilogueStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     session.run(
-        input.n * height_.size, is_small(static_cast<double>(float_macs()) / kMacsPerNs),
+        input.n * height_.size, static_cast<double>(float_macs()) / kMacsPerNs,
         [&](int unit) { run_row(shared, input, unit / height_.size, unit % height_.size); });
   }
 

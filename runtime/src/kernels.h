@@ -117,6 +117,8 @@ struct Kernels {
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);
+  // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
+  double binary_macs_per_ns, float_macs_per_ns;
 };
 
 extern const Kernels kPortableKernels;

@@ -181,7 +181,9 @@ const Kernels kAvx2Kernels = {"avx2",
                               max_row,
                               add_row,
                               add_rows,
-                              depthwise_row};
+                              depthwise_row,
+                              500,
+                              50};
 
 }  // namespace bopkit
 

@@ -118,7 +118,9 @@ const Kernels kAvx512Kernels = {"avx512",
                                 max_row,
                                 add_row,
                                 add_rows,
-                                depthwise_row};
+                                depthwise_row,
+                                1500,
+                                90};
 
 }  // namespace bopkit
 

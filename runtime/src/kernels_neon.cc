@@ -50,13 +50,25 @@ const Kernels kNeonKernels = {"neon",
                               plain::max_row,
                               plain::add_row,
                               plain::add_rows,
-                              plain::depthwise_row};
+                              plain::depthwise_row,
+                              60,
+                              8};
 
-const Kernels kNeonDotKernels = {"neon_dot",        dot::is_supported,     true,
-                                 dot::kPacking,     dot::kPacking,         dot::binary_gemm,
-                                 dot::float_gemm,   dot::integer_epilogue, dot::float_epilogue,
-                                 dot::max_row,      dot::add_row,          dot::add_rows,
-                                 dot::depthwise_row};
+const Kernels kNeonDotKernels = {"neon_dot",
+                                 dot::is_supported,
+                                 true,
+                                 dot::kPacking,
+                                 dot::kPacking,
+                                 dot::binary_gemm,
+                                 dot::float_gemm,
+                                 dot::integer_epilogue,
+                                 dot::float_epilogue,
+                                 dot::max_row,
+                                 dot::add_row,
+                                 dot::add_rows,
+                                 dot::depthwise_row,
+                                 120,
+                                 8};
 
 }  // namespace bopkit
 

@@ -103,7 +103,9 @@ const Kernels kPortableKernels = {"portable",
                                   max_row,
                                   add_row,
                                   add_rows,
-                                  depthwise_row};
+                                  depthwise_row,
+                                  120,
+                                  8};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
