@@ -170,6 +170,8 @@ struct Kernels {
   // `binary_gemm` and, of its sums, an epilogue that is plain; `args.sums` may be left as they were.
   void (*binary_gemm_to_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
                               const int32_t* const* corrections, const Row* rows);
+  // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
+  double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };
 
 extern const Kernels kPortableKernels;

@@ -270,7 +270,10 @@ const Kernels kAvx2Kernels = {"avx2",
                               add_rows,
                               depthwise_row,
                               depthwise_int8_row,
-                              binary_gemm_to_rows};
+                              binary_gemm_to_rows,
+                              500,
+                              50,
+                              80};
 
 }  // namespace bopkit
 

@@ -237,7 +237,10 @@ const Kernels kAvx512Kernels = {"avx512",
                                 add_rows,
                                 depthwise_row,
                                 depthwise_int8_row,
-                                binary_gemm_to_rows};
+                                binary_gemm_to_rows,
+                                1500,
+                                90,
+                                300};
 
 }  // namespace bopkit
 

@@ -163,7 +163,10 @@ const Kernels kPortableKernels = {"portable",
                                   add_rows,
                                   depthwise_row,
                                   depthwise_int8_row,
-                                  binary_gemm_to_rows};
+                                  binary_gemm_to_rows,
+                                  120,
+                                  8,
+                                  10};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
