@@ -107,8 +107,8 @@ def _weigh(source: Source, options: dict, in_scale: float, shape: tuple[int, ...
         reach = 48 / source.choice([1.0, 1.9, 4.0, 30.0])
     elif kind == "bias":
         most = (1 << 31) - 1 - products * 127 * 255
-        bias = np.where(source.bits(count), most, -most) >> source.integers(0, 4, (count,))
-        reach = 2.0**31
+        bias = np.where(source.bits(count), most, -most) >> source.integers(1, 5, (count,))
+        reach = 2.0**30
     elif kind == "weights":
         filters = np.where(source.bits(*shape), 127, -127)
         filters[(0,) * len(shape)] = 127
