@@ -70,6 +70,12 @@ class Conv : public EpilogueStep {
   }
   void start(const StepContext& shared, ThreadPool::Session& session) override;
   void make_row(const StepContext& shared, int image, int y, float* to) const override;
+  bool makes_sums() const override {
+    return makes_rows() && groups_ == 1 && has_activations_alone();
+  }
+  int sums_pitch() const override { return round_up(channels_out_, 16); }
+  void make_sums(const StepContext& shared, int image, int y, void* to) const override;
+  Epilogue sums_epilogue() const override { return epilogue_; }
   bool runs_rows() const override { return !kIsBinary && !op_.is_dense; }
   void run_row(const StepContext& shared, int image, int y) const override {
     const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
@@ -102,7 +108,24 @@ class Conv : public EpilogueStep {
   void copy_with_border(const Value& input, ThreadPool::Session& session);
   void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
                  size_t end_panel, float* to) const;
-  void multiply(const GemmArgs<Element, Weight, Sum>& args) const;
+  using Args = GemmArgs<Element, Weight, Sum>;
+
+  const Element* patch_at(int image, int y, int x) const {
+    return source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
+           border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+  }
+  int tile_pixels(const Panel& panel) const {
+    const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
+    return is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  }
+  Args args_of(const Panel& panel, const Element* const* patches, const int32_t* offsets,
+               int pixels, Sum* sums) const {
+    return {pixels,         patches,
+            offsets,        static_cast<int>(run_offsets_.size()),
+            run_length_,    packed_.as<Weight>() + panel.weights,
+            panel.channels, sums};
+  }
+  void multiply(const Args& args) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
@@ -326,6 +349,28 @@ void Conv<Element, Weight, Sum>::make_row(const StepContext& shared, int image, 
 }
 
 template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y, void* to) const {
+  alignas(kAlignment) Sum tile_sums[kMaxTilePixels * kPanel];
+  const Element* patches[kMaxTilePixels];
+  const int pitch = sums_pitch();
+  for (const Panel& panel : panels_) {
+    const int most = tile_pixels(panel), tiles = (width_.size + most - 1) / most;
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int begin = static_cast<int>(int64_t{tile} * width_.size / tiles),
+                end = static_cast<int>(int64_t{tile + 1} * width_.size / tiles);
+      for (int x = begin; x < end; ++x) patches[x - begin] = patch_at(image, y, x);
+      Sum* row = static_cast<Sum*>(to) + int64_t{begin} * pitch + panel.first;
+      Sum* sums = pitch == kPanel ? row : tile_sums;
+      multiply(args_of(panel, patches, run_offsets_.data(), end - begin, sums));
+      for (int i = 0; sums == tile_sums && i < end - begin; ++i) {
+        std::memcpy(row + int64_t{i} * pitch, sums + i * kPanel,
+                    static_cast<size_t>(round_up(panel.channels, 16)) * sizeof(Sum));
+      }
+    }
+  }
+}
+
+template <typename Element, typename Weight, typename Sum>
 void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
   start(shared, session);
   const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs
@@ -355,8 +400,7 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
   for (int i = 0; i < count; ++i) {
-    patches[i] = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
-                 border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+    patches[i] = patch_at(image, y, x);
     corrections[i] = padding_correction_.at(y, x);
     if (to != nullptr) {
       rows[i].floats = to + int64_t{i} * channels_out_;
@@ -398,13 +442,11 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   epilogue_from(panel.first, &epilogue, ops);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
-  const int most = is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    multiply({end - begin, patches + begin, offsets, static_cast<int>(run_offsets_.size()),
-              run_length_, packed_.as<Weight>() + panel.weights, panel.channels, sums});
+    multiply(args_of(panel, patches + begin, offsets, end - begin, sums));
     Row moved[kMaxTilePixels];
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
@@ -440,7 +482,7 @@ void Conv<Element, Weight, Sum>::store_shifted_bits(uint32_t* words, int first, 
 }
 
 template <typename Element, typename Weight, typename Sum>
-void Conv<Element, Weight, Sum>::multiply(const GemmArgs<Element, Weight, Sum>& args) const {
+void Conv<Element, Weight, Sum>::multiply(const Args& args) const {
   if constexpr (kIsBinary) {
     kernels_.binary_gemm(args);
   } else if constexpr (kIsInt8) {

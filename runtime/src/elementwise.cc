@@ -19,6 +19,16 @@ class Elementwise : public EpilogueStep {
     return shape_results(shared, shared.value(input_).shape);
   }
 
+  // Few channels would leave most lanes of a vector empty: then a row is one long pixel.
+  bool prepare(const StepContext& shared) override {
+    constexpr int kMostChannels = 32;
+    const Value& input = shared.value(input_);
+    row_is_pixel_ = input.c < kMostChannels && input.w > 1 && has_plain_rows(shared);
+    row_ops_.clear();
+    if (row_is_pixel_) row_ops_ = epilogue_of_row(input.w, &row_vectors_);
+    return true;
+  }
+
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
@@ -46,6 +56,17 @@ class Elementwise : public EpilogueStep {
     std::vector<float> numbers;
     const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
     const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
+    if (row_is_pixel_) {
+      Row row;
+      if (to == nullptr) {
+        row = row_at(shared, image, y, 0);
+      } else {
+        row.floats = to;
+      }
+      epilogue.ops = row_ops_.data();
+      shared.kernels.float_epilogue(epilogue, from, 0, input.w * input.c, &row, 1);
+      return;
+    }
     for (int x = 0; x < input.w; x += kPixels) {
       const int pixels = std::min(kPixels, input.w - x);
       Row rows[kPixels];
@@ -79,6 +100,9 @@ class Elementwise : public EpilogueStep {
 
   float scale_;
   int zero_point_;
+  bool row_is_pixel_ = false;
+  std::vector<EpilogueOp> row_ops_;  // of a row that is treated as one pixel
+  std::vector<std::vector<float>> row_vectors_;
 };
 
 class Logistic : public PlainStep {

@@ -253,23 +253,38 @@ inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t 
 
 #undef BOPKIT_EPILOGUE
 
-inline void max_row(float* max, const float* row, int channels) {
-  int i = 0;
-  for (; i + kLanes <= channels; i += kLanes) {
-    const Floats a = load(max + i), b = load(row + i);
-    const Floats larger = a < b ? b : a;
-    __builtin_memcpy(max + i, &larger, sizeof larger);
+// to = function(...function(rows[0], rows[1])..., rows[count - 1]); the lanes of a last vector that
+// `channels` does not fill are zero.
+template <typename Function>
+inline void reduce(float* to, const float* const* rows, int count, int channels,
+                   const Function& function) {
+  for (int i = 0; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats all_rows = load_part(rows[0] + i, lanes);
+    for (int row = 1; row < count; ++row) {
+      all_rows = function(all_rows, load_part(rows[row] + i, lanes));
+    }
+    store_part(all_rows, lanes, to + i);
   }
-  for (; i < channels; ++i) max[i] = max[i] < row[i] ? row[i] : max[i];
 }
 
-inline void add_row(float* sum, const float* row, int channels) {
-  int i = 0;
-  for (; i + kLanes <= channels; i += kLanes) {
-    const Floats total = load(sum + i) + load(row + i);
-    __builtin_memcpy(sum + i, &total, sizeof total);
+inline void max_of(float* to, const float* const* rows, int count, int channels) {
+  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; });
+}
+
+inline void sum_of(float* to, const float* const* rows, int count, int channels) {
+  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; });
+}
+
+inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
+  for (int i = 0; i < channels; i += kLanes) {
+    Ints max = load(rows[0] + i);
+    for (int row = 1; row < count; ++row) {
+      const Ints other = load(rows[row] + i);
+      max = max < other ? other : max;
+    }
+    __builtin_memcpy(to + i, &max, sizeof max);
   }
-  for (; i < channels; ++i) sum[i] += row[i];
 }
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
@@ -283,8 +298,11 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
     }
     for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
   }
-  for (int row = 0; i < channels && row < count; ++row) {
-    add_row(sum + i, rows + row * stride + i, channels - i);
+  for (; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats total = load_part(sum + i, lanes);
+    for (int row = 0; row < count; ++row) total = total + load_part(rows + row * stride + i, lanes);
+    store_part(total, lanes, sum + i);
   }
 }
 

@@ -139,9 +139,11 @@ struct Kernels {
                           float* to);
   void (*dequantize_uint8)(const uint8_t* from, int64_t count, int32_t zero_point, float scale,
                            float* to);
-  // Rows of any number of channels.
-  void (*max_row)(float* max, const float* row, int channels);
-  void (*add_row)(float* sum, const float* row, int channels);
+  // The largest, and the sum from the first to the last, of rows of any number of channels. Rows of
+  // int32 are read and written up to the next multiple of 16 channels.
+  void (*max_of)(float* to, const float* const* rows, int count, int channels);
+  void (*max_of_int32)(int32_t* to, const int32_t* const* rows, int count, int channels);
+  void (*sum_of)(float* to, const float* const* rows, int count, int channels);
   // Adds `count` rows, `stride` apart, one after the other.
   void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
   // to = the sum of rows[i] * weights[i], one after the other.

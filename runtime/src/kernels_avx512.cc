@@ -175,8 +175,9 @@ const Kernels kAvx512Kernels = {"avx512",
                                 float_epilogue,
                                 dequantize_int8,
                                 dequantize_uint8,
-                                max_row,
-                                add_row,
+                                max_of,
+                                max_of_int32,
+                                sum_of,
                                 add_rows,
                                 depthwise_row};
 

@@ -151,8 +151,9 @@ const Kernels kPortableKernels = {"portable",
                                   float_epilogue,
                                   dequantize_int8,
                                   dequantize_uint8,
-                                  max_row,
-                                  add_row,
+                                  max_of,
+                                  max_of_int32,
+                                  sum_of,
                                   add_rows,
                                   depthwise_row};
 
