@@ -42,6 +42,41 @@ QuantizedMultiplier quantize_multiplier(double factor) {
   return {static_cast<int32_t>(value), shift};
 }
 
+Rescaling rescaling_of(double factor) {
+  const QuantizedMultiplier multiplier = quantize_multiplier(factor);
+  return {multiplier.value, std::max(multiplier.shift, 0), std::max(-multiplier.shift, 0)};
+}
+
+int32_t rescale(const Rescaling& by, int32_t x) {
+  const int64_t product = int64_t{x} * (int64_t{1} << by.left_shift) * by.multiplier;
+  const int64_t high = (product + (int64_t{1} << 30)) >> 31;
+  const int64_t rest_bits = (int64_t{1} << by.right_shift) - 1;
+  const int64_t half = (rest_bits >> 1) + (high < 0 ? 1 : 0);
+  return static_cast<int32_t>((high >> by.right_shift) + ((high & rest_bits) > half ? 1 : 0));
+}
+
+ArithmeticFactors arithmetic_factors(OpKind kind, const abi::Tensor& a, const abi::Tensor& b,
+                                     const abi::Tensor& output) {
+  if (kind == OpKind::kMultiply) {
+    return {{1, 1}, static_cast<double>(a.scale * b.scale / output.scale)};
+  }
+  const double twice = 2 * static_cast<double>(std::max(a.scale, b.scale));
+  const double steps = static_cast<double>(1 << kInt8SumShift) * static_cast<double>(output.scale);
+  return {{static_cast<double>(a.scale) / twice, static_cast<double>(b.scale) / twice},
+          twice / steps};
+}
+
+SlopeFactors slope_factors(const abi::Tensor& input, const abi::Tensor& slopes,
+                           const abi::Tensor& output) {
+  return {static_cast<double>(input.scale / output.scale),
+          static_cast<double>(input.scale * slopes.scale / output.scale)};
+}
+
+double map_factor(OpKind kind, const abi::Tensor& input, const abi::Tensor& output) {
+  if (kind == OpKind::kRelu) return static_cast<double>(input.scale / output.scale);
+  return static_cast<double>(input.scale) / static_cast<double>(output.scale);
+}
+
 std::vector<float> scales_of(const abi::Tensor& tensor, int channels) {
   if (!is_per_channel(tensor)) return std::vector<float>(channels, tensor.scale);
   const abi::FloatArray* scales = affine_of(tensor)->scale;

@@ -21,6 +21,24 @@ struct QuantizedMultiplier {
 // The nearest one. As LiteRT has it, factors below 2^-32 are zero.
 QuantizedMultiplier quantize_multiplier(double factor);
 
+Rescaling rescaling_of(double factor);
+int32_t rescale(const Rescaling& by, int32_t x);
+
+// What the terms and the result of ADD, SUB and MUL are multiplied by, and in PRELU what is not
+// negative and what is: in the precision in which LiteRT computes it. Terms of a product are not.
+struct ArithmeticFactors {
+  double terms[2], result;
+};
+ArithmeticFactors arithmetic_factors(OpKind kind, const abi::Tensor& a, const abi::Tensor& b,
+                                     const abi::Tensor& output);
+struct SlopeFactors {
+  double positive, negative;
+};
+SlopeFactors slope_factors(const abi::Tensor& input, const abi::Tensor& slopes,
+                           const abi::Tensor& output);
+// Of QUANTIZE from int8, of MEAN, and of RELU and its kin.
+double map_factor(OpKind kind, const abi::Tensor& input, const abi::Tensor& output);
+
 // One scale for each channel, from one or from as many.
 std::vector<float> scales_of(const abi::Tensor& tensor, int channels);
 
