@@ -65,6 +65,11 @@ class Conv : public EpilogueStep {
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
 
+  bool stands_for_int8(const abi::Tensor& tensor) const override {
+    return epilogue_.is_requantized && epilogue_ops_.empty() &&
+           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
+  }
+
   bool makes_rows() const override {
     return !kIsBinary && floats >= 0 && !joins_operands() && !stores_twice();
   }
@@ -603,7 +608,12 @@ std::unique_ptr<EpilogueStep> make_int8_conv(const Op& op, int input, const abi:
                                              const Kernels& kernels) {
   const abi::Tensor& filter = context.tensors[op.filter];
   auto step = std::make_unique<Conv<int8_t, int8_t, int32_t>>(op, input, filter, kernels);
-  step->requantization_ = requantization_of(context, op, kernels.int8_offset);
+  // Sums of products of x + offset have the zero point of x and the offset in them.
+  std::vector<int32_t> offsets = sums_of_weights(filter);
+  for (int32_t& offset : offsets) {
+    offset *= -(context.tensors[op.input].zero_point + kernels.int8_offset);
+  }
+  step->requantization_ = requantization_of(context, op, offsets);
   step->epilogue_.is_requantized = true;
   step->epilogue_.requantization = step->requantization_.pointers();
   if (!step->pack(static_cast<const int8_t*>(filter.data))) return nullptr;

@@ -318,6 +318,30 @@ inline void depthwise_row(float* to, const float* const* rows, const float* cons
   }
 }
 
+// `count` lanes; those beyond are zero.
+inline Ints load_int8_part(const int8_t* from, int count) {
+  Bytes bytes{};
+  if (count == kLanes) {
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+  } else {
+    for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  }
+  return __builtin_convertvector(bytes, Ints);
+}
+
+inline void depthwise_int8_row(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                               int taps, int channels, int32_t zero_point) {
+  for (int i = 0; i < channels; i += kLanes) {
+    const int count = channels - i < kLanes ? channels - i : kLanes;
+    Ints sum{};
+    for (int t = 0; t < taps; ++t) {
+      const Ints x = load_int8_part(rows[t] + i, count) - zero_point;
+      sum = sum + x * load_int8_part(weights[t] + i, count);
+    }
+    __builtin_memcpy(to + i, &sum, sizeof sum);
+  }
+}
+
 template <typename Byte>
 inline void dequantize(const Byte* from, int64_t count, int32_t zero_point, float scale,
                        float* to) {

@@ -27,6 +27,9 @@ class EpilogueStep : public Step {
   float byte_scale = 1;
   int byte_zero_point = 0;
 
+  // Whether its result is what sums of int8 stand for, with the scale and zero point of `tensor`.
+  virtual bool stands_for_int8(const abi::Tensor&) const { return false; }
+
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
   virtual bool makes_rows() const { return false; }

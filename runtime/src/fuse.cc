@@ -255,6 +255,8 @@ bool Fuser::add(const Op& op) {
       return true;
     case OpKind::kInt8Conv:
       return add_epilogue_step(make_int8_conv(op, input, *context_, shared_.kernels), output);
+    case OpKind::kInt8DepthwiseConv:
+      return add_epilogue_step(make_int8_depthwise_conv(op, input, *context_), output);
     case OpKind::kQuantize:
       add_quantize(op);
       return true;
@@ -351,14 +353,14 @@ void Fuser::add_int8_step(const Op& op) {
 }
 
 bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
-  const bool is_int8_conv = (*ops_)[now_].kind == OpKind::kInt8Conv;
+  const OpKind kind = (*ops_)[now_].kind;
   if (step == nullptr) return fail("found no memory for the weights");
   const abi::Type type = shared_.values[output].type;
   if (type == abi::kFloat32) {
     step->result = step->floats = output;
   } else {
     (type == abi::kInt32 ? step->bits : step->bytes) = output;
-    step->bytes_are_sums = is_int8_conv;
+    step->bytes_are_sums = kind == OpKind::kInt8Conv || kind == OpKind::kInt8DepthwiseConv;
   }
   epilogue_steps_.push_back(step.get());
   steps_.push_back(std::move(step));
@@ -391,6 +393,8 @@ void Fuser::add_quantize(const Op& op) {
   }
   const abi::Tensor& to = context_->tensors[op.output];
   step->bytes = output;
+  // Numbers that int8 sums stand for are these sums again.
+  step->bytes_are_sums = step->floats < 0 && step->bits < 0 && step->stands_for_int8(to);
   step->byte_scale = to.scale;
   step->byte_zero_point = to.zero_point;
 }

@@ -71,6 +71,10 @@ struct Requantization {
   const int32_t *left_shift = nullptr, *right_shift = nullptr;
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;  // of the float32 that the result stands for: (y - zero_point) * scale
+
+  bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
+    return scale == scale_of_it && zero_point == zero_point_of_it;
+  }
 };
 
 // x times a real factor, as LiteRT's reference kernels compute it: x << left_shift; then twice the
@@ -170,6 +174,10 @@ struct Kernels {
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);
+  // The same of int8, from each of which the zero point is subtracted. Sums are written up to the
+  // next multiple of 16 channels.
+  void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                             int taps, int channels, int32_t zero_point);
 };
 
 extern const Kernels kPortableKernels;

@@ -265,7 +265,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               max_of_int32,
                               sum_of,
                               add_rows,
-                              depthwise_row};
+                              depthwise_row,
+                              depthwise_int8_row};
 
 }  // namespace bopkit
 

@@ -182,7 +182,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 max_of_int32,
                                 sum_of,
                                 add_rows,
-                                depthwise_row};
+                                depthwise_row,
+                                depthwise_int8_row};
 
 }  // namespace bopkit
 

@@ -59,7 +59,7 @@ BOPKIT_TARGET_END
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
         of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
         of::multiply_int8, of::max_of, of::max_of_int32, of::sum_of, of::add_rows,            \
-        of::depthwise_row                                                                     \
+        of::depthwise_row, of::depthwise_int8_row                                             \
   }
 
 const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain);

@@ -158,7 +158,8 @@ const Kernels kPortableKernels = {"portable",
                                   max_of_int32,
                                   sum_of,
                                   add_rows,
-                                  depthwise_row};
+                                  depthwise_row,
+                                  depthwise_int8_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)

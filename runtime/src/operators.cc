@@ -333,7 +333,8 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
                                      : OpKind::kMultiply;
       return result(read_arithmetic(node, op));
     case abi::kDepthwiseConv2d:
-      return result(claims_float_products_ && read_depthwise_conv(node, op));
+      return result(claims_float_products_ && read_depthwise_conv(node, op) &&
+                    are_float_depthwise_products(op));
     case abi::kMaximum:
     case abi::kPrelu:
       op->kind = code == abi::kMaximum ? OpKind::kMaximum : OpKind::kPRelu;
@@ -492,25 +493,30 @@ bool OpReader::read_mean(const abi::Node& node, Op* op) {
   return (first == 1 && second == 2) || (first == 2 && second == 1);
 }
 
+// The shapes and options of a depthwise convolution of any type.
 bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::DepthwiseConvParams*>(node.builtin_data);
   if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 ||
       !is_activation(params->activation)) {
     return false;
   }
-  op->kind = OpKind::kDepthwiseConv;
   op->filter = node.inputs->data[1];
   op->bias = node.inputs->data[2];
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) ||
-      input.dims->size != 4 || filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
+  if (!is_fixed(op->filter) || !is_sound(filter, 4) || input.dims->size != 4 ||
+      filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
     return false;  // other multipliers than one
   }
   if (int64_t{filter.dims->data[1]} * filter.dims->data[2] > kMaxTaps) return false;
   op->window = window_of(*params, filter);
   op->channels_in = last_dim(filter);
-  return is_window(op->window) &&
+  return is_window(op->window);
+}
+
+bool OpReader::are_float_depthwise_products(Op* op) {
+  op->kind = OpKind::kDepthwiseConv;
+  return tensor(op->filter).type == abi::kFloat32 &&
          (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, op->channels_in));
 }
 

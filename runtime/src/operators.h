@@ -20,11 +20,12 @@ enum class OpKind {
   kBinaryConv,        // LceBconv2d
   kBitPackedMaxPool,  // LceBMaxPool2d
   kInt8Conv,          // CONV_2D and FULLY_CONNECTED of int8
-  kQuantize,          // float32, int8 or uint8 -> int8
-  kDequantize,        // int8 or uint8 -> float32
-  kCast,              // uint8 -> float32
-  kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,           // of float32 or int8, as nearly all below
+  kInt8DepthwiseConv,
+  kQuantize,    // float32, int8 or uint8 -> int8
+  kDequantize,  // int8 or uint8 -> float32
+  kCast,        // uint8 -> float32
+  kFloatConv,   // CONV_2D and FULLY_CONNECTED of float32
+  kMaxPool,     // of float32 or int8, as nearly all below
   kAveragePool,
   kMean,  // over height and width
   kDepthwiseConv,
@@ -112,13 +113,14 @@ class OpReader {
   bool read_int8_slopes(const abi::Node& node, Op* op) const;
   bool read_int8_pad(const abi::Node& node, Op* op) const;
   bool is_map(const abi::Node& node, const Op* op) const;
-  bool are_int8_products(Op* op);
+  bool are_int8_products(Op* op, OpKind kind, int channel_axis);
   bool are_float_products(Op* op);
   bool read_conv(const abi::Node& node, Op* op);
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
   bool read_depthwise_conv(const abi::Node& node, Op* op);
+  bool are_float_depthwise_products(Op* op);
   bool read_channel_constant(const abi::Node& node, Op* op);
   bool read_concatenation(const abi::Node& node, Op* op);
   bool read_split(const abi::Node& node, Op* op);

@@ -66,9 +66,14 @@ Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
       op->kind = OpKind::kCast;
       return result(input.type == abi::kUInt8 && output.type == abi::kFloat32 && is_map(node, op));
     case abi::kConv2d:
-      return result(is_int8(input) && read_conv(node, op) && are_int8_products(op));
+      return result(is_int8(input) && read_conv(node, op) &&
+                    are_int8_products(op, OpKind::kInt8Conv, 0));
     case abi::kFullyConnected:
-      return result(is_int8(input) && read_dense(node, op) && are_int8_products(op));
+      return result(is_int8(input) && read_dense(node, op) &&
+                    are_int8_products(op, OpKind::kInt8Conv, 0));
+    case abi::kDepthwiseConv2d:
+      return result(is_int8(input) && read_depthwise_conv(node, op) &&
+                    are_int8_products(op, OpKind::kInt8DepthwiseConv, 3));
     default:
       return result(read_int8_step(code, node, op));
   }
@@ -82,12 +87,12 @@ bool OpReader::is_map(const abi::Node& node, const Op* op) const {
 }
 
 // Checks the types and values of a convolution or dense layer whose shapes were read.
-bool OpReader::are_int8_products(Op* op) {
-  op->kind = OpKind::kInt8Conv;
+bool OpReader::are_int8_products(Op* op, OpKind kind, int channel_axis) {
+  op->kind = kind;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter),
                     &output = tensor(op->output);
-  if (!is_int8(output) || !has_int8_weights(filter, 0)) return false;
-  const int channels = filter.dims->data[0];
+  if (!is_int8(output) || !has_int8_weights(filter, channel_axis)) return false;
+  const int channels = filter.dims->data[channel_axis];
   const int64_t count = count_elements(filter);
   if (count / channels > kMaxInt8Depth) return false;
   // Kernels add two products within an int16.

@@ -101,29 +101,33 @@ std::pair<int32_t, int32_t> int8_range(abi::Activation activation, const abi::Te
   return {min, max};
 }
 
+std::vector<int32_t> sums_of_weights(const abi::Tensor& filter) {
+  std::vector<int32_t> sums(static_cast<size_t>(filter.dims->data[0]), 0);
+  const auto* weights = static_cast<const int8_t*>(filter.data);
+  const int64_t depth = count_elements(filter) / filter.dims->data[0];
+  for (int32_t& sum : sums) {
+    for (int64_t k = 0; k < depth; ++k) sum += *weights++;
+  }
+  return sums;
+}
+
 RequantizationVectors requantization_of(const abi::Context& context, const Op& op,
-                                        int input_offset) {
+                                        const std::vector<int32_t>& offsets) {
   const abi::Tensor &input = context.tensors[op.input], &filter = context.tensors[op.filter],
                     &output = context.tensors[op.output];
-  const int channels = filter.dims->data[0];
-  const size_t lanes = static_cast<size_t>(channels + kPanel - 1) / kPanel * kPanel;
+  const size_t channels = offsets.size();
+  const size_t lanes = (channels + kPanel - 1) / kPanel * kPanel;
   RequantizationVectors vectors;
   for (auto* vector :
        {&vectors.bias, &vectors.multiplier, &vectors.left_shift, &vectors.right_shift}) {
     vector->assign(lanes, 0);
   }
-  const std::vector<float> scales = scales_of(filter, channels);
+  const std::vector<float> scales = scales_of(filter, static_cast<int>(channels));
   const bool is_of_floats = op.is_dense && !is_per_channel(filter);
-  const auto* weights = static_cast<const int8_t*>(filter.data);
   const auto* biases =
       op.bias < 0 ? nullptr : static_cast<const int32_t*>(context.tensors[op.bias].data);
-  int64_t depth = 1;
-  for (int i = 1; i < filter.dims->size; ++i) depth *= filter.dims->data[i];
-  for (int c = 0; c < channels; ++c) {
-    // Products of x + offset have the zero point of x and the offset in them.
-    int32_t sum = 0;
-    for (int64_t k = 0; k < depth; ++k) sum += *weights++;
-    vectors.bias[c] = (biases == nullptr ? 0 : biases[c]) - (input.zero_point + input_offset) * sum;
+  for (size_t c = 0; c < channels; ++c) {
+    vectors.bias[c] = (biases == nullptr ? 0 : biases[c]) + offsets[c];
     const QuantizedMultiplier multiplier =
         quantize_multiplier(factor_of(input, scales[c], is_of_floats, output));
     vectors.multiplier[c] = multiplier.value;

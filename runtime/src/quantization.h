@@ -58,8 +58,11 @@ struct RequantizationVectors {
   }
 };
 
-// Of a convolution or a dense layer of int8, whose micro-kernel adds `input_offset` to each input.
+// Of a convolution or a dense layer of int8, to whose sums `offsets` are added, one a channel.
 RequantizationVectors requantization_of(const abi::Context& context, const Op& op,
-                                        int input_offset);
+                                        const std::vector<int32_t>& offsets);
+
+// The sum of each output channel's weights, [channels, ...].
+std::vector<int32_t> sums_of_weights(const abi::Tensor& filter);
 
 }  // namespace bopkit

@@ -31,6 +31,8 @@ std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
 std::unique_ptr<EpilogueStep> make_elementwise(int input, float scale = 1, int zero_point = 0);
 std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
                                                   const float* bias);
+std::unique_ptr<EpilogueStep> make_int8_depthwise_conv(const Op& op, int input,
+                                                       const abi::Context& context);
 
 // Steps that run rows, of images of the same size, one row of each after the other: what they read
 // and write side by side then stays in the cache.
