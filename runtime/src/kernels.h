@@ -71,6 +71,9 @@ struct Requantization {
   const int32_t *left_shift = nullptr, *right_shift = nullptr;
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;  // of the float32 that the result stands for: (y - zero_point) * scale
+  // Where it is not null: (sum + bias) * factor in double precision, rounded half away from zero, in
+  // place of the multiplication by integers.
+  const double* factor = nullptr;
 
   bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
     return scale == scale_of_it && zero_point == zero_point_of_it;

@@ -17,14 +17,10 @@ bool is_per_channel(const abi::Tensor& tensor) {
   return affine != nullptr && affine->scale != nullptr && affine->scale->size > 1;
 }
 
-// What a sum of products is multiplied by. LiteRT multiplies the scales of a dense layer without
-// channels' own scales in float32.
-double factor_of(const abi::Tensor& input, float filter_scale, bool is_of_floats,
-                 const abi::Tensor& output) {
-  const double product = is_of_floats
-                             ? static_cast<double>(input.scale * filter_scale)
-                             : static_cast<double>(input.scale) * static_cast<double>(filter_scale);
-  return product / static_cast<double>(output.scale);
+// What a sum of products is multiplied by.
+double factor_of(const abi::Tensor& input, float filter_scale, const abi::Tensor& output) {
+  return static_cast<double>(input.scale) * static_cast<double>(filter_scale) /
+         static_cast<double>(output.scale);
 }
 
 }  // namespace
@@ -123,13 +119,15 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
     vector->assign(lanes, 0);
   }
   const std::vector<float> scales = scales_of(filter, static_cast<int>(channels));
-  const bool is_of_floats = op.is_dense && !is_per_channel(filter);
+  // LiteRT's reference kernel rescales a dense layer's sums otherwise than those of convolutions.
+  if (op.is_dense) vectors.factor.assign(lanes, 0);
   const auto* biases =
       op.bias < 0 ? nullptr : static_cast<const int32_t*>(context.tensors[op.bias].data);
   for (size_t c = 0; c < channels; ++c) {
     vectors.bias[c] = (biases == nullptr ? 0 : biases[c]) + offsets[c];
-    const QuantizedMultiplier multiplier =
-        quantize_multiplier(factor_of(input, scales[c], is_of_floats, output));
+    const double factor = factor_of(input, scales[c], output);
+    if (op.is_dense) vectors.factor[c] = factor;
+    const QuantizedMultiplier multiplier = quantize_multiplier(factor);
     vectors.multiplier[c] = multiplier.value;
     vectors.left_shift[c] = std::max(multiplier.shift, 0);
     vectors.right_shift[c] = std::max(-multiplier.shift, 0);

@@ -48,13 +48,20 @@ std::pair<int32_t, int32_t> int8_range(abi::Activation activation, const abi::Te
 // Holds what a Requantization points to.
 struct RequantizationVectors {
   std::vector<int32_t> bias, multiplier, left_shift, right_shift;
+  std::vector<double> factor;  // of a dense layer
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;
 
   Requantization pointers() const {
-    return {
-        bias.data(), multiplier.data(), left_shift.data(), right_shift.data(), zero_point, min, max,
-        scale};
+    return {bias.data(),
+            multiplier.data(),
+            left_shift.data(),
+            right_shift.data(),
+            zero_point,
+            min,
+            max,
+            scale,
+            factor.empty() ? nullptr : factor.data()};
   }
 };
 
