@@ -73,9 +73,29 @@ void Partition::place_alias(size_t index) {
                 static_cast<int64_t>(value.first_channel) * value.element_bytes();
 }
 
+// The value in whose place step `number` can write another, because nobody reads it any more; -1
+// for none. A map and what is added to it so take one map's room in the cache.
+int Partition::overwritable(int written, size_t number, const std::vector<int>& last_used) const {
+  const Step& step = *steps_[number];
+  const Value& value = shared_.value(written);
+  const std::vector<int> reads = step.reads(), writes = step.writes();
+  for (const int read : reads) {
+    const Value& other = shared_.value(read);
+    const auto lies_there = [&](int each) { return each != read && owner_of(each) == read; };
+    const bool is_alike = other.alias_of < 0 && other.type == value.type && other.n == value.n &&
+                          other.h == value.h && other.w == value.w && other.c == value.c;
+    if (is_alike && last_used[read] == static_cast<int>(number) &&
+        step.can_overwrite(read, written) && std::none_of(reads.begin(), reads.end(), lies_there) &&
+        std::none_of(writes.begin(), writes.end(), lies_there)) {
+      return read;
+    }
+  }
+  return -1;
+}
+
 // Gives each value inside the partition memory: its own where some of it must stay zero; else
-// memory that other values use before it is written and after it was read last. What shares the
-// memory of a value counts as the value.
+// memory that other values use before it is written and after it was read last, best that of a value
+// which the same step reads last. What shares the memory of a value counts as the value.
 bool Partition::place_values() {
   const size_t count = shared_.values.size();
   std::vector<int> last_used(count, -1);
@@ -106,12 +126,15 @@ bool Partition::place_values() {
       if (!value.border.is_none() || value.has_zeros) {
         bordered_.emplace_back();
         if (!bordered_.back().allocate(bytes)) return fail("no memory for its tensors");
+        value.fill_border(bordered_.back().as<char>(), bytes);
         value.place(bordered_.back().as<char>());
         continue;
       }
       const int until = last_used[index] + 1;
-      int best = -1;
-      for (size_t s = 0; s < slots.size(); ++s) {
+      const int replaced = overwritable(index, i, last_used);
+      int best = replaced < 0 ? -1 : slot_of[replaced];
+      const bool is_replacing = best >= 0;
+      for (size_t s = 0; !is_replacing && s < slots.size(); ++s) {
         const bool is_free = slots[s].free_from <= static_cast<int>(i);
         if (is_free && (best < 0 || std::llabs(slots[s].bytes - bytes) <
                                         std::llabs(slots[best].bytes - bytes))) {
@@ -202,7 +225,8 @@ std::string Partition::describe() const {
             ", \"total_ns\": " + std::to_string(step.total_ns) +
             ", \"least_ns\": " + std::to_string(step.least_ns);
     text += ", \"binary_macs\": " + std::to_string(step.binary_macs()) +
-            ", \"float_macs\": " + std::to_string(step.float_macs());
+            ", \"float_macs\": " + std::to_string(step.float_macs()) +
+            ", \"int8_macs\": " + std::to_string(step.int8_macs());
     if (profile_ == Profile::kUnits) text += ", \"unit_ns\": " + step.unit_times.text();
     text += "}";
   }

@@ -49,6 +49,7 @@ class Partition {
   int owner_of(int index) const;
   bool lay_out(size_t index, std::vector<char>* is_laid_out);
   void place_alias(size_t index);
+  int overwritable(int written, size_t number, const std::vector<int>& last_used) const;
 
   StepContext shared_;
   ThreadPool& pool_;

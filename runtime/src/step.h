@@ -29,16 +29,21 @@ class Step {
   // Values that it reads and writes.
   virtual std::vector<int> reads() const { return {input_}; }
   virtual std::vector<int> writes() const = 0;
+  // Whether `written`, of the same shape, may lie where `read` lies: the step reads an element of it
+  // before it writes the one in its place, and reads nothing of it otherwise.
+  virtual bool can_overwrite(int /*read*/, int /*written*/) const { return false; }
 
   virtual int64_t binary_macs() const { return 0; }
   virtual int64_t float_macs() const { return 0; }
+  virtual int64_t int8_macs() const { return 0; }
 
   const std::string& error() const { return error_; }
 
   // Roughly what one thread takes for its multiply-accumulates.
   double macs_ns(const Kernels& kernels) const {
     return static_cast<double>(binary_macs()) / kernels.binary_macs_per_ns +
-           static_cast<double>(float_macs()) / kernels.float_macs_per_ns;
+           static_cast<double>(float_macs()) / kernels.float_macs_per_ns +
+           static_cast<double>(int8_macs()) / kernels.int8_macs_per_ns;
   }
 
   int64_t runs = 0, total_ns = 0, least_ns = 0;
