@@ -356,7 +356,6 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
-  const bool has_plain_epilogue = kIsBinary && is_plain(epilogue, panel.channels, rows[0]);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
@@ -382,16 +381,9 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
         panel_corrections[i - begin] =
             corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      if (has_plain_epilogue) {
-        kernels_.binary_gemm_to_rows(args, epilogue, panel_corrections, panel_rows);
-      } else {
-        kernels_.binary_gemm(args);
-        kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
-                                  end - begin);
-      }
+      kernels_.binary_rows(args, epilogue, panel_corrections, panel_rows);
     } else {
-      kernels_.float_gemm(args);
-      kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
+      kernels_.float_rows(args, epilogue, panel_rows);
     }
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
       store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);

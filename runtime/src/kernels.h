@@ -83,16 +83,6 @@ struct Row {
   const float* operands[kMaxOperands] = {};
 };
 
-// Whether the epilogue of sums of a binary convolution is that of most: scaled, at most with an
-// operand added, stored as floats or signs or both, in whole words of channels.
-inline bool is_plain(const Epilogue& epilogue, int channels, const Row& row) {
-  const bool adds_operand = epilogue.op_count == 1 &&
-                            epilogue.ops[0].kind == EpilogueOpKind::kAddOperand &&
-                            epilogue.ops[0].operand == 0;
-  return (epilogue.op_count == 0 || adds_operand) && epilogue.multiplier != nullptr &&
-         !epilogue.has_clamp && row.bytes == nullptr && channels % 32 == 0;
-}
-
 // The micro-kernels of one instruction set.
 struct Kernels {
   const char* name;
@@ -109,14 +99,12 @@ struct Kernels {
   };
   Packing binary, floats;
 
-  void (*binary_gemm)(const BinaryGemmArgs&);
-  void (*float_gemm)(const FloatGemmArgs&);
-  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows'
-  // first channel. A correction may be null.
-  void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
-                           const int32_t* const* corrections, int channels, const Row* rows,
-                           int pixels);
-  // The same of rows of any number of channels and pixels, floats that lie `stride` apart.
+  // A tile and the epilogue of its rows, all vectors of which begin at the tile's first channel. A
+  // correction may be null. What is left in `args.sums` is undefined.
+  void (*binary_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                      const int32_t* const* corrections, const Row* rows);
+  void (*float_rows)(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows);
+  // The epilogue of rows of any number of channels and pixels, floats that lie `stride` apart.
   void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int64_t stride, int channels,
                          const Row* rows, int pixels);
   // Rows of any number of channels.
@@ -127,9 +115,6 @@ struct Kernels {
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);
-  // `binary_gemm` and, of its sums, an epilogue that is plain; `args.sums` may be left as they were.
-  void (*binary_gemm_to_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                              const int32_t* const* corrections, const Row* rows);
 };
 
 extern const Kernels kPortableKernels;

@@ -155,12 +155,6 @@ void binary_gemm(const BinaryGemmArgs& args) {
   kTiles[args.pixels - 1][(args.channels - 1) / 32](args);
 }
 
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
-}
-
 void float_gemm(const FloatGemmArgs& args) {
   static constexpr void (*kTiles[kFloatTilePixels])(const FloatGemmArgs&, const float*, float*) = {
       float_block<1>, float_block<2>, float_block<3>,
@@ -169,6 +163,17 @@ void float_gemm(const FloatGemmArgs& args) {
   for (int i = 0; i * kFloatBlock < args.channels; ++i) {
     kTiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kFloatBlock);
   }
+}
+
+void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                 const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
+void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
+  float_gemm(args);
+  float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, args.pixels);
 }
 
 BOPKIT_TARGET_END
@@ -180,15 +185,13 @@ const Kernels kAvx2Kernels = {"avx2",
                               true,
                               {kTilePixels, kPanel, 32, true},
                               {kFloatTilePixels, kFloatBlock, 16, false},
-                              binary_gemm,
-                              float_gemm,
-                              integer_epilogue,
+                              binary_rows,
+                              float_rows,
                               float_epilogue,
                               max_row,
                               add_row,
                               add_rows,
-                              depthwise_row,
-                              binary_gemm_to_rows};
+                              depthwise_row};
 
 }  // namespace bopkit
 

@@ -31,12 +31,78 @@ inline void store_part(const Floats& y, int count, float* to) {
 
 constexpr int kTilePixels = 6;
 
-template <int pixels, int vectors>
-using BinarySums = __m512i[pixels][vectors];
+// The sums of a tile stay in registers until its epilogue has ended: through memory, that takes as
+// long as half of a binary tile of 64 channels. So everything is inlined, and loops over the tile are
+// unrolled.
+#define BOPKIT_FOR_TILE                              \
+  _Pragma("unroll") for (int p = 0; p < pixels; ++p) \
+      _Pragma("unroll") for (int v = 0; v < vectors; ++v)
 
 template <int pixels, int vectors>
-__attribute__((always_inline)) inline void count_differing_bits(const BinaryGemmArgs& args,
-                                                                BinarySums<pixels, vectors>& sums) {
+using TileFloats = Floats[pixels][vectors];
+
+// For `apply`.
+template <int pixels, int vectors>
+struct Tile {
+  const EpilogueOp& op;
+  const Row* rows;
+  TileFloats<pixels, vectors>& y;
+
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void map(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v]);
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(rows[p].operands[op.operand] + kLanes * v));
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + kLanes * v));
+  }
+  BOPKIT_ALWAYS_INLINE void store() const {
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].stored + kLanes * v);
+  }
+};
+
+// Whether `store_tile` is for it: whole vectors, and no bytes.
+inline bool is_for_tiles(int channels, const Row& row) {
+  return channels % kLanes == 0 && row.bytes == nullptr;
+}
+
+// Stores bits of a tile: `masks[p][v]` has those of a vector.
+template <int pixels, int vectors>
+BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], const Row* rows) {
+  BOPKIT_FOR_TILE {
+    if (v % 2 == 0) {
+      rows[p].bits[v / 2] =
+          v + 1 < vectors ? _mm512_kunpackw(masks[p][v + 1 < vectors ? v + 1 : v], masks[p][v])
+                          : masks[p][v];
+    }
+  }
+}
+
+template <int pixels, int vectors>
+BOPKIT_ALWAYS_INLINE void store_tile(const Epilogue& epilogue, TileFloats<pixels, vectors>& y,
+                                     const Row* rows) {
+  for (int i = 0; i < epilogue.op_count; ++i) {
+    apply(epilogue.ops[i].kind, Tile<pixels, vectors>{epilogue.ops[i], rows, y});
+  }
+  if (rows[0].floats != nullptr) {
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].floats + kLanes * v);
+  }
+  if (rows[0].bits != nullptr) {
+    __mmask16 masks[pixels][vectors];
+    BOPKIT_FOR_TILE masks[p][v] =
+        _mm512_cmp_ps_mask((__m512)y[p][v], _mm512_setzero_ps(), _CMP_LT_OQ);
+    store_bits<pixels, vectors>(masks, rows);
+  }
+}
+
+template <int pixels, int vectors>
+void binary_tile(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                 const int32_t* const* corrections, const Row* rows) {
+  __m512i sums[pixels][vectors] = {};
   const uint32_t* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
     const uint32_t* x[pixels];
@@ -53,55 +119,37 @@ __attribute__((always_inline)) inline void count_differing_bits(const BinaryGemm
       }
     }
   }
+  if (!is_for_tiles(args.channels, rows[0])) {
+    BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    return integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, pixels);
+  }
+  BOPKIT_FOR_TILE {
+    sums[p][v] = _mm512_slli_epi32(sums[p][v], 1);
+    if (corrections[p] != nullptr) {
+      sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_loadu_si512(corrections[p] + 16 * v));
+    }
+  }
+  if (epilogue.threshold != nullptr) {
+    __mmask16 masks[pixels][vectors];
+    BOPKIT_FOR_TILE masks[p][v] =
+        _mm512_cmpgt_epi32_mask(sums[p][v], _mm512_loadu_si512(epilogue.threshold + 16 * v));
+    return store_bits<pixels, vectors>(masks, rows);
+  }
+  if (epilogue.has_clamp) {
+    const __m512i min = _mm512_set1_epi32(epilogue.clamp_min),
+                  max = _mm512_set1_epi32(epilogue.clamp_max);
+    BOPKIT_FOR_TILE sums[p][v] = _mm512_max_epi32(min, _mm512_min_epi32(max, sums[p][v]));
+  }
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE {
+    y[p][v] = (Floats)_mm512_cvtepi32_ps(sums[p][v]) * load(epilogue.multiplier + 16 * v);
+    y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, rows);
 }
 
 template <int pixels, int vectors>
-void binary_tile(const BinaryGemmArgs& args) {
-  BinarySums<pixels, vectors> sums = {};
-  count_differing_bits<pixels, vectors>(args, sums);
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) {
-      _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
-    }
-  }
-}
-
-// The tile, and its plain epilogue while the sums are in registers: through memory it takes as long
-// as half of the tile itself, where that has 64 channels of input. All loops have to be unrolled.
-template <int pixels, int vectors>
-void binary_tile_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  BinarySums<pixels, vectors> sums = {};
-  count_differing_bits<pixels, vectors>(args, sums);
-  __m512 multiplier[vectors], bias[vectors];
-  for (int v = 0; v < vectors; ++v) {
-    multiplier[v] = _mm512_loadu_ps(epilogue.multiplier + 16 * v);
-    bias[v] = _mm512_loadu_ps(epilogue.bias + 16 * v);
-  }
-  const bool adds_operand = epilogue.op_count != 0;
-#pragma unroll
-  for (int p = 0; p < pixels; ++p) {
-    const Row& row = rows[p];
-    __m512 y[vectors];
-    for (int v = 0; v < vectors; ++v) {
-      __m512i x = _mm512_slli_epi32(sums[p][v], 1);
-      if (corrections[p] != nullptr) {
-        x = _mm512_add_epi32(x, _mm512_loadu_si512(corrections[p] + 16 * v));
-      }
-      y[v] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(x), multiplier[v]), bias[v]);
-      if (adds_operand) y[v] = _mm512_add_ps(y[v], _mm512_loadu_ps(row.operands[0] + 16 * v));
-      if (row.floats != nullptr) _mm512_storeu_ps(row.floats + 16 * v, y[v]);
-    }
-    for (int v = 0; row.bits != nullptr && v < vectors; v += 2) {
-      const __mmask16 lower = _mm512_cmp_ps_mask(y[v], _mm512_setzero_ps(), _CMP_LT_OQ),
-                      upper = _mm512_cmp_ps_mask(y[v + 1], _mm512_setzero_ps(), _CMP_LT_OQ);
-      row.bits[v / 2] = _mm512_kunpackw(upper, lower);
-    }
-  }
-}
-
-template <int pixels, int vectors>
-void float_tile(const FloatGemmArgs& args) {
+void float_tile(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
   __m512 sums[pixels][vectors] = {};
   const float* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
@@ -116,10 +164,19 @@ void float_tile(const FloatGemmArgs& args) {
       }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) _mm512_storeu_ps(args.sums + p * kPanel + 16 * v, sums[p][v]);
+  if (!is_for_tiles(args.channels, rows[0])) {
+    BOPKIT_FOR_TILE _mm512_storeu_ps(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    return float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, pixels);
   }
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE y[p][v] = (Floats)sums[p][v];
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, rows);
 }
+
+#undef BOPKIT_FOR_TILE
 
 #define BOPKIT_ROW(tile, pixels) \
   { tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4> }
@@ -129,33 +186,23 @@ void float_tile(const FloatGemmArgs& args) {
         BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)                                        \
   }
 
-void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kTilePixels][4])(const BinaryGemmArgs&) =
-      BOPKIT_TILES(binary_tile);
-  kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
+void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                 const int32_t* const* corrections, const Row* rows) {
+  static constexpr decltype(&binary_rows) kTiles[kTilePixels][4] = BOPKIT_TILES(binary_tile);
+  kTiles[args.pixels - 1][(args.channels - 1) / 16](args, epilogue, corrections, rows);
 }
 
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  using Tile = void (*)(const BinaryGemmArgs&, const Epilogue&, const int32_t* const*, const Row*);
-  static constexpr Tile kTiles[kTilePixels][2] = {
-      {binary_tile_to_rows<1, 2>, binary_tile_to_rows<1, 4>},
-      {binary_tile_to_rows<2, 2>, binary_tile_to_rows<2, 4>},
-      {binary_tile_to_rows<3, 2>, binary_tile_to_rows<3, 4>},
-      {binary_tile_to_rows<4, 2>, binary_tile_to_rows<4, 4>},
-      {binary_tile_to_rows<5, 2>, binary_tile_to_rows<5, 4>},
-      {binary_tile_to_rows<6, 2>, binary_tile_to_rows<6, 4>}};
-  kTiles[args.pixels - 1][args.channels / 32 - 1](args, epilogue, corrections, rows);
-}
-
-void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kTilePixels][4])(const FloatGemmArgs&) = BOPKIT_TILES(float_tile);
+void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
+  using Function = decltype(&float_rows);
+  static constexpr Function kTiles[kTilePixels][4] = BOPKIT_TILES(float_tile);
   // Six sums of one vector each would wait for each other.
-  static constexpr void (*kNarrowTiles[])(const FloatGemmArgs&) = {
-      float_tile<7, 1>,  float_tile<8, 1>,  float_tile<9, 1>,
-      float_tile<10, 1>, float_tile<11, 1>, float_tile<12, 1>};
-  if (args.pixels > kTilePixels) return kNarrowTiles[args.pixels - kTilePixels - 1](args);
-  kTiles[args.pixels - 1][(args.channels - 1) / 16](args);
+  static constexpr Function kNarrowTiles[] = {float_tile<7, 1>,  float_tile<8, 1>,
+                                              float_tile<9, 1>,  float_tile<10, 1>,
+                                              float_tile<11, 1>, float_tile<12, 1>};
+  const bool is_narrow = args.pixels > kTilePixels;
+  const Function tile = is_narrow ? kNarrowTiles[args.pixels - kTilePixels - 1]
+                                  : kTiles[args.pixels - 1][(args.channels - 1) / 16];
+  tile(args, epilogue, rows);
 }
 
 BOPKIT_TARGET_END
@@ -167,15 +214,13 @@ const Kernels kAvx512Kernels = {"avx512",
                                 true,
                                 {kTilePixels, kPanel, 16, false},
                                 {kTilePixels, kPanel, 16, false, 2 * kTilePixels},
-                                binary_gemm,
-                                float_gemm,
-                                integer_epilogue,
+                                binary_rows,
+                                float_rows,
                                 float_epilogue,
                                 max_row,
                                 add_row,
                                 add_rows,
-                                depthwise_row,
-                                binary_gemm_to_rows};
+                                depthwise_row};
 
 }  // namespace bopkit
 

@@ -43,30 +43,18 @@ const Kernels kNeonKernels = {"neon",
                               true,
                               plain::kPacking,
                               plain::kPacking,
-                              plain::binary_gemm,
-                              plain::float_gemm,
-                              plain::integer_epilogue,
+                              plain::binary_rows,
+                              plain::float_rows,
                               plain::float_epilogue,
                               plain::max_row,
                               plain::add_row,
                               plain::add_rows,
-                              plain::depthwise_row,
-                              plain::binary_gemm_to_rows};
+                              plain::depthwise_row};
 
-const Kernels kNeonDotKernels = {"neon_dot",
-                                 dot::is_supported,
-                                 true,
-                                 dot::kPacking,
-                                 dot::kPacking,
-                                 dot::binary_gemm,
-                                 dot::float_gemm,
-                                 dot::integer_epilogue,
-                                 dot::float_epilogue,
-                                 dot::max_row,
-                                 dot::add_row,
-                                 dot::add_rows,
-                                 dot::depthwise_row,
-                                 dot::binary_gemm_to_rows};
+const Kernels kNeonDotKernels = {"neon_dot",      dot::is_supported,   true,
+                                 dot::kPacking,   dot::kPacking,       dot::binary_rows,
+                                 dot::float_rows, dot::float_epilogue, dot::max_row,
+                                 dot::add_row,    dot::add_rows,       dot::depthwise_row};
 
 }  // namespace bopkit
 

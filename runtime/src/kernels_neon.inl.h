@@ -116,16 +116,21 @@ void binary_gemm(const BinaryGemmArgs& args) {
   for_blocks(args, kTiles);
 }
 
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
-}
-
 void float_gemm(const FloatGemmArgs& args) {
   static constexpr void (*kTiles[kTilePixels])(const FloatGemmArgs&, const float*, float*) = {
       float_block<1>, float_block<2>, float_block<3>, float_block<4>};
   for_blocks(args, kTiles);
+}
+
+void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                 const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
+void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
+  float_gemm(args);
+  float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, args.pixels);
 }
 
 constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock, false};

@@ -87,13 +87,18 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* sums) {
 
 void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_FOR_BLOCKS(binary_block, args); }
 
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
+void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args); }
+
+void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                 const int32_t* const* corrections, const Row* rows) {
   binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+  integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
 }
 
-void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args); }
+void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
+  float_gemm(args);
+  float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, args.pixels);
+}
 
 }  // namespace
 
@@ -102,15 +107,13 @@ const Kernels kPortableKernels = {"portable",
                                   false,
                                   {kTilePixels, kBlock, kBlock, false},
                                   {kTilePixels, kBlock, kBlock, false},
-                                  binary_gemm,
-                                  float_gemm,
-                                  integer_epilogue,
+                                  binary_rows,
+                                  float_rows,
                                   float_epilogue,
                                   max_row,
                                   add_row,
                                   add_rows,
-                                  depthwise_row,
-                                  binary_gemm_to_rows};
+                                  depthwise_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
