@@ -78,14 +78,17 @@ def build_flatbuffer(reference: Reference, options: ExportOptions, scratch: Path
             raise BopkitError("The network does not end in a softmax.", "Leave out --output logits.")
     if options.input_type == "uint8":
         inputs_and_outputs.take_pixels(model)
+    operators = len(model.subgraphs[0].operators)
     integers = [] if options.calibrate is None else _run_in_integers(model, reference, options)
+    added_operators = len(model.subgraphs[0].operators) - operators
     kernels = quantize.store_kernels(model, options.float_weights)
     if options.calibrate is not None:
-        passes.append(_reduced("real layer computed in int8", integers, added_operators=2))
-    passes.append(_reduced("binary kernel at a real input as int8", [each for each in kernels if each.exact]))
+        passes.append(_reduced("real layer computed in int8", integers, added_operators))
+    exact, rounded = ([each for each in kernels if each.exact is wanted] for wanted in (True, False))
+    passes.append(_reduced("binary kernel at a real input as int8", exact, len(exact)))
     if options.float_weights != "float32":
         name = f"real kernel as {options.float_weights}"
-        passes.append(_reduced(name, [each for each in kernels if not each.exact]))
+        passes.append(_reduced(name, rounded, len(rounded)))
     edit.leave_out_defaults(model)
     content = schema.serialise(model)
     return Flatbuffer(model, content, signature, tuple(passes), (*integers, *kernels), bool(integers))
@@ -133,10 +136,10 @@ def inputs_for(reference: Reference, inputs: Inputs) -> Inputs:
     return tuple(map(reference.pixel_preprocessing.to_pixels, inputs))
 
 
-def _reduced(name: str, kernels: list[StoredKernel], added_operators: int = 1) -> PassReport:
-    """What it saves that kernels are stored in fewer bits; operators convert each, or what meets it."""
+def _reduced(name: str, kernels: list[StoredKernel], added_operators: int) -> PassReport:
+    """What it saves that kernels are stored in fewer bits; added operators convert them, or what meets them."""
     layers = tuple("x".join(map(str, each.shape)) for each in kernels)
-    return PassReport(name, layers, sum(each.saved_bytes for each in kernels), -added_operators * len(kernels))
+    return PassReport(name, layers, sum(each.saved_bytes for each in kernels), -added_operators)
 
 
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:

@@ -128,63 +128,79 @@ def measure_ranges(tensors: list[int], batches: Iterator[np.ndarray], run: Calla
 
 
 def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
-    """Let convolutions and dense layers with float kernels compute in int8, between a quantisation and its reverse.
+    """Let convolutions and dense layers with float kernels compute in int8, between quantisations and their reverse.
+
+    One that follows another takes its int8 result as it is, and operators that read the same tensor share its int8 copy.
 
     Args:
         model: A parsed flatbuffer; altered.
         ranges: Of every tensor in `activation_tensors(model)`.
     """
     (graph,) = model.subgraphs
-    changed = {id(operator) for operator in _float_operators(model)}
+    changed = _float_operators(model)
+    copies: dict[int, _IntegerCopy] = {}
+    needed_as_floats = {int(each) for each in graph.outputs}
+    for operator in graph.operators:
+        if not any(operator is each for each in changed):
+            needed_as_floats |= {int(each) for each in operator.inputs}
     stored, operators = [], []
     for operator in graph.operators:
-        if id(operator) not in changed:
+        if not any(operator is each for each in changed):
             operators.append(operator)
             continue
-        before, after, kernel = _to_integers(model, operator, ranges)
-        operators += [before, operator, after]
-        stored.append(kernel)
+        source, result = _ends(operator)
+        if source not in copies:
+            copies[source] = _integer_copy(model, source, ranges[source])
+            operators.append(edit.new_operator(model, "QUANTIZE", 1, [source], [copies[source].tensor]))
+        copies[result] = _integer_copy(model, result, ranges[result])
+        stored.append(_to_integers(model, operator, copies[source], copies[result]))
+        operators.append(operator)
+        if result in needed_as_floats:
+            operators.append(edit.new_operator(model, "DEQUANTIZE", 2, [copies[result].tensor], [result]))
     graph.operators = operators
     edit.clear_unused_constants(model)
     return stored
 
 
-def _to_integers(model: Any, operator: Any, ranges: Ranges) -> tuple[Any, Any, StoredKernel]:
-    """Turn one operator into int8; what must run before and after it, and its kernel."""
+@dataclasses.dataclass(frozen=True)
+class _IntegerCopy:
+    """An int8 tensor that stands for a float one: its index and its scale."""
+
+    tensor: int
+    scale: float
+
+
+def _to_integers(model: Any, operator: Any, source: _IntegerCopy, result: _IntegerCopy) -> StoredKernel:
+    """Turn one operator into int8; its kernel."""
     (graph,) = model.subgraphs
     name = builtin_name(model, operator.opcodeIndex)
-    source, result = _ends(operator)
     axis = CHANNEL_AXIS[name]
     inputs = [int(each) for each in operator.inputs]
     kernel = edit.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
-    integers, input_scale = _integer_copy(model, source, ranges[source])
     bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
     # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
-    least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * input_scale)
+    least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * source.scale)
     values, scales = quantize_kernel(kernel, axis, least_scales)
-    results, _ = _integer_copy(model, result, ranges[result])
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
-    inputs[0] = integers
+    inputs[0] = source.tensor
     inputs[KERNEL_INPUT] = edit.add_tensor(
         model, f"{kernel_name}_int8", kernel.shape, "INT8", scales, axis, data=values
     )
     if bias is not None:
-        bias_scales = (scales * input_scale).astype(np.float32)
+        bias_scales = (scales * source.scale).astype(np.float32)
         bias_values = np.rint(bias / bias_scales.astype(np.float64)).astype(np.int32)
         inputs[BIAS_INPUT] = edit.add_tensor(
             model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
         )
-    operator.inputs, operator.outputs = inputs, [results]
+    operator.inputs, operator.outputs = inputs, [result.tensor]
     operator.opcodeIndex = edit.operator_code(model, name, INTEGER_VERSIONS[name])
-    before = edit.new_operator(model, "QUANTIZE", 1, [source], [integers])
-    after = edit.new_operator(model, "DEQUANTIZE", 2, [results], [result])
     saved = kernel.nbytes - values.nbytes - scales.nbytes
-    return before, after, StoredKernel(kernel.shape, 8, saved, exact=False)
+    return StoredKernel(kernel.shape, 8, saved, exact=False)
 
 
-def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> tuple[int, float]:
-    """A new int8 tensor for the values of a float one, and its scale."""
+def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> _IntegerCopy:
+    """A new int8 tensor for the values of a float one."""
     (graph,) = model.subgraphs
     described = graph.tensors[tensor]
     low, high = value_range
@@ -192,7 +208,8 @@ def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> 
     zero_point = int(np.clip(round(-128 - low / float(scale)), -128, 127))
     shape = tuple(int(size) for size in described.shape)
     name = f"{described.name.decode()}_int8"
-    return edit.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point), float(scale)
+    added = edit.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point)
+    return _IntegerCopy(added, float(scale))
 
 
 def _float_operators(model: Any) -> list[Any]:

@@ -1,5 +1,6 @@
-// Convolutions, binary and of float32: the micro-kernels multiply patches, found through an
-// indirection buffer, by packed weights, and an epilogue follows. It may use what steps may.
+// Convolutions and dense layers: binary, of float32, of float32 by weights of int8, and of int8. The
+// micro-kernels multiply patches, found through an indirection buffer, by packed weights, and an
+// epilogue follows. It may use what steps may.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -7,6 +8,7 @@
 
 #include "epilogue_step.h"
 #include "padding_correction.h"
+#include "quantization.h"
 #include "steps.h"
 #include "window.h"
 
@@ -18,7 +20,7 @@ namespace {
 constexpr int kChunk = 84;
 
 // Rough, to tell large steps from small ones.
-constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20;
+constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20, kInt8MacsPerNs = 60;
 
 // Channels of one group that are computed together.
 struct Panel {
@@ -28,38 +30,57 @@ struct Panel {
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-template <typename Element, typename Sum>
+template <typename Element, typename Weight, typename Sum>
 class Conv : public EpilogueStep {
  public:
   static constexpr bool kIsBinary = std::is_same<Element, uint32_t>::value;
+  static constexpr bool kIsInt8 = std::is_same<Element, int8_t>::value;
 
   Conv(const Op& op, int input, const abi::Tensor& filter, const Kernels& kernels)
       : EpilogueStep(input),
         op_(op),
         window_(op.window),
         kernels_(kernels),
-        packing_(kIsBinary ? kernels.binary : kernels.floats),
+        packing_(kIsBinary ? kernels.binary
+                 : kIsInt8 ? kernels.int8
+                           : kernels.floats),
         channels_out_(filter.dims->data[0]),
         depth_(filter.dims->data[filter.dims->size - 1]),
-        groups_(kIsBinary ? words_of(op.channels_in) / depth_ : 1) {}
+        groups_((kIsBinary ? words_of(op.channels_in) : op.channels_in) / depth_),
+        packs_rows_(window_.dilation_w == 1 && groups_ == 1) {}
 
   // Packs `weights`, [out, filter_h, filter_w, depth], into panels.
-  bool pack(const Element* weights);
+  bool pack(const Weight* weights);
 
   std::string name() const override {
     const std::string filter =
         std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w);
     const std::string kind = kIsBinary ? "binary conv " : op_.is_dense ? "dense" : "conv ";
-    return kind + (op_.is_dense ? "" : filter) + " to " + std::to_string(channels_out_) + suffix();
+    const std::string type = kIsInt8 ? "int8 " : "";
+    return type + kind + (op_.is_dense ? "" : filter) + " to " + std::to_string(channels_out_) +
+           suffix();
   }
 
   bool shape(StepContext& shared) override;
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
 
-  bool makes_rows() const override { return !kIsBinary && !joins_operands() && !stores_twice(); }
+  bool stands_for_int8(const abi::Tensor& tensor) const override {
+    return epilogue_.is_requantized && epilogue_ops_.empty() &&
+           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
+  }
+
+  bool makes_rows() const override {
+    return !kIsBinary && floats >= 0 && !joins_operands() && !stores_twice();
+  }
   void start(const StepContext& shared, ThreadPool::Session& session) override;
   void make_row(const StepContext& shared, int image, int y, float* to) const override;
+  bool makes_sums() const override {
+    return makes_rows() && groups_ == 1 && has_activations_alone();
+  }
+  int sums_pitch() const override { return round_up(channels_out_, 16); }
+  void make_sums(const StepContext& shared, int image, int y, void* to) const override;
+  Epilogue sums_epilogue() const override { return epilogue_; }
   bool runs_rows() const override { return !kIsBinary && !op_.is_dense; }
   void run_row(const StepContext& shared, int image, int y) const override {
     const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
@@ -73,7 +94,8 @@ class Conv : public EpilogueStep {
            (kIsBinary ? 32 : 1);
   }
   int64_t binary_macs() const override { return kIsBinary ? macs() : 0; }
-  int64_t float_macs() const override { return kIsBinary ? 0 : macs(); }
+  int64_t float_macs() const override { return kIsBinary || kIsInt8 ? 0 : macs(); }
+  int64_t int8_macs() const override { return kIsInt8 ? macs() : 0; }
 
   void correct_padding(const PaddingCorrection::Filter& filter) {
     padding_correction_.set_filter(filter);
@@ -83,12 +105,32 @@ class Conv : public EpilogueStep {
   Epilogue epilogue_;
   std::vector<float> multiplier_, bias_;
   std::vector<int32_t> threshold_;
+  RequantizationVectors requantization_;
 
  private:
+  bool needs_copy(const StepContext& shared) const;
   bool prepare_indirection(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
   void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
                  size_t end_panel, float* to) const;
+  using Args = GemmArgs<Element, Weight, Sum>;
+
+  const Element* patch_at(int image, int y, int x) const {
+    return source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
+           border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+  }
+  int tile_pixels(const Panel& panel) const {
+    const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
+    return is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  }
+  Args args_of(const Panel& panel, const Element* const* patches, const int32_t* offsets,
+               int pixels, Sum* sums) const {
+    return {pixels,         patches,
+            offsets,        static_cast<int>(run_offsets_.size()),
+            run_length_,    packed_.as<Weight>() + panel.weights,
+            panel.channels, sums};
+  }
+  void multiply(const Args& args) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
@@ -99,6 +141,7 @@ class Conv : public EpilogueStep {
   const Kernels& kernels_;
   Kernels::Packing packing_;
   int channels_out_, depth_, groups_;
+  bool packs_rows_;  // runs are rows of the filter; else single taps
   std::vector<Panel> panels_;
   Buffer packed_;
 
@@ -132,13 +175,20 @@ class Conv : public EpilogueStep {
 //
 //   row k     byte 0 of w[c][k], w[c + 1][k], ... | byte 1 of each | byte 2 ... | byte 3 ...
 //
+// With packing_.depth a row of a block has so many elements of each channel side by side, which one
+// instruction multiplies and adds. The last of a run is filled up with zeros, so that runs must be
+// known here, unless they are whole multiples: what is read behind a run is multiplied by zero.
+//
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::pack(const Element* weights) {
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
   const int per_group = channels_out_ / groups_;
   const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
-  const int64_t length = taps * depth_;
+  const int64_t run = packs_rows_ ? int64_t{window_.filter_w} * depth_ : depth_;
+  const int64_t runs = taps * depth_ / run;
+  const int64_t rows = (run + packing_.depth - 1) / packing_.depth;  // of a run in a block
+  const int64_t length = runs * rows * packing_.depth;
   int64_t elements = 0;
   for (int group = 0; group < groups_; ++group) {
     for (int first = 0; first < per_group; first += kPanel) {
@@ -149,25 +199,31 @@ bool Conv<Element, Sum>::pack(const Element* weights) {
       if (elements > kMaxBytes / 4) return fail("needs too much memory for its weights");
     }
   }
-  if (!packed_.allocate(elements * 4)) return fail("found no memory for its weights");
+  if (!packed_.allocate(elements * static_cast<int64_t>(sizeof(Weight)))) {
+    return fail("found no memory for its weights");
+  }
   for (const Panel& panel : panels_) {
-    Element* to = packed_.as<Element>() + panel.weights;
+    Weight* to = packed_.as<Weight>() + panel.weights;
     for (int block = 0; block < panel.channels; block += packing_.block) {
       const int channels = std::min(packing_.block, panel.channels - block);
       const int lanes =
           packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
-      for (int64_t k = 0; k < length; ++k, to += lanes) {
+      for (int64_t row = 0; row < runs * rows; ++row, to += lanes * packing_.depth) {
+        const int64_t first = row % rows * packing_.depth;
+        const int64_t count = std::min<int64_t>(packing_.depth, run - first);
         for (int c = 0; c < channels; ++c) {
-          const Element weight = weights[(panel.first + block + c) * length + k];
-          if (!packing_.is_byte_wise) {
-            to[c] = weight;
-            continue;
+          const Weight* from = weights + (panel.first + block + c) * runs * run;
+          from += row / rows * run + first;
+          if constexpr (kIsBinary) {
+            if (packing_.is_byte_wise) {
+              for (int b = 0; b < 4; ++b) {
+                reinterpret_cast<uint8_t*>(to)[b * lanes + c] =
+                    static_cast<uint8_t>(*from >> (8 * b));
+              }
+              continue;
+            }
           }
-          uint32_t word;
-          std::memcpy(&word, &weight, sizeof word);
-          for (int b = 0; b < 4; ++b) {
-            reinterpret_cast<uint8_t*>(to)[b * lanes + c] = static_cast<uint8_t>(word >> (8 * b));
-          }
+          std::copy(from, from + count, to + int64_t{c} * packing_.depth);
         }
       }
     }
@@ -175,8 +231,8 @@ bool Conv<Element, Sum>::pack(const Element* weights) {
   return true;
 }
 
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::shape(StepContext& shared) {
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::shape(StepContext& shared) {
   Value& input = shared.value(input_);
   if (input.c != depth_ * groups_) return fail("got an input of another number of channels");
   Shape out = input.shape;
@@ -208,13 +264,12 @@ bool Conv<Element, Sum>::shape(StepContext& shared) {
   return shape_results(shared, out);
 }
 
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::prepare_indirection(const Value& input) {
   run_offsets_.clear();
-  const int group_depth = depth_;
-  const bool is_contiguous = window_.dilation_w == 1 && groups_ == 1 && input.is_contiguous();
-  run_length_ = is_contiguous ? window_.filter_w * group_depth : group_depth;
-  if (is_contiguous && window_.dilation_h == 1 &&
+  const bool is_contiguous = packs_rows_ && input.is_contiguous();
+  run_length_ = is_contiguous ? window_.filter_w * depth_ : depth_;
+  if (is_contiguous && window_.dilation_h == 1 && run_length_ % packing_.depth == 0 &&
       input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
     run_offsets_.push_back(0);
@@ -233,14 +288,28 @@ bool Conv<Element, Sum>::prepare_indirection(const Value& input) {
   return true;
 }
 
-template <typename Element, typename Sum>
-bool Conv<Element, Sum>::prepare(const StepContext& shared) {
+// Whether patches cannot be read where the input lies.
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::needs_copy(const StepContext& shared) const {
+  const Value& input = shared.value(input_);
+  if (!input.border.covers(border_)) return true;
+  if (depth_ % packing_.depth == 0) return false;
+  if (packs_rows_ && !input.is_contiguous()) return true;
+  // What lies behind memory of LiteRT's is not ours to read.
+  const int run = packs_rows_ ? window_.filter_w * depth_ : depth_;
+  return run % packing_.depth != 0 && shared.is_held_by_litert(input_);
+}
+
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::prepare(const StepContext& shared) {
   const Value& input = shared.value(input_);
   source_ = input;
-  is_copied_ = !input.border.covers(border_);
+  is_copied_ = needs_copy(shared);
   if (is_copied_) {
     source_.border = border_;
-    if (!copy_.allocate(source_.lay_out())) return fail("found no memory for its padded input");
+    const int64_t bytes = source_.lay_out();
+    if (!copy_.allocate(bytes)) return fail("found no memory for its padded input");
+    source_.fill_border(copy_.as<char>(), bytes);
     source_.place(copy_.as<char>());
   }
   return prepare_indirection(source_) &&
@@ -248,8 +317,9 @@ bool Conv<Element, Sum>::prepare(const StepContext& shared) {
           fail("found no memory for its padding"));
 }
 
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Session& session) {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::copy_with_border(const Value& input,
+                                                  ThreadPool::Session& session) {
   const size_t bytes = static_cast<size_t>(input.w) * input.c * sizeof(Element);
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
   session.run(input.n * input.h, is_small(ns), [&](int unit) {
@@ -263,8 +333,8 @@ void Conv<Element, Sum>::copy_with_border(const Value& input, ThreadPool::Sessio
   });
 }
 
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::start(const StepContext& shared, ThreadPool::Session& session) {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::start(const StepContext& shared, ThreadPool::Session& session) {
   const Value& input = shared.value(input_);
   if (is_copied_) {
     copy_with_border(input, session);
@@ -273,8 +343,9 @@ void Conv<Element, Sum>::start(const StepContext& shared, ThreadPool::Session& s
   }
 }
 
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::make_row(const StepContext& shared, int image, int y, float* to) const {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::make_row(const StepContext& shared, int image, int y,
+                                          float* to) const {
   const int64_t row = (int64_t{image} * height_.size + y) * width_.size;
   for (int x = 0; x < width_.size; x += kChunk) {
     run_chunk(shared, row + x, std::min(kChunk, width_.size - x), 0, panels_.size(),
@@ -282,10 +353,34 @@ void Conv<Element, Sum>::make_row(const StepContext& shared, int image, int y, f
   }
 }
 
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y, void* to) const {
+  alignas(kAlignment) Sum tile_sums[kMaxTilePixels * kPanel];
+  const Element* patches[kMaxTilePixels];
+  const int pitch = sums_pitch();
+  for (const Panel& panel : panels_) {
+    const int most = tile_pixels(panel), tiles = (width_.size + most - 1) / most;
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int begin = static_cast<int>(int64_t{tile} * width_.size / tiles),
+                end = static_cast<int>(int64_t{tile + 1} * width_.size / tiles);
+      for (int x = begin; x < end; ++x) patches[x - begin] = patch_at(image, y, x);
+      Sum* row = static_cast<Sum*>(to) + int64_t{begin} * pitch + panel.first;
+      Sum* sums = pitch == kPanel ? row : tile_sums;
+      multiply(args_of(panel, patches, run_offsets_.data(), end - begin, sums));
+      for (int i = 0; sums == tile_sums && i < end - begin; ++i) {
+        std::memcpy(row + int64_t{i} * pitch, sums + i * kPanel,
+                    static_cast<size_t>(round_up(panel.channels, 16)) * sizeof(Sum));
+      }
+    }
+  }
+}
+
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
   start(shared, session);
-  const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs : kFloatMacsPerNs);
+  const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs
+                                                   : kIsInt8 ? kInt8MacsPerNs
+                                                             : kFloatMacsPerNs);
   const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   // Few pixels and many channels are shared out by panels, unless groups write into the same words.
   const bool by_panels = chunks < 2 * shared.threads && groups_ == 1;
@@ -299,9 +394,9 @@ void Conv<Element, Sum>::run(const StepContext& shared, ThreadPool::Session& ses
 }
 
 // With `to` the results go there, one pixel behind the other.
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int count,
-                                   size_t first_panel, size_t end_panel, float* to) const {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t first, int count,
+                                           size_t first_panel, size_t end_panel, float* to) const {
   const Element* patches[kChunk];
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
@@ -315,8 +410,7 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
     // Pixels of one row of the image.
     const int begin = i, end = std::min(count, i + width_.size - x);
     const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
-    const Element* patch = source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
-                           border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+    const Element* patch = patch_at(image, y, x);
     Row row;
     if (to == nullptr) {
       row = row_at(shared, image, y, x);
@@ -341,10 +435,10 @@ void Conv<Element, Sum>::run_chunk(const StepContext& shared, int64_t first, int
   }
 }
 
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* patches,
-                                   const int32_t* const* corrections, const Row* rows,
-                                   int count) const {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* const* patches,
+                                           const int32_t* const* corrections, const Row* rows,
+                                           int count) const {
   alignas(kAlignment) Sum sums[kMaxTilePixels * kPanel];
   const int group_offset = panel.group * depth_;
   std::vector<int32_t> shifted;
@@ -358,33 +452,27 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
   epilogue_from(panel.first, &epilogue, ops);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
-  const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
-  const int most = is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
+  const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
   Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    const GemmArgs<Element, Sum> args = {end - begin,    patches + begin,
-                                         offsets,        static_cast<int>(run_offsets_.size()),
-                                         run_length_,    packed_.as<Element>() + panel.weights,
-                                         panel.channels, sums};
+    Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
       Row& row = moved[i - begin];
       from_channel(rows[i], panel.first, &row);
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
-    const Row* panel_rows = panel.first != 0 ? moved : rows + begin;
-    if constexpr (kIsBinary) {
-      const int32_t* panel_corrections[kMaxTilePixels];
-      for (int i = begin; i < end; ++i) {
-        panel_corrections[i - begin] =
-            corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
-      }
-      kernels_.binary_rows(args, epilogue, panel_corrections, panel_rows);
-    } else {
-      kernels_.float_rows(args, epilogue, panel_rows);
+    const int32_t* panel_corrections[kMaxTilePixels];
+    for (int i = begin; i < end; ++i) {
+      panel_corrections[i - begin] =
+          corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
     }
+    args.rows = panel.first != 0 ? moved : rows + begin;
+    args.epilogue = &epilogue;
+    args.corrections = panel_corrections;
+    multiply(args);
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
       store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);
     }
@@ -392,11 +480,24 @@ void Conv<Element, Sum>::run_panel(const Panel& panel, const Element* const* pat
 }
 
 // Groups of a number of channels that is no multiple of 32 share words with their neighbours.
-template <typename Element, typename Sum>
-void Conv<Element, Sum>::store_shifted_bits(uint32_t* words, int first, int channels,
-                                            const uint32_t* panel_words) const {
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::store_shifted_bits(uint32_t* words, int first, int channels,
+                                                    const uint32_t* panel_words) const {
   for (int c = 0; c < channels; ++c) {
     words[(first + c) / 32] |= (panel_words[c / 32] >> (c % 32) & 1u) << ((first + c) % 32);
+  }
+}
+
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::multiply(const Args& args) const {
+  if constexpr (kIsBinary) {
+    kernels_.binary_gemm(args);
+  } else if constexpr (kIsInt8) {
+    kernels_.int8_gemm(args);
+  } else if constexpr (std::is_same<Weight, int8_t>::value) {
+    kernels_.mixed_gemm(args);
+  } else {
+    kernels_.float_gemm(args);
   }
 }
 
@@ -429,7 +530,7 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const ab
                                                const float* bias) {
   const abi::Tensor& filter = context.tensors[op.filter];
   const abi::Tensor& output = context.tensors[op.output];
-  auto step = std::make_unique<Conv<uint32_t, int32_t>>(op, input, filter, kernels);
+  auto step = std::make_unique<Conv<uint32_t, uint32_t, int32_t>>(op, input, filter, kernels);
   const int channels = filter.dims->data[0];
   const int groups = words_of(op.channels_in) / filter.dims->data[3];
   const auto* weights = static_cast<const uint32_t*>(filter.data);
@@ -473,17 +574,51 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const ab
   return step;
 }
 
-std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
-                                              const Kernels& kernels, const float* weights,
-                                              const float* bias) {
-  const abi::Tensor& filter = context.tensors[op.filter];
-  auto step = std::make_unique<Conv<float, float>>(op, input, filter, kernels);
+template <typename Weight>
+std::unique_ptr<EpilogueStep> float_conv(const Op& op, int input, const abi::Tensor& filter,
+                                         const Kernels& kernels, const Weight* weights,
+                                         const float* scales, const float* bias) {
+  auto step = std::make_unique<Conv<float, Weight, float>>(op, input, filter, kernels);
+  const int channels = filter.dims->data[0];
+  if (scales != nullptr) {
+    step->multiplier_ = padded(scales, channels);
+    step->epilogue_.multiplier = step->multiplier_.data();
+  }
   if (bias != nullptr) {
-    step->bias_ = padded(bias, filter.dims->data[0]);
+    step->bias_ = padded(bias, channels);
     step->epilogue_.bias = step->bias_.data();
   }
   step->append_activation(op.activation);
   if (!step->pack(weights)) return nullptr;
+  return step;
+}
+
+std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
+                                              const Kernels& kernels, const float* weights,
+                                              const float* bias) {
+  return float_conv(op, input, context.tensors[op.filter], kernels, weights, nullptr, bias);
+}
+
+std::unique_ptr<EpilogueStep> make_mixed_conv(const Op& op, int input, const abi::Tensor& weights,
+                                              const Kernels& kernels, const float* bias) {
+  const std::vector<float> scales = scales_of(weights, weights.dims->data[0]);
+  return float_conv(op, input, weights, kernels, static_cast<const int8_t*>(weights.data),
+                    scales.data(), bias);
+}
+
+std::unique_ptr<EpilogueStep> make_int8_conv(const Op& op, int input, const abi::Context& context,
+                                             const Kernels& kernels) {
+  const abi::Tensor& filter = context.tensors[op.filter];
+  auto step = std::make_unique<Conv<int8_t, int8_t, int32_t>>(op, input, filter, kernels);
+  // Sums of products of x + offset have the zero point of x and the offset in them.
+  std::vector<int32_t> offsets = sums_of_weights(filter);
+  for (int32_t& offset : offsets) {
+    offset *= -(context.tensors[op.input].zero_point + kernels.int8_offset);
+  }
+  step->requantization_ = requantization_of(context, op, offsets);
+  step->epilogue_.is_requantized = true;
+  step->epilogue_.requantization = step->requantization_.pointers();
+  if (!step->pack(static_cast<const int8_t*>(filter.data))) return nullptr;
   return step;
 }
 

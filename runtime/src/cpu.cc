@@ -53,8 +53,8 @@ CpuFeatures detect() {
   features.avx2 =
       ymm && bit(one.ecx, 12) && bit(one.ecx, 28) && bit(seven.ebx, 5);  // FMA, AVX, AVX2
   features.avx512 = features.avx2 && zmm && bit(seven.ebx, 16) && bit(seven.ebx, 17) &&
-                    bit(seven.ebx, 30) && bit(seven.ebx, 31) &&
-                    bit(seven.ecx, 14);  // F, DQ, BW, VL, VPOPCNTDQ
+                    bit(seven.ebx, 30) && bit(seven.ebx, 31) && bit(seven.ecx, 11) &&
+                    bit(seven.ecx, 14);  // F, DQ, BW, VL, VNNI, VPOPCNTDQ
   return features;
 }
 
@@ -65,9 +65,15 @@ CpuFeatures detect() {
   features.neon = true;
 #if defined(__linux__)
   constexpr unsigned long kHwcapAsimdDp = 1ul << 20;
+  constexpr unsigned long kHwcap2I8mm = 1ul << 13;
   features.dotprod = (getauxval(AT_HWCAP) & kHwcapAsimdDp) != 0;
+  features.i8mm = features.dotprod && (getauxval(AT_HWCAP2) & kHwcap2I8mm) != 0;
 #elif defined(__APPLE__)
   features.dotprod = true;  // every Apple silicon of a Mac has it
+  int has_i8mm = 0;
+  size_t size = sizeof has_i8mm;
+  features.i8mm =
+      sysctlbyname("hw.optional.arm.FEAT_I8MM", &has_i8mm, &size, nullptr, 0) == 0 && has_i8mm != 0;
 #endif
   return features;
 }

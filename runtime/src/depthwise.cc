@@ -1,26 +1,42 @@
-// Depthwise convolutions of float32 with one filter a channel. They may use what steps may.
+// Depthwise convolutions of float32 and of int8, with one filter a channel. They may use what steps
+// may.
 #include <algorithm>
+#include <type_traits>
 
 #include "epilogue_step.h"
+#include "quantization.h"
 #include "steps.h"
 #include "window.h"
 
 namespace bopkit {
 namespace {
 
+template <typename Element>
 class DepthwiseConv : public EpilogueStep {
  public:
-  DepthwiseConv(const Op& op, int input, const float* filter, const float* bias)
+  static constexpr bool kIsInt8 = std::is_same<Element, int8_t>::value;
+  using Sum = typename std::conditional<kIsInt8, int32_t, float>::type;
+
+  DepthwiseConv(const Op& op, int input, const Element* filter)
       : EpilogueStep(input), window_(op.window), channels_(op.channels_in) {
     const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
     weights_.assign(filter, filter + taps * channels_);
-    if (bias == nullptr) return;
-    append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + channels_));
+  }
+
+  void requantize(RequantizationVectors by) {
+    requantization_ = std::move(by);
+    epilogue_.is_requantized = true;
+    epilogue_.requantization = requantization_.pointers();
   }
 
   std::string name() const override {
-    return "depthwise conv " + std::to_string(window_.filter_h) + "x" +
-           std::to_string(window_.filter_w) + suffix();
+    return std::string(kIsInt8 ? "int8 " : "") + "depthwise conv " +
+           std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) + suffix();
+  }
+
+  bool stands_for_int8(const abi::Tensor& tensor) const override {
+    return epilogue_.is_requantized && epilogue_ops_.empty() &&
+           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
   }
 
   bool shape(StepContext& shared) override {
@@ -42,23 +58,24 @@ class DepthwiseConv : public EpilogueStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     session.run(
-        input.n * height_.size, is_small(static_cast<double>(float_macs()) / kMacsPerNs),
+        input.n * height_.size, is_small(static_cast<double>(macs()) / kMacsPerNs),
         [&](int unit) { run_row(shared, input, unit / height_.size, unit % height_.size); });
   }
 
-  int64_t float_macs() const override {
-    return pixels_ * window_.filter_h * window_.filter_w * channels_;
-  }
+  int64_t float_macs() const override { return kIsInt8 ? 0 : macs(); }
+  int64_t int8_macs() const override { return kIsInt8 ? macs() : 0; }
 
  private:
   static constexpr double kMacsPerNs = 10;
-  static constexpr int kPixels = 16;
+  static constexpr int kPixels = kMaxTilePixels;
+
+  int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * channels_; }
 
   void run_row(const StepContext& shared, const Value& input, int image, int y) const {
-    alignas(kAlignment) float sums[kPixels * kPanel];
+    alignas(kAlignment) Sum sums[kPixels * kPanel];
     const RowStep to_right = row_step(shared);
     const size_t most = static_cast<size_t>(window_.filter_h) * window_.filter_w;
-    std::vector<const float*> taps(most * kPixels), weights(most * kPixels);
+    std::vector<const Element*> taps(most * kPixels), weights(most * kPixels);
     for (int x = 0; x < width_.size; x += kPixels) {
       const int pixels = std::min(kPixels, width_.size - x);
       Row rows[kPixels], parts[kPixels];
@@ -70,26 +87,45 @@ class DepthwiseConv : public EpilogueStep {
       }
       for (int first = 0; first < channels_; first += kPanel) {
         const int channels = std::min(kPanel, channels_ - first);
-        Epilogue epilogue;
+        Epilogue epilogue = epilogue_;
         EpilogueOp ops[kMaxEpilogueOps];
         epilogue_from(first, &epilogue, ops);
         for (int i = 0; i < pixels; ++i) {
           from_channel(rows[i], first, &parts[i]);
-          const float **from = &taps[i * most], **by = &weights[i * most];
-          shared.kernels.depthwise_row(sums + i * kPanel, from, by, counts[i], channels);
+          const Element **from = &taps[i * most], **by = &weights[i * most];
+          multiply(shared.kernels, input, from, by, counts[i], channels, sums + i * kPanel);
           for (int tap = 0; tap < counts[i]; ++tap) {
             from[tap] += channels;
             by[tap] += channels;
           }
         }
-        shared.kernels.float_epilogue(epilogue, sums, kPanel, channels, parts, pixels);
+        finish(shared.kernels, epilogue, sums, channels, parts, pixels);
       }
     }
   }
 
+  static void multiply(const Kernels& kernels, const Value&, const float* const* taps,
+                       const float* const* weights, int count, int channels, float* sums) {
+    kernels.depthwise_row(sums, taps, weights, count, channels);
+  }
+  static void multiply(const Kernels& kernels, const Value& input, const int8_t* const* taps,
+                       const int8_t* const* weights, int count, int channels, int32_t* sums) {
+    kernels.depthwise_int8_row(sums, taps, weights, count, channels, input.zero_point);
+  }
+
+  static void finish(const Kernels& kernels, const Epilogue& epilogue, const float* sums,
+                     int channels, const Row* rows, int pixels) {
+    kernels.float_epilogue(epilogue, sums, kPanel, channels, rows, pixels);
+  }
+  static void finish(const Kernels& kernels, const Epilogue& epilogue, const int32_t* sums,
+                     int channels, const Row* rows, int pixels) {
+    static constexpr const int32_t* kNone[kMaxTilePixels] = {};
+    kernels.integer_epilogue(epilogue, sums, kNone, channels, rows, pixels);
+  }
+
   // The pixels under the filter that lie within the image, and their weights; how many they are.
-  int find_taps(const Value& input, int image, int y, int x, const float** taps,
-                const float** weights) const {
+  int find_taps(const Value& input, int image, int y, int x, const Element** taps,
+                const Element** weights) const {
     int count = 0;
     for (int v = 0; v < window_.filter_h; ++v) {
       const int row = y * window_.stride_h - height_.before + v * window_.dilation_h;
@@ -97,7 +133,7 @@ class DepthwiseConv : public EpilogueStep {
       for (int u = 0; u < window_.filter_w; ++u) {
         const int column = x * window_.stride_w - width_.before + u * window_.dilation_w;
         if (column < 0 || column >= input.w) continue;
-        taps[count] = input.at<const float>(image, row, column);
+        taps[count] = input.at<const Element>(image, row, column);
         weights[count++] =
             weights_.data() + (int64_t{v} * window_.filter_w + u) * int64_t{channels_};
       }
@@ -107,7 +143,9 @@ class DepthwiseConv : public EpilogueStep {
 
   Window window_;
   int channels_;
-  std::vector<float> weights_;  // [filter_h, filter_w, channels]
+  std::vector<Element> weights_;  // [filter_h, filter_w, channels]
+  Epilogue epilogue_;
+  RequantizationVectors requantization_;
   Extent height_{}, width_{};
   int64_t pixels_ = 0;
 };
@@ -116,8 +154,20 @@ class DepthwiseConv : public EpilogueStep {
 
 std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
                                                   const float* bias) {
-  auto step = std::make_unique<DepthwiseConv>(op, input, filter, bias);
+  auto step = std::make_unique<DepthwiseConv<float>>(op, input, filter);
+  if (bias != nullptr) {
+    step->append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + op.channels_in));
+  }
   step->append_activation(op.activation);
+  return step;
+}
+
+std::unique_ptr<EpilogueStep> make_int8_depthwise_conv(const Op& op, int input,
+                                                       const abi::Context& context) {
+  const abi::Tensor& filter = context.tensors[op.filter];
+  auto step =
+      std::make_unique<DepthwiseConv<int8_t>>(op, input, static_cast<const int8_t*>(filter.data));
+  step->requantize(requantization_of(context, op, std::vector<int32_t>(op.channels_in, 0)));
   return step;
 }
 

@@ -11,11 +11,22 @@ namespace {
 
 class Elementwise : public EpilogueStep {
  public:
-  using EpilogueStep::EpilogueStep;
+  Elementwise(int input, float scale, int zero_point)
+      : EpilogueStep(input), scale_(scale), zero_point_(zero_point) {}
 
   std::string name() const override { return "map" + suffix(); }
   bool shape(StepContext& shared) override {
     return shape_results(shared, shared.value(input_).shape);
+  }
+
+  // Few channels would leave most lanes of a vector empty: then a row is one long pixel.
+  bool prepare(const StepContext& shared) override {
+    constexpr int kMostChannels = 32;
+    const Value& input = shared.value(input_);
+    row_is_pixel_ = input.c < kMostChannels && input.w > 1 && has_plain_rows(shared);
+    row_ops_.clear();
+    if (row_is_pixel_) row_ops_ = epilogue_of_row(input.w, &row_vectors_);
+    return true;
   }
 
   bool can_overwrite(int read, int written) const override {
@@ -46,6 +57,20 @@ class Elementwise : public EpilogueStep {
     Epilogue epilogue;
     EpilogueOp ops[kMaxEpilogueOps];
     epilogue_from(0, &epilogue, ops);
+    std::vector<float> numbers;
+    const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
+    const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
+    if (row_is_pixel_) {
+      Row row;
+      if (to == nullptr) {
+        row = row_at(shared, image, y, 0);
+      } else {
+        row.floats = to;
+      }
+      epilogue.ops = row_ops_.data();
+      shared.kernels.float_epilogue(epilogue, from, 0, input.w * input.c, &row, 1);
+      return;
+    }
     for (int x = 0; x < input.w; x += kPixels) {
       const int pixels = std::min(kPixels, input.w - x);
       Row rows[kPixels];
@@ -55,10 +80,33 @@ class Elementwise : public EpilogueStep {
         rows[0] = row_at(shared, image, y, x);
       }
       for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
-      shared.kernels.float_epilogue(epilogue, input.at<const float>(image, y, x),
-                                    input.pixel_stride, input.c, rows, pixels);
+      shared.kernels.float_epilogue(epilogue, from + x * stride, stride, input.c, rows, pixels);
     }
   }
+
+  // A row of the input; in `numbers` where it is no float32.
+  const float* numbers_of(const Kernels& kernels, const Value& input, int image, int y,
+                          std::vector<float>* numbers) const {
+    if (input.type == abi::kFloat32) return input.at<const float>(image, y, 0);
+    numbers->resize(static_cast<size_t>(input.w) * input.c);
+    const int pixels = input.is_contiguous() ? 1 : input.w;
+    const int64_t count = static_cast<int64_t>(numbers->size()) / pixels;
+    for (int x = 0; x < pixels; ++x) {
+      float* to = numbers->data() + x * count;
+      if (input.type == abi::kInt8) {
+        kernels.dequantize_int8(input.at<int8_t>(image, y, x), count, zero_point_, scale_, to);
+      } else {
+        kernels.dequantize_uint8(input.at<uint8_t>(image, y, x), count, zero_point_, scale_, to);
+      }
+    }
+    return numbers->data();
+  }
+
+  float scale_;
+  int zero_point_;
+  bool row_is_pixel_ = false;
+  std::vector<EpilogueOp> row_ops_;  // of a row that is treated as one pixel
+  std::vector<std::vector<float>> row_vectors_;
 };
 
 class Logistic : public PlainStep {
@@ -184,8 +232,8 @@ class BitUnpack : public PlainStep {
 
 }  // namespace
 
-std::unique_ptr<EpilogueStep> make_elementwise(int input) {
-  return std::make_unique<Elementwise>(input);
+std::unique_ptr<EpilogueStep> make_elementwise(int input, float scale, int zero_point) {
+  return std::make_unique<Elementwise>(input, scale, zero_point);
 }
 
 std::unique_ptr<Step> make_logistic(int input, int output) {

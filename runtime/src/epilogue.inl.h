@@ -1,7 +1,7 @@
 // The epilogue, from sums in registers to stored results. Included by each instruction set's
 // kernels in a namespace of its own, with its target chosen. Needs `negative_mask(Ints)`: one bit a
-// lane, set where the lane is negative; and `load_part` and `store_part`, which parts.inl.h has for
-// all that have nothing better.
+// lane, set where the lane is negative; `rounding_high_product`; and `load_part` and `store_part`,
+// which parts.inl.h has for all that have nothing better.
 //
 // Only multiplications and additions of float32, each rounded: the library is built with
 // -ffp-contract=off, because a fused one would move values across zero that LCE leaves on the other
@@ -11,7 +11,11 @@ constexpr int kLanes = 16;
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
+typedef int8_t Bytes __attribute__((vector_size(16)));
+
 inline uint32_t negative_mask(const Ints& lanes);
+// (2 * a * b + 2^31) >> 32 of each lane, of which no two are the least int32.
+inline Ints rounding_high_product(const Ints& a, const Ints& b);
 // `count` lanes, 1 to kLanes; those loaded beyond are zero.
 inline Floats load_part(const float* from, int count);
 inline void store_part(const Floats& y, int count, float* to);
@@ -101,19 +105,41 @@ struct Column {
   }
 };
 
-inline void store_bytes(const Floats& y, int count, int8_t* to) {
-  float lanes[kLanes];
-  __builtin_memcpy(lanes, &y, sizeof lanes);
-  for (int i = 0; i < count; ++i) {
-    // Half away from zero, as std::round; saturated before the conversion, which would be undefined
-    // beyond int32.
-    float value = lanes[i] > -129.0f ? lanes[i] : -129.0f;
-    value = value < 128.0f ? value : 128.0f;
-    int32_t rounded = static_cast<int32_t>(value);
-    const float rest = value - static_cast<float>(rounded);
-    rounded += (rest >= 0.5f) - (rest <= -0.5f);
-    to[i] = static_cast<int8_t>(rounded < -128 ? -128 : rounded > 127 ? 127 : rounded);
+inline Ints clamp(Ints x, int32_t min, int32_t max) {
+  x = x > max ? Ints{} + max : x;
+  return x < min ? Ints{} + min : x;
+}
+
+// Stores `count` lanes, each of which is an int8.
+inline void store_int8(const Ints& x, int count, int8_t* to) {
+  const Bytes bytes = __builtin_convertvector(x, Bytes);
+  if (count == kLanes) {
+    __builtin_memcpy(to, &bytes, sizeof bytes);
+    return;
   }
+  for (int i = 0; i < count; ++i) to[i] = bytes[i];
+}
+
+inline void store_bytes(const Epilogue& epilogue, Floats y, int count, int8_t* to) {
+  if (epilogue.byte_scale != 1) y = y / all(epilogue.byte_scale);
+  // Saturated before the conversion, which would be undefined beyond int32; NaN is the least.
+  y = y > all(-512) ? y : all(-512);
+  y = y < all(512) ? y : all(512);
+  // Half away from zero, as std::round. A comparison that holds is -1.
+  const Ints whole = __builtin_convertvector(y, Ints);
+  const Floats rest = y - __builtin_convertvector(whole, Floats);
+  const Ints rounded = whole - (Ints)(rest >= all(0.5f)) + (Ints)(rest <= all(-0.5f));
+  store_int8(clamp(rounded + epilogue.byte_zero_point, -128, 127), count, to);
+}
+
+// See Requantization; `x` are the sums, `channel` the first one's.
+inline Ints requantize(const Requantization& by, Ints x, int channel) {
+  x = (x + load(by.bias + channel)) << load(by.left_shift + channel);
+  x = rounding_high_product(x, load(by.multiplier + channel));
+  const Ints right = load(by.right_shift + channel);
+  const Ints rest_bits = ~(Ints{} - 1 << right);
+  const Ints half = (rest_bits >> 1) - (x < 0);
+  return clamp((x >> right) - ((x & rest_bits) > half) + by.zero_point, by.min, by.max);
 }
 
 // Bit-packs up to 16 channels from `channel` on.
@@ -156,7 +182,7 @@ inline void store(const Epilogue& epilogue, Floats* y, int channel, int count, c
       y[p] = y[p] + load_part(row.operands[0] + channel, count);
     if (row.floats != nullptr) store_part(y[p], count, row.floats + channel);
     if (row.bits != nullptr) store_bits(negative_mask(y[p] < all(0)), channel, count, row.bits);
-    if (row.bytes != nullptr) store_bytes(y[p], count, row.bytes + channel);
+    if (row.bytes != nullptr) store_bytes(epilogue, y[p], count, row.bytes + channel);
   }
 }
 
@@ -168,6 +194,16 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
     const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
     Floats y[kMaxTilePixels];
     for (int p = 0; p < pixels; ++p) {
+      if (epilogue.is_requantized) {
+        const Requantization& by = epilogue.requantization;
+        const Ints x = requantize(by, load(sums + p * kPanel + channel), channel);
+        if (epilogue.stores_int8_sums) {
+          store_int8(x, count, rows[p].bytes + channel);
+        } else {
+          y[p] = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
+        }
+        continue;
+      }
       Ints x = load(sums + p * kPanel + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
       if (epilogue.threshold != nullptr) {
@@ -175,14 +211,12 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
                    rows[p].bits);
         continue;
       }
-      if (epilogue.has_clamp) {
-        x = x > epilogue.clamp_max ? Ints{} + epilogue.clamp_max : x;
-        x = x < epilogue.clamp_min ? Ints{} + epilogue.clamp_min : x;
-      }
+      if (epilogue.has_clamp) x = clamp(x, epilogue.clamp_min, epilogue.clamp_max);
       y[p] = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
       y[p] = y[p] + load(epilogue.bias + channel);
     }
-    if (epilogue.threshold == nullptr) store<kForm>(epilogue, y, channel, count, rows, pixels);
+    const bool is_stored = epilogue.threshold != nullptr || epilogue.stores_int8_sums;
+    if (!is_stored) store<kForm>(epilogue, y, channel, count, rows, pixels);
   }
 }
 
@@ -197,6 +231,7 @@ inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int
       Floats y[kMaxTilePixels];
       for (int p = 0; p < in_tile; ++p) {
         y[p] = load_part(from + p * stride + channel, count);
+        if (epilogue.multiplier != nullptr) y[p] = y[p] * load(epilogue.multiplier + channel);
         if (epilogue.bias != nullptr) y[p] = y[p] + load(epilogue.bias + channel);
       }
       store<kForm>(epilogue, y, channel, count, rows + first, in_tile);
@@ -216,8 +251,8 @@ inline EpilogueForm form_of(const Epilogue& epilogue) {
 // stored as floats or signs or both, in whole words of channels. Pixel by pixel: what each vector
 // would ask anew is known.
 inline bool is_plain(const Epilogue& epilogue, EpilogueForm form, int channels, const Row& row) {
-  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && channels % 32 == 0 &&
-         row.bytes == nullptr;
+  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && !epilogue.is_requantized &&
+         channels % 32 == 0 && row.bytes == nullptr;
 }
 
 inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
@@ -234,10 +269,7 @@ inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
         const int channel = word * 32 + half;
         Ints x = load(sums + channel) * 2;
         if (correction != nullptr) x = x + load(correction + channel);
-        if (epilogue.has_clamp) {
-          x = x > epilogue.clamp_max ? Ints{} + epilogue.clamp_max : x;
-          x = x < epilogue.clamp_min ? Ints{} + epilogue.clamp_min : x;
-        }
+        if (epilogue.has_clamp) x = clamp(x, epilogue.clamp_min, epilogue.clamp_max);
         Floats y = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
         y = y + load(epilogue.bias + channel);
         if (operand != nullptr) y = y + load(operand + channel);
@@ -278,23 +310,52 @@ inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t 
 
 #undef BOPKIT_EPILOGUE
 
-inline void max_row(float* max, const float* row, int channels) {
-  int i = 0;
-  for (; i + kLanes <= channels; i += kLanes) {
-    const Floats a = load(max + i), b = load(row + i);
-    const Floats larger = a < b ? b : a;
-    __builtin_memcpy(max + i, &larger, sizeof larger);
-  }
-  for (; i < channels; ++i) max[i] = max[i] < row[i] ? row[i] : max[i];
+// The epilogue of a tile, if it has one, from its sums in memory.
+template <typename Element, typename Weight>
+inline void end_tile(const GemmArgs<Element, Weight, int32_t>& args) {
+  if (args.rows == nullptr) return;
+  integer_epilogue(*args.epilogue, args.sums, args.corrections, args.channels, args.rows,
+                   args.pixels);
 }
 
-inline void add_row(float* sum, const float* row, int channels) {
-  int i = 0;
-  for (; i + kLanes <= channels; i += kLanes) {
-    const Floats total = load(sum + i) + load(row + i);
-    __builtin_memcpy(sum + i, &total, sizeof total);
+template <typename Weight>
+inline void end_tile(const GemmArgs<float, Weight, float>& args) {
+  if (args.rows == nullptr) return;
+  float_epilogue(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
+}
+
+// to = function(...function(rows[0], rows[1])..., rows[count - 1]); the lanes of a last vector that
+// `channels` does not fill are zero.
+template <typename Function>
+inline void reduce(float* to, const float* const* rows, int count, int channels,
+                   const Function& function) {
+  for (int i = 0; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats all_rows = load_part(rows[0] + i, lanes);
+    for (int row = 1; row < count; ++row) {
+      all_rows = function(all_rows, load_part(rows[row] + i, lanes));
+    }
+    store_part(all_rows, lanes, to + i);
   }
-  for (; i < channels; ++i) sum[i] += row[i];
+}
+
+inline void max_of(float* to, const float* const* rows, int count, int channels) {
+  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; });
+}
+
+inline void sum_of(float* to, const float* const* rows, int count, int channels) {
+  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; });
+}
+
+inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
+  for (int i = 0; i < channels; i += kLanes) {
+    Ints max = load(rows[0] + i);
+    for (int row = 1; row < count; ++row) {
+      const Ints other = load(rows[row] + i);
+      max = max < other ? other : max;
+    }
+    __builtin_memcpy(to + i, &max, sizeof max);
+  }
 }
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
@@ -308,8 +369,11 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
     }
     for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
   }
-  for (int row = 0; i < channels && row < count; ++row) {
-    add_row(sum + i, rows + row * stride + i, channels - i);
+  for (; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats total = load_part(sum + i, lanes);
+    for (int row = 0; row < count; ++row) total = total + load_part(rows + row * stride + i, lanes);
+    store_part(total, lanes, sum + i);
   }
 }
 
@@ -323,4 +387,44 @@ inline void depthwise_row(float* to, const float* const* rows, const float* cons
     }
     store_part(sum, count, to + i);
   }
+}
+
+// `count` lanes; those beyond are zero.
+inline Ints load_int8_part(const int8_t* from, int count) {
+  Bytes bytes{};
+  if (count == kLanes) {
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+  } else {
+    for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  }
+  return __builtin_convertvector(bytes, Ints);
+}
+
+inline void depthwise_int8_row(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                               int taps, int channels, int32_t zero_point) {
+  for (int i = 0; i < channels; i += kLanes) {
+    const int count = channels - i < kLanes ? channels - i : kLanes;
+    Ints sum{};
+    for (int t = 0; t < taps; ++t) {
+      const Ints x = load_int8_part(rows[t] + i, count) - zero_point;
+      sum = sum + x * load_int8_part(weights[t] + i, count);
+    }
+    __builtin_memcpy(to + i, &sum, sizeof sum);
+  }
+}
+
+template <typename Byte>
+inline void dequantize(const Byte* from, int64_t count, int32_t zero_point, float scale,
+                       float* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i] - zero_point) * scale;
+}
+
+inline void dequantize_int8(const int8_t* from, int64_t count, int32_t zero_point, float scale,
+                            float* to) {
+  dequantize(from, count, zero_point, scale, to);
+}
+
+inline void dequantize_uint8(const uint8_t* from, int64_t count, int32_t zero_point, float scale,
+                             float* to) {
+  dequantize(from, count, zero_point, scale, to);
 }

@@ -30,6 +30,11 @@ void EpilogueStep::append_activation(abi::Activation activation) {
   if (activation == abi::kActRelu6) append(EpilogueOpKind::kRelu6);
 }
 
+bool EpilogueStep::has_activations_alone() const {
+  return std::all_of(epilogue_ops_.begin(), epilogue_ops_.end(),
+                     [](const EpilogueOp& op) { return op.kind >= EpilogueOpKind::kRelu; });
+}
+
 std::vector<int> EpilogueStep::reads() const {
   std::vector<int> values = {input_};
   values.insert(values.end(), operands_.begin(), operands_.end());
@@ -125,6 +130,15 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   if (epilogue->multiplier != nullptr) epilogue->multiplier += first;
   if (epilogue->bias != nullptr) epilogue->bias += first;
   if (epilogue->threshold != nullptr) epilogue->threshold += first;
+  if (epilogue->is_requantized) {
+    Requantization& by = epilogue->requantization;
+    for (const int32_t** vector : {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift}) {
+      *vector += first;
+    }
+  }
+  epilogue->stores_int8_sums = bytes_are_sums;
+  epilogue->byte_scale = byte_scale;
+  epilogue->byte_zero_point = byte_zero_point;
   for (size_t i = 0; i < epilogue_ops_.size(); ++i) {
     ops[i] = epilogue_ops_[i];
     if (ops[i].vector != nullptr) ops[i].vector += first;
@@ -133,14 +147,32 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   epilogue->op_count = static_cast<int>(epilogue_ops_.size());
 }
 
-void EpilogueStep::store_floats(const Kernels& kernels, const float* values, int first,
-                                int channels, const Row& row) const {
-  Epilogue epilogue;
-  EpilogueOp ops[kMaxEpilogueOps];
-  epilogue_from(first, &epilogue, ops);
-  Row part;
-  from_channel(row, first, &part);
-  kernels.float_epilogue(epilogue, values, kPanel, channels, &part, 1);
+bool EpilogueStep::has_plain_rows(const StepContext& shared) const {
+  const Value& input = shared.value(input_);
+  const auto is_plain = [&](int index) {
+    const Value& value = shared.value(index);
+    return value.is_contiguous() && value.h == input.h && value.w == input.w && value.c == input.c;
+  };
+  const std::vector<int> read = reads(), written = writes();
+  return bits < 0 && std::all_of(read.begin(), read.end(), is_plain) &&
+         std::all_of(written.begin(), written.end(), is_plain);
+}
+
+std::vector<EpilogueOp> EpilogueStep::epilogue_of_row(
+    int pixels, std::vector<std::vector<float>>* vectors) const {
+  std::vector<EpilogueOp> ops = epilogue_ops_;
+  vectors->clear();
+  vectors->reserve(vectors_.size());
+  for (EpilogueOp& op : ops) {
+    if (op.vector == nullptr) continue;
+    const int channels = vector_channels_[vectors->size()];
+    std::vector<float> row;
+    for (int i = 0; i < pixels; ++i) row.insert(row.end(), op.vector, op.vector + channels);
+    row.resize((row.size() + kPanel - 1) / kPanel * kPanel);
+    vectors->push_back(std::move(row));
+    op.vector = vectors->back().data();
+  }
+  return ops;
 }
 
 std::string EpilogueStep::suffix() const {
@@ -153,6 +185,7 @@ std::string EpilogueStep::suffix() const {
             : op.vector != nullptr                    ? " + constants"
                                                       : " + tensor";
   }
+  if (bytes >= 0 && !bytes_are_sums) text += " -> int8";
   return bits >= 0 ? text + " -> signs" : text;
 }
 

@@ -21,12 +21,30 @@ class EpilogueStep : public Step {
   // The values that it writes, -1 where it does not: `stored` in the middle of the epilogue, the
   // others at its end.
   int stored = -1, floats = -1, bits = -1, bytes = -1;
+  // Of `bytes`: whether they are the int8 that the step computes itself, without an epilogue; else
+  // how they stand for the results.
+  bool bytes_are_sums = false;
+  float byte_scale = 1;
+  int byte_zero_point = 0;
+
+  // Whether its result is what sums of int8 stand for, with the scale and zero point of `tensor`.
+  virtual bool stands_for_int8(const abi::Tensor&) const { return false; }
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
   virtual bool makes_rows() const { return false; }
   virtual void start(const StepContext&, ThreadPool::Session&) {}
   virtual void make_row(const StepContext&, int /*image*/, int /*y*/, float* /*to*/) const {}
+
+  // Of some of these the results grow with the sums that they come from, channel by channel: what is
+  // the largest sum becomes the largest result. They can leave the rest to what takes the largest:
+  // `make_sums` writes sums, int32 where they are requantized and else float32, `sums_pitch` apart.
+  // Then `sums_epilogue` and `activations` make them results.
+  virtual bool makes_sums() const { return false; }
+  virtual int sums_pitch() const { return 0; }
+  virtual void make_sums(const StepContext&, int /*image*/, int /*y*/, void* /*to*/) const {}
+  virtual Epilogue sums_epilogue() const { return {}; }
+  const std::vector<EpilogueOp>& activations() const { return epilogue_ops_; }
 
   // Some can compute one row of an image at a time, and store it; `start` comes before, too.
   virtual bool runs_rows() const { return false; }
@@ -72,15 +90,18 @@ class EpilogueStep : public Step {
   // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
   // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
-  // Stores `values`, the results of a pixel in `channels` channels from `first` on, at most kPanel,
-  // where there is nothing to do before the epilogue.
-  void store_floats(const Kernels& kernels, const float* values, int first, int channels,
-                    const Row& row) const;
+  // Whether a row of an image can be treated as one pixel of as many channels as it has numbers: all
+  // that is read and written lies one pixel behind the other, and is no bits.
+  bool has_plain_rows(const StepContext& shared) const;
+  // The same epilogue for rows of `pixels`, treated as one: `vectors` holds what it points to.
+  std::vector<EpilogueOp> epilogue_of_row(int pixels,
+                                          std::vector<std::vector<float>>* vectors) const;
   // For `name`: the epilogue in words.
   std::string suffix() const;
 
   bool joins_operands() const { return !operands_.empty(); }
   bool stores_twice() const { return stored >= 0; }
+  bool has_activations_alone() const;
 
   std::vector<EpilogueOp> epilogue_ops_;
 

@@ -65,6 +65,9 @@ class Fuser {
   bool add_in_place(const Op& op);
   int channels_of(int tensor) const { return shape_of(context_->tensors[tensor]).channels(); }
   void add_bit_pack(const Op& op);
+  void add_quantize(const Op& op);
+  EpilogueStep* take_numbers(int value);
+  EpilogueStep* add_map(int input, float scale = 1, int zero_point = 0);
   bool add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output);
   void add_plain(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
   bool is_only_used_once(int value) const {
@@ -107,6 +110,7 @@ int Fuser::value_of(int tensor) {
     value.tensor = tensor;
     value.type = context_->tensors[tensor].type;
     value.shape = shape_of(context_->tensors[tensor]);
+    value.zero_point = context_->tensors[tensor].zero_point;
     shared_.values.push_back(value);
   }
   return found->second;
@@ -171,7 +175,8 @@ std::unique_ptr<EpilogueStep> Fuser::take_source(int value) {
   if (step == nullptr || !step->makes_rows() || !is_only_used_once(value) || bytes < kLargeBytes) {
     return nullptr;
   }
-  if (step->bits >= 0 || step->stored >= 0) return nullptr;  // somebody else reads those
+  // Somebody else reads those.
+  if (step->bits >= 0 || step->bytes >= 0 || step->stored >= 0) return nullptr;
   if (reads_overwritten(*step)) return nullptr;
   epilogue_steps_.erase(std::find(epilogue_steps_.begin(), epilogue_steps_.end(), step));
   const auto found = std::find_if(steps_.begin(), steps_.end(),
@@ -223,7 +228,8 @@ bool Fuser::add(const Op& op) {
   const abi::Tensor& to = context_->tensors[op.output];
   switch (op.kind) {
     case OpKind::kBitPack:
-      if (from.type == abi::kFloat32) {
+      // Numbers that small would lose their signs: the processor takes them for zero.
+      if (from.type == abi::kFloat32 || (from.scale > 1e-30f && take_numbers(input) != nullptr)) {
         add_bit_pack(op);
       } else {
         add_plain(
@@ -241,10 +247,36 @@ bool Fuser::add(const Op& op) {
     case OpKind::kBitPackedMaxPool:
       add_plain(make_bit_packed_max_pool(op, input, output));
       return true;
-    case OpKind::kFloatConv:
+    case OpKind::kInt8Conv:
+      return add_epilogue_step(make_int8_conv(op, input, *context_, shared_.kernels), output);
+    case OpKind::kInt8DepthwiseConv:
+      return add_epilogue_step(make_int8_depthwise_conv(op, input, *context_), output);
+    case OpKind::kQuantize:
+      add_quantize(op);
+      return true;
+    case OpKind::kDequantize: {
+      EpilogueStep* step = take_numbers(input);
+      if (step == nullptr) step = add_map(input, from.scale, from.zero_point);
+      step->result = step->floats = output;
+      return true;
+    }
+    case OpKind::kCast: {
+      EpilogueStep* step = add_map(input);
+      step->result = step->floats = output;
+      return true;
+    }
+    case OpKind::kFloatConv: {
+      const auto stored = constants_.find(op.filter);
+      const abi::Tensor& weights =
+          context_->tensors[stored == constants_.end() ? op.filter : stored->second];
+      if (has_int8_weights(weights, 0)) {
+        return add_epilogue_step(
+            make_mixed_conv(op, input, weights, shared_.kernels, floats_of(op.bias)), output);
+      }
       return add_epilogue_step(make_float_conv(op, input, *context_, shared_.kernels,
                                                floats_of(op.filter), floats_of(op.bias)),
                                output);
+    }
     case OpKind::kMaxPool:
     case OpKind::kAveragePool:
       return add_epilogue_step(make_pool(op, input, take_source(input)), output);
@@ -293,12 +325,14 @@ bool Fuser::add(const Op& op) {
 }
 
 bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
+  const OpKind kind = (*ops_)[now_].kind;
   if (step == nullptr) return fail("found no memory for the weights");
   const abi::Type type = shared_.values[output].type;
   if (type == abi::kFloat32) {
     step->result = step->floats = output;
   } else {
     (type == abi::kInt32 ? step->bits : step->bytes) = output;
+    step->bytes_are_sums = kind == OpKind::kInt8Conv || kind == OpKind::kInt8DepthwiseConv;
   }
   epilogue_steps_.push_back(step.get());
   steps_.push_back(std::move(step));
@@ -310,16 +344,52 @@ void Fuser::add_bit_pack(const Op& op) {
   const int input = value_of(op.input), output = value_of(op.output);
   EpilogueStep* step = producer_of(input);
   if (step == nullptr || step->bits >= 0) {
-    auto made = make_elementwise(input);
-    step = made.get();
-    epilogue_steps_.push_back(step);
-    steps_.push_back(std::move(made));
+    step = add_map(input);
   } else {
     // Nothing else reads it: it need not be stored.
     if (is_only_used_once(input)) step->floats = -1;
     --shared_.values[input].uses;
   }
   step->bits = output;
+}
+
+// A value becomes int8 where it is computed, too.
+void Fuser::add_quantize(const Op& op) {
+  const int input = value_of(op.input), output = value_of(op.output);
+  EpilogueStep* step = producer_of(input);
+  if (step == nullptr || step->bytes >= 0) {
+    step = add_map(input);
+  } else {
+    if (is_only_used_once(input)) step->floats = -1;
+    --shared_.values[input].uses;
+  }
+  const abi::Tensor& to = context_->tensors[op.output];
+  step->bytes = output;
+  // Numbers that int8 sums stand for are these sums again.
+  step->bytes_are_sums = step->floats < 0 && step->bits < 0 && step->stands_for_int8(to);
+  step->byte_scale = to.scale;
+  step->byte_zero_point = to.zero_point;
+}
+
+// The step that computes an int8 value which nothing else reads, and then the numbers that this
+// stands for; null for none.
+EpilogueStep* Fuser::take_numbers(int value) {
+  for (EpilogueStep* step : epilogue_steps_) {
+    if (step->bytes != value || !step->bytes_are_sums || !is_only_used_once(value)) continue;
+    step->bytes = -1;
+    step->bytes_are_sums = false;
+    step->result = value;
+    return step;
+  }
+  return nullptr;
+}
+
+EpilogueStep* Fuser::add_map(int input, float scale, int zero_point) {
+  auto made = make_elementwise(input, scale, zero_point);
+  EpilogueStep* step = made.get();
+  epilogue_steps_.push_back(step);
+  steps_.push_back(std::move(made));
+  return step;
 }
 
 // Whether all that happens to the result of an operator, before its signs are taken, is arithmetic
@@ -428,12 +498,7 @@ bool Fuser::add_arithmetic(const Op& op) {
   } else {
     joins = joins && other < 0 && leads_to_signs(op) && store_and_go_on(step);
   }
-  if (!joins) {
-    auto made = make_elementwise(input);
-    step = made.get();
-    epilogue_steps_.push_back(step);
-    steps_.push_back(std::move(made));
-  }
+  if (!joins) step = add_map(input);
   append(op, step, other, is_swapped);
   step->result = step->floats = output;
   return true;
@@ -518,11 +583,8 @@ int Fuser::view_of(int whole, int first_channel, const Value& like) {
 }
 
 EpilogueStep* Fuser::copy(int from, int to) {
-  auto made = make_elementwise(from);
-  EpilogueStep* step = made.get();
+  EpilogueStep* step = add_map(from);
   step->result = step->floats = to;
-  epilogue_steps_.push_back(step);
-  steps_.push_back(std::move(made));
   return step;
 }
 
@@ -545,7 +607,10 @@ int Fuser::as_part(int value, int whole, int first_channel) {
 // Lets steps whose results nobody has read yet run row by row, where all can.
 void Fuser::run_together(const std::vector<PartStep>& parts) {
   for (const PartStep& part : parts) {
-    if (!part.step->runs_rows() || part.step->bits >= 0 || part.step->stored >= 0) return;
+    if (!part.step->runs_rows() || part.step->bits >= 0 || part.step->bytes >= 0 ||
+        part.step->stored >= 0) {
+      return;
+    }
     if (reads_overwritten(*part.step)) return;
   }
   if (parts.size() < 2) return;

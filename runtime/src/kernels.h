@@ -16,25 +16,6 @@ inline constexpr int kMaxTilePixels = 12;
 inline constexpr int kMaxEpilogueOps = 12;  // of one step
 inline constexpr int kMaxOperands = 2;      // tensors that join one step
 
-// What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
-// `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
-// offsets are the indirection buffer, in place of im2col. `Element` is a word of 32 bit-packed
-// numbers, or a float.
-template <typename Element, typename Sum>
-struct GemmArgs {
-  int pixels;  // of the tile: 1 to Packing::tile_pixels
-  const Element* const* patch;
-  const int32_t* run_offset;
-  int runs;
-  int run_length;
-  const Element* panel;  // packed weights of up to kPanel channels
-  int channels;          // 1 to kPanel
-  Sum* sums;             // [pixels][kPanel]: written up to the next multiple of 16 channels
-};
-
-using BinaryGemmArgs = GemmArgs<uint32_t, int32_t>;  // sums: number of bits that differ
-using FloatGemmArgs = GemmArgs<float, float>;        // sums: of products
-
 // What happens to a row of results before it is stored, in the order of the network.
 enum class EpilogueOpKind : uint8_t {
   kAddOperand,           // y + t, t a tensor of the same shape
@@ -59,16 +40,38 @@ struct EpilogueOp {
   const float* vector;  // [channels, padded to kPanel]
 };
 
+// How sums of int8 products become int8, as LiteRT's reference kernels do it: x = (sum + bias) <<
+// left_shift; then twice the upper half of x * multiplier, rounded; then >> right_shift, rounded
+// half away from zero; then + zero_point; then clamped. Vectors as those of Epilogue.
+struct Requantization {
+  const int32_t* bias = nullptr;
+  const int32_t* multiplier = nullptr;
+  const int32_t *left_shift = nullptr, *right_shift = nullptr;
+  int32_t zero_point = 0, min = 0, max = 0;
+  float scale = 1;  // of the float32 that the result stands for: (y - zero_point) * scale
+
+  bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
+    return scale == scale_of_it && zero_point == zero_point_of_it;
+  }
+};
+
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
 struct Epilogue {
   // Of integer sums: y = float(clamp(2 * sum + correction)) * multiplier + bias, each rounded to
-  // float32 as LCE does. Of float sums: y = sum + bias, where there is a bias.
+  // float32 as LCE does. Of float sums: y = sum * multiplier + bias, where there are such.
   bool has_clamp = false;
   int32_t clamp_min = 0, clamp_max = 0;
   const float* multiplier = nullptr;
   const float* bias = nullptr;
   // Of integer sums whose sign alone is wanted: negative where 2 * sum + correction exceeds it.
   const int32_t* threshold = nullptr;
+  // Of integer sums of int8 products: y is the float32 that the int8 stands for, unless that itself
+  // is what Row::bytes gets.
+  bool is_requantized = false, stores_int8_sums = false;
+  Requantization requantization;
+  // Row::bytes gets y / byte_scale, rounded half away from zero, + byte_zero_point.
+  float byte_scale = 1;
+  int32_t byte_zero_point = 0;
   const EpilogueOp* ops = nullptr;
   int op_count = 0;
 };
@@ -83,6 +86,34 @@ struct Row {
   const float* operands[kMaxOperands] = {};
 };
 
+// What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
+// `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
+// offsets are the indirection buffer, in place of im2col. `Element` is a word of 32 bit-packed
+// numbers, a float or an int8.
+template <typename Element, typename Weight, typename Sum>
+struct GemmArgs {
+  int pixels;  // of the tile: 1 to Packing::tile_pixels
+  const Element* const* patch;
+  const int32_t* run_offset;
+  int runs;
+  int run_length;
+  const Weight* panel;  // packed weights of up to kPanel channels
+  int channels;         // 1 to kPanel
+  Sum* sums;            // [pixels][kPanel]: written up to the next multiple of 16 channels
+  // With rows, one a pixel, their epilogue follows, and what `sums` holds then is undefined. All
+  // vectors begin at the rows' first channel. Of integers only are there corrections, each of which
+  // may be null.
+  const Row* rows = nullptr;
+  const Epilogue* epilogue = nullptr;
+  const int32_t* const* corrections = nullptr;
+};
+
+using BinaryGemmArgs = GemmArgs<uint32_t, uint32_t, int32_t>;  // sums: number of bits that differ
+using FloatGemmArgs = GemmArgs<float, float, float>;           // sums: of products
+using MixedGemmArgs = GemmArgs<float, int8_t, float>;          // the same, of weights without scale
+// Sums: of products of (x + Kernels::int8_offset) and a weight, which is never -128.
+using Int8GemmArgs = GemmArgs<int8_t, int8_t, int32_t>;
+
 // The micro-kernels of one instruction set.
 struct Kernels {
   const char* name;
@@ -94,27 +125,44 @@ struct Kernels {
   struct Packing {
     int tile_pixels;  // of one call, at most
     int block, granule;
-    bool is_byte_wise;  // of a word, the first byte of each channel comes first, then the second
+    bool is_byte_wise = false;   // of a word, the first byte of each channel first, then the second
     int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
+    int depth = 1;               // elements of a channel that lie side by side
   };
-  Packing binary, floats;
+  Packing binary, floats, int8;
+  int int8_offset;  // what the micro-kernel adds to each int8 that it multiplies
 
-  // A tile and the epilogue of its rows, all vectors of which begin at the tile's first channel. A
-  // correction may be null. What is left in `args.sums` is undefined.
-  void (*binary_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                      const int32_t* const* corrections, const Row* rows);
-  void (*float_rows)(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows);
-  // The epilogue of rows of any number of channels and pixels, floats that lie `stride` apart.
+  void (*binary_gemm)(const BinaryGemmArgs&);
+  void (*float_gemm)(const FloatGemmArgs&);
+  void (*mixed_gemm)(const MixedGemmArgs&);  // packed as floats are
+  void (*int8_gemm)(const Int8GemmArgs&);
+  // Rows of 1 to kPanel channels, one a pixel, `sums` kPanel apart; all vectors begin at the rows'
+  // first channel. A correction may be null.
+  void (*integer_epilogue)(const Epilogue& epilogue, const int32_t* sums,
+                           const int32_t* const* corrections, int channels, const Row* rows,
+                           int pixels);
+  // The same of rows of any number of channels and pixels, floats that lie `stride` apart.
   void (*float_epilogue)(const Epilogue& epilogue, const float* sums, int64_t stride, int channels,
                          const Row* rows, int pixels);
-  // Rows of any number of channels.
-  void (*max_row)(float* max, const float* row, int channels);
-  void (*add_row)(float* sum, const float* row, int channels);
+  // to = (from - zero_point) * scale.
+  void (*dequantize_int8)(const int8_t* from, int64_t count, int32_t zero_point, float scale,
+                          float* to);
+  void (*dequantize_uint8)(const uint8_t* from, int64_t count, int32_t zero_point, float scale,
+                           float* to);
+  // The largest, and the sum from the first to the last, of rows of any number of channels. Rows of
+  // int32 are read and written up to the next multiple of 16 channels.
+  void (*max_of)(float* to, const float* const* rows, int count, int channels);
+  void (*max_of_int32)(int32_t* to, const int32_t* const* rows, int count, int channels);
+  void (*sum_of)(float* to, const float* const* rows, int count, int channels);
   // Adds `count` rows, `stride` apart, one after the other.
   void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
   // to = the sum of rows[i] * weights[i], one after the other.
   void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
                         int channels);
+  // The same of int8, from each of which the zero point is subtracted. Sums are written up to the
+  // next multiple of 16 channels.
+  void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                             int taps, int channels, int32_t zero_point);
 };
 
 extern const Kernels kPortableKernels;
@@ -122,7 +170,7 @@ extern const Kernels kPortableKernels;
 extern const Kernels kAvx2Kernels, kAvx512Kernels;
 #endif
 #if defined(__aarch64__)
-extern const Kernels kNeonKernels, kNeonDotKernels;
+extern const Kernels kNeonKernels, kNeonDotKernels, kNeonI8mmKernels;
 #endif
 
 // All kernels that this library holds, the fastest first; null at the end.

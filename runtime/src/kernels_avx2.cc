@@ -52,6 +52,22 @@ inline uint32_t negative_mask(const Ints& lanes) {
          static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(halves[1]))) << 8;
 }
 
+inline Ints rounding_high_product(const Ints& a, const Ints& b) {
+  __m256i x[2], y[2], products[2];
+  __builtin_memcpy(x, &a, sizeof x);
+  __builtin_memcpy(y, &b, sizeof y);
+  const __m256i half = _mm256_set1_epi64x(int64_t{1} << 30);
+  for (int i = 0; i < 2; ++i) {
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x[i], y[i]), half);
+    const __m256i odd = _mm256_add_epi64(
+        _mm256_mul_epi32(_mm256_srli_epi64(x[i], 32), _mm256_srli_epi64(y[i], 32)), half);
+    products[i] = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
+  }
+  Ints product;
+  __builtin_memcpy(&product, products, sizeof product);
+  return product;
+}
+
 constexpr int kTilePixels = 4;
 
 // Sums are kept in bytes, to which a word adds at most 32: after 7 words they are added to the
@@ -124,14 +140,20 @@ void binary_tile(const BinaryGemmArgs& args) {
 constexpr int kFloatTilePixels = 6;
 constexpr int kFloatBlock = 16;
 
-template <int pixels>
-void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
+inline __m256 load_floats(const float* from) { return _mm256_loadu_ps(from); }
+inline __m256 load_floats(const int8_t* from) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+template <typename Weight, int pixels>
+void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* to) {
   __m256 sums[pixels][2] = {};
   for (int run = 0; run < args.runs; ++run) {
     const float* x[pixels];
     for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
     for (int k = 0; k < args.run_length; ++k, weights += kFloatBlock) {
-      const __m256 first = _mm256_loadu_ps(weights), second = _mm256_loadu_ps(weights + 8);
+      const __m256 first = load_floats(weights), second = load_floats(weights + 8);
       for (int p = 0; p < pixels; ++p) {
         const __m256 value = _mm256_broadcast_ss(x[p] + k);
         sums[p][0] = _mm256_fmadd_ps(first, value, sums[p][0]);
@@ -145,6 +167,38 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* to) {
   }
 }
 
+// VPMADDUBSW multiplies numbers without a sign by such with one, and saturates sums of two products.
+// With the sign of x moved to the weight no sum comes near: 2 * 128 * 127 is an int16.
+template <int pixels>
+void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+  __m256i sums[pixels][2] = {};
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int run = 0; run < args.runs; ++run) {
+    const int8_t* x[pixels];
+    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
+    for (int k = 0; k < args.run_length; k += 4, weights += 4 * kFloatBlock) {
+      __m256i w[2];
+      for (int v = 0; v < 2; ++v) {
+        w[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32 * v));
+      }
+      for (int p = 0; p < pixels; ++p) {
+        int32_t four;
+        __builtin_memcpy(&four, x[p] + k, sizeof four);
+        const __m256i value = _mm256_set1_epi32(four), magnitude = _mm256_abs_epi8(value);
+        for (int v = 0; v < 2; ++v) {
+          const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w[v], value));
+          sums[p][v] = _mm256_add_epi32(sums[p][v], _mm256_madd_epi16(pairs, ones));
+        }
+      }
+    }
+  }
+  for (int p = 0; p < pixels; ++p) {
+    for (int v = 0; v < 2; ++v) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + p * kPanel + 8 * v), sums[p][v]);
+    }
+  }
+}
+
 void binary_gemm(const BinaryGemmArgs& args) {
   static constexpr void (*kTiles[kTilePixels][2])(const BinaryGemmArgs&) = {
       {binary_tile<1, 1>, binary_tile<1, 2>},
@@ -153,27 +207,39 @@ void binary_gemm(const BinaryGemmArgs& args) {
       {binary_tile<4, 1>, binary_tile<4, 2>},
   };
   kTiles[args.pixels - 1][(args.channels - 1) / 32](args);
+  end_tile(args);
 }
 
-void float_gemm(const FloatGemmArgs& args) {
-  static constexpr void (*kTiles[kFloatTilePixels])(const FloatGemmArgs&, const float*, float*) = {
-      float_block<1>, float_block<2>, float_block<3>,
-      float_block<4>, float_block<5>, float_block<6>};
-  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kFloatBlock;
+// Calls a block's function for each block of the panel, of `run_length` elements a run; then ends the
+// tile.
+template <typename Args, typename Weight, typename Sum>
+inline void for_blocks(const Args& args, int run_length,
+                       void (*const (&blocks)[kFloatTilePixels])(const Args&, const Weight*,
+                                                                 Sum*)) {
+  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * run_length * kFloatBlock;
   for (int i = 0; i * kFloatBlock < args.channels; ++i) {
-    kTiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kFloatBlock);
+    blocks[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kFloatBlock);
   }
+  end_tile(args);
 }
 
-void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                 const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+template <typename Weight>
+void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
+  static constexpr void (*kBlocks[kFloatTilePixels])(const GemmArgs<float, Weight, float>&,
+                                                     const Weight*, float*) = {
+      float_block<Weight, 1>, float_block<Weight, 2>, float_block<Weight, 3>,
+      float_block<Weight, 4>, float_block<Weight, 5>, float_block<Weight, 6>};
+  for_blocks(args, args.run_length, kBlocks);
 }
 
-void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
-  float_gemm(args);
-  float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, args.pixels);
+void float_gemm(const FloatGemmArgs& args) { gemm_of_floats(args); }
+void mixed_gemm(const MixedGemmArgs& args) { gemm_of_floats(args); }
+
+void int8_gemm(const Int8GemmArgs& args) {
+  static constexpr void (*kBlocks[kFloatTilePixels])(const Int8GemmArgs&, const int8_t*,
+                                                     int32_t*) = {
+      int8_block<1>, int8_block<2>, int8_block<3>, int8_block<4>, int8_block<5>, int8_block<6>};
+  for_blocks(args, (args.run_length + 3) / 4 * 4, kBlocks);
 }
 
 BOPKIT_TARGET_END
@@ -184,14 +250,23 @@ const Kernels kAvx2Kernels = {"avx2",
                               is_supported,
                               true,
                               {kTilePixels, kPanel, 32, true},
-                              {kFloatTilePixels, kFloatBlock, 16, false},
-                              binary_rows,
-                              float_rows,
+                              {kFloatTilePixels, kFloatBlock, 16},
+                              {kFloatTilePixels, kFloatBlock, 16, false, 0, 4},
+                              0,
+                              binary_gemm,
+                              float_gemm,
+                              mixed_gemm,
+                              int8_gemm,
+                              integer_epilogue,
                               float_epilogue,
-                              max_row,
-                              add_row,
+                              dequantize_int8,
+                              dequantize_uint8,
+                              max_of,
+                              max_of_int32,
+                              sum_of,
                               add_rows,
-                              depthwise_row};
+                              depthwise_row,
+                              depthwise_int8_row};
 
 }  // namespace bopkit
 

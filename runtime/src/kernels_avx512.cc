@@ -1,4 +1,4 @@
-// AVX-512 with VPOPCNTDQ: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64
+// AVX-512 with VPOPCNTDQ and VNNI: lanes are output channels, so that no sum crosses lanes; 6 pixels by 64
 // channels in registers.
 #if defined(__x86_64__)
 
@@ -15,11 +15,20 @@ namespace {
 
 bool is_supported() { return cpu_features().avx512; }
 
-BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
+BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma")
 
 #include "epilogue.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
+
+inline Ints rounding_high_product(const Ints& a, const Ints& b) {
+  const __m512i x = (__m512i)a, y = (__m512i)b, half = _mm512_set1_epi64(int64_t{1} << 30);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, y), half);
+  const __m512i odd =
+      _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), half);
+  return (Ints)_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 31), 0xaaaa,
+                                     _mm512_slli_epi64(odd, 1));
+}
 
 inline Floats load_part(const float* from, int count) {
   return (Floats)_mm512_maskz_loadu_ps(static_cast<__mmask16>(0xffffu >> (kLanes - count)), from);
@@ -65,9 +74,10 @@ struct Tile {
   }
 };
 
-// Whether `store_tile` is for it: whole vectors, and no bytes.
-inline bool is_for_tiles(int channels, const Row& row) {
-  return channels % kLanes == 0 && row.bytes == nullptr;
+// Whether the epilogue takes sums from registers: of whole vectors, and not to bytes.
+template <typename Args>
+inline bool ends_in_registers(const Args& args) {
+  return args.rows != nullptr && args.channels % kLanes == 0 && args.rows[0].bytes == nullptr;
 }
 
 // Stores bits of a tile: `masks[p][v]` has those of a vector.
@@ -100,8 +110,7 @@ BOPKIT_ALWAYS_INLINE void store_tile(const Epilogue& epilogue, TileFloats<pixels
 }
 
 template <int pixels, int vectors>
-void binary_tile(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                 const int32_t* const* corrections, const Row* rows) {
+void binary_tile(const BinaryGemmArgs& args) {
   __m512i sums[pixels][vectors] = {};
   const uint32_t* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
@@ -119,21 +128,22 @@ void binary_tile(const BinaryGemmArgs& args, const Epilogue& epilogue,
       }
     }
   }
-  if (!is_for_tiles(args.channels, rows[0])) {
+  if (!ends_in_registers(args)) {
     BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
-    return integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, pixels);
+    return end_tile(args);
   }
+  const Epilogue& epilogue = *args.epilogue;
   BOPKIT_FOR_TILE {
     sums[p][v] = _mm512_slli_epi32(sums[p][v], 1);
-    if (corrections[p] != nullptr) {
-      sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_loadu_si512(corrections[p] + 16 * v));
+    if (args.corrections[p] != nullptr) {
+      sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_loadu_si512(args.corrections[p] + 16 * v));
     }
   }
   if (epilogue.threshold != nullptr) {
     __mmask16 masks[pixels][vectors];
     BOPKIT_FOR_TILE masks[p][v] =
         _mm512_cmpgt_epi32_mask(sums[p][v], _mm512_loadu_si512(epilogue.threshold + 16 * v));
-    return store_bits<pixels, vectors>(masks, rows);
+    return store_bits<pixels, vectors>(masks, args.rows);
   }
   if (epilogue.has_clamp) {
     const __m512i min = _mm512_set1_epi32(epilogue.clamp_min),
@@ -145,65 +155,108 @@ void binary_tile(const BinaryGemmArgs& args, const Epilogue& epilogue,
     y[p][v] = (Floats)_mm512_cvtepi32_ps(sums[p][v]) * load(epilogue.multiplier + 16 * v);
     y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
   }
-  store_tile<pixels, vectors>(epilogue, y, rows);
+  store_tile<pixels, vectors>(epilogue, y, args.rows);
 }
 
-template <int pixels, int vectors>
-void float_tile(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
+inline __m512 load_floats(const float* from) { return _mm512_loadu_ps(from); }
+inline __m512 load_floats(const int8_t* from) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+template <typename Weight, int pixels, int vectors>
+void float_tile(const GemmArgs<float, Weight, float>& args) {
   __m512 sums[pixels][vectors] = {};
-  const float* weights = args.panel;
+  const Weight* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
     const float* x[pixels];
     for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
     for (int k = 0; k < args.run_length; ++k, weights += 16 * vectors) {
       __m512 w[vectors];
-      for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_ps(weights + 16 * v);
+      for (int v = 0; v < vectors; ++v) w[v] = load_floats(weights + 16 * v);
       for (int p = 0; p < pixels; ++p) {
         const __m512 value = _mm512_set1_ps(x[p][k]);
         for (int v = 0; v < vectors; ++v) sums[p][v] = _mm512_fmadd_ps(w[v], value, sums[p][v]);
       }
     }
   }
-  if (!is_for_tiles(args.channels, rows[0])) {
+  if (!ends_in_registers(args)) {
     BOPKIT_FOR_TILE _mm512_storeu_ps(args.sums + p * kPanel + 16 * v, sums[p][v]);
-    return float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, pixels);
+    return end_tile(args);
   }
+  const Epilogue& epilogue = *args.epilogue;
   TileFloats<pixels, vectors> y;
   BOPKIT_FOR_TILE y[p][v] = (Floats)sums[p][v];
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load(epilogue.multiplier + 16 * v);
+  }
   if (epilogue.bias != nullptr) {
     BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
   }
-  store_tile<pixels, vectors>(epilogue, y, rows);
+  store_tile<pixels, vectors>(epilogue, y, args.rows);
+}
+
+template <int pixels, int vectors>
+void int8_tile(const Int8GemmArgs& args) {
+  __m512i sums[pixels][vectors] = {};
+  const int8_t* weights = args.panel;
+  for (int run = 0; run < args.runs; ++run) {
+    const int8_t* x[pixels];
+    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
+    for (int k = 0; k < args.run_length; k += 4, weights += 64 * vectors) {
+      __m512i w[vectors];
+      for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(weights + 64 * v);
+      for (int p = 0; p < pixels; ++p) {
+        int32_t four;
+        __builtin_memcpy(&four, x[p] + k, sizeof four);
+        // VPDPBUSD takes one factor without a sign: x + 128.
+        const __m512i shifted = _mm512_xor_si512(_mm512_set1_epi32(four), _mm512_set1_epi8(-128));
+        for (int v = 0; v < vectors; ++v) {
+          sums[p][v] = _mm512_dpbusd_epi32(sums[p][v], shifted, w[v]);
+        }
+      }
+    }
+  }
+  BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+  end_tile(args);
 }
 
 #undef BOPKIT_FOR_TILE
 
+template <int pixels, int vectors>
+void float_weights_tile(const FloatGemmArgs& args) {
+  float_tile<float, pixels, vectors>(args);
+}
+
+template <int pixels, int vectors>
+void int8_weights_tile(const MixedGemmArgs& args) {
+  float_tile<int8_t, pixels, vectors>(args);
+}
+
+// Tiles of up to kTilePixels pixels by 16 to 64 channels, and of up to twice as many by 16: six sums
+// of one vector each would wait for each other.
 #define BOPKIT_ROW(tile, pixels) \
   { tile<pixels, 1>, tile<pixels, 2>, tile<pixels, 3>, tile<pixels, 4> }
-#define BOPKIT_TILES(tile)                                                              \
-  {                                                                                     \
-    BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3), BOPKIT_ROW(tile, 4), \
-        BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)                                        \
-  }
+#define BOPKIT_RUN_TILE(tile, Args, args)                                                         \
+  static constexpr void (*kTiles[kTilePixels][4])(const Args&) = {                                \
+      BOPKIT_ROW(tile, 1), BOPKIT_ROW(tile, 2), BOPKIT_ROW(tile, 3),                              \
+      BOPKIT_ROW(tile, 4), BOPKIT_ROW(tile, 5), BOPKIT_ROW(tile, 6)};                             \
+  static constexpr void (*kNarrowTiles[])(const Args&) = {tile<7, 1>,  tile<8, 1>,  tile<9, 1>,   \
+                                                          tile<10, 1>, tile<11, 1>, tile<12, 1>}; \
+  if (args.pixels > kTilePixels) return kNarrowTiles[args.pixels - kTilePixels - 1](args);        \
+  kTiles[args.pixels - 1][(args.channels - 1) / 16](args)
 
-void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                 const int32_t* const* corrections, const Row* rows) {
-  static constexpr decltype(&binary_rows) kTiles[kTilePixels][4] = BOPKIT_TILES(binary_tile);
-  kTiles[args.pixels - 1][(args.channels - 1) / 16](args, epilogue, corrections, rows);
+void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_RUN_TILE(binary_tile, BinaryGemmArgs, args); }
+
+void float_gemm(const FloatGemmArgs& args) {
+  BOPKIT_RUN_TILE(float_weights_tile, FloatGemmArgs, args);
 }
 
-void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
-  using Function = decltype(&float_rows);
-  static constexpr Function kTiles[kTilePixels][4] = BOPKIT_TILES(float_tile);
-  // Six sums of one vector each would wait for each other.
-  static constexpr Function kNarrowTiles[] = {float_tile<7, 1>,  float_tile<8, 1>,
-                                              float_tile<9, 1>,  float_tile<10, 1>,
-                                              float_tile<11, 1>, float_tile<12, 1>};
-  const bool is_narrow = args.pixels > kTilePixels;
-  const Function tile = is_narrow ? kNarrowTiles[args.pixels - kTilePixels - 1]
-                                  : kTiles[args.pixels - 1][(args.channels - 1) / 16];
-  tile(args, epilogue, rows);
+void mixed_gemm(const MixedGemmArgs& args) {
+  BOPKIT_RUN_TILE(int8_weights_tile, MixedGemmArgs, args);
 }
+
+void int8_gemm(const Int8GemmArgs& args) { BOPKIT_RUN_TILE(int8_tile, Int8GemmArgs, args); }
 
 BOPKIT_TARGET_END
 
@@ -212,15 +265,24 @@ BOPKIT_TARGET_END
 const Kernels kAvx512Kernels = {"avx512",
                                 is_supported,
                                 true,
-                                {kTilePixels, kPanel, 16, false},
+                                {kTilePixels, kPanel, 16},
                                 {kTilePixels, kPanel, 16, false, 2 * kTilePixels},
-                                binary_rows,
-                                float_rows,
+                                {kTilePixels, kPanel, 16, false, 2 * kTilePixels, 4},
+                                128,
+                                binary_gemm,
+                                float_gemm,
+                                mixed_gemm,
+                                int8_gemm,
+                                integer_epilogue,
                                 float_epilogue,
-                                max_row,
-                                add_row,
+                                dequantize_int8,
+                                dequantize_uint8,
+                                max_of,
+                                max_of_int32,
+                                sum_of,
                                 add_rows,
-                                depthwise_row};
+                                depthwise_row,
+                                depthwise_int8_row};
 
 }  // namespace bopkit
 

@@ -1,6 +1,6 @@
-// AArch64, without and with the dot product instructions. Processors with I8MM take the latter too:
-// a matrix instruction sums eight counts into each of four numbers, but wants words of two pixels
-// and two channels side by side, and saves no instruction over UDOT for it.
+// AArch64: every processor, those with dot products, and those that multiply matrices of int8. For
+// binary products SMMLA saves nothing over UDOT: it wants words of two pixels and two channels side
+// by side.
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -36,25 +36,34 @@ BOPKIT_TARGET("+dotprod")
 BOPKIT_TARGET_END
 
 }  // namespace dot
+
+namespace i8mm {
+
+bool is_supported() { return cpu_features().i8mm; }
+
+#if defined(__clang__)
+BOPKIT_TARGET("dotprod,i8mm")
+#else
+BOPKIT_TARGET("+dotprod+i8mm")
+#endif
+#define BOPKIT_HAS_I8MM
+#include "kernels_neon.inl.h"
+BOPKIT_TARGET_END
+
+}  // namespace i8mm
 }  // namespace
 
-const Kernels kNeonKernels = {"neon",
-                              plain::is_supported,
-                              true,
-                              plain::kPacking,
-                              plain::kPacking,
-                              plain::binary_rows,
-                              plain::float_rows,
-                              plain::float_epilogue,
-                              plain::max_row,
-                              plain::add_row,
-                              plain::add_rows,
-                              plain::depthwise_row};
+#define BOPKIT_KERNELS(name, of)                                                              \
+  {                                                                                           \
+    name, of::is_supported, true, of::kPacking, of::kPacking, of::kInt8Packing, 0,            \
+        of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
+        of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::max_of,            \
+        of::max_of_int32, of::sum_of, of::add_rows, of::depthwise_row, of::depthwise_int8_row \
+  }
 
-const Kernels kNeonDotKernels = {"neon_dot",      dot::is_supported,   true,
-                                 dot::kPacking,   dot::kPacking,       dot::binary_rows,
-                                 dot::float_rows, dot::float_epilogue, dot::max_row,
-                                 dot::add_row,    dot::add_rows,       dot::depthwise_row};
+const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain);
+const Kernels kNeonDotKernels = BOPKIT_KERNELS("neon_dot", dot);
+const Kernels kNeonI8mmKernels = BOPKIT_KERNELS("neon_i8mm", i8mm);
 
 }  // namespace bopkit
 

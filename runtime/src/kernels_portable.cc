@@ -18,8 +18,17 @@ inline uint32_t negative_mask(const Ints& lanes) {
   return mask;
 }
 
+inline Ints rounding_high_product(const Ints& a, const Ints& b) {
+  Ints product;
+  for (int i = 0; i < kLanes; ++i) {
+    product[i] = static_cast<int32_t>((int64_t{a[i]} * b[i] + (int64_t{1} << 30)) >> 31);
+  }
+  return product;
+}
+
 constexpr int kTilePixels = 2;
 constexpr int kBlock = 16;
+constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
 
 // A byte counts to 255, and a word adds at most 8 to each of its bytes.
 constexpr int kWordsOfBytes = 31;
@@ -64,12 +73,23 @@ void binary_block(const BinaryGemmArgs& args, const uint32_t* weights, int32_t* 
   }
 }
 
-template <int pixels>
-void float_block(const FloatGemmArgs& args, const float* weights, float* sums) {
+inline Bytes load(const int8_t* from) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, from, sizeof bytes);
+  return bytes;
+}
+
+inline Floats load_floats(const float* from) { return load(from); }
+inline Floats load_floats(const int8_t* from) {
+  return __builtin_convertvector(load(from), Floats);
+}
+
+template <int pixels, typename Weight>
+void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* sums) {
   Floats totals[pixels] = {};
   for (int run = 0; run < args.runs; ++run) {
     for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      const Floats w = load(weights);
+      const Floats w = load_floats(weights);
       for (int p = 0; p < pixels; ++p) totals[p] += w * args.patch[p][args.run_offset[run] + k];
     }
   }
@@ -78,49 +98,73 @@ void float_block(const FloatGemmArgs& args, const float* weights, float* sums) {
   }
 }
 
-// Calls a block's function for each block of the panel.
-#define BOPKIT_FOR_BLOCKS(block, args)                                                   \
-  const auto tile = args.pixels == 1 ? block<1> : block<2>;                              \
-  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kBlock; \
-  for (int i = 0; i * kBlock < args.channels; ++i)                                       \
-  tile(args, args.panel + i * stride, args.sums + i * kBlock)
-
-void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_FOR_BLOCKS(binary_block, args); }
-
-void float_gemm(const FloatGemmArgs& args) { BOPKIT_FOR_BLOCKS(float_block, args); }
-
-void binary_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                 const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+template <int pixels>
+void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* sums) {
+  Ints totals[pixels] = {};
+  for (int run = 0; run < args.runs; ++run) {
+    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
+      const Ints w = __builtin_convertvector(load(weights), Ints);
+      for (int p = 0; p < pixels; ++p) totals[p] += w * args.patch[p][args.run_offset[run] + k];
+    }
+  }
+  for (int p = 0; p < pixels; ++p) {
+    __builtin_memcpy(sums + p * kPanel, &totals[p], sizeof totals[p]);
+  }
 }
 
-void float_rows(const FloatGemmArgs& args, const Epilogue& epilogue, const Row* rows) {
-  float_gemm(args);
-  float_epilogue(epilogue, args.sums, kPanel, args.channels, rows, args.pixels);
+// Calls a block's function for each block of the panel; then ends the tile.
+template <typename Args, typename Weight, typename Sum>
+inline void for_blocks(const Args& args, void (*one)(const Args&, const Weight*, Sum*),
+                       void (*two)(const Args&, const Weight*, Sum*)) {
+  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * args.run_length * kBlock;
+  for (int i = 0; i * kBlock < args.channels; ++i) {
+    (args.pixels == 1 ? one : two)(args, args.panel + i * stride, args.sums + i * kBlock);
+  }
+  end_tile(args);
 }
+
+void binary_gemm(const BinaryGemmArgs& args) { for_blocks(args, binary_block<1>, binary_block<2>); }
+
+void float_gemm(const FloatGemmArgs& args) {
+  for_blocks(args, float_block<1, float>, float_block<2, float>);
+}
+
+void mixed_gemm(const MixedGemmArgs& args) {
+  for_blocks(args, float_block<1, int8_t>, float_block<2, int8_t>);
+}
+
+void int8_gemm(const Int8GemmArgs& args) { for_blocks(args, int8_block<1>, int8_block<2>); }
 
 }  // namespace
 
 const Kernels kPortableKernels = {"portable",
                                   is_supported,
                                   false,
-                                  {kTilePixels, kBlock, kBlock, false},
-                                  {kTilePixels, kBlock, kBlock, false},
-                                  binary_rows,
-                                  float_rows,
+                                  kPacking,
+                                  kPacking,
+                                  kPacking,
+                                  0,
+                                  binary_gemm,
+                                  float_gemm,
+                                  mixed_gemm,
+                                  int8_gemm,
+                                  integer_epilogue,
                                   float_epilogue,
-                                  max_row,
-                                  add_row,
+                                  dequantize_int8,
+                                  dequantize_uint8,
+                                  max_of,
+                                  max_of_int32,
+                                  sum_of,
                                   add_rows,
-                                  depthwise_row};
+                                  depthwise_row,
+                                  depthwise_int8_row};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)
     &kAvx512Kernels,   &kAvx2Kernels,
 #endif
 #if defined(__aarch64__)
-    &kNeonDotKernels,  &kNeonKernels,
+    &kNeonI8mmKernels, &kNeonDotKernels, &kNeonKernels,
 #endif
     &kPortableKernels, nullptr};
 

@@ -49,14 +49,6 @@ bool is_window(const Window& window) {
 
 bool is_activation(int value) { return value >= abi::kActNone && value <= abi::kActRelu6; }
 
-// Whether two tensors have the same shape, from dimension `from` on.
-bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0) {
-  if (a.dims == nullptr || b.dims == nullptr || a.dims->size != b.dims->size) return false;
-  return std::equal(a.dims->data + from, a.dims->data + a.dims->size, b.dims->data + from);
-}
-
-int last_dim(const abi::Tensor& tensor);
-
 // Whether a tensor has one value for each channel of an image, [n, 1, 1, c] or [1, c].
 bool is_gate(const abi::Tensor& gate, const abi::Tensor& images, int compared_from) {
   if (gate.dims == nullptr || images.dims == nullptr || images.dims->size != 4) return false;
@@ -70,10 +62,15 @@ bool is_gate(const abi::Tensor& gate, const abi::Tensor& images, int compared_fr
   return true;
 }
 
+}  // namespace
+
 int last_dim(const abi::Tensor& tensor) { return tensor.dims->data[tensor.dims->size - 1]; }
 
-// Whether zero points are values of int8, so that no sum with them overflows; the axis of scales
-// must be one of the tensor.
+bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from) {
+  if (a.dims == nullptr || b.dims == nullptr || a.dims->size != b.dims->size) return false;
+  return std::equal(a.dims->data + from, a.dims->data + a.dims->size, b.dims->data + from);
+}
+
 bool has_sound_quantization(const abi::Tensor& tensor) {
   const auto is_byte = [](int value) { return value >= -128 && value <= 127; };
   if (tensor.quantization_type != 1 || !is_byte(tensor.zero_point)) return false;
@@ -87,8 +84,6 @@ bool has_sound_quantization(const abi::Tensor& tensor) {
   const int* zeros = affine->zero_point->data;
   return std::all_of(zeros, zeros + affine->zero_point->size, is_byte);
 }
-
-}  // namespace
 
 bool is_constant(const abi::Tensor& tensor) {
   return (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) &&
@@ -302,16 +297,19 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   op->input = node.inputs->data[0];
   op->output = node.outputs->data[0];
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
-  if (code == abi::kDequantize) return inputs == 1 ? read_dequantize(op) : Claim::kNo;
-  if (input.type != abi::kFloat32 || output.type != abi::kFloat32 || is_fixed(op->input)) {
-    return Claim::kNo;
+  if (code == abi::kDequantize && is_constant(input)) {
+    return inputs == 1 ? read_constant(op) : Claim::kNo;
+  }
+  if (is_fixed(op->input)) return Claim::kNo;
+  if (input.type != abi::kFloat32 || output.type != abi::kFloat32) {
+    return read_int8(code, node, op);
   }
   const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
-      return result(claims_float_products_ && read_float_conv(node, op));
+      return result(claims_float_products_ && read_conv(node, op) && are_float_products(op));
     case abi::kFullyConnected:
-      return result(claims_float_products_ && read_dense(node, op));
+      return result(claims_float_products_ && read_dense(node, op) && are_float_products(op));
     case abi::kAveragePool2d:
     case abi::kMaxPool2d:
       if (pool == nullptr || input.dims->size != 4 || !is_activation(pool->activation)) {
@@ -335,7 +333,8 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
                                      : OpKind::kMultiply;
       return result(read_arithmetic(node, op));
     case abi::kDepthwiseConv2d:
-      return result(claims_float_products_ && read_depthwise_conv(node, op));
+      return result(claims_float_products_ && read_depthwise_conv(node, op) &&
+                    are_float_depthwise_products(op));
     case abi::kMaximum:
     case abi::kPrelu:
       op->kind = code == abi::kMaximum ? OpKind::kMaximum : OpKind::kPRelu;
@@ -369,68 +368,85 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   }
 }
 
-Claim OpReader::read_dequantize(Op* op) {
+Claim OpReader::read_constant(Op* op) {
   op->kind = OpKind::kConstant;
   if (knows_constants_) return constants_.count(op->output) != 0 ? Claim::kYes : Claim::kNo;
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
   const bool is_known =
       input.type == abi::kFloat16 || (input.type == abi::kInt8 && has_sound_quantization(input));
-  if (!is_constant(input) || !is_known || output.type != abi::kFloat32 ||
-      !is_sound(input, input.dims->size)) {
+  if (!is_known || output.type != abi::kFloat32 || !is_sound(input, input.dims->size)) {
     return Claim::kNo;
   }
   if (!same_shape(input, output)) return Claim::kNo;
   return constants_.emplace(op->output, op->input).second ? Claim::kYes : Claim::kNo;
 }
 
-bool OpReader::read_float_conv(const abi::Node& node, Op* op) {
+namespace {
+
+// Of a convolution with a filter [., h, w, .].
+template <typename Params>
+Window window_of(const Params& params, const abi::Tensor& filter) {
+  return {filter.dims->data[1],
+          filter.dims->data[2],
+          params.stride_height,
+          params.stride_width,
+          params.dilation_height_factor,
+          params.dilation_width_factor,
+          params.padding == abi::kPaddingSame};
+}
+
+}  // namespace
+
+// The shapes and options of a convolution of any type.
+bool OpReader::read_conv(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::ConvParams*>(node.builtin_data);
   if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 ||
       !is_activation(params->activation)) {
     return false;
   }
-  op->kind = OpKind::kFloatConv;
   op->filter = node.inputs->data[1];
   op->bias = node.inputs->data[2];
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) ||
-      input.dims->size != 4 || filter.dims->data[3] != last_dim(input)) {
+  if (!is_fixed(op->filter) || !is_sound(filter, 4) || input.dims->size != 4) return false;
+  op->channels_in = last_dim(input);
+  const int groups = op->channels_in / filter.dims->data[3];
+  if (groups < 1 || op->channels_in != groups * filter.dims->data[3] ||
+      filter.dims->data[0] % groups != 0) {
     return false;
   }
-  op->window = {filter.dims->data[1],
-                filter.dims->data[2],
-                params->stride_height,
-                params->stride_width,
-                params->dilation_height_factor,
-                params->dilation_width_factor,
-                params->padding == abi::kPaddingSame};
-  op->channels_in = filter.dims->data[3];
-  return is_window(op->window) &&
-         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]));
+  op->window = window_of(*params, filter);
+  return is_window(op->window);
 }
 
+// The shapes and options of a dense layer of any type.
 bool OpReader::read_dense(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::FullyConnectedParams*>(node.builtin_data);
   if (params == nullptr || params->weights_format != 0 || node.inputs->size < 2 ||
-      node.inputs->data[1] < 0) {
+      node.inputs->data[1] < 0 || !is_activation(params->activation)) {
     return false;
   }
-  if (!is_activation(params->activation)) return false;
-  op->kind = OpKind::kFloatConv;
   op->is_dense = true;
   op->keeps_rank = params->keep_num_dims;
   op->filter = node.inputs->data[1];
   op->bias = node.inputs->size == 3 ? node.inputs->data[2] : -1;
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 2) ||
-      filter.dims->data[1] != last_dim(input)) {
+  if (!is_fixed(op->filter) || !is_sound(filter, 2) || filter.dims->data[1] != last_dim(input)) {
     return false;
   }
-  if (input.dims->size == 4 && (input.dims->data[1] != 1 || input.dims->data[2] != 1)) return false;
   op->channels_in = filter.dims->data[1];
-  return op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]);
+  return input.dims->size != 4 || (input.dims->data[1] == 1 && input.dims->data[2] == 1);
+}
+
+// Checks the types of a convolution or dense layer whose shapes were read.
+bool OpReader::are_float_products(Op* op) {
+  op->kind = OpKind::kFloatConv;
+  const abi::Tensor& filter = tensor(op->filter);
+  const bool has_weights =
+      filter.type == abi::kFloat32 || (is_constant(filter) && has_int8_weights(filter, 0));
+  return has_weights &&
+         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]));
 }
 
 bool OpReader::read_arithmetic(const abi::Node& node, Op* op) {
@@ -481,31 +497,30 @@ bool OpReader::read_mean(const abi::Node& node, Op* op) {
   return (first == 1 && second == 2) || (first == 2 && second == 1);
 }
 
+// The shapes and options of a depthwise convolution of any type.
 bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
   const auto* params = static_cast<const abi::DepthwiseConvParams*>(node.builtin_data);
   if (params == nullptr || node.inputs->size != 3 || node.inputs->data[1] < 0 ||
       !is_activation(params->activation)) {
     return false;
   }
-  op->kind = OpKind::kDepthwiseConv;
   op->filter = node.inputs->data[1];
   op->bias = node.inputs->data[2];
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
-  if (!is_fixed(op->filter) || filter.type != abi::kFloat32 || !is_sound(filter, 4) ||
-      input.dims->size != 4 || filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
+  if (!is_fixed(op->filter) || !is_sound(filter, 4) || input.dims->size != 4 ||
+      filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
     return false;  // other multipliers than one
   }
   if (int64_t{filter.dims->data[1]} * filter.dims->data[2] > kMaxTaps) return false;
-  op->window = {filter.dims->data[1],
-                filter.dims->data[2],
-                params->stride_height,
-                params->stride_width,
-                params->dilation_height_factor,
-                params->dilation_width_factor,
-                params->padding == abi::kPaddingSame};
+  op->window = window_of(*params, filter);
   op->channels_in = last_dim(filter);
-  return is_window(op->window) &&
+  return is_window(op->window);
+}
+
+bool OpReader::are_float_depthwise_products(Op* op) {
+  op->kind = OpKind::kDepthwiseConv;
+  return tensor(op->filter).type == abi::kFloat32 &&
          (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, op->channels_in));
 }
 

@@ -19,8 +19,13 @@ enum class OpKind {
   kBitUnpack,         // LceDequantize: bit-packed -> float32, int8 or bool
   kBinaryConv,        // LceBconv2d
   kBitPackedMaxPool,  // LceBMaxPool2d
-  kFloatConv,         // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,           // of float32, as all below
+  kInt8Conv,          // CONV_2D and FULLY_CONNECTED of int8
+  kInt8DepthwiseConv,
+  kQuantize,    // float32 -> int8
+  kDequantize,  // int8 -> float32
+  kCast,        // uint8 -> float32
+  kFloatConv,   // CONV_2D and FULLY_CONNECTED of float32
+  kMaxPool,     // of float32, as all below
   kAveragePool,
   kMean,  // over height and width
   kDepthwiseConv,
@@ -94,11 +99,16 @@ class OpReader {
   Claim read_builtin(int code, const abi::Node& node, Op* op);
   bool read_binary_conv(const abi::Node& node, Op* op);
   bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
-  bool read_float_conv(const abi::Node& node, Op* op);
+  Claim read_int8(int code, const abi::Node& node, Op* op);
+  bool is_map(const abi::Node& node, const Op* op) const;
+  bool are_int8_products(Op* op, OpKind kind, int channel_axis);
+  bool are_float_products(Op* op);
+  bool read_conv(const abi::Node& node, Op* op);
   bool read_dense(const abi::Node& node, Op* op);
   bool read_arithmetic(const abi::Node& node, Op* op);
   bool read_mean(const abi::Node& node, Op* op);
   bool read_depthwise_conv(const abi::Node& node, Op* op);
+  bool are_float_depthwise_products(Op* op);
   bool read_channel_constant(const abi::Node& node, Op* op);
   bool read_concatenation(const abi::Node& node, Op* op);
   bool read_split(const abi::Node& node, Op* op);
@@ -106,7 +116,7 @@ class OpReader {
   bool has_channels_alone_different(int a, int b) const;
   bool has_tensors(const abi::Node& node, int inputs);
   bool is_fixed(int index) const;
-  Claim read_dequantize(Op* op);
+  Claim read_constant(Op* op);
   bool is_channel_vector(int index, abi::Type type, int channels) const;
   const abi::Tensor& tensor(int index) const { return context_->tensors[index]; }
   bool fail(const char* what);
@@ -125,5 +135,18 @@ bool is_constant(const abi::Tensor& tensor);
 bool is_sound(const abi::Tensor& tensor, int rank);
 
 int64_t count_elements(const abi::Tensor& tensor);
+
+// Whether two tensors have the same shape, from dimension `from` on.
+bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0);
+
+int last_dim(const abi::Tensor& tensor);
+
+// Whether zero points are values of int8, so that no sum with them overflows; the axis of scales
+// must be one of the tensor.
+bool has_sound_quantization(const abi::Tensor& tensor);
+
+// Whether a tensor holds int8 that stand for value * scale, with one scale, or one for each index of
+// `axis`.
+bool has_int8_weights(const abi::Tensor& filter, int axis);
 
 }  // namespace bopkit

@@ -126,6 +126,7 @@ bool Partition::place_values() {
       if (!value.border.is_none() || value.has_zeros) {
         bordered_.emplace_back();
         if (!bordered_.back().allocate(bytes)) return fail("no memory for its tensors");
+        value.fill_border(bordered_.back().as<char>(), bytes);
         value.place(bordered_.back().as<char>());
         continue;
       }
@@ -220,7 +221,8 @@ std::string Partition::describe() const {
             ", \"total_ns\": " + std::to_string(step.total_ns) +
             ", \"least_ns\": " + std::to_string(step.least_ns);
     text += ", \"binary_macs\": " + std::to_string(step.binary_macs()) +
-            ", \"float_macs\": " + std::to_string(step.float_macs()) + "}";
+            ", \"float_macs\": " + std::to_string(step.float_macs()) +
+            ", \"int8_macs\": " + std::to_string(step.int8_macs()) + "}";
   }
   return text + "]}";
 }

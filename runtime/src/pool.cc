@@ -35,7 +35,10 @@ class Pool : public EpilogueStep {
       : EpilogueStep(input),
         window_(op.window),
         is_maximum_(op.kind == OpKind::kMaxPool),
-        source_(std::move(source)) {}
+        source_(std::move(source)),
+        pools_sums_(is_maximum_ && source_ != nullptr && source_->makes_sums()) {
+    if (pools_sums_) epilogue_ops_ = source_->activations();
+  }
 
   std::string name() const override {
     const std::string size =
@@ -58,7 +61,8 @@ class Pool : public EpilogueStep {
     // A thread that begins within an image computes the rows that its window shares with the one
     // before once more.
     parts_ = std::min(height_.size, shared.threads == 1 ? 1 : 4 * shared.threads);
-    strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * input.c;
+    pitch_ = pools_sums_ ? source_->sums_pitch() : input.c;
+    strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * pitch_;
     const int64_t units = int64_t{input.n} * parts_;
     const bool fits = strip_ <= kMaxBytes / 4 / units;
     return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
@@ -71,8 +75,8 @@ class Pool : public EpilogueStep {
                       4 / kBytesPerNs;
     if (source_ == nullptr) {
       session.run(input.n * height_.size, is_small(ns), [&](int unit) {
-        run_rows(shared, unit / height_.size, unit % height_.size, unit % height_.size + 1,
-                 nullptr);
+        run_rows<float>(shared, unit / height_.size, unit % height_.size, unit % height_.size + 1,
+                        nullptr);
       });
       return;
     }
@@ -81,7 +85,11 @@ class Pool : public EpilogueStep {
       const int64_t part = unit % parts_;
       const int begin = static_cast<int>(part * height_.size / parts_),
                 end = static_cast<int>((part + 1) * height_.size / parts_);
-      run_rows(shared, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
+      if (pools_sums_ && source_->sums_epilogue().is_requantized) {
+        run_rows(shared, unit / parts_, begin, end, strips_.as<int32_t>() + unit * strip_);
+      } else {
+        run_rows(shared, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
+      }
     });
   }
 
@@ -95,79 +103,119 @@ class Pool : public EpilogueStep {
 
   int64_t binary_macs() const override { return source_ == nullptr ? 0 : source_->binary_macs(); }
   int64_t float_macs() const override { return source_ == nullptr ? 0 : source_->float_macs(); }
+  int64_t int8_macs() const override { return source_ == nullptr ? 0 : source_->int8_macs(); }
 
  private:
+  // Rows under a window, and the distance of their pixels.
+  template <typename Number>
+  struct Rows {
+    std::vector<const Number*> first;
+    int64_t pixel_stride;
+  };
+
   // Rows `begin` to `end` of an image. With `strip` the rows under the window are made there, each
   // as the window reaches it.
-  void run_rows(const StepContext& shared, int image, int begin, int end, float* strip) const {
+  template <typename Number>
+  void run_rows(const StepContext& shared, int image, int begin, int end, Number* strip) const {
     const Value& input = shared.value(input_);
-    const int64_t length = int64_t{input.w} * input.c;
+    const int64_t length = int64_t{input.w} * pitch_;
     const int slots = std::min(window_.filter_h, input.h);
-    std::vector<const float*> rows;
-    std::vector<float> maxima;
+    Rows<Number> rows{{}, strip != nullptr ? pitch_ : input.pixel_stride};
+    std::vector<const Number*> taps(static_cast<size_t>(slots) *
+                                    std::min(window_.filter_w, input.w));
     int made = 0;  // rows before this one are in the strip, as far as the window still needs them
     for (int y = begin; y < end; ++y) {
       const auto [top, bottom] =
           covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
-      rows.clear();
+      rows.first.clear();
       for (int v = top; v < bottom; ++v) {
         if (strip == nullptr) {
-          rows.push_back(input.at<const float>(image, v, 0));
+          rows.first.push_back(input.at<const Number>(image, v, 0));
           continue;
         }
-        float* row = strip + v % slots * length;
-        if (v >= made) source_->make_row(shared, image, v, row);
-        rows.push_back(row);
+        Number* row = strip + v % slots * length;
+        if (v >= made) fill_row(shared, image, v, row);
+        rows.first.push_back(row);
       }
       made = std::max(made, bottom);
-      // The largest of a window is the largest of its columns' largest, which neighbours share.
-      // Sums would round otherwise.
-      if (is_maximum_ && rows.size() > 1 && (strip != nullptr || input.is_contiguous())) {
-        maxima.assign(rows[0], rows[0] + length);
-        for (size_t v = 1; v < rows.size(); ++v) {
-          shared.kernels.max_row(maxima.data(), rows[v], static_cast<int>(length));
+      pool_row(shared, rows, input, image, y, taps.data());
+    }
+  }
+
+  void fill_row(const StepContext& shared, int image, int y, int32_t* to) const {
+    source_->make_sums(shared, image, y, to);
+  }
+  void fill_row(const StepContext& shared, int image, int y, float* to) const {
+    if (pools_sums_) {
+      source_->make_sums(shared, image, y, to);
+    } else {
+      source_->make_row(shared, image, y, to);
+    }
+  }
+
+  // `taps` holds as many as a window has.
+  template <typename Number>
+  void pool_row(const StepContext& shared, const Rows<Number>& rows, const Value& input, int image,
+                int y, const Number** taps) const {
+    alignas(kAlignment) Number pooled[kMaxTilePixels * kPanel];
+    const RowStep to_right = row_step(shared);
+    Row to[kMaxTilePixels], parts[kMaxTilePixels];
+    for (int begin = 0; begin < width_.size; begin += kMaxTilePixels) {
+      const int pixels = std::min(kMaxTilePixels, width_.size - begin);
+      to[0] = row_at(shared, image, y, begin);
+      for (int i = 1; i < pixels; ++i) row_after(to[i - 1], to_right, &to[i]);
+      for (int first = 0; first < input.c; first += kPanel) {
+        const int channels = std::min(kPanel, input.c - first);
+        for (int i = 0; i < pixels; ++i) {
+          const auto [left, right] =
+              covered(begin + i, window_.stride_w, width_.before, window_.filter_w, input.w);
+          int count = 0;
+          for (const Number* row : rows.first) {
+            for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
+          }
+          reduce(shared.kernels, taps, count, channels, pooled + i * kPanel);
+          from_channel(to[i], first, &parts[i]);
         }
-        rows.assign(1, maxima.data());
-      }
-      for (int x = 0; x < width_.size; ++x) {
-        run_pixel(shared, rows, strip != nullptr ? input.c : input.pixel_stride, input,
-                  row_at(shared, image, y, x), x);
+        finish(shared.kernels, pooled, first, channels, parts, pixels);
       }
     }
   }
 
-  void run_pixel(const StepContext& shared, const std::vector<const float*>& rows,
-                 int64_t pixel_stride, const Value& input, const Row& to, int x) const {
-    alignas(kAlignment) float pooled[kPanel];
-    const auto [left, right] =
-        covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
-    for (int first = 0; first < input.c; first += kPanel) {
-      const int channels = std::min(kPanel, input.c - first);
-      bool is_first = true;
-      for (const float* row : rows) {
-        for (int u = left; u < right; ++u, is_first = false) {
-          const float* from = row + u * pixel_stride + first;
-          if (is_first) {
-            std::memcpy(pooled, from, static_cast<size_t>(channels) * sizeof(float));
-          } else {
-            (is_maximum_ ? shared.kernels.max_row : shared.kernels.add_row)(pooled, from, channels);
-          }
-        }
-      }
-      if (!is_maximum_) {
-        const float count = static_cast<float>(static_cast<int>(rows.size()) * (right - left));
-        for (int c = 0; c < channels; ++c) pooled[c] /= count;
-      }
-      store_floats(shared.kernels, pooled, first, channels, to);
-    }
+  void reduce(const Kernels& kernels, const int32_t* const* taps, int count, int channels,
+              int32_t* to) const {
+    kernels.max_of_int32(to, taps, count, channels);
+  }
+  void reduce(const Kernels& kernels, const float* const* taps, int count, int channels,
+              float* to) const {
+    (is_maximum_ ? kernels.max_of : kernels.sum_of)(to, taps, count, channels);
+    for (int c = 0; !is_maximum_ && c < channels; ++c) to[c] /= static_cast<float>(count);
+  }
+
+  void finish(const Kernels& kernels, const int32_t* pooled, int first, int channels,
+              const Row* rows, int pixels) const {
+    static constexpr const int32_t* kNone[kMaxTilePixels] = {};
+    EpilogueOp ops[kMaxEpilogueOps];
+    kernels.integer_epilogue(epilogue_at(first, ops), pooled, kNone, channels, rows, pixels);
+  }
+  void finish(const Kernels& kernels, const float* pooled, int first, int channels, const Row* rows,
+              int pixels) const {
+    EpilogueOp ops[kMaxEpilogueOps];
+    kernels.float_epilogue(epilogue_at(first, ops), pooled, kPanel, channels, rows, pixels);
+  }
+  Epilogue epilogue_at(int first, EpilogueOp* ops) const {
+    Epilogue epilogue = pools_sums_ ? source_->sums_epilogue() : Epilogue{};
+    epilogue_from(first, &epilogue, ops);
+    return epilogue;
   }
 
   Window window_;
   bool is_maximum_;
   std::unique_ptr<EpilogueStep> source_;
+  bool pools_sums_;
   Extent height_{}, width_{};
   int parts_ = 1;      // of an image, each one unit of work
-  int64_t strip_ = 0;  // floats of a part's rows
+  int pitch_ = 0;      // from a pixel of a part's rows to the next
+  int64_t strip_ = 0;  // numbers of a part's rows
   Buffer strips_;
 };
 

@@ -35,6 +35,7 @@ class Step {
 
   virtual int64_t binary_macs() const { return 0; }
   virtual int64_t float_macs() const { return 0; }
+  virtual int64_t int8_macs() const { return 0; }
 
   const std::string& error() const { return error_; }
 

@@ -17,6 +17,13 @@ struct StepContext {
   Value& value(int index) { return values[index]; }
   const Value& value(int index) const { return values[index]; }
 
+  // Whether a value lies in memory of LiteRT's.
+  bool is_held_by_litert(int index) const {
+    const Value& value = values[index];
+    return value.alias_of >= 0 ? is_held_by_litert(value.alias_of)
+                               : value.is_input || value.is_output;
+  }
+
   // The value that holds the memory of a view, or of a view of a view.
   Value& owner_of_view(int index) {
     Value& value = values[index];

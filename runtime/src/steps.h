@@ -17,13 +17,22 @@ std::unique_ptr<EpilogueStep> make_binary_conv(const Op& op, int input, const ab
 std::unique_ptr<EpilogueStep> make_float_conv(const Op& op, int input, const abi::Context& context,
                                               const Kernels& kernels, const float* filter,
                                               const float* bias);
+// Of float32 by weights of int8, which stay in memory as they are.
+std::unique_ptr<EpilogueStep> make_mixed_conv(const Op& op, int input, const abi::Tensor& weights,
+                                              const Kernels& kernels, const float* bias);
+// Its sums are int8, or the float32 that these stand for.
+std::unique_ptr<EpilogueStep> make_int8_conv(const Op& op, int input, const abi::Context& context,
+                                             const Kernels& kernels);
 // With `source`, the pool computes its input itself, row by row; the value `input` then has no
 // memory.
 std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
                                         std::unique_ptr<EpilogueStep> source);
-std::unique_ptr<EpilogueStep> make_elementwise(int input);  // rows as they are
+// Rows as they are; of int8 and uint8 (x - zero_point) * scale.
+std::unique_ptr<EpilogueStep> make_elementwise(int input, float scale = 1, int zero_point = 0);
 std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
                                                   const float* bias);
+std::unique_ptr<EpilogueStep> make_int8_depthwise_conv(const Op& op, int input,
+                                                       const abi::Context& context);
 
 // Steps that run rows, of images of the same size, one row of each after the other: what they read
 // and write side by side then stays in the cache.

@@ -55,8 +55,10 @@ enum BuiltinCode : int {
   kSub = 41,
   kSplit = 49,
   kDelegate = 51,
+  kCast = 53,
   kPrelu = 54,
   kMaximum = 55,
+  kQuantize = 114,
 };
 
 enum Padding : int { kPaddingUnknown = 0, kPaddingSame = 1, kPaddingValid = 2 };

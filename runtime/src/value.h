@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "memory.h"
 #include "tflite_abi.h"
@@ -61,6 +62,7 @@ struct Value {
   bool is_view = false;  // of channels of `alias_of`, from `first_channel` on; else a reshape of it
   int first_channel = 0;
   bool has_zeros = false;  // channels that nobody writes and that are zero
+  int zero_point = 0;      // of int8: what stands for zero, and what its border holds
 
   Shape shape;
   int n = 1, h = 1, w = 1, c = 1;
@@ -120,6 +122,11 @@ struct Value {
   }
 
   bool is_contiguous() const { return pixel_stride == c; }
+
+  // Gives the cells of the border, in zeroed memory, what they hold.
+  void fill_border(char* memory, int64_t bytes) const {
+    if (type == abi::kInt8) std::memset(memory, zero_point, static_cast<size_t>(bytes));
+  }
 
   void place(char* memory) {
     first = memory + (border.top * row_stride + border.left * pixel_stride) * element_bytes();

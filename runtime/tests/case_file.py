@@ -17,7 +17,7 @@ from flatbuffers import flexbuffers
 from models import Graph, Operator
 from sweep import CASES, Case
 
-_TYPES = {"float32": 1, "int32": 2, "bool": 6, "int8": 9, "float16": 10}
+_TYPES = {"float32": 1, "int32": 2, "uint8": 3, "bool": 6, "int8": 9, "float16": 10}
 _MMAP_RO, _ARENA_RW = 1, 2
 _CUSTOM = 32
 _SAME, _VALID = 1, 2  # of TfLitePadding; a flatbuffer counts from 0
@@ -38,16 +38,20 @@ _BUILTIN: dict[str, tuple[int, tuple[str, ...]]] = {
     "MAX_POOL_2D": (17, _POOL),
     "MUL": (18, ("activation",)),
     "RELU": (19, ()),
+    "RELU_N1_TO_1": (20, ()),
+    "RELU6": (21, ()),
     "RESHAPE": (22, ()),
     "SOFTMAX": (25, ("beta",)),
     "PAD": (34, ()),
     "MEAN": (40, ("keep_dims",)),
     "SUB": (41, ("activation",)),
     "SPLIT": (49, ("num_splits",)),
+    "CAST": (53, ("in_data_type", "out_data_type")),
     "PRELU": (54, ()),
     "MAXIMUM": (55, ()),
     "NEG": (59, ()),
     "ABS": (101, ()),
+    "QUANTIZE": (114, ()),
 }
 
 
@@ -68,11 +72,12 @@ def _list(items: Iterable, write: Callable[..., bytes]) -> bytes:
 def _tensor(tensor) -> bytes:
     data = b"" if tensor.data is None else np.ascontiguousarray(tensor.data).tobytes()
     allocation = _ARENA_RW if tensor.data is None else _MMAP_RO
-    scale = tensor.scale or 0.0
-    scales = [] if tensor.scale is None else [struct.unpack("<i", struct.pack("<f", scale))[0]]
+    # As LiteRT, which gives one scale of several nowhere but in the list.
+    scale, zero_point = (tensor.scales[0], tensor.zero_point) if len(tensor.scales) == 1 else (0.0, 0)
+    scales = np.array(tensor.scales, np.float32).view(np.int32)
     parts = [struct.pack("<2i", _TYPES[tensor.type], allocation), _words(tensor.shape)]
-    parts += [struct.pack("<fi", scale, tensor.zero_point), _words(scales)]
-    parts += [_words([tensor.zero_point] * len(scales)), struct.pack("<i", 0), _blob(data)]
+    parts += [struct.pack("<fi", scale, zero_point), _words(scales)]
+    parts += [_words([tensor.zero_point] * len(scales)), struct.pack("<i", tensor.quantized_dimension), _blob(data)]
     return b"".join(parts)
 
 

@@ -20,28 +20,33 @@ WORD = 32
 SAME, VALID = 0, 1
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 
-_TYPE_CODES = {"float32": 0, "int32": 2, "bool": 6, "int8": 9}
+_TYPE_CODES = {"float32": 0, "int32": 2, "uint8": 3, "bool": 6, "int8": 9}
 _BUILTIN_CODES = {
     "ADD": 0,
     "AVERAGE_POOL_2D": 1,
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 4,
+    "DEQUANTIZE": 6,
     "FULLY_CONNECTED": 9,
     "LOGISTIC": 14,
     "MAX_POOL_2D": 17,
     "MUL": 18,
     "RELU": 19,
+    "RELU_N1_TO_1": 20,
+    "RELU6": 21,
     "RESHAPE": 22,
     "SOFTMAX": 25,
     "PAD": 34,
     "MEAN": 40,
     "SUB": 41,
     "SPLIT": 49,
+    "CAST": 53,
     "PRELU": 54,
     "MAXIMUM": 55,
     "NEG": 59,
     "ABS": 101,
+    "QUANTIZE": 114,
 }
 _CUSTOM = 32
 
@@ -68,6 +73,7 @@ _OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str]]]] = {
     "MEAN": (27, {"keep_dims": (0, "i8")}),
     "SUB": (28, {"activation": (0, "i8")}),
     "SPLIT": (35, {"num_splits": (0, "i32")}),
+    "CAST": (37, {"in_data_type": (0, "i8"), "out_data_type": (1, "i8")}),
     "MAXIMUM": (39, {}),
 }
 _DEFAULTS = {"dilation_width": 1, "dilation_height": 1}
@@ -75,13 +81,28 @@ _DEFAULTS = {"dilation_width": 1, "dilation_height": 1}
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One tensor: `data` where the file holds its values; `scale` None where it is not quantized."""
+    """One tensor.
+
+    Attributes:
+        shape: Of its values.
+        type: Of its values, as NumPy calls it.
+        data: Where the file holds its values.
+        scale: None where it is not quantized; several, one for each index of `quantized_dimension`.
+        zero_point: The same for all scales.
+        quantized_dimension: Of the scales.
+    """
 
     shape: tuple[int, ...]
     type: str
     data: np.ndarray | None = None
-    scale: float | None = None
+    scale: float | tuple[float, ...] | None = None
     zero_point: int = 0
+    quantized_dimension: int = 0
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """None, one or one a channel."""
+        return () if self.scale is None else self.scale if isinstance(self.scale, tuple) else (self.scale,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +159,28 @@ class Graph:
         self.inputs.append(self._tensor(shape, type, scale=scale, zero_point=zero_point))
         return self.inputs[-1]
 
-    def constant(self, values: np.ndarray) -> int:
-        """A tensor that lies in the file."""
-        return self._tensor(values.shape, str(values.dtype), values)
+    def constant(
+        self,
+        values: np.ndarray,
+        scale: float | tuple[float, ...] | None = None,
+        zero_point: int = 0,
+        axis: int = 0,
+    ) -> int:
+        """A tensor that lies in the file; `axis` is that of its scales."""
+        return self._tensor(values.shape, str(values.dtype), values, scale, zero_point, axis)
+
+    def quantize_affine(self, x: int, scale: float, zero_point: int = 0, type: str = "int8") -> int:
+        """QUANTIZE: of float32, or from another quantization."""
+        return self._operator("QUANTIZE", (x,), self.tensors[x].shape, type, scale=scale, zero_point=zero_point)
+
+    def dequantize_affine(self, x: int) -> int:
+        """DEQUANTIZE: int8 or uint8 to float32."""
+        return self._operator("DEQUANTIZE", (x,), self.tensors[x].shape, "float32")
+
+    def cast(self, x: int, type: str) -> int:
+        """CAST."""
+        options = {"in_data_type": _TYPE_CODES[self.tensors[x].type], "out_data_type": _TYPE_CODES[type]}
+        return self._operator("CAST", (x,), self.tensors[x].shape, type, options)
 
     def quantize(self, x: int) -> int:
         """LceQuantize: the signs of a float32, int8 or bool tensor."""
@@ -221,20 +261,24 @@ class Graph:
         }
         return self._operator("LceBMaxPool2d", (x,), self._pooled(x, size, stride, padding), "int32", options)
 
-    def binary(self, type: str, a: int, b: int, activation: str = "NONE") -> int:
-        """ADD, SUB or MUL."""
+    def binary(
+        self, type: str, a: int, b: int, activation: str = "NONE", *, scale: float | None = None, zero_point: int = 0
+    ) -> int:
+        """ADD, SUB or MUL; `scale` and `zero_point` are of an int8 result."""
         shape = np.broadcast_shapes(self.tensors[a].shape, self.tensors[b].shape)
-        return self._operator(type, (a, b), shape, "float32", {"activation": ACTIVATIONS.index(activation)})
+        options = {"activation": ACTIVATIONS.index(activation)}
+        return self._operator(type, (a, b), shape, self.tensors[a].type, options, scale, zero_point)
 
-    def unary(self, type: str, x: int) -> int:
-        """RELU or LOGISTIC, or ABS or NEG, which the runtime leaves to LiteRT."""
-        return self._operator(type, (x,), self.tensors[x].shape, "float32")
+    def unary(self, type: str, x: int, *, scale: float | None = None, zero_point: int = 0) -> int:
+        """RELU and the like, LOGISTIC, or ABS or NEG, which the runtime leaves to LiteRT."""
+        shape, out_type = self.tensors[x].shape, self.tensors[x].type
+        return self._operator(type, (x,), shape, out_type, scale=scale, zero_point=zero_point)
 
     def concatenate(self, *parts: int) -> int:
         """CONCATENATION of channels."""
         channels = sum(self.tensors[part].shape[-1] for part in parts)
         shape = (*self.tensors[parts[0]].shape[:-1], channels)
-        return self._operator("CONCATENATION", parts, shape, "float32", {"axis": len(shape) - 1})
+        return self._operator("CONCATENATION", parts, shape, *self._like(parts[0], {"axis": len(shape) - 1}))
 
     def split(self, x: int, count: int) -> tuple[int, ...]:
         """SPLIT of channels into equal parts."""
@@ -247,13 +291,20 @@ class Graph:
 
     def pad(self, x: int, before: int, after: int) -> int:
         """PAD: channels of zeros in front and behind."""
-        shape = self.tensors[x].shape
-        margins = self.constant(np.array([[0, 0]] * (len(shape) - 1) + [[before, after]], np.int32))
-        return self._operator("PAD", (x, margins), (*shape[:-1], before + shape[-1] + after), "float32")
+        return self.pad_around(x, [(0, 0)] * (len(self.tensors[x].shape) - 1) + [(before, after)])
 
-    def with_constant(self, type: str, x: int, constant: int) -> int:
-        """PRELU or MAXIMUM with a constant."""
-        return self._operator(type, (x, constant), self.tensors[x].shape, "float32")
+    def pad_around(self, x: int, margins: list[tuple[int, int]]) -> int:
+        """PAD: zeros in front of and behind each dimension."""
+        shape = tuple(before + size + after for size, (before, after) in zip(self.tensors[x].shape, margins))
+        inputs = (x, self.constant(np.array(margins, np.int32)))
+        return self._operator("PAD", inputs, shape, *self._like(x))
+
+    def with_constant(
+        self, type: str, x: int, constant: int, *, scale: float | None = None, zero_point: int = 0
+    ) -> int:
+        """PRELU or MAXIMUM with a constant; `scale` and `zero_point` are of an int8 result."""
+        shape, out_type = self.tensors[x].shape, self.tensors[x].type
+        return self._operator(type, (x, constant), shape, out_type, scale=scale, zero_point=zero_point)
 
     def softmax(self, x: int, beta: float = 1.0) -> int:
         """SOFTMAX over channels."""
@@ -263,28 +314,32 @@ class Graph:
         self,
         x: int,
         filters: np.ndarray,
-        bias: np.ndarray,
+        bias: np.ndarray | None,
         *,
         stride: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
         padding: int = SAME,
         activation: str = "NONE",
+        filter_scale: float | tuple[float, ...] | None = None,
+        scale: float | None = None,
+        zero_point: int = 0,
     ) -> int:
-        """DEPTHWISE_CONV_2D with float32 filters [height, width, channels]."""
+        """DEPTHWISE_CONV_2D with filters [height, width, channels]; the last three options are as those of `conv`."""
         batch, height, width, channels = self.tensors[x].shape
         options = {
             "padding": padding,
             "stride_height": stride[0],
             "stride_width": stride[1],
-            "depth_multiplier": 1,
+            "depth_multiplier": filters.shape[-1] // channels,
             "dilation_height": dilation[0],
             "dilation_width": dilation[1],
             "activation": ACTIVATIONS.index(activation),
         }
         out_height = window(height, filters.shape[0], stride[0], dilation[0], padding)[0]
         out_width = window(width, filters.shape[1], stride[1], dilation[1], padding)[0]
-        inputs = (x, self.constant(filters[None]), self.constant(bias))
-        return self._operator("DEPTHWISE_CONV_2D", inputs, (batch, out_height, out_width, channels), "float32", options)
+        inputs = (x, *self._weights(x, filters[None], bias, filter_scale, axis=3))
+        shape, out_type = (batch, out_height, out_width, filters.shape[-1]), self.tensors[x].type
+        return self._operator("DEPTHWISE_CONV_2D", inputs, shape, out_type, options, scale, zero_point)
 
     def relu(self, x: int) -> int:
         """RELU."""
@@ -308,20 +363,36 @@ class Graph:
             "stride_width": stride[1],
             "activation": ACTIVATIONS.index(activation),
         }
-        return self._operator(type, (x,), self._pooled(x, size, stride, padding), "float32", options)
+        return self._operator(type, (x,), self._pooled(x, size, stride, padding), *self._like(x, options))
 
     def conv(
         self,
         x: int,
         filters: np.ndarray,
-        bias: np.ndarray,
+        bias: np.ndarray | None,
         *,
         stride: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
         padding: int = SAME,
         activation: str = "NONE",
+        filter_scale: float | tuple[float, ...] | None = None,
+        scale: float | None = None,
+        zero_point: int = 0,
     ) -> int:
-        """CONV_2D with float32 filters [filters, height, width, channels]."""
+        """CONV_2D.
+
+        Args:
+            x: Tensor [batch, height, width, channels] of float32 or int8.
+            filters: float32 or int8 [filters, height, width, channels of one group].
+            bias: float32 or int32 [filters], or none.
+            stride: Of height and width.
+            dilation: Of height and width.
+            padding: `SAME` or `VALID`.
+            activation: One of `ACTIVATIONS`.
+            filter_scale: Of int8 filters: one, or one a filter.
+            scale: Of an int8 output.
+            zero_point: Of an int8 output.
+        """
         batch, height, width, _ = self.tensors[x].shape
         options = {
             "padding": padding,
@@ -333,29 +404,41 @@ class Graph:
         }
         out_height = window(height, filters.shape[1], stride[0], dilation[0], padding)[0]
         out_width = window(width, filters.shape[2], stride[1], dilation[1], padding)[0]
-        inputs = (x, self.constant(filters), self.constant(bias))
+        inputs = (x, *self._weights(x, filters, bias, filter_scale))
         shape = (batch, out_height, out_width, filters.shape[0])
-        return self._operator("CONV_2D", inputs, shape, "float32", options)
+        return self._operator("CONV_2D", inputs, shape, self.tensors[x].type, options, scale, zero_point)
 
-    def mean(self, x: int, keep_dims: bool = False) -> int:
-        """MEAN over height and width."""
+    def mean(self, x: int, keep_dims: bool = False, *, scale: float | None = None, zero_point: int = 0) -> int:
+        """MEAN over height and width; `scale` and `zero_point` are of an int8 result."""
         batch, _, _, channels = self.tensors[x].shape
         shape = (batch, 1, 1, channels) if keep_dims else (batch, channels)
-        axes = self.constant(np.array([1, 2], np.int32))
-        return self._operator("MEAN", (x, axes), shape, "float32", {"keep_dims": int(keep_dims)})
+        inputs, options = (x, self.constant(np.array([1, 2], np.int32))), {"keep_dims": int(keep_dims)}
+        return self._operator("MEAN", inputs, shape, self.tensors[x].type, options, scale, zero_point)
 
-    def dense(self, x: int, weights: np.ndarray, bias: np.ndarray | None, activation: str = "NONE") -> int:
-        """FULLY_CONNECTED with float32 weights [units, inputs]."""
+    def dense(
+        self,
+        x: int,
+        weights: np.ndarray,
+        bias: np.ndarray | None,
+        activation: str = "NONE",
+        *,
+        filter_scale: float | tuple[float, ...] | None = None,
+        scale: float | None = None,
+        zero_point: int = 0,
+    ) -> int:
+        """FULLY_CONNECTED with weights [units, inputs]; the last three options are as those of `conv`."""
         rows = math.prod(self.tensors[x].shape) // weights.shape[1]
-        inputs = (x, self.constant(weights), -1 if bias is None else self.constant(bias))
+        operands = self._weights(x, weights, bias, filter_scale)
+        inputs = (x, *operands, *([-1] if bias is None else []))
         options = {"activation": ACTIVATIONS.index(activation), "keep_num_dims": 0}
-        return self._operator("FULLY_CONNECTED", inputs, (rows, weights.shape[0]), "float32", options)
+        shape, out_type = (rows, weights.shape[0]), self.tensors[x].type
+        return self._operator("FULLY_CONNECTED", inputs, shape, out_type, options, scale, zero_point)
 
     def reshape(self, x: int, shape: tuple[int, ...]) -> int:
         """RESHAPE; one size may be -1."""
         known = math.prod(size for size in shape if size > 0)
         sizes = tuple(size if size > 0 else math.prod(self.tensors[x].shape) // known for size in shape)
-        return self._operator("RESHAPE", (x, self.constant(np.array(shape, np.int32))), sizes, self.tensors[x].type)
+        return self._operator("RESHAPE", (x, self.constant(np.array(shape, np.int32))), sizes, *self._like(x))
 
     def output(self, *tensors: int) -> Graph:
         """End the graph."""
@@ -366,9 +449,25 @@ class Graph:
         """The graph as the content of a `.tflite` file."""
         return _flatbuffer(self)
 
-    def _tensor(self, shape, type: str, data=None, scale: float | None = None, zero_point: int = 0) -> int:
-        self.tensors.append(Tensor(tuple(shape), type, data, scale, zero_point))
+    def _tensor(self, shape, type: str, data=None, scale=None, zero_point: int = 0, axis: int = 0) -> int:
+        self.tensors.append(Tensor(tuple(shape), type, data, scale, zero_point, axis))
         return len(self.tensors) - 1
+
+    def _like(self, x: int, options: dict | None = None) -> tuple:
+        """What `_operator` takes behind the shape, for a result of the input's type and quantization."""
+        tensor = self.tensors[x]
+        return tensor.type, options, tensor.scale, tensor.zero_point
+
+    def _weights(self, x: int, filters: np.ndarray, bias, filter_scale, axis: int = 0) -> tuple[int, ...]:
+        """Filters and, if there is one, the bias, whose scale is that of the products."""
+        weights = self.constant(filters, filter_scale, axis=axis)
+        if bias is None:
+            return (weights,)
+        input_scale = self.tensors[x].scale
+        if input_scale is None or filter_scale is None:
+            return weights, self.constant(bias)
+        products = tuple(float(np.float32(input_scale) * np.float32(each)) for each in self.tensors[weights].scales)
+        return weights, self.constant(bias, products if isinstance(filter_scale, tuple) else products[0])
 
     def _operator(self, type: str, inputs, shape, out_type: str, options=None, scale=None, zero_point: int = 0) -> int:
         output = self._tensor(shape, out_type, scale=scale, zero_point=zero_point)
@@ -396,10 +495,11 @@ def _flatbuffer(graph: Graph) -> bytes:
             2: ("u32", buffer),
             3: ("offset", builder.CreateString(f"t{number}")),
         }
-        if tensor.scale is not None:
-            scale = builder.CreateNumpyVector(np.array([tensor.scale], np.float32))
-            zero_point = builder.CreateNumpyVector(np.array([tensor.zero_point], np.int64))
-            fields[4] = ("offset", _table(builder, {2: ("offset", scale), 3: ("offset", zero_point)}))
+        if tensor.scales:
+            scale = builder.CreateNumpyVector(np.array(tensor.scales, np.float32))
+            zero_point = builder.CreateNumpyVector(np.full(len(tensor.scales), tensor.zero_point, np.int64))
+            quantization = {2: ("offset", scale), 3: ("offset", zero_point), 6: ("i32", tensor.quantized_dimension)}
+            fields[4] = ("offset", _table(builder, quantization))
         tensors.append(_table(builder, fields))
     types = sorted({operator.type for operator in graph.operators})
     codes = []

@@ -16,7 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from models import SAME, Graph, Operator, Tensor, pack, unpack, window
+import oracle_int8
+from models import Graph, Operator, Tensor, pack, unpack
+from oracle_int8 import round_away
+from windows import convolve, taps, windows
 
 _CLAMPS = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}
 """By number of the fused activation."""
@@ -29,8 +32,11 @@ def evaluate(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
     for operator in graph.operators:
         inputs = [None if index < 0 else values[index] for index in operator.inputs]
         tensors = [None if index < 0 else graph.tensors[index] for index in operator.inputs]
+        output = graph.tensors[operator.output]
+        is_quantized = oracle_int8.is_quantized(operator, tensors, output)
+        compute = (oracle_int8.OPERATORS if is_quantized else _OPERATORS)[operator.type]
         with np.errstate(all="ignore"):
-            result = _OPERATORS[operator.type](operator, inputs, tensors, graph.tensors[operator.output])
+            result = compute(operator, inputs, tensors, output)
         results = result if operator.more_outputs else [result]
         values |= dict(zip([operator.output, *operator.more_outputs], results))
     return [values[index] for index in graph.outputs]
@@ -54,7 +60,7 @@ def _dequantize(operator: Operator, inputs: list, tensors: list[Tensor], output:
     if output.type == "bool":
         return ~negative
     if output.type == "int8":
-        one = int(_round(np.float32(1) / np.float32(output.scale)))
+        one = int(round_away(np.float32(1) / np.float32(output.scale)))
         values = max(output.zero_point - one, -128), min(output.zero_point + one, 127)
         return np.where(negative, *values).astype(np.int8)
     return np.where(negative, -1, 1).astype(np.float32)
@@ -69,7 +75,7 @@ def _bconv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tens
     kernels = 1 - 2 * unpack(filters, group_channels).astype(np.float32)
     sums = np.concatenate(
         [
-            _convolve(x, kernel, options, options["pad_values"], "_factor")
+            convolve(x, kernel, options, options["pad_values"], "_factor")
             for x, kernel in zip(signs, np.split(kernels, groups))
         ],
         axis=-1,
@@ -87,14 +93,12 @@ def _bconv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tens
     offset = ((bias + products * multiplier) / scale + zero_point).astype(np.float32)
     result = (products - clamped).astype(np.float32) * factor
     result = result + offset
-    return np.clip(_round(result), -128, 127).astype(np.int8) if quantized else result
+    return np.clip(round_away(result), -128, 127).astype(np.int8) if quantized else result
 
 
 def _bmaxpool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     """The greatest sign is negative where all are."""
-    words = inputs[0]
-    windows = _windows(words, operator.options, np.int32(-1))
-    return np.bitwise_and.reduce(windows, axis=0)
+    return np.bitwise_and.reduce(windows(inputs[0], operator.options, np.int32(-1)), axis=0)
 
 
 def _binary(function: Callable) -> Callable:
@@ -117,18 +121,18 @@ def _unary(function: Callable) -> Callable:
 
 def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     x, filters, bias = inputs
-    sums = _convolve(x.astype(np.float64), filters.astype(np.float64), operator.options, 0, "")
+    sums = convolve(x.astype(np.float64), filters.astype(np.float64), operator.options, 0, "")
     return _activate((sums + bias).astype(np.float32), operator)
 
 
 def _max_pool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    return _activate(_windows(inputs[0], operator.options, np.float32(-np.inf)).max(axis=0), operator)
+    return _activate(windows(inputs[0], operator.options, np.float32(-np.inf)).max(axis=0), operator)
 
 
 def _average_pool(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     """The mean of what lies in the image."""
-    sums = _windows(inputs[0].astype(np.float64), operator.options, 0.0).sum(axis=0)
-    counts = _windows(np.ones(inputs[0].shape), operator.options, 0.0).sum(axis=0)
+    sums = windows(inputs[0].astype(np.float64), operator.options, 0.0).sum(axis=0)
+    counts = windows(np.ones(inputs[0].shape), operator.options, 0.0).sum(axis=0)
     return _activate((sums / counts).astype(np.float32), operator)
 
 
@@ -167,6 +171,10 @@ def _maximum(operator: Operator, inputs: list, tensors: list[Tensor], output: Te
     return np.maximum(inputs[0], inputs[1])
 
 
+def _cast(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    return inputs[0].astype(output.type)
+
+
 def _logistic(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     return (1 / (1 + np.exp(-inputs[0].astype(np.float64)))).astype(np.float32)
 
@@ -180,7 +188,7 @@ def _softmax(operator: Operator, inputs: list, tensors: list[Tensor], output: Te
 def _depthwise(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
     x, filters, bias = inputs
     total: np.ndarray | int = 0
-    for row, column, values in _taps(x.astype(np.float64), operator.options, filters.shape[1:3], 0):
+    for row, column, values in taps(x.astype(np.float64), operator.options, filters.shape[1:3], 0):
         total = total + values * filters[0, row, column]
     return _activate(np.asarray(total + bias).astype(np.float32), operator)
 
@@ -188,59 +196,6 @@ def _depthwise(operator: Operator, inputs: list, tensors: list[Tensor], output: 
 def _activate(x: np.ndarray, operator: Operator) -> np.ndarray:
     least, most = _CLAMPS[operator.options["activation"]]
     return np.clip(x, np.float32(least), np.float32(most))
-
-
-def _round(x: np.ndarray) -> np.ndarray:
-    """To the nearest integer, halves away from zero; exact, as double precision holds a float32 plus a half."""
-    wide = np.asarray(x, np.float64)
-    return np.copysign(np.floor(np.abs(wide) + 0.5), wide)
-
-
-def _geometry(x: np.ndarray, options: dict[str, int], size: tuple[int, int], suffix: str):
-    """Output sizes, margins before the image, strides and dilations, each of height and width."""
-    stride = options["stride_height"], options["stride_width"]
-    dilation = options.get(f"dilation_height{suffix}", 1), options.get(f"dilation_width{suffix}", 1)
-    each = [window(x.shape[1 + axis], size[axis], stride[axis], dilation[axis], options["padding"]) for axis in (0, 1)]
-    return [count for count, _ in each], [before for _, before in each], stride, dilation
-
-
-def _taps(x: np.ndarray, options: dict[str, int], size: tuple[int, int], around: float, suffix: str = ""):
-    """For each position in the window: the values [batch, height, width, channels] that it meets."""
-    counts, before, stride, dilation = _geometry(x, options, size, suffix)
-    # After the image as much as the last window reaches out; nothing where it is well inside.
-    after = [
-        max(
-            (counts[axis] - 1) * stride[axis]
-            + (size[axis] - 1) * dilation[axis]
-            + 1
-            - before[axis]
-            - x.shape[1 + axis],
-            0,
-        )
-        for axis in (0, 1)
-    ]
-    margins = [(0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)]
-    padded = np.pad(x, margins, constant_values=around) if options["padding"] == SAME else x
-    for row in range(size[0]):
-        for column in range(size[1]):
-            top, left = row * dilation[0], column * dilation[1]
-            rows = slice(top, top + (counts[0] - 1) * stride[0] + 1, stride[0])
-            columns = slice(left, left + (counts[1] - 1) * stride[1] + 1, stride[1])
-            yield row, column, padded[:, rows, columns]
-
-
-def _windows(x: np.ndarray, options: dict[str, int], around: float) -> np.ndarray:
-    """All positions of a pool's window: [positions, batch, height, width, channels]."""
-    size = options["filter_height"], options["filter_width"]
-    return np.stack([values for _, _, values in _taps(x, options, size, around)])
-
-
-def _convolve(x: np.ndarray, kernel: np.ndarray, options: dict[str, int], around: float, suffix: str) -> np.ndarray:
-    """Sums of products; exact in float32 for the signs of a binary convolution, as they stay below 2 ** 24."""
-    total: np.ndarray | int = 0
-    for row, column, values in _taps(x, options, kernel.shape[1:3], around, suffix):
-        total = total + values @ kernel[:, row, column].T
-    return np.asarray(total)
 
 
 _OPERATORS: dict[str, Callable] = {
@@ -268,4 +223,5 @@ _OPERATORS: dict[str, Callable] = {
     "MEAN": _mean,
     "FULLY_CONNECTED": _dense,
     "RESHAPE": _reshape,
+    "CAST": _cast,
 }

@@ -1,7 +1,6 @@
 """The cases that the runtime is tested with: small graphs, inputs for them, and what LCE itself can run.
 
-Every case is made from a seed, and no other code than `_Source` draws numbers, so that the cases are the same with
-every version of NumPy. Each pair of options of a convolution meets in at least one case.
+Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import zlib
 from collections.abc import Callable
 
 import numpy as np
+import sweep_int8
+from case import Case, Chain, Source, cover
 from models import ACTIVATIONS, SAME, VALID, Graph, pack, window, words_of
 
 ODD_ZERO_PADDING = (
@@ -22,49 +22,6 @@ ODD_ZERO_PADDING = (
 PACKED_ZERO_PADDING = (
     "LCE's reference kernel crashes: its zero padding reads a multiplier, and a packed output has none"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One graph and its inputs.
-
-    Attributes:
-        name: Of the test.
-        graph: What runs.
-        feeds: Its inputs.
-        tolerance: Relative to the largest output; 0 where the bits must be the same.
-        kernels: Which kernels of LCE the golden outputs come from: `reference`, `optimized` or, for none, empty.
-        reason: Why not from the reference kernels.
-    """
-
-    name: str
-    graph: Graph
-    feeds: list[np.ndarray]
-    tolerance: float = 0
-    kernels: str = "reference"
-    reason: str = ""
-
-
-class _Source:
-    """Numbers from a name: raw 64-bit draws, whose stream NumPy guarantees."""
-
-    def __init__(self, name: str):
-        self._bits = np.random.PCG64(zlib.crc32(name.encode()))
-
-    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
-        """int64 from `low` to below `high`."""
-        draws = np.asarray(self._bits.random_raw(math.prod(shape)), np.uint64) >> np.uint64(11)
-        return low + (draws % np.uint64(high - low)).astype(np.int64).reshape(shape)
-
-    def bits(self, *shape: int) -> np.ndarray:
-        return self.integers(0, 2, shape).astype(bool)
-
-    def floats(self, *shape: int, low: float = -1, high: float = 1) -> np.ndarray:
-        """float32 with all 24 bits in use."""
-        return (low + (high - low) * self.integers(0, 1 << 24, shape) / (1 << 24)).astype(np.float32)
-
-    def choice(self, values):
-        return values[int(self.integers(0, len(values), (1,))[0])]
 
 
 # Convolutions.
@@ -101,31 +58,12 @@ def _is_possible(options: dict) -> bool:
     return products <= _MAX_PRODUCTS
 
 
-def _pairs(options: dict) -> set[tuple]:
-    """What a case covers: every two of its options."""
-    return set(itertools.combinations(options.items(), 2))
-
-
 def _cover() -> list[dict]:
-    """Options of convolutions in which every possible pair occurs: the best of some random tries, again and again."""
-    source = _Source("pairs")
-    tries: list[tuple[dict, int]] = []
-    numbers: dict[tuple, int] = {}
-    while len(tries) < 4000:
-        options = {name: source.choice(values) for name, values in _AXES.items()}
-        if _is_possible(options):
-            pairs = [numbers.setdefault(pair, len(numbers)) for pair in _pairs(options)]
-            tries.append((options, sum(1 << pair for pair in pairs)))
-    missing = (1 << len(numbers)) - 1
-    chosen = []
-    while missing:
-        options, covered = max(tries, key=lambda each: bin(each[1] & missing).count("1"))
-        chosen.append(options)
-        missing &= ~covered
-    return chosen
+    """Options of convolutions in which every possible pair occurs."""
+    return cover(_AXES, _is_possible, Source("pairs"), tries=4000)
 
 
-def _constants(source: _Source, options: dict, products: int) -> dict[str, np.ndarray]:
+def _constants(source: Source, options: dict, products: int) -> dict[str, np.ndarray]:
     """Multipliers and biases, or thresholds, and the output's quantization, that leave results in a useful range."""
     count, kind = options["filters"], options["constants"]
     if options["output"] == "bits":
@@ -161,7 +99,7 @@ def _convolution(options: dict, groups: int = 1) -> Case:
     parts += ["d{}x{}".format(*options["dilation"]), options["padding"], options["activation"].lower()]
     parts += [f"b{options['batch']}", "i{}x{}".format(*options["image"]), options["constants"]]
     name = "-".join(["bconv", *parts, *([f"g{groups}"] if groups > 1 else [])])
-    source = _Source(name)
+    source = Source(name)
     channels, shape = options["channels"], (options["batch"], *options["image"], options["channels"])
     graph = Graph()
     if options["source"] == "float32":
@@ -283,7 +221,7 @@ def _quantizers() -> list[Case]:
     shapes += [(3, 5, 7, 40), (2, 65), (1, 300), (4, 3, 33), (2, 1, 1, 1000)]
     for shape in shapes:
         label = "x".join(map(str, shape))
-        source = _Source(f"quantize-{label}")
+        source = Source(f"quantize-{label}")
         graph, values = Graph(), source.floats(*shape)
         special = source.bits(*shape)
         values[special] = _SPECIAL[source.integers(0, len(_SPECIAL), shape)[special]]
@@ -305,7 +243,7 @@ def _dequantizers() -> list[Case]:
     shapes: list[tuple[int, ...]] = [(1, 2, 3, count) for count in (1, 31, 32, 33, 64, 100, 257)]
     for shape in [*shapes, (2, 65), (3, 4, 5, 70)]:
         label = "x".join(map(str, shape))
-        source = _Source(f"dequantize-{label}")
+        source = Source(f"dequantize-{label}")
         feeds = [pack(source.bits(*shape))]
         for type in ("float32", "bool"):
             graph = Graph()
@@ -322,7 +260,7 @@ def _dequantizers() -> list[Case]:
         (7.0, 1),
     ]:
         graph = Graph()
-        source = _Source(f"dequantize-{scale}-{zero_point}")
+        source = Source(f"dequantize-{scale}-{zero_point}")
         feeds = [pack(source.bits(2, 3, 2, 45))]
         x = graph.input(feeds[0].shape, "int32")
         y = graph.dequantize(x, 45, "int8", scale, zero_point)
@@ -345,7 +283,7 @@ def _pools() -> list[Case]:
         name = "bmaxpool-i{}x{}-k{}x{}-s{}x{}-{}-c{}-b{}".format(
             *image, *size, *stride, "valid" if padding == VALID else "same", count, batch
         )
-        source = _Source(name)
+        source = Source(name)
         # Three of four are negative: the greatest sign of a window is not always +1.
         feeds = [pack(source.bits(batch, *image, count) | source.bits(batch, *image, count))]
         graph = Graph()
@@ -357,46 +295,9 @@ def _pools() -> list[Case]:
 # Chains.
 
 
-class _Chain:
-    """A graph whose constants come from one source."""
-
-    def __init__(self, name: str):
-        self.name, self.source, self.graph, self.feeds = name, _Source(name), Graph(), []
-
-    def input(self, *shape: int, integers: bool = False) -> int:
-        values = self.source.integers(-9, 10, shape).astype(np.float32) if integers else self.source.floats(*shape)
-        self.feeds.append(values)
-        return self.graph.input(shape)
-
-    def bconv(self, x: int, filters: int, size: int = 3, *, bits: bool = False, whole: bool = False, **options) -> int:
-        """LceQuantize where `x` is no bit-packed tensor, then LceBconv2d; `whole`: integers come out."""
-        channels = options.pop("channels", None) or self.graph.tensors[x].shape[-1]
-        if self.graph.tensors[x].type != "int32":
-            x = self.graph.quantize(x)
-        products, draw = size * size * channels, self.source
-        if bits:
-            spread = 2 * math.isqrt(products)
-            constants = {"thresholds": (products // 2 + draw.integers(-spread, spread, (filters,))).astype(np.int32)}
-        elif whole:
-            constants = {"multiplier": np.ones(filters, np.float32), "bias": np.zeros(filters, np.float32)}
-        else:
-            reach = 2 / math.sqrt(products)
-            constants = {"multiplier": draw.floats(filters, low=-reach, high=reach), "bias": draw.floats(filters)}
-        return self.graph.bconv(x, draw.bits(filters, size, size, channels), channels, **constants, **options)
-
-    def constant(self, *shape: int) -> int:
-        return self.graph.constant(self.source.floats(*shape))
-
-    def per_channel(self, channels: int, low: float = -1, high: float = 1) -> int:
-        return self.graph.constant(self.source.floats(channels, low=low, high=high))
-
-    def case(self, *outputs: int, tolerance: float = 0) -> Case:
-        return Case(self.name, self.graph.output(*outputs), self.feeds, tolerance)
-
-
 def _residual() -> Case:
     """Two blocks of Bi-Real Net, the second with half the resolution and twice the channels."""
-    chain = _Chain("chain-residual")
+    chain = Chain("chain-residual")
     graph, x = chain.graph, chain.input(2, 8, 8, 64, integers=True)
     y = graph.binary("ADD", chain.bconv(x, 64), x)
     y = graph.binary("ADD", chain.bconv(y, 64), y)
@@ -406,7 +307,7 @@ def _residual() -> Case:
 
 def _residual_swapped() -> Case:
     """The sum's operands the other way round, and a constant added between."""
-    chain = _Chain("chain-residual-swapped")
+    chain = Chain("chain-residual-swapped")
     graph, x = chain.graph, chain.input(1, 7, 5, 40)
     y = graph.binary("ADD", x, chain.bconv(x, 40), "RELU")
     y = graph.binary("ADD", chain.per_channel(40), y)
@@ -415,7 +316,7 @@ def _residual_swapped() -> Case:
 
 def _real_residual(exact: bool) -> Case:
     """Bi-Real Net's step: a shortcut of average pool and 1x1 convolution; exact with small integers."""
-    chain = _Chain(f"chain-shortcut-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-shortcut-{'integers' if exact else 'floats'}")
     graph, draw, x = chain.graph, chain.source, chain.input(1, 8, 8, 32, integers=exact)
     y = chain.bconv(x, 48, stride=(2, 2), whole=exact)
     pooled = graph.pool("AVERAGE_POOL_2D", x, (2, 2), (2, 2))
@@ -430,7 +331,7 @@ def _real_residual(exact: bool) -> Case:
 
 def _large_stem(pool: str, padding: int) -> Case:
     """A network's first layers, whose map is so large that the pool takes it row by row; exact with small integers."""
-    chain = _Chain(f"chain-large-stem-{pool.lower().replace('_pool_2d', '')}-{'valid' if padding == VALID else 'same'}")
+    chain = Chain(f"chain-large-stem-{pool.lower().replace('_pool_2d', '')}-{'valid' if padding == VALID else 'same'}")
     graph, draw, x = chain.graph, chain.source, chain.input(2, 91, 94, 5, integers=True)
     weights = draw.integers(-3, 4, (40, 3, 3, 5)).astype(np.float32)
     y = graph.conv(x, weights, draw.integers(-5, 6, (40,)).astype(np.float32), padding=padding)
@@ -442,7 +343,7 @@ def _large_stem(pool: str, padding: int) -> Case:
 
 
 def _relu_quantize() -> Case:
-    chain = _Chain("chain-relu-quantize")
+    chain = Chain("chain-relu-quantize")
     x = chain.input(1, 9, 6, 34)
     y = chain.graph.relu(chain.bconv(x, 70))
     y = chain.graph.binary("SUB", y, chain.per_channel(70, 0, 1))
@@ -451,7 +352,7 @@ def _relu_quantize() -> Case:
 
 def _pooled_bits() -> Case:
     """BinaryNet's block, float between the convolutions."""
-    chain = _Chain("chain-bmaxpool")
+    chain = Chain("chain-bmaxpool")
     graph, x = chain.graph, chain.input(2, 9, 8, 66)
     y = graph.bmaxpool(graph.quantize(chain.bconv(x, 100)), (2, 2), (2, 2))
     y = graph.bmaxpool(graph.quantize(chain.bconv(y, 64, channels=100, pad_values=1)), (3, 3), (2, 2), SAME)
@@ -460,7 +361,7 @@ def _pooled_bits() -> Case:
 
 def _packed() -> Case:
     """Bit-packed from layer to layer."""
-    chain = _Chain("chain-packed")
+    chain = Chain("chain-packed")
     x = chain.input(1, 6, 7, 50)
     y = chain.bconv(x, 90, bits=True, pad_values=1)
     y = chain.bconv(y, 64, bits=True, padding=VALID, channels=90)
@@ -470,7 +371,7 @@ def _packed() -> Case:
 
 def _two_consumers() -> Case:
     """A value that two operators read and the user too, and bits that two convolutions read."""
-    chain = _Chain("chain-two-consumers")
+    chain = Chain("chain-two-consumers")
     graph, x = chain.graph, chain.input(1, 5, 5, 32)
     y = chain.bconv(x, 64)
     packed = graph.quantize(y)
@@ -481,7 +382,7 @@ def _two_consumers() -> Case:
 
 def _per_channel(order: str) -> Case:
     """Batch normalization that no converter folded."""
-    chain = _Chain(f"chain-per-channel-{order}")
+    chain = Chain(f"chain-per-channel-{order}")
     graph, y = chain.graph, chain.bconv(chain.input(2, 4, 4, 36), 45)
     for each in order.split("-"):
         y = graph.binary(each.upper(), y, chain.per_channel(45))
@@ -489,7 +390,7 @@ def _per_channel(order: str) -> Case:
 
 
 def _constant_first() -> Case:
-    chain = _Chain("chain-constant-first")
+    chain = Chain("chain-constant-first")
     graph, y = chain.graph, chain.bconv(chain.input(1, 4, 5, 64), 31)
     y = graph.binary("SUB", chain.per_channel(31), y)
     y = graph.binary("MUL", chain.per_channel(31), y, "RELU6")
@@ -497,7 +398,7 @@ def _constant_first() -> Case:
 
 
 def _scalar() -> Case:
-    chain = _Chain("chain-scalar")
+    chain = Chain("chain-scalar")
     graph, y = chain.graph, chain.bconv(chain.input(1, 4, 5, 64), 34)
     y = graph.binary("MUL", y, chain.per_channel(1))
     y = graph.binary("ADD", y, graph.constant(chain.source.floats(1, 1, 1, 34)), "RELU_N1_TO_1")
@@ -507,7 +408,7 @@ def _scalar() -> Case:
 
 def _two_inputs() -> Case:
     """Broadcasts of a picture's mask along channels, which no epilogue holds."""
-    chain = _Chain("chain-two-inputs")
+    chain = Chain("chain-two-inputs")
     graph, x, mask = chain.graph, chain.input(1, 6, 6, 32), chain.input(1, 6, 6, 1)
     y = graph.binary("MUL", chain.bconv(x, 40), mask)
     return chain.case(chain.bconv(y, 8))
@@ -516,7 +417,7 @@ def _two_inputs() -> Case:
 def _activations() -> list[Case]:
     cases = []
     for activation, pads in itertools.product(ACTIVATIONS, (0, 1)):
-        chain = _Chain(f"chain-activation-{activation.lower()}-{pads}")
+        chain = Chain(f"chain-activation-{activation.lower()}-{pads}")
         graph, x = chain.graph, chain.input(1, 5, 6, 32)
         y = chain.bconv(x, 32, activation=activation, pad_values=pads)
         z = graph.binary("ADD", y, x, activation)
@@ -526,7 +427,7 @@ def _activations() -> list[Case]:
 
 def _max_pool(padding: int) -> Case:
     """XNOR-Net's and BinaryNet's order: a float pool, then signs, then a dense layer."""
-    chain = _Chain(f"chain-max-pool-{'valid' if padding == VALID else 'same'}")
+    chain = Chain(f"chain-max-pool-{'valid' if padding == VALID else 'same'}")
     graph = chain.graph
     y = graph.pool("MAX_POOL_2D", chain.bconv(chain.input(1, 7, 7, 64), 96), (3, 3), (2, 2), padding)
     _, height, width, channels = graph.tensors[y].shape
@@ -538,7 +439,7 @@ def _max_pool(padding: int) -> Case:
 
 def _reshaped_bits() -> Case:
     """Bits that are reshaped: whole words, so that the order stays."""
-    chain = _Chain("chain-reshaped-bits")
+    chain = Chain("chain-reshaped-bits")
     graph = chain.graph
     y = graph.quantize(chain.bconv(chain.input(2, 3, 4, 34), 64))
     y = graph.reshape(y, (2, 1, 1, 3 * 4 * 2))
@@ -547,7 +448,7 @@ def _reshaped_bits() -> Case:
 
 def _head(exact: bool) -> Case:
     """The end of Bi-Real Net: mean and dense layer; exact with small integers and a power of two of pixels."""
-    chain = _Chain(f"chain-head-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-head-{'integers' if exact else 'floats'}")
     graph, draw = chain.graph, chain.source
     y = chain.bconv(chain.input(2, 4, 4, 64), 72, whole=exact, pad_values=1)
     mean = graph.mean(y)
@@ -558,7 +459,7 @@ def _head(exact: bool) -> Case:
 
 def _stem(exact: bool) -> Case:
     """The beginning of a network: a float convolution of a picture, then signs."""
-    chain = _Chain(f"chain-stem-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-stem-{'integers' if exact else 'floats'}")
     graph, draw, x = chain.graph, chain.source, chain.input(1, 13, 12, 3, integers=exact)
     weights = draw.integers(-3, 4, (64, 5, 5, 3)).astype(np.float32) if exact else draw.floats(64, 5, 5, 3)
     bias = draw.integers(-5, 6, (64,)).astype(np.float32) if exact else draw.floats(64)
@@ -571,7 +472,7 @@ def _stem(exact: bool) -> Case:
 
 def _float_between(exact: bool) -> Case:
     """All float operators between two binary layers; exact with small integers."""
-    chain = _Chain(f"chain-between-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-between-{'integers' if exact else 'floats'}")
     graph, draw = chain.graph, chain.source
     y = chain.bconv(chain.input(2, 8, 8, 32), 32, whole=True)
     weights = draw.integers(-2, 3, (24, 3, 3, 32)).astype(np.float32) if exact else draw.floats(24, 3, 3, 32)
@@ -588,7 +489,7 @@ def _float_between(exact: bool) -> Case:
 
 def _averages() -> Case:
     """A pool over a margin, whose windows have 4, 6 and 9 pixels, and one of 3x3 with strides."""
-    chain = _Chain("chain-averages")
+    chain = Chain("chain-averages")
     graph, y = chain.graph, chain.bconv(chain.input(1, 9, 9, 32), 20)
     same = graph.pool("AVERAGE_POOL_2D", y, (3, 3), (1, 1), SAME)
     valid = graph.pool("AVERAGE_POOL_2D", y, (3, 2), (2, 3), VALID, "RELU")
@@ -596,7 +497,7 @@ def _averages() -> Case:
 
 
 def _dequantized() -> Case:
-    chain = _Chain("chain-dequantize")
+    chain = Chain("chain-dequantize")
     graph, x = chain.graph, chain.input(1, 4, 6, 70)
     y = graph.dequantize(graph.quantize(chain.bconv(x, 70)), 70)
     packed = chain.bconv(graph.binary("ADD", y, x), 40, bits=True, pad_values=1)
@@ -605,7 +506,7 @@ def _dequantized() -> Case:
 
 def _quantized() -> Case:
     """int8 from end to end."""
-    chain = _Chain("chain-int8")
+    chain = Chain("chain-int8")
     graph, draw = chain.graph, chain.source
     chain.feeds.append(draw.integers(-128, 128, (2, 6, 5, 48)).astype(np.int8))
     x = graph.quantize(graph.input((2, 6, 5, 48), "int8", scale=0.05, zero_point=-9))
@@ -615,7 +516,7 @@ def _quantized() -> Case:
 
 def _same_operand() -> Case:
     """A value added to itself, and two convolutions added to each other and subtracted from each other."""
-    chain = _Chain("chain-same-operand")
+    chain = Chain("chain-same-operand")
     graph, x = chain.graph, chain.input(1, 5, 4, 32)
     a, b = chain.bconv(x, 32), chain.bconv(x, 32, 1)
     total = graph.binary("ADD", a, b)
@@ -626,7 +527,7 @@ def _same_operand() -> Case:
 
 def _islands() -> Case:
     """Operators between that LiteRT runs itself, so that the runtime runs three parts; values go into two of them."""
-    chain = _Chain("chain-islands")
+    chain = Chain("chain-islands")
     graph, x = chain.graph, chain.input(2, 6, 6, 32)
     y = chain.bconv(x, 32)
     left = graph.unary("NEG", y)
@@ -638,7 +539,7 @@ def _islands() -> Case:
 
 def _gated() -> Case:
     """Channels scaled by their own mean; exact, as it is a sum of integers over a power of two."""
-    chain = _Chain("chain-gated")
+    chain = Chain("chain-gated")
     graph = chain.graph
     y = chain.bconv(chain.input(2, 4, 8, 32), 36, whole=True)
     y = graph.binary("MUL", y, graph.mean(y, keep_dims=True))
@@ -647,7 +548,7 @@ def _gated() -> Case:
 
 def _flattened() -> Case:
     """A dense layer on a flattened float value; exact with integers."""
-    chain = _Chain("chain-flattened")
+    chain = Chain("chain-flattened")
     graph, draw = chain.graph, chain.source
     y = graph.pool("MAX_POOL_2D", chain.bconv(chain.input(2, 6, 6, 32), 20, whole=True), (2, 2), (2, 2))
     y = graph.reshape(y, (2, 180))
@@ -657,7 +558,7 @@ def _flattened() -> Case:
 
 def _dense_blocks() -> Case:
     """BinaryDenseNet: every convolution adds channels behind those that it sees, and takes signs of its own."""
-    chain = _Chain("chain-dense-blocks")
+    chain = Chain("chain-dense-blocks")
     graph, x = chain.graph, chain.input(2, 6, 5, 34)
     for block in range(3):
         y = graph.binary("SUB", x, chain.per_channel(34 + 20 * block))
@@ -668,7 +569,7 @@ def _dense_blocks() -> Case:
 
 def _parts() -> Case:
     """Concatenations of the same value twice, of an output, of one in another, and of odd numbers of channels."""
-    chain = _Chain("chain-parts")
+    chain = Chain("chain-parts")
     graph, x = chain.graph, chain.input(1, 5, 7, 33)
     a, b, c = (chain.bconv(x, filters, pad_values=1) for filters in (5, 70, 1))
     inner = graph.concatenate(a, c)
@@ -678,7 +579,7 @@ def _parts() -> Case:
 
 def _halves(strides: tuple[int, int]) -> Case:
     """ReActNet-A: two convolutions side by side, and one slope for each channel of both."""
-    chain = _Chain("chain-halves-{}x{}".format(*strides))
+    chain = Chain("chain-halves-{}x{}".format(*strides))
     graph, x = chain.graph, chain.input(2, 6, 6, 32)
     signs = graph.quantize(graph.binary("ADD", x, chain.per_channel(32)))
     parts = [graph.binary("ADD", chain.bconv(signs, 32, 1, channels=32), x) for _ in range(2)]
@@ -690,7 +591,7 @@ def _halves(strides: tuple[int, int]) -> Case:
 
 def _shifted_slopes() -> Case:
     """ReActNet's block twice: shifts in front of signs and around the slope, and a shortcut."""
-    chain = _Chain("chain-shifted-slopes")
+    chain = Chain("chain-shifted-slopes")
     graph, x = chain.graph, chain.input(2, 5, 6, 40)
     for _ in range(2):
         y = chain.bconv(graph.binary("ADD", x, chain.per_channel(40)), 40)
@@ -702,7 +603,7 @@ def _shifted_slopes() -> Case:
 
 def _groups(exact: bool) -> Case:
     """MeliusNet's stem: convolutions in groups; one part is an output too."""
-    chain = _Chain(f"chain-groups-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-groups-{'integers' if exact else 'floats'}")
     graph, draw, x = chain.graph, chain.source, chain.input(2, 9, 8, 20, integers=exact)
     parts = graph.split(graph.relu(x), 5)
     made = []
@@ -718,7 +619,7 @@ def _groups(exact: bool) -> Case:
 
 def _improvements(kind: str) -> Case:
     """MeliusNet: the last channels of all are improved; in place, unless somebody reads them later."""
-    chain = _Chain(f"chain-improvements-{kind}")
+    chain = Chain(f"chain-improvements-{kind}")
     graph, x = chain.graph, chain.input(1, 6, 7, 64)
     kept = []
     for _ in range(3):
@@ -736,7 +637,7 @@ def _improvements(kind: str) -> Case:
 
 def _improved_by(kind: str) -> Case:
     """An improvement that reads other pixels or channels of what it improves, or of another size; and a late reader."""
-    chain = _Chain(f"chain-improved-by-{kind}")
+    chain = Chain(f"chain-improved-by-{kind}")
     graph, batch = chain.graph, 2 if kind == "mean" else 1
     size, channels = ((52, 64), 48) if kind.startswith("before") else ((9, 8), 32)
     x = chain.input(batch, *size, channels)
@@ -770,7 +671,7 @@ def _improved_by(kind: str) -> Case:
 
 def _padded() -> Case:
     """ResNet-20's shortcut, of which the other channels are zero; a margin on both sides; and one that is an output."""
-    chain = _Chain("chain-padded")
+    chain = Chain("chain-padded")
     graph, x = chain.graph, chain.input(2, 8, 6, 16)
     y = chain.bconv(x, 36, stride=(2, 2))
     pixels = graph.pool("AVERAGE_POOL_2D", x, (1, 1), (2, 2))
@@ -781,7 +682,7 @@ def _padded() -> Case:
 
 def _gates(exact: bool) -> Case:
     """Real-to-Binary's block: a factor a channel from the input's means, a slope and a shortcut."""
-    chain = _Chain(f"chain-gates-{'integers' if exact else 'floats'}")
+    chain = Chain(f"chain-gates-{'integers' if exact else 'floats'}")
     graph, draw, x = chain.graph, chain.source, chain.input(1, 4, 8, 32, integers=exact)
     for block in range(2):
         scaled = graph.binary("MUL", x, graph.constant(np.full(32, 2 if exact else 0.3, np.float32)))
@@ -798,7 +699,7 @@ def _gates(exact: bool) -> Case:
 
 def _blurred(channels: int, padding: int) -> Case:
     """QuickNet's transition: maxima, a blur of each channel, a real convolution; exact with small integers."""
-    chain = _Chain(f"chain-blurred-c{channels}-{'valid' if padding == VALID else 'same'}")
+    chain = Chain(f"chain-blurred-c{channels}-{'valid' if padding == VALID else 'same'}")
     graph, draw, x = chain.graph, chain.source, chain.input(2, 10, 9, channels, integers=True)
     y = graph.pool("MAX_POOL_2D", graph.relu(x), (2, 2), (1, 1))
     weights = draw.integers(-3, 4, (3, 3, channels)).astype(np.float32)
@@ -841,7 +742,7 @@ def _dying_operand(kind: str) -> Case:
 
 
 def _probabilities() -> Case:
-    chain = _Chain("chain-probabilities")
+    chain = Chain("chain-probabilities")
     graph, x = chain.graph, chain.input(2, 4, 4, 32)
     y = graph.mean(chain.bconv(x, 100))
     return chain.case(graph.softmax(y), graph.softmax(graph.unary("LOGISTIC", y), 2.0), tolerance=1e-5)
@@ -850,7 +751,7 @@ def _probabilities() -> Case:
 _MOST_VALUES = 6000
 
 
-class _Wild(_Chain):
+class _Wild(Chain):
     """A graph of random operators on random earlier values, all of them exact."""
 
     def __init__(self, name: str):
@@ -1019,7 +920,7 @@ class _WildChannels(_Wild):
 
 def _two_threads() -> Case:
     """Large enough that threads share it."""
-    chain = _Chain("chain-large")
+    chain = Chain("chain-large")
     graph, x = chain.graph, chain.input(1, 28, 28, 64)
     y = graph.binary("ADD", chain.bconv(x, 64), x)
     return chain.case(chain.bconv(y, 100), graph.bmaxpool(graph.quantize(y), (2, 2), (2, 2)))
@@ -1050,6 +951,7 @@ def all_cases() -> list[Case]:
     cases = [*_convolutions(), *_grouped(), *_shapes(), *_saturated(), *_quantizers(), *_dequantizers(), *_pools()]
     cases += [*_chains(), *(_Wild(f"wild-{number}").finished() for number in range(60))]
     cases += [_WildChannels(f"wild-channels-{number}").finished() for number in range(60)]
+    cases += sweep_int8.all_cases()
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

@@ -89,6 +89,9 @@ def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> Non
     ranges = quantize.measure_ranges(tensors, iter([PICTURES]), lambda batch: predict_flatbuffer(tapped, batch))
     stored = quantize.quantize_activations(model, ranges)
     assert len(stored) == 3  # LiteRT's transposed convolution takes another order of inputs
+    names = [fb.builtin_name(model, operator.opcodeIndex) for operator in model.subgraphs[0].operators]
+    joined = [first for first, then in zip(names, names[1:]) if (first, then) == ("DEQUANTIZE", "QUANTIZE")]
+    assert not joined, "an int8 result was made float only to be made int8 again"
     (scores,), expected = predict_flatbuffer(fb.serialise(model), PICTURES), float_network(PICTURES).numpy()
     difference = np.abs(scores - expected).max() / np.abs(expected).max()
     assert 0 < difference <= 5e-2

@@ -1,0 +1,110 @@
+// Reads operators of int8, and those that turn numbers into int8 or back. What LiteRT's reference
+// kernels would compute otherwise than ours, or not at all, is left to LiteRT.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "operators.h"
+#include "quantization.h"
+
+namespace bopkit {
+namespace {
+
+// So many products of int8, and a bias of so much, do not overflow an int32 even where each is as
+// large as it can be.
+constexpr int64_t kMaxInt8Depth = int64_t{1} << 15;
+constexpr int32_t kMaxInt8Bias = 1 << 30;
+
+// What sums are multiplied by: beyond it they would overflow.
+constexpr double kMaxFactor = 1 << 20;
+
+bool is_scale(float scale) { return std::isfinite(scale) && scale > 0; }
+
+// A tensor of int8 with one scale and one zero point.
+bool is_int8(const abi::Tensor& tensor) {
+  if (tensor.type != abi::kInt8 || !has_sound_quantization(tensor)) return false;
+  const auto* affine = static_cast<const abi::AffineQuantization*>(tensor.quantization);
+  const bool has_one = affine == nullptr || affine->scale == nullptr || affine->scale->size == 1;
+  return has_one && is_scale(tensor.scale);
+}
+
+}  // namespace
+
+bool has_int8_weights(const abi::Tensor& filter, int axis) {
+  if (filter.type != abi::kInt8 || !has_sound_quantization(filter)) return false;
+  const auto* affine = static_cast<const abi::AffineQuantization*>(filter.quantization);
+  if (affine == nullptr || affine->scale == nullptr || affine->scale->size < 1) return false;
+  const abi::FloatArray& scales = *affine->scale;
+  if (scales.size > 1 && affine->quantized_dimension != axis) return false;
+  if (scales.size == 1 && (filter.scale != scales.data[0] || filter.zero_point != 0)) return false;
+  if (!std::all_of(scales.data, scales.data + scales.size, is_scale)) return false;
+  const abi::IntArray* zeros = affine->zero_point;
+  return zeros == nullptr ||
+         std::all_of(zeros->data, zeros->data + zeros->size, [](int zero) { return zero == 0; });
+}
+
+Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
+  const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
+  const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
+  switch (code) {
+    case abi::kQuantize:
+      op->kind = OpKind::kQuantize;
+      return result(input.type == abi::kFloat32 && is_int8(output) && is_map(node, op));
+    case abi::kDequantize:
+      op->kind = OpKind::kDequantize;
+      return result(is_int8(input) && output.type == abi::kFloat32 && is_map(node, op));
+    case abi::kCast:
+      op->kind = OpKind::kCast;
+      return result(input.type == abi::kUInt8 && output.type == abi::kFloat32 && is_map(node, op));
+    case abi::kConv2d:
+      return result(is_int8(input) && read_conv(node, op) &&
+                    are_int8_products(op, OpKind::kInt8Conv, 0));
+    case abi::kFullyConnected:
+      return result(is_int8(input) && read_dense(node, op) &&
+                    are_int8_products(op, OpKind::kInt8Conv, 0));
+    case abi::kDepthwiseConv2d:
+      return result(is_int8(input) && read_depthwise_conv(node, op) &&
+                    are_int8_products(op, OpKind::kInt8DepthwiseConv, 3));
+    default:
+      return Claim::kNo;
+  }
+}
+
+// Whether each number of the output is one of the input.
+bool OpReader::is_map(const abi::Node& node, const Op* op) const {
+  const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
+  return node.inputs->size == 1 && same_shape(input, output, was_claimed_ ? 1 : 0) &&
+         last_dim(input) == last_dim(output);
+}
+
+// Checks the types and values of a convolution or dense layer whose shapes were read.
+bool OpReader::are_int8_products(Op* op, OpKind kind, int channel_axis) {
+  op->kind = kind;
+  const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter),
+                    &output = tensor(op->output);
+  if (!is_int8(output) || !has_int8_weights(filter, channel_axis)) return false;
+  const int channels = filter.dims->data[channel_axis];
+  const int64_t count = count_elements(filter);
+  if (count / channels > kMaxInt8Depth) return false;
+  // Kernels add two products within an int16.
+  const auto* weights = static_cast<const int8_t*>(filter.data);
+  if (std::any_of(weights, weights + count, [](int8_t weight) { return weight == -128; })) {
+    return false;
+  }
+  for (const float scale : scales_of(filter, channels)) {
+    const double factor = static_cast<double>(input.scale) * static_cast<double>(scale) /
+                          static_cast<double>(output.scale);
+    if (!(factor < kMaxFactor)) return false;
+  }
+  if (op->bias < 0) return true;
+  const abi::Tensor& bias = tensor(op->bias);
+  if (bias.type != abi::kInt32 || !is_constant(bias) || !is_sound(bias, 1) ||
+      bias.dims->data[0] != channels) {
+    return false;
+  }
+  const auto* biases = static_cast<const int32_t*>(bias.data);
+  return std::all_of(biases, biases + channels,
+                     [](int32_t each) { return each >= -kMaxInt8Bias && each <= kMaxInt8Bias; });
+}
+
+}  // namespace bopkit
