@@ -19,9 +19,6 @@ namespace {
 // panel then stays in the first-level cache.
 constexpr int kChunk = 84;
 
-// Rough, to tell large steps from small ones.
-constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20, kInt8MacsPerNs = 60;
-
 // Channels of one group that are computed together.
 struct Panel {
   int group, first, channels;  // `first` counts from the first channel of all groups
@@ -322,7 +319,7 @@ void Conv<Element, Weight, Sum>::copy_with_border(const Value& input,
                                                   ThreadPool::Session& session) {
   const size_t bytes = static_cast<size_t>(input.w) * input.c * sizeof(Element);
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
-  session.run(input.n * input.h, is_small(ns), [&](int unit) {
+  session.run(input.n * input.h, ns, [&](int unit) {
     const int image = unit / input.h, y = unit % input.h;
     for (int x = 0; !input.is_contiguous() && x < input.w; ++x) {
       std::memcpy(source_.at<Element>(image, y, x), input.at<Element>(image, y, x),
@@ -378,18 +375,21 @@ void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y,
 template <typename Element, typename Weight, typename Sum>
 void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
   start(shared, session);
-  const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs
-                                                   : kIsInt8 ? kInt8MacsPerNs
-                                                             : kFloatMacsPerNs);
-  const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
-  // Few pixels and many channels are shared out by panels, unless groups write into the same words.
-  const bool by_panels = chunks < 2 * shared.threads && groups_ == 1;
-  const int panels = by_panels ? static_cast<int>(panels_.size()) : 1;
-  session.run(static_cast<int>(chunks) * panels, is_small(ns), [&](int unit) {
-    const int64_t first = int64_t{unit / panels} * kChunk;
-    const int count = static_cast<int>(std::min<int64_t>(kChunk, pixels_ - first));
-    const size_t panel = static_cast<size_t>(unit % panels);
-    run_chunk(shared, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
+  const double ns = macs_ns(kernels_);
+  const int threads = session.threads_for(ns);
+  // Few pixels and many channels are shared out by panels, unless groups write into the same words;
+  // many pixels in chunks of one size, as many for each thread.
+  int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
+  const bool by_panels = threads > 1 && chunks < 2 * threads && groups_ == 1;
+  // Units of several panels read the weights of a large layer as one stream.
+  const int64_t panels = static_cast<int64_t>(panels_.size());
+  const int64_t parts = by_panels ? std::min<int64_t>(panels, 4 * threads) : 1;
+  if (!by_panels) chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
+    const int64_t chunk = unit / parts, part = unit % parts;
+    const int64_t first = chunk * pixels_ / chunks, end = (chunk + 1) * pixels_ / chunks;
+    run_chunk(shared, first, static_cast<int>(end - first), part * panels / parts,
+              (part + 1) * panels / parts, nullptr);
   });
 }
 

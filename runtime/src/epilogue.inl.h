@@ -132,12 +132,29 @@ inline void store_bytes(const Epilogue& epilogue, Floats y, int count, int8_t* t
   store_int8(clamp(rounded + epilogue.byte_zero_point, -128, 127), count, to);
 }
 
+// See Requantization; `x` are the sums with their bias, `channel` the first one's.
+inline Ints requantize_in_double(const Requantization& by, const Ints& x, int channel) {
+  typedef double Doubles __attribute__((vector_size(128)));
+  Doubles factor;
+  __builtin_memcpy(&factor, by.factor + channel, sizeof factor);
+  const Doubles y = __builtin_convertvector(x, Doubles) * factor, zero = {};
+  // What is far outside of int8 becomes an int32 that is.
+  const Doubles upper = y < zero + 512 ? y : zero + 512;
+  const Doubles bounded = upper > zero - 512 ? upper : zero - 512;
+  const Ints whole = __builtin_convertvector(bounded, Ints);
+  const Doubles rest = bounded - __builtin_convertvector(whole, Doubles);
+  const Ints up = __builtin_convertvector(rest >= zero + 0.5, Ints),
+             down = __builtin_convertvector(rest <= zero - 0.5, Ints);
+  return clamp(whole - up + down + by.zero_point, by.min, by.max);
+}
+
 // See Requantization; `x` are the sums, `channel` the first one's.
 inline Ints requantize(const Requantization& by, Ints x, int channel) {
+  if (by.factor != nullptr) return requantize_in_double(by, x + load(by.bias + channel), channel);
   x = (x + load(by.bias + channel)) << load(by.left_shift + channel);
   x = rounding_high_product(x, load(by.multiplier + channel));
   const Ints right = load(by.right_shift + channel);
-  const Ints rest_bits = ~(Ints{} - 1 << right);
+  const Ints rest_bits = ~((Ints{} - 1) << right);
   const Ints half = (rest_bits >> 1) - (x < 0);
   return clamp((x >> right) - ((x & rest_bits) > half) + by.zero_point, by.min, by.max);
 }

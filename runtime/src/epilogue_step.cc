@@ -135,6 +135,7 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
     for (const int32_t** vector : {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift}) {
       *vector += first;
     }
+    if (by.factor != nullptr) by.factor += first;
   }
   epilogue->stores_int8_sums = bytes_are_sums;
   epilogue->byte_scale = byte_scale;

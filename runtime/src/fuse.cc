@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dequantize.h"
+#include "int8_steps.h"
 #include "steps.h"
 
 namespace bopkit {
@@ -41,6 +42,7 @@ class Fuser {
   const float* floats_of(int tensor);
   std::vector<float> vector_of(int tensor, int channels);
   bool add(const Op& op);
+  void add_int8_step(const Op& op);
   bool add_arithmetic(const Op& op);
   bool leads_to_signs(const Op& op, int most = kMaxEpilogueOps) const;
   bool store_and_go_on(EpilogueStep* step);
@@ -223,6 +225,10 @@ bool Fuser::fuse(const std::vector<Op>& ops, const abi::DelegateParams& params) 
 }
 
 bool Fuser::add(const Op& op) {
+  if (op.is_int8) {
+    add_int8_step(op);
+    return true;
+  }
   const int input = value_of(op.input), output = value_of(op.output);
   const abi::Tensor& from = context_->tensors[op.input];
   const abi::Tensor& to = context_->tensors[op.output];
@@ -284,8 +290,9 @@ bool Fuser::add(const Op& op) {
       add_plain(make_mean(op, input, output));
       return true;
     case OpKind::kDepthwiseConv:
-      return add_epilogue_step(
-          make_depthwise_conv(op, input, floats_of(op.filter), floats_of(op.bias)), output);
+      return add_epilogue_step(make_depthwise_conv(op, input, channels_of(op.filter),
+                                                   floats_of(op.filter), floats_of(op.bias)),
+                               output);
     case OpKind::kConcatenation:
       add_concatenation(op);
       return true;
@@ -322,6 +329,28 @@ bool Fuser::add(const Op& op) {
       return true;
   }
   return true;
+}
+
+void Fuser::add_int8_step(const Op& op) {
+  const int input = value_of(op.input), output = value_of(op.output);
+  switch (op.kind) {
+    case OpKind::kMaxPool:
+    case OpKind::kAveragePool:
+      return add_plain(make_int8_pool(op, input, output, *context_));
+    case OpKind::kMean:
+      return add_plain(make_int8_mean(op, input, output, *context_));
+    case OpKind::kPad:
+      return add_plain(make_int8_pad(op, input, output, *context_));
+    case OpKind::kConcatenation: {
+      std::vector<int> parts;
+      for (const int tensor : op.parts) parts.push_back(value_of(tensor));
+      return add_plain(make_int8_concatenation(std::move(parts), output));
+    }
+    default:
+      return add_plain(joins_tensor(op)
+                           ? make_int8_arithmetic(op, input, value_of(op.other), output, *context_)
+                           : make_int8_map(op, input, output, *context_));
+  }
 }
 
 bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {

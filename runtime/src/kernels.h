@@ -49,11 +49,31 @@ struct Requantization {
   const int32_t *left_shift = nullptr, *right_shift = nullptr;
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;  // of the float32 that the result stands for: (y - zero_point) * scale
+  // Where it is not null: (sum + bias) * factor in double precision, rounded half away from zero, in
+  // place of the multiplication by integers.
+  const double* factor = nullptr;
 
   bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
     return scale == scale_of_it && zero_point == zero_point_of_it;
   }
 };
+
+// x times a real factor, as LiteRT's reference kernels compute it: x << left_shift; then twice the
+// upper half of x * multiplier, rounded; then >> right_shift, rounded half away from zero.
+struct Rescaling {
+  int32_t multiplier = 0;
+  int left_shift = 0, right_shift = 0;
+};
+
+// A sum or a product of two int8 of any scale, as LiteRT's reference kernels compute it. Its terms
+// are the numbers without their zero points; those of a sum are shifted to the left by
+// kInt8SumShift and rescaled first.
+struct Int8Arithmetic {
+  int32_t zero_points[2] = {};
+  Rescaling terms[2], result;
+  int32_t zero_point = 0, min = 0, max = 0;  // of the result
+};
+inline constexpr int kInt8SumShift = 20;
 
 // How sums become results. Vectors have one value a channel and are padded to kPanel.
 struct Epilogue {
@@ -149,6 +169,10 @@ struct Kernels {
                           float* to);
   void (*dequantize_uint8)(const uint8_t* from, int64_t count, int32_t zero_point, float scale,
                            float* to);
+  void (*add_int8)(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
+                   int8_t* to);
+  void (*multiply_int8)(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
+                        int8_t* to);
   // The largest, and the sum from the first to the last, of rows of any number of channels. Rows of
   // int32 are read and written up to the next multiple of 16 channels.
   void (*max_of)(float* to, const float* const* rows, int count, int channels);
@@ -163,6 +187,8 @@ struct Kernels {
   // next multiple of 16 channels.
   void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
                              int taps, int channels, int32_t zero_point);
+  // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
+  double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };
 
 extern const Kernels kPortableKernels;

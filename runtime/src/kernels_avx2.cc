@@ -43,6 +43,7 @@ constexpr Tables kTables = make_tables();
 BOPKIT_TARGET("avx2,fma")
 
 #include "epilogue.inl.h"
+#include "int8_arithmetic.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -261,12 +262,17 @@ const Kernels kAvx2Kernels = {"avx2",
                               float_epilogue,
                               dequantize_int8,
                               dequantize_uint8,
+                              add_int8,
+                              multiply_int8,
                               max_of,
                               max_of_int32,
                               sum_of,
                               add_rows,
                               depthwise_row,
-                              depthwise_int8_row};
+                              depthwise_int8_row,
+                              500,
+                              50,
+                              80};
 
 }  // namespace bopkit
 

@@ -18,6 +18,7 @@ bool is_supported() { return cpu_features().avx512; }
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma")
 
 #include "epilogue.inl.h"
+#include "int8_arithmetic.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
@@ -277,12 +278,17 @@ const Kernels kAvx512Kernels = {"avx512",
                                 float_epilogue,
                                 dequantize_int8,
                                 dequantize_uint8,
+                                add_int8,
+                                multiply_int8,
                                 max_of,
                                 max_of_int32,
                                 sum_of,
                                 add_rows,
                                 depthwise_row,
-                                depthwise_int8_row};
+                                depthwise_int8_row,
+                                1500,
+                                90,
+                                300};
 
 }  // namespace bopkit
 

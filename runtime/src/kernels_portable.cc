@@ -10,6 +10,7 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
+#include "int8_arithmetic.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -152,12 +153,17 @@ const Kernels kPortableKernels = {"portable",
                                   float_epilogue,
                                   dequantize_int8,
                                   dequantize_uint8,
+                                  add_int8,
+                                  multiply_int8,
                                   max_of,
                                   max_of_int32,
                                   sum_of,
                                   add_rows,
                                   depthwise_row,
-                                  depthwise_int8_row};
+                                  depthwise_int8_row,
+                                  120,
+                                  8,
+                                  10};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)

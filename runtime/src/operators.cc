@@ -42,13 +42,6 @@ int element_bytes(abi::Type type) {
 
 bool is_extent(int value) { return value >= 1 && value <= kMaxExtent; }
 
-bool is_window(const Window& window) {
-  return is_extent(window.filter_h) && is_extent(window.filter_w) && is_extent(window.stride_h) &&
-         is_extent(window.stride_w) && is_extent(window.dilation_h) && is_extent(window.dilation_w);
-}
-
-bool is_activation(int value) { return value >= abi::kActNone && value <= abi::kActRelu6; }
-
 // Whether a tensor has one value for each channel of an image, [n, 1, 1, c] or [1, c].
 bool is_gate(const abi::Tensor& gate, const abi::Tensor& images, int compared_from) {
   if (gate.dims == nullptr || images.dims == nullptr || images.dims->size != 4) return false;
@@ -84,6 +77,13 @@ bool has_sound_quantization(const abi::Tensor& tensor) {
   const int* zeros = affine->zero_point->data;
   return std::all_of(zeros, zeros + affine->zero_point->size, is_byte);
 }
+
+bool is_window(const Window& window) {
+  return is_extent(window.filter_h) && is_extent(window.filter_w) && is_extent(window.stride_h) &&
+         is_extent(window.stride_w) && is_extent(window.dilation_h) && is_extent(window.dilation_w);
+}
+
+bool is_activation(int value) { return value >= abi::kActNone && value <= abi::kActRelu6; }
 
 bool is_constant(const abi::Tensor& tensor) {
   return (tensor.allocation_type == abi::kMmapRo || tensor.allocation_type == abi::kPersistentRo) &&
@@ -300,10 +300,10 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   if (code == abi::kDequantize && is_constant(input)) {
     return inputs == 1 ? read_constant(op) : Claim::kNo;
   }
-  if (is_fixed(op->input)) return Claim::kNo;
   if (input.type != abi::kFloat32 || output.type != abi::kFloat32) {
     return read_int8(code, node, op);
   }
+  if (is_fixed(op->input)) return Claim::kNo;
   const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
@@ -358,11 +358,7 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
     case abi::kMean:
       return result(read_mean(node, op));
     case abi::kReshape:
-      op->kind = OpKind::kReshape;
-      op->other = inputs == 2 ? node.inputs->data[1] : -1;
-      return result(op->other >= 0 && is_constant(tensor(op->other)) &&
-                    tensor(op->other).type == abi::kInt32 && is_sound(tensor(op->other), 1) &&
-                    tensor(op->other).dims->data[0] <= 6);
+      return result(read_reshape(node, op));
     default:
       return Claim::kNo;
   }
@@ -509,19 +505,19 @@ bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
   if (!is_fixed(op->filter) || !is_sound(filter, 4) || input.dims->size != 4 ||
-      filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
-    return false;  // other multipliers than one
+      filter.dims->data[0] != 1 || last_dim(filter) % last_dim(input) != 0) {
+    return false;
   }
   if (int64_t{filter.dims->data[1]} * filter.dims->data[2] > kMaxTaps) return false;
   op->window = window_of(*params, filter);
-  op->channels_in = last_dim(filter);
+  op->channels_in = last_dim(input);
   return is_window(op->window);
 }
 
 bool OpReader::are_float_depthwise_products(Op* op) {
   op->kind = OpKind::kDepthwiseConv;
   return tensor(op->filter).type == abi::kFloat32 &&
-         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, op->channels_in));
+         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, last_dim(tensor(op->filter))));
 }
 
 // MAXIMUM and PRELU with one value a channel, or one for all.
@@ -540,12 +536,26 @@ bool OpReader::read_channel_constant(const abi::Node& node, Op* op) {
          (!is_constant(other) || other.bytes >= static_cast<size_t>(count) * sizeof(float));
 }
 
-// Whether two tensors are images of the same size.
+bool OpReader::read_reshape(const abi::Node& node, Op* op) {
+  op->kind = OpKind::kReshape;
+  op->other = node.inputs->size == 2 ? node.inputs->data[1] : -1;
+  if (op->other < 0) return false;
+  const abi::Tensor& shape = tensor(op->other);
+  return is_constant(shape) && shape.type == abi::kInt32 && is_sound(shape, 1) &&
+         shape.dims->data[0] <= kMaxRank;
+}
+
+// Whether two tensors are images of the same size, and of numbers that mean the same.
 bool OpReader::has_channels_alone_different(int a, int b) const {
   const abi::Tensor &from = tensor(a), &to = tensor(b);
+  if (from.type != to.type) return false;
+  if (from.type == abi::kInt8 && (!is_int8(from) || !is_int8(to) || from.scale != to.scale ||
+                                  from.zero_point != to.zero_point)) {
+    return false;
+  }
   const auto is_image = [](const abi::Tensor& tensor) {
-    return tensor.type == abi::kFloat32 && tensor.dims != nullptr && tensor.dims->size == 4 &&
-           count_elements(tensor) > 0;
+    return (tensor.type == abi::kFloat32 || tensor.type == abi::kInt8) && tensor.dims != nullptr &&
+           tensor.dims->size == 4 && count_elements(tensor) > 0;
   };
   if (!is_image(from) || !is_image(to) || is_fixed(a) || is_fixed(b)) return false;
   const int* sizes = from.dims->data;
@@ -577,6 +587,7 @@ bool OpReader::read_concatenation(const abi::Node& node, Op* op) {
   op->parts.assign(node.inputs->data, node.inputs->data + node.inputs->size);
   op->input = op->parts[0];
   op->output = node.outputs->data[0];
+  op->is_int8 = tensor(op->output).type == abi::kInt8;
   int64_t channels = 0;
   for (const int part : op->parts) {
     if (part == op->output || !has_channels_alone_different(part, op->output)) return false;
@@ -599,6 +610,7 @@ bool OpReader::read_split(const abi::Node& node, Op* op) {
   if (number != 3 && number != -1) return false;
   op->kind = OpKind::kSplit;
   op->input = node.inputs->data[1];
+  if (tensor(op->input).type != abi::kFloat32) return false;
   op->parts.assign(node.outputs->data, node.outputs->data + node.outputs->size);
   op->output = op->parts[0];
   int64_t channels = 0;

@@ -21,11 +21,11 @@ enum class OpKind {
   kBitPackedMaxPool,  // LceBMaxPool2d
   kInt8Conv,          // CONV_2D and FULLY_CONNECTED of int8
   kInt8DepthwiseConv,
-  kQuantize,    // float32 -> int8
-  kDequantize,  // int8 -> float32
+  kQuantize,    // float32, int8 or uint8 -> int8
+  kDequantize,  // int8 or uint8 -> float32
   kCast,        // uint8 -> float32
   kFloatConv,   // CONV_2D and FULLY_CONNECTED of float32
-  kMaxPool,     // of float32, as all below
+  kMaxPool,     // of float32 or int8, as nearly all below
   kAveragePool,
   kMean,  // over height and width
   kDepthwiseConv,
@@ -61,9 +61,16 @@ struct Op {
 
   bool keeps_rank = false;  // of FULLY_CONNECTED and MEAN
 
+  // Whether numbers are int8 before and after: of the kinds of float32, and of kQuantize, which may
+  // have uint8 before.
+  bool is_int8 = false;
+  bool is_reversed = false;  // other - input
+
   std::vector<int> parts;     // inputs of CONCATENATION, outputs of SPLIT: the first one is above
   int before = 0, after = 0;  // channels that PAD adds
-  float beta = 1;             // of SOFTMAX
+  // What PAD of int8 adds before and behind height, width and channels.
+  std::vector<int> margins;
+  float beta = 1;  // of SOFTMAX
 };
 
 enum class Claim { kNo, kYes, kBroken };
@@ -100,6 +107,11 @@ class OpReader {
   bool read_binary_conv(const abi::Node& node, Op* op);
   bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
   Claim read_int8(int code, const abi::Node& node, Op* op);
+  bool read_int8_step(int code, const abi::Node& node, Op* op);
+  bool read_int8_pool(int code, const abi::Node& node, Op* op) const;
+  bool read_int8_arithmetic(int code, const abi::Node& node, Op* op) const;
+  bool read_int8_slopes(const abi::Node& node, Op* op) const;
+  bool read_int8_pad(const abi::Node& node, Op* op) const;
   bool is_map(const abi::Node& node, const Op* op) const;
   bool are_int8_products(Op* op, OpKind kind, int channel_axis);
   bool are_float_products(Op* op);
@@ -112,6 +124,7 @@ class OpReader {
   bool read_channel_constant(const abi::Node& node, Op* op);
   bool read_concatenation(const abi::Node& node, Op* op);
   bool read_split(const abi::Node& node, Op* op);
+  bool read_reshape(const abi::Node& node, Op* op);
   bool read_pad(const abi::Node& node, Op* op);
   bool has_channels_alone_different(int a, int b) const;
   bool has_tensors(const abi::Node& node, int inputs);
@@ -140,6 +153,13 @@ int64_t count_elements(const abi::Tensor& tensor);
 bool same_shape(const abi::Tensor& a, const abi::Tensor& b, int from = 0);
 
 int last_dim(const abi::Tensor& tensor);
+
+bool is_window(const Window& window);
+bool is_activation(int value);
+
+// A tensor of int8, or of uint8, with one scale and one zero point.
+bool is_int8(const abi::Tensor& tensor);
+bool is_uint8(const abi::Tensor& tensor);
 
 // Whether zero points are values of int8, so that no sum with them overflows; the axis of scales
 // must be one of the tensor.

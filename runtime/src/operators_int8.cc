@@ -20,15 +20,22 @@ constexpr double kMaxFactor = 1 << 20;
 
 bool is_scale(float scale) { return std::isfinite(scale) && scale > 0; }
 
-// A tensor of int8 with one scale and one zero point.
-bool is_int8(const abi::Tensor& tensor) {
-  if (tensor.type != abi::kInt8 || !has_sound_quantization(tensor)) return false;
+bool has_one_scale(const abi::Tensor& tensor) {
   const auto* affine = static_cast<const abi::AffineQuantization*>(tensor.quantization);
   const bool has_one = affine == nullptr || affine->scale == nullptr || affine->scale->size == 1;
   return has_one && is_scale(tensor.scale);
 }
 
 }  // namespace
+
+bool is_int8(const abi::Tensor& tensor) {
+  return tensor.type == abi::kInt8 && has_sound_quantization(tensor) && has_one_scale(tensor);
+}
+
+bool is_uint8(const abi::Tensor& tensor) {
+  return tensor.type == abi::kUInt8 && tensor.quantization_type == 1 && tensor.zero_point >= 0 &&
+         tensor.zero_point <= 255 && has_one_scale(tensor);
+}
 
 bool has_int8_weights(const abi::Tensor& filter, int axis) {
   if (filter.type != abi::kInt8 || !has_sound_quantization(filter)) return false;
@@ -49,10 +56,12 @@ Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
   switch (code) {
     case abi::kQuantize:
       op->kind = OpKind::kQuantize;
-      return result(input.type == abi::kFloat32 && is_int8(output) && is_map(node, op));
+      if (input.type != abi::kFloat32) return result(read_int8_step(code, node, op));
+      return result(is_int8(output) && is_map(node, op));
     case abi::kDequantize:
       op->kind = OpKind::kDequantize;
-      return result(is_int8(input) && output.type == abi::kFloat32 && is_map(node, op));
+      return result((is_int8(input) || is_uint8(input)) && output.type == abi::kFloat32 &&
+                    is_map(node, op));
     case abi::kCast:
       op->kind = OpKind::kCast;
       return result(input.type == abi::kUInt8 && output.type == abi::kFloat32 && is_map(node, op));
@@ -66,7 +75,7 @@ Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
       return result(is_int8(input) && read_depthwise_conv(node, op) &&
                     are_int8_products(op, OpKind::kInt8DepthwiseConv, 3));
     default:
-      return Claim::kNo;
+      return result(read_int8_step(code, node, op));
   }
 }
 

@@ -11,8 +11,8 @@
 
 namespace bopkit {
 
-Partition::Partition(const Kernels& kernels, ThreadPool& pool, bool is_profiled)
-    : shared_{kernels, pool.threads()}, pool_(pool), is_profiled_(is_profiled) {}
+Partition::Partition(const Kernels& kernels, ThreadPool& pool, Profile profile)
+    : shared_{kernels, pool.threads()}, pool_(pool), profile_(profile) {}
 
 Partition::~Partition() = default;
 
@@ -196,9 +196,13 @@ bool Partition::run(abi::Context* context) {
   const DenormalsAreZero mode;
   ThreadPool::Session session(pool_);
   for (const auto& step : steps_) {
-    if (!is_profiled_) {
+    if (profile_ == Profile::kNone) {
       step->run(shared_, session);
       continue;
+    }
+    if (profile_ == Profile::kUnits) {
+      step->unit_times.begin_run();
+      session.measure(&step->unit_times);
     }
     const auto start = std::chrono::steady_clock::now();
     step->run(shared_, session);
@@ -222,7 +226,9 @@ std::string Partition::describe() const {
             ", \"least_ns\": " + std::to_string(step.least_ns);
     text += ", \"binary_macs\": " + std::to_string(step.binary_macs()) +
             ", \"float_macs\": " + std::to_string(step.float_macs()) +
-            ", \"int8_macs\": " + std::to_string(step.int8_macs()) + "}";
+            ", \"int8_macs\": " + std::to_string(step.int8_macs());
+    if (profile_ == Profile::kUnits) text += ", \"unit_ns\": " + step.unit_times.text();
+    text += "}";
   }
   return text + "]}";
 }

@@ -17,14 +17,10 @@ bool is_per_channel(const abi::Tensor& tensor) {
   return affine != nullptr && affine->scale != nullptr && affine->scale->size > 1;
 }
 
-// What a sum of products is multiplied by. LiteRT multiplies the scales of a dense layer without
-// channels' own scales in float32.
-double factor_of(const abi::Tensor& input, float filter_scale, bool is_of_floats,
-                 const abi::Tensor& output) {
-  const double product = is_of_floats
-                             ? static_cast<double>(input.scale * filter_scale)
-                             : static_cast<double>(input.scale) * static_cast<double>(filter_scale);
-  return product / static_cast<double>(output.scale);
+// What a sum of products is multiplied by.
+double factor_of(const abi::Tensor& input, float filter_scale, const abi::Tensor& output) {
+  return static_cast<double>(input.scale) * static_cast<double>(filter_scale) /
+         static_cast<double>(output.scale);
 }
 
 }  // namespace
@@ -40,6 +36,41 @@ QuantizedMultiplier quantize_multiplier(double factor) {
   }
   if (shift < -31) return {0, 0};
   return {static_cast<int32_t>(value), shift};
+}
+
+Rescaling rescaling_of(double factor) {
+  const QuantizedMultiplier multiplier = quantize_multiplier(factor);
+  return {multiplier.value, std::max(multiplier.shift, 0), std::max(-multiplier.shift, 0)};
+}
+
+int32_t rescale(const Rescaling& by, int32_t x) {
+  const int64_t product = int64_t{x} * (int64_t{1} << by.left_shift) * by.multiplier;
+  const int64_t high = (product + (int64_t{1} << 30)) >> 31;
+  const int64_t rest_bits = (int64_t{1} << by.right_shift) - 1;
+  const int64_t half = (rest_bits >> 1) + (high < 0 ? 1 : 0);
+  return static_cast<int32_t>((high >> by.right_shift) + ((high & rest_bits) > half ? 1 : 0));
+}
+
+ArithmeticFactors arithmetic_factors(OpKind kind, const abi::Tensor& a, const abi::Tensor& b,
+                                     const abi::Tensor& output) {
+  if (kind == OpKind::kMultiply) {
+    return {{1, 1}, static_cast<double>(a.scale * b.scale / output.scale)};
+  }
+  const double twice = 2 * static_cast<double>(std::max(a.scale, b.scale));
+  const double steps = static_cast<double>(1 << kInt8SumShift) * static_cast<double>(output.scale);
+  return {{static_cast<double>(a.scale) / twice, static_cast<double>(b.scale) / twice},
+          twice / steps};
+}
+
+SlopeFactors slope_factors(const abi::Tensor& input, const abi::Tensor& slopes,
+                           const abi::Tensor& output) {
+  return {static_cast<double>(input.scale / output.scale),
+          static_cast<double>(input.scale * slopes.scale / output.scale)};
+}
+
+double map_factor(OpKind kind, const abi::Tensor& input, const abi::Tensor& output) {
+  if (kind == OpKind::kRelu) return static_cast<double>(input.scale / output.scale);
+  return static_cast<double>(input.scale) / static_cast<double>(output.scale);
 }
 
 std::vector<float> scales_of(const abi::Tensor& tensor, int channels) {
@@ -88,13 +119,15 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
     vector->assign(lanes, 0);
   }
   const std::vector<float> scales = scales_of(filter, static_cast<int>(channels));
-  const bool is_of_floats = op.is_dense && !is_per_channel(filter);
+  // LiteRT's reference kernel rescales a dense layer's sums otherwise than those of convolutions.
+  if (op.is_dense) vectors.factor.assign(lanes, 0);
   const auto* biases =
       op.bias < 0 ? nullptr : static_cast<const int32_t*>(context.tensors[op.bias].data);
   for (size_t c = 0; c < channels; ++c) {
     vectors.bias[c] = (biases == nullptr ? 0 : biases[c]) + offsets[c];
-    const QuantizedMultiplier multiplier =
-        quantize_multiplier(factor_of(input, scales[c], is_of_floats, output));
+    const double factor = factor_of(input, scales[c], output);
+    if (op.is_dense) vectors.factor[c] = factor;
+    const QuantizedMultiplier multiplier = quantize_multiplier(factor);
     vectors.multiplier[c] = multiplier.value;
     vectors.left_shift[c] = std::max(multiplier.shift, 0);
     vectors.right_shift[c] = std::max(-multiplier.shift, 0);

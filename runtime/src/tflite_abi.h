@@ -47,6 +47,8 @@ enum BuiltinCode : int {
   kMaxPool2d = 17,
   kMul = 18,
   kRelu = 19,
+  kReluN1To1 = 20,
+  kRelu6 = 21,
   kReshape = 22,
   kSoftmax = 25,
   kCustom = 32,

@@ -712,7 +712,7 @@ def _blurred(channels: int, padding: int) -> Case:
 
 def _dying_operand(kind: str) -> Case:
     """A sum that may lie where its operand lies, if nothing reads that later or as patches; exact with integers."""
-    chain = _Chain(f"chain-dying-operand-{kind}")
+    chain = Chain(f"chain-dying-operand-{kind}")
     graph, draw = chain.graph, chain.source
     x = graph.relu(chain.bconv(chain.input(2, 7, 6, 64, integers=True), 64, whole=True))
     weights = draw.integers(-2, 3, (64, 3, 3, 64)).astype(np.float32)

@@ -19,8 +19,8 @@ _MAX_PRODUCTS = 1_500_000
 
 
 _LETTERS = {"channels": "c", "filters": "f", "inputs": "c", "units": "f", "size": "k", "stride": "s", "dilation": "d"}
-_LETTERS |= {"batch": "b", "image": "i", "zero": "z", "second_zero": "y", "out_zero": "o", "multiplier": "m"}
-_LETTERS |= {"ratio": "r", "fineness": "n", "keeps": "keeps"}
+_LETTERS |= {"batch": "b", "image": "i", "zero": "z", "second_zero": "y", "out_zero": "o", "ratio": "r"}
+_LETTERS |= {"fineness": "n", "keeps": "keeps"}
 
 
 def _label(options: dict) -> str:
@@ -48,9 +48,9 @@ def _case(name: str, graph: Graph, feeds: list[np.ndarray], *outputs: int, kerne
 
 # Products: convolutions, and dense layers.
 
-_SCALES = ["tensor", "channel", "above", "bias", "weights"]
-"""Scales and values of the products: one scale of the filters, one a channel, factors above one, biases near the limits
-of int32, or filters and inputs at their limits."""
+_SCALES = ["tensor", "channel", "above", "fine", "bias", "weights"]
+"""Scales and values of the products: one scale of the filters; one a channel; small sums with factors above one, and
+with such below one that many results lie halfway; large biases; or filters and inputs at their limits."""
 
 _WINDOWS: dict[str, list] = {
     "size": [(1, 1), (3, 3), (2, 3), (7, 7)],
@@ -102,13 +102,13 @@ def _weigh(source: Source, options: dict, in_scale: float, shape: tuple[int, ...
     if kind == "channel":
         filter_scale = tuple(float(each) for each in source.floats(count, low=0.0005, high=0.02))
         unit = in_scale * 0.01
-    elif kind == "above":
+    elif kind in ("above", "fine"):
         filters, bias = source.integers(-1, 2, shape), source.integers(-9, 10, (count,))
-        reach = 48 / source.choice([1.0, 1.9, 4.0, 30.0])
+        reach = 48 / source.choice([1.0, 1.9, 4.0, 30.0] if kind == "above" else [0.4, 0.23, 0.11, 0.03])
     elif kind == "bias":
         most = (1 << 31) - 1 - products * 127 * 255
-        bias = np.where(source.bits(count), most, -most) >> source.integers(0, 4, (count,))
-        reach = 2.0**31
+        bias = np.where(source.bits(count), most, -most) >> source.integers(1, 5, (count,))
+        reach = 2.0**30
     elif kind == "weights":
         filters = np.where(source.bits(*shape), 127, -127)
         filters[(0,) * len(shape)] = 127
@@ -126,7 +126,7 @@ def _input(source: Source, options: dict, graph: Graph, shape: tuple[int, ...]) 
     """An input whose values suit the kind of scales."""
     x = graph.input(shape, "int8", scale=_scale(source), zero_point=options["zero"])
     values = _values(source, *shape)
-    if options["scales"] == "above":
+    if options["scales"] in ("above", "fine"):
         values = np.clip(options["zero"] + source.integers(-2, 3, shape), -128, 127).astype(np.int8)
     elif options["scales"] == "weights":
         values = np.where(source.bits(*shape), 127, -128).astype(np.int8)
@@ -185,10 +185,10 @@ def _convolutions() -> list[Case]:
 
 
 def _depthwise() -> list[Case]:
-    axes = {"channels": _CHANNELS, "multiplier": [1, 1, 1, 2, 3]} | _WINDOWS
+    axes = {"channels": _CHANNELS} | _WINDOWS
 
     def is_possible(options: dict) -> bool:
-        work = _positions(options) * math.prod(options["size"]) * options["channels"] * options["multiplier"]
+        work = _positions(options) * math.prod(options["size"]) * options["channels"]
         return _fits(options) and work <= _MAX_PRODUCTS
 
     cases = []
@@ -196,7 +196,7 @@ def _depthwise() -> list[Case]:
         name = f"int8-depthwise-{_label(options)}"
         source, graph = Source(name), Graph()
         x, feed = _input(source, options, graph, (options["batch"], *options["image"], options["channels"]))
-        shape = (*options["size"], options["channels"] * options["multiplier"])
+        shape = (*options["size"], options["channels"])
         weights = _weigh(source, options, graph.tensors[x].scale, shape, 2, math.prod(shape[:2]))
         cases.append(_case(name, graph, [feed], graph.depthwise(x, **weights, **_window_options(options))))
     return cases

@@ -6,7 +6,7 @@ It needs larq-compute-engine 0.16 (Linux x86-64, CPython 3.10 to 3.12), ai-edge-
 read what it wrote: they need none of them.
 
 LiteRT's reference kernels define int8 operators. Its default kernels on x86-64 differ from them by one step, here and
-there. Those of XNNPACK do in convolutions, depthwise ones, ADD and SUB of scales far apart, MUL, MEAN, and QUANTIZE. The
+there. Those of XNNPACK do in convolutions, depthwise ones, ADD and SUB of scales far apart, MUL, MEAN and QUANTIZE. The
 optimized ones, for what XNNPACK does not take, do in convolutions, depthwise ones, dense layers, MEAN and QUANTIZE of
 int8, and in the last bit of DEQUANTIZE. Pools, PRELU, RELU and its kin, CONCATENATION and PAD are the same in all.
 """

@@ -1,0 +1,44 @@
+// Sums and products of two tensors of int8. Included behind epilogue.inl.h.
+
+inline Ints rescale(const Rescaling& by, Ints x) {
+  x = rounding_high_product(x << by.left_shift, Ints{} + by.multiplier);
+  const int32_t rest_bits = static_cast<int32_t>((int64_t{1} << by.right_shift) - 1);
+  const Ints half = (rest_bits >> 1) - (x < 0);
+  return (x >> by.right_shift) - ((x & rest_bits) > half);
+}
+
+// `count` numbers, 1 to kLanes; the others are zero.
+inline Ints load_int8(const int8_t* from, int count) {
+  Bytes bytes = {};
+  if (count == kLanes) {
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+  } else {
+    for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  }
+  return __builtin_convertvector(bytes, Ints);
+}
+
+// `combine` makes the result's multiple of both terms.
+template <typename Combine>
+inline void for_int8(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
+                     int8_t* to, const Combine& combine) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int lanes = static_cast<int>(count - i < kLanes ? count - i : kLanes);
+    const Ints x = load_int8(a + i, lanes) - by.zero_points[0];
+    const Ints y = load_int8(b + i, lanes) - by.zero_points[1];
+    const Ints result = rescale(by.result, combine(x, y)) + by.zero_point;
+    store_int8(clamp(result, by.min, by.max), lanes, to + i);
+  }
+}
+
+inline void add_int8(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
+                     int8_t* to) {
+  for_int8(by, a, b, count, to, [&](Ints x, Ints y) {
+    return rescale(by.terms[0], x << kInt8SumShift) + rescale(by.terms[1], y << kInt8SumShift);
+  });
+}
+
+inline void multiply_int8(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
+                          int8_t* to) {
+  for_int8(by, a, b, count, to, [](Ints x, Ints y) { return x * y; });
+}
