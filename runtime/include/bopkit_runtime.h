@@ -30,7 +30,8 @@ struct TfLiteDelegate;
  *   isa          auto (default), or a name of bopkit_runtime_isas(): the instruction set.
  *   claim        all (default): LCE's operators and the float operators between them;
  *                binary: LCE's only.
- *   profile      0 (default) or 1: measure each step.
+ *   profile      0 (default); 1: measure each step; units: also each part of it that threads would
+ *                share, run by one thread.
  * Returns NULL after a call of report_error (which may be NULL) for an option or a value that is
  * not known, or an instruction set that this machine does not have. */
 BOPKIT_EXPORT struct TfLiteDelegate* tflite_plugin_create_delegate(
@@ -52,7 +53,9 @@ BOPKIT_EXPORT const char* bopkit_runtime_isas(void);
  *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n,
  *    "partitions": [{"nodes": n, "steps": [{"name": ..., "runs": n, "total_ns": n, "least_ns": n,
  *                                           "binary_macs": n, "float_macs": n}]}]}
- * Times are zero without the option `profile`. Not while an interpreter runs it. */
+ * Times are zero without the option `profile`. With units a step also has "unit_ns": for each time
+ * that it shares work, the least nanoseconds of each unit, in the order in which threads take them.
+ * Not while an interpreter runs it. */
 BOPKIT_EXPORT size_t bopkit_runtime_describe(const struct TfLiteDelegate* delegate, char* buffer,
                                              size_t size);
 

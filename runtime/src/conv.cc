@@ -19,9 +19,6 @@ namespace {
 // panel then stays in the first-level cache.
 constexpr int kChunk = 84;
 
-// Rough, to tell large steps from small ones.
-constexpr double kBinaryMacsPerNs = 200, kFloatMacsPerNs = 20, kInt8MacsPerNs = 60;
-
 // Channels of one group that are computed together.
 struct Panel {
   int group, first, channels;  // `first` counts from the first channel of all groups
@@ -131,6 +128,8 @@ class Conv : public EpilogueStep {
             panel.channels, sums};
   }
   void multiply(const Args& args) const;
+  void multiply_to_rows(const Args& args, const Epilogue& epilogue, bool is_plain,
+                        const int32_t* const* corrections, const Row* rows) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
@@ -322,7 +321,7 @@ void Conv<Element, Weight, Sum>::copy_with_border(const Value& input,
                                                   ThreadPool::Session& session) {
   const size_t bytes = static_cast<size_t>(input.w) * input.c * sizeof(Element);
   const double ns = static_cast<double>(bytes) * input.n * input.h / 10;
-  session.run(input.n * input.h, is_small(ns), [&](int unit) {
+  session.run(input.n * input.h, ns, [&](int unit) {
     const int image = unit / input.h, y = unit % input.h;
     for (int x = 0; !input.is_contiguous() && x < input.w; ++x) {
       std::memcpy(source_.at<Element>(image, y, x), input.at<Element>(image, y, x),
@@ -378,18 +377,21 @@ void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y,
 template <typename Element, typename Weight, typename Sum>
 void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Session& session) {
   start(shared, session);
-  const double ns = static_cast<double>(macs()) / (kIsBinary ? kBinaryMacsPerNs
-                                                   : kIsInt8 ? kInt8MacsPerNs
-                                                             : kFloatMacsPerNs);
-  const int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
-  // Few pixels and many channels are shared out by panels, unless groups write into the same words.
-  const bool by_panels = chunks < 2 * shared.threads && groups_ == 1;
-  const int panels = by_panels ? static_cast<int>(panels_.size()) : 1;
-  session.run(static_cast<int>(chunks) * panels, is_small(ns), [&](int unit) {
-    const int64_t first = int64_t{unit / panels} * kChunk;
-    const int count = static_cast<int>(std::min<int64_t>(kChunk, pixels_ - first));
-    const size_t panel = static_cast<size_t>(unit % panels);
-    run_chunk(shared, first, count, panel, by_panels ? panel + 1 : panels_.size(), nullptr);
+  const double ns = macs_ns(kernels_);
+  const int threads = session.threads_for(ns);
+  // Few pixels and many channels are shared out by panels, unless groups write into the same words;
+  // many pixels in chunks of one size, as many for each thread.
+  int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
+  const bool by_panels = threads > 1 && chunks < 2 * threads && groups_ == 1;
+  // Units of several panels read the weights of a large layer as one stream.
+  const int64_t panels = static_cast<int64_t>(panels_.size());
+  const int64_t parts = by_panels ? std::min<int64_t>(panels, 4 * threads) : 1;
+  if (!by_panels) chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
+    const int64_t chunk = unit / parts, part = unit % parts;
+    const int64_t first = chunk * pixels_ / chunks, end = (chunk + 1) * pixels_ / chunks;
+    run_chunk(shared, first, static_cast<int>(end - first), part * panels / parts,
+              (part + 1) * panels / parts, nullptr);
   });
 }
 
@@ -400,29 +402,34 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
   const Element* patches[kChunk];
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
-  const RowStep to_right = row_step(shared);
+  RowStep to_right = row_step(shared);
+  if (to != nullptr) to_right.floats = channels_out_;
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
-  for (int i = 0; i < count; ++i) {
-    patches[i] = patch_at(image, y, x);
-    corrections[i] = padding_correction_.at(y, x);
-    if (to != nullptr) {
-      rows[i].floats = to + int64_t{i} * channels_out_;
-    } else if (i == 0 || x == 0) {
-      rows[i] = row_at(shared, image, y, x);
+  const int64_t patch_to_right = window_.stride_w * source_.pixel_stride;
+  for (int i = 0; i < count; x = 0) {
+    // Pixels of one row of the image.
+    const int begin = i, end = std::min(count, i + width_.size - x);
+    const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
+    const Element* patch = patch_at(image, y, x);
+    Row row;
+    if (to == nullptr) {
+      row = row_at(shared, image, y, x);
     } else {
-      row_after(rows[i - 1], to_right, &rows[i]);
+      row.floats = to + int64_t{i} * channels_out_;
     }
-    if (groups_ > 1 && rows[i].bits != nullptr) {
-      std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
-    }
-    if (++x == width_.size) {
-      x = 0;
-      if (++y == height_.size) {
-        y = 0;
-        ++image;
+    for (; i < end; ++i, patch += patch_to_right, row_after(row, to_right, &row)) {
+      patches[i] = patch;
+      rows[i] = row;
+      corrections[i] = row_corrections.at(x + i - begin);
+      if (groups_ > 1 && rows[i].bits != nullptr) {
+        std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
       }
+    }
+    if (++y == height_.size) {
+      y = 0;
+      ++image;
     }
   }
   for (size_t i = first_panel; i < end_panel; ++i) {
@@ -445,14 +452,15 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
+  const bool has_plain_epilogue = kIsBinary && is_plain(epilogue, panel.channels, rows[0]);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
+  Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    multiply(args_of(panel, patches + begin, offsets, end - begin, sums));
-    Row moved[kMaxTilePixels];
+    const Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
       Row& row = moved[i - begin];
@@ -466,9 +474,9 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
         panel_corrections[i - begin] =
             corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
       }
-      kernels_.integer_epilogue(epilogue, sums, panel_corrections, panel.channels, panel_rows,
-                                end - begin);
+      multiply_to_rows(args, epilogue, has_plain_epilogue, panel_corrections, panel_rows);
     } else {
+      multiply(args);
       kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
     }
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
@@ -497,6 +505,17 @@ void Conv<Element, Weight, Sum>::multiply(const Args& args) const {
   } else {
     kernels_.float_gemm(args);
   }
+}
+
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::multiply_to_rows(const Args& args, const Epilogue& epilogue,
+                                                  bool is_plain, const int32_t* const* corrections,
+                                                  const Row* rows) const {
+  if constexpr (kIsBinary) {
+    if (is_plain) return kernels_.binary_gemm_to_rows(args, epilogue, corrections, rows);
+  }
+  multiply(args);
+  kernels_.integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
 }
 
 std::vector<float> padded(const float* values, int count) {

@@ -27,7 +27,7 @@ struct Options {
   int threads = 0;  // 0: as the interpreter
   const Kernels* kernels = nullptr;
   bool claims_floats = true;
-  bool is_profiled = false;
+  Profile profile = Profile::kNone;
 };
 
 // What LiteRT knows as TfLiteDelegate is the first member.
@@ -96,7 +96,14 @@ std::string set_option(const std::string& key, const std::string& value, Options
                : "num_threads is 1 to 256, not '" + value + "'";
   }
   if (key == "claim") return is_switch("binary", "all", &options->claims_floats);
-  if (key == "profile") return is_switch("0", "1", &options->is_profiled);
+  if (key == "profile") {
+    options->profile = value == "1"       ? Profile::kSteps
+                       : value == "units" ? Profile::kUnits
+                                          : Profile::kNone;
+    return value == "0" || value == "1" || value == "units"
+               ? ""
+               : "the option profile is 0, 1 or units, not '" + value + "'";
+  }
   return "no option '" + key + "': there are num_threads, isa, claim and profile";
 }
 
@@ -244,7 +251,7 @@ void* kernel_init(abi::Context* context, const char* buffer, size_t) {
   std::vector<Op> ops;
   for (const Claimed& each : claimed) ops.push_back(each.op);
   auto partition = std::make_unique<Partition>(*delegate.options.kernels, *delegate.pool,
-                                               delegate.options.is_profiled);
+                                               delegate.options.profile);
   if (!partition->build(context, ops, *params, constants)) {
     report(context, partition->error());
     return nullptr;

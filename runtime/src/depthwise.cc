@@ -57,9 +57,9 @@ class DepthwiseConv : public EpilogueStep {
 
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
-    session.run(
-        input.n * height_.size, is_small(static_cast<double>(macs()) / kMacsPerNs),
-        [&](int unit) { run_row(shared, input, unit / height_.size, unit % height_.size); });
+    session.run(input.n * height_.size, static_cast<double>(macs()) / kMacsPerNs, [&](int unit) {
+      run_row(shared, input, unit / height_.size, unit % height_.size);
+    });
   }
 
   int64_t float_macs() const override { return kIsInt8 ? 0 : macs(); }

@@ -29,10 +29,14 @@ class Elementwise : public EpilogueStep {
     return true;
   }
 
+  bool can_overwrite(int read, int written) const override {
+    return written == floats && (read == input_ || EpilogueStep::can_overwrite(read, written));
+  }
+
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
-    session.run(input.n * input.h, is_small(ns),
+    session.run(input.n * input.h, ns,
                 [&](int unit) { run_row(shared, input, unit / input.h, unit % input.h, nullptr); });
   }
 
@@ -105,6 +109,9 @@ class Elementwise : public EpilogueStep {
   std::vector<std::vector<float>> row_vectors_;
 };
 
+constexpr double kExponentialNs = 5;
+constexpr double kBitNs = 1;  // packed or unpacked
+
 class Logistic : public PlainStep {
  public:
   using PlainStep::PlainStep;
@@ -117,7 +124,7 @@ class Logistic : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(input, session, [&](int image, int y, int x) {
+    for_pixels(input, session, input.c * kExponentialNs, [&](int image, int y, int x) {
       const float* from = input.at<const float>(image, y, x);
       float* to = output.at<float>(image, y, x);
       for (int c = 0; c < input.c; ++c) to[c] = 1.0f / (1.0f + std::exp(-from[c]));
@@ -137,7 +144,7 @@ class Softmax : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(input, session, [&](int image, int y, int x) {
+    for_pixels(input, session, input.c * kExponentialNs, [&](int image, int y, int x) {
       const float* from = input.at<const float>(image, y, x);
       float* to = output.at<float>(image, y, x);
       const float largest = *std::max_element(from, from + input.c);
@@ -167,7 +174,7 @@ class BitPackBytes : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(input, session, [&](int image, int y, int x) {
+    for_pixels(input, session, input.c * kBitNs, [&](int image, int y, int x) {
       const int8_t* from = input.at<const int8_t>(image, y, x);
       uint32_t* to = output.at<uint32_t>(image, y, x);
       std::fill(to, to + output.c, 0u);
@@ -206,7 +213,7 @@ class BitUnpack : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(output, session, [&](int image, int y, int x) {
+    for_pixels(output, session, output.c * kBitNs, [&](int image, int y, int x) {
       const uint32_t* from = input.at<const uint32_t>(image, y, x);
       const auto is_negative = [from](int c) { return (from[c / 32] >> (c % 32) & 1u) != 0; };
       if (output.type == abi::kFloat32) {

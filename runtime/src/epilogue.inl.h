@@ -236,6 +236,32 @@ inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int
   }
 }
 
+// An epilogue that is plain. Pixel by pixel: what each vector would ask anew is known.
+inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
+                           const int32_t* const* corrections, int channels, const Row* rows,
+                           int pixels) {
+  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+    const int32_t* correction = corrections[p];
+    const float* operand = epilogue.op_count != 0 ? rows[p].operands[0] : nullptr;
+    float* floats = rows[p].floats;
+    uint32_t* bits = rows[p].bits;
+    for (int word = 0; word < channels / 32; ++word) {
+      uint32_t mask = 0;
+      for (int half = 0; half < 32; half += kLanes) {
+        const int channel = word * 32 + half;
+        Ints x = load(sums + channel) * 2;
+        if (correction != nullptr) x = x + load(correction + channel);
+        Floats y = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
+        y = y + load(epilogue.bias + channel);
+        if (operand != nullptr) y = y + load(operand + channel);
+        if (floats != nullptr) __builtin_memcpy(floats + channel, &y, sizeof y);
+        if (bits != nullptr) mask |= negative_mask(y < all(0)) << half;
+      }
+      if (bits != nullptr) bits[word] = mask;
+    }
+  }
+}
+
 inline EpilogueForm form_of(const Epilogue& epilogue) {
   if (epilogue.op_count == 0) return EpilogueForm::kNone;
   const EpilogueOp& first = epilogue.ops[0];

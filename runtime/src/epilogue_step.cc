@@ -55,6 +55,13 @@ std::vector<int> EpilogueStep::writes() const {
   return values;
 }
 
+bool EpilogueStep::can_overwrite(int read, int written) const {
+  const auto count = [read](const std::vector<int>& values) {
+    return std::count(values.begin(), values.end(), read);
+  };
+  return written == floats && count(operands_) != 0 && count(reads()) == count(operands_);
+}
+
 namespace {
 
 // One value a channel for all pixels of an image.

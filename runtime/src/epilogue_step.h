@@ -65,6 +65,8 @@ class EpilogueStep : public Step {
 
   std::vector<int> reads() const override;
   std::vector<int> writes() const override;
+  // `floats` is stored behind all operands of its pixel; `stored` is not.
+  bool can_overwrite(int read, int written) const override;
 
  protected:
   // Sets the shape of what it writes to that of [n, h, w, channels] or of another rank; checks that

@@ -15,8 +15,7 @@ class Int8Step : public PlainStep {
   void for_rows(const Value& value, double number_ns, ThreadPool::Session& session,
                 const Function& function) {
     const double ns = static_cast<double>(value.pixels()) * value.c * number_ns;
-    session.run(value.n * value.h, is_small(ns),
-                [&](int unit) { function(unit / value.h, unit % value.h); });
+    session.run(value.n * value.h, ns, [&](int unit) { function(unit / value.h, unit % value.h); });
   }
 };
 

@@ -128,6 +128,16 @@ struct Row {
   const float* operands[kMaxOperands] = {};
 };
 
+// Whether the epilogue of sums of a binary convolution is that of most: scaled, at most with an
+// operand added, stored as floats or signs or both, in whole words of channels.
+inline bool is_plain(const Epilogue& epilogue, int channels, const Row& row) {
+  const bool adds_operand = epilogue.op_count == 1 &&
+                            epilogue.ops[0].kind == EpilogueOpKind::kAddOperand &&
+                            epilogue.ops[0].operand == 0;
+  return (epilogue.op_count == 0 || adds_operand) && epilogue.multiplier != nullptr &&
+         !epilogue.has_clamp && row.bytes == nullptr && channels % 32 == 0;
+}
+
 // The micro-kernels of one instruction set.
 struct Kernels {
   const char* name;
@@ -181,6 +191,11 @@ struct Kernels {
   // next multiple of 16 channels.
   void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
                              int taps, int channels, int32_t zero_point);
+  // `binary_gemm` and, of its sums, an epilogue that is plain; `args.sums` may be left as they were.
+  void (*binary_gemm_to_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                              const int32_t* const* corrections, const Row* rows);
+  // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
+  double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };
 
 extern const Kernels kPortableKernels;

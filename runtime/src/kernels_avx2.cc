@@ -210,6 +210,12 @@ void binary_gemm(const BinaryGemmArgs& args) {
   kTiles[args.pixels - 1][(args.channels - 1) / 32](args);
 }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
 // Calls a block's function for each block of the panel, of `run_length` elements a run.
 template <typename Args, typename Weight, typename Sum>
 inline void for_blocks(const Args& args, int run_length,
@@ -266,7 +272,11 @@ const Kernels kAvx2Kernels = {"avx2",
                               sum_of,
                               add_rows,
                               depthwise_row,
-                              depthwise_int8_row};
+                              depthwise_int8_row,
+                              binary_gemm_to_rows,
+                              500,
+                              50,
+                              80};
 
 }  // namespace bopkit
 

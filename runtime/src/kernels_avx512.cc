@@ -42,8 +42,11 @@ inline void store_part(const Floats& y, int count, float* to) {
 constexpr int kTilePixels = 6;
 
 template <int pixels, int vectors>
-void binary_tile(const BinaryGemmArgs& args) {
-  __m512i sums[pixels][vectors] = {};
+using BinarySums = __m512i[pixels][vectors];
+
+template <int pixels, int vectors>
+__attribute__((always_inline)) inline void count_differing_bits(const BinaryGemmArgs& args,
+                                                                BinarySums<pixels, vectors>& sums) {
   const uint32_t* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
     const uint32_t* x[pixels];
@@ -60,9 +63,49 @@ void binary_tile(const BinaryGemmArgs& args) {
       }
     }
   }
+}
+
+template <int pixels, int vectors>
+void binary_tile(const BinaryGemmArgs& args) {
+  BinarySums<pixels, vectors> sums = {};
+  count_differing_bits<pixels, vectors>(args, sums);
   for (int p = 0; p < pixels; ++p) {
     for (int v = 0; v < vectors; ++v) {
       _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    }
+  }
+}
+
+// The tile, and its plain epilogue while the sums are in registers: through memory it takes as long
+// as half of the tile itself, where that has 64 channels of input. All loops have to be unrolled.
+template <int pixels, int vectors>
+void binary_tile_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  BinarySums<pixels, vectors> sums = {};
+  count_differing_bits<pixels, vectors>(args, sums);
+  __m512 multiplier[vectors], bias[vectors];
+  for (int v = 0; v < vectors; ++v) {
+    multiplier[v] = _mm512_loadu_ps(epilogue.multiplier + 16 * v);
+    bias[v] = _mm512_loadu_ps(epilogue.bias + 16 * v);
+  }
+  const bool adds_operand = epilogue.op_count != 0;
+#pragma unroll
+  for (int p = 0; p < pixels; ++p) {
+    const Row& row = rows[p];
+    __m512 y[vectors];
+    for (int v = 0; v < vectors; ++v) {
+      __m512i x = _mm512_slli_epi32(sums[p][v], 1);
+      if (corrections[p] != nullptr) {
+        x = _mm512_add_epi32(x, _mm512_loadu_si512(corrections[p] + 16 * v));
+      }
+      y[v] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(x), multiplier[v]), bias[v]);
+      if (adds_operand) y[v] = _mm512_add_ps(y[v], _mm512_loadu_ps(row.operands[0] + 16 * v));
+      if (row.floats != nullptr) _mm512_storeu_ps(row.floats + 16 * v, y[v]);
+    }
+    for (int v = 0; row.bits != nullptr && v < vectors; v += 2) {
+      const __mmask16 lower = _mm512_cmp_ps_mask(y[v], _mm512_setzero_ps(), _CMP_LT_OQ),
+                      upper = _mm512_cmp_ps_mask(y[v + 1], _mm512_setzero_ps(), _CMP_LT_OQ);
+      row.bits[v / 2] = _mm512_kunpackw(upper, lower);
     }
   }
 }
@@ -147,6 +190,19 @@ void int8_weights_tile(const MixedGemmArgs& args) {
 
 void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_RUN_TILE(binary_tile, BinaryGemmArgs, args); }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  using Tile = void (*)(const BinaryGemmArgs&, const Epilogue&, const int32_t* const*, const Row*);
+  static constexpr Tile kTiles[kTilePixels][2] = {
+      {binary_tile_to_rows<1, 2>, binary_tile_to_rows<1, 4>},
+      {binary_tile_to_rows<2, 2>, binary_tile_to_rows<2, 4>},
+      {binary_tile_to_rows<3, 2>, binary_tile_to_rows<3, 4>},
+      {binary_tile_to_rows<4, 2>, binary_tile_to_rows<4, 4>},
+      {binary_tile_to_rows<5, 2>, binary_tile_to_rows<5, 4>},
+      {binary_tile_to_rows<6, 2>, binary_tile_to_rows<6, 4>}};
+  kTiles[args.pixels - 1][args.channels / 32 - 1](args, epilogue, corrections, rows);
+}
+
 void float_gemm(const FloatGemmArgs& args) {
   BOPKIT_RUN_TILE(float_weights_tile, FloatGemmArgs, args);
 }
@@ -183,7 +239,11 @@ const Kernels kAvx512Kernels = {"avx512",
                                 sum_of,
                                 add_rows,
                                 depthwise_row,
-                                depthwise_int8_row};
+                                depthwise_int8_row,
+                                binary_gemm_to_rows,
+                                1500,
+                                90,
+                                300};
 
 }  // namespace bopkit
 

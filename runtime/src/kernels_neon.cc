@@ -53,18 +53,18 @@ BOPKIT_TARGET_END
 }  // namespace i8mm
 }  // namespace
 
-#define BOPKIT_KERNELS(name, of)                                                              \
+#define BOPKIT_KERNELS(name, of, ...)                                                         \
   {                                                                                           \
     name, of::is_supported, true, of::kPacking, of::kPacking, of::kInt8Packing, 0,            \
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
         of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
         of::multiply_int8, of::max_of, of::max_of_int32, of::sum_of, of::add_rows,            \
-        of::depthwise_row, of::depthwise_int8_row                                             \
+        of::depthwise_row, of::depthwise_int8_row, of::binary_gemm_to_rows, __VA_ARGS__       \
   }
 
-const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain);
-const Kernels kNeonDotKernels = BOPKIT_KERNELS("neon_dot", dot);
-const Kernels kNeonI8mmKernels = BOPKIT_KERNELS("neon_i8mm", i8mm);
+const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain, 60, 8, 16);
+const Kernels kNeonDotKernels = BOPKIT_KERNELS("neon_dot", dot, 120, 8, 50);
+const Kernels kNeonI8mmKernels = BOPKIT_KERNELS("neon_i8mm", i8mm, 120, 8, 90);
 
 }  // namespace bopkit
 

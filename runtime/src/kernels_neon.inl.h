@@ -276,6 +276,12 @@ void binary_gemm(const BinaryGemmArgs& args) {
   for_blocks(args, args.run_length, kTiles);
 }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
 template <typename Weight>
 void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
   static constexpr void (*kTiles[kTilePixels])(const GemmArgs<float, Weight, float>&, const Weight*,

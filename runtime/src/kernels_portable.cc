@@ -125,6 +125,12 @@ inline void for_blocks(const Args& args, void (*one)(const Args&, const Weight*,
 
 void binary_gemm(const BinaryGemmArgs& args) { for_blocks(args, binary_block<1>, binary_block<2>); }
 
+void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
+                         const int32_t* const* corrections, const Row* rows) {
+  binary_gemm(args);
+  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
+}
+
 void float_gemm(const FloatGemmArgs& args) {
   for_blocks(args, float_block<1, float>, float_block<2, float>);
 }
@@ -159,7 +165,11 @@ const Kernels kPortableKernels = {"portable",
                                   sum_of,
                                   add_rows,
                                   depthwise_row,
-                                  depthwise_int8_row};
+                                  depthwise_int8_row,
+                                  binary_gemm_to_rows,
+                                  120,
+                                  8,
+                                  10};
 
 const Kernels* const kAllKernels[] = {
 #if defined(__x86_64__)

@@ -28,13 +28,33 @@ class PaddingCorrection {
   bool prepare(const Window& window, const Extent& height, const Extent& width, int input_h,
                int input_w);
 
-  // What is to be added to the doubled sums of an output pixel, for each channel, padded to kPanel;
-  // null for nothing.
-  const int32_t* at(int y, int x) const {
-    if (row_class_.empty()) return nullptr;
-    const int pixel_class = row_class_[y] * column_classes_ + column_class_[x];
-    return pixel_class == inner_class_ ? nullptr
-                                       : corrections_.as<int32_t>() + pixel_class * stride_;
+  // Of a row of output pixels.
+  class RowOfPixels {
+   public:
+    RowOfPixels() = default;
+    RowOfPixels(const PaddingCorrection& of, int first_class)
+        : columns_(of.column_class_.data()),
+          corrections_(of.corrections_.as<int32_t>() + first_class * of.stride_),
+          stride_(of.stride_),
+          inner_class_(of.inner_class_ - first_class) {}
+
+    // What is to be added to the doubled sums of a pixel, for each channel, padded to kPanel; null
+    // for nothing.
+    const int32_t* at(int x) const {
+      if (columns_ == nullptr || columns_[x] == inner_class_) return nullptr;
+      return corrections_ + columns_[x] * stride_;
+    }
+
+   private:
+    const int* columns_ = nullptr;
+    const int32_t* corrections_ = nullptr;
+    int64_t stride_ = 0;
+    int inner_class_ = -1;
+  };
+
+  RowOfPixels row(int y) const {
+    if (row_class_.empty()) return RowOfPixels();
+    return RowOfPixels(*this, row_class_[y] * column_classes_);
   }
 
  private:

@@ -11,8 +11,8 @@
 
 namespace bopkit {
 
-Partition::Partition(const Kernels& kernels, ThreadPool& pool, bool is_profiled)
-    : shared_{kernels, pool.threads()}, pool_(pool), is_profiled_(is_profiled) {}
+Partition::Partition(const Kernels& kernels, ThreadPool& pool, Profile profile)
+    : shared_{kernels, pool.threads()}, pool_(pool), profile_(profile) {}
 
 Partition::~Partition() = default;
 
@@ -73,9 +73,29 @@ void Partition::place_alias(size_t index) {
                 static_cast<int64_t>(value.first_channel) * value.element_bytes();
 }
 
+// The value in whose place step `number` can write another, because nobody reads it any more; -1
+// for none. A map and what is added to it so take one map's room in the cache.
+int Partition::overwritable(int written, size_t number, const std::vector<int>& last_used) const {
+  const Step& step = *steps_[number];
+  const Value& value = shared_.value(written);
+  const std::vector<int> reads = step.reads(), writes = step.writes();
+  for (const int read : reads) {
+    const Value& other = shared_.value(read);
+    const auto lies_there = [&](int each) { return each != read && owner_of(each) == read; };
+    const bool is_alike = other.alias_of < 0 && other.type == value.type && other.n == value.n &&
+                          other.h == value.h && other.w == value.w && other.c == value.c;
+    if (is_alike && last_used[read] == static_cast<int>(number) &&
+        step.can_overwrite(read, written) && std::none_of(reads.begin(), reads.end(), lies_there) &&
+        std::none_of(writes.begin(), writes.end(), lies_there)) {
+      return read;
+    }
+  }
+  return -1;
+}
+
 // Gives each value inside the partition memory: its own where some of it must stay zero; else
-// memory that other values use before it is written and after it was read last. What shares the
-// memory of a value counts as the value.
+// memory that other values use before it is written and after it was read last, best that of a value
+// which the same step reads last. What shares the memory of a value counts as the value.
 bool Partition::place_values() {
   const size_t count = shared_.values.size();
   std::vector<int> last_used(count, -1);
@@ -111,8 +131,10 @@ bool Partition::place_values() {
         continue;
       }
       const int until = last_used[index] + 1;
-      int best = -1;
-      for (size_t s = 0; s < slots.size(); ++s) {
+      const int replaced = overwritable(index, i, last_used);
+      int best = replaced < 0 ? -1 : slot_of[replaced];
+      const bool is_replacing = best >= 0;
+      for (size_t s = 0; !is_replacing && s < slots.size(); ++s) {
         const bool is_free = slots[s].free_from <= static_cast<int>(i);
         if (is_free && (best < 0 || std::llabs(slots[s].bytes - bytes) <
                                         std::llabs(slots[best].bytes - bytes))) {
@@ -174,9 +196,13 @@ bool Partition::run(abi::Context* context) {
   const DenormalsAreZero mode;
   ThreadPool::Session session(pool_);
   for (const auto& step : steps_) {
-    if (!is_profiled_) {
+    if (profile_ == Profile::kNone) {
       step->run(shared_, session);
       continue;
+    }
+    if (profile_ == Profile::kUnits) {
+      step->unit_times.begin_run();
+      session.measure(&step->unit_times);
     }
     const auto start = std::chrono::steady_clock::now();
     step->run(shared_, session);
@@ -200,7 +226,9 @@ std::string Partition::describe() const {
             ", \"least_ns\": " + std::to_string(step.least_ns);
     text += ", \"binary_macs\": " + std::to_string(step.binary_macs()) +
             ", \"float_macs\": " + std::to_string(step.float_macs()) +
-            ", \"int8_macs\": " + std::to_string(step.int8_macs()) + "}";
+            ", \"int8_macs\": " + std::to_string(step.int8_macs());
+    if (profile_ == Profile::kUnits) text += ", \"unit_ns\": " + step.unit_times.text();
+    text += "}";
   }
   return text + "]}";
 }

@@ -17,6 +17,10 @@
 
 namespace bopkit {
 
+// What a partition measures: nothing, its steps, or also what threads would share of each, run by one
+// (`UnitTimes`).
+enum class Profile { kNone, kSteps, kUnits };
+
 // Operators that LiteRT runs as one node: steps over values, in order.
 //
 // `build` fuses operators into steps, from what does not change. `prepare` follows each change of
@@ -24,7 +28,7 @@ namespace bopkit {
 // `run` is one inference.
 class Partition {
  public:
-  Partition(const Kernels& kernels, ThreadPool& pool, bool is_profiled);
+  Partition(const Kernels& kernels, ThreadPool& pool, Profile profile);
   ~Partition();
 
   bool build(abi::Context* context, const std::vector<Op>& ops, const abi::DelegateParams& params,
@@ -45,10 +49,11 @@ class Partition {
   int owner_of(int index) const;
   bool lay_out(size_t index, std::vector<char>* is_laid_out);
   void place_alias(size_t index);
+  int overwritable(int written, size_t number, const std::vector<int>& last_used) const;
 
   StepContext shared_;
   ThreadPool& pool_;
-  bool is_profiled_;
+  Profile profile_;
   int nodes_ = 0;
   std::vector<std::unique_ptr<Step>> steps_;
   // Memory of values: of one that has a border, and of several that need it one after the other.

@@ -11,6 +11,8 @@ namespace bopkit {
 namespace {
 
 class Pool : public EpilogueStep {
+  static constexpr int kPartsPerThread = 2;
+
  public:
   Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
       : EpilogueStep(input),
@@ -39,12 +41,9 @@ class Pool : public EpilogueStep {
     if (source_ == nullptr) return true;
     if (!source_->prepare(shared)) return fail(source_->error().c_str());
     const Value& input = shared.value(input_);
-    // A thread that begins within an image computes the rows that its window shares with the one
-    // before once more.
-    parts_ = std::min(height_.size, shared.threads == 1 ? 1 : 4 * shared.threads);
     pitch_ = pools_sums_ ? source_->sums_pitch() : input.c;
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * pitch_;
-    const int64_t units = int64_t{input.n} * parts_;
+    const int64_t units = int64_t{input.n} * parts_for(shared.threads);
     const bool fits = strip_ <= kMaxBytes / 4 / units;
     return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
   }
@@ -55,21 +54,23 @@ class Pool : public EpilogueStep {
     const double ns = static_cast<double>(input.n) * height_.size * width_.size * input.c * taps *
                       4 / kBytesPerNs;
     if (source_ == nullptr) {
-      session.run(input.n * height_.size, is_small(ns), [&](int unit) {
+      session.run(input.n * height_.size, ns, [&](int unit) {
         run_rows<float>(shared, unit / height_.size, unit % height_.size, unit % height_.size + 1,
                         nullptr);
       });
       return;
     }
     source_->start(shared, session);
-    session.run(input.n * parts_, is_small(ns), [&](int unit) {
-      const int64_t part = unit % parts_;
-      const int begin = static_cast<int>(part * height_.size / parts_),
-                end = static_cast<int>((part + 1) * height_.size / parts_);
+    const double all_ns = ns + macs_ns(shared.kernels);
+    const int parts = parts_for(session.threads_for(all_ns));
+    session.run(input.n * parts, all_ns, [&](int unit) {
+      const int64_t part = unit % parts;
+      const int begin = static_cast<int>(part * height_.size / parts),
+                end = static_cast<int>((part + 1) * height_.size / parts);
       if (pools_sums_ && source_->sums_epilogue().is_requantized) {
-        run_rows(shared, unit / parts_, begin, end, strips_.as<int32_t>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<int32_t>() + unit * strip_);
       } else {
-        run_rows(shared, unit / parts_, begin, end, strips_.as<float>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<float>() + unit * strip_);
       }
     });
   }
@@ -87,6 +88,12 @@ class Pool : public EpilogueStep {
   int64_t int8_macs() const override { return source_ == nullptr ? 0 : source_->int8_macs(); }
 
  private:
+  // Parts of an image, each one unit of work. One that begins within the image computes the rows that
+  // its window shares with the part before once more.
+  int parts_for(int threads) const {
+    return std::min(height_.size, threads == 1 ? 1 : kPartsPerThread * threads);
+  }
+
   // Rows under a window, and the distance of their pixels.
   template <typename Number>
   struct Rows {
@@ -194,7 +201,6 @@ class Pool : public EpilogueStep {
   std::unique_ptr<EpilogueStep> source_;
   bool pools_sums_;
   Extent height_{}, width_{};
-  int parts_ = 1;      // of an image, each one unit of work
   int pitch_ = 0;      // from a pixel of a part's rows to the next
   int64_t strip_ = 0;  // numbers of a part's rows
   Buffer strips_;
@@ -220,7 +226,8 @@ class BitPackedMaxPool : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(output, session, [&](int image, int y, int x) {
+    const double pixel_ns = 8 + 0.5 * output.c * window_.filter_h * window_.filter_w;
+    for_pixels(output, session, pixel_ns, [&](int image, int y, int x) {
       const auto [top, bottom] =
           covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
       const auto [left, right] =

@@ -37,11 +37,9 @@ class RowsTogether : public Step {
 
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     for (const auto& step : steps_) step->start(shared, session);
-    constexpr double kMacsPerNs = 20;
-    session.run(images_ * rows_, is_small(static_cast<double>(float_macs()) / kMacsPerNs),
-                [&](int unit) {
-                  for (const auto& step : steps_) step->run_row(shared, unit / rows_, unit % rows_);
-                });
+    session.run(images_ * rows_, macs_ns(shared.kernels), [&](int unit) {
+      for (const auto& step : steps_) step->run_row(shared, unit / rows_, unit % rows_);
+    });
   }
 
   std::vector<int> reads() const override {

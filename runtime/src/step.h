@@ -29,6 +29,9 @@ class Step {
   // Values that it reads and writes.
   virtual std::vector<int> reads() const { return {input_}; }
   virtual std::vector<int> writes() const = 0;
+  // Whether `written`, of the same shape, may lie where `read` lies: the step reads an element of it
+  // before it writes the one in its place, and reads nothing of it otherwise.
+  virtual bool can_overwrite(int /*read*/, int /*written*/) const { return false; }
 
   virtual int64_t binary_macs() const { return 0; }
   virtual int64_t float_macs() const { return 0; }
@@ -36,7 +39,15 @@ class Step {
 
   const std::string& error() const { return error_; }
 
+  // Roughly what one thread takes for its multiply-accumulates.
+  double macs_ns(const Kernels& kernels) const {
+    return static_cast<double>(binary_macs()) / kernels.binary_macs_per_ns +
+           static_cast<double>(float_macs()) / kernels.float_macs_per_ns +
+           static_cast<double>(int8_macs()) / kernels.int8_macs_per_ns;
+  }
+
   int64_t runs = 0, total_ns = 0, least_ns = 0;
+  UnitTimes unit_times;
 
  protected:
   bool fail(const char* what) {
@@ -48,9 +59,8 @@ class Step {
   std::string error_;
 };
 
-// Rough costs, to tell steps that several threads should share from those that one does sooner.
+// Roughly what one thread reads and writes, to tell what several threads should share.
 inline constexpr double kBytesPerNs = 10;
-inline bool is_small(double ns) { return ns < 20e3; }
 
 // A step of one output and no epilogue.
 class PlainStep : public Step {
@@ -63,11 +73,11 @@ class PlainStep : public Step {
     return shared.value(output_).set_shape(shape) || fail("has an output of no size, or too large");
   }
 
-  // Calls `function(image, y, x)` for each pixel of a value.
+  // Calls `function(image, y, x)` for each pixel of a value, which takes roughly so long.
   template <typename Function>
-  void for_pixels(const Value& value, ThreadPool::Session& session, const Function& function) {
-    const double ns = static_cast<double>(value.pixels()) * value.c * 4 / kBytesPerNs;
-    session.run(value.n * value.h, is_small(ns), [&](int unit) {
+  void for_pixels(const Value& value, ThreadPool::Session& session, double pixel_ns,
+                  const Function& function) {
+    session.run(value.n * value.h, static_cast<double>(value.pixels()) * pixel_ns, [&](int unit) {
       for (int x = 0; x < value.w; ++x) function(unit / value.h, unit % value.h, x);
     });
   }

@@ -1,7 +1,8 @@
 // Workers take units of a task by a ticket that also numbers the task. It uses nothing else of the
-// runtime but denormals.h.
+// runtime but denormals.h and unit_times.h.
 #include "threads.h"
 
+#include <algorithm>
 #include <thread>
 
 #if !defined(_WIN32)
@@ -13,7 +14,20 @@
 namespace bopkit {
 namespace {
 
-constexpr int kSpins = 256;  // looks at the ticket before a thread lets others of its core run
+// What one thread does sooner than several: handing units to workers that look out for them costs a
+// microsecond or two, with what moves between their caches. To wake those that sleep costs the
+// caller about 7 microseconds, and they come 20 to 50 later.
+constexpr double kLeastSharedNs = 5e3, kLeastWakingNs = 20e3;
+
+// How long a thread looks out before it sleeps: about as long as it would take to wake it.
+constexpr auto kLookout = std::chrono::microseconds(50);
+constexpr int kLooksAtOnce = 64;     // between two looks at the clock
+constexpr int kFewestLookouts = 16;  // of a worker, which may have no core for longer than kLookout
+
+// An inference gained nothing if the longest of its threads had more than this share of the work.
+constexpr double kLeastGain = 0.85;
+constexpr int kFewestAloneTimes = 16, kMostAloneTimes = 256;
+constexpr auto kMostAlone = std::chrono::milliseconds(250);
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -33,11 +47,12 @@ int64_t this_process() {
 }
 
 template <typename Condition>
-void spin_until(const Condition& condition) {
-  for (int spins = 0; !condition(); ++spins) {
+bool look_out(const Condition& condition) {
+  for (int i = 0; i < kLooksAtOnce; ++i) {
+    if (condition()) return true;
     pause();
-    if (spins % kSpins == kSpins - 1) std::this_thread::yield();
   }
+  return false;
 }
 
 }  // namespace
@@ -84,17 +99,40 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::work() {
   const DenormalsAreZero mode;
+  const auto is_wanted = [this] { return has_units() || is_ending_; };
   while (!is_ending_) {
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return is_awake_ || is_ending_; });
+    while (take_unit()) {
     }
-    spin_until([this] {
-      while (take_unit()) {
+    const auto start = Clock::now();
+    for (int i = 0; !look_out(is_wanted); ++i) {
+      if (i >= kFewestLookouts && Clock::now() - start > kLookout) {
+        sleep();
+        break;
       }
-      return !is_awake_ || is_ending_;
-    });
+      std::this_thread::yield();  // the caller may wait for this core
+    }
   }
+}
+
+// A task that is published meanwhile may go unnoticed: its caller runs the units itself.
+void ThreadPool::sleep() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  ++sleepers_;
+  const uint64_t wakes = wakes_;
+  wake_.wait(lock, [&] { return wakes_ != wakes || is_ending_; });
+}
+
+void ThreadPool::wake_sleepers() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++wakes_;
+    sleepers_ = 0;
+  }
+  wake_.notify_all();
+}
+
+bool ThreadPool::has_units() const {
+  return static_cast<uint32_t>(ticket_.load(std::memory_order_relaxed)) != 0;
 }
 
 bool ThreadPool::take_unit() {
@@ -104,53 +142,111 @@ bool ThreadPool::take_unit() {
     // the task here.
     const Task* task = task_.load(std::memory_order_relaxed);
     if (ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) {
-      task->run(task->context, static_cast<int>(static_cast<uint32_t>(ticket) - 1));
-      done_.fetch_add(1, std::memory_order_release);
+      task->run(task->context, task->units - static_cast<int>(static_cast<uint32_t>(ticket)));
+      // In one order with what `wait_for_workers` does: either the caller sees the last unit end, or
+      // its thread sees the caller sleep.
+      if (unfinished_.fetch_sub(1) == 1 && caller_sleeps_) {
+        { std::lock_guard<std::mutex> lock(mutex_); }
+        finished_.notify_one();
+      }
       return true;
     }
   }
   return false;
 }
 
-void ThreadPool::share(int units, const Task& task) {
-  done_.store(0, std::memory_order_relaxed);
+// Returns how many units the caller took, and whether it had to sleep for the rest.
+int ThreadPool::run_with_workers(const Task& task, bool* has_slept) {
+  unfinished_.store(task.units, std::memory_order_relaxed);
   task_.store(&task, std::memory_order_relaxed);
   const uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-  ticket_.store(number << 32 | static_cast<uint32_t>(units), std::memory_order_release);
-  while (take_unit()) {
-  }
-  spin_until([this, units] { return done_.load(std::memory_order_acquire) == units; });
+  ticket_.store(number << 32 | static_cast<uint32_t>(task.units), std::memory_order_release);
+  if (sleepers_ != 0) wake_sleepers();
+  const auto start = Clock::now();
+  int taken = 0;
+  while (take_unit()) ++taken;
+  *has_slept = !wait_for_workers(taken == 0 ? Clock::duration() : (Clock::now() - start) / taken);
+  return taken;
+}
+
+// Waits for units that workers have taken, of which one takes so long: looks out, as long as they
+// may be at them, and never lets others of its core run meanwhile, who would keep it for longer.
+// Returns false if it slept then.
+bool ThreadPool::wait_for_workers(Clock::duration unit) {
+  const auto is_finished = [this] { return unfinished_ == 0; };
+  const auto until = Clock::now() + std::max<Clock::duration>(kLookout, 4 * unit);
+  do {
+    if (look_out(is_finished)) return true;
+  } while (Clock::now() < until);
+  std::unique_lock<std::mutex> lock(mutex_);
+  caller_sleeps_ = true;
+  finished_.wait(lock, is_finished);
+  caller_sleeps_ = false;
+  return false;
 }
 
 ThreadPool::Session::Session(ThreadPool& pool) : pool_(pool) {}
 
 ThreadPool::Session::~Session() {
-  if (!has_workers_) return;
-  pool_.is_awake_ = false;
+  if (!has_pool_) return;
+  const Clock::duration time = Clock::now() - start_;
+  if (shared_ns_ == 0) {
+    pool_.alone_left_ -= time;
+  } else if (longest_ns_ <= kLeastGain * shared_ns_) {
+    pool_.alone_times_ = 0;
+  } else {
+    pool_.alone_times_ = std::clamp(2 * pool_.alone_times_, kFewestAloneTimes, kMostAloneTimes);
+    pool_.alone_left_ = std::min<Clock::duration>(pool_.alone_times_ * time, kMostAlone);
+  }
   pool_.inference_.unlock();
 }
 
-bool ThreadPool::Session::wake_workers() {
-  if (has_workers_ || is_refused_) return has_workers_;
-  if (pool_.workers_.empty() || !pool_.is_of_this_process() || !pool_.inference_.try_lock()) {
-    is_refused_ = true;
-    return false;
-  }
-  has_workers_ = true;
-  {
-    std::lock_guard<std::mutex> lock(pool_.mutex_);
-    pool_.is_awake_ = true;
-  }
-  pool_.wake_.notify_all();
-  return true;
+bool ThreadPool::Session::take_workers() {
+  if (has_pool_ || is_alone_) return !is_alone_;
+  has_pool_ = pool_.is_of_this_process() && pool_.inference_.try_lock();
+  if (has_pool_) start_ = Clock::now();
+  is_alone_ = !has_pool_ || pool_.alone_left_ > Clock::duration();
+  return !is_alone_;
 }
 
-void ThreadPool::Session::run(int units, bool is_small, const Task& task) {
-  if (units > 1 && !is_small && wake_workers()) {
-    pool_.share(units, task);
-    return;
+int ThreadPool::Session::threads_for(double ns) {
+  if (pool_.threads() == 1) return 1;
+  if (times_ != nullptr) return ns < kLeastSharedNs ? 1 : pool_.threads();
+  const double least_ns = pool_.sleepers_ == 0 ? kLeastSharedNs : kLeastWakingNs;
+  return ns < least_ns || !take_workers() ? 1 : pool_.threads();
+}
+
+void ThreadPool::Session::run(const Task& task, double ns) {
+  if (task.units == 1 || threads_for(ns) == 1) {
+    for (int unit = 0; unit < task.units; ++unit) task.run(task.context, unit);
+  } else if (times_ != nullptr) {
+    measure_units(task);
+  } else {
+    share(task, ns);
   }
-  for (int unit = 0; unit < units; ++unit) task.run(task.context, unit);
+}
+
+void ThreadPool::Session::share(const Task& task, double ns) {
+  bool has_slept;
+  const int own = pool_.run_with_workers(task, &has_slept);
+  const double of_worker = static_cast<double>(task.units - own) / (pool_.threads() - 1);
+  shared_ns_ += ns;
+  longest_ns_ += ns * std::max<double>(own, of_worker) / task.units;
+  if (!has_slept) return;
+  is_alone_ = true;  // there are more threads than cores for them
+  longest_ns_ = shared_ns_;
+}
+
+void ThreadPool::Session::measure_units(const Task& task) {
+  std::vector<int64_t> unit_ns;
+  auto start = Clock::now();
+  for (int unit = 0; unit < task.units; ++unit) {
+    task.run(task.context, unit);
+    const auto end = Clock::now();
+    unit_ns.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count());
+    start = end;
+  }
+  times_->add(unit_ns);
 }
 
 }  // namespace bopkit

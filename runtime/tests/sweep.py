@@ -710,6 +710,37 @@ def _blurred(channels: int, padding: int) -> Case:
     return chain.case(chain.bconv(y, 12, pad_values=1), y)
 
 
+def _dying_operand(kind: str) -> Case:
+    """A sum that may lie where its operand lies, if nothing reads that later or as patches; exact with integers."""
+    chain = Chain(f"chain-dying-operand-{kind}")
+    graph, draw = chain.graph, chain.source
+    x = graph.relu(chain.bconv(chain.input(2, 7, 6, 64, integers=True), 64, whole=True))
+    weights = draw.integers(-2, 3, (64, 3, 3, 64)).astype(np.float32)
+    if kind == "convolution":
+        made = graph.conv(x, weights, np.zeros(64, np.float32))
+    elif kind == "depthwise":
+        made = graph.depthwise(x, weights[0], np.zeros(64, np.float32))
+    elif kind == "pool":
+        made = graph.pool("MAX_POOL_2D", x, (3, 3), (1, 1), SAME)
+    elif kind == "map":
+        made = graph.binary("MUL", x, chain.constant(1, 7, 6, 64))
+    else:
+        made = chain.bconv(x, 64, whole=True)
+    other = graph.relu(chain.bconv(x, 64, whole=True)) if kind == "two" else x
+    shared = graph.split(x, 2)[1] if kind == "view" else graph.reshape(x, (2, 1, 1, -1)) if kind == "reshaped" else x
+    total = graph.binary("ADD", made, x)
+    if kind == "two":
+        total = graph.binary("MUL", other, total)
+    outputs = [graph.binary("ADD", chain.bconv(total, 64, whole=True), total)]
+    if kind in ("read-later", "view"):
+        outputs.append(graph.pool("MAX_POOL_2D", shared, (2, 2), (2, 2)))
+    if kind in ("output", "reshaped"):
+        outputs.append(shared)
+    if kind == "joined":
+        outputs.append(chain.bconv(graph.concatenate(total, made), 8))
+    return chain.case(*outputs)
+
+
 def _probabilities() -> Case:
     chain = Chain("chain-probabilities")
     graph, x = chain.graph, chain.input(2, 4, 4, 32)
@@ -910,6 +941,8 @@ def _chains() -> list[Case]:
     cases += [_improved_by(kind) for kind in kinds]
     cases += [make(exact) for make in (_groups, _gates) for exact in (True, False)]
     cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]
+    kinds = ("last", "two", "read-later", "output", "view", "reshaped", "joined", "map")
+    cases += [_dying_operand(kind) for kind in (*kinds, "convolution", "depthwise", "pool")]
     return [*cases, _probabilities()]
 
 

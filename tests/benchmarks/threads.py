@@ -1,0 +1,193 @@
+"""Several threads against one: by the clock, as idle cores would take it, and pictures a second of batches.
+
+    python tests/benchmarks/threads.py [NETWORK ...] [--threads 2] [--seconds 2] [--batches 1 8 32] [--folder FOLDER]
+
+The networks of zoo_runtime.py. By the clock, one and several threads take turns in this process: the least time of a
+run, the lower quartile and the median. `idle 2` and `idle 4` are by what so many idle cores would be faster: one thread
+runs every step in the units that threads would share, each is timed (the delegate's option `profile: units`), and these
+least times are handed to the threads in order, each to the one that is free first, with HAND_OVER_NS for each time that
+a step shares work. What is not shared, also outside of the delegate, counts as it is. `serial` is its share of one
+thread's time.
+
+`--batches` then compares pictures a second: of one interpreter with several threads, with those of as many processes
+with one thread each, which take turns of a second.
+"""
+
+import argparse
+import heapq
+import multiprocessing
+import statistics
+import tempfile
+import time
+from typing import NamedTuple
+
+import bopkit_runtime
+import numpy as np
+from zoo_runtime import flatbuffer_of
+
+from bopkit.host import cpu_name
+
+NETWORKS = ("binarynet", "binary_alexnet", "xnornet", "birealnet", "quicknet")
+HAND_OVER_NS = 1000
+RUNS_A_TURN = 20
+TURN_SECONDS = 1.0
+
+
+class Counted(NamedTuple):
+    """Nanoseconds of one run: of all steps, and of what threads would not share and share."""
+
+    whole: int
+    alone: int
+    shared: list[list[int]]
+
+
+def picture_of(interpreter, count=1):
+    (info,) = interpreter.inputs
+    return np.random.default_rng(0).uniform(-1, 1, (count, *info.shape[1:])).astype(info.dtype)
+
+
+def run_ns(interpreter, clock, runs):
+    """Nanoseconds of each of LiteRT's runs; the one before brings weights back into the caches."""
+    invoke, samples = interpreter.litert.invoke, []
+    invoke()
+    for _ in range(runs):
+        start = clock()
+        invoke()
+        samples.append(clock() - start)
+    return samples
+
+
+def turns_ns(interpreters, seconds):
+    samples = [[] for _ in interpreters]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for interpreter, each in zip(interpreters, samples):
+            each += run_ns(interpreter, time.perf_counter_ns, RUNS_A_TURN)
+    return samples
+
+
+def count_units(path, threads, runs):
+    """What `threads` threads would share of one run, the least times of several."""
+    litert = bopkit_runtime.litert.import_litert().module
+    options = {"num_threads": str(threads), "profile": "units"}
+    delegate = litert.load_delegate(bopkit_runtime.library_path(), options)
+    interpreter = litert.Interpreter(str(path), num_threads=1, experimental_delegates=[delegate])
+    interpreter.allocate_tensors()
+    for _ in range(runs):
+        interpreter.invoke()
+    steps = [step for part in bopkit_runtime.describe(delegate)["partitions"] for step in part["steps"]]
+    shared = [units for step in steps for units in step["unit_ns"]]
+    whole = sum(step["least_ns"] for step in steps)
+    return Counted(whole, max(0, whole - sum(map(sum, shared))), shared)
+
+
+def handed_out_ns(units, threads):
+    """The end of the last unit, if each goes to the thread that is free first."""
+    free = [0] * threads
+    for unit in units:
+        heapq.heappush(free, heapq.heappop(free) + unit)
+    return max(free)
+
+
+def idle_speed_up(path, threads, runs, one_ns):
+    """By what idle cores are faster than one, and the share of one's time that they do not share."""
+    one, several = count_units(path, 1, runs), count_units(path, threads, runs)
+    outside = max(0, one_ns - one.whole)
+    shared = sum(handed_out_ns(units, threads) + HAND_OVER_NS for units in several.shared)
+    return (one.whole + outside) / (several.alone + outside + shared), (several.alone + outside) / one_ns
+
+
+def work(path, count, pipe):
+    """A process of its own: pictures until the end of each turn."""
+    interpreter = bopkit_runtime.Interpreter(path)
+    pictures = picture_of(interpreter, count)
+    interpreter.predict(pictures)
+    pipe.send(0)
+    while (end := pipe.recv()) is not None:
+        pipe.send(predicted(interpreter, pictures, end))
+
+
+def predicted(interpreter, pictures, end):
+    """How many pictures were predicted until then."""
+    count = 0
+    while time.monotonic() < end:
+        interpreter.predict(pictures)
+        count += len(pictures)
+    return count
+
+
+def pictures_a_second(path, threads, count, turns):
+    """Of one interpreter with several threads, and of as many processes: the median of turns."""
+    interpreter = bopkit_runtime.Interpreter(path, num_threads=threads)
+    pictures = picture_of(interpreter, count)
+    interpreter.predict(pictures)
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    for _ in range(threads):
+        ours, theirs = context.Pipe()
+        processes.append(context.Process(target=work, args=(path, count, theirs)))
+        processes[-1].start()
+        pipes.append(ours)
+    for pipe in pipes:
+        pipe.recv()
+    rates = ([], [])
+    for _ in range(turns):
+        start = time.monotonic()
+        done = predicted(interpreter, pictures, start + TURN_SECONDS)
+        rates[0].append(done / (time.monotonic() - start))
+        start = time.monotonic()
+        for pipe in pipes:
+            pipe.send(start + TURN_SECONDS)
+        done = sum(pipe.recv() for pipe in pipes)
+        rates[1].append(done / (time.monotonic() - start))
+    for pipe, process in zip(pipes, processes):
+        pipe.send(None)
+        process.join()
+    return [statistics.median(each) for each in rates]
+
+
+def print_speed_up(name, path, threads, seconds):
+    interpreters = [bopkit_runtime.Interpreter(path, num_threads=count) for count in (1, threads)]
+    for interpreter in interpreters:
+        picture = picture_of(interpreter)
+        interpreter.litert.set_tensor(interpreter.litert.get_input_details()[0]["index"], picture)
+    one_ns = min(run_ns(interpreters[0], time.thread_time_ns, 2 * RUNS_A_TURN))
+    idle = {cores: idle_speed_up(path, cores, 2 * RUNS_A_TURN, one_ns) for cores in (2, 4)}
+    text = ""
+    one, several = (
+        [float(each) for each in np.percentile(turn, (0, 25, 50))] for turn in turns_ns(interpreters, seconds)
+    )
+    for before, after in zip(one, several):
+        text += f"{before / 1e6:8.3f}{after / 1e6:8.3f}{before / after:6.2f}"
+    text += "".join(f"{speed_up:8.2f}" for speed_up, _ in idle.values())
+    print(f"{name:18}{text}{idle[4][1]:8.0%}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=NETWORKS)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each network's turns by the clock")
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 8, 32])
+    parser.add_argument("--folder", help="of the flatbuffers")
+    arguments = parser.parse_args()
+    threads = arguments.threads
+    print(f"{cpu_name()}, {bopkit_runtime.isas()[0]}; milliseconds of 1 and of {threads} threads, and how often faster")
+    print(f"{'network':18}{'least':>22}{'quartile':>22}{'median':>22}{'idle 2':>8}{'idle 4':>8}{'serial':>8}")
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {name: flatbuffer_of(name, arguments.folder or scratch) for name in arguments.networks}
+        for name, path in paths.items():
+            print_speed_up(name, path, threads, arguments.seconds)
+        if arguments.batches:
+            print(f"pictures a second of {threads} threads, and of {threads} processes of one thread")
+        for name, path in paths.items() if arguments.batches else ():
+            rates = [pictures_a_second(path, threads, count, turns=5) for count in arguments.batches]
+            text = "".join(
+                f"   batch {count}: {ours:7.0f}{theirs:7.0f}{ours / theirs:6.2f}"
+                for count, (ours, theirs) in zip(arguments.batches, rates)
+            )
+            print(f"{name:18}{text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
