@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 import threading
-import traceback
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Union
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, Union
 
 import numpy as np
 
 from bopkit_runtime import forks
 from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
-from bopkit_runtime.library import checked_threads, describe, load_delegate
-from bopkit_runtime.litert import import_litert
-from bopkit_runtime.model_file import check_model_file, damaged
+from bopkit_runtime.library import checked_threads, describe
+from bopkit_runtime.model_file import check_model_file
+from bopkit_runtime.replica import Replica, shapes_of
+from bopkit_runtime.replicas import Replicas
 
+T = TypeVar("T")
 Arrays = Union[np.ndarray, Sequence[np.ndarray], Mapping[str, np.ndarray]]
 Answers = Union[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]
 
@@ -48,7 +47,8 @@ class Interpreter:
 
     Args:
         path: A .tflite file of LCE's converter, or any other that LiteRT runs.
-        num_threads: Threads for one run, 1 to 256, of our operators and of LiteRT's; None for one.
+        num_threads: Threads for one run, 1 to 256, of our operators and of LiteRT's, or for as many images at a time;
+            None for one.
         isa: Instruction set, one of `bopkit_runtime.isas()`; `auto` for the fastest.
         claim: `all`, or `binary` to leave every float operator to LiteRT.
         profile: Measure each step for `describe`.
@@ -73,33 +73,30 @@ class Interpreter:
     ) -> None:
         self._path = check_model_file(path)
         self._threads = 1 if num_threads is None else checked_threads(num_threads)
-        self._delegate = load_delegate(self._threads, isa=isa, claim=claim, profile=profile)
+        options = {"isa": isa, "claim": claim}
+        self._replica = Replica(self._path, self._threads, profile=profile, **options)
+        self._replicas: Replicas | None = None  # made for the first large batch
+        self._make_replica = functools.partial(Replica, self._path, 1, **options)
+        self._runs_together = self._threads > 1 and not profile  # what is to be measured runs in one place
+        self.litert = self._replica.litert
         self._lock = threading.RLock()
         self._is_lost_in_fork = False
-        try:
-            self.litert = import_litert().module.Interpreter(
-                model_path=str(self._path), num_threads=self._threads, experimental_delegates=[self._delegate]
-            )
-            _keep_until_gone(self.litert, self._delegate)
-            if self._threads > 1:
-                forks.never_free_in_child(self.litert)
-            self.litert.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            traceback.clear_frames(error.__traceback__)  # ends LiteRT's half-made interpreter, before its delegate
-            raise _translated(error, self._path) from error
         forks.notify(self)
         inputs, outputs = self.litert.get_input_details(), self.litert.get_output_details()
         input_names, output_names = _signature_names(self.litert, inputs, outputs)
-        self._input_indices, self.inputs = _tensors(inputs, input_names)
-        self._output_indices, self.outputs = _tensors(outputs, output_names)
+        self.inputs = _tensors(inputs, input_names)
+        self.outputs = _tensors(outputs, output_names)
         self._tensor_names = [[each["name"] for each in details] for details in (inputs, outputs)]
-        self._own_shapes = _shapes(inputs)
+        self._own_shapes = shapes_of(inputs)
 
     def predict(self, images: Arrays) -> Answers:
         """Run the model on any number of images.
 
         It runs in the batch that the file states, which is one image for nearly all files, as often as it takes: many
         files, when they are resized to a larger batch, answer for its first image only, or mix the images.
+
+        Several threads share the work of one image. Of many images each thread takes one, which is faster, if there are
+        twice as many batches as threads: for that the first such call makes a replica of the model for each thread.
 
         Args:
             images: An array [n, ...] with the dtype and, but for n, the shape of the only input; for several
@@ -136,7 +133,7 @@ class Interpreter:
             BopkitRuntimeError: The interpreter was made before a fork.
         """
         with self._turn():
-            return describe(self._delegate)
+            return describe(self._replica.delegate)
 
     def after_fork(self) -> None:
         """In a child: see whether the interpreter can still be used."""
@@ -184,11 +181,11 @@ class Interpreter:
     def _answers(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for any number of images."""
         if any(len(shape) < 2 for shape in self._own_shapes):
-            return self._run([array.shape for array in arrays], arrays)
+            return self._replica.run([array.shape for array in arrays], arrays)
         batches = {shape[0] for shape in self._own_shapes}
         shapes = [(own[0], *array.shape[1:]) for own, array in zip(self._own_shapes, arrays)]
         if all(array.shape == shape for array, shape in zip(arrays, shapes)):
-            return self._run(shapes, arrays)
+            return self._replica.run(shapes, arrays)
         counts = {len(array) for array in arrays}
         if len(counts) > 1:
             raise UsageError(
@@ -199,17 +196,30 @@ class Interpreter:
         if len(batches) > 1:
             raise self._not_a_batch(count)
         (batch,) = batches
-        parts = []
-        for start in range(0, count, batch):
+
+        def run_part(number: int, replica: Replica) -> list[np.ndarray]:
+            start, end = number * batch, (number + 1) * batch
             # Too few images at the end are filled up with the last, whose other answers are dropped.
-            rows = np.minimum(np.arange(start, start + batch), count - 1)
-            parts.append(self._run(shapes, [array[rows] for array in arrays]))
-            if any(answer.ndim == 0 or len(answer) != batch for answer in parts[-1]):
+            rows = slice(start, end) if end <= count else np.minimum(np.arange(start, end), count - 1)
+            answers = replica.run(shapes, [array[rows] for array in arrays])
+            if any(answer.ndim == 0 or len(answer) != batch for answer in answers):
                 raise self._not_a_batch(count)
+            return answers
+
+        number = -(-count // batch)
+        together = self._runs_together and number >= 2 * self._threads
+        first_alone = number - number % self._threads if together else 0  # a round for some threads only
+        parts = self._on_replicas(run_part, first_alone) if together else []
+        parts += [run_part(each, self._replica) for each in range(first_alone, number)]
         try:
             return [np.concatenate(answers)[:count] for answers in zip(*parts)]
         except ValueError as error:  # each answer has a size of its own
             raise self._not_a_batch(count) from error
+
+    def _on_replicas(self, run: Callable[[int, Replica], T], count: int) -> list[T]:
+        if self._replicas is None:
+            self._replicas = Replicas(self._make_replica, self._threads)
+        return self._replicas.run(run, count)
 
     def _not_a_batch(self, count: int) -> BopkitRuntimeError:
         own = " and ".join(str(list(shape)) for shape in self._own_shapes)
@@ -217,48 +227,6 @@ class Interpreter:
             f"{self._path} does not give one answer an image, so that answers for {count} cannot be joined.",
             f"Give it arrays of shape {own}, one after the other.",
         )
-
-    def _run(self, shapes: list[tuple[int, ...]], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Copies of the outputs for arrays of these shapes."""
-        self._resize(shapes)
-        try:
-            for index, array in zip(self._input_indices, arrays):
-                self.litert.set_tensor(index, array)
-            self.litert.invoke()
-            return [self.litert.get_tensor(index) for index in self._output_indices]
-        except (ValueError, RuntimeError) as error:
-            raise _translated(error, self._path) from error
-
-    def _resize(self, shapes: list[tuple[int, ...]]) -> None:
-        """Bring the inputs into these shapes; where that fails, back into the ones they had."""
-        before = _shapes(self.litert.get_input_details())
-        if shapes == before:
-            return
-        try:
-            self._resize_now(shapes)
-        except (ValueError, RuntimeError) as error:
-            if _IN_USE in str(error):
-                raise _translated(error, self._path) from error
-            self._resize_now(before)
-            given, taken = (" and ".join(str(list(shape)) for shape in each) for each in (shapes, before))
-            raise BopkitRuntimeError(
-                f"{self._path} cannot run on {given}: {reason_of(error)}.",
-                f"Give it arrays of shape {taken}, one after the other.",
-            ) from error
-
-    def _resize_now(self, shapes: list[tuple[int, ...]]) -> None:
-        for index, shape in zip(self._input_indices, shapes):
-            self.litert.resize_tensor_input(index, shape)
-        self.litert.allocate_tensors()
-
-
-def _keep_until_gone(litert: Any, delegate: Any) -> None:
-    """Let a delegate outlive LiteRT's interpreter, which uses it to the end.
-
-    LiteRT counts on the order in which counted references end; the garbage collector, which takes whole cycles such
-    as that of a caught error and its traceback, keeps to none.
-    """
-    weakref.finalize(litert, lambda kept: None, delegate).atexit = False
 
 
 def _signature_names(litert: Any, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> list[list[str]]:
@@ -276,7 +244,7 @@ def _signature_names(litert: Any, inputs: list[dict[str, Any]], outputs: list[di
     return [[each["name"] for each in tensors] for tensors in details]
 
 
-def _tensors(details: list[dict[str, Any]], names: list[str]) -> tuple[list[int], tuple[TensorInfo, ...]]:
+def _tensors(details: list[dict[str, Any]], names: list[str]) -> tuple[TensorInfo, ...]:
     infos = []
     for each, name in zip(details, names):
         scale, zero_point = each["quantization"]
@@ -284,11 +252,7 @@ def _tensors(details: list[dict[str, Any]], names: list[str]) -> tuple[list[int]
         sizes = signature if len(signature) == len(each["shape"]) else each["shape"]
         shape = tuple(None if size < 0 else int(size) for size in sizes)
         infos.append(TensorInfo(name, shape, np.dtype(each["dtype"]), float(scale), int(zero_point)))
-    return [int(each["index"]) for each in details], tuple(infos)
-
-
-def _shapes(details: list[dict[str, Any]]) -> list[tuple[int, ...]]:
-    return [tuple(int(size) for size in each["shape"]) for each in details]
+    return tuple(infos)
 
 
 def _is_array(images: Any) -> bool:
@@ -351,44 +315,6 @@ def _dtype_hint(info: TensorInfo, array: np.ndarray) -> str:
     if info.scale:
         return f"Quantize: round(x / {info.scale:g}) + {info.zero_point}, as {info.dtype}."
     return f"Give an array of {info.dtype}."
-
-
-def _translated(error: Exception, path: Path) -> BopkitRuntimeError:
-    """LiteRT's error in one line."""
-    text = str(error)
-    if _OUR_MARK in text:
-        return BopkitRuntimeError(f"{path} cannot be run: {reason_of(error)}.")
-    if _IN_USE in text:
-        return BopkitRuntimeError(
-            "Something else still uses the tensors of LiteRT's interpreter.",
-            "Delete the arrays that `litert.tensor()` gave and the runners of `litert.get_signature_runner()`, "
-            "or copy the arrays and delete them.",
-        )
-    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
-        return damaged(path)
-    if "Didn't find op for builtin opcode" in text:
-        litert = import_litert()
-        hint = f"Type `pip install --upgrade {litert.name}`."
-        return BopkitRuntimeError(f"{path} needs a newer LiteRT than {litert.name} {litert.version}.", hint)
-    unknown = _UNKNOWN_OPERATOR.search(text)
-    if unknown:
-        hint = "The runtime knows those of Larq Compute Engine and LiteRT's own."
-        return BopkitRuntimeError(f"{path} has an operator {unknown[1]} that nothing here runs.", hint)
-    hint = "Make the file again from its network, for instance with `bopkit export`."
-    return BopkitRuntimeError(f"LiteRT cannot run {path}: {reason_of(error)}.", hint)
-
-
-def reason_of(error: Exception) -> str:
-    """What the delegate said, else what LiteRT did, without what LiteRT adds: which node, and what follows from it."""
-    text = str(error).rpartition(_OUR_MARK)[2].strip()
-    return _LITERTS_ADDITION.split(text)[0].strip().rstrip(".") or type(error).__name__
-
-
-_OUR_MARK = "bopkit-runtime: "
-_LITERTS_ADDITION = re.compile(r"Node number|Encountered unresolved|[\r\n]")  # comes with no line between
-_UNKNOWN_OPERATOR = re.compile(r"unresolved custom op: (\w+)")
-_IN_USE = "reference to internal data"  # counted by Python: an array is a view of a tensor
-_SIGNS_OF_DAMAGE = ("not a valid Flatbuffer", "model allocation is null", "Could not open")
 
 
 def _quoted(names: Any) -> str:

@@ -19,11 +19,12 @@ import numpy as np
 import bopkit_runtime
 from bopkit_runtime import machine
 from bopkit_runtime.errors import BopkitRuntimeError, UsageError
-from bopkit_runtime.interpreter import Interpreter, reason_of
+from bopkit_runtime.interpreter import Interpreter
 from bopkit_runtime.library import library_path
 from bopkit_runtime.litert import import_litert
 from bopkit_runtime.measurement import Latency, Machine, Measurement, Profile, Settings, Software, Step
 from bopkit_runtime.model_file import check_model_file, sha256_of
+from bopkit_runtime.replica import reason_of
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9

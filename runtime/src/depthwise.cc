@@ -1,5 +1,4 @@
-// Depthwise convolutions of float32 and of int8, with one filter a channel. They may use what steps
-// may.
+// Depthwise convolutions of float32 and of int8. They may use what steps may.
 #include <algorithm>
 #include <type_traits>
 
@@ -17,8 +16,12 @@ class DepthwiseConv : public EpilogueStep {
   static constexpr bool kIsInt8 = std::is_same<Element, int8_t>::value;
   using Sum = typename std::conditional<kIsInt8, int32_t, float>::type;
 
-  DepthwiseConv(const Op& op, int input, const Element* filter)
-      : EpilogueStep(input), window_(op.window), channels_(op.channels_in) {
+  // `filter` is [filter_h, filter_w, channels], as many as the input has, or a multiple.
+  DepthwiseConv(const Op& op, int input, const Element* filter, int channels)
+      : EpilogueStep(input),
+        window_(op.window),
+        channels_(channels),
+        multiplier_(channels / op.channels_in) {
     const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
     weights_.assign(filter, filter + taps * channels_);
   }
@@ -42,7 +45,8 @@ class DepthwiseConv : public EpilogueStep {
   bool shape(StepContext& shared) override {
     const Value& input = shared.value(input_);
     if (input.shape.rank != 4) return fail("got an input that is not a batch of images");
-    if (input.c != channels_) return fail("got an input of another number of channels");
+    if (input.c != channels_ / multiplier_)
+      return fail("got an input of another number of channels");
     height_ = window_extent(input.h, window_.filter_h, window_.stride_h, window_.dilation_h,
                             window_.is_same);
     width_ = window_extent(input.w, window_.filter_w, window_.stride_w, window_.dilation_w,
@@ -51,12 +55,28 @@ class DepthwiseConv : public EpilogueStep {
     Shape out = input.shape;
     out.dims[1] = height_.size;
     out.dims[2] = width_.size;
+    out.dims[3] = channels_;
     pixels_ = int64_t{input.n} * height_.size * width_.size;
     return shape_results(shared, out);
   }
 
+  bool prepare(const StepContext& shared) override {
+    source_ = shared.value(input_);
+    if (multiplier_ == 1) return true;
+    source_.c = channels_;
+    source_.border = {};
+    if (!repeated_.allocate(source_.lay_out())) return fail("found no memory for its input");
+    source_.place(repeated_.as<char>());
+    return true;
+  }
+
   void run(const StepContext& shared, ThreadPool::Session& session) override {
-    const Value& input = shared.value(input_);
+    if (multiplier_ == 1) {
+      source_.first = shared.value(input_).first;
+    } else {
+      repeat_channels(shared.value(input_));
+    }
+    const Value& input = source_;
     session.run(input.n * height_.size, static_cast<double>(macs()) / kMacsPerNs, [&](int unit) {
       run_row(shared, input, unit / height_.size, unit % height_.size);
     });
@@ -70,6 +90,17 @@ class DepthwiseConv : public EpilogueStep {
   static constexpr int kPixels = kMaxTilePixels;
 
   int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * channels_; }
+
+  // Each channel of the input is that of several filters.
+  void repeat_channels(const Value& input) {
+    for (int row = 0; row < input.n * input.h; ++row) {
+      for (int x = 0; x < input.w; ++x) {
+        const Element* from = input.at<const Element>(row / input.h, row % input.h, x);
+        Element* to = source_.at<Element>(row / input.h, row % input.h, x);
+        for (int c = 0; c < input.c; ++c, to += multiplier_) std::fill_n(to, multiplier_, from[c]);
+      }
+    }
+  }
 
   void run_row(const StepContext& shared, const Value& input, int image, int y) const {
     alignas(kAlignment) Sum sums[kPixels * kPanel];
@@ -142,7 +173,9 @@ class DepthwiseConv : public EpilogueStep {
   }
 
   Window window_;
-  int channels_;
+  int channels_, multiplier_;  // of the output, and of these for each of the input
+  Value source_;               // the input, with each channel repeated
+  Buffer repeated_;
   std::vector<Element> weights_;  // [filter_h, filter_w, channels]
   Epilogue epilogue_;
   RequantizationVectors requantization_;
@@ -152,11 +185,11 @@ class DepthwiseConv : public EpilogueStep {
 
 }  // namespace
 
-std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
-                                                  const float* bias) {
-  auto step = std::make_unique<DepthwiseConv<float>>(op, input, filter);
+std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, int channels,
+                                                  const float* filter, const float* bias) {
+  auto step = std::make_unique<DepthwiseConv<float>>(op, input, filter, channels);
   if (bias != nullptr) {
-    step->append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + op.channels_in));
+    step->append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + channels));
   }
   step->append_activation(op.activation);
   return step;
@@ -165,9 +198,10 @@ std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const
 std::unique_ptr<EpilogueStep> make_int8_depthwise_conv(const Op& op, int input,
                                                        const abi::Context& context) {
   const abi::Tensor& filter = context.tensors[op.filter];
-  auto step =
-      std::make_unique<DepthwiseConv<int8_t>>(op, input, static_cast<const int8_t*>(filter.data));
-  step->requantize(requantization_of(context, op, std::vector<int32_t>(op.channels_in, 0)));
+  const int channels = last_dim(filter);
+  auto step = std::make_unique<DepthwiseConv<int8_t>>(
+      op, input, static_cast<const int8_t*>(filter.data), channels);
+  step->requantize(requantization_of(context, op, std::vector<int32_t>(channels, 0)));
   return step;
 }
 

@@ -290,8 +290,9 @@ bool Fuser::add(const Op& op) {
       add_plain(make_mean(op, input, output));
       return true;
     case OpKind::kDepthwiseConv:
-      return add_epilogue_step(
-          make_depthwise_conv(op, input, floats_of(op.filter), floats_of(op.bias)), output);
+      return add_epilogue_step(make_depthwise_conv(op, input, channels_of(op.filter),
+                                                   floats_of(op.filter), floats_of(op.bias)),
+                               output);
     case OpKind::kConcatenation:
       add_concatenation(op);
       return true;

@@ -505,19 +505,19 @@ bool OpReader::read_depthwise_conv(const abi::Node& node, Op* op) {
   op->activation = params->activation;
   const abi::Tensor &input = tensor(op->input), &filter = tensor(op->filter);
   if (!is_fixed(op->filter) || !is_sound(filter, 4) || input.dims->size != 4 ||
-      filter.dims->data[0] != 1 || last_dim(filter) != last_dim(input)) {
-    return false;  // other multipliers than one
+      filter.dims->data[0] != 1 || last_dim(filter) % last_dim(input) != 0) {
+    return false;
   }
   if (int64_t{filter.dims->data[1]} * filter.dims->data[2] > kMaxTaps) return false;
   op->window = window_of(*params, filter);
-  op->channels_in = last_dim(filter);
+  op->channels_in = last_dim(input);
   return is_window(op->window);
 }
 
 bool OpReader::are_float_depthwise_products(Op* op) {
   op->kind = OpKind::kDepthwiseConv;
   return tensor(op->filter).type == abi::kFloat32 &&
-         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, op->channels_in));
+         (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, last_dim(tensor(op->filter))));
 }
 
 // MAXIMUM and PRELU with one value a channel, or one for all.

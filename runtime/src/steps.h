@@ -29,8 +29,8 @@ std::unique_ptr<EpilogueStep> make_pool(const Op& op, int input,
                                         std::unique_ptr<EpilogueStep> source);
 // Rows as they are; of int8 and uint8 (x - zero_point) * scale.
 std::unique_ptr<EpilogueStep> make_elementwise(int input, float scale = 1, int zero_point = 0);
-std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, const float* filter,
-                                                  const float* bias);
+std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, int channels,
+                                                  const float* filter, const float* bias);
 std::unique_ptr<EpilogueStep> make_int8_depthwise_conv(const Op& op, int input,
                                                        const abi::Context& context);
 

@@ -19,8 +19,11 @@ namespace {
 // caller about 7 microseconds, and they come 20 to 50 later.
 constexpr double kLeastSharedNs = 5e3, kLeastWakingNs = 20e3;
 
-// How long a thread looks out before it sleeps: about as long as it would take to wake it.
+// How long a thread looks out before it sleeps: about as long as it would take to wake it. A worker
+// first stays for what lies between two steps: who yields its core to another program gets it back
+// milliseconds later.
 constexpr auto kLookout = std::chrono::microseconds(50);
+constexpr auto kBetweenSteps = std::chrono::microseconds(10);
 constexpr int kLooksAtOnce = 64;     // between two looks at the clock
 constexpr int kFewestLookouts = 16;  // of a worker, which may have no core for longer than kLookout
 
@@ -105,11 +108,12 @@ void ThreadPool::work() {
     }
     const auto start = Clock::now();
     for (int i = 0; !look_out(is_wanted); ++i) {
-      if (i >= kFewestLookouts && Clock::now() - start > kLookout) {
+      const auto time = Clock::now() - start;
+      if (i >= kFewestLookouts && time > kLookout) {
         sleep();
         break;
       }
-      std::this_thread::yield();  // the caller may wait for this core
+      if (time > kBetweenSteps) std::this_thread::yield();  // the caller may wait for this core
     }
   }
 }

@@ -59,6 +59,7 @@ PROGRAMS = {
         (*_TRY, "tests/fuzz/libfuzzer.cc"), (*_CHECKED, "-fsanitize=fuzzer-no-link"), _ADDRESS, ("-fsanitize=fuzzer",)
     ),
     "stress": Program((*_HOST, "tests/host/stress.cc"), _CHECKED, ("-fsanitize=thread",)),
+    "thread-pool": Program(("tests/host/thread_pool.cc",), _CHECKED, ("-fsanitize=thread",)),
     "stress-leaks": Program((*_HOST, "tests/host/stress.cc"), _CHECKED, _ADDRESS),
 }
 

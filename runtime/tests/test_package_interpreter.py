@@ -48,6 +48,28 @@ def test_predict_computes_the_batch_that_it_is_given(write):
         assert_equal(interpreter.predict(batch), np.resize(expected, (count, *expected.shape[1:])))
 
 
+@pytest.mark.parametrize("profile", [False, True])
+@pytest.mark.parametrize(("threads", "count"), [(2, 8), (2, 9), (3, 17), (3, 5), (4, 64)])
+def test_threads_share_a_large_batch(write, threads, count, profile):
+    """Each takes images of its own, of which some are left over for all; those of a profile stay in one place."""
+    path = write(ONE_INPUT)
+    images = np.random.default_rng(0).normal(size=(count, *ONE_INPUT.feeds[0].shape[1:])).astype("float32")
+    expected = Interpreter(path).predict(images)
+    interpreter = Interpreter(path, num_threads=threads, profile=profile)
+    for _ in range(3):
+        assert_equal(interpreter.predict(images), expected)
+    runs = {step["runs"] for part in interpreter.describe()["partitions"] for step in part["steps"]}
+    assert runs == ({3 * -(-count // 2)} if profile else {0})  # the file states a batch of two
+
+
+def test_an_error_in_a_large_batch_is_raised(write):
+    interpreter = Interpreter(write(merging_graph((3,)).flatbuffer()), num_threads=2)
+    for _ in range(2):
+        with pytest.raises(BopkitRuntimeError, match="not give one answer an image"):
+            interpreter.predict(np.ones((16, 4, 4, 3), "float32"))
+    assert_equal(interpreter.predict(np.ones((1, 4, 4, 3), "float32")), np.full(3, 2, "float32"))
+
+
 def test_predict_answers_as_it_is_asked(write):
     interpreter = Interpreter(write(TWO_INPUTS), num_threads=2)
     (expected,) = oracle.evaluate(TWO_INPUTS.graph, TWO_INPUTS.feeds)
@@ -274,6 +296,7 @@ print("status", status)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("batches", [1, 8])
 @pytest.mark.parametrize("network", ["binary", "float"])
 @pytest.mark.parametrize(
     ("threads", "what", "said"),
@@ -284,15 +307,15 @@ print("status", status)
         (3, "predict", "The interpreter was made before a fork, and its threads are not in this process. "),
     ],
 )
-def test_a_fork(write, tmp_path, network, threads, what, said):
-    """Our threads run the binary network, LiteRT's own the float one."""
+def test_a_fork(write, tmp_path, network, threads, what, said, batches):
+    """Our threads run the binary network, LiteRT's own the float one; of several batches each runs some."""
     images, model = ONE_INPUT.feeds[0], ONE_INPUT
     if network == "float":
         graph, source = models.Graph(), np.random.default_rng(0)
         images, weights = (source.normal(size=size).astype("float32") for size in ((1, 16, 16, 8), (16, 3, 3, 8)))
         graph.output(graph.conv(graph.input(images.shape), weights, np.zeros(16, np.float32)))
         model = graph.flatbuffer()
-    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "images.npy", np.concatenate([images] * batches))
     command = [sys.executable, "-W", "ignore", "-c", FORK, write(model), threads, what, tmp_path / "images.npy"]
     done = run(command, env=package_environment(), timeout=60)
     assert done.stdout.startswith(said) and done.stdout.endswith("status 0\n"), done.stdout + done.stderr
@@ -455,6 +478,24 @@ def test_describe_tells_what_runs(write):
     assert (told["version"], told["isa"], told["threads"]) == (bopkit_runtime.version, isa, 2)
     steps = [step for partition in told["partitions"] for step in partition["steps"]]
     assert steps and all(step["runs"] == 1 and step["total_ns"] > 0 for step in steps)
+
+
+def test_describe_tells_the_units_that_threads_would_share(write):
+    """Of as many threads as asked for, run by one."""
+    litert = bopkit_runtime.litert.import_litert().module
+    path = write(CASES["chain-large"])
+    for threads in (1, 3):
+        options = {"num_threads": str(threads), "profile": "units"}
+        delegate = litert.load_delegate(bopkit_runtime.library_path(), options)
+        interpreter = litert.Interpreter(str(path), experimental_delegates=[delegate])
+        interpreter.allocate_tensors()
+        for _ in range(3):
+            interpreter.invoke()
+        steps = [step for part in bopkit_runtime.describe(delegate)["partitions"] for step in part["steps"]]
+        units = [each for step in steps for each in step["unit_ns"]]
+        assert all(sum(map(sum, step["unit_ns"])) <= step["least_ns"] for step in steps)
+        assert (len(units) > 0) == (threads > 1)
+        assert all(len(each) > 1 and min(each) > 0 for each in units)
 
 
 def test_tensor_info_is_plain(write):

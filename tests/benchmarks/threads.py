@@ -61,7 +61,7 @@ def turns_ns(interpreters, seconds):
     samples = [[] for _ in interpreters]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        for interpreter, each in zip(interpreters, samples):
+        for interpreter, each in zip(interpreters, samples, strict=True):
             each += run_ns(interpreter, time.perf_counter_ns, RUNS_A_TURN)
     return samples
 
@@ -140,7 +140,7 @@ def pictures_a_second(path, threads, count, turns):
             pipe.send(start + TURN_SECONDS)
         done = sum(pipe.recv() for pipe in pipes)
         rates[1].append(done / (time.monotonic() - start))
-    for pipe, process in zip(pipes, processes):
+    for pipe, process in zip(pipes, processes, strict=True):
         pipe.send(None)
         process.join()
     return [statistics.median(each) for each in rates]
@@ -153,11 +153,9 @@ def print_speed_up(name, path, threads, seconds):
         interpreter.litert.set_tensor(interpreter.litert.get_input_details()[0]["index"], picture)
     one_ns = min(run_ns(interpreters[0], time.thread_time_ns, 2 * RUNS_A_TURN))
     idle = {cores: idle_speed_up(path, cores, 2 * RUNS_A_TURN, one_ns) for cores in (2, 4)}
+    one, several = (np.percentile(turn, (0, 25, 50)) for turn in turns_ns(interpreters, seconds))
     text = ""
-    one, several = (
-        [float(each) for each in np.percentile(turn, (0, 25, 50))] for turn in turns_ns(interpreters, seconds)
-    )
-    for before, after in zip(one, several):
+    for before, after in zip(one, several, strict=True):
         text += f"{before / 1e6:8.3f}{after / 1e6:8.3f}{before / after:6.2f}"
     text += "".join(f"{speed_up:8.2f}" for speed_up, _ in idle.values())
     print(f"{name:18}{text}{idle[4][1]:8.0%}", flush=True)
@@ -184,7 +182,7 @@ def main():
             rates = [pictures_a_second(path, threads, count, turns=5) for count in arguments.batches]
             text = "".join(
                 f"   batch {count}: {ours:7.0f}{theirs:7.0f}{ours / theirs:6.2f}"
-                for count, (ours, theirs) in zip(arguments.batches, rates)
+                for count, (ours, theirs) in zip(arguments.batches, rates, strict=True)
             )
             print(f"{name:18}{text}", flush=True)
 
