@@ -11,6 +11,11 @@
 #include "kernels.h"
 #include "target.h"
 
+// Where it is not unrolled, a loop over parts of a tile takes these through memory.
+#define BOPKIT_UNROLL _Pragma("GCC unroll 16")
+#define BOPKIT_FOR_TILE \
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) BOPKIT_UNROLL for (int v = 0; v < 4; ++v)
+
 namespace bopkit {
 
 namespace {
@@ -55,7 +60,7 @@ BOPKIT_TARGET_END
 
 #define BOPKIT_KERNELS(name, of, ...)                                                         \
   {                                                                                           \
-    name, of::is_supported, true, of::kPacking, of::kPacking, of::kInt8Packing, 0,            \
+    name, of::is_supported, true, of::kBinaryPacking, of::kPacking, of::kInt8Packing, 0,      \
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
         of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
         of::multiply_int8, of::max_of, of::max_of_int32, of::sum_of, of::add_rows,            \

@@ -1,7 +1,7 @@
 // NEON, included once for every AArch64 processor, once for those with SDOT and UDOT
 // (BOPKIT_HAS_DOT), which sum four products in one instruction, and once for those that also have
-// SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. 4
-// pixels by 16 channels in registers, or 6 of int8.
+// SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. In
+// registers are 16 channels of 2 pixels of bits, 4 of floats, or 6 of int8.
 
 #include "epilogue.inl.h"
 #include "int8_arithmetic.inl.h"
@@ -32,61 +32,356 @@ inline Ints rounding_high_product(const Ints& a, const Ints& b) {
   return product;
 }
 
-constexpr int kTilePixels = 4;
+typedef float QuarterFloats __attribute__((vector_size(16)));
+typedef int32_t QuarterInts __attribute__((vector_size(16)));
+
+inline QuarterFloats load_quarter(const float* from) { return (QuarterFloats)vld1q_f32(from); }
+inline QuarterInts load_quarter(const int32_t* from) { return (QuarterInts)vld1q_s32(from); }
+
+constexpr int kTilePixels = 12;  // of a call, in steps of those that fit into registers
 constexpr int kBlock = 16;
 
-#ifdef BOPKIT_HAS_DOT
-constexpr int kWordsOfBytes = 0;  // sums are integers from the start
-#else
-constexpr int kWordsOfBytes = 31;  // a word adds at most 8 to each byte of a sum
-#endif
+// Patches are gathered: what a tile reads of their runs, or as much of it as this, is copied into the
+// first-level cache, one run behind the other. No loop then ends with a run, and one pointer a pixel
+// is enough.
+constexpr int kSegmentBytes = 1024;
 
-// Sums of a pixel and four channels.
+template <typename Element>
+constexpr int kSegment = kSegmentBytes / static_cast<int>(sizeof(Element));
+
+static_assert(kSegment<uint32_t> == kPrefixWords, "prefixes begin anew with each segment");
+
+// Calls `take` with the offset, the length and the place in the segment of each part of a run that
+// belongs to the `count` elements from `first` on.
+template <typename Args, typename Function>
+BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, const Function& take) {
+  int run = first / args.run_length, skipped = first % args.run_length;
+  for (int place = 0; place < count; ++run, skipped = 0) {
+    const int left = args.run_length - skipped, part = left < count - place ? left : count - place;
+    take(args.run_offset[run] + skipped, part, place);
+    place += part;
+  }
+}
+
+// to[i] = from[0] ^ ... ^ from[i] of each patch's words.
+inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
+                            uint32_t (*to)[kSegment<uint32_t>]) {
+  for (int p = 0; p < args.pixels; ++p) {
+    uint32_t prefix = 0;
+    for_parts(args, first, count, [&](int offset, int part, int place) {
+      const uint32_t *from = args.patch[p] + offset, *end = from + part;
+      uint32_t* prefixes = to[p] + place;
+      for (; end - from >= 4; from += 4, prefixes += 4) {
+        const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
+        prefix = p3 ^ from[3];
+        prefixes[0] = p1;
+        prefixes[1] = p2;
+        prefixes[2] = p3;
+        prefixes[3] = prefix;
+      }
+      if (end - from >= 2) {
+        const uint32_t p1 = prefix ^ from[0];
+        prefix = p1 ^ from[1];
+        prefixes[0] = p1;
+        prefixes[1] = prefix;
+        from += 2;
+        prefixes += 2;
+      }
+      if (from != end) *prefixes = prefix ^= *from;
+    });
+    if (count % 2 != 0) to[p][count] = prefix;
+  }
+}
+
+// The number of bits that differ, of a pixel and four channels.
+//
+// Adding the bits d1 and d2 that differ in two words to a third number makes a carry, and carries
+// alone need be counted: half as many. Sums, which take most of a carry-save adder's instructions, are
+// known beforehand: they are the exclusive or of all words so far, of which the patch's and the
+// weights' are computed once. With p0 in front of both words, p1 between and p2 behind them, the carry
+// is p1 ? ~p2 : p0. Of the next two words it is p3 ? ~p4 : p2 = ~(p3 ? p4 : ~p2), so that weights with
+// a complement in p2, which packing puts there, spare the negation; the carries then are 32 less the
+// bits of that.
 struct Counter {
-  uint32x4_t total = vdupq_n_u32(0);
+  uint32x4_t prefix = vdupq_n_u32(0);  // p0
+  int32x4_t total;
 #ifdef BOPKIT_HAS_DOT
-  void add(uint8x16_t counts) { total = vdotq_u32(total, counts, vdupq_n_u8(1)); }
+  explicit Counter(int pairs = 0) : total(vdupq_n_s32(64 * pairs)) {}
   void flush() {}
+  // Twice the sum; `sign` is -1 where `prefix` is a complement: behind the first of two pairs.
+  int32x4_t doubled(int sign) const {
+    const int8x16_t counts = vreinterpretq_s8_u8(vcntq_u8(vreinterpretq_u8_u32(prefix)));
+    return vdotq_s32(total, counts, vdupq_n_s8(static_cast<int8_t>(2 * sign)));
+  }
 #else
-  uint8x16_t bytes = vdupq_n_u8(0);
-  void add(uint8x16_t counts) { bytes = vaddq_u8(bytes, counts); }
+  int8x16_t bytes = vdupq_n_s8(0);
+  explicit Counter(int pairs = 0) : total(vdupq_n_s32(16 * pairs)) {}
   void flush() {
-    total = vpadalq_u16(total, vpaddlq_u8(bytes));
-    bytes = vdupq_n_u8(0);
+    total = vpadalq_s16(total, vpaddlq_s8(bytes));
+    bytes = vdupq_n_s8(0);
+  }
+  int32x4_t doubled(int sign) const {
+    const int8x16_t counts = vreinterpretq_s8_u8(vcntq_u8(vreinterpretq_u8_u32(prefix)));
+    const int8x16_t last = vmulq_s8(counts, vdupq_n_s8(static_cast<int8_t>(sign)));
+    return vshlq_n_s32(vpadalq_s16(vshlq_n_s32(total, 1), vpaddlq_s8(last)), 1);
   }
 #endif
 };
 
+// Four words of weights, and of a patch, or of two patches. In assembly, as a compiler finds four
+// instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
+// left.
+#ifdef BOPKIT_HAS_DOT
+constexpr int kMostSteps = kSegmentBytes;  // sums are integers from the start
+#define BOPKIT_SUM total
+#define BOPKIT_ADD(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[four].16b\n"
+#define BOPKIT_SUBTRACT(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[minus_four].16b\n"
+#define BOPKIT_FACTORS , [four] "w"(vdupq_n_s8(4)), [minus_four] "w"(vdupq_n_s8(-4))
+#else
+constexpr int kMostSteps = 15;  // four words add at most 8 to each byte of a sum, or subtract it
+#define BOPKIT_SUM bytes
+#define BOPKIT_ADD(sum, counts) "add %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
+#define BOPKIT_SUBTRACT(sum, counts) "sub %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
+#define BOPKIT_FACTORS
+#endif
+
+BOPKIT_ALWAYS_INLINE const uint32_t* count_step(const uint32_t* weights, const uint32x4x4_t (&x)[1],
+                                                Counter& a) {
+  asm("ld1 {v28.4s, v29.4s, v30.4s, v31.4s}, [%[weights]], #64\n"
+      "eor v28.16b, v28.16b, %[a1].16b\n"
+      "eor v29.16b, v29.16b, %[a2].16b\n"
+      "eor v30.16b, v30.16b, %[a3].16b\n"
+      "eor v31.16b, v31.16b, %[a4].16b\n"
+      "bit %[prefix_a].16b, v29.16b, v28.16b\n"
+      "bsl v30.16b, v31.16b, v29.16b\n"
+      "cnt v28.16b, %[prefix_a].16b\n"
+      "cnt v30.16b, v30.16b\n"
+      "mov %[prefix_a].16b, v31.16b\n" BOPKIT_ADD("sum_a", "v28") BOPKIT_SUBTRACT("sum_a", "v30")
+      : [weights] "+&r"(weights), [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM)
+      : [a1] "w"(x[0].val[0]), [a2] "w"(x[0].val[1]), [a3] "w"(x[0].val[2]),
+        [a4] "w"(x[0].val[3])BOPKIT_FACTORS
+      : "v28", "v29", "v30", "v31", "memory");
+  return weights;
+}
+
+BOPKIT_ALWAYS_INLINE const uint32_t* count_step(const uint32_t* weights, const uint32x4x4_t (&x)[2],
+                                                Counter& a, Counter& b) {
+  asm("ld1 {v28.4s, v29.4s, v30.4s, v31.4s}, [%[weights]], #64\n"
+      "eor v26.16b, v28.16b, %[a1].16b\n"
+      "eor v27.16b, v29.16b, %[a2].16b\n"
+      "eor v28.16b, v28.16b, %[b1].16b\n"
+      "eor v29.16b, v29.16b, %[b2].16b\n"
+      "bit %[prefix_a].16b, v27.16b, v26.16b\n"
+      "bit %[prefix_b].16b, v29.16b, v28.16b\n"
+      "eor v26.16b, v30.16b, %[a3].16b\n"
+      "eor v28.16b, v30.16b, %[b3].16b\n"
+      "cnt v30.16b, %[prefix_a].16b\n"
+      "eor %[prefix_a].16b, v31.16b, %[a4].16b\n"
+      "bsl v26.16b, %[prefix_a].16b, v27.16b\n"
+      "cnt v27.16b, %[prefix_b].16b\n"
+      "eor %[prefix_b].16b, v31.16b, %[b4].16b\n"
+      "bsl v28.16b, %[prefix_b].16b, v29.16b\n"
+      BOPKIT_ADD("sum_a", "v30")
+      BOPKIT_ADD("sum_b", "v27")
+      "cnt v26.16b, v26.16b\n"
+      "cnt v28.16b, v28.16b\n"
+      BOPKIT_SUBTRACT("sum_a", "v26")
+      BOPKIT_SUBTRACT("sum_b", "v28")
+      : [weights] "+&r"(weights), [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM),
+        [prefix_b] "+&w"(b.prefix), [sum_b] "+&w"(b.BOPKIT_SUM)
+      : [a1] "w"(x[0].val[0]), [a2] "w"(x[0].val[1]), [a3] "w"(x[0].val[2]),
+        [a4] "w"(x[0].val[3]), [b1] "w"(x[1].val[0]), [b2] "w"(x[1].val[1]),
+        [b3] "w"(x[1].val[2]), [b4] "w"(x[1].val[3]) BOPKIT_FACTORS
+      : "v26", "v27", "v28", "v29", "v30", "v31", "memory");
+  return weights;
+}
+
+// The first two of four words: the last of a patch.
+BOPKIT_ALWAYS_INLINE void count_half_step(const uint32_t* weights, uint32x4_t x1, uint32x4_t x2,
+                                          Counter& a) {
+  asm("ld1 {v28.4s, v29.4s}, [%[weights]]\n"
+      "eor v28.16b, v28.16b, %[x1].16b\n"
+      "eor v29.16b, v29.16b, %[x2].16b\n"
+      "bit %[prefix_a].16b, v29.16b, v28.16b\n"
+      "cnt v28.16b, %[prefix_a].16b\n"
+      "mov %[prefix_a].16b, v29.16b\n" BOPKIT_ADD("sum_a", "v28")
+      : [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM)
+      : [weights] "r"(weights), [x1] "w"(x1), [x2] "w"(x2)BOPKIT_FACTORS
+      : "v28", "v29", "memory");
+}
+
+#undef BOPKIT_SUM
+#undef BOPKIT_ADD
+#undef BOPKIT_SUBTRACT
+#undef BOPKIT_FACTORS
+
+// Of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
 template <int pixels>
-void binary_block(const BinaryGemmArgs& args, const uint32_t* weights, int32_t* to) {
+BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_t>],
+                                     const uint32_t* weights, ptrdiff_t stride, int words,
+                                     QuarterInts (&doubled)[pixels][4]) {
   Counter counters[pixels][4];
-  int left = kWordsOfBytes;
-  for (int run = 0; run < args.runs; ++run) {
-    const uint32_t* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      uint32x4_t w[4];
-      for (int v = 0; v < 4; ++v) w[v] = vld1q_u32(weights + 4 * v);
-      for (int p = 0; p < pixels; ++p) {
-        const uint32x4_t word = vld1q_dup_u32(x[p] + k);
-        for (int v = 0; v < 4; ++v) {
-          counters[p][v].add(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(w[v], word))));
+  BOPKIT_UNROLL for (auto& row : counters) {
+    BOPKIT_UNROLL for (Counter& counter : row) counter = Counter(words / 2);
+  }
+  const uint32_t *x[pixels], *blocks[4];
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = prefixes[p];
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = weights + v * stride;
+  for (int left = words / 4; left > 0; left -= kMostSteps) {
+    for (int step = left < kMostSteps ? left : kMostSteps; step > 0; --step) {
+      uint32x4x4_t word[pixels];
+      BOPKIT_UNROLL for (int p = 0; p < pixels; ++p, x[p - 1] += 4) word[p] = vld4q_dup_u32(x[p]);
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+        if constexpr (pixels == 1) {
+          blocks[v] = count_step(blocks[v], word, counters[0][v]);
+        } else {
+          blocks[v] = count_step(blocks[v], word, counters[0][v], counters[1][v]);
         }
       }
-      if (--left == 0) {
-        for (int p = 0; p < pixels; ++p) {
-          for (int v = 0; v < 4; ++v) counters[p][v].flush();
-        }
-        left = kWordsOfBytes;
+    }
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) counters[p][v].flush();
+    }
+  }
+  if (words % 4 != 0) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const uint32x4_t x1 = vld1q_dup_u32(x[p]), x2 = vld1q_dup_u32(x[p] + 1);
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+        count_half_step(blocks[v], x1, x2, counters[p][v]);
+        counters[p][v].flush();
       }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      counters[p][v].flush();
-      vst1q_s32(to + p * kPanel + 4 * v, vreinterpretq_s32_u32(counters[p][v].total));
+  const int sign = words % 4 == 0 ? 1 : -1;
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) doubled[p][v] =
+        (QuarterInts)counters[p][v].doubled(sign);
+  }
+}
+
+// Sums stay in registers until their epilogue has ended, in whole vectors of 16 channels. Bits of so
+// many are half a word.
+template <typename Args>
+inline bool ends_in_registers(const Args& args) {
+  return args.channels % (args.rows[0].bits != nullptr ? 32 : kLanes) == 0;
+}
+
+// For `apply`.
+template <int pixels>
+struct Tile {
+  const EpilogueOp& op;
+  int channel;
+  const Row* rows;
+  QuarterFloats (&y)[pixels][4];
+
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void map(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v]);
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
+    BOPKIT_FOR_TILE {
+      y[p][v] = function(y[p][v], load_quarter(rows[p].operands[op.operand] + channel + 4 * v));
     }
   }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load_quarter(op.vector + channel + 4 * v));
+  }
+  BOPKIT_ALWAYS_INLINE void store() const {
+    BOPKIT_FOR_TILE vst1q_f32(rows[p].stored + channel + 4 * v, (float32x4_t)y[p][v]);
+  }
+};
+
+// A bit of each lane of a comparison's results.
+BOPKIT_ALWAYS_INLINE void store_half_word(const QuarterInts (&holds)[4], int channel,
+                                          uint32_t* words) {
+  static const uint32_t kBits[4] = {0x1111, 0x2222, 0x4444, 0x8888};
+  const int32x4_t low = vsliq_n_s32((int32x4_t)holds[0], (int32x4_t)holds[1], 4);
+  const int32x4_t high = vsliq_n_s32((int32x4_t)holds[2], (int32x4_t)holds[3], 4);
+  const uint32x4_t bits = vreinterpretq_u32_s32(vsliq_n_s32(low, high, 8));
+  const uint16_t half = static_cast<uint16_t>(vaddvq_u32(vandq_u32(bits, vld1q_u32(kBits))));
+  __builtin_memcpy(reinterpret_cast<char*>(words) + channel / 8, &half, sizeof half);
+}
+
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, const Row* rows,
+                                     QuarterFloats (&y)[pixels][4]) {
+  for (int i = 0; i < epilogue.op_count; ++i) {
+    apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
+  }
+  if (rows[0].floats != nullptr) {
+    BOPKIT_FOR_TILE vst1q_f32(rows[p].floats + channel + 4 * v, (float32x4_t)y[p][v]);
+  }
+  if (rows[0].bits != nullptr) {
+    QuarterInts is_negative[pixels][4];
+    BOPKIT_FOR_TILE is_negative[p][v] = y[p][v] < QuarterFloats{};
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      store_half_word(is_negative[p], channel, rows[p].bits);
+    }
+  }
+  for (int p = 0; p < pixels && rows[0].bytes != nullptr; ++p) {
+    Floats whole;
+    __builtin_memcpy(&whole, y[p], sizeof whole);
+    store_bytes(epilogue, whole, kLanes, rows[p].bytes + channel);
+  }
+}
+
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void end_doubled(const BinaryGemmArgs& args, int first, int channel,
+                                      QuarterInts (&x)[pixels][4]) {
+  const Epilogue& epilogue = *args.epilogue;
+  const Row* rows = args.rows + first;
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+    const int32_t* correction = args.corrections[first + p];
+    if (correction == nullptr) continue;
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+      x[p][v] = x[p][v] + load_quarter(correction + channel + 4 * v);
+    }
+  }
+  if (epilogue.threshold != nullptr) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] > load_quarter(epilogue.threshold + channel + 4 * v);
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) store_half_word(x[p], channel, rows[p].bits);
+    return;
+  }
+  if (epilogue.has_clamp) {
+    const int32x4_t min = vdupq_n_s32(epilogue.clamp_min), max = vdupq_n_s32(epilogue.clamp_max);
+    BOPKIT_FOR_TILE { x[p][v] = (QuarterInts)vmaxq_s32(min, vminq_s32(max, (int32x4_t)x[p][v])); }
+  }
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE {
+    y[p][v] = __builtin_convertvector(x[p][v], QuarterFloats) *
+              load_quarter(epilogue.multiplier + channel + 4 * v);
+    y[p][v] = y[p][v] + load_quarter(epilogue.bias + channel + 4 * v);
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+// Words `first` to `first + words` of all patches.
+struct BinarySegment {
+  BinarySegment(const BinaryGemmArgs& of, ptrdiff_t stride_of_blocks)
+      : args(of), stride(stride_of_blocks) {}
+
+  const BinaryGemmArgs& args;
+  const ptrdiff_t stride;
+  int first, words;
+  bool ends;  // in registers
+  uint32_t prefixes[kMaxTilePixels][kSegment<uint32_t>];
+};
+
+template <int pixels>
+void binary_tile(const BinarySegment& segment, int pixel, int channel) {
+  const BinaryGemmArgs& args = segment.args;
+  QuarterInts x[pixels][4];
+  count_bits<pixels>(segment.prefixes + pixel,
+                     args.panel + channel * (segment.stride / 4) + segment.first * 4,
+                     segment.stride, segment.words, x);
+  int32_t* sums = args.sums + pixel * kPanel + channel;
+  if (segment.first != 0) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
+  }
+  if (segment.ends) return end_doubled<pixels>(args, pixel, channel, x);
+  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
 }
 
 inline void load_floats(const float* from, float32x4_t* to) {
@@ -101,6 +396,8 @@ inline void load_floats(const int8_t* from, float32x4_t* to) {
   to[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
   to[3] = vcvtq_f32_s32(vmovl_high_s16(high));
 }
+
+constexpr int kFloatTilePixels = 4;
 
 template <int pixels, typename Weight>
 void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* to) {
@@ -273,15 +570,28 @@ inline void for_blocks(const Args& args, int run_length,
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kTilePixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
-      binary_block<1>, binary_block<2>, binary_block<3>, binary_block<4>};
-  for_blocks(args, args.run_length, kTiles);
+  const int words = args.runs * args.run_length, even = words + words % 2;
+  const bool in_registers = args.rows != nullptr && ends_in_registers(args);
+  BinarySegment segment(args, ptrdiff_t{even} * 4);
+  for (int first = 0; first < words; first += kSegment<uint32_t>) {
+    const int left = words - first, count = left < kSegment<uint32_t> ? left : kSegment<uint32_t>;
+    gather_prefixes(args, first, count, segment.prefixes);
+    segment.first = first;
+    segment.words = count + count % 2;
+    segment.ends = in_registers && count == left;
+    for (int channel = 0; channel < args.channels; channel += kBlock) {
+      int pixel = 0;
+      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(segment, pixel, channel);
+      if (pixel < args.pixels) binary_tile<1>(segment, pixel, channel);
+    }
+  }
+  if (!in_registers) end_tile(args);
 }
 
 template <typename Weight>
 void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
-  static constexpr void (*kTiles[kTilePixels])(const GemmArgs<float, Weight, float>&, const Weight*,
-                                               float*) = {
+  static constexpr void (*kTiles[kFloatTilePixels])(const GemmArgs<float, Weight, float>&,
+                                                    const Weight*, float*) = {
       float_block<1, Weight>, float_block<2, Weight>, float_block<3, Weight>,
       float_block<4, Weight>};
   for_blocks(args, args.run_length, kTiles);
@@ -301,5 +611,6 @@ void int8_gemm(const Int8GemmArgs& args) {
   for_blocks(args, (args.run_length + kInt8Depth - 1) / kInt8Depth * kInt8Depth, kTiles);
 }
 
-constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
+constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true};
+constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
 constexpr Kernels::Packing kInt8Packing = {kInt8TilePixels, kBlock, kBlock, false, 0, kInt8Depth};
