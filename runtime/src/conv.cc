@@ -27,6 +27,11 @@ struct Panel {
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+// Where one of `parts` equal parts of `count` pixels begins, in steps of so many.
+int64_t begin_of(int64_t part, int64_t parts, int64_t count, int step) {
+  return std::min(count, part * ((count + step - 1) / step) / parts * step);
+}
+
 template <typename Element, typename Weight, typename Sum>
 class Conv : public EpilogueStep {
  public:
@@ -411,7 +416,8 @@ void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Sess
   if (!by_panels) chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
   session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
     const int64_t chunk = unit / parts, part = unit % parts;
-    const int64_t first = chunk * pixels_ / chunks, end = (chunk + 1) * pixels_ / chunks;
+    const int64_t first = begin_of(chunk, chunks, pixels_, packing_.pixel_step),
+                  end = begin_of(chunk + 1, chunks, pixels_, packing_.pixel_step);
     run_chunk(shared, first, static_cast<int>(end - first), part * panels / parts,
               (part + 1) * panels / parts, nullptr);
   });
@@ -480,7 +486,8 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   const int tiles = (count + most - 1) / most;
   Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
-    const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
+    const int begin = static_cast<int>(begin_of(tile, tiles, count, packing_.pixel_step)),
+              end = static_cast<int>(begin_of(tile + 1, tiles, count, packing_.pixel_step));
     Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {

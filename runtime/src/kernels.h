@@ -155,6 +155,7 @@ struct Kernels {
     int depth = 1;               // elements of a channel that lie side by side
     bool is_one_run = false;     // a patch is one run, whose parts the micro-kernel gathers itself
     bool has_prefixes = false;   // words are what `kPrefixWords` says; then is_one_run too
+    int pixel_step = 1;          // a call of a multiple wastes nothing; tile_pixels is one
   };
   Packing binary, floats, int8;
   int int8_offset;  // what the micro-kernel adds to each int8 that it multiplies

@@ -428,130 +428,146 @@ inline int8x16_t four_times(const int8_t* four) {
   return vreinterpretq_s8_s32(vdupq_n_s32(word));
 }
 
+// Copies part of a run of each patch.
+inline void gather_part(const Int8GemmArgs& args, int offset, int part, int place,
+                        int8_t (*gathered)[kSegmentBytes]) {
+  if (part >= 16 && part <= 32) {
+    for (int p = 0; p < args.pixels; ++p) {
+      const int8_t* from = args.patch[p] + offset;
+      const int8x16_t first = vld1q_s8(from), last = vld1q_s8(from + part - 16);
+      vst1q_s8(gathered[p] + place, first);
+      vst1q_s8(gathered[p] + place + part - 16, last);
+    }
+    return;
+  }
+  for (int p = 0; p < args.pixels; ++p) {
+    __builtin_memcpy(gathered[p] + place, args.patch[p] + offset, static_cast<size_t>(part));
+  }
+}
+
+// The blocks below multiply `count` elements, a multiple of kInt8Depth, of each pixel's patch, and
+// add the sums in `to` where `adds` says so.
 #if defined(BOPKIT_HAS_I8MM)
 
-constexpr int kInt8TilePixels = 6;
+constexpr int kInt8BlockPixels = 6;
 constexpr int kInt8Depth = 8;
 
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   constexpr int kPairs = (pixels + 1) / 2;
   int32x4_t sums[kPairs][8];  // of two pixels by two channels
   for (auto& row : sums) {
     for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
   }
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* x[2 * kPairs];
-    for (int p = 0; p < 2 * kPairs; ++p) {
-      x[p] = args.patch[p < pixels ? p : pixels - 1] + args.run_offset[run];
+  const int8_t* from[2 * kPairs];
+  for (int p = 0; p < 2 * kPairs; ++p) from[p] = patches[p < pixels ? p : pixels - 1];
+  for (int k = 0; k < count; k += 8) {
+    int8x16_t x[kPairs];
+    for (int p = 0; p < kPairs; ++p) {
+      x[p] = vcombine_s8(vld1_s8(from[2 * p]), vld1_s8(from[2 * p + 1]));
+      from[2 * p] += 8;
+      from[2 * p + 1] += 8;
     }
-    for (int k = 0; k < args.run_length; k += 8, weights += 8 * kBlock) {
-      int8x16_t pair[kPairs];
-      for (int p = 0; p < kPairs; ++p) {
-        pair[p] = vcombine_s8(vld1_s8(x[2 * p] + k), vld1_s8(x[2 * p + 1] + k));
-      }
-      for (int v = 0; v < 8; ++v) {
-        const int8x16_t w = vld1q_s8(weights + 16 * v);
-        for (int p = 0; p < kPairs; ++p) sums[p][v] = vmmlaq_s32(sums[p][v], pair[p], w);
-      }
+    BOPKIT_UNROLL for (int v = 0; v < 8; ++v, weights += 16) {
+      const int8x16_t w = vld1q_s8(weights);
+      BOPKIT_UNROLL for (int p = 0; p < kPairs; ++p) sums[p][v] = vmmlaq_s32(sums[p][v], x[p], w);
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      const int32x4_t first = sums[p / 2][2 * v], second = sums[p / 2][2 * v + 1];
-      vst1q_s32(to + p * kPanel + 4 * v,
-                p % 2 == 0 ? vcombine_s32(vget_low_s32(first), vget_low_s32(second))
-                           : vcombine_s32(vget_high_s32(first), vget_high_s32(second)));
-    }
+  BOPKIT_FOR_TILE {
+    const int32x4_t first = sums[p / 2][2 * v], second = sums[p / 2][2 * v + 1];
+    int32x4_t sum = p % 2 == 0 ? vcombine_s32(vget_low_s32(first), vget_low_s32(second))
+                               : vcombine_s32(vget_high_s32(first), vget_high_s32(second));
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sum = vaddq_s32(sum, vld1q_s32(place));
+    vst1q_s32(place, sum);
   }
 }
 
 #elif defined(BOPKIT_HAS_DOT)
 
-constexpr int kInt8TilePixels = 6;
+constexpr int kInt8BlockPixels = 6;
 constexpr int kInt8Depth = 4;
 
 template <int pixels, int lane>
-inline void add_products(const int8_t* weights, const int8x16_t* x, int32x4_t (*sums)[4]) {
-  for (int v = 0; v < 4; ++v) {
+BOPKIT_ALWAYS_INLINE void add_products(const int8_t* weights, const int8x16_t (&x)[pixels],
+                                       int32x4_t (&sums)[pixels][4]) {
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
     const int8x16_t w = vld1q_s8(weights + 16 * v);
-    for (int p = 0; p < pixels; ++p) sums[p][v] = vdotq_laneq_s32(sums[p][v], w, x[p], lane);
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      sums[p][v] = vdotq_laneq_s32(sums[p][v], w, x[p], lane);
+    }
   }
 }
 
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   int32x4_t sums[pixels][4];
-  for (auto& row : sums) {
-    for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
+  BOPKIT_FOR_TILE sums[p][v] = vdupq_n_s32(0);
+  const int8_t* from[pixels];
+  for (int p = 0; p < pixels; ++p) from[p] = patches[p];
+  int8x16_t x[pixels];
+  int k = 0;
+  for (; k + 16 <= count; k += 16, weights += 16 * kBlock) {
+    for (int p = 0; p < pixels; ++p) x[p] = vld1q_s8(from[p] + k);
+    add_products<pixels, 0>(weights, x, sums);
+    add_products<pixels, 1>(weights + 4 * kBlock, x, sums);
+    add_products<pixels, 2>(weights + 8 * kBlock, x, sums);
+    add_products<pixels, 3>(weights + 12 * kBlock, x, sums);
   }
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* from[pixels];
-    for (int p = 0; p < pixels; ++p) from[p] = args.patch[p] + args.run_offset[run];
-    int8x16_t x[pixels];
-    int k = 0;
-    for (; k + 12 < args.run_length; k += 16, weights += 16 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = vld1q_s8(from[p] + k);
-      add_products<pixels, 0>(weights, x, sums);
-      add_products<pixels, 1>(weights + 4 * kBlock, x, sums);
-      add_products<pixels, 2>(weights + 8 * kBlock, x, sums);
-      add_products<pixels, 3>(weights + 12 * kBlock, x, sums);
-    }
-    for (; k < args.run_length; k += 4, weights += 4 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = four_times(from[p] + k);
-      add_products<pixels, 0>(weights, x, sums);
-    }
+  for (; k < count; k += 4, weights += 4 * kBlock) {
+    for (int p = 0; p < pixels; ++p) x[p] = four_times(from[p] + k);
+    add_products<pixels, 0>(weights, x, sums);
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) vst1q_s32(to + p * kPanel + 4 * v, sums[p][v]);
+  BOPKIT_FOR_TILE {
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sums[p][v] = vaddq_s32(sums[p][v], vld1q_s32(place));
+    vst1q_s32(place, sums[p][v]);
   }
 }
 
 #else
 
-constexpr int kInt8TilePixels = 2;
+constexpr int kInt8BlockPixels = 2;
 constexpr int kInt8Depth = 4;
 
 // Two products of int8 fit into an int16: no weight is -128.
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   int32x4_t sums[pixels][8];  // of two channels, each in two parts
   for (auto& row : sums) {
     for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
   }
-  const auto add = [&](const int8x8_t* x, const int8x8_t* next) {
-    for (int v = 0; v < 8; ++v) {
-      const int8x8_t w = vld1_s8(weights + 8 * v);
-      for (int p = 0; p < pixels; ++p) {
-        int16x8_t products = vmull_s8(w, x[p]);
-        if (next != nullptr) {
-          products = vmlal_s8(products, vld1_s8(weights + 4 * kBlock + 8 * v), next[p]);
-        }
-        sums[p][v] = vpadalq_s16(sums[p][v], products);
-      }
-    }
-  };
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* from[pixels];
-    for (int p = 0; p < pixels; ++p) from[p] = args.patch[p] + args.run_offset[run];
+  int k = 0;
+  for (; k + 8 <= count; k += 8, weights += 8 * kBlock) {
     int8x8_t x[pixels], next[pixels];
-    int k = 0;
-    for (; k + 4 < args.run_length; k += 8, weights += 8 * kBlock) {
-      for (int p = 0; p < pixels; ++p) {
-        x[p] = vget_low_s8(four_times(from[p] + k));
-        next[p] = vget_low_s8(four_times(from[p] + k + 4));
-      }
-      add(x, next);
+    for (int p = 0; p < pixels; ++p) {
+      x[p] = vget_low_s8(four_times(patches[p] + k));
+      next[p] = vget_low_s8(four_times(patches[p] + k + 4));
     }
-    for (; k < args.run_length; k += 4, weights += 4 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = vget_low_s8(four_times(from[p] + k));
-      add(x, nullptr);
+    BOPKIT_UNROLL for (int v = 0; v < 8; ++v) {
+      const int8x8_t w = vld1_s8(weights + 8 * v);
+      const int8x8_t next_w = vld1_s8(weights + 4 * kBlock + 8 * v);
+      BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+        sums[p][v] = vpadalq_s16(sums[p][v], vmlal_s8(vmull_s8(w, x[p]), next_w, next[p]));
+      }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      vst1q_s32(to + p * kPanel + 4 * v, vpaddq_s32(sums[p][2 * v], sums[p][2 * v + 1]));
+  if (k < count) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const int8x8_t x = vget_low_s8(four_times(patches[p] + k));
+      BOPKIT_UNROLL for (int v = 0; v < 8; ++v) {
+        sums[p][v] = vpadalq_s16(sums[p][v], vmull_s8(vld1_s8(weights + 8 * v), x));
+      }
     }
+  }
+  BOPKIT_FOR_TILE {
+    int32x4_t sum = vpaddq_s32(sums[p][2 * v], sums[p][2 * v + 1]);
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sum = vaddq_s32(sum, vld1q_s32(place));
+    vst1q_s32(place, sum);
   }
 }
 
@@ -601,16 +617,46 @@ void float_gemm(const FloatGemmArgs& args) { gemm_of_floats(args); }
 void mixed_gemm(const MixedGemmArgs& args) { gemm_of_floats(args); }
 
 void int8_gemm(const Int8GemmArgs& args) {
+  static constexpr void (*kBlocks[])(const int8_t* const*, int, const int8_t*, bool, int32_t*) = {
+    int8_block<1>,
+    int8_block<2>,
 #if defined(BOPKIT_HAS_DOT)
-  static constexpr void (*kTiles[kInt8TilePixels])(const Int8GemmArgs&, const int8_t*, int32_t*) = {
-      int8_block<1>, int8_block<2>, int8_block<3>, int8_block<4>, int8_block<5>, int8_block<6>};
-#else
-  static constexpr void (*kTiles[kInt8TilePixels])(const Int8GemmArgs&, const int8_t*, int32_t*) = {
-      int8_block<1>, int8_block<2>};
+    int8_block<3>,
+    int8_block<4>,
+    int8_block<5>,
+    int8_block<6>,
 #endif
-  for_blocks(args, (args.run_length + kInt8Depth - 1) / kInt8Depth * kInt8Depth, kTiles);
+  };
+  const int length = args.runs * args.run_length;
+  const ptrdiff_t rounded = (length + kInt8Depth - 1) / kInt8Depth * kInt8Depth;
+  const bool is_gathered = args.runs > 1 || length != rounded;
+  alignas(16) int8_t gathered[kTilePixels][kSegmentBytes];
+  const int8_t* patches[kTilePixels];
+  for (int first = 0; first < length; first += kSegmentBytes) {
+    const int left = length - first, count = left < kSegmentBytes ? left : kSegmentBytes;
+    const int rounded_count = (count + kInt8Depth - 1) / kInt8Depth * kInt8Depth;
+    for (int p = 0; p < args.pixels; ++p) {
+      patches[p] = is_gathered ? gathered[p] : args.patch[p] + args.run_offset[0] + first;
+      for (int i = count; i < rounded_count; ++i) gathered[p][i] = 0;
+    }
+    if (is_gathered) {
+      for_parts(args, first, count, [&](int offset, int part, int place) {
+        gather_part(args, offset, part, place, gathered);
+      });
+    }
+    const int tiles = (args.pixels + kInt8BlockPixels - 1) / kInt8BlockPixels;
+    for (int channel = 0; channel < args.channels; channel += kBlock) {
+      const int8_t* weights = args.panel + channel * rounded + first * kBlock;
+      for (int tile = 0; tile < tiles; ++tile) {
+        const int begin = tile * args.pixels / tiles, end = (tile + 1) * args.pixels / tiles;
+        kBlocks[end - begin - 1](patches + begin, rounded_count, weights, first != 0,
+                                 args.sums + begin * kPanel + channel);
+      }
+    }
+  }
+  end_tile(args);
 }
 
-constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true};
+constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true, 2};
 constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
-constexpr Kernels::Packing kInt8Packing = {kInt8TilePixels, kBlock, kBlock, false, 0, kInt8Depth};
+constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
