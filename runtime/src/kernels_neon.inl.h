@@ -259,11 +259,10 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_
   }
 }
 
-// Sums stay in registers until their epilogue has ended, in whole vectors of 16 channels. Bits of so
-// many are half a word.
-template <typename Args>
-inline bool ends_in_registers(const Args& args) {
-  return args.channels % (args.rows[0].bits != nullptr ? 32 : kLanes) == 0;
+// Whether channels are whole vectors of 16, as the epilogues below want them: numbers stay in
+// registers until all has been done with them. Bits of so many channels are half a word.
+inline bool has_whole_vectors(int channels, const Row& row) {
+  return channels % (row.bits != nullptr ? 32 : kLanes) == 0;
 }
 
 // For `apply`.
@@ -289,7 +288,10 @@ struct Tile {
     BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load_quarter(op.vector + channel + 4 * v));
   }
   BOPKIT_ALWAYS_INLINE void store() const {
-    BOPKIT_FOR_TILE vst1q_f32(rows[p].stored + channel + 4 * v, (float32x4_t)y[p][v]);
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      float* to = rows[p].stored + channel;
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+    }
   }
 };
 
@@ -310,8 +312,9 @@ BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, cons
   for (int i = 0; i < epilogue.op_count; ++i) {
     apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
   }
-  if (rows[0].floats != nullptr) {
-    BOPKIT_FOR_TILE vst1q_f32(rows[p].floats + channel + 4 * v, (float32x4_t)y[p][v]);
+  BOPKIT_UNROLL for (int p = 0; p < pixels && rows[0].floats != nullptr; ++p) {
+    float* to = rows[p].floats + channel;
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
   }
   if (rows[0].bits != nullptr) {
     QuarterInts is_negative[pixels][4];
@@ -328,15 +331,12 @@ BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, cons
 }
 
 template <int pixels>
-BOPKIT_ALWAYS_INLINE void end_doubled(const BinaryGemmArgs& args, int first, int channel,
-                                      QuarterInts (&x)[pixels][4]) {
-  const Epilogue& epilogue = *args.epilogue;
-  const Row* rows = args.rows + first;
+BOPKIT_ALWAYS_INLINE void end_doubled(const Epilogue& epilogue, const int32_t* const* corrections,
+                                      int channel, const Row* rows, QuarterInts (&x)[pixels][4]) {
   BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-    const int32_t* correction = args.corrections[first + p];
-    if (correction == nullptr) continue;
+    if (corrections[p] == nullptr) continue;
     BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
-      x[p][v] = x[p][v] + load_quarter(correction + channel + 4 * v);
+      x[p][v] = x[p][v] + load_quarter(corrections[p] + channel + 4 * v);
     }
   }
   if (epilogue.threshold != nullptr) {
@@ -355,6 +355,101 @@ BOPKIT_ALWAYS_INLINE void end_doubled(const BinaryGemmArgs& args, int first, int
     y[p][v] = y[p][v] + load_quarter(epilogue.bias + channel + 4 * v);
   }
   end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+// See Requantization.
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void requantize(const Requantization& by, int channel,
+                                     QuarterInts (&x)[pixels][4]) {
+  const int32x4_t zero_point = vdupq_n_s32(by.zero_point);
+  const int32x4_t min = vdupq_n_s32(by.min), max = vdupq_n_s32(by.max);
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+    const int32x4_t bias = vld1q_s32(by.bias + channel + 4 * v);
+    const int32x4_t left = vld1q_s32(by.left_shift + channel + 4 * v);
+    const int32x4_t multiplier = vld1q_s32(by.multiplier + channel + 4 * v);
+    const int32x4_t right = vnegq_s32(vld1q_s32(by.right_shift + channel + 4 * v));
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      int32x4_t y = vshlq_s32(vaddq_s32((int32x4_t)x[p][v], bias), left);
+      y = vqrdmulhq_s32(y, multiplier);
+      // The shift rounds half up: one less where a negative number is shifted makes that away from
+      // zero.
+      y = vrshlq_s32(vqaddq_s32(y, vshrq_n_s32(vandq_s32(y, right), 31)), right);
+      y = vaddq_s32(y, zero_point);
+      x[p][v] = (QuarterInts)vmaxq_s32(min, vminq_s32(max, y));
+    }
+  }
+}
+
+template <int pixels>
+inline void end_sums(const Epilogue& epilogue, const int32_t* sums,
+                     const int32_t* const* corrections, int channel, const Row* rows) {
+  QuarterInts x[pixels][4];
+  BOPKIT_FOR_TILE x[p][v] = load_quarter(sums + p * kPanel + channel + 4 * v);
+  if (!epilogue.is_requantized) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] * 2;
+    return end_doubled<pixels>(epilogue, corrections, channel, rows, x);
+  }
+  const Requantization& by = epilogue.requantization;
+  requantize<pixels>(by, channel, x);
+  if (epilogue.stores_int8_sums) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const int16x8_t low =
+          vcombine_s16(vmovn_s32((int32x4_t)x[p][0]), vmovn_s32((int32x4_t)x[p][1]));
+      const int16x8_t high =
+          vcombine_s16(vmovn_s32((int32x4_t)x[p][2]), vmovn_s32((int32x4_t)x[p][3]));
+      vst1q_s8(rows[p].bytes + channel, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+    }
+    return;
+  }
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE {
+    y[p][v] = __builtin_convertvector(x[p][v] - by.zero_point, QuarterFloats) * by.scale;
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+inline void end_integers(const Epilogue& epilogue, const int32_t* sums,
+                         const int32_t* const* corrections, int channels, const Row* rows,
+                         int pixels) {
+  const bool is_in_double = epilogue.is_requantized && epilogue.requantization.factor != nullptr;
+  if (is_in_double || !has_whole_vectors(channels, rows[0])) {
+    return integer_epilogue(epilogue, sums, corrections, channels, rows, pixels);
+  }
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    int p = 0;
+    for (; p + 2 <= pixels; p += 2) {
+      end_sums<2>(epilogue, sums + p * kPanel, corrections + p, channel, rows + p);
+    }
+    if (p < pixels) end_sums<1>(epilogue, sums + p * kPanel, corrections + p, channel, rows + p);
+  }
+}
+
+template <int pixels>
+inline void end_float_sums(const Epilogue& epilogue, const float* sums, int64_t stride, int channel,
+                           const Row* rows) {
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE y[p][v] = load_quarter(sums + p * stride + channel + 4 * v);
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load_quarter(epilogue.multiplier + channel + 4 * v);
+  }
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load_quarter(epilogue.bias + channel + 4 * v);
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  if (!has_whole_vectors(channels, rows[0])) {
+    return float_epilogue(epilogue, sums, stride, channels, rows, pixels);
+  }
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    int p = 0;
+    for (; p + 2 <= pixels; p += 2) {
+      end_float_sums<2>(epilogue, sums + p * stride, stride, channel, rows + p);
+    }
+    if (p < pixels) end_float_sums<1>(epilogue, sums + p * stride, stride, channel, rows + p);
+  }
 }
 
 // Words `first` to `first + words` of all patches.
@@ -380,7 +475,10 @@ void binary_tile(const BinarySegment& segment, int pixel, int channel) {
   if (segment.first != 0) {
     BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
   }
-  if (segment.ends) return end_doubled<pixels>(args, pixel, channel, x);
+  if (segment.ends) {
+    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
+                               x);
+  }
   BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
 }
 
@@ -573,21 +671,9 @@ void int8_block(const int8_t* const* patches, int count, const int8_t* weights, 
 
 #endif
 
-// Calls a block's function for each block of the panel, of `run_length` elements a run; then ends the
-// tile.
-template <typename Args, typename Weight, typename Sum, int kTile>
-inline void for_blocks(const Args& args, int run_length,
-                       void (*const (&tiles)[kTile])(const Args&, const Weight*, Sum*)) {
-  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * run_length * kBlock;
-  for (int i = 0; i * kBlock < args.channels; ++i) {
-    tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
-  }
-  end_tile(args);
-}
-
 void binary_gemm(const BinaryGemmArgs& args) {
   const int words = args.runs * args.run_length, even = words + words % 2;
-  const bool in_registers = args.rows != nullptr && ends_in_registers(args);
+  const bool in_registers = args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0]);
   BinarySegment segment(args, ptrdiff_t{even} * 4);
   for (int first = 0; first < words; first += kSegment<uint32_t>) {
     const int left = words - first, count = left < kSegment<uint32_t> ? left : kSegment<uint32_t>;
@@ -610,7 +696,12 @@ void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
                                                     const Weight*, float*) = {
       float_block<1, Weight>, float_block<2, Weight>, float_block<3, Weight>,
       float_block<4, Weight>};
-  for_blocks(args, args.run_length, kTiles);
+  const ptrdiff_t stride = ptrdiff_t{args.runs} * args.run_length;
+  for (int channel = 0; channel < args.channels; channel += kBlock) {
+    kTiles[args.pixels - 1](args, args.panel + channel * stride, args.sums + channel);
+  }
+  if (args.rows == nullptr) return;
+  end_all_floats(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
 }
 
 void float_gemm(const FloatGemmArgs& args) { gemm_of_floats(args); }
@@ -654,7 +745,8 @@ void int8_gemm(const Int8GemmArgs& args) {
       }
     }
   }
-  end_tile(args);
+  if (args.rows == nullptr) return;
+  end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
 constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true, 2};
