@@ -46,11 +46,6 @@ constexpr int kBlock = 16;
 // is enough.
 constexpr int kSegmentBytes = 1024;
 
-template <typename Element>
-constexpr int kSegment = kSegmentBytes / static_cast<int>(sizeof(Element));
-
-static_assert(kSegment<uint32_t> == kPrefixWords, "prefixes begin anew with each segment");
-
 // Calls `take` with the offset, the length and the place in the segment of each part of a run that
 // belongs to the `count` elements from `first` on.
 template <typename Args, typename Function>
@@ -63,33 +58,41 @@ BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, cons
   }
 }
 
-// to[i] = from[0] ^ ... ^ from[i] of each patch's words.
-inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
-                            uint32_t (*to)[kSegment<uint32_t>]) {
-  for (int p = 0; p < args.pixels; ++p) {
-    uint32_t prefix = 0;
-    for_parts(args, first, count, [&](int offset, int part, int place) {
-      const uint32_t *from = args.patch[p] + offset, *end = from + part;
-      uint32_t* prefixes = to[p] + place;
-      for (; end - from >= 4; from += 4, prefixes += 4) {
-        const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
-        prefix = p3 ^ from[3];
-        prefixes[0] = p1;
-        prefixes[1] = p2;
-        prefixes[2] = p3;
-        prefixes[3] = prefix;
-      }
-      if (end - from >= 2) {
-        const uint32_t p1 = prefix ^ from[0];
-        prefix = p1 ^ from[1];
-        prefixes[0] = p1;
-        prefixes[1] = prefix;
-        from += 2;
-        prefixes += 2;
-      }
-      if (from != end) *prefixes = prefix ^= *from;
-    });
-    if (count % 2 != 0) to[p][count] = prefix;
+// Makes prefixes of up to kPrefixWords words of a patch, from `first` on.
+inline void gather_segment(const BinaryGemmArgs& args, int pixel, int first, int count,
+                           uint32_t* to) {
+  uint32_t prefix = 0;
+  for_parts(args, first, count, [&](int offset, int part, int place) {
+    const uint32_t *from = args.patch[pixel] + offset, *end = from + part;
+    uint32_t* prefixes = to + place;
+    for (; end - from >= 4; from += 4, prefixes += 4) {
+      const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
+      prefix = p3 ^ from[3];
+      prefixes[0] = p1;
+      prefixes[1] = p2;
+      prefixes[2] = p3;
+      prefixes[3] = prefix;
+    }
+    if (end - from >= 2) {
+      const uint32_t p1 = prefix ^ from[0];
+      prefix = p1 ^ from[1];
+      prefixes[0] = p1;
+      prefixes[1] = prefix;
+      from += 2;
+      prefixes += 2;
+    }
+    if (from != end) *prefixes = prefix ^= *from;
+  });
+  if (count % 2 != 0) to[count] = prefix;
+}
+
+void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
+  const int words = args.runs * args.run_length;
+  for (int p = 0; p < args.pixels; ++p, to += pitch) {
+    for (int first = 0; first < words; first += kPrefixWords) {
+      gather_segment(args, p, first, words - first < kPrefixWords ? words - first : kPrefixWords,
+                     to + first);
+    }
   }
 }
 
@@ -132,13 +135,14 @@ struct Counter {
 // instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
 // left.
 #ifdef BOPKIT_HAS_DOT
-constexpr int kMostSteps = kSegmentBytes;  // sums are integers from the start
+constexpr unsigned kMostSteps = kPrefixWords;  // sums are integers from the start
 #define BOPKIT_SUM total
 #define BOPKIT_ADD(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[four].16b\n"
 #define BOPKIT_SUBTRACT(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[minus_four].16b\n"
 #define BOPKIT_FACTORS , [four] "w"(vdupq_n_s8(4)), [minus_four] "w"(vdupq_n_s8(-4))
 #else
-constexpr int kMostSteps = 15;  // four words add at most 8 to each byte of a sum, or subtract it
+constexpr unsigned kMostSteps =
+    15;  // four words add at most 8 to each byte of a sum, or subtract it
 #define BOPKIT_SUM bytes
 #define BOPKIT_ADD(sum, counts) "add %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
 #define BOPKIT_SUBTRACT(sum, counts) "sub %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
@@ -215,20 +219,26 @@ BOPKIT_ALWAYS_INLINE void count_half_step(const uint32_t* weights, uint32x4_t x1
 #undef BOPKIT_SUBTRACT
 #undef BOPKIT_FACTORS
 
-// Of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
+// Words `first` to `first + words`, an even number, of 16 channels from `channel` on.
+struct BinarySegment {
+  unsigned first, words, channel;
+  bool ends;  // in registers
+  const uint32_t* weights;
+  size_t stride;  // of blocks of 4 channels
+};
+
 template <int pixels>
-BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_t>],
-                                     const uint32_t* weights, ptrdiff_t stride, int words,
+BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t* const* patches, const BinarySegment& segment,
                                      QuarterInts (&doubled)[pixels][4]) {
   Counter counters[pixels][4];
-  BOPKIT_UNROLL for (auto& row : counters) {
-    BOPKIT_UNROLL for (Counter& counter : row) counter = Counter(words / 2);
-  }
+  BOPKIT_FOR_TILE counters[p][v] = Counter(static_cast<int>(segment.words / 2));
   const uint32_t *x[pixels], *blocks[4];
-  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = prefixes[p];
-  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = weights + v * stride;
-  for (int left = words / 4; left > 0; left -= kMostSteps) {
-    for (int step = left < kMostSteps ? left : kMostSteps; step > 0; --step) {
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = patches[p] + segment.first;
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = segment.weights + v * segment.stride;
+  for (unsigned left = segment.words / 4; left > 0;) {
+    unsigned steps = left < kMostSteps ? left : kMostSteps;
+    left -= steps;
+    do {
       uint32x4x4_t word[pixels];
       BOPKIT_UNROLL for (int p = 0; p < pixels; ++p, x[p - 1] += 4) word[p] = vld4q_dup_u32(x[p]);
       BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
@@ -238,12 +248,11 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_
           blocks[v] = count_step(blocks[v], word, counters[0][v], counters[1][v]);
         }
       }
-    }
-    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) counters[p][v].flush();
-    }
+    } while (--steps > 0);
+    BOPKIT_FOR_TILE counters[p][v].flush();
   }
-  if (words % 4 != 0) {
+  const bool has_half = segment.words % 4 != 0;
+  if (has_half) {
     BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
       const uint32x4_t x1 = vld1q_dup_u32(x[p]), x2 = vld1q_dup_u32(x[p] + 1);
       BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
@@ -252,11 +261,7 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_
       }
     }
   }
-  const int sign = words % 4 == 0 ? 1 : -1;
-  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) doubled[p][v] =
-        (QuarterInts)counters[p][v].doubled(sign);
-  }
+  BOPKIT_FOR_TILE doubled[p][v] = (QuarterInts)counters[p][v].doubled(has_half ? -1 : 1);
 }
 
 // Whether channels are whole vectors of 16, as the epilogues below want them: numbers stay in
@@ -452,32 +457,17 @@ inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t 
   }
 }
 
-// Words `first` to `first + words` of all patches.
-struct BinarySegment {
-  BinarySegment(const BinaryGemmArgs& of, ptrdiff_t stride_of_blocks)
-      : args(of), stride(stride_of_blocks) {}
-
-  const BinaryGemmArgs& args;
-  const ptrdiff_t stride;
-  int first, words;
-  bool ends;  // in registers
-  uint32_t prefixes[kMaxTilePixels][kSegment<uint32_t>];
-};
-
 template <int pixels>
-void binary_tile(const BinarySegment& segment, int pixel, int channel) {
-  const BinaryGemmArgs& args = segment.args;
+void binary_tile(const BinaryGemmArgs& args, const BinarySegment& segment, int pixel) {
   QuarterInts x[pixels][4];
-  count_bits<pixels>(segment.prefixes + pixel,
-                     args.panel + channel * (segment.stride / 4) + segment.first * 4,
-                     segment.stride, segment.words, x);
-  int32_t* sums = args.sums + pixel * kPanel + channel;
+  count_bits<pixels>(args.patch + pixel, segment, x);
+  int32_t* sums = args.sums + pixel * kPanel + segment.channel;
   if (segment.first != 0) {
     BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
   }
   if (segment.ends) {
-    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
-                               x);
+    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, segment.channel,
+                               args.rows + pixel, x);
   }
   BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
 }
@@ -672,19 +662,21 @@ void int8_block(const int8_t* const* patches, int count, const int8_t* weights, 
 #endif
 
 void binary_gemm(const BinaryGemmArgs& args) {
-  const int words = args.runs * args.run_length, even = words + words % 2;
+  const unsigned words = static_cast<unsigned>(args.runs * args.run_length),
+                 even = words + words % 2;
   const bool in_registers = args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0]);
-  BinarySegment segment(args, ptrdiff_t{even} * 4);
-  for (int first = 0; first < words; first += kSegment<uint32_t>) {
-    const int left = words - first, count = left < kSegment<uint32_t> ? left : kSegment<uint32_t>;
-    gather_prefixes(args, first, count, segment.prefixes);
-    segment.first = first;
-    segment.words = count + count % 2;
-    segment.ends = in_registers && count == left;
-    for (int channel = 0; channel < args.channels; channel += kBlock) {
+  for (unsigned first = 0; first < even; first += kPrefixWords) {
+    const unsigned left = even - first, count = left < kPrefixWords ? left : kPrefixWords;
+    for (unsigned channel = 0; channel < static_cast<unsigned>(args.channels); channel += kBlock) {
+      const BinarySegment segment = {first,
+                                     count,
+                                     channel,
+                                     in_registers && count == left,
+                                     args.panel + size_t{channel} * even + 4 * size_t{first},
+                                     4 * size_t{even}};
       int pixel = 0;
-      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(segment, pixel, channel);
-      if (pixel < args.pixels) binary_tile<1>(segment, pixel, channel);
+      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(args, segment, pixel);
+      if (pixel < args.pixels) binary_tile<1>(args, segment, pixel);
     }
   }
   if (!in_registers) end_tile(args);
@@ -749,6 +741,7 @@ void int8_gemm(const Int8GemmArgs& args) {
   end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
-constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true, 2};
+constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,
+                                             1,           true, 2,      gather_prefixes};
 constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
 constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
