@@ -188,13 +188,9 @@ class Conv : public EpilogueStep {
 //
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
-// Replaces the words of a block by their prefixes; see `kPrefixWords`.
+// See Packing::gather_prefixes.
 void make_prefixes(uint32_t* block, int64_t rows, int lanes) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int c = 0; c < lanes && row % kPrefixWords != 0; ++c) {
-      block[row * lanes + c] ^= block[(row - 1) * lanes + c];
-    }
-  }
+  for (int64_t i = lanes; i < rows * lanes; ++i) block[i] ^= block[i - lanes];
   for (int64_t row = 1; row < rows; row += 4) {
     for (int c = 0; c < lanes; ++c) block[row * lanes + c] = ~block[row * lanes + c];
   }

@@ -10,10 +10,6 @@ namespace bopkit {
 // multiple of 32, so that the bits of a panel fill whole words.
 inline constexpr int kPanel = 64;
 
-// With Packing::gather_prefixes a word k of a patch is the exclusive or of words kPrefixWords * i to
-// k, and so is one of a block, which is complemented where k % 4 is 1. The number of words is even.
-inline constexpr int kPrefixWords = 256;
-
 // A tile: the pixels by channels that a micro-kernel computes at a time. No tile has more pixels.
 inline constexpr int kMaxTilePixels = 12;
 
@@ -155,9 +151,11 @@ struct Kernels {
     int depth = 1;               // elements of a channel that lie side by side
     bool is_one_run = false;     // a patch is one run, whose parts the micro-kernel gathers itself
     int pixel_step = 1;          // a call of a multiple wastes nothing; tile_pixels is one
-    // Makes one row of prefixes of each of any number of binary patches, `words` apart; the patches
-    // of calls are those rows then. Null where the patches are as they lie.
-    void (*gather_prefixes)(const BinaryGemmArgs& args, int64_t words, uint32_t* to) = nullptr;
+    // Where it is not null, binary patches and weights are words 0 to k, joined by exclusive or, in
+    // place of each word k. Of weights it is the complement where k % 4 is 1. The number of words is
+    // made even. The function does so with any number of pixels' patches, to be `pitch` apart; those
+    // it makes are the patches of calls.
+    void (*gather_prefixes)(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) = nullptr;
   };
   Packing binary, floats, int8;
   int int8_offset;  // what the micro-kernel adds to each int8 that it multiplies

@@ -58,41 +58,30 @@ BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, cons
   }
 }
 
-// Makes prefixes of up to kPrefixWords words of a patch, from `first` on.
-inline void gather_segment(const BinaryGemmArgs& args, int pixel, int first, int count,
-                           uint32_t* to) {
-  uint32_t prefix = 0;
-  for_parts(args, first, count, [&](int offset, int part, int place) {
-    const uint32_t *from = args.patch[pixel] + offset, *end = from + part;
-    uint32_t* prefixes = to + place;
-    for (; end - from >= 4; from += 4, prefixes += 4) {
-      const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
-      prefix = p3 ^ from[3];
-      prefixes[0] = p1;
-      prefixes[1] = p2;
-      prefixes[2] = p3;
-      prefixes[3] = prefix;
-    }
-    if (end - from >= 2) {
-      const uint32_t p1 = prefix ^ from[0];
-      prefix = p1 ^ from[1];
-      prefixes[0] = p1;
-      prefixes[1] = prefix;
-      from += 2;
-      prefixes += 2;
-    }
-    if (from != end) *prefixes = prefix ^= *from;
-  });
-  if (count % 2 != 0) to[count] = prefix;
-}
-
 void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
-  const int words = args.runs * args.run_length;
   for (int p = 0; p < args.pixels; ++p, to += pitch) {
-    for (int first = 0; first < words; first += kPrefixWords) {
-      gather_segment(args, p, first, words - first < kPrefixWords ? words - first : kPrefixWords,
-                     to + first);
+    uint32_t prefix = 0, *prefixes = to;
+    for (int run = 0; run < args.runs; ++run) {
+      const uint32_t* from = args.patch[p] + args.run_offset[run];
+      for (int fours = args.run_length / 4; fours > 0; --fours, from += 4, prefixes += 4) {
+        const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
+        prefix = p3 ^ from[3];
+        prefixes[0] = p1;
+        prefixes[1] = p2;
+        prefixes[2] = p3;
+        prefixes[3] = prefix;
+      }
+      if (args.run_length & 2) {
+        const uint32_t p1 = prefix ^ from[0];
+        prefix = p1 ^ from[1];
+        prefixes[0] = p1;
+        prefixes[1] = prefix;
+        from += 2;
+        prefixes += 2;
+      }
+      if (args.run_length & 1) *prefixes++ = prefix ^= *from;
     }
+    if (prefixes != to + pitch) *prefixes = prefix;
   }
 }
 
@@ -135,7 +124,7 @@ struct Counter {
 // instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
 // left.
 #ifdef BOPKIT_HAS_DOT
-constexpr unsigned kMostSteps = kPrefixWords;  // sums are integers from the start
+constexpr unsigned kMostSteps = ~0u;  // sums are integers from the start
 #define BOPKIT_SUM total
 #define BOPKIT_ADD(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[four].16b\n"
 #define BOPKIT_SUBTRACT(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[minus_four].16b\n"
@@ -219,23 +208,17 @@ BOPKIT_ALWAYS_INLINE void count_half_step(const uint32_t* weights, uint32x4_t x1
 #undef BOPKIT_SUBTRACT
 #undef BOPKIT_FACTORS
 
-// Words `first` to `first + words`, an even number, of 16 channels from `channel` on.
-struct BinarySegment {
-  unsigned first, words, channel;
-  bool ends;  // in registers
-  const uint32_t* weights;
-  size_t stride;  // of blocks of 4 channels
-};
-
+// Sums of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
 template <int pixels>
-BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t* const* patches, const BinarySegment& segment,
+BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t* const* patches, const uint32_t* weights,
+                                     size_t stride, unsigned words,
                                      QuarterInts (&doubled)[pixels][4]) {
   Counter counters[pixels][4];
-  BOPKIT_FOR_TILE counters[p][v] = Counter(static_cast<int>(segment.words / 2));
+  BOPKIT_FOR_TILE counters[p][v] = Counter(static_cast<int>(words / 2));
   const uint32_t *x[pixels], *blocks[4];
-  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = patches[p] + segment.first;
-  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = segment.weights + v * segment.stride;
-  for (unsigned left = segment.words / 4; left > 0;) {
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = patches[p];
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = weights + v * stride;
+  for (unsigned left = words / 4; left > 0;) {
     unsigned steps = left < kMostSteps ? left : kMostSteps;
     left -= steps;
     do {
@@ -251,7 +234,7 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t* const* patches, const Binar
     } while (--steps > 0);
     BOPKIT_FOR_TILE counters[p][v].flush();
   }
-  const bool has_half = segment.words % 4 != 0;
+  const bool has_half = words % 4 != 0;
   if (has_half) {
     BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
       const uint32x4_t x1 = vld1q_dup_u32(x[p]), x2 = vld1q_dup_u32(x[p] + 1);
@@ -457,21 +440,6 @@ inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t 
   }
 }
 
-template <int pixels>
-void binary_tile(const BinaryGemmArgs& args, const BinarySegment& segment, int pixel) {
-  QuarterInts x[pixels][4];
-  count_bits<pixels>(args.patch + pixel, segment, x);
-  int32_t* sums = args.sums + pixel * kPanel + segment.channel;
-  if (segment.first != 0) {
-    BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
-  }
-  if (segment.ends) {
-    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, segment.channel,
-                               args.rows + pixel, x);
-  }
-  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
-}
-
 inline void load_floats(const float* from, float32x4_t* to) {
   for (int v = 0; v < 4; ++v) to[v] = vld1q_f32(from + 4 * v);
 }
@@ -661,25 +629,28 @@ void int8_block(const int8_t* const* patches, int count, const int8_t* weights, 
 
 #endif
 
-void binary_gemm(const BinaryGemmArgs& args) {
-  const unsigned words = static_cast<unsigned>(args.runs * args.run_length),
-                 even = words + words % 2;
-  const bool in_registers = args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0]);
-  for (unsigned first = 0; first < even; first += kPrefixWords) {
-    const unsigned left = even - first, count = left < kPrefixWords ? left : kPrefixWords;
-    for (unsigned channel = 0; channel < static_cast<unsigned>(args.channels); channel += kBlock) {
-      const BinarySegment segment = {first,
-                                     count,
-                                     channel,
-                                     in_registers && count == left,
-                                     args.panel + size_t{channel} * even + 4 * size_t{first},
-                                     4 * size_t{even}};
-      int pixel = 0;
-      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(args, segment, pixel);
-      if (pixel < args.pixels) binary_tile<1>(args, segment, pixel);
-    }
+template <int pixels>
+inline void binary_tile(const BinaryGemmArgs& args, size_t words, int pixel, int channel) {
+  QuarterInts x[pixels][4];
+  const uint32_t* weights = args.panel + static_cast<size_t>(channel) * words;
+  count_bits<pixels>(args.patch + pixel, weights, 4 * words, static_cast<unsigned>(words), x);
+  if (args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0])) {
+    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
+                               x);
   }
-  if (!in_registers) end_tile(args);
+  int32_t* sums = args.sums + pixel * kPanel + channel;
+  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
+}
+
+void binary_gemm(const BinaryGemmArgs& args) {
+  const size_t length = static_cast<size_t>(args.runs) * static_cast<size_t>(args.run_length);
+  const size_t words = length + length % 2;
+  for (int channel = 0; channel < args.channels; channel += kBlock) {
+    int pixel = 0;
+    for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(args, words, pixel, channel);
+    if (pixel < args.pixels) binary_tile<1>(args, words, pixel, channel);
+  }
+  if (args.rows != nullptr && !has_whole_vectors(args.channels, args.rows[0])) end_tile(args);
 }
 
 template <typename Weight>
