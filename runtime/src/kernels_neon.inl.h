@@ -1,7 +1,7 @@
 // NEON, included once for every AArch64 processor, once for those with SDOT and UDOT
 // (BOPKIT_HAS_DOT), which sum four products in one instruction, and once for those that also have
 // SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. In
-// registers are 16 channels of 2 pixels of bits, 4 of floats, or 6 of int8.
+// registers are 16 channels of 2 pixels of bits, or of 6 of floats or of int8.
 
 #include "epilogue.inl.h"
 #include "int8_arithmetic.inl.h"
@@ -300,9 +300,11 @@ BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, cons
   for (int i = 0; i < epilogue.op_count; ++i) {
     apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
   }
-  BOPKIT_UNROLL for (int p = 0; p < pixels && rows[0].floats != nullptr; ++p) {
-    float* to = rows[p].floats + channel;
-    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+  if (rows[0].floats != nullptr) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      float* to = rows[p].floats + channel;
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+    }
   }
   if (rows[0].bits != nullptr) {
     QuarterInts is_negative[pixels][4];
@@ -453,29 +455,46 @@ inline void load_floats(const int8_t* from, float32x4_t* to) {
   to[3] = vcvtq_f32_s32(vmovl_high_s16(high));
 }
 
-constexpr int kFloatTilePixels = 4;
+// Weights of int8 need registers for themselves.
+template <typename Weight>
+constexpr int kFloatBlockPixels = sizeof(Weight) == sizeof(float) ? 6 : 4;
 
-template <int pixels, typename Weight>
-void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* to) {
-  float32x4_t sums[pixels][4];
-  for (auto& row : sums) {
-    for (float32x4_t& sum : row) sum = vdupq_n_f32(0);
-  }
-  for (int run = 0; run < args.runs; ++run) {
-    const float* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      float32x4_t w[4];
-      load_floats(weights, w);
-      for (int p = 0; p < pixels; ++p) {
-        const float32x4_t value = vld1q_dup_f32(x[p] + k);
-        for (int v = 0; v < 4; ++v) sums[p][v] = vfmaq_f32(sums[p][v], w[v], value);
-      }
+// Adds products by element `lane` of `x`.
+template <int pixels, int lane, typename Weight>
+BOPKIT_ALWAYS_INLINE void add_float_products(const Weight* weights, const float32x4_t (&x)[pixels],
+                                             float32x4_t (&sums)[pixels][4]) {
+  float32x4_t w[4];
+  load_floats(weights, w);
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      sums[p][v] = vfmaq_laneq_f32(sums[p][v], w[v], x[p], lane);
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) vst1q_f32(to + p * kPanel + 4 * v, sums[p][v]);
+}
+
+template <int pixels, typename Weight>
+void float_block(const GemmArgs<float, Weight, float>& args, int pixel, const Weight* weights,
+                 float* to) {
+  float32x4_t sums[pixels][4];
+  BOPKIT_FOR_TILE sums[p][v] = vdupq_n_f32(0);
+  for (int run = 0; run < args.runs; ++run) {
+    const float* from[pixels];
+    for (int p = 0; p < pixels; ++p) from[p] = args.patch[pixel + p] + args.run_offset[run];
+    float32x4_t x[pixels];
+    int k = 0;
+    for (; k + 4 <= args.run_length; k += 4, weights += 4 * kBlock) {
+      for (int p = 0; p < pixels; ++p) x[p] = vld1q_f32(from[p] + k);
+      add_float_products<pixels, 0>(weights, x, sums);
+      add_float_products<pixels, 1>(weights + kBlock, x, sums);
+      add_float_products<pixels, 2>(weights + 2 * kBlock, x, sums);
+      add_float_products<pixels, 3>(weights + 3 * kBlock, x, sums);
+    }
+    for (; k < args.run_length; ++k, weights += kBlock) {
+      for (int p = 0; p < pixels; ++p) x[p] = vld1q_dup_f32(from[p] + k);
+      add_float_products<pixels, 0>(weights, x, sums);
+    }
   }
+  BOPKIT_FOR_TILE vst1q_f32(to + p * kPanel + 4 * v, sums[p][v]);
 }
 
 inline int8x16_t four_times(const int8_t* four) {
@@ -655,13 +674,19 @@ void binary_gemm(const BinaryGemmArgs& args) {
 
 template <typename Weight>
 void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
-  static constexpr void (*kTiles[kFloatTilePixels])(const GemmArgs<float, Weight, float>&,
-                                                    const Weight*, float*) = {
-      float_block<1, Weight>, float_block<2, Weight>, float_block<3, Weight>,
-      float_block<4, Weight>};
+  constexpr int kMost = kFloatBlockPixels<Weight>;
+  static constexpr void (*kBlocks[])(const GemmArgs<float, Weight, float>&, int, const Weight*,
+                                     float*) = {
+      float_block<1, Weight>, float_block<2, Weight>,         float_block<3, Weight>,
+      float_block<4, Weight>, float_block<kMost - 1, Weight>, float_block<kMost, Weight>};
   const ptrdiff_t stride = ptrdiff_t{args.runs} * args.run_length;
+  const int tiles = (args.pixels + kMost - 1) / kMost;
   for (int channel = 0; channel < args.channels; channel += kBlock) {
-    kTiles[args.pixels - 1](args, args.panel + channel * stride, args.sums + channel);
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int begin = tile * args.pixels / tiles, end = (tile + 1) * args.pixels / tiles;
+      kBlocks[end - begin - 1](args, begin, args.panel + channel * stride,
+                               args.sums + begin * kPanel + channel);
+    }
   }
   if (args.rows == nullptr) return;
   end_all_floats(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
@@ -712,7 +737,26 @@ void int8_gemm(const Int8GemmArgs& args) {
   end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
+template <int vectors>
+inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int channel) {
+  int32x4_t max[vectors];
+  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) max[v] = vld1q_s32(rows[0] + channel + 4 * v);
+  for (int row = 1; row < count; ++row) {
+    const int32_t* from = rows[row] + channel;
+    BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) {
+      max[v] = vmaxq_s32(max[v], vld1q_s32(from + 4 * v));
+    }
+  }
+  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) vst1q_s32(to + channel + 4 * v, max[v]);
+}
+
+inline void max_of_integers(int32_t* to, const int32_t* const* rows, int count, int channels) {
+  int channel = 0;
+  for (; channel + 64 <= channels; channel += 64) max_of_vectors<16>(to, rows, count, channel);
+  for (; channel < channels; channel += 16) max_of_vectors<4>(to, rows, count, channel);
+}
+
 constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,
                                              1,           true, 2,      gather_prefixes};
-constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
+constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
 constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
