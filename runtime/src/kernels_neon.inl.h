@@ -32,6 +32,7 @@ inline Ints rounding_high_product(const Ints& a, const Ints& b) {
   return product;
 }
 
+// A register's part of 16 channels.
 typedef float QuarterFloats __attribute__((vector_size(16)));
 typedef int32_t QuarterInts __attribute__((vector_size(16)));
 
@@ -41,9 +42,9 @@ inline QuarterInts load_quarter(const int32_t* from) { return (QuarterInts)vld1q
 constexpr int kTilePixels = 12;  // of a call, in steps of those that fit into registers
 constexpr int kBlock = 16;
 
-// Patches are gathered: what a tile reads of their runs, or as much of it as this, is copied into the
-// first-level cache, one run behind the other. No loop then ends with a run, and one pointer a pixel
-// is enough.
+// Patches of int8 are gathered: what a tile reads of their runs, or as much of it as this, is copied
+// into the first-level cache, one run behind the other. No loop then ends with a run, only the last
+// one is filled up, and one pointer a pixel is enough.
 constexpr int kSegmentBytes = 1024;
 
 // Calls `take` with the offset, the length and the place in the segment of each part of a run that
@@ -58,6 +59,7 @@ BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, cons
   }
 }
 
+// See Packing::gather_prefixes.
 void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
   for (int p = 0; p < args.pixels; ++p, to += pitch) {
     uint32_t prefix = 0, *prefixes = to;
@@ -122,7 +124,7 @@ struct Counter {
 
 // Four words of weights, and of a patch, or of two patches. In assembly, as a compiler finds four
 // instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
-// left.
+// left. Sums are doubled, as epilogues want them.
 #ifdef BOPKIT_HAS_DOT
 constexpr unsigned kMostSteps = ~0u;  // sums are integers from the start
 #define BOPKIT_SUM total
@@ -716,9 +718,11 @@ void int8_gemm(const Int8GemmArgs& args) {
     const int rounded_count = (count + kInt8Depth - 1) / kInt8Depth * kInt8Depth;
     for (int p = 0; p < args.pixels; ++p) {
       patches[p] = is_gathered ? gathered[p] : args.patch[p] + args.run_offset[0] + first;
-      for (int i = count; i < rounded_count; ++i) gathered[p][i] = 0;
     }
     if (is_gathered) {
+      for (int p = 0; p < args.pixels; ++p) {
+        __builtin_memset(gathered[p] + rounded_count - kInt8Depth, 0, kInt8Depth);
+      }
       for_parts(args, first, count, [&](int offset, int part, int place) {
         gather_part(args, offset, part, place, gathered);
       });
