@@ -1,6 +1,7 @@
 """The cases that the runtime is tested with: small graphs, inputs for them, and what LCE itself can run.
 
-Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`.
+Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`, those
+of weights that alone are int8 in `sweep_weights`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import sweep_int8
+import sweep_weights
 from case import Case, Chain, Source, cover
 from models import ACTIVATIONS, SAME, VALID, Graph, pack, window, words_of
 
@@ -963,7 +965,7 @@ def all_cases() -> list[Case]:
     cases = [*_convolutions(), *_grouped(), *_shapes(), *_saturated(), *_quantizers(), *_dequantizers(), *_pools()]
     cases += [*_chains(), *(_Wild(f"wild-{number}").finished() for number in range(60))]
     cases += [_WildChannels(f"wild-channels-{number}").finished() for number in range(60)]
-    cases += sweep_int8.all_cases()
+    cases += [*sweep_int8.all_cases(), *sweep_weights.all_cases()]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 
