@@ -31,8 +31,12 @@ from flatbuffers import flexbuffers
 from models import Graph, Operator, Tensor
 
 ROOT = native.ROOT
-PROCESSORS = {"cortex-a72": "neon", "cortex-a76": "neon_dot"}
-_TYPES = {0: "float32", 1: "float16", 2: "int32", 6: "bool", 9: "int8"}
+PROCESSORS = {"cortex-a72": "neon", "cortex-a76": "neon_dot", "max": "neon_i8mm"}
+"""Emulated processors, and the instruction set that each takes; `max` has all that the emulator knows."""
+ESTIMATED = {cpu: isa for cpu, isa in PROCESSORS.items() if cpu != "max"}
+"""Processors that llvm-mca has a model of."""
+
+_TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 6: "bool", 9: "int8"}
 _FIELDS = {
     "strideW": "stride_width",
     "strideH": "stride_height",
@@ -57,9 +61,13 @@ def read_graph(path: Path) -> Graph:
         shape = tuple(int(size) for size in (() if tensor.shape is None else tensor.shape))
         values = None if data is None else np.frombuffer(bytes(data), type).reshape(shape)
         quantization = tensor.quantization
-        is_quantized = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
-        scale = float(quantization.scale[0]) if is_quantized else None
-        graph.tensors.append(Tensor(shape, type, values, scale, int(quantization.zeroPoint[0]) if is_quantized else 0))
+        quantized: dict = {}
+        if quantization is not None and quantization.scale is not None and len(quantization.scale) > 0:
+            scales = tuple(float(each) for each in quantization.scale)
+            quantized["scale"] = scales if len(scales) > 1 else scales[0]
+            quantized["zero_point"] = int(quantization.zeroPoint[0]) if quantization.zeroPoint is not None else 0
+            quantized["quantized_dimension"] = quantization.quantizedDimension
+        graph.tensors.append(Tensor(shape, type, values, **quantized))
     names = {number: name for name, (number, _) in case_file._BUILTIN.items()}
     for operator in subgraph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
@@ -153,10 +161,11 @@ def main() -> None:
         for model in arguments.models:
             for cpu, isa in PROCESSORS.items():
                 count = count_instructions(model, cpu, Path(folder))
-                print(f"{model.stem}: {count / 1e6:.1f} million instructions an inference, {isa}, emulated {cpu}")
+                label = f"{model.parent.name}/{model.stem}"
+                print(f"{label}: {count / 1e6:.1f} million instructions an inference, {isa}, emulated {cpu}")
         for isa, loop in inner_loops(Path(folder)).items():
             tiles = loop.count("\tcnt\t")
-            for cpu, least in PROCESSORS.items():
+            for cpu, least in ESTIMATED.items():
                 if isa == "neon_dot" and least != isa:
                     continue
                 cycles = estimate(loop, cpu)
