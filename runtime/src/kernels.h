@@ -173,6 +173,8 @@ struct Kernels {
                    int8_t* to);
   void (*multiply_int8)(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
                         int8_t* to);
+  // Bit-packs a pixel: what is below the zero point is negative.
+  void (*pack_int8_signs)(const int8_t* from, int channels, int32_t zero_point, uint32_t* to);
   // The largest, and the sum from the first to the last, of rows of any number of channels. Rows of
   // int32 are read and written up to the next multiple of 16 channels.
   void (*max_of)(float* to, const float* const* rows, int count, int channels);

@@ -43,7 +43,7 @@ constexpr Tables kTables = make_tables();
 BOPKIT_TARGET("avx2,fma")
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "int8.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -264,6 +264,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               dequantize_uint8,
                               add_int8,
                               multiply_int8,
+                              pack_int8_signs,
                               max_of,
                               max_of_int32,
                               sum_of,

@@ -18,7 +18,7 @@ bool is_supported() { return cpu_features().avx512; }
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma")
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "int8.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
@@ -280,6 +280,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 dequantize_uint8,
                                 add_int8,
                                 multiply_int8,
+                                pack_int8_signs,
                                 max_of,
                                 max_of_int32,
                                 sum_of,

@@ -10,7 +10,7 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "int8.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -155,6 +155,7 @@ const Kernels kPortableKernels = {"portable",
                                   dequantize_uint8,
                                   add_int8,
                                   multiply_int8,
+                                  pack_int8_signs,
                                   max_of,
                                   max_of_int32,
                                   sum_of,

@@ -1,7 +1,7 @@
 """The cases that the runtime is tested with: small graphs, inputs for them, and what LCE itself can run.
 
-Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`, those
-of weights that alone are int8 in `sweep_weights`.
+Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`,
+those of weights that alone are int8 in `sweep_weights`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-// Sums and products of two tensors of int8. Included behind epilogue.inl.h.
+// Sums, products and signs of int8. Included behind epilogue.inl.h.
 
+// Of numbers so small that nothing overflows.
 inline Ints rescale(const Rescaling& by, Ints x) {
   x = rounding_high_product(x << by.left_shift, Ints{} + by.multiplier);
-  const int32_t rest_bits = static_cast<int32_t>((int64_t{1} << by.right_shift) - 1);
-  const Ints half = (rest_bits >> 1) - (x < 0);
-  return (x >> by.right_shift) - ((x & rest_bits) > half);
+  // Halves of negative numbers go down, unless nothing is shifted out.
+  const int32_t half = by.right_shift > 0 ? 1 << (by.right_shift - 1) : 0;
+  const int32_t minus_one = by.right_shift > 0 ? -1 : 0;
+  return (x + half + ((x >> 31) & minus_one)) >> by.right_shift;
 }
 
 // `count` numbers, 1 to kLanes; the others are zero.
@@ -41,4 +43,12 @@ inline void add_int8(const Int8Arithmetic& by, const int8_t* a, const int8_t* b,
 inline void multiply_int8(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
                           int8_t* to) {
   for_int8(by, a, b, count, to, [](Ints x, Ints y) { return x * y; });
+}
+
+// Bit-packs a pixel of so many channels: those below the zero point are negative.
+inline void pack_int8_signs(const int8_t* from, int channels, int32_t zero_point, uint32_t* to) {
+  for (int c = 0; c < channels; c += kLanes) {
+    const int lanes = channels - c < kLanes ? channels - c : kLanes;
+    store_bits(negative_mask(load_int8(from + c, lanes) < zero_point), c, lanes, to);
+  }
 }
