@@ -56,6 +56,7 @@ template <int pixels, int vectors>
 struct Tile {
   const EpilogueOp& op;
   const Row* rows;
+  int channel;  // of the rows, the tile's first
   TileFloats<pixels, vectors>& y;
 
   template <typename Function>
@@ -64,14 +65,15 @@ struct Tile {
   }
   template <typename Function>
   BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
-    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(rows[p].operands[op.operand] + kLanes * v));
+    BOPKIT_FOR_TILE y[p][v] =
+        function(y[p][v], load(rows[p].operands[op.operand] + channel + kLanes * v));
   }
   template <typename Function>
   BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
-    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + kLanes * v));
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + channel + kLanes * v));
   }
   BOPKIT_ALWAYS_INLINE void store() const {
-    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].stored + kLanes * v);
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].stored + channel + kLanes * v);
   }
 };
 
@@ -83,10 +85,11 @@ inline bool ends_in_registers(const Args& args) {
 
 // Stores bits of a tile: `masks[p][v]` has those of a vector.
 template <int pixels, int vectors>
-BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], const Row* rows) {
+BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], const Row* rows,
+                                     int channel) {
   BOPKIT_FOR_TILE {
     if (v % 2 == 0) {
-      rows[p].bits[v / 2] =
+      rows[p].bits[channel / 32 + v / 2] =
           v + 1 < vectors ? _mm512_kunpackw(masks[p][v + 1 < vectors ? v + 1 : v], masks[p][v])
                           : masks[p][v];
     }
@@ -95,18 +98,55 @@ BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], 
 
 template <int pixels, int vectors>
 BOPKIT_ALWAYS_INLINE void store_tile(const Epilogue& epilogue, TileFloats<pixels, vectors>& y,
-                                     const Row* rows) {
+                                     const Row* rows, int channel = 0) {
   for (int i = 0; i < epilogue.op_count; ++i) {
-    apply(epilogue.ops[i].kind, Tile<pixels, vectors>{epilogue.ops[i], rows, y});
+    apply(epilogue.ops[i].kind, Tile<pixels, vectors>{epilogue.ops[i], rows, channel, y});
   }
   if (rows[0].floats != nullptr) {
-    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].floats + kLanes * v);
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].floats + channel + kLanes * v);
   }
   if (rows[0].bits != nullptr) {
     __mmask16 masks[pixels][vectors];
     BOPKIT_FOR_TILE masks[p][v] =
         _mm512_cmp_ps_mask((__m512)y[p][v], _mm512_setzero_ps(), _CMP_LT_OQ);
-    store_bits<pixels, vectors>(masks, rows);
+    store_bits<pixels, vectors>(masks, rows, channel);
+  }
+}
+
+// The epilogue of floats in memory, from a channel of the rows on, a multiple of kPanel.
+template <int pixels, int vectors>
+void epilogue_tile(const Epilogue& epilogue, const float* from, int64_t stride, const Row* rows,
+                   int channel) {
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE y[p][v] = load(from + p * stride + channel + kLanes * v);
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load(epilogue.multiplier + channel + kLanes * v);
+  }
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + channel + kLanes * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, rows, channel);
+}
+
+void epilogue_by_tiles(const Epilogue& epilogue, const float* from, int64_t stride, int channels,
+                       const Row* rows, int pixels) {
+  if (channels % kLanes != 0 || rows[0].bytes != nullptr) {
+    return float_epilogue(epilogue, from, stride, channels, rows, pixels);
+  }
+  using Function = void (*)(const Epilogue&, const float*, int64_t, const Row*, int);
+  static constexpr Function kWide[] = {epilogue_tile<kTilePixels, 1>, epilogue_tile<kTilePixels, 2>,
+                                       epilogue_tile<kTilePixels, 3>,
+                                       epilogue_tile<kTilePixels, 4>};
+  static constexpr Function kSingle[] = {epilogue_tile<1, 1>, epilogue_tile<1, 2>,
+                                         epilogue_tile<1, 3>, epilogue_tile<1, 4>};
+  for (int first = 0; first < pixels;) {
+    const bool is_wide = pixels - first >= kTilePixels;
+    for (int channel = 0; channel < channels; channel += kPanel) {
+      const int left = channels - channel, vectors = (left < kPanel ? left : kPanel) / kLanes;
+      (is_wide ? kWide : kSingle)[vectors - 1](epilogue, from + first * stride, stride,
+                                               rows + first, channel);
+    }
+    first += is_wide ? kTilePixels : 1;
   }
 }
 
@@ -144,7 +184,7 @@ void binary_tile(const BinaryGemmArgs& args) {
     __mmask16 masks[pixels][vectors];
     BOPKIT_FOR_TILE masks[p][v] =
         _mm512_cmpgt_epi32_mask(sums[p][v], _mm512_loadu_si512(epilogue.threshold + 16 * v));
-    return store_bits<pixels, vectors>(masks, args.rows);
+    return store_bits<pixels, vectors>(masks, args.rows, 0);
   }
   if (epilogue.has_clamp) {
     const __m512i min = _mm512_set1_epi32(epilogue.clamp_min),
@@ -275,17 +315,17 @@ const Kernels kAvx512Kernels = {"avx512",
                                 mixed_gemm,
                                 int8_gemm,
                                 integer_epilogue,
-                                float_epilogue,
+                                epilogue_by_tiles,
                                 dequantize_int8,
                                 dequantize_uint8,
                                 add_int8,
                                 multiply_int8,
                                 max_of,
                                 max_of_int32,
-                                sum_of,
+                                mean_of,
                                 add_rows,
-                                depthwise_row,
-                                depthwise_int8_row,
+                                depthwise_rows,
+                                depthwise_int8_rows,
                                 1500,
                                 90,
                                 300};
