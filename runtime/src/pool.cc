@@ -11,7 +11,7 @@ namespace bopkit {
 namespace {
 
 class Pool : public EpilogueStep {
-  static constexpr int kPartsPerThread = 2;
+  static constexpr int kLeastRows = 8;  // of two parts a thread
 
  public:
   Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
@@ -91,7 +91,8 @@ class Pool : public EpilogueStep {
   // Parts of an image, each one unit of work. One that begins within the image computes the rows that
   // its window shares with the part before once more.
   int parts_for(int threads) const {
-    return std::min(height_.size, threads == 1 ? 1 : kPartsPerThread * threads);
+    const int per_thread = height_.size < 2 * kLeastRows * threads ? 1 : 2;
+    return std::min(height_.size, threads == 1 ? 1 : per_thread * threads);
   }
 
   // Rows under a window, and the distance of their pixels.

@@ -19,12 +19,17 @@ namespace {
 // caller about 7 microseconds, and they come 20 to 50 later.
 constexpr double kLeastSharedNs = 5e3, kLeastWakingNs = 20e3;
 
+// Smaller units are handed out several at a time, but not in fewer portions than so many a thread.
+constexpr double kLeastUnitNs = 2e3;
+constexpr int kLeastPortions = 8;
+
 // How long a thread looks out before it sleeps: about as long as it would take to wake it. A worker
 // first stays for what lies between two steps: who yields its core to another program gets it back
 // milliseconds later.
 constexpr auto kLookout = std::chrono::microseconds(50);
 constexpr auto kBetweenSteps = std::chrono::microseconds(10);
-constexpr int kLooksAtOnce = 64;     // between two looks at the clock
+constexpr auto kLongestLookout = std::chrono::microseconds(200);  // for the last units of a step
+constexpr int kLooksAtOnce = 64;                                  // between two looks at the clock
 constexpr int kFewestLookouts = 16;  // of a worker, which may have no core for longer than kLookout
 
 // An inference gained nothing if the longest of its threads had more than this share of the work.
@@ -48,6 +53,21 @@ int64_t this_process() {
   return getpid();
 #endif
 }
+
+// Units of a task, `size` of them as one.
+struct Portions {
+  const Task& units;
+  int size;
+
+  Task task() const {
+    const auto run = [](const void* context, int portion) {
+      const auto& [units, size] = *static_cast<const Portions*>(context);
+      const int end = std::min(units.units, (portion + 1) * size);
+      for (int unit = portion * size; unit < end; ++unit) units.run(units.context, unit);
+    };
+    return {run, this, (units.units + size - 1) / size};
+  }
+};
 
 template <typename Condition>
 bool look_out(const Condition& condition) {
@@ -159,8 +179,8 @@ bool ThreadPool::take_unit() {
   return false;
 }
 
-// Returns how many units the caller took, and whether it had to sleep for the rest.
-int ThreadPool::run_with_workers(const Task& task, bool* has_slept) {
+// Returns how many units the caller took, and whether the others came late.
+int ThreadPool::run_with_workers(const Task& task, bool* is_late) {
   unfinished_.store(task.units, std::memory_order_relaxed);
   task_.store(&task, std::memory_order_relaxed);
   const uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
@@ -169,24 +189,25 @@ int ThreadPool::run_with_workers(const Task& task, bool* has_slept) {
   const auto start = Clock::now();
   int taken = 0;
   while (take_unit()) ++taken;
-  *has_slept = !wait_for_workers(taken == 0 ? Clock::duration() : (Clock::now() - start) / taken);
+  *is_late = !wait_for_workers(taken == 0 ? Clock::duration() : (Clock::now() - start) / taken);
   return taken;
 }
 
-// Waits for units that workers have taken, of which one takes so long: looks out, as long as they
-// may be at them, and never lets others of its core run meanwhile, who would keep it for longer.
-// Returns false if it slept then.
+// Waits for units that workers have taken, of which one takes so long. Lets nobody have its core
+// while they may be at them: it would get it back later than they end. Returns whether they took no
+// longer than the slower cores of a processor need for one.
 bool ThreadPool::wait_for_workers(Clock::duration unit) {
   const auto is_finished = [this] { return unfinished_ == 0; };
-  const auto until = Clock::now() + std::max<Clock::duration>(kLookout, 4 * unit);
+  const auto start = Clock::now();
+  const auto expected = std::max<Clock::duration>(kLookout, 4 * unit);
   do {
     if (look_out(is_finished)) return true;
-  } while (Clock::now() < until);
+  } while (Clock::now() - start < std::min<Clock::duration>(expected, kLongestLookout));
   std::unique_lock<std::mutex> lock(mutex_);
   caller_sleeps_ = true;
   finished_.wait(lock, is_finished);
   caller_sleeps_ = false;
-  return false;
+  return Clock::now() - start < expected;
 }
 
 ThreadPool::Session::Session(ThreadPool& pool) : pool_(pool) {}
@@ -223,20 +244,25 @@ int ThreadPool::Session::threads_for(double ns) {
 void ThreadPool::Session::run(const Task& task, double ns) {
   if (task.units == 1 || threads_for(ns) == 1) {
     for (int unit = 0; unit < task.units; ++unit) task.run(task.context, unit);
-  } else if (times_ != nullptr) {
-    measure_units(task);
+    return;
+  }
+  const int most = task.units / (kLeastPortions * pool_.threads());
+  const double enough = kLeastUnitNs * task.units / ns;
+  const Portions portions = {task, std::max(1, static_cast<int>(std::min<double>(most, enough)))};
+  if (times_ != nullptr) {
+    measure_units(portions.task());
   } else {
-    share(task, ns);
+    share(portions.task(), ns);
   }
 }
 
 void ThreadPool::Session::share(const Task& task, double ns) {
-  bool has_slept;
-  const int own = pool_.run_with_workers(task, &has_slept);
+  bool is_late;
+  const int own = pool_.run_with_workers(task, &is_late);
   const double of_worker = static_cast<double>(task.units - own) / (pool_.threads() - 1);
   shared_ns_ += ns;
   longest_ns_ += ns * std::max<double>(own, of_worker) / task.units;
-  if (!has_slept) return;
+  if (!is_late) return;
   is_alone_ = true;  // there are more threads than cores for them
   longest_ns_ = shared_ns_;
 }

@@ -104,7 +104,7 @@ class ThreadPool {
   void wake_sleepers();
   bool has_units() const;
   bool take_unit();
-  int run_with_workers(const Task& task, bool* has_slept);
+  int run_with_workers(const Task& task, bool* is_late);
   bool wait_for_workers(Clock::duration unit);
 
   const int64_t process_;  // that made the workers

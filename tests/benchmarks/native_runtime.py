@@ -1,14 +1,15 @@
 """The native runtime against LCE's interpreter, and against full-precision twins of the same shape in LiteRT.
 
     python tests/benchmarks/native_runtime.py [NETWORK ...] [--runs 50] [--threads 1] [--isa NAME ...] [--no-twins]
+    python tests/benchmarks/native_runtime.py birealnet xnornet quicknet --int8
 
 Untrained networks, one picture at a time, everything in this one process and taking turns of a few runs, of which the
 first brings weights back into the caches and is not counted. Of each it prints the least and the median time of a run
 on the processor (`--wall`, and with several threads: by the clock), and how many times faster than LCE's best setting
-it is. Then, of the runtime's fastest instruction set: the share of time in binary
-convolutions, in float ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that
-the network would take at what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled
-here with ziglang).
+it is. Then, of the runtime's fastest instruction set: the share of time in binary convolutions, in float and in int8
+ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that the network would take
+at what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled here with ziglang).
+With `--int8` real layers compute in int8 (`--float-weights int8 --calibrate`), and the float32 file takes its turns too.
 """
 
 import argparse
@@ -25,12 +26,16 @@ import numpy as np
 
 from bopkit import ExportOptions, export_model, init_model, list_models, load_model
 from bopkit.export.comparison.twin import convert_twin, make_twin
+from bopkit.export.pictures import photograph_crops
 from bopkit.host import cpu_name
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 PEAK = (RUNTIME / "benchmarks" / "peak.cc", RUNTIME / "src" / "cpu.cc")
 
 RUNS_A_TURN = 5
+
+KINDS = ("binary", "float", "int8")
+"""Of multiply-accumulates."""
 
 
 def peak(folder):
@@ -80,12 +85,32 @@ def interleaved_ms(runners, picture, runs, clock):
     return samples
 
 
+def calibration_pictures(shape, folder):
+    """A dataset of crops of photographs, to calibrate a network that takes pictures of that shape; its name."""
+    path = Path(folder, "photographs.npz")
+    pictures = photograph_crops(shape, (0, 255), 32).astype(np.uint8)
+    labels = np.arange(len(pictures)) % 10
+    np.savez(path, x_train=pictures, y_train=labels, x_test=pictures[:16], y_test=labels[:16])
+    return f"npz:{path}"
+
+
+def export(model_file, folder, **options):
+    artifacts = export_model(model_file, folder, ExportOptions(savedmodel=False, pictures=8, **options)).artifacts
+    return Path(artifacts[0].path)
+
+
 def runners_of(name, folder, arguments):
     model_file = init_model(name, Path(folder, f"{name}.h5"))
-    options = ExportOptions(savedmodel=False, pictures=8)
-    path = Path(export_model(model_file, options=options).artifacts[0].path)
+    path = float_path = export(model_file, Path(folder, "float32"))
+    if arguments.int8:
+        dataset = calibration_pictures(load_model(model_file).input_shape[1:], folder)
+        # An untrained network has no accuracy to lose.
+        calibration = {"calibrate": dataset, "preprocess_fn": "resize:-1..1", "max_drop": 100}
+        path = export(model_file, Path(folder, "int8"), float_weights="int8", **calibration)
     flatbuffer, threads = path.read_bytes(), arguments.threads
     runners = {f"bopkit {isa}": native_runner(path, threads, isa) for isa in arguments.isa or bopkit_runtime.isas()}
+    if arguments.int8:
+        runners["bopkit float32"] = native_runner(float_path, threads, bopkit_runtime.isas()[0])
     runners["LCE default"] = lce_runner(flatbuffer, threads)
     runners["LCE best"] = lce_runner(flatbuffer, threads, use_indirect_bgemm=True, use_xnnpack=True)
     model = load_model(model_file)
@@ -107,15 +132,15 @@ def print_shares(path, picture, runs, peaks):
         return sum(step["least_ns"] for step in steps if kind(step)) / 1e6
 
     binary_ms, float_ms = least_ms(lambda step: step["binary_macs"]), least_ms(lambda step: step["float_macs"])
-    rest_ms = least_ms(lambda step: not step["binary_macs"] and not step["float_macs"])
-    outside_ms = max(0.0, whole_ms - binary_ms - float_ms - rest_ms)
-    shares = {"binary": binary_ms, "float": float_ms, "rest": rest_ms, "outside": outside_ms}
+    int8_ms = least_ms(lambda step: step["int8_macs"])
+    rest_ms = least_ms(lambda step: not any(step[f"{kind}_macs"] for kind in KINDS))
+    outside_ms = max(0.0, whole_ms - binary_ms - float_ms - int8_ms - rest_ms)
+    shares = {"binary": binary_ms, "float": float_ms, "int8": int8_ms, "rest": rest_ms, "outside": outside_ms}
     print(
         "   time in", ", ".join(f"{name} {ms / whole_ms:.0%}" for name, ms in shares.items()), f"of {whole_ms:.3f} ms"
     )
     if peaks["binary_macs_per_ns"]:
-        macs_ns = sum(step["binary_macs"] for step in steps) / peaks["binary_macs_per_ns"]
-        macs_ns += sum(step["float_macs"] for step in steps) / peaks["float_macs_per_ns"]
+        macs_ns = sum(step[f"{kind}_macs"] / peaks[f"{kind}_macs_per_ns"] for kind in KINDS for step in steps)
         bytes_ns = path.stat().st_size / peaks["bytes_per_ns"]
         roof_ms = max(macs_ns, bytes_ns) / 1e6
         print(f"   roofline {roof_ms:.3f} ms (operations {macs_ns / 1e6:.3f}, weights {bytes_ns / 1e6:.3f}):", end="")
@@ -129,6 +154,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--isa", action="append", help="only these instruction sets")
     parser.add_argument("--no-twins", action="store_true")
+    parser.add_argument("--int8", action="store_true", help="real layers in int8")
     parser.add_argument("--wall", action="store_true", help="by the clock: only where nobody else is busy")
     arguments = parser.parse_args()
     # This thread alone computes, and others may be busy: its time on the processor is what an idle machine would take.
