@@ -411,7 +411,7 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
     const int begin = i, end = std::min(count, i + width_.size - x);
     const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
     const Element* patch = patch_at(image, y, x);
-    Row row;
+    Row row{};
     if (to == nullptr) {
       row = row_at(shared, image, y, x);
     } else {

@@ -64,7 +64,7 @@ class Elementwise : public EpilogueStep {
     const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
     const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
     if (row_is_pixel_) {
-      Row row;
+      Row row{};
       if (to == nullptr) {
         row = row_at(shared, image, y, 0);
       } else {
@@ -78,6 +78,7 @@ class Elementwise : public EpilogueStep {
       const int pixels = std::min(kPixels, input.w - x);
       Row rows[kPixels];
       if (to != nullptr) {
+        rows[0] = {};
         rows[0].floats = to + int64_t{x} * input.c;
       } else {
         rows[0] = row_at(shared, image, y, x);

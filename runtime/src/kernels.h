@@ -97,13 +97,13 @@ struct Epilogue {
 };
 
 // Where the results of one pixel go, and the tensors that join them; each points at the row's first
-// channel of this panel.
+// channel of this panel, or is null. Without initial values: a step has arrays of them.
 struct Row {
-  float* floats = nullptr;
-  float* stored = nullptr;   // for EpilogueOpKind::kStore
-  uint32_t* bits = nullptr;  // bit-packed, whole words: bits behind the last channel are zero
-  int8_t* bytes = nullptr;
-  const float* operands[kMaxOperands] = {};
+  float* floats;
+  float* stored;   // for EpilogueOpKind::kStore
+  uint32_t* bits;  // bit-packed, whole words: bits behind the last channel are zero
+  int8_t* bytes;
+  const float* operands[kMaxOperands];
 };
 
 // What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
