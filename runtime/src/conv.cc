@@ -411,7 +411,7 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
     const int begin = i, end = std::min(count, i + width_.size - x);
     const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
     const Element* patch = patch_at(image, y, x);
-    Row row;
+    Row row{};
     if (to == nullptr) {
       row = row_at(shared, image, y, x);
     } else {
@@ -420,7 +420,7 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
     for (; i < end; ++i, patch += patch_to_right, row_after(row, to_right, &row)) {
       patches[i] = patch;
       rows[i] = row;
-      corrections[i] = row_corrections.at(x + i - begin);
+      if constexpr (kIsBinary || kIsInt8) corrections[i] = row_corrections.at(x + i - begin);
       if (groups_ > 1 && rows[i].bits != nullptr) {
         std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
       }
@@ -464,14 +464,16 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
       from_channel(rows[i], panel.first, &row);
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
-    const int32_t* panel_corrections[kMaxTilePixels];
-    for (int i = begin; i < end; ++i) {
-      panel_corrections[i - begin] =
-          corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
-    }
     args.rows = panel.first != 0 ? moved : rows + begin;
     args.epilogue = &epilogue;
-    args.corrections = panel_corrections;
+    const int32_t* panel_corrections[kMaxTilePixels];
+    if constexpr (kIsBinary || kIsInt8) {
+      for (int i = begin; i < end; ++i) {
+        panel_corrections[i - begin] =
+            corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
+      }
+      args.corrections = panel_corrections;
+    }
     multiply(args);
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
       store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);

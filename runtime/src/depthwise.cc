@@ -106,42 +106,43 @@ class DepthwiseConv : public EpilogueStep {
     alignas(kAlignment) Sum sums[kPixels * kPanel];
     const RowStep to_right = row_step(shared);
     const size_t most = static_cast<size_t>(window_.filter_h) * window_.filter_w;
-    std::vector<const Element*> taps(most * kPixels), weights(most * kPixels);
+    std::vector<const Element*> taps(most), weights(most);
+    const int64_t step = window_.stride_w * input.pixel_stride;
     for (int x = 0; x < width_.size; x += kPixels) {
       const int pixels = std::min(kPixels, width_.size - x);
       Row rows[kPixels], parts[kPixels];
-      int counts[kPixels];
       rows[0] = row_at(shared, image, y, x);
       for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
-      for (int i = 0; i < pixels; ++i) {
-        counts[i] = find_taps(input, image, y, x + i, &taps[i * most], &weights[i * most]);
-      }
       for (int first = 0; first < channels_; first += kPanel) {
         const int channels = std::min(kPanel, channels_ - first);
         Epilogue epilogue = epilogue_;
         EpilogueOp ops[kMaxEpilogueOps];
         epilogue_from(first, &epilogue, ops);
-        for (int i = 0; i < pixels; ++i) {
-          from_channel(rows[i], first, &parts[i]);
-          const Element **from = &taps[i * most], **by = &weights[i * most];
-          multiply(shared.kernels, input, from, by, counts[i], channels, sums + i * kPanel);
-          for (int tap = 0; tap < counts[i]; ++tap) {
-            from[tap] += channels;
-            by[tap] += channels;
+        // Pixels that see no edge at the sides have the same taps.
+        for (int i = 0, same = 1; i < pixels; i += same, same = 1) {
+          const int count = find_taps(input, image, y, x + i, taps.data(), weights.data());
+          while (i + same < pixels && is_inside(input, x + i) && is_inside(input, x + i + same)) {
+            ++same;
           }
+          multiply(shared.kernels, input, taps.data(), weights.data(), count, step, same, first,
+                   channels, sums + i * kPanel);
         }
+        for (int i = 0; i < pixels; ++i) from_channel(rows[i], first, &parts[i]);
         finish(shared.kernels, epilogue, sums, channels, parts, pixels);
       }
     }
   }
 
   static void multiply(const Kernels& kernels, const Value&, const float* const* taps,
-                       const float* const* weights, int count, int channels, float* sums) {
-    kernels.depthwise_row(sums, taps, weights, count, channels);
+                       const float* const* weights, int count, int64_t step, int pixels, int first,
+                       int channels, float* sums) {
+    kernels.depthwise_rows(sums, taps, weights, count, step, pixels, first, channels);
   }
   static void multiply(const Kernels& kernels, const Value& input, const int8_t* const* taps,
-                       const int8_t* const* weights, int count, int channels, int32_t* sums) {
-    kernels.depthwise_int8_row(sums, taps, weights, count, channels, input.zero_point);
+                       const int8_t* const* weights, int count, int64_t step, int pixels, int first,
+                       int channels, int32_t* sums) {
+    kernels.depthwise_int8_rows(sums, taps, weights, count, step, pixels, first, channels,
+                                input.zero_point);
   }
 
   static void finish(const Kernels& kernels, const Epilogue& epilogue, const float* sums,
@@ -152,6 +153,12 @@ class DepthwiseConv : public EpilogueStep {
                      int channels, const Row* rows, int pixels) {
     static constexpr const int32_t* kNone[kMaxTilePixels] = {};
     kernels.integer_epilogue(epilogue, sums, kNone, channels, rows, pixels);
+  }
+
+  // Whether all columns under the filter lie within the image.
+  bool is_inside(const Value& input, int x) const {
+    const int first = x * window_.stride_w - width_.before;
+    return first >= 0 && first + (window_.filter_w - 1) * window_.dilation_w < input.w;
   }
 
   // The pixels under the filter that lie within the image, and their weights; how many they are.

@@ -19,11 +19,14 @@ class Elementwise : public EpilogueStep {
     return shape_results(shared, shared.value(input_).shape);
   }
 
-  // Few channels would leave most lanes of a vector empty: then a row is one long pixel.
+  // A row is one long pixel where that is possible: few channels would leave most lanes of a vector
+  // empty, and each pixel takes its time. Constants are then repeated, and should stay in the
+  // first-level cache.
   bool prepare(const StepContext& shared) override {
-    constexpr int kMostChannels = 32;
+    constexpr int64_t kMostRepeated = 4096;
     const Value& input = shared.value(input_);
-    row_is_pixel_ = input.c < kMostChannels && input.w > 1 && has_plain_rows(shared);
+    row_is_pixel_ = input.w > 1 && has_plain_rows(shared) &&
+                    vectors() * int64_t{input.w} * input.c <= kMostRepeated;
     row_ops_.clear();
     if (row_is_pixel_) row_ops_ = epilogue_of_row(input.w, &row_vectors_);
     return true;
@@ -61,7 +64,7 @@ class Elementwise : public EpilogueStep {
     const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
     const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
     if (row_is_pixel_) {
-      Row row;
+      Row row{};
       if (to == nullptr) {
         row = row_at(shared, image, y, 0);
       } else {
@@ -75,6 +78,7 @@ class Elementwise : public EpilogueStep {
       const int pixels = std::min(kPixels, input.w - x);
       Row rows[kPixels];
       if (to != nullptr) {
+        rows[0] = {};
         rows[0].floats = to + int64_t{x} * input.c;
       } else {
         rows[0] = row_at(shared, image, y, x);

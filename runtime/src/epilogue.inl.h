@@ -341,27 +341,41 @@ inline void end_tile(const GemmArgs<float, Weight, float>& args) {
   float_epilogue(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
 }
 
-// to = function(...function(rows[0], rows[1])..., rows[count - 1]); the lanes of a last vector that
-// `channels` does not fill are zero.
-template <typename Function>
+// Vectors of channels that are computed at a time, so that they do not wait for each other.
+constexpr int kMany = 4;
+
+// to = end(function(...function(rows[0], rows[1])..., rows[count - 1])); the lanes of a last vector
+// that `channels` does not fill are zero.
+template <typename Function, typename End>
 inline void reduce(float* to, const float* const* rows, int count, int channels,
-                   const Function& function) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int lanes = channels - i < kLanes ? channels - i : kLanes;
-    Floats all_rows = load_part(rows[0] + i, lanes);
+                   const Function& function, const End& end) {
+  int i = 0;
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    Floats y[kMany];
+    for (int v = 0; v < kMany; ++v) y[v] = load(rows[0] + i + v * kLanes);
     for (int row = 1; row < count; ++row) {
-      all_rows = function(all_rows, load_part(rows[row] + i, lanes));
+      for (int v = 0; v < kMany; ++v) y[v] = function(y[v], load(rows[row] + i + v * kLanes));
     }
-    store_part(all_rows, lanes, to + i);
+    for (int v = 0; v < kMany; ++v) store_part(end(y[v]), kLanes, to + i + v * kLanes);
+  }
+  for (; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats y = load_part(rows[0] + i, lanes);
+    for (int row = 1; row < count; ++row) y = function(y, load_part(rows[row] + i, lanes));
+    store_part(end(y), lanes, to + i);
   }
 }
 
 inline void max_of(float* to, const float* const* rows, int count, int channels) {
-  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; });
+  reduce(
+      to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; },
+      [](const Floats& max) { return max; });
 }
 
-inline void sum_of(float* to, const float* const* rows, int count, int channels) {
-  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; });
+inline void mean_of(float* to, const float* const* rows, int count, int channels) {
+  reduce(
+      to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; },
+      [count](const Floats& sum) { return sum / all(static_cast<float>(count)); });
 }
 
 inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
@@ -377,14 +391,14 @@ inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
   int i = 0;
-  for (; i + 4 * kLanes <= channels; i += 4 * kLanes) {
-    Floats totals[4];
-    for (int v = 0; v < 4; ++v) totals[v] = load(sum + i + v * kLanes);
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    Floats totals[kMany];
+    for (int v = 0; v < kMany; ++v) totals[v] = load(sum + i + v * kLanes);
     for (int row = 0; row < count; ++row) {
       const float* from = rows + row * stride + i;
-      for (int v = 0; v < 4; ++v) totals[v] = totals[v] + load(from + v * kLanes);
+      for (int v = 0; v < kMany; ++v) totals[v] = totals[v] + load(from + v * kLanes);
     }
-    for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
+    for (int v = 0; v < kMany; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
   }
   for (; i < channels; i += kLanes) {
     const int lanes = channels - i < kLanes ? channels - i : kLanes;
@@ -394,15 +408,48 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
   }
 }
 
-inline void depthwise_row(float* to, const float* const* rows, const float* const* weights,
-                          int taps, int channels) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int count = channels - i < kLanes ? channels - i : kLanes;
-    Floats sum{};
-    for (int t = 0; t < taps; ++t) {
-      sum = sum + load_part(rows[t] + i, count) * load_part(weights[t] + i, count);
+// `kPixels` pixels, `step` apart in the rows, by `kVectors` vectors of channels.
+template <int kPixels, int kVectors>
+inline void depthwise_block(float* to, const float* const* rows, const float* const* weights,
+                            int taps, int64_t step, int64_t row_offset, int64_t weight_offset,
+                            int lanes) {
+  Floats sums[kPixels][kVectors] = {};
+  for (int t = 0; t < taps; ++t) {
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats weight = load_part(weights[t] + weight_offset + v * kLanes, lanes);
+      for (int p = 0; p < kPixels; ++p) {
+        const float* row = rows[t] + row_offset + p * step + v * kLanes;
+        sums[p][v] = sums[p][v] + load_part(row, lanes) * weight;
+      }
     }
-    store_part(sum, count, to + i);
+  }
+  for (int p = 0; p < kPixels; ++p) {
+    for (int v = 0; v < kVectors; ++v) {
+      store_part(sums[p][v], lanes, to + p * kPanel + v * kLanes);
+    }
+  }
+}
+
+inline void depthwise_rows(float* to, const float* const* rows, const float* const* weights,
+                           int taps, int64_t step, int pixels, int first, int channels) {
+  for (int i = 0; i < channels;) {
+    const bool has_many = channels - i >= kMany * kLanes;
+    const int lanes = channels - i < kLanes ? channels - i : kLanes, channel = first + i;
+    for (int p = 0; p < pixels;) {
+      float* sums = to + p * kPanel + i;
+      const int64_t offset = p * step + channel;
+      if (has_many) {
+        depthwise_block<1, kMany>(sums, rows, weights, taps, step, offset, channel, kLanes);
+        ++p;
+      } else if (pixels - p >= kMany) {
+        depthwise_block<kMany, 1>(sums, rows, weights, taps, step, offset, channel, lanes);
+        p += kMany;
+      } else {
+        depthwise_block<1, 1>(sums, rows, weights, taps, step, offset, channel, lanes);
+        ++p;
+      }
+    }
+    i += has_many ? kMany * kLanes : kLanes;
   }
 }
 
@@ -417,16 +464,20 @@ inline Ints load_int8_part(const int8_t* from, int count) {
   return __builtin_convertvector(bytes, Ints);
 }
 
-inline void depthwise_int8_row(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
-                               int taps, int channels, int32_t zero_point) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int count = channels - i < kLanes ? channels - i : kLanes;
-    Ints sum{};
-    for (int t = 0; t < taps; ++t) {
-      const Ints x = load_int8_part(rows[t] + i, count) - zero_point;
-      sum = sum + x * load_int8_part(weights[t] + i, count);
+inline void depthwise_int8_rows(int32_t* to, const int8_t* const* rows,
+                                const int8_t* const* weights, int taps, int64_t step, int pixels,
+                                int first, int channels, int32_t zero_point) {
+  for (int p = 0; p < pixels; ++p) {
+    for (int i = 0; i < channels; i += kLanes) {
+      const int count = channels - i < kLanes ? channels - i : kLanes;
+      Ints sum{};
+      for (int t = 0; t < taps; ++t) {
+        const int8_t* row = rows[t] + p * step + first + i;
+        const Ints x = load_int8_part(row, count) - zero_point;
+        sum = sum + x * load_int8_part(weights[t] + first + i, count);
+      }
+      __builtin_memcpy(to + p * kPanel + i, &sum, sizeof sum);
     }
-    __builtin_memcpy(to + i, &sum, sizeof sum);
   }
 }
 

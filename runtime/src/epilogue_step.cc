@@ -103,7 +103,7 @@ bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
 }
 
 Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) const {
-  Row row;
+  Row row{};
   if (floats >= 0) row.floats = shared.value(floats).at<float>(image, y, x);
   if (stored >= 0) row.stored = shared.value(stored).at<float>(image, y, x);
   if (bits >= 0) row.bits = shared.value(bits).at<uint32_t>(image, y, x);

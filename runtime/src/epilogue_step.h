@@ -99,6 +99,7 @@ class EpilogueStep : public Step {
   // For `name`: the epilogue in words.
   std::string suffix() const;
 
+  int vectors() const { return static_cast<int>(vectors_.size()); }
   bool joins_operands() const { return !operands_.empty(); }
   bool stores_twice() const { return stored >= 0; }
   bool has_activations_alone() const;

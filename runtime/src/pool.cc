@@ -176,8 +176,7 @@ class Pool : public EpilogueStep {
   }
   void reduce(const Kernels& kernels, const float* const* taps, int count, int channels,
               float* to) const {
-    (is_maximum_ ? kernels.max_of : kernels.sum_of)(to, taps, count, channels);
-    for (int c = 0; !is_maximum_ && c < channels; ++c) to[c] /= static_cast<float>(count);
+    (is_maximum_ ? kernels.max_of : kernels.mean_of)(to, taps, count, channels);
   }
 
   void finish(const Kernels& kernels, const int32_t* pooled, int first, int channels,
