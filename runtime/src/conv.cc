@@ -128,8 +128,6 @@ class Conv : public EpilogueStep {
             panel.channels, sums};
   }
   void multiply(const Args& args) const;
-  void multiply_to_rows(const Args& args, const Epilogue& epilogue, bool is_plain,
-                        const int32_t* const* corrections, const Row* rows) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
@@ -454,7 +452,6 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
-  const bool has_plain_epilogue = kIsBinary && is_plain(epilogue, panel.channels, rows[0]);
   const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int most = tile_pixels(panel);
@@ -462,25 +459,22 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   Row moved[kMaxTilePixels];
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = tile * count / tiles, end = (tile + 1) * count / tiles;
-    const Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
+    Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
     uint32_t words[kMaxTilePixels][kPanel / 32] = {};
     for (int i = begin; panel.first != 0 && i < end; ++i) {
       Row& row = moved[i - begin];
       from_channel(rows[i], panel.first, &row);
       if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
     }
-    const Row* panel_rows = panel.first != 0 ? moved : rows + begin;
-    if constexpr (kIsBinary || kIsInt8) {
-      const int32_t* panel_corrections[kMaxTilePixels];
-      for (int i = begin; i < end; ++i) {
-        panel_corrections[i - begin] =
-            corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
-      }
-      multiply_to_rows(args, epilogue, has_plain_epilogue, panel_corrections, panel_rows);
-    } else {
-      multiply(args);
-      kernels_.float_epilogue(epilogue, sums, kPanel, panel.channels, panel_rows, end - begin);
+    const int32_t* panel_corrections[kMaxTilePixels];
+    for (int i = begin; i < end; ++i) {
+      panel_corrections[i - begin] =
+          corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
     }
+    args.rows = panel.first != 0 ? moved : rows + begin;
+    args.epilogue = &epilogue;
+    args.corrections = panel_corrections;
+    multiply(args);
     for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
       store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);
     }
@@ -507,17 +501,6 @@ void Conv<Element, Weight, Sum>::multiply(const Args& args) const {
   } else {
     kernels_.float_gemm(args);
   }
-}
-
-template <typename Element, typename Weight, typename Sum>
-void Conv<Element, Weight, Sum>::multiply_to_rows(const Args& args, const Epilogue& epilogue,
-                                                  bool is_plain, const int32_t* const* corrections,
-                                                  const Row* rows) const {
-  if constexpr (kIsBinary) {
-    if (is_plain) return kernels_.binary_gemm_to_rows(args, epilogue, corrections, rows);
-  }
-  multiply(args);
-  kernels_.integer_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
 }
 
 std::vector<float> padded(const float* values, int count) {

@@ -34,56 +34,76 @@ inline Ints load(const int32_t* from) {
 
 inline Floats all(float value) { return Floats{} + value; }
 
-// Applies one operation to a vector of each pixel.
-inline void apply(const EpilogueOp& op, const Row* rows, int channel, int count, int pixels,
-                  Floats* y) {
-  const auto each = [&](auto function) {
-    for (int p = 0; p < pixels; ++p) y[p] = function(y[p]);
-  };
-  const auto with_operand = [&](auto function) {
-    for (int p = 0; p < pixels; ++p) {
-      y[p] = function(y[p], load_part(rows[p].operands[op.operand] + channel, count));
-    }
-  };
-  const Floats v = op.vector != nullptr ? load(op.vector + channel) : Floats{};
-  switch (op.kind) {
+#define BOPKIT_ALWAYS_INLINE __attribute__((always_inline)) inline
+
+// What an operation does to vectors of numbers: `numbers` replaces each of them by what the function
+// makes of it, of it and its operand, or of it and its channels' constants.
+template <typename Numbers>
+BOPKIT_ALWAYS_INLINE void apply(EpilogueOpKind kind, const Numbers& numbers) {
+  switch (kind) {
     case EpilogueOpKind::kAddOperand:
-      return with_operand([](Floats a, Floats b) { return a + b; });
+      return numbers.join([](Floats a, Floats b) { return a + b; });
     case EpilogueOpKind::kSubtractOperand:
-      return with_operand([](Floats a, Floats b) { return a - b; });
+      return numbers.join([](Floats a, Floats b) { return a - b; });
     case EpilogueOpKind::kSubtractFromOperand:
-      return with_operand([](Floats a, Floats b) { return b - a; });
+      return numbers.join([](Floats a, Floats b) { return b - a; });
     case EpilogueOpKind::kMultiplyOperand:
-      return with_operand([](Floats a, Floats b) { return a * b; });
+      return numbers.join([](Floats a, Floats b) { return a * b; });
     case EpilogueOpKind::kAddVector:
-      return each([&](Floats a) { return a + v; });
+      return numbers.scale([](Floats a, Floats v) { return a + v; });
     case EpilogueOpKind::kSubtractVector:
-      return each([&](Floats a) { return a - v; });
+      return numbers.scale([](Floats a, Floats v) { return a - v; });
     case EpilogueOpKind::kSubtractFromVector:
-      return each([&](Floats a) { return v - a; });
+      return numbers.scale([](Floats a, Floats v) { return v - a; });
     case EpilogueOpKind::kMultiplyVector:
-      return each([&](Floats a) { return a * v; });
+      return numbers.scale([](Floats a, Floats v) { return a * v; });
     case EpilogueOpKind::kMaximumVector:
-      return each([&](Floats a) { return a > v ? a : v; });
+      return numbers.scale([](Floats a, Floats v) { return a > v ? a : v; });
     case EpilogueOpKind::kPReluVector:
-      return each([&](Floats a) { return a < all(0) ? a * v : a; });
+      return numbers.scale([](Floats a, Floats v) { return a < all(0) ? a * v : a; });
     case EpilogueOpKind::kStore:
-      for (int p = 0; p < pixels; ++p) store_part(y[p], count, rows[p].stored + channel);
-      return;
+      return numbers.store();
     case EpilogueOpKind::kRelu:
-      return each([](Floats a) { return a < all(0) ? all(0) : a; });
+      return numbers.map([](Floats a) { return a < all(0) ? all(0) : a; });
     case EpilogueOpKind::kReluN1To1:
-      return each([](Floats a) {
+      return numbers.map([](Floats a) {
         a = a < all(-1) ? all(-1) : a;
         return a > all(1) ? all(1) : a;
       });
     case EpilogueOpKind::kRelu6:
-      return each([](Floats a) {
+      return numbers.map([](Floats a) {
         a = a < all(0) ? all(0) : a;
         return a > all(6) ? all(6) : a;
       });
   }
 }
+
+// A vector of each pixel.
+struct Column {
+  const EpilogueOp& op;
+  const Row* rows;
+  int channel, count, pixels;
+  Floats* y;
+
+  template <typename Function>
+  void map(const Function& function) const {
+    for (int p = 0; p < pixels; ++p) y[p] = function(y[p]);
+  }
+  template <typename Function>
+  void join(const Function& function) const {
+    for (int p = 0; p < pixels; ++p) {
+      y[p] = function(y[p], load_part(rows[p].operands[op.operand] + channel, count));
+    }
+  }
+  template <typename Function>
+  void scale(const Function& function) const {
+    const Floats v = load(op.vector + channel);
+    for (int p = 0; p < pixels; ++p) y[p] = function(y[p], v);
+  }
+  void store() const {
+    for (int p = 0; p < pixels; ++p) store_part(y[p], count, rows[p].stored + channel);
+  }
+};
 
 inline Ints clamp(Ints x, int32_t min, int32_t max) {
   x = x > max ? Ints{} + max : x;
@@ -170,7 +190,7 @@ inline void store(const Epilogue& epilogue, Floats* y, int channel, int count, c
         ++i;
         continue;
       }
-      apply(epilogue.ops[i], rows, channel, count, pixels, y);
+      apply(op->kind, Column{*op, rows, channel, count, pixels, y});
     }
   }
   for (int p = 0; p < pixels; ++p) {
@@ -236,7 +256,22 @@ inline void float_epilogue_rows(const Epilogue& epilogue, const float* sums, int
   }
 }
 
-// An epilogue that is plain. Pixel by pixel: what each vector would ask anew is known.
+inline EpilogueForm form_of(const Epilogue& epilogue) {
+  if (epilogue.op_count == 0) return EpilogueForm::kNone;
+  const EpilogueOp& first = epilogue.ops[0];
+  return epilogue.op_count == 1 && first.kind == EpilogueOpKind::kAddOperand && first.operand == 0
+             ? EpilogueForm::kAddOperand
+             : EpilogueForm::kAny;
+}
+
+// The epilogue of most binary convolutions: sums are scaled, at most with an operand added, and
+// stored as floats or signs or both, in whole words of channels. Pixel by pixel: what each vector
+// would ask anew is known.
+inline bool is_plain(const Epilogue& epilogue, EpilogueForm form, int channels, const Row& row) {
+  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && !epilogue.is_requantized &&
+         channels % 32 == 0 && row.bytes == nullptr;
+}
+
 inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
                            const int32_t* const* corrections, int channels, const Row* rows,
                            int pixels) {
@@ -251,6 +286,7 @@ inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
         const int channel = word * 32 + half;
         Ints x = load(sums + channel) * 2;
         if (correction != nullptr) x = x + load(correction + channel);
+        if (epilogue.has_clamp) x = clamp(x, epilogue.clamp_min, epilogue.clamp_max);
         Floats y = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
         y = y + load(epilogue.bias + channel);
         if (operand != nullptr) y = y + load(operand + channel);
@@ -260,14 +296,6 @@ inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
       if (bits != nullptr) bits[word] = mask;
     }
   }
-}
-
-inline EpilogueForm form_of(const Epilogue& epilogue) {
-  if (epilogue.op_count == 0) return EpilogueForm::kNone;
-  const EpilogueOp& first = epilogue.ops[0];
-  return epilogue.op_count == 1 && first.kind == EpilogueOpKind::kAddOperand && first.operand == 0
-             ? EpilogueForm::kAddOperand
-             : EpilogueForm::kAny;
 }
 
 #define BOPKIT_EPILOGUE(function, ...)                                                         \
@@ -286,6 +314,9 @@ inline EpilogueForm form_of(const Epilogue& epilogue) {
 inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
                              const int32_t* const* corrections, int channels, const Row* rows,
                              int pixels) {
+  if (is_plain(epilogue, form_of(epilogue), channels, rows[0])) {
+    return plain_epilogue(epilogue, sums, corrections, channels, rows, pixels);
+  }
   BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
 }
 
@@ -295,6 +326,20 @@ inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t 
 }
 
 #undef BOPKIT_EPILOGUE
+
+// The epilogue of a tile, if it has one, from its sums in memory.
+template <typename Element, typename Weight>
+inline void end_tile(const GemmArgs<Element, Weight, int32_t>& args) {
+  if (args.rows == nullptr) return;
+  integer_epilogue(*args.epilogue, args.sums, args.corrections, args.channels, args.rows,
+                   args.pixels);
+}
+
+template <typename Weight>
+inline void end_tile(const GemmArgs<float, Weight, float>& args) {
+  if (args.rows == nullptr) return;
+  float_epilogue(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
+}
 
 // to = function(...function(rows[0], rows[1])..., rows[count - 1]); the lanes of a last vector that
 // `channels` does not fill are zero.

@@ -58,6 +58,7 @@ class Arithmetic : public Int8Step {
   }
 
   std::vector<int> reads() const override { return {others_[0], others_[1]}; }
+  bool can_overwrite(int, int) const override { return true; }
 
   bool shape(StepContext& shared) override {
     const Shape &a = shared.value(others_[0]).shape, &b = shared.value(others_[1]).shape;
@@ -117,6 +118,7 @@ class Map : public Int8Step {
       : Int8Step(input, output), name_(std::move(name)), table_(std::move(table)) {}
 
   std::string name() const override { return name_; }
+  bool can_overwrite(int, int) const override { return true; }
 
   bool shape(StepContext& shared) override {
     const Value& input = shared.value(input_);

@@ -16,28 +16,6 @@ inline constexpr int kMaxTilePixels = 12;
 inline constexpr int kMaxEpilogueOps = 12;  // of one step
 inline constexpr int kMaxOperands = 2;      // tensors that join one step
 
-// What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
-// `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
-// offsets are the indirection buffer, in place of im2col. `Element` is a word of 32 bit-packed
-// numbers, a float or an int8.
-template <typename Element, typename Weight, typename Sum>
-struct GemmArgs {
-  int pixels;  // of the tile: 1 to Packing::tile_pixels
-  const Element* const* patch;
-  const int32_t* run_offset;
-  int runs;
-  int run_length;
-  const Weight* panel;  // packed weights of up to kPanel channels
-  int channels;         // 1 to kPanel
-  Sum* sums;            // [pixels][kPanel]: written up to the next multiple of 16 channels
-};
-
-using BinaryGemmArgs = GemmArgs<uint32_t, uint32_t, int32_t>;  // sums: number of bits that differ
-using FloatGemmArgs = GemmArgs<float, float, float>;           // sums: of products
-using MixedGemmArgs = GemmArgs<float, int8_t, float>;          // the same, of weights without scale
-// Sums: of products of (x + Kernels::int8_offset) and a weight, which is never -128.
-using Int8GemmArgs = GemmArgs<int8_t, int8_t, int32_t>;
-
 // What happens to a row of results before it is stored, in the order of the network.
 enum class EpilogueOpKind : uint8_t {
   kAddOperand,           // y + t, t a tensor of the same shape
@@ -128,15 +106,33 @@ struct Row {
   const float* operands[kMaxOperands] = {};
 };
 
-// Whether the epilogue of sums of a binary convolution is that of most: scaled, at most with an
-// operand added, stored as floats or signs or both, in whole words of channels.
-inline bool is_plain(const Epilogue& epilogue, int channels, const Row& row) {
-  const bool adds_operand = epilogue.op_count == 1 &&
-                            epilogue.ops[0].kind == EpilogueOpKind::kAddOperand &&
-                            epilogue.ops[0].operand == 0;
-  return (epilogue.op_count == 0 || adds_operand) && epilogue.multiplier != nullptr &&
-         !epilogue.has_clamp && row.bytes == nullptr && channels % 32 == 0;
-}
+// What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
+// `run_length` elements, a run beginning at `run_offset[i]` from the patch's first. Pointers and
+// offsets are the indirection buffer, in place of im2col. `Element` is a word of 32 bit-packed
+// numbers, a float or an int8.
+template <typename Element, typename Weight, typename Sum>
+struct GemmArgs {
+  int pixels;  // of the tile: 1 to Packing::tile_pixels
+  const Element* const* patch;
+  const int32_t* run_offset;
+  int runs;
+  int run_length;
+  const Weight* panel;  // packed weights of up to kPanel channels
+  int channels;         // 1 to kPanel
+  Sum* sums;            // [pixels][kPanel]: written up to the next multiple of 16 channels
+  // With rows, one a pixel, their epilogue follows, and what `sums` holds then is undefined. All
+  // vectors begin at the rows' first channel. Of integers only are there corrections, each of which
+  // may be null.
+  const Row* rows = nullptr;
+  const Epilogue* epilogue = nullptr;
+  const int32_t* const* corrections = nullptr;
+};
+
+using BinaryGemmArgs = GemmArgs<uint32_t, uint32_t, int32_t>;  // sums: number of bits that differ
+using FloatGemmArgs = GemmArgs<float, float, float>;           // sums: of products
+using MixedGemmArgs = GemmArgs<float, int8_t, float>;          // the same, of weights without scale
+// Sums: of products of (x + Kernels::int8_offset) and a weight, which is never -128.
+using Int8GemmArgs = GemmArgs<int8_t, int8_t, int32_t>;
 
 // The micro-kernels of one instruction set.
 struct Kernels {
@@ -191,9 +187,6 @@ struct Kernels {
   // next multiple of 16 channels.
   void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
                              int taps, int channels, int32_t zero_point);
-  // `binary_gemm` and, of its sums, an epilogue that is plain; `args.sums` may be left as they were.
-  void (*binary_gemm_to_rows)(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                              const int32_t* const* corrections, const Row* rows);
   // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
   double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };

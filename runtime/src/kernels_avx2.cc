@@ -208,15 +208,11 @@ void binary_gemm(const BinaryGemmArgs& args) {
       {binary_tile<4, 1>, binary_tile<4, 2>},
   };
   kTiles[args.pixels - 1][(args.channels - 1) / 32](args);
+  end_tile(args);
 }
 
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
-}
-
-// Calls a block's function for each block of the panel, of `run_length` elements a run.
+// Calls a block's function for each block of the panel, of `run_length` elements a run; then ends the
+// tile.
 template <typename Args, typename Weight, typename Sum>
 inline void for_blocks(const Args& args, int run_length,
                        void (*const (&blocks)[kFloatTilePixels])(const Args&, const Weight*,
@@ -225,6 +221,7 @@ inline void for_blocks(const Args& args, int run_length,
   for (int i = 0; i * kFloatBlock < args.channels; ++i) {
     blocks[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kFloatBlock);
   }
+  end_tile(args);
 }
 
 template <typename Weight>
@@ -273,7 +270,6 @@ const Kernels kAvx2Kernels = {"avx2",
                               add_rows,
                               depthwise_row,
                               depthwise_int8_row,
-                              binary_gemm_to_rows,
                               500,
                               50,
                               80};

@@ -41,12 +41,78 @@ inline void store_part(const Floats& y, int count, float* to) {
 
 constexpr int kTilePixels = 6;
 
-template <int pixels, int vectors>
-using BinarySums = __m512i[pixels][vectors];
+// The sums of a tile stay in registers until its epilogue has ended: through memory, that takes as
+// long as half of a binary tile of 64 channels. So everything is inlined, and loops over the tile are
+// unrolled.
+#define BOPKIT_FOR_TILE                              \
+  _Pragma("unroll") for (int p = 0; p < pixels; ++p) \
+      _Pragma("unroll") for (int v = 0; v < vectors; ++v)
 
 template <int pixels, int vectors>
-__attribute__((always_inline)) inline void count_differing_bits(const BinaryGemmArgs& args,
-                                                                BinarySums<pixels, vectors>& sums) {
+using TileFloats = Floats[pixels][vectors];
+
+// For `apply`.
+template <int pixels, int vectors>
+struct Tile {
+  const EpilogueOp& op;
+  const Row* rows;
+  TileFloats<pixels, vectors>& y;
+
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void map(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v]);
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(rows[p].operands[op.operand] + kLanes * v));
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + kLanes * v));
+  }
+  BOPKIT_ALWAYS_INLINE void store() const {
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].stored + kLanes * v);
+  }
+};
+
+// Whether the epilogue takes sums from registers: of whole vectors, and not to bytes.
+template <typename Args>
+inline bool ends_in_registers(const Args& args) {
+  return args.rows != nullptr && args.channels % kLanes == 0 && args.rows[0].bytes == nullptr;
+}
+
+// Stores bits of a tile: `masks[p][v]` has those of a vector.
+template <int pixels, int vectors>
+BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], const Row* rows) {
+  BOPKIT_FOR_TILE {
+    if (v % 2 == 0) {
+      rows[p].bits[v / 2] =
+          v + 1 < vectors ? _mm512_kunpackw(masks[p][v + 1 < vectors ? v + 1 : v], masks[p][v])
+                          : masks[p][v];
+    }
+  }
+}
+
+template <int pixels, int vectors>
+BOPKIT_ALWAYS_INLINE void store_tile(const Epilogue& epilogue, TileFloats<pixels, vectors>& y,
+                                     const Row* rows) {
+  for (int i = 0; i < epilogue.op_count; ++i) {
+    apply(epilogue.ops[i].kind, Tile<pixels, vectors>{epilogue.ops[i], rows, y});
+  }
+  if (rows[0].floats != nullptr) {
+    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].floats + kLanes * v);
+  }
+  if (rows[0].bits != nullptr) {
+    __mmask16 masks[pixels][vectors];
+    BOPKIT_FOR_TILE masks[p][v] =
+        _mm512_cmp_ps_mask((__m512)y[p][v], _mm512_setzero_ps(), _CMP_LT_OQ);
+    store_bits<pixels, vectors>(masks, rows);
+  }
+}
+
+template <int pixels, int vectors>
+void binary_tile(const BinaryGemmArgs& args) {
+  __m512i sums[pixels][vectors] = {};
   const uint32_t* weights = args.panel;
   for (int run = 0; run < args.runs; ++run) {
     const uint32_t* x[pixels];
@@ -63,51 +129,34 @@ __attribute__((always_inline)) inline void count_differing_bits(const BinaryGemm
       }
     }
   }
-}
-
-template <int pixels, int vectors>
-void binary_tile(const BinaryGemmArgs& args) {
-  BinarySums<pixels, vectors> sums = {};
-  count_differing_bits<pixels, vectors>(args, sums);
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) {
-      _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+  if (!ends_in_registers(args)) {
+    BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    return end_tile(args);
+  }
+  const Epilogue& epilogue = *args.epilogue;
+  BOPKIT_FOR_TILE {
+    sums[p][v] = _mm512_slli_epi32(sums[p][v], 1);
+    if (args.corrections[p] != nullptr) {
+      sums[p][v] = _mm512_add_epi32(sums[p][v], _mm512_loadu_si512(args.corrections[p] + 16 * v));
     }
   }
-}
-
-// The tile, and its plain epilogue while the sums are in registers: through memory it takes as long
-// as half of the tile itself, where that has 64 channels of input. All loops have to be unrolled.
-template <int pixels, int vectors>
-void binary_tile_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  BinarySums<pixels, vectors> sums = {};
-  count_differing_bits<pixels, vectors>(args, sums);
-  __m512 multiplier[vectors], bias[vectors];
-  for (int v = 0; v < vectors; ++v) {
-    multiplier[v] = _mm512_loadu_ps(epilogue.multiplier + 16 * v);
-    bias[v] = _mm512_loadu_ps(epilogue.bias + 16 * v);
+  if (epilogue.threshold != nullptr) {
+    __mmask16 masks[pixels][vectors];
+    BOPKIT_FOR_TILE masks[p][v] =
+        _mm512_cmpgt_epi32_mask(sums[p][v], _mm512_loadu_si512(epilogue.threshold + 16 * v));
+    return store_bits<pixels, vectors>(masks, args.rows);
   }
-  const bool adds_operand = epilogue.op_count != 0;
-#pragma unroll
-  for (int p = 0; p < pixels; ++p) {
-    const Row& row = rows[p];
-    __m512 y[vectors];
-    for (int v = 0; v < vectors; ++v) {
-      __m512i x = _mm512_slli_epi32(sums[p][v], 1);
-      if (corrections[p] != nullptr) {
-        x = _mm512_add_epi32(x, _mm512_loadu_si512(corrections[p] + 16 * v));
-      }
-      y[v] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(x), multiplier[v]), bias[v]);
-      if (adds_operand) y[v] = _mm512_add_ps(y[v], _mm512_loadu_ps(row.operands[0] + 16 * v));
-      if (row.floats != nullptr) _mm512_storeu_ps(row.floats + 16 * v, y[v]);
-    }
-    for (int v = 0; row.bits != nullptr && v < vectors; v += 2) {
-      const __mmask16 lower = _mm512_cmp_ps_mask(y[v], _mm512_setzero_ps(), _CMP_LT_OQ),
-                      upper = _mm512_cmp_ps_mask(y[v + 1], _mm512_setzero_ps(), _CMP_LT_OQ);
-      row.bits[v / 2] = _mm512_kunpackw(upper, lower);
-    }
+  if (epilogue.has_clamp) {
+    const __m512i min = _mm512_set1_epi32(epilogue.clamp_min),
+                  max = _mm512_set1_epi32(epilogue.clamp_max);
+    BOPKIT_FOR_TILE sums[p][v] = _mm512_max_epi32(min, _mm512_min_epi32(max, sums[p][v]));
   }
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE {
+    y[p][v] = (Floats)_mm512_cvtepi32_ps(sums[p][v]) * load(epilogue.multiplier + 16 * v);
+    y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, args.rows);
 }
 
 inline __m512 load_floats(const float* from) { return _mm512_loadu_ps(from); }
@@ -132,9 +181,20 @@ void float_tile(const GemmArgs<float, Weight, float>& args) {
       }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) _mm512_storeu_ps(args.sums + p * kPanel + 16 * v, sums[p][v]);
+  if (!ends_in_registers(args)) {
+    BOPKIT_FOR_TILE _mm512_storeu_ps(args.sums + p * kPanel + 16 * v, sums[p][v]);
+    return end_tile(args);
   }
+  const Epilogue& epilogue = *args.epilogue;
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE y[p][v] = (Floats)sums[p][v];
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load(epilogue.multiplier + 16 * v);
+  }
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, args.rows);
 }
 
 template <int pixels, int vectors>
@@ -158,12 +218,11 @@ void int8_tile(const Int8GemmArgs& args) {
       }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < vectors; ++v) {
-      _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
-    }
-  }
+  BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
+  end_tile(args);
 }
+
+#undef BOPKIT_FOR_TILE
 
 template <int pixels, int vectors>
 void float_weights_tile(const FloatGemmArgs& args) {
@@ -189,19 +248,6 @@ void int8_weights_tile(const MixedGemmArgs& args) {
   kTiles[args.pixels - 1][(args.channels - 1) / 16](args)
 
 void binary_gemm(const BinaryGemmArgs& args) { BOPKIT_RUN_TILE(binary_tile, BinaryGemmArgs, args); }
-
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  using Tile = void (*)(const BinaryGemmArgs&, const Epilogue&, const int32_t* const*, const Row*);
-  static constexpr Tile kTiles[kTilePixels][2] = {
-      {binary_tile_to_rows<1, 2>, binary_tile_to_rows<1, 4>},
-      {binary_tile_to_rows<2, 2>, binary_tile_to_rows<2, 4>},
-      {binary_tile_to_rows<3, 2>, binary_tile_to_rows<3, 4>},
-      {binary_tile_to_rows<4, 2>, binary_tile_to_rows<4, 4>},
-      {binary_tile_to_rows<5, 2>, binary_tile_to_rows<5, 4>},
-      {binary_tile_to_rows<6, 2>, binary_tile_to_rows<6, 4>}};
-  kTiles[args.pixels - 1][args.channels / 32 - 1](args, epilogue, corrections, rows);
-}
 
 void float_gemm(const FloatGemmArgs& args) {
   BOPKIT_RUN_TILE(float_weights_tile, FloatGemmArgs, args);
@@ -240,7 +286,6 @@ const Kernels kAvx512Kernels = {"avx512",
                                 add_rows,
                                 depthwise_row,
                                 depthwise_int8_row,
-                                binary_gemm_to_rows,
                                 1500,
                                 90,
                                 300};

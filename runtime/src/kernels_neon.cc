@@ -59,7 +59,7 @@ BOPKIT_TARGET_END
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
         of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
         of::multiply_int8, of::max_of, of::max_of_int32, of::sum_of, of::add_rows,            \
-        of::depthwise_row, of::depthwise_int8_row, of::binary_gemm_to_rows, __VA_ARGS__       \
+        of::depthwise_row, of::depthwise_int8_row, __VA_ARGS__                                \
   }
 
 const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain, 60, 8, 16);

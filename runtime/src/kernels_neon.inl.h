@@ -260,7 +260,8 @@ void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
 
 #endif
 
-// Calls a block's function for each block of the panel, of `run_length` elements a run.
+// Calls a block's function for each block of the panel, of `run_length` elements a run; then ends the
+// tile.
 template <typename Args, typename Weight, typename Sum, int kTile>
 inline void for_blocks(const Args& args, int run_length,
                        void (*const (&tiles)[kTile])(const Args&, const Weight*, Sum*)) {
@@ -268,18 +269,13 @@ inline void for_blocks(const Args& args, int run_length,
   for (int i = 0; i * kBlock < args.channels; ++i) {
     tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
   }
+  end_tile(args);
 }
 
 void binary_gemm(const BinaryGemmArgs& args) {
   static constexpr void (*kTiles[kTilePixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
       binary_block<1>, binary_block<2>, binary_block<3>, binary_block<4>};
   for_blocks(args, args.run_length, kTiles);
-}
-
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
 }
 
 template <typename Weight>

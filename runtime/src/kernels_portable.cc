@@ -113,7 +113,7 @@ void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* sums) 
   }
 }
 
-// Calls a block's function for each block of the panel.
+// Calls a block's function for each block of the panel; then ends the tile.
 template <typename Args, typename Weight, typename Sum>
 inline void for_blocks(const Args& args, void (*one)(const Args&, const Weight*, Sum*),
                        void (*two)(const Args&, const Weight*, Sum*)) {
@@ -121,15 +121,10 @@ inline void for_blocks(const Args& args, void (*one)(const Args&, const Weight*,
   for (int i = 0; i * kBlock < args.channels; ++i) {
     (args.pixels == 1 ? one : two)(args, args.panel + i * stride, args.sums + i * kBlock);
   }
+  end_tile(args);
 }
 
 void binary_gemm(const BinaryGemmArgs& args) { for_blocks(args, binary_block<1>, binary_block<2>); }
-
-void binary_gemm_to_rows(const BinaryGemmArgs& args, const Epilogue& epilogue,
-                         const int32_t* const* corrections, const Row* rows) {
-  binary_gemm(args);
-  plain_epilogue(epilogue, args.sums, corrections, args.channels, rows, args.pixels);
-}
 
 void float_gemm(const FloatGemmArgs& args) {
   for_blocks(args, float_block<1, float>, float_block<2, float>);
@@ -166,7 +161,6 @@ const Kernels kPortableKernels = {"portable",
                                   add_rows,
                                   depthwise_row,
                                   depthwise_int8_row,
-                                  binary_gemm_to_rows,
                                   120,
                                   8,
                                   10};

@@ -324,13 +324,13 @@ class Graph:
         scale: float | None = None,
         zero_point: int = 0,
     ) -> int:
-        """DEPTHWISE_CONV_2D with filters [height, width, channels]; the last three options are as those of `conv`."""
+        """DEPTHWISE_CONV_2D with filters [height, width, channels times their number]; the rest is as in `conv`."""
         batch, height, width, channels = self.tensors[x].shape
         options = {
             "padding": padding,
             "stride_height": stride[0],
             "stride_width": stride[1],
-            "depth_multiplier": 1,
+            "depth_multiplier": filters.shape[-1] // channels,
             "dilation_height": dilation[0],
             "dilation_width": dilation[1],
             "activation": ACTIVATIONS.index(activation),
@@ -338,7 +338,7 @@ class Graph:
         out_height = window(height, filters.shape[0], stride[0], dilation[0], padding)[0]
         out_width = window(width, filters.shape[1], stride[1], dilation[1], padding)[0]
         inputs = (x, *self._weights(x, filters[None], bias, filter_scale, axis=3))
-        shape, out_type = (batch, out_height, out_width, channels), self.tensors[x].type
+        shape, out_type = (batch, out_height, out_width, filters.shape[-1]), self.tensors[x].type
         return self._operator("DEPTHWISE_CONV_2D", inputs, shape, out_type, options, scale, zero_point)
 
     def relu(self, x: int) -> int:

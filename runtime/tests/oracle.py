@@ -186,9 +186,10 @@ def _softmax(operator: Operator, inputs: list, tensors: list[Tensor], output: Te
 
 
 def _depthwise(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    x, filters, bias = inputs
+    filters, bias = inputs[1:]
+    x = inputs[0].astype(np.float64).repeat(operator.options["depth_multiplier"], axis=-1)
     total: np.ndarray | int = 0
-    for row, column, values in taps(x.astype(np.float64), operator.options, filters.shape[1:3], 0):
+    for row, column, values in taps(x, operator.options, filters.shape[1:3], 0):
         total = total + values * filters[0, row, column]
     return _activate(np.asarray(total + bias).astype(np.float32), operator)
 

@@ -118,8 +118,10 @@ def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tenso
 
 
 def _depthwise(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
+    """A channel of the input is that of `depth_multiplier` filters, one after the other."""
     filters = inputs[1].astype(np.int64)
-    met = taps(_centred(inputs[0], tensors[0]), operator.options, filters.shape[1:3], 0)
+    x = _centred(inputs[0], tensors[0]).repeat(operator.options["depth_multiplier"], axis=-1)
+    met = taps(x, operator.options, filters.shape[1:3], 0)
     products = [values * filters[0, row, column] for row, column, values in met]
     factors = _product_factors(tensors, output, filters.shape[-1])
     return _finish(_rescale_channels(_biased(sum(products), inputs), factors), output, _activation(operator))

@@ -741,6 +741,18 @@ def _dying_operand(kind: str) -> Case:
     return chain.case(*outputs)
 
 
+def _several_filters(count: int) -> Case:
+    """Depthwise convolutions with so many filters a channel; exact with small integers."""
+    chain = Chain(f"chain-several-filters-{count}")
+    graph, draw, x = chain.graph, chain.source, chain.input(2, 9, 7, 5, integers=True)
+    for channels in (5, 5 * count):
+        weights = draw.integers(-3, 4, (3, 3, channels * count)).astype(np.float32)
+        bias = draw.integers(-5, 6, (channels * count,)).astype(np.float32)
+        x = graph.depthwise(x, weights, bias, activation="RELU")
+    y = graph.binary("SUB", x, chain.per_channel(5 * count**2, 0.5, 99.5))
+    return chain.case(chain.bconv(y, 12, pad_values=1), y)
+
+
 def _probabilities() -> Case:
     chain = Chain("chain-probabilities")
     graph, x = chain.graph, chain.input(2, 4, 4, 32)
@@ -943,7 +955,7 @@ def _chains() -> list[Case]:
     cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]
     kinds = ("last", "two", "read-later", "output", "view", "reshaped", "joined", "map")
     cases += [_dying_operand(kind) for kind in (*kinds, "convolution", "depthwise", "pool")]
-    return [*cases, _probabilities()]
+    return [*cases, _several_filters(2), _several_filters(7), _probabilities()]
 
 
 def all_cases() -> list[Case]:

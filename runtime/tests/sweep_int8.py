@@ -20,7 +20,7 @@ _MAX_PRODUCTS = 1_500_000
 
 _LETTERS = {"channels": "c", "filters": "f", "inputs": "c", "units": "f", "size": "k", "stride": "s", "dilation": "d"}
 _LETTERS |= {"batch": "b", "image": "i", "zero": "z", "second_zero": "y", "out_zero": "o", "ratio": "r"}
-_LETTERS |= {"fineness": "n", "keeps": "keeps"}
+_LETTERS |= {"fineness": "n", "keeps": "keeps", "multiplier": "m"}
 
 
 def _label(options: dict) -> str:
@@ -185,10 +185,10 @@ def _convolutions() -> list[Case]:
 
 
 def _depthwise() -> list[Case]:
-    axes = {"channels": _CHANNELS} | _WINDOWS
+    axes = {"channels": _CHANNELS, "multiplier": [1, 1, 1, 2, 3]} | _WINDOWS
 
     def is_possible(options: dict) -> bool:
-        work = _positions(options) * math.prod(options["size"]) * options["channels"]
+        work = _positions(options) * math.prod(options["size"]) * options["channels"] * options["multiplier"]
         return _fits(options) and work <= _MAX_PRODUCTS
 
     cases = []
@@ -196,7 +196,7 @@ def _depthwise() -> list[Case]:
         name = f"int8-depthwise-{_label(options)}"
         source, graph = Source(name), Graph()
         x, feed = _input(source, options, graph, (options["batch"], *options["image"], options["channels"]))
-        shape = (*options["size"], options["channels"])
+        shape = (*options["size"], options["channels"] * options["multiplier"])
         weights = _weigh(source, options, graph.tensors[x].scale, shape, 2, math.prod(shape[:2]))
         cases.append(_case(name, graph, [feed], graph.depthwise(x, **weights, **_window_options(options))))
     return cases

@@ -12,13 +12,13 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-aarch64: apt-get install qemu-user"),
 ]
 
-# What `auto` must choose: the two of 2012 and 2016 have no dot product, the others have.
+# What `auto` must choose: the two of 2012 and 2016 have no dot product, the last one has products of matrices too.
 AUTO = {
     "cortex-a53": "neon",
     "cortex-a72": "neon",
     "cortex-a76": "neon_dot",
     "neoverse-n1": "neon_dot",
-    "max": "neon_dot",
+    "max": "neon_i8mm",
 }
 
 
@@ -45,7 +45,7 @@ def test_sweep_with_the_instruction_set_of_the_processor(cpu, host, cases):
     assert f"{len(CASES)} cases, " in done.stdout and f"isa {AUTO[cpu]} of {AUTO[cpu]}," in done.stdout
 
 
-@pytest.mark.parametrize("forced", ["portable", "neon", "neon_dot"])
+@pytest.mark.parametrize("forced", ["portable", "neon", "neon_dot", "neon_i8mm"])
 def test_sweep_with_each_instruction_set(forced, host, cases):
     done = _run(host, cases, "max", "--isa", forced, "--threads", "2", "--repeat", "2")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,7 +21,8 @@ constexpr float kFloats[] = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, 1e-45f, 1e-38f, -1e
 // clang-format on
 constexpr int32_t kTypes[] = {0, 1, 2, 3, 4, 6, 7, 9, 10};
 constexpr int32_t kAllocations[] = {0, 1, 2, 3, 4, 5};
-constexpr int32_t kCodes[] = {0, 1, 3, 6, 9, 17, 18, 19, 22, 25, 32, 40, 41, 101};
+constexpr int32_t kCodes[] = {0,  1,  2,  3,  4,  6,  9,  14, 17, 18, 19,  20, 21,
+                              22, 25, 32, 34, 40, 41, 49, 53, 54, 55, 101, 114};
 constexpr const char* kNames[] = {
     "LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d", "LceOther", "Other", ""};
 constexpr const char* kOptionNames[] = {"channels_in",
@@ -96,7 +97,7 @@ class Mutator {
       case 19:
         return change_nodes();
       case 20:
-        case_.isa = below(6);
+        case_.isa = below(static_cast<uint32_t>(std::size(kIsas)));
         case_.threads = below(3);
         case_.claim = below(2);
         return;

@@ -141,6 +141,62 @@ def _graphs():
         yield f"constants-{name}", graph.output(y)
 
 
+def _int8(*shape, low=-127):
+    return RANDOM.integers(low, 128, shape).astype(np.int8)
+
+
+def _int8_graphs():
+    """Operators of int8, each behind the one before; a graph is claimed only with an operator of LCE."""
+    quantization = {"scale": 0.05, "zero_point": -3}
+
+    def started(*shape):
+        graph = Graph()
+        return graph, graph.input(shape, "int8", 0.04, 5)
+
+    for scales in (0.01, tuple(float(each) for each in np.linspace(0.01, 0.05, 6))):
+        weights = {"filter_scale": scales, **quantization}
+        bias = np.arange(6, dtype=np.int32)
+        graph, x = started(2, 5, 4, 6)
+        y = graph.conv(x, _int8(6, 3, 3, 6), bias, activation="RELU6", **weights)
+        y = graph.depthwise(y, _int8(3, 2, 6), bias, stride=(2, 1), **weights)
+        y = graph.dense(graph.mean(y, **quantization), _int8(6, 6), bias, **weights)
+        yield (
+            f"int8-products-{len(graph.tensors[graph.operators[0].inputs[1]].scales)}",
+            graph.output(graph.quantize(y)),
+        )
+    graph, x = started(1, 4, 4, 8)
+    y = graph.conv(x, _int8(8, 2, 2, 4), np.zeros(8, np.int32), filter_scale=0.02, padding=VALID, **quantization)
+    yield "int8-groups", graph.output(graph.dequantize_affine(y), graph.quantize(y))
+    for type in ("ADD", "SUB", "MUL"):
+        graph, x = started(2, 3, 4, 5)
+        y = graph.binary(type, x, graph.constant(_int8(5), 0.1, 1), "RELU", **quantization)
+        y = graph.binary(type, graph.constant(_int8(1), 0.1, -128), y, **quantization)
+        y = graph.binary(type, y, graph.mean(x, True, **quantization), "RELU_N1_TO_1", **quantization)
+        yield f"int8-{type.lower()}", graph.output(graph.quantize(graph.binary(type, y, x, **quantization)), y)
+    for padding in (SAME, VALID):
+        graph, x = started(1, 5, 6, 3)
+        y = graph.pool("MAX_POOL_2D", x, (2, 3), (2, 1), padding, "RELU")
+        y = graph.pool("AVERAGE_POOL_2D", y, (2, 2), (1, 1), padding, "RELU6")
+        yield f"int8-pools-{padding}", graph.output(graph.quantize(y))
+    graph, x = started(1, 4, 3, 4)
+    y = graph.with_constant("PRELU", x, graph.constant(_int8(1, 1, 4), 0.02, 3), **quantization)
+    for type in ("RELU", "RELU6", "RELU_N1_TO_1"):
+        y = graph.unary(type, y, **quantization)
+    y = graph.quantize_affine(y, 0.04, 5)
+    y = graph.pad_around(graph.concatenate(y, x), [(0, 0), (1, 0), (0, 2), (1, 1)])
+    yield "int8-moves", graph.output(graph.quantize(graph.reshape(y, (1, 1, 1, -1))))
+    graph = Graph()
+    x = graph.input((1, 3, 4, 3), "uint8", 0.01, 128)
+    y = graph.binary("ADD", graph.cast(x, "float32"), graph.dequantize_affine(x))
+    y = graph.quantize_affine(y, 0.02, 1)
+    z = graph.binary("ADD", graph.quantize_affine(x, 0.02, 1), y, **quantization)
+    yield "int8-quantize", graph.output(_bconv(graph, graph.quantize(z), 3, 4, scale=0.1), graph.dequantize_affine(z))
+    graph = Graph()
+    x = graph.input((1, 3, 4, 5))
+    y = graph.conv(x, _int8(6, 2, 2, 5), _floats(6), filter_scale=0.02)
+    yield "int8-weights-alone", graph.output(graph.quantize(y))
+
+
 def _feeds(graph, batch):
     """Values of the inputs, with another batch size."""
     for index in graph.inputs:
@@ -150,6 +206,8 @@ def _feeds(graph, batch):
             yield index, pack(_bits(*shape[:-1], shape[-1] * 32))
         elif tensor.type == "bool":
             yield index, _bits(*shape)
+        elif tensor.type == "uint8":
+            yield index, _int8(*shape).view(np.uint8)
         else:
             yield index, (_floats(*shape) * (1 if tensor.type == "float32" else 50)).astype(tensor.type)
 
@@ -157,6 +215,6 @@ def _feeds(graph, batch):
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, graph in _graphs():
+    for name, graph in (*_graphs(), *_int8_graphs()):
         runs = [dict(_feeds(graph, graph.tensors[graph.inputs[0]].shape[0])), dict(_feeds(graph, 3))]
         (folder / f"{name}.case").write_bytes(case_file.body(graph, runs))

@@ -57,7 +57,8 @@ struct Case {
   std::vector<std::vector<Values>> runs;
 };
 
-inline constexpr const char* kIsas[] = {"auto", "portable", "avx2", "avx512", "neon", "neon_dot"};
+inline constexpr const char* kIsas[] = {"auto", "portable", "avx2",     "avx512",
+                                        "neon", "neon_dot", "neon_i8mm"};
 
 // False where the bytes are no case.
 bool read_case(const uint8_t* data, size_t size, Case* to);
