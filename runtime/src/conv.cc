@@ -377,14 +377,16 @@ void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Sess
   start(shared, session);
   const double ns = macs_ns(kernels_);
   const int threads = session.threads_for(ns);
-  // Few pixels and many channels are shared out by panels, unless groups write into the same words;
-  // many pixels in chunks of one size, as many for each thread.
+  // Few pixels and many channels are shared out by panels, unless groups write into the same words.
+  // Chunks of pixels are of one size, so many that each thread has as many units.
   int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   const bool by_panels = threads > 1 && chunks < 2 * threads && groups_ == 1;
   // Units of several panels read the weights of a large layer as one stream.
   const int64_t panels = static_cast<int64_t>(panels_.size());
   const int64_t parts = by_panels ? std::min<int64_t>(panels, 4 * threads) : 1;
-  if (!by_panels) chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  if (chunks * parts % threads != 0 && parts < 4 * threads) {
+    chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  }
   session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
     const int64_t chunk = unit / parts, part = unit % parts;
     const int64_t first = chunk * pixels_ / chunks, end = (chunk + 1) * pixels_ / chunks;

@@ -11,7 +11,7 @@ namespace bopkit {
 namespace {
 
 class Pool : public EpilogueStep {
-  static constexpr int kLeastRows = 8;  // of two parts a thread
+  static constexpr int kLeastRows = 8;  // of each of two parts a thread
 
  public:
   Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
@@ -43,9 +43,9 @@ class Pool : public EpilogueStep {
     const Value& input = shared.value(input_);
     pitch_ = pools_sums_ ? source_->sums_pitch() : input.c;
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * pitch_;
-    const int64_t units = int64_t{input.n} * parts_for(shared.threads);
-    const bool fits = strip_ <= kMaxBytes / 4 / units;
-    return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
+    const bool fits = strip_ <= kMaxBytes / 4 / shared.threads;
+    return (fits && strips_.allocate(shared.threads * strip_ * 4)) ||
+           fail("found no memory for its rows");
   }
 
   void run(const StepContext& shared, ThreadPool::Session& session) override {
@@ -67,10 +67,11 @@ class Pool : public EpilogueStep {
       const int64_t part = unit % parts;
       const int begin = static_cast<int>(part * height_.size / parts),
                 end = static_cast<int>((part + 1) * height_.size / parts);
+      const int64_t strip = ThreadPool::thread_number() * strip_;
       if (pools_sums_ && source_->sums_epilogue().is_requantized) {
-        run_rows(shared, unit / parts, begin, end, strips_.as<int32_t>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<int32_t>() + strip);
       } else {
-        run_rows(shared, unit / parts, begin, end, strips_.as<float>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<float>() + strip);
       }
     });
   }
@@ -91,8 +92,10 @@ class Pool : public EpilogueStep {
   // Parts of an image, each one unit of work. One that begins within the image computes the rows that
   // its window shares with the part before once more.
   int parts_for(int threads) const {
-    const int per_thread = height_.size < 2 * kLeastRows * threads ? 1 : 2;
-    return std::min(height_.size, threads == 1 ? 1 : per_thread * threads);
+    if (threads == 1) return 1;
+    const bool shares_rows = window_.filter_h > window_.stride_h;
+    const int per_thread = !shares_rows ? 4 : height_.size < 2 * kLeastRows * threads ? 1 : 2;
+    return std::min(height_.size, per_thread * threads);
   }
 
   // Rows under a window, and the distance of their pixels.
@@ -202,7 +205,7 @@ class Pool : public EpilogueStep {
   bool pools_sums_;
   Extent height_{}, width_{};
   int pitch_ = 0;      // from a pixel of a part's rows to the next
-  int64_t strip_ = 0;  // numbers of a part's rows
+  int64_t strip_ = 0;  // numbers that a thread keeps of the rows under its window
   Buffer strips_;
 };
 
