@@ -148,16 +148,32 @@ inline Ints requantize_in_double(const Requantization& by, const Ints& x, int ch
   return clamp(whole - up + down + by.zero_point, by.min, by.max);
 }
 
-// See Requantization; `x` are the sums, `channel` the first one's.
-inline Ints requantize(const Requantization& by, Ints x, int channel) {
-  if (by.factor != nullptr) return requantize_in_double(by, x + load(by.bias + channel), channel);
-  x = (x + load(by.bias + channel)) << load(by.left_shift + channel);
-  x = rounding_high_product(x, load(by.multiplier + channel));
-  const Ints right = load(by.right_shift + channel);
-  const Ints rest_bits = ~((Ints{} - 1) << right);
-  const Ints half = (rest_bits >> 1) - (x < 0);
-  return clamp((x >> right) - ((x & rest_bits) > half) + by.zero_point, by.min, by.max);
-}
+// A vector of channels' part of a Requantization, for the sums of many pixels.
+class Requantizer {
+ public:
+  Requantizer(const Requantization& by, int channel)
+      : by_(by),
+        channel_(channel),
+        bias_(load(by.bias + channel)),
+        multiplier_(load(by.multiplier + channel)),
+        left_(load(by.left_shift + channel)),
+        right_(load(by.right_shift + channel)),
+        rest_bits_(~((Ints{} - 1) << right_)),
+        half_(rest_bits_ >> 1) {}
+
+  Ints operator()(const Ints& sums) const {
+    if (by_.factor != nullptr) return requantize_in_double(by_, sums + bias_, channel_);
+    const Ints x = rounding_high_product((sums + bias_) << left_, multiplier_);
+    // A comparison that holds is -1.
+    const Ints rounded = (x >> right_) - ((x & rest_bits_) > half_ - (x < 0));
+    return clamp(rounded + by_.zero_point, by_.min, by_.max);
+  }
+
+ private:
+  const Requantization& by_;
+  int channel_;
+  Ints bias_, multiplier_, left_, right_, rest_bits_, half_;
+};
 
 // Bit-packs up to 16 channels from `channel` on.
 inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
@@ -210,17 +226,21 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
   for (int channel = 0; channel < channels; channel += kLanes) {
     const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
     Floats y[kMaxTilePixels];
-    for (int p = 0; p < pixels; ++p) {
-      if (epilogue.is_requantized) {
-        const Requantization& by = epilogue.requantization;
-        const Ints x = requantize(by, load(sums + p * kPanel + channel), channel);
+    if (epilogue.is_requantized) {
+      const Requantization& by = epilogue.requantization;
+      const Requantizer requantize(by, channel);
+      for (int p = 0; p < pixels; ++p) {
+        const Ints x = requantize(load(sums + p * kPanel + channel));
         if (epilogue.stores_int8_sums) {
           store_int8(x, count, rows[p].bytes + channel);
         } else {
           y[p] = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
         }
-        continue;
       }
+      if (!epilogue.stores_int8_sums) store<kForm>(epilogue, y, channel, count, rows, pixels);
+      continue;
+    }
+    for (int p = 0; p < pixels; ++p) {
       Ints x = load(sums + p * kPanel + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
       if (epilogue.threshold != nullptr) {
@@ -232,8 +252,7 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
       y[p] = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
       y[p] = y[p] + load(epilogue.bias + channel);
     }
-    const bool is_stored = epilogue.threshold != nullptr || epilogue.stores_int8_sums;
-    if (!is_stored) store<kForm>(epilogue, y, channel, count, rows, pixels);
+    if (epilogue.threshold == nullptr) store<kForm>(epilogue, y, channel, count, rows, pixels);
   }
 }
 
