@@ -44,9 +44,8 @@ constexpr int kTilePixels = 6;
 // The sums of a tile stay in registers until its epilogue has ended: through memory, that takes as
 // long as half of a binary tile of 64 channels. So everything is inlined, and loops over the tile are
 // unrolled.
-#define BOPKIT_FOR_TILE                              \
-  _Pragma("unroll") for (int p = 0; p < pixels; ++p) \
-      _Pragma("unroll") for (int v = 0; v < vectors; ++v)
+#define BOPKIT_FOR_TILE \
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) BOPKIT_UNROLL for (int v = 0; v < vectors; ++v)
 
 template <int pixels, int vectors>
 using TileFloats = Floats[pixels][vectors];
