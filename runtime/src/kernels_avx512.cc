@@ -44,6 +44,11 @@ constexpr int kTilePixels = 6;
 // The sums of a tile stay in registers until its epilogue has ended: through memory, that takes as
 // long as half of a binary tile of 64 channels. So everything is inlined, and loops over the tile are
 // unrolled.
+#if defined(__clang__)
+#define BOPKIT_UNROLL _Pragma("unroll")
+#else
+#define BOPKIT_UNROLL _Pragma("GCC unroll 16")
+#endif
 #define BOPKIT_FOR_TILE \
   BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) BOPKIT_UNROLL for (int v = 0; v < vectors; ++v)
 
@@ -301,6 +306,7 @@ void int8_tile(const Int8GemmArgs& args) {
 }
 
 #undef BOPKIT_FOR_TILE
+#undef BOPKIT_UNROLL
 
 template <int pixels, int vectors>
 void float_weights_tile(const FloatGemmArgs& args) {

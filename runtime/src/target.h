@@ -1,6 +1,6 @@
 // Functions between BOPKIT_TARGET(...) and BOPKIT_TARGET_END are compiled for other instructions
 // than the rest of the file. Headers of the standard library must be included before it: their
-// functions are shared with code for older processors. BOPKIT_UNROLL stands before a loop.
+// functions are shared with code for older processors.
 #pragma once
 
 #define BOPKIT_PRAGMA(text) _Pragma(#text)
@@ -8,9 +8,7 @@
 #define BOPKIT_TARGET(features) \
   BOPKIT_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define BOPKIT_TARGET_END _Pragma("clang attribute pop")
-#define BOPKIT_UNROLL _Pragma("unroll")
 #else
 #define BOPKIT_TARGET(features) _Pragma("GCC push_options") BOPKIT_PRAGMA(GCC target(features))
 #define BOPKIT_TARGET_END _Pragma("GCC pop_options")
-#define BOPKIT_UNROLL _Pragma("GCC unroll 16")
 #endif
