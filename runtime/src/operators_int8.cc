@@ -53,6 +53,8 @@ bool has_int8_weights(const abi::Tensor& filter, int axis) {
 Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
+  const bool is_arithmetic = code == abi::kAdd || code == abi::kSub || code == abi::kMul;
+  if (is_fixed(op->input) && !is_arithmetic) return Claim::kNo;
   switch (code) {
     case abi::kQuantize:
       op->kind = OpKind::kQuantize;
