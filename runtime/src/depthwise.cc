@@ -110,9 +110,7 @@ class DepthwiseConv : public EpilogueStep {
     const int64_t step = window_.stride_w * input.pixel_stride;
     for (int x = 0; x < width_.size; x += kPixels) {
       const int pixels = std::min(kPixels, width_.size - x);
-      Row rows[kPixels], parts[kPixels];
-      rows[0] = row_at(shared, image, y, x);
-      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
+      const Row row = row_at(shared, image, y, x);
       for (int first = 0; first < channels_; first += kPanel) {
         const int channels = std::min(kPanel, channels_ - first);
         Epilogue epilogue = epilogue_;
@@ -127,8 +125,9 @@ class DepthwiseConv : public EpilogueStep {
           multiply(shared.kernels, input, taps.data(), weights.data(), count, step, same, first,
                    channels, sums + i * kPanel);
         }
-        for (int i = 0; i < pixels; ++i) from_channel(rows[i], first, &parts[i]);
-        finish(shared.kernels, epilogue, sums, channels, parts, pixels);
+        Row rows[kPixels];
+        fill_rows(row + step_to_channel(row, first), to_right, pixels, rows);
+        finish(shared.kernels, epilogue, sums, channels, rows, pixels);
       }
     }
   }
