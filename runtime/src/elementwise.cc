@@ -56,7 +56,7 @@ class Elementwise : public EpilogueStep {
   void run_row(const StepContext& shared, const Value& input, int image, int y, float* to) const {
     constexpr int kPixels = 8 * kMaxTilePixels;
     RowStep to_right = row_step(shared);
-    if (to != nullptr) to_right.floats = input.c;
+    if (to != nullptr) to_right.floats = input.c * sizeof(float);
     Epilogue epilogue;
     EpilogueOp ops[kMaxEpilogueOps];
     epilogue_from(0, &epilogue, ops);
@@ -76,14 +76,13 @@ class Elementwise : public EpilogueStep {
     }
     for (int x = 0; x < input.w; x += kPixels) {
       const int pixels = std::min(kPixels, input.w - x);
-      Row rows[kPixels];
+      Row first{}, rows[kPixels];
       if (to != nullptr) {
-        rows[0] = {};
-        rows[0].floats = to + int64_t{x} * input.c;
+        first.floats = to + int64_t{x} * input.c;
       } else {
-        rows[0] = row_at(shared, image, y, x);
+        first = row_at(shared, image, y, x);
       }
-      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
+      fill_rows(first, to_right, pixels, rows);
       shared.kernels.float_epilogue(epilogue, from + x * stride, stride, input.c, rows, pixels);
     }
   }

@@ -392,9 +392,15 @@ inline void max_of(float* to, const float* const* rows, int count, int channels)
 }
 
 inline void mean_of(float* to, const float* const* rows, int count, int channels) {
-  reduce(
-      to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; },
-      [count](const Floats& sum) { return sum / all(static_cast<float>(count)); });
+  const auto add = [](const Floats& a, const Floats& b) { return a + b; };
+  const float divisor = static_cast<float>(count);
+  if ((count & (count - 1)) == 0) {  // a power of two: the product is the quotient, and is quicker
+    const float factor = 1 / divisor;
+    return reduce(to, rows, count, channels, add,
+                  [factor](const Floats& sum) { return sum * all(factor); });
+  }
+  reduce(to, rows, count, channels, add,
+         [divisor](const Floats& sum) { return sum / all(divisor); });
 }
 
 inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
@@ -449,27 +455,40 @@ inline void depthwise_block(float* to, const float* const* rows, const float* co
   }
 }
 
-inline void depthwise_rows(float* to, const float* const* rows, const float* const* weights,
-                           int taps, int64_t step, int pixels, int first, int channels) {
+// `kSums` vectors of sums are in registers.
+template <int kSums>
+inline void depthwise_rows_by(float* to, const float* const* rows, const float* const* weights,
+                              int taps, int64_t step, int pixels, int first, int channels) {
+  constexpr int kWidePixels = kSums / kMany;
   for (int i = 0; i < channels;) {
     const bool has_many = channels - i >= kMany * kLanes;
     const int lanes = channels - i < kLanes ? channels - i : kLanes, channel = first + i;
     for (int p = 0; p < pixels;) {
-      float* sums = to + p * kPanel + i;
-      const int64_t offset = p * step + channel;
-      if (has_many) {
-        depthwise_block<1, kMany>(sums, rows, weights, taps, step, offset, channel, kLanes);
-        ++p;
-      } else if (pixels - p >= kMany) {
-        depthwise_block<kMany, 1>(sums, rows, weights, taps, step, offset, channel, lanes);
-        p += kMany;
+      const int left = pixels - p;
+      const auto run = [&](auto* block, int count, int lanes_of_block) {
+        block(to + p * kPanel + i, rows, weights, taps, step, p * step + channel, channel,
+              lanes_of_block);
+        p += count;
+      };
+      if (has_many && left >= kWidePixels) {
+        run(depthwise_block<kWidePixels, kMany>, kWidePixels, kLanes);
+      } else if (has_many) {
+        run(depthwise_block<1, kMany>, 1, kLanes);
+      } else if (left >= kSums) {
+        run(depthwise_block<kSums, 1>, kSums, lanes);
+      } else if (left >= kMany) {
+        run(depthwise_block<kMany, 1>, kMany, lanes);
       } else {
-        depthwise_block<1, 1>(sums, rows, weights, taps, step, offset, channel, lanes);
-        ++p;
+        run(depthwise_block<1, 1>, 1, lanes);
       }
     }
     i += has_many ? kMany * kLanes : kLanes;
   }
+}
+
+inline void depthwise_rows(float* to, const float* const* rows, const float* const* weights,
+                           int taps, int64_t step, int pixels, int first, int channels) {
+  depthwise_rows_by<kMany>(to, rows, weights, taps, step, pixels, first, channels);
 }
 
 // `count` lanes; those beyond are zero.

@@ -117,8 +117,12 @@ Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) con
   return row;
 }
 
-EpilogueStep::RowStep EpilogueStep::row_step(const StepContext& shared) const {
-  const auto of = [&](int value) { return value < 0 ? 0 : shared.value(value).pixel_stride; };
+RowStep EpilogueStep::row_step(const StepContext& shared) const {
+  const auto of = [&](int index) -> intptr_t {
+    if (index < 0) return 0;
+    const Value& value = shared.value(index);
+    return value.pixel_stride * value.element_bytes();
+  };
   RowStep step{of(floats), of(stored), of(bits), of(bytes), {}};
   for (size_t i = 0; i < operands_.size(); ++i) {
     step.operands[i] = shared.value(operands_[i]).w == 1 ? 0 : of(operands_[i]);

@@ -151,11 +151,10 @@ class Pool : public EpilogueStep {
                 int y, const Number** taps) const {
     alignas(kAlignment) Number pooled[kMaxTilePixels * kPanel];
     const RowStep to_right = row_step(shared);
-    Row to[kMaxTilePixels], parts[kMaxTilePixels];
+    Row rows_of_panel[kMaxTilePixels];
     for (int begin = 0; begin < width_.size; begin += kMaxTilePixels) {
       const int pixels = std::min(kMaxTilePixels, width_.size - begin);
-      to[0] = row_at(shared, image, y, begin);
-      for (int i = 1; i < pixels; ++i) row_after(to[i - 1], to_right, &to[i]);
+      const Row row = row_at(shared, image, y, begin);
       for (int first = 0; first < input.c; first += kPanel) {
         const int channels = std::min(kPanel, input.c - first);
         for (int i = 0; i < pixels; ++i) {
@@ -166,9 +165,9 @@ class Pool : public EpilogueStep {
             for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
           }
           reduce(shared.kernels, taps, count, channels, pooled + i * kPanel);
-          from_channel(to[i], first, &parts[i]);
         }
-        finish(shared.kernels, pooled, first, channels, parts, pixels);
+        fill_rows(row + step_to_channel(row, first), to_right, pixels, rows_of_panel);
+        finish(shared.kernels, pooled, first, channels, rows_of_panel, pixels);
       }
     }
   }
