@@ -42,6 +42,11 @@ Range inner_range(const Extent& extent, int stride, int filter, int size) {
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+// Where one of `parts` equal parts of `count` pixels begins, in steps of so many.
+int64_t begin_of(int64_t part, int64_t parts, int64_t count, int step) {
+  return std::min(count, part * ((count + step - 1) / step) / parts * step);
+}
+
 template <typename Element, typename Weight, typename Sum>
 class Conv : public EpilogueStep {
  public:
@@ -204,15 +209,32 @@ class Conv : public EpilogueStep {
 // instruction multiplies and adds. The last of a run is filled up with zeros, so that runs must be
 // known here, unless they are whole multiples: what is read behind a run is multiplied by zero.
 //
+// With is_one_run the runs of a patch count as one, at whose end alone is something filled up.
+//
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
+// Replaces the words of a block by their prefixes; see `kPrefixWords`.
+void make_prefixes(uint32_t* block, int64_t rows, int lanes) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int c = 0; c < lanes && row % kPrefixWords != 0; ++c) {
+      block[row * lanes + c] ^= block[(row - 1) * lanes + c];
+    }
+  }
+  for (int64_t row = 1; row < rows; row += 4) {
+    for (int c = 0; c < lanes; ++c) block[row * lanes + c] = ~block[row * lanes + c];
+  }
+}
+
 template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
   const int per_group = channels_out_ / groups_;
   const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
-  const int64_t run = packs_rows_ ? int64_t{window_.filter_w} * depth_ : depth_;
+  const int64_t run = packing_.is_one_run ? taps * depth_
+                      : packs_rows_       ? int64_t{window_.filter_w} * depth_
+                                          : depth_;
   const int64_t runs = taps * depth_ / run;
-  const int64_t rows = (run + packing_.depth - 1) / packing_.depth;  // of a run in a block
+  int64_t rows = (run + packing_.depth - 1) / packing_.depth;  // of a run in a block
+  if (packing_.has_prefixes) rows += rows % 2;
   const int64_t length = runs * rows * packing_.depth;
   int64_t elements = 0;
   for (int group = 0; group < groups_; ++group) {
@@ -220,7 +242,9 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
       const int channels = std::min(kPanel, per_group - first);
       panels_.push_back({group, group * per_group + first, channels, elements});
       elements +=
-          round_up(channels, packing_.block < kPanel ? packing_.block : packing_.granule) * length;
+          round_up(channels, packing_.block < kPanel ? std::max(packing_.block, packing_.granule)
+                                                     : packing_.granule) *
+          length;
       if (elements > kMaxBytes / 4) return fail("needs too much memory for its weights");
     }
   }
@@ -235,7 +259,7 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
           packing_.block < kPanel ? packing_.block : round_up(channels, packing_.granule);
       for (int64_t row = 0; row < runs * rows; ++row, to += lanes * packing_.depth) {
         const int64_t first = row % rows * packing_.depth;
-        const int64_t count = std::min<int64_t>(packing_.depth, run - first);
+        const int64_t count = std::min<int64_t>(packing_.depth, std::max<int64_t>(0, run - first));
         for (int c = 0; c < channels; ++c) {
           const Weight* from = weights + (panel.first + block + c) * runs * run;
           from += row / rows * run + first;
@@ -250,6 +274,9 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
           }
           std::copy(from, from + count, to + int64_t{c} * packing_.depth);
         }
+      }
+      if constexpr (kIsBinary) {
+        if (packing_.has_prefixes) make_prefixes(to - length * lanes, length, lanes);
       }
     }
   }
@@ -294,7 +321,8 @@ bool Conv<Element, Weight, Sum>::prepare_indirection(const Value& input) {
   run_offsets_.clear();
   const bool is_contiguous = packs_rows_ && input.is_contiguous();
   run_length_ = is_contiguous ? window_.filter_w * depth_ : depth_;
-  if (is_contiguous && window_.dilation_h == 1 && run_length_ % packing_.depth == 0 &&
+  if (is_contiguous && window_.dilation_h == 1 &&
+      (packing_.is_one_run || run_length_ % packing_.depth == 0) &&
       input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
     run_offsets_.push_back(0);
@@ -367,6 +395,7 @@ template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::needs_copy(const StepContext& shared) const {
   const Value& input = shared.value(input_);
   if (!input.border.covers(border_) && !can_gather(input)) return true;
+  if (packing_.is_one_run) return false;
   if (depth_ % packing_.depth == 0) return false;
   if (packs_rows_ && !input.is_contiguous()) return true;
   // What lies behind memory of LiteRT's is not ours to read.
@@ -478,7 +507,8 @@ void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Sess
   }
   session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
     const int64_t chunk = unit / parts, part = unit % parts;
-    const int64_t first = chunk * pixels_ / chunks, end = (chunk + 1) * pixels_ / chunks;
+    const int64_t first = begin_of(chunk, chunks, pixels_, packing_.pixel_step),
+                  end = begin_of(chunk + 1, chunks, pixels_, packing_.pixel_step);
     run_chunk(shared, first, static_cast<int>(end - first), part * panels / parts,
               (part + 1) * panels / parts, nullptr);
   });
@@ -554,8 +584,10 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
   const RowStep to_panel = step_to_channel(rows[0], panel.first);
-  for (int tile = 0, begin = 0; tile < tiles; ++tile) {
-    const int pixels = count / tiles + (tile < count % tiles);
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int begin = static_cast<int>(begin_of(tile, tiles, count, packing_.pixel_step)),
+              pixels =
+                  static_cast<int>(begin_of(tile + 1, tiles, count, packing_.pixel_step)) - begin;
     Args args = args_of(panel, patches + begin, offsets, pixels, sums);
     args.rows = rows + begin;
     args.epilogue = &epilogue;
@@ -581,7 +613,6 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
     for (int i = 0; shifts_bits && i < pixels; ++i) {
       store_shifted_bits(rows[begin + i].bits, panel.first, panel.channels, words[i]);
     }
-    begin += pixels;
   }
 }
 

@@ -36,45 +36,51 @@ inline Floats all(float value) { return Floats{} + value; }
 
 #define BOPKIT_ALWAYS_INLINE __attribute__((always_inline)) inline
 
+template <typename Vector>
+BOPKIT_ALWAYS_INLINE Vector clamp_below(Vector a, float bound) {
+  const Vector bounds = Vector{} + bound;
+  return a < bounds ? bounds : a;
+}
+
+template <typename Vector>
+BOPKIT_ALWAYS_INLINE Vector clamp_above(Vector a, float bound) {
+  const Vector bounds = Vector{} + bound;
+  return a > bounds ? bounds : a;
+}
+
 // What an operation does to vectors of numbers: `numbers` replaces each of them by what the function
 // makes of it, of it and its operand, or of it and its channels' constants.
 template <typename Numbers>
 BOPKIT_ALWAYS_INLINE void apply(EpilogueOpKind kind, const Numbers& numbers) {
   switch (kind) {
     case EpilogueOpKind::kAddOperand:
-      return numbers.join([](Floats a, Floats b) { return a + b; });
+      return numbers.join([](auto a, auto b) { return a + b; });
     case EpilogueOpKind::kSubtractOperand:
-      return numbers.join([](Floats a, Floats b) { return a - b; });
+      return numbers.join([](auto a, auto b) { return a - b; });
     case EpilogueOpKind::kSubtractFromOperand:
-      return numbers.join([](Floats a, Floats b) { return b - a; });
+      return numbers.join([](auto a, auto b) { return b - a; });
     case EpilogueOpKind::kMultiplyOperand:
-      return numbers.join([](Floats a, Floats b) { return a * b; });
+      return numbers.join([](auto a, auto b) { return a * b; });
     case EpilogueOpKind::kAddVector:
-      return numbers.scale([](Floats a, Floats v) { return a + v; });
+      return numbers.scale([](auto a, auto v) { return a + v; });
     case EpilogueOpKind::kSubtractVector:
-      return numbers.scale([](Floats a, Floats v) { return a - v; });
+      return numbers.scale([](auto a, auto v) { return a - v; });
     case EpilogueOpKind::kSubtractFromVector:
-      return numbers.scale([](Floats a, Floats v) { return v - a; });
+      return numbers.scale([](auto a, auto v) { return v - a; });
     case EpilogueOpKind::kMultiplyVector:
-      return numbers.scale([](Floats a, Floats v) { return a * v; });
+      return numbers.scale([](auto a, auto v) { return a * v; });
     case EpilogueOpKind::kMaximumVector:
-      return numbers.scale([](Floats a, Floats v) { return a > v ? a : v; });
+      return numbers.scale([](auto a, auto v) { return a > v ? a : v; });
     case EpilogueOpKind::kPReluVector:
-      return numbers.scale([](Floats a, Floats v) { return a < all(0) ? a * v : a; });
+      return numbers.scale([](auto a, auto v) { return a < decltype(a){} ? a * v : a; });
     case EpilogueOpKind::kStore:
       return numbers.store();
     case EpilogueOpKind::kRelu:
-      return numbers.map([](Floats a) { return a < all(0) ? all(0) : a; });
+      return numbers.map([](auto a) { return clamp_below(a, 0); });
     case EpilogueOpKind::kReluN1To1:
-      return numbers.map([](Floats a) {
-        a = a < all(-1) ? all(-1) : a;
-        return a > all(1) ? all(1) : a;
-      });
+      return numbers.map([](auto a) { return clamp_above(clamp_below(a, -1), 1); });
     case EpilogueOpKind::kRelu6:
-      return numbers.map([](Floats a) {
-        a = a < all(0) ? all(0) : a;
-        return a > all(6) ? all(6) : a;
-      });
+      return numbers.map([](auto a) { return clamp_above(clamp_below(a, 0), 6); });
   }
 }
 

@@ -10,6 +10,10 @@ namespace bopkit {
 // multiple of 32, so that the bits of a panel fill whole words.
 inline constexpr int kPanel = 64;
 
+// With Packing::has_prefixes a word k of a block is the exclusive or of words kPrefixWords * i to k,
+// complemented where k % 4 is 1; the number of words is even.
+inline constexpr int kPrefixWords = 256;
+
 // A tile: the pixels by channels that a micro-kernel computes at a time. No tile has more pixels.
 inline constexpr int kMaxTilePixels = 12;
 
@@ -141,13 +145,17 @@ struct Kernels {
   bool has_fast_floats;  // whether float products are worth claiming
 
   // How a panel is packed: in blocks of channels that lie side by side; see `Conv::pack`. A block
-  // that is the whole panel is as wide as its channels need, rounded up to the granule.
+  // that is the whole panel is as wide as its channels need, rounded up to the granule; a panel of
+  // smaller blocks has whole ones, and a multiple of the granule.
   struct Packing {
     int tile_pixels;  // of one call, at most
     int block, granule;
     bool is_byte_wise = false;   // of a word, the first byte of each channel first, then the second
     int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
     int depth = 1;               // elements of a channel that lie side by side
+    bool is_one_run = false;     // a patch is one run, whose parts the micro-kernel gathers itself
+    bool has_prefixes = false;   // words are what `kPrefixWords` says; then is_one_run too
+    int pixel_step = 1;          // a call of a multiple wastes nothing; tile_pixels is one
   };
   Packing binary, floats, int8;
   int int8_offset;  // what the micro-kernel adds to each int8 that it multiplies

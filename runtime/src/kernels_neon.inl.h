@@ -1,7 +1,7 @@
 // NEON, included once for every AArch64 processor, once for those with SDOT and UDOT
 // (BOPKIT_HAS_DOT), which sum four products in one instruction, and once for those that also have
-// SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. 4
-// pixels by 16 channels in registers, or 6 of int8.
+// SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. In
+// registers are 16 channels of 2 pixels of bits, 4 of floats, or 6 of int8.
 
 #include "epilogue.inl.h"
 #include "int8.inl.h"
@@ -32,61 +32,454 @@ inline Ints rounding_high_product(const Ints& a, const Ints& b) {
   return product;
 }
 
-constexpr int kTilePixels = 4;
+typedef float QuarterFloats __attribute__((vector_size(16)));
+typedef int32_t QuarterInts __attribute__((vector_size(16)));
+
+inline QuarterFloats load_quarter(const float* from) { return (QuarterFloats)vld1q_f32(from); }
+inline QuarterInts load_quarter(const int32_t* from) { return (QuarterInts)vld1q_s32(from); }
+
+constexpr int kTilePixels = 12;  // of a call, in steps of those that fit into registers
 constexpr int kBlock = 16;
 
-#ifdef BOPKIT_HAS_DOT
-constexpr int kWordsOfBytes = 0;  // sums are integers from the start
-#else
-constexpr int kWordsOfBytes = 31;  // a word adds at most 8 to each byte of a sum
-#endif
+// Patches are gathered: what a tile reads of their runs, or as much of it as this, is copied into the
+// first-level cache, one run behind the other. No loop then ends with a run, and one pointer a pixel
+// is enough.
+constexpr int kSegmentBytes = 1024;
 
-// Sums of a pixel and four channels.
+template <typename Element>
+constexpr int kSegment = kSegmentBytes / static_cast<int>(sizeof(Element));
+
+static_assert(kSegment<uint32_t> == kPrefixWords, "prefixes begin anew with each segment");
+
+// Calls `take` with the offset, the length and the place in the segment of each part of a run that
+// belongs to the `count` elements from `first` on.
+template <typename Args, typename Function>
+BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, const Function& take) {
+  int run = first / args.run_length, skipped = first % args.run_length;
+  for (int place = 0; place < count; ++run, skipped = 0) {
+    const int left = args.run_length - skipped, part = left < count - place ? left : count - place;
+    take(args.run_offset[run] + skipped, part, place);
+    place += part;
+  }
+}
+
+// to[i] = from[0] ^ ... ^ from[i] of each patch's words.
+inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
+                            uint32_t (*to)[kSegment<uint32_t>]) {
+  for (int p = 0; p < args.pixels; ++p) {
+    uint32_t prefix = 0;
+    for_parts(args, first, count, [&](int offset, int part, int place) {
+      const uint32_t *from = args.patch[p] + offset, *end = from + part;
+      uint32_t* prefixes = to[p] + place;
+      for (; end - from >= 4; from += 4, prefixes += 4) {
+        const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
+        prefix = p3 ^ from[3];
+        prefixes[0] = p1;
+        prefixes[1] = p2;
+        prefixes[2] = p3;
+        prefixes[3] = prefix;
+      }
+      if (end - from >= 2) {
+        const uint32_t p1 = prefix ^ from[0];
+        prefix = p1 ^ from[1];
+        prefixes[0] = p1;
+        prefixes[1] = prefix;
+        from += 2;
+        prefixes += 2;
+      }
+      if (from != end) *prefixes = prefix ^= *from;
+    });
+    if (count % 2 != 0) to[p][count] = prefix;
+  }
+}
+
+// The number of bits that differ, of a pixel and four channels.
+//
+// Adding the bits d1 and d2 that differ in two words to a third number makes a carry, and carries
+// alone need be counted: half as many. Sums, which take most of a carry-save adder's instructions, are
+// known beforehand: they are the exclusive or of all words so far, of which the patch's and the
+// weights' are computed once. With p0 in front of both words, p1 between and p2 behind them, the carry
+// is p1 ? ~p2 : p0. Of the next two words it is p3 ? ~p4 : p2 = ~(p3 ? p4 : ~p2), so that weights with
+// a complement in p2, which packing puts there, spare the negation; the carries then are 32 less the
+// bits of that.
 struct Counter {
-  uint32x4_t total = vdupq_n_u32(0);
+  uint32x4_t prefix = vdupq_n_u32(0);  // p0
+  int32x4_t total;
 #ifdef BOPKIT_HAS_DOT
-  void add(uint8x16_t counts) { total = vdotq_u32(total, counts, vdupq_n_u8(1)); }
+  explicit Counter(int pairs = 0) : total(vdupq_n_s32(64 * pairs)) {}
   void flush() {}
+  // Twice the sum; `sign` is -1 where `prefix` is a complement: behind the first of two pairs.
+  int32x4_t doubled(int sign) const {
+    const int8x16_t counts = vreinterpretq_s8_u8(vcntq_u8(vreinterpretq_u8_u32(prefix)));
+    return vdotq_s32(total, counts, vdupq_n_s8(static_cast<int8_t>(2 * sign)));
+  }
 #else
-  uint8x16_t bytes = vdupq_n_u8(0);
-  void add(uint8x16_t counts) { bytes = vaddq_u8(bytes, counts); }
+  int8x16_t bytes = vdupq_n_s8(0);
+  explicit Counter(int pairs = 0) : total(vdupq_n_s32(16 * pairs)) {}
   void flush() {
-    total = vpadalq_u16(total, vpaddlq_u8(bytes));
-    bytes = vdupq_n_u8(0);
+    total = vpadalq_s16(total, vpaddlq_s8(bytes));
+    bytes = vdupq_n_s8(0);
+  }
+  int32x4_t doubled(int sign) const {
+    const int8x16_t counts = vreinterpretq_s8_u8(vcntq_u8(vreinterpretq_u8_u32(prefix)));
+    const int8x16_t last = vmulq_s8(counts, vdupq_n_s8(static_cast<int8_t>(sign)));
+    return vshlq_n_s32(vpadalq_s16(vshlq_n_s32(total, 1), vpaddlq_s8(last)), 1);
   }
 #endif
 };
 
+// Four words of weights, and of a patch, or of two patches. In assembly, as a compiler finds four
+// instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
+// left.
+#ifdef BOPKIT_HAS_DOT
+constexpr int kMostSteps = kSegmentBytes;  // sums are integers from the start
+#define BOPKIT_SUM total
+#define BOPKIT_ADD(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[four].16b\n"
+#define BOPKIT_SUBTRACT(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[minus_four].16b\n"
+#define BOPKIT_FACTORS , [four] "w"(vdupq_n_s8(4)), [minus_four] "w"(vdupq_n_s8(-4))
+#else
+constexpr int kMostSteps = 15;  // four words add at most 8 to each byte of a sum, or subtract it
+#define BOPKIT_SUM bytes
+#define BOPKIT_ADD(sum, counts) "add %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
+#define BOPKIT_SUBTRACT(sum, counts) "sub %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
+#define BOPKIT_FACTORS
+#endif
+
+BOPKIT_ALWAYS_INLINE const uint32_t* count_step(const uint32_t* weights, const uint32x4x4_t (&x)[1],
+                                                Counter& a) {
+  asm("ld1 {v28.4s, v29.4s, v30.4s, v31.4s}, [%[weights]], #64\n"
+      "eor v28.16b, v28.16b, %[a1].16b\n"
+      "eor v29.16b, v29.16b, %[a2].16b\n"
+      "eor v30.16b, v30.16b, %[a3].16b\n"
+      "eor v31.16b, v31.16b, %[a4].16b\n"
+      "bit %[prefix_a].16b, v29.16b, v28.16b\n"
+      "bsl v30.16b, v31.16b, v29.16b\n"
+      "cnt v28.16b, %[prefix_a].16b\n"
+      "cnt v30.16b, v30.16b\n"
+      "mov %[prefix_a].16b, v31.16b\n" BOPKIT_ADD("sum_a", "v28") BOPKIT_SUBTRACT("sum_a", "v30")
+      : [weights] "+&r"(weights), [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM)
+      : [a1] "w"(x[0].val[0]), [a2] "w"(x[0].val[1]), [a3] "w"(x[0].val[2]),
+        [a4] "w"(x[0].val[3])BOPKIT_FACTORS
+      : "v28", "v29", "v30", "v31", "memory");
+  return weights;
+}
+
+BOPKIT_ALWAYS_INLINE const uint32_t* count_step(const uint32_t* weights, const uint32x4x4_t (&x)[2],
+                                                Counter& a, Counter& b) {
+  asm("ld1 {v28.4s, v29.4s, v30.4s, v31.4s}, [%[weights]], #64\n"
+      "eor v26.16b, v28.16b, %[a1].16b\n"
+      "eor v27.16b, v29.16b, %[a2].16b\n"
+      "eor v28.16b, v28.16b, %[b1].16b\n"
+      "eor v29.16b, v29.16b, %[b2].16b\n"
+      "bit %[prefix_a].16b, v27.16b, v26.16b\n"
+      "bit %[prefix_b].16b, v29.16b, v28.16b\n"
+      "eor v26.16b, v30.16b, %[a3].16b\n"
+      "eor v28.16b, v30.16b, %[b3].16b\n"
+      "cnt v30.16b, %[prefix_a].16b\n"
+      "eor %[prefix_a].16b, v31.16b, %[a4].16b\n"
+      "bsl v26.16b, %[prefix_a].16b, v27.16b\n"
+      "cnt v27.16b, %[prefix_b].16b\n"
+      "eor %[prefix_b].16b, v31.16b, %[b4].16b\n"
+      "bsl v28.16b, %[prefix_b].16b, v29.16b\n"
+      BOPKIT_ADD("sum_a", "v30")
+      BOPKIT_ADD("sum_b", "v27")
+      "cnt v26.16b, v26.16b\n"
+      "cnt v28.16b, v28.16b\n"
+      BOPKIT_SUBTRACT("sum_a", "v26")
+      BOPKIT_SUBTRACT("sum_b", "v28")
+      : [weights] "+&r"(weights), [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM),
+        [prefix_b] "+&w"(b.prefix), [sum_b] "+&w"(b.BOPKIT_SUM)
+      : [a1] "w"(x[0].val[0]), [a2] "w"(x[0].val[1]), [a3] "w"(x[0].val[2]),
+        [a4] "w"(x[0].val[3]), [b1] "w"(x[1].val[0]), [b2] "w"(x[1].val[1]),
+        [b3] "w"(x[1].val[2]), [b4] "w"(x[1].val[3]) BOPKIT_FACTORS
+      : "v26", "v27", "v28", "v29", "v30", "v31", "memory");
+  return weights;
+}
+
+// The first two of four words: the last of a patch.
+BOPKIT_ALWAYS_INLINE void count_half_step(const uint32_t* weights, uint32x4_t x1, uint32x4_t x2,
+                                          Counter& a) {
+  asm("ld1 {v28.4s, v29.4s}, [%[weights]]\n"
+      "eor v28.16b, v28.16b, %[x1].16b\n"
+      "eor v29.16b, v29.16b, %[x2].16b\n"
+      "bit %[prefix_a].16b, v29.16b, v28.16b\n"
+      "cnt v28.16b, %[prefix_a].16b\n"
+      "mov %[prefix_a].16b, v29.16b\n" BOPKIT_ADD("sum_a", "v28")
+      : [prefix_a] "+&w"(a.prefix), [sum_a] "+&w"(a.BOPKIT_SUM)
+      : [weights] "r"(weights), [x1] "w"(x1), [x2] "w"(x2)BOPKIT_FACTORS
+      : "v28", "v29", "memory");
+}
+
+#undef BOPKIT_SUM
+#undef BOPKIT_ADD
+#undef BOPKIT_SUBTRACT
+#undef BOPKIT_FACTORS
+
+// Of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
 template <int pixels>
-void binary_block(const BinaryGemmArgs& args, const uint32_t* weights, int32_t* to) {
+BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_t>],
+                                     const uint32_t* weights, ptrdiff_t stride, int words,
+                                     QuarterInts (&doubled)[pixels][4]) {
   Counter counters[pixels][4];
-  int left = kWordsOfBytes;
-  for (int run = 0; run < args.runs; ++run) {
-    const uint32_t* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      uint32x4_t w[4];
-      for (int v = 0; v < 4; ++v) w[v] = vld1q_u32(weights + 4 * v);
-      for (int p = 0; p < pixels; ++p) {
-        const uint32x4_t word = vld1q_dup_u32(x[p] + k);
-        for (int v = 0; v < 4; ++v) {
-          counters[p][v].add(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(w[v], word))));
+  BOPKIT_UNROLL for (auto& row : counters) {
+    BOPKIT_UNROLL for (Counter& counter : row) counter = Counter(words / 2);
+  }
+  const uint32_t *x[pixels], *blocks[4];
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = prefixes[p];
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = weights + v * stride;
+  for (int left = words / 4; left > 0; left -= kMostSteps) {
+    for (int step = left < kMostSteps ? left : kMostSteps; step > 0; --step) {
+      uint32x4x4_t word[pixels];
+      BOPKIT_UNROLL for (int p = 0; p < pixels; ++p, x[p - 1] += 4) word[p] = vld4q_dup_u32(x[p]);
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+        if constexpr (pixels == 1) {
+          blocks[v] = count_step(blocks[v], word, counters[0][v]);
+        } else {
+          blocks[v] = count_step(blocks[v], word, counters[0][v], counters[1][v]);
         }
       }
-      if (--left == 0) {
-        for (int p = 0; p < pixels; ++p) {
-          for (int v = 0; v < 4; ++v) counters[p][v].flush();
-        }
-        left = kWordsOfBytes;
+    }
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) counters[p][v].flush();
+    }
+  }
+  if (words % 4 != 0) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const uint32x4_t x1 = vld1q_dup_u32(x[p]), x2 = vld1q_dup_u32(x[p] + 1);
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+        count_half_step(blocks[v], x1, x2, counters[p][v]);
+        counters[p][v].flush();
       }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      counters[p][v].flush();
-      vst1q_s32(to + p * kPanel + 4 * v, vreinterpretq_s32_u32(counters[p][v].total));
+  const int sign = words % 4 == 0 ? 1 : -1;
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) doubled[p][v] =
+        (QuarterInts)counters[p][v].doubled(sign);
+  }
+}
+
+// Whether channels are whole vectors of 16, as the epilogues below want them: numbers stay in
+// registers until all has been done with them. Bits of so many channels are half a word.
+inline bool has_whole_vectors(int channels, const Row& row) {
+  return channels % (row.bits != nullptr ? 32 : kLanes) == 0;
+}
+
+// For `apply`.
+template <int pixels>
+struct Tile {
+  const EpilogueOp& op;
+  int channel;
+  const Row* rows;
+  QuarterFloats (&y)[pixels][4];
+
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void map(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v]);
+  }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
+    BOPKIT_FOR_TILE {
+      y[p][v] = function(y[p][v], load_quarter(rows[p].operands[op.operand] + channel + 4 * v));
     }
   }
+  template <typename Function>
+  BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load_quarter(op.vector + channel + 4 * v));
+  }
+  BOPKIT_ALWAYS_INLINE void store() const {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      float* to = rows[p].stored + channel;
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+    }
+  }
+};
+
+// A bit of each lane of a comparison's results.
+BOPKIT_ALWAYS_INLINE void store_half_word(const QuarterInts (&holds)[4], int channel,
+                                          uint32_t* words) {
+  static const uint32_t kBits[4] = {0x1111, 0x2222, 0x4444, 0x8888};
+  const int32x4_t low = vsliq_n_s32((int32x4_t)holds[0], (int32x4_t)holds[1], 4);
+  const int32x4_t high = vsliq_n_s32((int32x4_t)holds[2], (int32x4_t)holds[3], 4);
+  const uint32x4_t bits = vreinterpretq_u32_s32(vsliq_n_s32(low, high, 8));
+  const uint16_t half = static_cast<uint16_t>(vaddvq_u32(vandq_u32(bits, vld1q_u32(kBits))));
+  __builtin_memcpy(reinterpret_cast<char*>(words) + channel / 8, &half, sizeof half);
+}
+
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, const Row* rows,
+                                     QuarterFloats (&y)[pixels][4]) {
+  for (int i = 0; i < epilogue.op_count; ++i) {
+    apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
+  }
+  BOPKIT_UNROLL for (int p = 0; p < pixels && rows[0].floats != nullptr; ++p) {
+    float* to = rows[p].floats + channel;
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+  }
+  if (rows[0].bits != nullptr) {
+    QuarterInts is_negative[pixels][4];
+    BOPKIT_FOR_TILE is_negative[p][v] = y[p][v] < QuarterFloats{};
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      store_half_word(is_negative[p], channel, rows[p].bits);
+    }
+  }
+  for (int p = 0; p < pixels && rows[0].bytes != nullptr; ++p) {
+    Floats whole;
+    __builtin_memcpy(&whole, y[p], sizeof whole);
+    store_bytes(epilogue, whole, kLanes, rows[p].bytes + channel);
+  }
+}
+
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void end_doubled(const Epilogue& epilogue, const int32_t* const* corrections,
+                                      int channel, const Row* rows, QuarterInts (&x)[pixels][4]) {
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+    if (corrections[p] == nullptr) continue;
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+      x[p][v] = x[p][v] + load_quarter(corrections[p] + channel + 4 * v);
+    }
+  }
+  if (epilogue.threshold != nullptr) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] > load_quarter(epilogue.threshold + channel + 4 * v);
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) store_half_word(x[p], channel, rows[p].bits);
+    return;
+  }
+  if (epilogue.has_clamp) {
+    const int32x4_t min = vdupq_n_s32(epilogue.clamp_min), max = vdupq_n_s32(epilogue.clamp_max);
+    BOPKIT_FOR_TILE { x[p][v] = (QuarterInts)vmaxq_s32(min, vminq_s32(max, (int32x4_t)x[p][v])); }
+  }
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE {
+    y[p][v] = __builtin_convertvector(x[p][v], QuarterFloats) *
+              load_quarter(epilogue.multiplier + channel + 4 * v);
+    y[p][v] = y[p][v] + load_quarter(epilogue.bias + channel + 4 * v);
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+// See Requantization.
+template <int pixels>
+BOPKIT_ALWAYS_INLINE void requantize(const Requantization& by, int channel,
+                                     QuarterInts (&x)[pixels][4]) {
+  const int32x4_t zero_point = vdupq_n_s32(by.zero_point);
+  const int32x4_t min = vdupq_n_s32(by.min), max = vdupq_n_s32(by.max);
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+    const int32x4_t bias = vld1q_s32(by.bias + channel + 4 * v);
+    const int32x4_t left = vld1q_s32(by.left_shift + channel + 4 * v);
+    const int32x4_t multiplier = vld1q_s32(by.multiplier + channel + 4 * v);
+    const int32x4_t right = vnegq_s32(vld1q_s32(by.right_shift + channel + 4 * v));
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      int32x4_t y = vshlq_s32(vaddq_s32((int32x4_t)x[p][v], bias), left);
+      y = vqrdmulhq_s32(y, multiplier);
+      // The shift rounds half up: one less where a negative number is shifted makes that away from
+      // zero.
+      y = vrshlq_s32(vqaddq_s32(y, vshrq_n_s32(vandq_s32(y, right), 31)), right);
+      y = vaddq_s32(y, zero_point);
+      x[p][v] = (QuarterInts)vmaxq_s32(min, vminq_s32(max, y));
+    }
+  }
+}
+
+template <int pixels>
+inline void end_sums(const Epilogue& epilogue, const int32_t* sums,
+                     const int32_t* const* corrections, int channel, const Row* rows) {
+  QuarterInts x[pixels][4];
+  BOPKIT_FOR_TILE x[p][v] = load_quarter(sums + p * kPanel + channel + 4 * v);
+  if (!epilogue.is_requantized) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] * 2;
+    return end_doubled<pixels>(epilogue, corrections, channel, rows, x);
+  }
+  const Requantization& by = epilogue.requantization;
+  requantize<pixels>(by, channel, x);
+  if (epilogue.stores_int8_sums) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const int16x8_t low =
+          vcombine_s16(vmovn_s32((int32x4_t)x[p][0]), vmovn_s32((int32x4_t)x[p][1]));
+      const int16x8_t high =
+          vcombine_s16(vmovn_s32((int32x4_t)x[p][2]), vmovn_s32((int32x4_t)x[p][3]));
+      vst1q_s8(rows[p].bytes + channel, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+    }
+    return;
+  }
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE {
+    y[p][v] = __builtin_convertvector(x[p][v] - by.zero_point, QuarterFloats) * by.scale;
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+inline void end_integers(const Epilogue& epilogue, const int32_t* sums,
+                         const int32_t* const* corrections, int channels, const Row* rows,
+                         int pixels) {
+  const bool is_in_double = epilogue.is_requantized && epilogue.requantization.factor != nullptr;
+  if (is_in_double || !has_whole_vectors(channels, rows[0])) {
+    return integer_epilogue(epilogue, sums, corrections, channels, rows, pixels);
+  }
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    int p = 0;
+    for (; p + 2 <= pixels; p += 2) {
+      end_sums<2>(epilogue, sums + p * kPanel, corrections + p, channel, rows + p);
+    }
+    if (p < pixels) end_sums<1>(epilogue, sums + p * kPanel, corrections + p, channel, rows + p);
+  }
+}
+
+template <int pixels>
+inline void end_float_sums(const Epilogue& epilogue, const float* sums, int64_t stride, int channel,
+                           const Row* rows) {
+  QuarterFloats y[pixels][4];
+  BOPKIT_FOR_TILE y[p][v] = load_quarter(sums + p * stride + channel + 4 * v);
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load_quarter(epilogue.multiplier + channel + 4 * v);
+  }
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load_quarter(epilogue.bias + channel + 4 * v);
+  }
+  end_floats<pixels>(epilogue, channel, rows, y);
+}
+
+inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  if (!has_whole_vectors(channels, rows[0])) {
+    return float_epilogue(epilogue, sums, stride, channels, rows, pixels);
+  }
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    int p = 0;
+    for (; p + 2 <= pixels; p += 2) {
+      end_float_sums<2>(epilogue, sums + p * stride, stride, channel, rows + p);
+    }
+    if (p < pixels) end_float_sums<1>(epilogue, sums + p * stride, stride, channel, rows + p);
+  }
+}
+
+// Words `first` to `first + words` of all patches.
+struct BinarySegment {
+  BinarySegment(const BinaryGemmArgs& of, ptrdiff_t stride_of_blocks)
+      : args(of), stride(stride_of_blocks) {}
+
+  const BinaryGemmArgs& args;
+  const ptrdiff_t stride;
+  int first, words;
+  bool ends;  // in registers
+  uint32_t prefixes[kMaxTilePixels][kSegment<uint32_t>];
+};
+
+template <int pixels>
+void binary_tile(const BinarySegment& segment, int pixel, int channel) {
+  const BinaryGemmArgs& args = segment.args;
+  QuarterInts x[pixels][4];
+  count_bits<pixels>(segment.prefixes + pixel,
+                     args.panel + channel * (segment.stride / 4) + segment.first * 4,
+                     segment.stride, segment.words, x);
+  int32_t* sums = args.sums + pixel * kPanel + channel;
+  if (segment.first != 0) {
+    BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
+  }
+  if (segment.ends) {
+    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
+                               x);
+  }
+  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
 }
 
 inline void load_floats(const float* from, float32x4_t* to) {
@@ -101,6 +494,8 @@ inline void load_floats(const int8_t* from, float32x4_t* to) {
   to[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
   to[3] = vcvtq_f32_s32(vmovl_high_s16(high));
 }
+
+constexpr int kFloatTilePixels = 4;
 
 template <int pixels, typename Weight>
 void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* to) {
@@ -131,175 +526,229 @@ inline int8x16_t four_times(const int8_t* four) {
   return vreinterpretq_s8_s32(vdupq_n_s32(word));
 }
 
+// Copies part of a run of each patch.
+inline void gather_part(const Int8GemmArgs& args, int offset, int part, int place,
+                        int8_t (*gathered)[kSegmentBytes]) {
+  if (part >= 16 && part <= 32) {
+    for (int p = 0; p < args.pixels; ++p) {
+      const int8_t* from = args.patch[p] + offset;
+      const int8x16_t first = vld1q_s8(from), last = vld1q_s8(from + part - 16);
+      vst1q_s8(gathered[p] + place, first);
+      vst1q_s8(gathered[p] + place + part - 16, last);
+    }
+    return;
+  }
+  for (int p = 0; p < args.pixels; ++p) {
+    __builtin_memcpy(gathered[p] + place, args.patch[p] + offset, static_cast<size_t>(part));
+  }
+}
+
+// The blocks below multiply `count` elements, a multiple of kInt8Depth, of each pixel's patch, and
+// add the sums in `to` where `adds` says so.
 #if defined(BOPKIT_HAS_I8MM)
 
-constexpr int kInt8TilePixels = 6;
+constexpr int kInt8BlockPixels = 6;
 constexpr int kInt8Depth = 8;
 
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   constexpr int kPairs = (pixels + 1) / 2;
   int32x4_t sums[kPairs][8];  // of two pixels by two channels
   for (auto& row : sums) {
     for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
   }
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* x[2 * kPairs];
-    for (int p = 0; p < 2 * kPairs; ++p) {
-      x[p] = args.patch[p < pixels ? p : pixels - 1] + args.run_offset[run];
+  const int8_t* from[2 * kPairs];
+  for (int p = 0; p < 2 * kPairs; ++p) from[p] = patches[p < pixels ? p : pixels - 1];
+  for (int k = 0; k < count; k += 8) {
+    int8x16_t x[kPairs];
+    for (int p = 0; p < kPairs; ++p) {
+      x[p] = vcombine_s8(vld1_s8(from[2 * p]), vld1_s8(from[2 * p + 1]));
+      from[2 * p] += 8;
+      from[2 * p + 1] += 8;
     }
-    for (int k = 0; k < args.run_length; k += 8, weights += 8 * kBlock) {
-      int8x16_t pair[kPairs];
-      for (int p = 0; p < kPairs; ++p) {
-        pair[p] = vcombine_s8(vld1_s8(x[2 * p] + k), vld1_s8(x[2 * p + 1] + k));
-      }
-      for (int v = 0; v < 8; ++v) {
-        const int8x16_t w = vld1q_s8(weights + 16 * v);
-        for (int p = 0; p < kPairs; ++p) sums[p][v] = vmmlaq_s32(sums[p][v], pair[p], w);
-      }
+    BOPKIT_UNROLL for (int v = 0; v < 8; ++v, weights += 16) {
+      const int8x16_t w = vld1q_s8(weights);
+      BOPKIT_UNROLL for (int p = 0; p < kPairs; ++p) sums[p][v] = vmmlaq_s32(sums[p][v], x[p], w);
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      const int32x4_t first = sums[p / 2][2 * v], second = sums[p / 2][2 * v + 1];
-      vst1q_s32(to + p * kPanel + 4 * v,
-                p % 2 == 0 ? vcombine_s32(vget_low_s32(first), vget_low_s32(second))
-                           : vcombine_s32(vget_high_s32(first), vget_high_s32(second)));
-    }
+  BOPKIT_FOR_TILE {
+    const int32x4_t first = sums[p / 2][2 * v], second = sums[p / 2][2 * v + 1];
+    int32x4_t sum = p % 2 == 0 ? vcombine_s32(vget_low_s32(first), vget_low_s32(second))
+                               : vcombine_s32(vget_high_s32(first), vget_high_s32(second));
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sum = vaddq_s32(sum, vld1q_s32(place));
+    vst1q_s32(place, sum);
   }
 }
 
 #elif defined(BOPKIT_HAS_DOT)
 
-constexpr int kInt8TilePixels = 6;
+constexpr int kInt8BlockPixels = 6;
 constexpr int kInt8Depth = 4;
 
 template <int pixels, int lane>
-inline void add_products(const int8_t* weights, const int8x16_t* x, int32x4_t (*sums)[4]) {
-  for (int v = 0; v < 4; ++v) {
+BOPKIT_ALWAYS_INLINE void add_products(const int8_t* weights, const int8x16_t (&x)[pixels],
+                                       int32x4_t (&sums)[pixels][4]) {
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
     const int8x16_t w = vld1q_s8(weights + 16 * v);
-    for (int p = 0; p < pixels; ++p) sums[p][v] = vdotq_laneq_s32(sums[p][v], w, x[p], lane);
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      sums[p][v] = vdotq_laneq_s32(sums[p][v], w, x[p], lane);
+    }
   }
 }
 
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   int32x4_t sums[pixels][4];
-  for (auto& row : sums) {
-    for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
+  BOPKIT_FOR_TILE sums[p][v] = vdupq_n_s32(0);
+  const int8_t* from[pixels];
+  for (int p = 0; p < pixels; ++p) from[p] = patches[p];
+  int8x16_t x[pixels];
+  int k = 0;
+  for (; k + 16 <= count; k += 16, weights += 16 * kBlock) {
+    for (int p = 0; p < pixels; ++p) x[p] = vld1q_s8(from[p] + k);
+    add_products<pixels, 0>(weights, x, sums);
+    add_products<pixels, 1>(weights + 4 * kBlock, x, sums);
+    add_products<pixels, 2>(weights + 8 * kBlock, x, sums);
+    add_products<pixels, 3>(weights + 12 * kBlock, x, sums);
   }
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* from[pixels];
-    for (int p = 0; p < pixels; ++p) from[p] = args.patch[p] + args.run_offset[run];
-    int8x16_t x[pixels];
-    int k = 0;
-    for (; k + 12 < args.run_length; k += 16, weights += 16 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = vld1q_s8(from[p] + k);
-      add_products<pixels, 0>(weights, x, sums);
-      add_products<pixels, 1>(weights + 4 * kBlock, x, sums);
-      add_products<pixels, 2>(weights + 8 * kBlock, x, sums);
-      add_products<pixels, 3>(weights + 12 * kBlock, x, sums);
-    }
-    for (; k < args.run_length; k += 4, weights += 4 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = four_times(from[p] + k);
-      add_products<pixels, 0>(weights, x, sums);
-    }
+  for (; k < count; k += 4, weights += 4 * kBlock) {
+    for (int p = 0; p < pixels; ++p) x[p] = four_times(from[p] + k);
+    add_products<pixels, 0>(weights, x, sums);
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) vst1q_s32(to + p * kPanel + 4 * v, sums[p][v]);
+  BOPKIT_FOR_TILE {
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sums[p][v] = vaddq_s32(sums[p][v], vld1q_s32(place));
+    vst1q_s32(place, sums[p][v]);
   }
 }
 
 #else
 
-constexpr int kInt8TilePixels = 2;
+constexpr int kInt8BlockPixels = 2;
 constexpr int kInt8Depth = 4;
 
 // Two products of int8 fit into an int16: no weight is -128.
 template <int pixels>
-void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* to) {
+void int8_block(const int8_t* const* patches, int count, const int8_t* weights, bool adds,
+                int32_t* to) {
   int32x4_t sums[pixels][8];  // of two channels, each in two parts
   for (auto& row : sums) {
     for (int32x4_t& sum : row) sum = vdupq_n_s32(0);
   }
-  const auto add = [&](const int8x8_t* x, const int8x8_t* next) {
-    for (int v = 0; v < 8; ++v) {
-      const int8x8_t w = vld1_s8(weights + 8 * v);
-      for (int p = 0; p < pixels; ++p) {
-        int16x8_t products = vmull_s8(w, x[p]);
-        if (next != nullptr) {
-          products = vmlal_s8(products, vld1_s8(weights + 4 * kBlock + 8 * v), next[p]);
-        }
-        sums[p][v] = vpadalq_s16(sums[p][v], products);
-      }
-    }
-  };
-  for (int run = 0; run < args.runs; ++run) {
-    const int8_t* from[pixels];
-    for (int p = 0; p < pixels; ++p) from[p] = args.patch[p] + args.run_offset[run];
+  int k = 0;
+  for (; k + 8 <= count; k += 8, weights += 8 * kBlock) {
     int8x8_t x[pixels], next[pixels];
-    int k = 0;
-    for (; k + 4 < args.run_length; k += 8, weights += 8 * kBlock) {
-      for (int p = 0; p < pixels; ++p) {
-        x[p] = vget_low_s8(four_times(from[p] + k));
-        next[p] = vget_low_s8(four_times(from[p] + k + 4));
-      }
-      add(x, next);
+    for (int p = 0; p < pixels; ++p) {
+      x[p] = vget_low_s8(four_times(patches[p] + k));
+      next[p] = vget_low_s8(four_times(patches[p] + k + 4));
     }
-    for (; k < args.run_length; k += 4, weights += 4 * kBlock) {
-      for (int p = 0; p < pixels; ++p) x[p] = vget_low_s8(four_times(from[p] + k));
-      add(x, nullptr);
+    BOPKIT_UNROLL for (int v = 0; v < 8; ++v) {
+      const int8x8_t w = vld1_s8(weights + 8 * v);
+      const int8x8_t next_w = vld1_s8(weights + 4 * kBlock + 8 * v);
+      BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+        sums[p][v] = vpadalq_s16(sums[p][v], vmlal_s8(vmull_s8(w, x[p]), next_w, next[p]));
+      }
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) {
-      vst1q_s32(to + p * kPanel + 4 * v, vpaddq_s32(sums[p][2 * v], sums[p][2 * v + 1]));
+  if (k < count) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      const int8x8_t x = vget_low_s8(four_times(patches[p] + k));
+      BOPKIT_UNROLL for (int v = 0; v < 8; ++v) {
+        sums[p][v] = vpadalq_s16(sums[p][v], vmull_s8(vld1_s8(weights + 8 * v), x));
+      }
     }
+  }
+  BOPKIT_FOR_TILE {
+    int32x4_t sum = vpaddq_s32(sums[p][2 * v], sums[p][2 * v + 1]);
+    int32_t* place = to + p * kPanel + 4 * v;
+    if (adds) sum = vaddq_s32(sum, vld1q_s32(place));
+    vst1q_s32(place, sum);
   }
 }
 
 #endif
 
-// Calls a block's function for each block of the panel, of `run_length` elements a run; then ends the
-// tile.
-template <typename Args, typename Weight, typename Sum, int kTile>
-inline void for_blocks(const Args& args, int run_length,
-                       void (*const (&tiles)[kTile])(const Args&, const Weight*, Sum*)) {
-  const ptrdiff_t stride = static_cast<ptrdiff_t>(args.runs) * run_length * kBlock;
-  for (int i = 0; i * kBlock < args.channels; ++i) {
-    tiles[args.pixels - 1](args, args.panel + i * stride, args.sums + i * kBlock);
-  }
-  end_tile(args);
-}
-
 void binary_gemm(const BinaryGemmArgs& args) {
-  static constexpr void (*kTiles[kTilePixels])(const BinaryGemmArgs&, const uint32_t*, int32_t*) = {
-      binary_block<1>, binary_block<2>, binary_block<3>, binary_block<4>};
-  for_blocks(args, args.run_length, kTiles);
+  const int words = args.runs * args.run_length, even = words + words % 2;
+  const bool in_registers = args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0]);
+  BinarySegment segment(args, ptrdiff_t{even} * 4);
+  for (int first = 0; first < words; first += kSegment<uint32_t>) {
+    const int left = words - first, count = left < kSegment<uint32_t> ? left : kSegment<uint32_t>;
+    gather_prefixes(args, first, count, segment.prefixes);
+    segment.first = first;
+    segment.words = count + count % 2;
+    segment.ends = in_registers && count == left;
+    for (int channel = 0; channel < args.channels; channel += kBlock) {
+      int pixel = 0;
+      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(segment, pixel, channel);
+      if (pixel < args.pixels) binary_tile<1>(segment, pixel, channel);
+    }
+  }
+  if (!in_registers) end_tile(args);
 }
 
 template <typename Weight>
 void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
-  static constexpr void (*kTiles[kTilePixels])(const GemmArgs<float, Weight, float>&, const Weight*,
-                                               float*) = {
+  static constexpr void (*kTiles[kFloatTilePixels])(const GemmArgs<float, Weight, float>&,
+                                                    const Weight*, float*) = {
       float_block<1, Weight>, float_block<2, Weight>, float_block<3, Weight>,
       float_block<4, Weight>};
-  for_blocks(args, args.run_length, kTiles);
+  const ptrdiff_t stride = ptrdiff_t{args.runs} * args.run_length;
+  for (int channel = 0; channel < args.channels; channel += kBlock) {
+    kTiles[args.pixels - 1](args, args.panel + channel * stride, args.sums + channel);
+  }
+  if (args.rows == nullptr) return;
+  end_all_floats(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
 }
 
 void float_gemm(const FloatGemmArgs& args) { gemm_of_floats(args); }
 void mixed_gemm(const MixedGemmArgs& args) { gemm_of_floats(args); }
 
 void int8_gemm(const Int8GemmArgs& args) {
+  static constexpr void (*kBlocks[])(const int8_t* const*, int, const int8_t*, bool, int32_t*) = {
+    int8_block<1>,
+    int8_block<2>,
 #if defined(BOPKIT_HAS_DOT)
-  static constexpr void (*kTiles[kInt8TilePixels])(const Int8GemmArgs&, const int8_t*, int32_t*) = {
-      int8_block<1>, int8_block<2>, int8_block<3>, int8_block<4>, int8_block<5>, int8_block<6>};
-#else
-  static constexpr void (*kTiles[kInt8TilePixels])(const Int8GemmArgs&, const int8_t*, int32_t*) = {
-      int8_block<1>, int8_block<2>};
+    int8_block<3>,
+    int8_block<4>,
+    int8_block<5>,
+    int8_block<6>,
 #endif
-  for_blocks(args, (args.run_length + kInt8Depth - 1) / kInt8Depth * kInt8Depth, kTiles);
+  };
+  const int length = args.runs * args.run_length;
+  const ptrdiff_t rounded = (length + kInt8Depth - 1) / kInt8Depth * kInt8Depth;
+  const bool is_gathered = args.runs > 1 || length != rounded;
+  alignas(16) int8_t gathered[kTilePixels][kSegmentBytes];
+  const int8_t* patches[kTilePixels];
+  for (int first = 0; first < length; first += kSegmentBytes) {
+    const int left = length - first, count = left < kSegmentBytes ? left : kSegmentBytes;
+    const int rounded_count = (count + kInt8Depth - 1) / kInt8Depth * kInt8Depth;
+    for (int p = 0; p < args.pixels; ++p) {
+      patches[p] = is_gathered ? gathered[p] : args.patch[p] + args.run_offset[0] + first;
+      for (int i = count; i < rounded_count; ++i) gathered[p][i] = 0;
+    }
+    if (is_gathered) {
+      for_parts(args, first, count, [&](int offset, int part, int place) {
+        gather_part(args, offset, part, place, gathered);
+      });
+    }
+    const int tiles = (args.pixels + kInt8BlockPixels - 1) / kInt8BlockPixels;
+    for (int channel = 0; channel < args.channels; channel += kBlock) {
+      const int8_t* weights = args.panel + channel * rounded + first * kBlock;
+      for (int tile = 0; tile < tiles; ++tile) {
+        const int begin = tile * args.pixels / tiles, end = (tile + 1) * args.pixels / tiles;
+        kBlocks[end - begin - 1](patches + begin, rounded_count, weights, first != 0,
+                                 args.sums + begin * kPanel + channel);
+      }
+    }
+  }
+  if (args.rows == nullptr) return;
+  end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
-constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
-constexpr Kernels::Packing kInt8Packing = {kInt8TilePixels, kBlock, kBlock, false, 0, kInt8Depth};
+constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true, 2};
+constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
+constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
