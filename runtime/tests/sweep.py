@@ -657,6 +657,12 @@ def _improved_by(kind: str) -> Case:
         improvement = graph.with_constant("MAXIMUM", graph.split(features, 2)[0], chain.per_channel(16))
     elif kind == "mean":
         improvement = graph.relu(graph.mean(features, keep_dims=True))
+    elif kind == "groups":  # convolutions that run together are of the features as they were
+        groups = [graph.conv(features, chain.source.floats(16, 3, 3, 32), chain.source.floats(16)) for _ in range(2)]
+        improvement = graph.conv(x, chain.source.floats(16, 1, 1, channels), chain.source.floats(16))
+    elif kind == "early-sum":  # a convolution that a later operand could join is of the features as they were
+        early = graph.conv(features, chain.source.floats(32, 3, 3, 32), chain.source.floats(32))
+        improvement = graph.conv(x, chain.source.floats(16, 1, 1, channels), chain.source.floats(16))
     else:  # a large value that a pool takes over is of the features as they were
         before = 32
         large = graph.conv(features, chain.source.floats(48, 1, 1, channels), chain.source.floats(48))
@@ -667,6 +673,10 @@ def _improved_by(kind: str) -> Case:
     outputs.append(graph.relu(graph.binary("ADD", features, padded)))
     if kind.startswith("before"):
         outputs.append(graph.pool("MAX_POOL_2D", large, (2, 2), (2, 2)))
+    if kind == "early-sum":
+        outputs.append(graph.binary("ADD", early, graph.unary("LOGISTIC", x)))
+    if kind == "groups":
+        outputs.append(graph.concatenate(*groups))
     case = chain.case(*outputs, tolerance=1e-5)
     return dataclasses.replace(case, kernels="", reason="float operators, whose sums LCE adds in another order")
 
@@ -951,7 +961,17 @@ def _chains() -> list[Case]:
     cases += [*_activations(), _max_pool(VALID), _max_pool(SAME)]
     cases += [_dense_blocks(), _parts(), _halves((1, 1)), _halves((2, 2)), _shifted_slopes(), _padded()]
     cases += [_improvements(kind) for kind in ("in-place", "swapped", "features", "part", "output")]
-    kinds = ("pool", "depthwise", "convolution", "part", "mean", "before-convolution", "before-map")
+    kinds = (
+        "pool",
+        "depthwise",
+        "convolution",
+        "part",
+        "mean",
+        "groups",
+        "early-sum",
+        "before-convolution",
+        "before-map",
+    )
     cases += [_improved_by(kind) for kind in kinds]
     cases += [make(exact) for make in (_groups, _gates) for exact in (True, False)]
     cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]

@@ -426,6 +426,29 @@ def _stem() -> Case:
     return chain.finished(graph.dequantize_affine(last), z)
 
 
+def _large_stem(is_scaled: bool) -> Case:
+    """A map so large that the pool takes it row by row: the largest sum is the largest result, unless it is scaled."""
+    chain = _Chain(f"int8-chain-large-stem-{'scaled' if is_scaled else 'plain'}")
+    graph, x = chain.graph, chain.int8_input(1, 40, 52, 3)
+    y = graph.dequantize_affine(chain.conv(x, 66, zero_point=-20))
+    if is_scaled:
+        y = graph.binary("ADD", graph.binary("MUL", y, chain.per_channel(66)), chain.per_channel(66))
+    y = graph.pool("MAX_POOL_2D", graph.relu(y), (3, 3), (2, 2), SAME)
+    return chain.finished(chain.bconv(graph.binary("SUB", y, chain.per_channel(66, 0, 1)), 8, stride=(4, 4)), y)
+
+
+def _same_quantization(others: str) -> Case:
+    """int8 as float32 and back, in which it does not change, while others read the float32."""
+    chain = _Chain(f"int8-chain-same-quantization-{others}")
+    graph, x = chain.graph, chain.int8_input(2, 5, 6, 7)
+    y = chain.conv(x, 40)
+    tensor, z = graph.tensors[y], graph.dequantize_affine(y)
+    signs = [graph.quantize(z)] if others == "signs" else []
+    back = graph.quantize_affine(z, tensor.scale, tensor.zero_point)
+    read = {"output": [z], "relu": [graph.relu(z)], "signs": signs}[others]
+    return chain.finished(chain.bconv(back, 9), back, *read)
+
+
 def _signs() -> Case:
     """Signs of an int8 convolution, of its pool, and of a sum, without float32 between."""
     chain = _Chain("int8-chain-signs")
@@ -662,7 +685,9 @@ class _Wild(_Chain):
 
 def _chains() -> list[Case]:
     makers = [_stem, _signs, _residual, _bottleneck, _dense_block, _slopes_and_margins, _head, _gate, _bytes, _islands]
-    return [*(make() for make in makers), *(_Wild(f"int8-wild-{number}").case_of_all() for number in range(60))]
+    cases = [*(make() for make in makers), *(_large_stem(is_scaled) for is_scaled in (False, True))]
+    cases += [_same_quantization(others) for others in ("output", "relu", "signs")]
+    return [*cases, *(_Wild(f"int8-wild-{number}").case_of_all() for number in range(60))]
 
 
 def all_cases() -> list[Case]:
