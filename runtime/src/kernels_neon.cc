@@ -59,7 +59,8 @@ BOPKIT_TARGET_END
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::integer_epilogue, \
         of::float_epilogue, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
         of::multiply_int8, of::pack_int8_signs, of::max_of, of::max_of_int32, of::mean_of,    \
-        of::add_rows, of::depthwise_rows, of::depthwise_int8_rows, __VA_ARGS__                \
+        of::add_rows, of::logistic, of::softmax, of::depthwise_rows, of::depthwise_int8_rows, \
+        __VA_ARGS__                                                                           \
   }
 
 const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain, 60, 8, 16);

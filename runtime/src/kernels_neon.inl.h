@@ -4,6 +4,7 @@
 // pixels by 16 channels in registers, or 6 of int8.
 
 #include "epilogue.inl.h"
+#include "exponential.inl.h"
 #include "int8.inl.h"
 #include "parts.inl.h"
 
