@@ -82,7 +82,7 @@ class DepthwiseConv : public EpilogueStep {
     }
     const Value& input = source_;
     session.run(input.n * height_.size, static_cast<double>(macs()) / kMacsPerNs, [&](int unit) {
-      run_row(shared, input, unit / height_.size, unit % height_.size);
+      convolve_row(shared, input, unit / height_.size, unit % height_.size);
     });
   }
 
@@ -107,7 +107,7 @@ class DepthwiseConv : public EpilogueStep {
     }
   }
 
-  void run_row(const StepContext& shared, const Value& input, int image, int y) const {
+  void convolve_row(const StepContext& shared, const Value& input, int image, int y) const {
     alignas(kAlignment) Sum sums[kPixels * kPanel];
     Row rows[kPixels];
     const RowStep to_right = row_step(shared);

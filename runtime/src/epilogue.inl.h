@@ -469,7 +469,8 @@ inline void depthwise_rows_by(float* to, const float* const* rows, const float* 
   for (int i = 0; i < channels;) {
     const bool has_many = channels - i >= kMany * kLanes;
     const int lanes = channels - i < kLanes ? channels - i : kLanes, channel = first + i;
-    for (int p = 0; p < pixels;) {
+    int p = 0;
+    while (p < pixels) {
       const int left = pixels - p;
       const auto run = [&](auto* block, int count, int lanes_of_block) {
         block(to + p * kPanel + i, rows, weights, taps, step, p * step + channel, channel,

@@ -120,6 +120,8 @@ class EpilogueStep : public Step {
   // Whether a row of an image can be treated as one pixel of as many channels as it has numbers: all
   // that is read and written lies one pixel behind the other, and is no bits.
   bool has_plain_rows(const StepContext& shared) const;
+  // Whether the rows of all that is read and written lie one behind the other.
+  bool has_rows_side_by_side(const StepContext& shared) const;
   // The same epilogue for rows of `pixels`, treated as one: `vectors` holds what it points to.
   std::vector<EpilogueOp> epilogue_of_row(int pixels,
                                           std::vector<std::vector<float>>* vectors) const;
@@ -134,6 +136,9 @@ class EpilogueStep : public Step {
   std::vector<EpilogueOp> epilogue_ops_;
 
  private:
+  template <typename Predicate>
+  bool holds_for_values(const StepContext& shared, const Predicate& holds) const;
+
   std::vector<int> operands_;
   std::vector<std::vector<float>> vectors_;
   std::vector<int> vector_channels_;

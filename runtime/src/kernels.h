@@ -190,6 +190,9 @@ struct Kernels {
   void (*mean_of)(float* to, const float* const* rows, int count, int channels);
   // Adds `count` rows, `stride` apart, one after the other.
   void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
+  // 1 / (1 + e^-x), and e^(beta * x) divided by the sum of all of them.
+  void (*logistic)(const float* from, int count, float* to);
+  void (*softmax)(const float* from, int count, float beta, float* to);
   // to[p] = the sum of (rows[i] + p * step) * weights[i], one after the other, of each pixel and of
   // the channels from `first` on, at most kPanel; `to` is [pixels][kPanel].
   void (*depthwise_rows)(float* to, const float* const* rows, const float* const* weights, int taps,

@@ -43,6 +43,7 @@ constexpr Tables kTables = make_tables();
 BOPKIT_TARGET("avx2,fma")
 
 #include "epilogue.inl.h"
+#include "exponential.inl.h"
 #include "int8.inl.h"
 #include "parts.inl.h"
 
@@ -269,6 +270,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               max_of_int32,
                               mean_of,
                               add_rows,
+                              logistic,
+                              softmax,
                               depthwise_rows,
                               depthwise_int8_rows,
                               500,

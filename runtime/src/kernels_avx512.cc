@@ -18,6 +18,7 @@ bool is_supported() { return cpu_features().avx512; }
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma")
 
 #include "epilogue.inl.h"
+#include "exponential.inl.h"
 #include "int8.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
@@ -369,6 +370,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 max_of_int32,
                                 mean_of,
                                 add_rows,
+                                logistic,
+                                softmax,
                                 depthwise_rows_by<2 * kMany>,
                                 depthwise_int8_rows,
                                 1500,

@@ -4,6 +4,7 @@
 // registers are 16 channels of 2 pixels of bits, 4 of floats, or 6 of int8.
 
 #include "epilogue.inl.h"
+#include "exponential.inl.h"
 #include "int8.inl.h"
 #include "parts.inl.h"
 

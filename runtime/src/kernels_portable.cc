@@ -10,6 +10,7 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
+#include "exponential.inl.h"
 #include "int8.inl.h"
 #include "parts.inl.h"
 
@@ -160,6 +161,8 @@ const Kernels kPortableKernels = {"portable",
                                   max_of_int32,
                                   mean_of,
                                   add_rows,
+                                  logistic,
+                                  softmax,
                                   depthwise_rows,
                                   depthwise_int8_rows,
                                   120,

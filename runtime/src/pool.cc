@@ -1,7 +1,7 @@
 // Pools: the largest or the mean of each window, of float32; the largest of bit-packed numbers; and
 // the mean over a whole image. They may use what steps may.
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 #include "epilogue_step.h"
 #include "pooled_window.h"
@@ -151,6 +151,16 @@ class Pool : public EpilogueStep {
                 int y, const Number** taps) const {
     alignas(kAlignment) Number pooled[kMaxTilePixels * kPanel];
     const RowStep to_right = row_step(shared);
+    if constexpr (std::is_same<Number, float>::value) {
+      if (stores_floats_alone()) {
+        Row row = row_at(shared, image, y, 0);
+        for (int x = 0; x < width_.size; ++x, row = row + to_right) {
+          const int count = find_taps(rows, input, x, 0, taps);
+          reduce(shared.kernels, taps, count, input.c, row.floats);
+        }
+        return;
+      }
+    }
     Row rows_of_panel[kMaxTilePixels];
     for (int begin = 0; begin < width_.size; begin += kMaxTilePixels) {
       const int pixels = std::min(kMaxTilePixels, width_.size - begin);
@@ -158,18 +168,31 @@ class Pool : public EpilogueStep {
       for (int first = 0; first < input.c; first += kPanel) {
         const int channels = std::min(kPanel, input.c - first);
         for (int i = 0; i < pixels; ++i) {
-          const auto [left, right] =
-              covered(begin + i, window_.stride_w, width_.before, window_.filter_w, input.w);
-          int count = 0;
-          for (const Number* row : rows.first) {
-            for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
-          }
+          const int count = find_taps(rows, input, begin + i, first, taps);
           reduce(shared.kernels, taps, count, channels, pooled + i * kPanel);
         }
         fill_rows(row + step_to_channel(row, first), to_right, pixels, rows_of_panel);
         finish(shared.kernels, pooled, first, channels, rows_of_panel, pixels);
       }
     }
+  }
+
+  // Whether what is pooled is the result, in memory as it should be.
+  bool stores_floats_alone() const {
+    return !pools_sums_ && epilogue_ops_.empty() && floats >= 0 && bits < 0 && bytes < 0;
+  }
+
+  // Channel `first` of the pixels under the window of a pixel; how many they are.
+  template <typename Number>
+  int find_taps(const Rows<Number>& rows, const Value& input, int x, int first,
+                const Number** taps) const {
+    const auto [left, right] =
+        covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+    int count = 0;
+    for (const Number* row : rows.first) {
+      for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
+    }
+    return count;
   }
 
   void reduce(const Kernels& kernels, const int32_t* const* taps, int count, int channels,
