@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <type_traits>
 
 #include "epilogue_step.h"
@@ -157,6 +158,8 @@ class Conv : public EpilogueStep {
   void multiply(const Args& args) const;
   void run_panel(const Panel& panel, const Element* const* patches,
                  const int32_t* const* corrections, const Row* rows, int count) const;
+  void run_prefixes(const uint32_t* const* patches, const int32_t* const* corrections,
+                    const Row* rows, int count, size_t first_panel, size_t end_panel) const;
   void store_shifted_bits(uint32_t* words, int first, int channels,
                           const uint32_t* panel_words) const;
 
@@ -213,13 +216,9 @@ class Conv : public EpilogueStep {
 //
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
-// Replaces the words of a block by their prefixes; see `kPrefixWords`.
+// See Packing::gather_prefixes.
 void make_prefixes(uint32_t* block, int64_t rows, int lanes) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int c = 0; c < lanes && row % kPrefixWords != 0; ++c) {
-      block[row * lanes + c] ^= block[(row - 1) * lanes + c];
-    }
-  }
+  for (int64_t i = lanes; i < rows * lanes; ++i) block[i] ^= block[i - lanes];
   for (int64_t row = 1; row < rows; row += 4) {
     for (int c = 0; c < lanes; ++c) block[row * lanes + c] = ~block[row * lanes + c];
   }
@@ -234,7 +233,7 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
                                           : depth_;
   const int64_t runs = taps * depth_ / run;
   int64_t rows = (run + packing_.depth - 1) / packing_.depth;  // of a run in a block
-  if (packing_.has_prefixes) rows += rows % 2;
+  if (packing_.gather_prefixes != nullptr) rows += rows % 2;
   const int64_t length = runs * rows * packing_.depth;
   int64_t elements = 0;
   for (int group = 0; group < groups_; ++group) {
@@ -276,7 +275,7 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
         }
       }
       if constexpr (kIsBinary) {
-        if (packing_.has_prefixes) make_prefixes(to - length * lanes, length, lanes);
+        if (packing_.gather_prefixes != nullptr) make_prefixes(to - length * lanes, length, lanes);
       }
     }
   }
@@ -560,8 +559,35 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
       ++image;
     }
   }
+  if constexpr (kIsBinary) {
+    if (packing_.gather_prefixes != nullptr) {
+      return run_prefixes(patches, corrections, rows, count, first_panel, end_panel);
+    }
+  }
   for (size_t i = first_panel; i < end_panel; ++i) {
     run_panel(panels_[i], patches, corrections, rows, count);
+  }
+}
+
+template <typename Element, typename Weight, typename Sum>
+void Conv<Element, Weight, Sum>::run_prefixes(const uint32_t* const* patches,
+                                              const int32_t* const* corrections, const Row* rows,
+                                              int count, size_t first_panel,
+                                              size_t end_panel) const {
+  const int64_t words = int64_t{run_length_} * static_cast<int64_t>(run_offsets_.size());
+  const int64_t pitch = words + words % 2;
+  const std::unique_ptr<uint32_t[]> prefixes(new uint32_t[count * pitch]);
+  const uint32_t *of_group[kChunk], *gathered[kChunk];
+  for (int i = 0; i < count; ++i) gathered[i] = prefixes.get() + i * pitch;
+  for (size_t panel = first_panel; panel < end_panel; ++panel) {
+    const int group = panels_[panel].group;
+    if (panel == first_panel || group != panels_[panel - 1].group) {
+      for (int i = 0; i < count; ++i) of_group[i] = patches[i] + group * depth_;
+      packing_.gather_prefixes(
+          args_of(panels_[panel], of_group, run_offsets_.data(), count, nullptr), pitch,
+          prefixes.get());
+    }
+    run_panel(panels_[panel], gathered, corrections, rows, count);
   }
 }
 

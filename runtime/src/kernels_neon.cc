@@ -34,7 +34,7 @@ bool is_supported() { return cpu_features().dotprod; }
 #if defined(__clang__)
 BOPKIT_TARGET("dotprod")
 #else
-BOPKIT_TARGET("+dotprod")
+BOPKIT_TARGET("arch=armv8.2-a+dotprod")
 #endif
 #define BOPKIT_HAS_DOT
 #include "kernels_neon.inl.h"
@@ -49,7 +49,7 @@ bool is_supported() { return cpu_features().i8mm; }
 #if defined(__clang__)
 BOPKIT_TARGET("dotprod,i8mm")
 #else
-BOPKIT_TARGET("+dotprod+i8mm")
+BOPKIT_TARGET("arch=armv8.2-a+dotprod+i8mm")
 #endif
 #define BOPKIT_HAS_I8MM
 #include "kernels_neon.inl.h"
@@ -63,7 +63,7 @@ BOPKIT_TARGET_END
     name, of::is_supported, true, of::kBinaryPacking, of::kPacking, of::kInt8Packing, 0,      \
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::end_integers,     \
         of::end_all_floats, of::dequantize_int8, of::dequantize_uint8, of::add_int8,          \
-        of::multiply_int8, of::pack_int8_signs, of::max_of, of::max_of_int32, of::mean_of,    \
+        of::multiply_int8, of::pack_int8_signs, of::max_of, of::max_of_integers, of::mean_of, \
         of::add_rows, of::logistic, of::softmax, of::depthwise_rows, of::depthwise_int8_rows, \
         __VA_ARGS__                                                                           \
   }

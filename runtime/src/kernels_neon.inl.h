@@ -1,7 +1,7 @@
 // NEON, included once for every AArch64 processor, once for those with SDOT and UDOT
 // (BOPKIT_HAS_DOT), which sum four products in one instruction, and once for those that also have
 // SMMLA (BOPKIT_HAS_I8MM), which sums eight products for each of two pixels by two channels. In
-// registers are 16 channels of 2 pixels of bits, 4 of floats, or 6 of int8.
+// registers are 16 channels of 2 pixels of bits, or of 6 of floats or of int8.
 
 #include "epilogue.inl.h"
 #include "exponential.inl.h"
@@ -47,11 +47,6 @@ constexpr int kBlock = 16;
 // is enough.
 constexpr int kSegmentBytes = 1024;
 
-template <typename Element>
-constexpr int kSegment = kSegmentBytes / static_cast<int>(sizeof(Element));
-
-static_assert(kSegment<uint32_t> == kPrefixWords, "prefixes begin anew with each segment");
-
 // Calls `take` with the offset, the length and the place in the segment of each part of a run that
 // belongs to the `count` elements from `first` on.
 template <typename Args, typename Function>
@@ -64,15 +59,12 @@ BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, cons
   }
 }
 
-// to[i] = from[0] ^ ... ^ from[i] of each patch's words.
-inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
-                            uint32_t (*to)[kSegment<uint32_t>]) {
-  for (int p = 0; p < args.pixels; ++p) {
-    uint32_t prefix = 0;
-    for_parts(args, first, count, [&](int offset, int part, int place) {
-      const uint32_t *from = args.patch[p] + offset, *end = from + part;
-      uint32_t* prefixes = to[p] + place;
-      for (; end - from >= 4; from += 4, prefixes += 4) {
+void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
+  for (int p = 0; p < args.pixels; ++p, to += pitch) {
+    uint32_t prefix = 0, *prefixes = to;
+    for (int run = 0; run < args.runs; ++run) {
+      const uint32_t* from = args.patch[p] + args.run_offset[run];
+      for (int fours = args.run_length / 4; fours > 0; --fours, from += 4, prefixes += 4) {
         const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
         prefix = p3 ^ from[3];
         prefixes[0] = p1;
@@ -80,7 +72,7 @@ inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
         prefixes[2] = p3;
         prefixes[3] = prefix;
       }
-      if (end - from >= 2) {
+      if (args.run_length & 2) {
         const uint32_t p1 = prefix ^ from[0];
         prefix = p1 ^ from[1];
         prefixes[0] = p1;
@@ -88,9 +80,9 @@ inline void gather_prefixes(const BinaryGemmArgs& args, int first, int count,
         from += 2;
         prefixes += 2;
       }
-      if (from != end) *prefixes = prefix ^= *from;
-    });
-    if (count % 2 != 0) to[p][count] = prefix;
+      if (args.run_length & 1) *prefixes++ = prefix ^= *from;
+    }
+    if (prefixes != to + pitch) *prefixes = prefix;
   }
 }
 
@@ -133,13 +125,14 @@ struct Counter {
 // instructions for BIT and BSL each, and moves loads and exclusive ors ahead until it has no registers
 // left.
 #ifdef BOPKIT_HAS_DOT
-constexpr int kMostSteps = kSegmentBytes;  // sums are integers from the start
+constexpr unsigned kMostSteps = ~0u;  // sums are integers from the start
 #define BOPKIT_SUM total
 #define BOPKIT_ADD(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[four].16b\n"
 #define BOPKIT_SUBTRACT(sum, counts) "sdot %[" sum "].4s, " counts ".16b, %[minus_four].16b\n"
 #define BOPKIT_FACTORS , [four] "w"(vdupq_n_s8(4)), [minus_four] "w"(vdupq_n_s8(-4))
 #else
-constexpr int kMostSteps = 15;  // four words add at most 8 to each byte of a sum, or subtract it
+constexpr unsigned kMostSteps =
+    15;  // four words add at most 8 to each byte of a sum, or subtract it
 #define BOPKIT_SUM bytes
 #define BOPKIT_ADD(sum, counts) "add %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
 #define BOPKIT_SUBTRACT(sum, counts) "sub %[" sum "].16b, %[" sum "].16b, " counts ".16b\n"
@@ -216,20 +209,20 @@ BOPKIT_ALWAYS_INLINE void count_half_step(const uint32_t* weights, uint32x4_t x1
 #undef BOPKIT_SUBTRACT
 #undef BOPKIT_FACTORS
 
-// Of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
+// Sums of `words` words, an even number, and of blocks of 4 channels that are `stride` apart.
 template <int pixels>
-BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_t>],
-                                     const uint32_t* weights, ptrdiff_t stride, int words,
+BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t* const* patches, const uint32_t* weights,
+                                     size_t stride, unsigned words,
                                      QuarterInts (&doubled)[pixels][4]) {
   Counter counters[pixels][4];
-  BOPKIT_UNROLL for (auto& row : counters) {
-    BOPKIT_UNROLL for (Counter& counter : row) counter = Counter(words / 2);
-  }
+  BOPKIT_FOR_TILE counters[p][v] = Counter(static_cast<int>(words / 2));
   const uint32_t *x[pixels], *blocks[4];
-  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = prefixes[p];
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) x[p] = patches[p];
   BOPKIT_UNROLL for (int v = 0; v < 4; ++v) blocks[v] = weights + v * stride;
-  for (int left = words / 4; left > 0; left -= kMostSteps) {
-    for (int step = left < kMostSteps ? left : kMostSteps; step > 0; --step) {
+  for (unsigned left = words / 4; left > 0;) {
+    unsigned steps = left < kMostSteps ? left : kMostSteps;
+    left -= steps;
+    do {
       uint32x4x4_t word[pixels];
       BOPKIT_UNROLL for (int p = 0; p < pixels; ++p, x[p - 1] += 4) word[p] = vld4q_dup_u32(x[p]);
       BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
@@ -239,12 +232,11 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_
           blocks[v] = count_step(blocks[v], word, counters[0][v], counters[1][v]);
         }
       }
-    }
-    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) counters[p][v].flush();
-    }
+    } while (--steps > 0);
+    BOPKIT_FOR_TILE counters[p][v].flush();
   }
-  if (words % 4 != 0) {
+  const bool has_half = words % 4 != 0;
+  if (has_half) {
     BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
       const uint32x4_t x1 = vld1q_dup_u32(x[p]), x2 = vld1q_dup_u32(x[p] + 1);
       BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
@@ -253,11 +245,7 @@ BOPKIT_ALWAYS_INLINE void count_bits(const uint32_t (*prefixes)[kSegment<uint32_
       }
     }
   }
-  const int sign = words % 4 == 0 ? 1 : -1;
-  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) doubled[p][v] =
-        (QuarterInts)counters[p][v].doubled(sign);
-  }
+  BOPKIT_FOR_TILE doubled[p][v] = (QuarterInts)counters[p][v].doubled(has_half ? -1 : 1);
 }
 
 // Whether channels are whole vectors of 16, as the epilogues below want them: numbers stay in
@@ -313,9 +301,11 @@ BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, cons
   for (int i = 0; i < epilogue.op_count; ++i) {
     apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
   }
-  BOPKIT_UNROLL for (int p = 0; p < pixels && rows[0].floats != nullptr; ++p) {
-    float* to = rows[p].floats + channel;
-    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+  if (rows[0].floats != nullptr) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      float* to = rows[p].floats + channel;
+      BOPKIT_UNROLL for (int v = 0; v < 4; ++v) vst1q_f32(to + 4 * v, (float32x4_t)y[p][v]);
+    }
   }
   if (rows[0].bits != nullptr) {
     QuarterInts is_negative[pixels][4];
@@ -453,36 +443,6 @@ inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t 
   }
 }
 
-// Words `first` to `first + words` of all patches.
-struct BinarySegment {
-  BinarySegment(const BinaryGemmArgs& of, ptrdiff_t stride_of_blocks)
-      : args(of), stride(stride_of_blocks) {}
-
-  const BinaryGemmArgs& args;
-  const ptrdiff_t stride;
-  int first, words;
-  bool ends;  // in registers
-  uint32_t prefixes[kMaxTilePixels][kSegment<uint32_t>];
-};
-
-template <int pixels>
-void binary_tile(const BinarySegment& segment, int pixel, int channel) {
-  const BinaryGemmArgs& args = segment.args;
-  QuarterInts x[pixels][4];
-  count_bits<pixels>(segment.prefixes + pixel,
-                     args.panel + channel * (segment.stride / 4) + segment.first * 4,
-                     segment.stride, segment.words, x);
-  int32_t* sums = args.sums + pixel * kPanel + channel;
-  if (segment.first != 0) {
-    BOPKIT_FOR_TILE x[p][v] = x[p][v] + load_quarter(sums + p * kPanel + 4 * v) * 2;
-  }
-  if (segment.ends) {
-    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
-                               x);
-  }
-  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
-}
-
 inline void load_floats(const float* from, float32x4_t* to) {
   for (int v = 0; v < 4; ++v) to[v] = vld1q_f32(from + 4 * v);
 }
@@ -496,29 +456,46 @@ inline void load_floats(const int8_t* from, float32x4_t* to) {
   to[3] = vcvtq_f32_s32(vmovl_high_s16(high));
 }
 
-constexpr int kFloatTilePixels = 4;
+// Weights of int8 need registers for themselves.
+template <typename Weight>
+constexpr int kFloatBlockPixels = sizeof(Weight) == sizeof(float) ? 6 : 4;
 
-template <int pixels, typename Weight>
-void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weights, float* to) {
-  float32x4_t sums[pixels][4];
-  for (auto& row : sums) {
-    for (float32x4_t& sum : row) sum = vdupq_n_f32(0);
-  }
-  for (int run = 0; run < args.runs; ++run) {
-    const float* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      float32x4_t w[4];
-      load_floats(weights, w);
-      for (int p = 0; p < pixels; ++p) {
-        const float32x4_t value = vld1q_dup_f32(x[p] + k);
-        for (int v = 0; v < 4; ++v) sums[p][v] = vfmaq_f32(sums[p][v], w[v], value);
-      }
+// Adds products by element `lane` of `x`.
+template <int pixels, int lane, typename Weight>
+BOPKIT_ALWAYS_INLINE void add_float_products(const Weight* weights, const float32x4_t (&x)[pixels],
+                                             float32x4_t (&sums)[pixels][4]) {
+  float32x4_t w[4];
+  load_floats(weights, w);
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+    BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
+      sums[p][v] = vfmaq_laneq_f32(sums[p][v], w[v], x[p], lane);
     }
   }
-  for (int p = 0; p < pixels; ++p) {
-    for (int v = 0; v < 4; ++v) vst1q_f32(to + p * kPanel + 4 * v, sums[p][v]);
+}
+
+template <int pixels, typename Weight>
+void float_block(const GemmArgs<float, Weight, float>& args, int pixel, const Weight* weights,
+                 float* to) {
+  float32x4_t sums[pixels][4];
+  BOPKIT_FOR_TILE sums[p][v] = vdupq_n_f32(0);
+  for (int run = 0; run < args.runs; ++run) {
+    const float* from[pixels];
+    for (int p = 0; p < pixels; ++p) from[p] = args.patch[pixel + p] + args.run_offset[run];
+    float32x4_t x[pixels];
+    int k = 0;
+    for (; k + 4 <= args.run_length; k += 4, weights += 4 * kBlock) {
+      for (int p = 0; p < pixels; ++p) x[p] = vld1q_f32(from[p] + k);
+      add_float_products<pixels, 0>(weights, x, sums);
+      add_float_products<pixels, 1>(weights + kBlock, x, sums);
+      add_float_products<pixels, 2>(weights + 2 * kBlock, x, sums);
+      add_float_products<pixels, 3>(weights + 3 * kBlock, x, sums);
+    }
+    for (; k < args.run_length; ++k, weights += kBlock) {
+      for (int p = 0; p < pixels; ++p) x[p] = vld1q_dup_f32(from[p] + k);
+      add_float_products<pixels, 0>(weights, x, sums);
+    }
   }
+  BOPKIT_FOR_TILE vst1q_f32(to + p * kPanel + 4 * v, sums[p][v]);
 }
 
 inline int8x16_t four_times(const int8_t* four) {
@@ -672,34 +649,45 @@ void int8_block(const int8_t* const* patches, int count, const int8_t* weights, 
 
 #endif
 
-void binary_gemm(const BinaryGemmArgs& args) {
-  const int words = args.runs * args.run_length, even = words + words % 2;
-  const bool in_registers = args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0]);
-  BinarySegment segment(args, ptrdiff_t{even} * 4);
-  for (int first = 0; first < words; first += kSegment<uint32_t>) {
-    const int left = words - first, count = left < kSegment<uint32_t> ? left : kSegment<uint32_t>;
-    gather_prefixes(args, first, count, segment.prefixes);
-    segment.first = first;
-    segment.words = count + count % 2;
-    segment.ends = in_registers && count == left;
-    for (int channel = 0; channel < args.channels; channel += kBlock) {
-      int pixel = 0;
-      for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(segment, pixel, channel);
-      if (pixel < args.pixels) binary_tile<1>(segment, pixel, channel);
-    }
+template <int pixels>
+inline void binary_tile(const BinaryGemmArgs& args, size_t words, int pixel, int channel) {
+  QuarterInts x[pixels][4];
+  const uint32_t* weights = args.panel + static_cast<size_t>(channel) * words;
+  count_bits<pixels>(args.patch + pixel, weights, 4 * words, static_cast<unsigned>(words), x);
+  if (args.rows != nullptr && has_whole_vectors(args.channels, args.rows[0])) {
+    return end_doubled<pixels>(*args.epilogue, args.corrections + pixel, channel, args.rows + pixel,
+                               x);
   }
-  if (!in_registers) end_tile(args);
+  int32_t* sums = args.sums + pixel * kPanel + channel;
+  BOPKIT_FOR_TILE vst1q_s32(sums + p * kPanel + 4 * v, vshrq_n_s32((int32x4_t)x[p][v], 1));
+}
+
+void binary_gemm(const BinaryGemmArgs& args) {
+  const size_t length = static_cast<size_t>(args.runs) * static_cast<size_t>(args.run_length);
+  const size_t words = length + length % 2;
+  for (int channel = 0; channel < args.channels; channel += kBlock) {
+    int pixel = 0;
+    for (; pixel + 2 <= args.pixels; pixel += 2) binary_tile<2>(args, words, pixel, channel);
+    if (pixel < args.pixels) binary_tile<1>(args, words, pixel, channel);
+  }
+  if (args.rows != nullptr && !has_whole_vectors(args.channels, args.rows[0])) end_tile(args);
 }
 
 template <typename Weight>
 void gemm_of_floats(const GemmArgs<float, Weight, float>& args) {
-  static constexpr void (*kTiles[kFloatTilePixels])(const GemmArgs<float, Weight, float>&,
-                                                    const Weight*, float*) = {
-      float_block<1, Weight>, float_block<2, Weight>, float_block<3, Weight>,
-      float_block<4, Weight>};
+  constexpr int kMost = kFloatBlockPixels<Weight>;
+  static constexpr void (*kBlocks[])(const GemmArgs<float, Weight, float>&, int, const Weight*,
+                                     float*) = {
+      float_block<1, Weight>, float_block<2, Weight>,         float_block<3, Weight>,
+      float_block<4, Weight>, float_block<kMost - 1, Weight>, float_block<kMost, Weight>};
   const ptrdiff_t stride = ptrdiff_t{args.runs} * args.run_length;
+  const int tiles = (args.pixels + kMost - 1) / kMost;
   for (int channel = 0; channel < args.channels; channel += kBlock) {
-    kTiles[args.pixels - 1](args, args.panel + channel * stride, args.sums + channel);
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int begin = tile * args.pixels / tiles, end = (tile + 1) * args.pixels / tiles;
+      kBlocks[end - begin - 1](args, begin, args.panel + channel * stride,
+                               args.sums + begin * kPanel + channel);
+    }
   }
   if (args.rows == nullptr) return;
   end_all_floats(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
@@ -750,6 +738,26 @@ void int8_gemm(const Int8GemmArgs& args) {
   end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
-constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4, kBlock, false, 0, 1, true, true, 2};
-constexpr Kernels::Packing kPacking = {kFloatTilePixels, kBlock, kBlock};
+template <int vectors>
+inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int channel) {
+  int32x4_t max[vectors];
+  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) max[v] = vld1q_s32(rows[0] + channel + 4 * v);
+  for (int row = 1; row < count; ++row) {
+    const int32_t* from = rows[row] + channel;
+    BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) {
+      max[v] = vmaxq_s32(max[v], vld1q_s32(from + 4 * v));
+    }
+  }
+  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) vst1q_s32(to + channel + 4 * v, max[v]);
+}
+
+inline void max_of_integers(int32_t* to, const int32_t* const* rows, int count, int channels) {
+  int channel = 0;
+  for (; channel + 64 <= channels; channel += 64) max_of_vectors<16>(to, rows, count, channel);
+  for (; channel < channels; channel += 16) max_of_vectors<4>(to, rows, count, channel);
+}
+
+constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,
+                                             1,           true, 2,      gather_prefixes};
+constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
 constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
