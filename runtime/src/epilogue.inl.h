@@ -167,12 +167,15 @@ class Requantizer {
         rest_bits_(~((Ints{} - 1) << right_)),
         half_(rest_bits_ >> 1) {}
 
-  Ints operator()(const Ints& sums) const {
-    if (by_.factor != nullptr) return requantize_in_double(by_, sums + bias_, channel_);
+  // Without a factor.
+  Ints by_integers(const Ints& sums) const {
     const Ints x = rounding_high_product((sums + bias_) << left_, multiplier_);
     // A comparison that holds is -1.
     const Ints rounded = (x >> right_) - ((x & rest_bits_) > half_ - (x < 0));
     return clamp(rounded + by_.zero_point, by_.min, by_.max);
+  }
+  Ints in_double(const Ints& sums) const {
+    return requantize_in_double(by_, sums + bias_, channel_);
   }
 
  private:
@@ -232,20 +235,6 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
   for (int channel = 0; channel < channels; channel += kLanes) {
     const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
     Floats y[kMaxTilePixels];
-    if (epilogue.is_requantized) {
-      const Requantization& by = epilogue.requantization;
-      const Requantizer requantize(by, channel);
-      for (int p = 0; p < pixels; ++p) {
-        const Ints x = requantize(load(sums + p * kPanel + channel));
-        if (epilogue.stores_int8_sums) {
-          store_int8(x, count, rows[p].bytes + channel);
-        } else {
-          y[p] = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
-        }
-      }
-      if (!epilogue.stores_int8_sums) store<kForm>(epilogue, y, channel, count, rows, pixels);
-      continue;
-    }
     for (int p = 0; p < pixels; ++p) {
       Ints x = load(sums + p * kPanel + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
@@ -293,8 +282,8 @@ inline EpilogueForm form_of(const Epilogue& epilogue) {
 // stored as floats or signs or both, in whole words of channels. Pixel by pixel: what each vector
 // would ask anew is known.
 inline bool is_plain(const Epilogue& epilogue, EpilogueForm form, int channels, const Row& row) {
-  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && !epilogue.is_requantized &&
-         channels % 32 == 0 && row.bytes == nullptr;
+  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && channels % 32 == 0 &&
+         row.bytes == nullptr;
 }
 
 inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
@@ -336,18 +325,60 @@ inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
                                     : function<EpilogueForm::kAny, false>(__VA_ARGS__);        \
   }
 
+inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
+}
+
+// Calls `function(p, channel, count, x)` with each vector of requantized sums.
+template <typename Function>
+inline void requantize(const Requantization& by, const int32_t* sums, int channels, int pixels,
+                       const Function& function) {
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    const int count = channels - channel < kLanes ? channels - channel : kLanes;
+    const Requantizer requantizer(by, channel);
+    const int32_t* from = sums + channel;
+    if (by.factor != nullptr) {
+      for (int p = 0; p < pixels; ++p, from += kPanel) {
+        function(p, channel, count, requantizer.in_double(load(from)));
+      }
+    } else {
+      for (int p = 0; p < pixels; ++p, from += kPanel) {
+        function(p, channel, count, requantizer.by_integers(load(from)));
+      }
+    }
+  }
+}
+
+// The integer epilogue of sums that are requantized: of floats from there on.
+template <typename FloatEpilogue>
+inline void requantized_epilogue(const Epilogue& epilogue, const int32_t* sums, int channels,
+                                 const Row* rows, int pixels, const FloatEpilogue& end) {
+  const Requantization by = epilogue.requantization;
+  if (epilogue.stores_int8_sums) {
+    return requantize(by, sums, channels, pixels,
+                      [&](int p, int channel, int count, const Ints& x) {
+                        store_int8(x, count, rows[p].bytes + channel);
+                      });
+  }
+  alignas(64) float y[kMaxTilePixels * kPanel];
+  requantize(by, sums, channels, pixels, [&](int p, int channel, int, const Ints& x) {
+    const Floats numbers = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
+    __builtin_memcpy(y + p * kPanel + channel, &numbers, sizeof numbers);
+  });
+  end(epilogue, y, kPanel, channels, rows, pixels);
+}
+
 inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
                              const int32_t* const* corrections, int channels, const Row* rows,
                              int pixels) {
+  if (epilogue.is_requantized) {
+    return requantized_epilogue(epilogue, sums, channels, rows, pixels, float_epilogue);
+  }
   if (is_plain(epilogue, form_of(epilogue), channels, rows[0])) {
     return plain_epilogue(epilogue, sums, corrections, channels, rows, pixels);
   }
   BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
-}
-
-inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
-                           int channels, const Row* rows, int pixels) {
-  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
 }
 
 #undef BOPKIT_EPILOGUE
@@ -409,15 +440,25 @@ inline void mean_of(float* to, const float* const* rows, int count, int channels
          [divisor](const Floats& sum) { return sum / all(divisor); });
 }
 
-inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
-  for (int i = 0; i < channels; i += kLanes) {
-    Ints max = load(rows[0] + i);
-    for (int row = 1; row < count; ++row) {
-      const Ints other = load(rows[row] + i);
-      max = max < other ? other : max;
+template <int kVectors>
+inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int i) {
+  Ints max[kVectors];
+  for (int v = 0; v < kVectors; ++v) max[v] = load(rows[0] + i + v * kLanes);
+  for (int row = 1; row < count; ++row) {
+    for (int v = 0; v < kVectors; ++v) {
+      const Ints other = load(rows[row] + i + v * kLanes);
+      max[v] = max[v] < other ? other : max[v];
     }
-    __builtin_memcpy(to + i, &max, sizeof max);
   }
+  __builtin_memcpy(to + i, max, sizeof max);
+}
+
+inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
+  int i = 0;
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    max_of_vectors<kMany>(to, rows, count, i);
+  }
+  for (; i < channels; i += kLanes) max_of_vectors<1>(to, rows, count, i);
 }
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {

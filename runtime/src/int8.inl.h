@@ -52,3 +52,31 @@ inline void pack_int8_signs(const int8_t* from, int channels, int32_t zero_point
     store_bits(negative_mask(load_int8(from + c, lanes) < zero_point), c, lanes, to);
   }
 }
+
+// The largest of `count` rows of so many channels, but not below `min` nor above `max`.
+inline void max_of_int8(int8_t* to, const int8_t* const* rows, int count, int channels, int8_t min,
+                        int8_t max) {
+  typedef int8_t ManyBytes __attribute__((vector_size(64)));
+  constexpr int kBytes = sizeof(ManyBytes);
+  for (int c = 0; c < channels; c += kBytes) {
+    const bool is_whole = channels - c >= kBytes;
+    const size_t bytes = static_cast<size_t>(channels - c);
+    ManyBytes largest = ManyBytes{} + min;
+    for (int row = 0; row < count; ++row) {
+      ManyBytes x{};
+      if (is_whole) {
+        __builtin_memcpy(&x, rows[row] + c, sizeof x);
+      } else {
+        __builtin_memcpy(&x, rows[row] + c, bytes);
+      }
+      largest = largest < x ? x : largest;
+    }
+    const ManyBytes most = ManyBytes{} + max;
+    largest = largest > most ? most : largest;
+    if (is_whole) {
+      __builtin_memcpy(to + c, &largest, sizeof largest);
+    } else {
+      __builtin_memcpy(to + c, &largest, bytes);
+    }
+  }
+}

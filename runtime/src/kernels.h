@@ -181,6 +181,9 @@ struct Kernels {
                    int8_t* to);
   void (*multiply_int8)(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
                         int8_t* to);
+  // The largest of rows of any number of channels, but not below `min` nor above `max`.
+  void (*max_of_int8)(int8_t* to, const int8_t* const* rows, int count, int channels, int8_t min,
+                      int8_t max);
   // Bit-packs a pixel: what is below the zero point is negative.
   void (*pack_int8_signs)(const int8_t* from, int channels, int32_t zero_point, uint32_t* to);
   // The largest, and the mean, of rows of any number of channels. Rows of

@@ -191,6 +191,15 @@ void epilogue_by_tiles(const Epilogue& epilogue, const float* from, int64_t stri
   }
 }
 
+void integer_epilogue_by_tiles(const Epilogue& epilogue, const int32_t* sums,
+                               const int32_t* const* corrections, int channels, const Row* rows,
+                               int pixels) {
+  if (!epilogue.is_requantized) {
+    return integer_epilogue(epilogue, sums, corrections, channels, rows, pixels);
+  }
+  requantized_epilogue(epilogue, sums, channels, rows, pixels, epilogue_by_tiles);
+}
+
 template <int pixels, int vectors>
 void binary_tile(const BinaryGemmArgs& args) {
   __m512i sums[pixels][vectors] = {};
@@ -303,7 +312,6 @@ void int8_tile(const Int8GemmArgs& args) {
     }
   }
   BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
-  end_tile(args);
 }
 
 #undef BOPKIT_FOR_TILE
@@ -342,7 +350,16 @@ void mixed_gemm(const MixedGemmArgs& args) {
   BOPKIT_RUN_TILE(int8_weights_tile, MixedGemmArgs, args);
 }
 
-void int8_gemm(const Int8GemmArgs& args) { BOPKIT_RUN_TILE(int8_tile, Int8GemmArgs, args); }
+void int8_tiles(const Int8GemmArgs& args) { BOPKIT_RUN_TILE(int8_tile, Int8GemmArgs, args); }
+
+// Sums go through memory: requantization takes some 25 instructions a vector, so that one more is
+// little, and the code is there once for all tiles.
+void int8_gemm(const Int8GemmArgs& args) {
+  int8_tiles(args);
+  if (args.rows == nullptr) return;
+  integer_epilogue_by_tiles(*args.epilogue, args.sums, args.corrections, args.channels, args.rows,
+                            args.pixels);
+}
 
 BOPKIT_TARGET_END
 
@@ -359,12 +376,13 @@ const Kernels kAvx512Kernels = {"avx512",
                                 float_gemm,
                                 mixed_gemm,
                                 int8_gemm,
-                                integer_epilogue,
+                                integer_epilogue_by_tiles,
                                 epilogue_by_tiles,
                                 dequantize_int8,
                                 dequantize_uint8,
                                 add_int8,
                                 multiply_int8,
+                                max_of_int8,
                                 pack_int8_signs,
                                 max_of,
                                 max_of_int32,
