@@ -130,7 +130,7 @@ def measure_ranges(tensors: list[int], batches: Iterator[np.ndarray], run: Calla
 def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
     """Let convolutions and dense layers with float kernels compute in int8, between quantisations and their reverse.
 
-    One that follows another takes its int8 result as it is, and operators that read the same tensor share its int8 copy.
+    One that follows another takes its int8 result as it is, and operators that read one tensor share its int8 copy.
 
     Args:
         model: A parsed flatbuffer; altered.

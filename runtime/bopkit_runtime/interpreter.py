@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, Union
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
 from bopkit_runtime import forks
 from bopkit_runtime.errors import BopkitRuntimeError, UsageError, first_line
 from bopkit_runtime.library import checked_threads, describe
-from bopkit_runtime.model_file import check_model_file
+from bopkit_runtime.model_file import check_model_file, identity_of
 from bopkit_runtime.replica import Replica, shapes_of
 from bopkit_runtime.replicas import Replicas
 
-T = TypeVar("T")
 Arrays = Union[np.ndarray, Sequence[np.ndarray], Mapping[str, np.ndarray]]
 Answers = Union[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]
 
@@ -73,6 +72,7 @@ class Interpreter:
     ) -> None:
         self._path = check_model_file(path)
         self._threads = 1 if num_threads is None else checked_threads(num_threads)
+        self._identity = identity_of(self._path)
         options = {"isa": isa, "claim": claim}
         self._replica = Replica(self._path, self._threads, profile=profile, **options)
         self._replicas: Replicas | None = None  # made for the first large batch
@@ -207,19 +207,32 @@ class Interpreter:
             return answers
 
         number = -(-count // batch)
-        together = self._runs_together and number >= 2 * self._threads
-        first_alone = number - number % self._threads if together else 0  # a round for some threads only
-        parts = self._on_replicas(run_part, first_alone) if together else []
+        replicas = self._replicas_for(number)
+        first_alone = number - number % self._threads if replicas else 0  # a round for some threads only
+        parts = replicas.run(run_part, first_alone) if replicas else []
         parts += [run_part(each, self._replica) for each in range(first_alone, number)]
         try:
             return [np.concatenate(answers)[:count] for answers in zip(*parts)]
         except ValueError as error:  # each answer has a size of its own
             raise self._not_a_batch(count) from error
 
-    def _on_replicas(self, run: Callable[[int, Replica], T], count: int) -> list[T]:
-        if self._replicas is None:
-            self._replicas = Replicas(self._make_replica, self._threads)
-        return self._replicas.run(run, count)
+    def _replicas_for(self, batches: int) -> Replicas | None:
+        """What runs so many batches at the same time; None where one interpreter should.
+
+        Replicas of a file that was replaced meanwhile would be another model.
+        """
+        if not self._runs_together or batches < 2 * self._threads:
+            return None
+        if self._replicas is None and identity_of(self._path) == self._identity:
+            try:
+                replicas = Replicas(self._make_replica, self._threads)
+            except BopkitRuntimeError:
+                if identity_of(self._path) == self._identity:
+                    raise
+                return None
+            if identity_of(self._path) == self._identity:
+                self._replicas = replicas
+        return self._replicas
 
     def _not_a_batch(self, count: int) -> BopkitRuntimeError:
         own = " and ".join(str(list(shape)) for shape in self._own_shapes)

@@ -75,8 +75,8 @@ def describe(delegate: Any) -> dict[str, Any]:
 
     Returns:
         `version`, `isa`, `threads`, `claimed_nodes`, and `partitions`, each with `nodes` (the number of operators that
-        it replaces) and `steps`: `name`, `binary_macs` and `float_macs` (multiply-accumulates a run), and with
-        `profile` the `runs` so far with `total_ns` and `least_ns`.
+        it replaces) and `steps`: `name`, `binary_macs`, `float_macs` and `int8_macs` (multiply-accumulates a
+        run), and with `profile` the `runs` so far with `total_ns` and `least_ns`.
     """
     pointer = ctypes.c_void_p(delegate._get_native_delegate_pointer())
     size = _library().bopkit_runtime_describe(pointer, None, 0) + 1

@@ -56,6 +56,15 @@ def check_model_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def identity_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced or written to; None where it cannot be told, or there is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _is_whole(file: BinaryIO) -> bool:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return is_whole(mapped)

@@ -52,7 +52,8 @@ BOPKIT_EXPORT const char* bopkit_runtime_isas(void);
  * bytes that it needs without it, as snprintf does.
  *   {"version": ..., "isa": ..., "threads": n, "claimed_nodes": n,
  *    "partitions": [{"nodes": n, "steps": [{"name": ..., "runs": n, "total_ns": n, "least_ns": n,
- *                                           "binary_macs": n, "float_macs": n}]}]}
+ *                                           "binary_macs": n, "float_macs": n,
+ *                                           "int8_macs": n}]}]}
  * Times are zero without the option `profile`. With units a step also has "unit_ns": for each time
  * that it shares work, the least nanoseconds of each unit, in the order in which threads take them.
  * Not while an interpreter runs it. */

@@ -26,6 +26,21 @@ struct Panel {
   int64_t weights;             // where they begin, in elements
 };
 
+// Some of the rows, or of the columns, of pixels.
+struct Range {
+  int begin, end;
+
+  bool has(int i) const { return i >= begin && i < end; }
+  int64_t size() const { return end - begin; }
+};
+
+// Those whose window lies within an image of `size` cells.
+Range inner_range(const Extent& extent, int stride, int filter, int size) {
+  const int begin = std::min((extent.before + stride - 1) / stride, extent.size);
+  const int last = size - filter + extent.before;
+  return {begin, last < 0 ? begin : std::max(begin, std::min(last / stride + 1, extent.size))};
+}
+
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Where one of `parts` equal parts of `count` pixels begins, in steps of so many.
@@ -112,6 +127,9 @@ class Conv : public EpilogueStep {
 
  private:
   bool needs_copy(const StepContext& shared) const;
+  bool can_gather(const Value& input) const;
+  bool prepare_gathering(int threads);
+  const Element* gather(int image, int y, int x, int slot) const;
   bool prepare_indirection(const Value& input);
   void copy_with_border(const Value& input, ThreadPool::Session& session);
   void run_chunk(const StepContext& shared, int64_t first, int count, size_t first_panel,
@@ -121,6 +139,10 @@ class Conv : public EpilogueStep {
   const Element* patch_at(int image, int y, int x) const {
     return source_.at<Element>(image, y * window_.stride_h, x * window_.stride_w) -
            border_.top * source_.row_stride - border_.left * source_.pixel_stride;
+  }
+  // Columns of a row of pixels whose patches need not be gathered.
+  Range read_in_place(int y) const {
+    return !is_gathering_ || inner_rows_.has(y) ? inner_columns_ : Range{0, 0};
   }
   int tile_pixels(const Panel& panel) const {
     const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
@@ -156,6 +178,12 @@ class Conv : public EpilogueStep {
   Value source_;  // what patches are read from: the input, or a copy of it with a border
   bool is_copied_ = false;
   Buffer copy_;
+  // Patches at the edges, as if they had a border: each thread has room for those of a chunk. A patch
+  // has the rows that it would have in the input, as far apart, and shares them with its neighbours.
+  bool is_gathering_ = false;
+  Range inner_rows_{}, inner_columns_{};  // of pixels whose patches are not at the edges
+  int64_t gathered_size_ = 0;             // elements of a thread
+  Buffer gathered_;
   // The indirection buffer: where the runs of a patch begin, from the patch's first element.
   std::vector<int32_t> run_offsets_;
   int run_length_ = 0;
@@ -312,11 +340,60 @@ bool Conv<Element, Weight, Sum>::prepare_indirection(const Value& input) {
   return true;
 }
 
+// Whether patches at the edges are better gathered one by one than the whole input copied.
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::can_gather(const Value& input) const {
+  const int run = window_.filter_w * depth_;
+  if (!packs_rows_ || !input.is_contiguous() || window_.dilation_h != 1 ||
+      run % packing_.depth != 0 || input.row_stride < run) {
+    return false;
+  }
+  const int64_t edges =
+      int64_t{height_.size} * width_.size - inner_rows_.size() * inner_columns_.size();
+  return edges * window_.filter_h * run <= int64_t{input.h} * input.w * input.c;
+}
+
+template <typename Element, typename Weight, typename Sum>
+bool Conv<Element, Weight, Sum>::prepare_gathering(int threads) {
+  const int64_t side_by_side = source_.row_stride / (window_.filter_w * depth_);
+  gathered_size_ =
+      (kChunk + side_by_side - 1) / side_by_side * window_.filter_h * source_.row_stride;
+  return (gathered_size_ <= kMaxBytes / 4 / threads &&
+          gathered_.allocate(threads * gathered_size_ * static_cast<int64_t>(sizeof(Element)))) ||
+         fail("found no memory for its edges");
+}
+
+// Gathers a patch into the `slot`th place of this thread.
+template <typename Element, typename Weight, typename Sum>
+const Element* Conv<Element, Weight, Sum>::gather(int image, int y, int x, int slot) const {
+  const int run = window_.filter_w * depth_;
+  const int64_t side_by_side = source_.row_stride / run;
+  Element* const patch = gathered_.as<Element>() + ThreadPool::thread_number() * gathered_size_ +
+                         slot / side_by_side * window_.filter_h * source_.row_stride +
+                         slot % side_by_side * run;
+  const Element zero = static_cast<Element>(kIsInt8 ? source_.zero_point : 0);
+  const int top = y * window_.stride_h - height_.before,
+            left = x * window_.stride_w - width_.before;
+  const int first = std::max(0, -left), end = std::min(window_.filter_w, source_.w - left);
+  for (int v = 0; v < window_.filter_h; ++v) {
+    Element* to = patch + v * source_.row_stride;
+    if (top + v < 0 || top + v >= source_.h || first >= end) {
+      std::fill_n(to, run, zero);
+      continue;
+    }
+    const Element* from = source_.at<Element>(image, top + v, left + first);
+    std::fill_n(to, first * depth_, zero);
+    std::copy_n(from, (end - first) * depth_, to + first * depth_);
+    std::fill_n(to + end * depth_, (window_.filter_w - end) * depth_, zero);
+  }
+  return patch;
+}
+
 // Whether patches cannot be read where the input lies.
 template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::needs_copy(const StepContext& shared) const {
   const Value& input = shared.value(input_);
-  if (!input.border.covers(border_)) return true;
+  if (!input.border.covers(border_) && !can_gather(input)) return true;
   if (packing_.is_one_run) return false;
   if (depth_ % packing_.depth == 0) return false;
   if (packs_rows_ && !input.is_contiguous()) return true;
@@ -329,6 +406,8 @@ template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::prepare(const StepContext& shared) {
   const Value& input = shared.value(input_);
   source_ = input;
+  inner_rows_ = inner_range(height_, window_.stride_h, window_.filter_h, input.h);
+  inner_columns_ = inner_range(width_, window_.stride_w, window_.filter_w, input.w);
   is_copied_ = needs_copy(shared);
   if (is_copied_) {
     source_.border = border_;
@@ -336,6 +415,12 @@ bool Conv<Element, Weight, Sum>::prepare(const StepContext& shared) {
     if (!copy_.allocate(bytes)) return fail("found no memory for its padded input");
     source_.fill_border(copy_.as<char>(), bytes);
     source_.place(copy_.as<char>());
+  }
+  is_gathering_ = !source_.border.covers(border_);
+  if (is_gathering_) {
+    if (!prepare_gathering(shared.threads)) return false;
+  } else {
+    inner_columns_ = {0, width_.size};
   }
   return prepare_indirection(source_) &&
          (padding_correction_.prepare(window_, height_, width_, input.h, input.w) ||
@@ -383,12 +468,16 @@ void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y,
   alignas(kAlignment) Sum tile_sums[kMaxTilePixels * kPanel];
   const Element* patches[kMaxTilePixels];
   const int pitch = sums_pitch();
+  const Range in_place = read_in_place(y);
   for (const Panel& panel : panels_) {
     const int most = tile_pixels(panel), tiles = (width_.size + most - 1) / most;
     for (int tile = 0; tile < tiles; ++tile) {
       const int begin = static_cast<int>(int64_t{tile} * width_.size / tiles),
                 end = static_cast<int>(int64_t{tile + 1} * width_.size / tiles);
-      for (int x = begin; x < end; ++x) patches[x - begin] = patch_at(image, y, x);
+      for (int x = begin; x < end; ++x) {
+        patches[x - begin] =
+            in_place.has(x) ? patch_at(image, y, x) : gather(image, y, x, x - begin);
+      }
       Sum* row = static_cast<Sum*>(to) + int64_t{begin} * pitch + panel.first;
       Sum* sums = pitch == kPanel ? row : tile_sums;
       multiply(args_of(panel, patches, run_offsets_.data(), end - begin, sums));
@@ -405,14 +494,16 @@ void Conv<Element, Weight, Sum>::run(const StepContext& shared, ThreadPool::Sess
   start(shared, session);
   const double ns = macs_ns(kernels_);
   const int threads = session.threads_for(ns);
-  // Few pixels and many channels are shared out by panels, unless groups write into the same words;
-  // many pixels in chunks of one size, as many for each thread.
+  // Few pixels and many channels are shared out by panels, unless groups write into the same words.
+  // Chunks of pixels are of one size, so many that each thread has as many units.
   int64_t chunks = (pixels_ + kChunk - 1) / kChunk;
   const bool by_panels = threads > 1 && chunks < 2 * threads && groups_ == 1;
   // Units of several panels read the weights of a large layer as one stream.
   const int64_t panels = static_cast<int64_t>(panels_.size());
   const int64_t parts = by_panels ? std::min<int64_t>(panels, 4 * threads) : 1;
-  if (!by_panels) chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  if (chunks * parts % threads != 0 && parts < 4 * threads) {
+    chunks = std::min(pixels_, (chunks + threads - 1) / threads * threads);
+  }
   session.run(static_cast<int>(chunks * parts), ns, [&](int unit) {
     const int64_t chunk = unit / parts, part = unit % parts;
     const int64_t first = begin_of(chunk, chunks, pixels_, packing_.pixel_step),
@@ -430,29 +521,38 @@ void Conv<Element, Weight, Sum>::run_chunk(const StepContext& shared, int64_t fi
   const int32_t* corrections[kChunk];
   Row rows[kChunk];
   RowStep to_right = row_step(shared);
-  if (to != nullptr) to_right.floats = channels_out_;
+  if (to != nullptr) to_right.floats = channels_out_ * sizeof(float);
   int x = static_cast<int>(first % width_.size);
   int y = static_cast<int>(first / width_.size % height_.size);
   int image = static_cast<int>(first / width_.size / height_.size);
   const int64_t patch_to_right = window_.stride_w * source_.pixel_stride;
+  int gathered = 0;
   for (int i = 0; i < count; x = 0) {
     // Pixels of one row of the image.
     const int begin = i, end = std::min(count, i + width_.size - x);
     const PaddingCorrection::RowOfPixels row_corrections = padding_correction_.row(y);
+    const Range in_place = read_in_place(y);
     const Element* patch = patch_at(image, y, x);
-    Row row;
+    Row row{};
     if (to == nullptr) {
       row = row_at(shared, image, y, x);
     } else {
       row.floats = to + int64_t{i} * channels_out_;
     }
-    for (; i < end; ++i, patch += patch_to_right, row_after(row, to_right, &row)) {
+    fill_rows(row, to_right, end - begin, rows + begin);
+    for (; i < end; ++i, patch += patch_to_right) {
       patches[i] = patch;
-      rows[i] = row;
-      corrections[i] = row_corrections.at(x + i - begin);
-      if (groups_ > 1 && rows[i].bits != nullptr) {
-        std::memset(rows[i].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
+      if constexpr (kIsBinary || kIsInt8) corrections[i] = row_corrections.at(x + i - begin);
+    }
+    for (int column = x; column < x + end - begin; ++column) {
+      if (in_place.has(column)) {
+        column = in_place.end - 1;
+      } else {
+        patches[begin + column - x] = gather(image, y, column, gathered++);
       }
+    }
+    for (int j = begin; groups_ > 1 && row.bits != nullptr && j < end; ++j) {
+      std::memset(rows[j].bits, 0, words_of(channels_out_) * sizeof(uint32_t));
     }
     if (++y == height_.size) {
       y = 0;
@@ -506,32 +606,38 @@ void Conv<Element, Weight, Sum>::run_panel(const Panel& panel, const Element* co
   Epilogue epilogue = epilogue_;
   EpilogueOp ops[kMaxEpilogueOps];
   epilogue_from(panel.first, &epilogue, ops);
-  const bool shifts_bits = panel.first % 32 != 0;
   // Tiles of equal size: a last one of a single pixel would take nearly as long as a full one.
   const int most = tile_pixels(panel);
   const int tiles = (count + most - 1) / most;
-  Row moved[kMaxTilePixels];
+  const RowStep to_panel = step_to_channel(rows[0], panel.first);
   for (int tile = 0; tile < tiles; ++tile) {
     const int begin = static_cast<int>(begin_of(tile, tiles, count, packing_.pixel_step)),
-              end = static_cast<int>(begin_of(tile + 1, tiles, count, packing_.pixel_step));
-    Args args = args_of(panel, patches + begin, offsets, end - begin, sums);
-    uint32_t words[kMaxTilePixels][kPanel / 32] = {};
-    for (int i = begin; panel.first != 0 && i < end; ++i) {
-      Row& row = moved[i - begin];
-      from_channel(rows[i], panel.first, &row);
-      if (shifts_bits && row.bits != nullptr) row.bits = words[i - begin];
-    }
-    const int32_t* panel_corrections[kMaxTilePixels];
-    for (int i = begin; i < end; ++i) {
-      panel_corrections[i - begin] =
-          corrections[i] == nullptr ? nullptr : corrections[i] + panel.first;
-    }
-    args.rows = panel.first != 0 ? moved : rows + begin;
+              pixels =
+                  static_cast<int>(begin_of(tile + 1, tiles, count, packing_.pixel_step)) - begin;
+    Args args = args_of(panel, patches + begin, offsets, pixels, sums);
+    args.rows = rows + begin;
     args.epilogue = &epilogue;
-    args.corrections = panel_corrections;
+    args.corrections = corrections + begin;
+    Row moved[kMaxTilePixels];
+    const int32_t* moved_corrections[kMaxTilePixels];
+    if (panel.first != 0) {
+      for (int i = 0; i < pixels; ++i) moved[i] = args.rows[i] + to_panel;
+      args.rows = moved;
+      if constexpr (kIsBinary || kIsInt8) {
+        for (int i = 0; i < pixels; ++i) {
+          const int32_t* correction = args.corrections[i];
+          moved_corrections[i] = correction == nullptr ? nullptr : correction + panel.first;
+        }
+        args.corrections = moved_corrections;
+      }
+    }
+    uint32_t words[kMaxTilePixels][kPanel / 32];
+    const bool shifts_bits = panel.first % 32 != 0 && rows[0].bits != nullptr;
+    if (shifts_bits) std::memset(words, 0, sizeof words);
+    for (int i = 0; shifts_bits && i < pixels; ++i) moved[i].bits = words[i];
     multiply(args);
-    for (int i = begin; shifts_bits && i < end && rows[i].bits != nullptr; ++i) {
-      store_shifted_bits(rows[i].bits, panel.first, panel.channels, words[i - begin]);
+    for (int i = 0; shifts_bits && i < pixels; ++i) {
+      store_shifted_bits(rows[begin + i].bits, panel.first, panel.channels, words[i]);
     }
   }
 }

@@ -62,6 +62,10 @@ class DepthwiseConv : public EpilogueStep {
 
   bool prepare(const StepContext& shared) override {
     source_ = shared.value(input_);
+    most_ = int64_t{window_.filter_h} * window_.filter_w;
+    if (!taps_.allocate(shared.threads * 2 * most_ * static_cast<int64_t>(sizeof(void*)))) {
+      return fail("found no memory for its taps");
+    }
     if (multiplier_ == 1) return true;
     source_.c = channels_;
     source_.border = {};
@@ -78,7 +82,7 @@ class DepthwiseConv : public EpilogueStep {
     }
     const Value& input = source_;
     session.run(input.n * height_.size, static_cast<double>(macs()) / kMacsPerNs, [&](int unit) {
-      run_row(shared, input, unit / height_.size, unit % height_.size);
+      convolve_row(shared, input, unit / height_.size, unit % height_.size);
     });
   }
 
@@ -87,7 +91,8 @@ class DepthwiseConv : public EpilogueStep {
 
  private:
   static constexpr double kMacsPerNs = 10;
-  static constexpr int kPixels = kMaxTilePixels;
+  // Of one call of the micro-kernels: an epilogue of integers takes no more than a tile.
+  static constexpr int kPixels = kIsInt8 ? kMaxTilePixels : 2 * kMaxTilePixels;
 
   int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * channels_; }
 
@@ -102,46 +107,41 @@ class DepthwiseConv : public EpilogueStep {
     }
   }
 
-  void run_row(const StepContext& shared, const Value& input, int image, int y) const {
+  void convolve_row(const StepContext& shared, const Value& input, int image, int y) const {
     alignas(kAlignment) Sum sums[kPixels * kPanel];
+    Row rows[kPixels];
     const RowStep to_right = row_step(shared);
-    const size_t most = static_cast<size_t>(window_.filter_h) * window_.filter_w;
-    std::vector<const Element*> taps(most * kPixels), weights(most * kPixels);
-    for (int x = 0; x < width_.size; x += kPixels) {
-      const int pixels = std::min(kPixels, width_.size - x);
-      Row rows[kPixels], parts[kPixels];
-      int counts[kPixels];
-      rows[0] = row_at(shared, image, y, x);
-      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
-      for (int i = 0; i < pixels; ++i) {
-        counts[i] = find_taps(input, image, y, x + i, &taps[i * most], &weights[i * most]);
-      }
+    const Element** const taps =
+        taps_.as<const Element*>() + ThreadPool::thread_number() * 2 * most_;
+    const Element** const weights = taps + most_;
+    const int64_t step = window_.stride_w * input.pixel_stride;
+    for (int x = 0, pixels; x < width_.size; x += pixels) {
+      // Pixels that see no edge at the sides have the same taps.
+      pixels = std::max(1, std::min(kPixels, inside_from(input, x)));
+      const int count = find_taps(input, image, y, x, taps, weights);
+      const Row row = row_at(shared, image, y, x);
       for (int first = 0; first < channels_; first += kPanel) {
         const int channels = std::min(kPanel, channels_ - first);
         Epilogue epilogue = epilogue_;
         EpilogueOp ops[kMaxEpilogueOps];
         epilogue_from(first, &epilogue, ops);
-        for (int i = 0; i < pixels; ++i) {
-          from_channel(rows[i], first, &parts[i]);
-          const Element **from = &taps[i * most], **by = &weights[i * most];
-          multiply(shared.kernels, input, from, by, counts[i], channels, sums + i * kPanel);
-          for (int tap = 0; tap < counts[i]; ++tap) {
-            from[tap] += channels;
-            by[tap] += channels;
-          }
-        }
-        finish(shared.kernels, epilogue, sums, channels, parts, pixels);
+        multiply(shared.kernels, input, taps, weights, count, step, pixels, first, channels, sums);
+        fill_rows(row + step_to_channel(row, first), to_right, pixels, rows);
+        finish(shared.kernels, epilogue, sums, channels, rows, pixels);
       }
     }
   }
 
   static void multiply(const Kernels& kernels, const Value&, const float* const* taps,
-                       const float* const* weights, int count, int channels, float* sums) {
-    kernels.depthwise_row(sums, taps, weights, count, channels);
+                       const float* const* weights, int count, int64_t step, int pixels, int first,
+                       int channels, float* sums) {
+    kernels.depthwise_rows(sums, taps, weights, count, step, pixels, first, channels);
   }
   static void multiply(const Kernels& kernels, const Value& input, const int8_t* const* taps,
-                       const int8_t* const* weights, int count, int channels, int32_t* sums) {
-    kernels.depthwise_int8_row(sums, taps, weights, count, channels, input.zero_point);
+                       const int8_t* const* weights, int count, int64_t step, int pixels, int first,
+                       int channels, int32_t* sums) {
+    kernels.depthwise_int8_rows(sums, taps, weights, count, step, pixels, first, channels,
+                                input.zero_point);
   }
 
   static void finish(const Kernels& kernels, const Epilogue& epilogue, const float* sums,
@@ -152,6 +152,15 @@ class DepthwiseConv : public EpilogueStep {
                      int channels, const Row* rows, int pixels) {
     static constexpr const int32_t* kNone[kMaxTilePixels] = {};
     kernels.integer_epilogue(epilogue, sums, kNone, channels, rows, pixels);
+  }
+
+  // From a pixel of a row on, how many have all columns under the filter within the image.
+  int inside_from(const Value& input, int x) const {
+    const int first = x * window_.stride_w - width_.before;
+    const int last = input.w - 1 - (window_.filter_w - 1) * window_.dilation_w;
+    return first < 0 || first > last
+               ? 0
+               : std::min(width_.size - x, (last - first) / window_.stride_w + 1);
   }
 
   // The pixels under the filter that lie within the image, and their weights; how many they are.
@@ -176,6 +185,8 @@ class DepthwiseConv : public EpilogueStep {
   int channels_, multiplier_;  // of the output, and of these for each of the input
   Value source_;               // the input, with each channel repeated
   Buffer repeated_;
+  int64_t most_ = 0;              // taps of a pixel
+  Buffer taps_;                   // of each thread: where they are, and where their weights are
   std::vector<Element> weights_;  // [filter_h, filter_w, channels]
   Epilogue epilogue_;
   RequantizationVectors requantization_;

@@ -19,13 +19,22 @@ class Elementwise : public EpilogueStep {
     return shape_results(shared, shared.value(input_).shape);
   }
 
-  // Few channels would leave most lanes of a vector empty: then a row is one long pixel.
+  // A row, or several, are one long pixel where that is possible: few channels would leave most lanes
+  // of a vector empty, and each pixel takes its time, as does each row. Constants are then repeated,
+  // and should stay in the first-level cache.
   bool prepare(const StepContext& shared) override {
-    constexpr int kMostChannels = 32;
+    constexpr int64_t kMostRepeated = 4096, kMostTogether = 16384;
     const Value& input = shared.value(input_);
-    row_is_pixel_ = input.c < kMostChannels && input.w > 1 && has_plain_rows(shared);
+    const int64_t row = int64_t{input.w} * input.c;
+    row_is_pixel_ = input.w > 1 && has_plain_rows(shared) && vectors() * row <= kMostRepeated;
+    rows_together_ = 1;
+    if (row_is_pixel_ && input.type == abi::kFloat32 && has_rows_side_by_side(shared)) {
+      const int64_t most = vectors() == 0 ? kMostTogether : kMostRepeated / vectors();
+      rows_together_ =
+          static_cast<int>(std::max<int64_t>(1, std::min(most / row, int64_t{input.n} * input.h)));
+    }
     row_ops_.clear();
-    if (row_is_pixel_) row_ops_ = epilogue_of_row(input.w, &row_vectors_);
+    if (row_is_pixel_) row_ops_ = epilogue_of_row(rows_together_ * input.w, &row_vectors_);
     return true;
   }
 
@@ -36,8 +45,11 @@ class Elementwise : public EpilogueStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const double ns = static_cast<double>(input.pixels()) * input.c * 8 / kBytesPerNs;
-    session.run(input.n * input.h, ns,
-                [&](int unit) { run_row(shared, input, unit / input.h, unit % input.h, nullptr); });
+    const int rows = input.n * input.h;
+    session.run((rows + rows_together_ - 1) / rows_together_, ns, [&](int unit) {
+      const int first = unit * rows_together_, count = std::min(rows_together_, rows - first);
+      run_rows(shared, input, first / input.h, first % input.h, count, nullptr);
+    });
   }
 
   bool makes_rows() const override {
@@ -45,15 +57,16 @@ class Elementwise : public EpilogueStep {
   }
 
   void make_row(const StepContext& shared, int image, int y, float* to) const override {
-    run_row(shared, shared.value(input_), image, y, to);
+    run_rows(shared, shared.value(input_), image, y, 1, to);
   }
 
  private:
-  // With `to` the results go there, one pixel behind the other.
-  void run_row(const StepContext& shared, const Value& input, int image, int y, float* to) const {
+  // `count` rows, 1 to rows_together_. With `to` the results go there, one pixel behind the other.
+  void run_rows(const StepContext& shared, const Value& input, int image, int y, int count,
+                float* to) const {
     constexpr int kPixels = 8 * kMaxTilePixels;
     RowStep to_right = row_step(shared);
-    if (to != nullptr) to_right.floats = input.c;
+    if (to != nullptr) to_right.floats = input.c * sizeof(float);
     Epilogue epilogue;
     EpilogueOp ops[kMaxEpilogueOps];
     epilogue_from(0, &epilogue, ops);
@@ -61,25 +74,25 @@ class Elementwise : public EpilogueStep {
     const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
     const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
     if (row_is_pixel_) {
-      Row row;
+      Row row{};
       if (to == nullptr) {
         row = row_at(shared, image, y, 0);
       } else {
         row.floats = to;
       }
       epilogue.ops = row_ops_.data();
-      shared.kernels.float_epilogue(epilogue, from, 0, input.w * input.c, &row, 1);
+      shared.kernels.float_epilogue(epilogue, from, 0, count * input.w * input.c, &row, 1);
       return;
     }
     for (int x = 0; x < input.w; x += kPixels) {
       const int pixels = std::min(kPixels, input.w - x);
-      Row rows[kPixels];
+      Row first{}, rows[kPixels];
       if (to != nullptr) {
-        rows[0].floats = to + int64_t{x} * input.c;
+        first.floats = to + int64_t{x} * input.c;
       } else {
-        rows[0] = row_at(shared, image, y, x);
+        first = row_at(shared, image, y, x);
       }
-      for (int i = 1; i < pixels; ++i) row_after(rows[i - 1], to_right, &rows[i]);
+      fill_rows(first, to_right, pixels, rows);
       shared.kernels.float_epilogue(epilogue, from + x * stride, stride, input.c, rows, pixels);
     }
   }
@@ -105,12 +118,13 @@ class Elementwise : public EpilogueStep {
   float scale_;
   int zero_point_;
   bool row_is_pixel_ = false;
-  std::vector<EpilogueOp> row_ops_;  // of a row that is treated as one pixel
+  int rows_together_ = 1;            // that are treated as one pixel
+  std::vector<EpilogueOp> row_ops_;  // of this pixel
   std::vector<std::vector<float>> row_vectors_;
 };
 
-constexpr double kExponentialNs = 5;
-constexpr double kBitNs = 1;  // packed or unpacked
+constexpr double kExponentialNs = 1;
+constexpr double kPackNs = 0.2, kUnpackNs = 1;  // of one number
 
 class Logistic : public PlainStep {
  public:
@@ -125,9 +139,8 @@ class Logistic : public PlainStep {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
     for_pixels(input, session, input.c * kExponentialNs, [&](int image, int y, int x) {
-      const float* from = input.at<const float>(image, y, x);
-      float* to = output.at<float>(image, y, x);
-      for (int c = 0; c < input.c; ++c) to[c] = 1.0f / (1.0f + std::exp(-from[c]));
+      shared.kernels.logistic(input.at<const float>(image, y, x), input.c,
+                              output.at<float>(image, y, x));
     });
   }
 };
@@ -145,12 +158,8 @@ class Softmax : public PlainStep {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
     for_pixels(input, session, input.c * kExponentialNs, [&](int image, int y, int x) {
-      const float* from = input.at<const float>(image, y, x);
-      float* to = output.at<float>(image, y, x);
-      const float largest = *std::max_element(from, from + input.c);
-      float sum = 0;
-      for (int c = 0; c < input.c; ++c) sum += to[c] = std::exp((from[c] - largest) * beta_);
-      for (int c = 0; c < input.c; ++c) to[c] /= sum;
+      shared.kernels.softmax(input.at<const float>(image, y, x), input.c, beta_,
+                             output.at<float>(image, y, x));
     });
   }
 
@@ -174,13 +183,9 @@ class BitPackBytes : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(input, session, input.c * kBitNs, [&](int image, int y, int x) {
-      const int8_t* from = input.at<const int8_t>(image, y, x);
-      uint32_t* to = output.at<uint32_t>(image, y, x);
-      std::fill(to, to + output.c, 0u);
-      for (int c = 0; c < input.c; ++c) {
-        to[c / 32] |= static_cast<uint32_t>(from[c] < zero_point_) << (c % 32);
-      }
+    for_pixels(input, session, input.c * kPackNs, [&](int image, int y, int x) {
+      shared.kernels.pack_int8_signs(input.at<const int8_t>(image, y, x), input.c, zero_point_,
+                                     output.at<uint32_t>(image, y, x));
     });
   }
 
@@ -213,7 +218,7 @@ class BitUnpack : public PlainStep {
   void run(const StepContext& shared, ThreadPool::Session& session) override {
     const Value& input = shared.value(input_);
     const Value& output = shared.value(output_);
-    for_pixels(output, session, output.c * kBitNs, [&](int image, int y, int x) {
+    for_pixels(output, session, output.c * kUnpackNs, [&](int image, int y, int x) {
       const uint32_t* from = input.at<const uint32_t>(image, y, x);
       const auto is_negative = [from](int c) { return (from[c / 32] >> (c % 32) & 1u) != 0; };
       if (output.type == abi::kFloat32) {

@@ -154,16 +154,35 @@ inline Ints requantize_in_double(const Requantization& by, const Ints& x, int ch
   return clamp(whole - up + down + by.zero_point, by.min, by.max);
 }
 
-// See Requantization; `x` are the sums, `channel` the first one's.
-inline Ints requantize(const Requantization& by, Ints x, int channel) {
-  if (by.factor != nullptr) return requantize_in_double(by, x + load(by.bias + channel), channel);
-  x = (x + load(by.bias + channel)) << load(by.left_shift + channel);
-  x = rounding_high_product(x, load(by.multiplier + channel));
-  const Ints right = load(by.right_shift + channel);
-  const Ints rest_bits = ~((Ints{} - 1) << right);
-  const Ints half = (rest_bits >> 1) - (x < 0);
-  return clamp((x >> right) - ((x & rest_bits) > half) + by.zero_point, by.min, by.max);
-}
+// A vector of channels' part of a Requantization, for the sums of many pixels.
+class Requantizer {
+ public:
+  Requantizer(const Requantization& by, int channel)
+      : by_(by),
+        channel_(channel),
+        bias_(load(by.bias + channel)),
+        multiplier_(load(by.multiplier + channel)),
+        left_(load(by.left_shift + channel)),
+        right_(load(by.right_shift + channel)),
+        rest_bits_(~((Ints{} - 1) << right_)),
+        half_(rest_bits_ >> 1) {}
+
+  // Without a factor.
+  Ints by_integers(const Ints& sums) const {
+    const Ints x = rounding_high_product((sums + bias_) << left_, multiplier_);
+    // A comparison that holds is -1.
+    const Ints rounded = (x >> right_) - ((x & rest_bits_) > half_ - (x < 0));
+    return clamp(rounded + by_.zero_point, by_.min, by_.max);
+  }
+  Ints in_double(const Ints& sums) const {
+    return requantize_in_double(by_, sums + bias_, channel_);
+  }
+
+ private:
+  const Requantization& by_;
+  int channel_;
+  Ints bias_, multiplier_, left_, right_, rest_bits_, half_;
+};
 
 // Bit-packs up to 16 channels from `channel` on.
 inline void store_bits(uint32_t mask, int channel, int count, uint32_t* words) {
@@ -217,16 +236,6 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
     const int count = kWhole || channels - channel >= kLanes ? kLanes : channels - channel;
     Floats y[kMaxTilePixels];
     for (int p = 0; p < pixels; ++p) {
-      if (epilogue.is_requantized) {
-        const Requantization& by = epilogue.requantization;
-        const Ints x = requantize(by, load(sums + p * kPanel + channel), channel);
-        if (epilogue.stores_int8_sums) {
-          store_int8(x, count, rows[p].bytes + channel);
-        } else {
-          y[p] = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
-        }
-        continue;
-      }
       Ints x = load(sums + p * kPanel + channel) * 2;
       if (corrections[p] != nullptr) x = x + load(corrections[p] + channel);
       if (epilogue.threshold != nullptr) {
@@ -238,8 +247,7 @@ inline void integer_epilogue_rows(const Epilogue& epilogue, const int32_t* sums,
       y[p] = __builtin_convertvector(x, Floats) * load(epilogue.multiplier + channel);
       y[p] = y[p] + load(epilogue.bias + channel);
     }
-    const bool is_stored = epilogue.threshold != nullptr || epilogue.stores_int8_sums;
-    if (!is_stored) store<kForm>(epilogue, y, channel, count, rows, pixels);
+    if (epilogue.threshold == nullptr) store<kForm>(epilogue, y, channel, count, rows, pixels);
   }
 }
 
@@ -274,8 +282,8 @@ inline EpilogueForm form_of(const Epilogue& epilogue) {
 // stored as floats or signs or both, in whole words of channels. Pixel by pixel: what each vector
 // would ask anew is known.
 inline bool is_plain(const Epilogue& epilogue, EpilogueForm form, int channels, const Row& row) {
-  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && !epilogue.is_requantized &&
-         channels % 32 == 0 && row.bytes == nullptr;
+  return form != EpilogueForm::kAny && epilogue.multiplier != nullptr && channels % 32 == 0 &&
+         row.bytes == nullptr;
 }
 
 inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
@@ -317,18 +325,60 @@ inline void plain_epilogue(const Epilogue& epilogue, const int32_t* sums,
                                     : function<EpilogueForm::kAny, false>(__VA_ARGS__);        \
   }
 
+inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
+                           int channels, const Row* rows, int pixels) {
+  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
+}
+
+// Calls `function(p, channel, count, x)` with each vector of requantized sums.
+template <typename Function>
+inline void requantize(const Requantization& by, const int32_t* sums, int channels, int pixels,
+                       const Function& function) {
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    const int count = channels - channel < kLanes ? channels - channel : kLanes;
+    const Requantizer requantizer(by, channel);
+    const int32_t* from = sums + channel;
+    if (by.factor != nullptr) {
+      for (int p = 0; p < pixels; ++p, from += kPanel) {
+        function(p, channel, count, requantizer.in_double(load(from)));
+      }
+    } else {
+      for (int p = 0; p < pixels; ++p, from += kPanel) {
+        function(p, channel, count, requantizer.by_integers(load(from)));
+      }
+    }
+  }
+}
+
+// The integer epilogue of sums that are requantized: of floats from there on.
+template <typename FloatEpilogue>
+inline void requantized_epilogue(const Epilogue& epilogue, const int32_t* sums, int channels,
+                                 const Row* rows, int pixels, const FloatEpilogue& end) {
+  const Requantization by = epilogue.requantization;
+  if (epilogue.stores_int8_sums) {
+    return requantize(by, sums, channels, pixels,
+                      [&](int p, int channel, int count, const Ints& x) {
+                        store_int8(x, count, rows[p].bytes + channel);
+                      });
+  }
+  alignas(64) float y[kMaxTilePixels * kPanel];
+  requantize(by, sums, channels, pixels, [&](int p, int channel, int, const Ints& x) {
+    const Floats numbers = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
+    __builtin_memcpy(y + p * kPanel + channel, &numbers, sizeof numbers);
+  });
+  end(epilogue, y, kPanel, channels, rows, pixels);
+}
+
 inline void integer_epilogue(const Epilogue& epilogue, const int32_t* sums,
                              const int32_t* const* corrections, int channels, const Row* rows,
                              int pixels) {
+  if (epilogue.is_requantized) {
+    return requantized_epilogue(epilogue, sums, channels, rows, pixels, float_epilogue);
+  }
   if (is_plain(epilogue, form_of(epilogue), channels, rows[0])) {
     return plain_epilogue(epilogue, sums, corrections, channels, rows, pixels);
   }
   BOPKIT_EPILOGUE(integer_epilogue_rows, epilogue, sums, corrections, channels, rows, pixels)
-}
-
-inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t stride,
-                           int channels, const Row* rows, int pixels) {
-  BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
 }
 
 #undef BOPKIT_EPILOGUE
@@ -347,50 +397,80 @@ inline void end_tile(const GemmArgs<float, Weight, float>& args) {
   float_epilogue(*args.epilogue, args.sums, kPanel, args.channels, args.rows, args.pixels);
 }
 
-// to = function(...function(rows[0], rows[1])..., rows[count - 1]); the lanes of a last vector that
-// `channels` does not fill are zero.
-template <typename Function>
+// Vectors of channels that are computed at a time, so that they do not wait for each other.
+constexpr int kMany = 4;
+
+// to = end(function(...function(rows[0], rows[1])..., rows[count - 1])); the lanes of a last vector
+// that `channels` does not fill are zero.
+template <typename Function, typename End>
 inline void reduce(float* to, const float* const* rows, int count, int channels,
-                   const Function& function) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int lanes = channels - i < kLanes ? channels - i : kLanes;
-    Floats all_rows = load_part(rows[0] + i, lanes);
+                   const Function& function, const End& end) {
+  int i = 0;
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    Floats y[kMany];
+    for (int v = 0; v < kMany; ++v) y[v] = load(rows[0] + i + v * kLanes);
     for (int row = 1; row < count; ++row) {
-      all_rows = function(all_rows, load_part(rows[row] + i, lanes));
+      for (int v = 0; v < kMany; ++v) y[v] = function(y[v], load(rows[row] + i + v * kLanes));
     }
-    store_part(all_rows, lanes, to + i);
+    for (int v = 0; v < kMany; ++v) store_part(end(y[v]), kLanes, to + i + v * kLanes);
+  }
+  for (; i < channels; i += kLanes) {
+    const int lanes = channels - i < kLanes ? channels - i : kLanes;
+    Floats y = load_part(rows[0] + i, lanes);
+    for (int row = 1; row < count; ++row) y = function(y, load_part(rows[row] + i, lanes));
+    store_part(end(y), lanes, to + i);
   }
 }
 
 inline void max_of(float* to, const float* const* rows, int count, int channels) {
-  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; });
+  reduce(
+      to, rows, count, channels, [](const Floats& a, const Floats& b) { return a < b ? b : a; },
+      [](const Floats& max) { return max; });
 }
 
-inline void sum_of(float* to, const float* const* rows, int count, int channels) {
-  reduce(to, rows, count, channels, [](const Floats& a, const Floats& b) { return a + b; });
+inline void mean_of(float* to, const float* const* rows, int count, int channels) {
+  const auto add = [](const Floats& a, const Floats& b) { return a + b; };
+  const float divisor = static_cast<float>(count);
+  if ((count & (count - 1)) == 0) {  // a power of two: the product is the quotient, and is quicker
+    const float factor = 1 / divisor;
+    return reduce(to, rows, count, channels, add,
+                  [factor](const Floats& sum) { return sum * all(factor); });
+  }
+  reduce(to, rows, count, channels, add,
+         [divisor](const Floats& sum) { return sum / all(divisor); });
+}
+
+template <int kVectors>
+inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int i) {
+  Ints max[kVectors];
+  for (int v = 0; v < kVectors; ++v) max[v] = load(rows[0] + i + v * kLanes);
+  for (int row = 1; row < count; ++row) {
+    for (int v = 0; v < kVectors; ++v) {
+      const Ints other = load(rows[row] + i + v * kLanes);
+      max[v] = max[v] < other ? other : max[v];
+    }
+  }
+  __builtin_memcpy(to + i, max, sizeof max);
 }
 
 inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
-  for (int i = 0; i < channels; i += kLanes) {
-    Ints max = load(rows[0] + i);
-    for (int row = 1; row < count; ++row) {
-      const Ints other = load(rows[row] + i);
-      max = max < other ? other : max;
-    }
-    __builtin_memcpy(to + i, &max, sizeof max);
+  int i = 0;
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    max_of_vectors<kMany>(to, rows, count, i);
   }
+  for (; i < channels; i += kLanes) max_of_vectors<1>(to, rows, count, i);
 }
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {
   int i = 0;
-  for (; i + 4 * kLanes <= channels; i += 4 * kLanes) {
-    Floats totals[4];
-    for (int v = 0; v < 4; ++v) totals[v] = load(sum + i + v * kLanes);
+  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+    Floats totals[kMany];
+    for (int v = 0; v < kMany; ++v) totals[v] = load(sum + i + v * kLanes);
     for (int row = 0; row < count; ++row) {
       const float* from = rows + row * stride + i;
-      for (int v = 0; v < 4; ++v) totals[v] = totals[v] + load(from + v * kLanes);
+      for (int v = 0; v < kMany; ++v) totals[v] = totals[v] + load(from + v * kLanes);
     }
-    for (int v = 0; v < 4; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
+    for (int v = 0; v < kMany; ++v) store_part(totals[v], kLanes, sum + i + v * kLanes);
   }
   for (; i < channels; i += kLanes) {
     const int lanes = channels - i < kLanes ? channels - i : kLanes;
@@ -400,16 +480,63 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
   }
 }
 
-inline void depthwise_row(float* to, const float* const* rows, const float* const* weights,
-                          int taps, int channels) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int count = channels - i < kLanes ? channels - i : kLanes;
-    Floats sum{};
-    for (int t = 0; t < taps; ++t) {
-      sum = sum + load_part(rows[t] + i, count) * load_part(weights[t] + i, count);
+// `kPixels` pixels, `step` apart in the rows, by `kVectors` vectors of channels.
+template <int kPixels, int kVectors>
+inline void depthwise_block(float* to, const float* const* rows, const float* const* weights,
+                            int taps, int64_t step, int64_t row_offset, int64_t weight_offset,
+                            int lanes) {
+  Floats sums[kPixels][kVectors] = {};
+  for (int t = 0; t < taps; ++t) {
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats weight = load_part(weights[t] + weight_offset + v * kLanes, lanes);
+      for (int p = 0; p < kPixels; ++p) {
+        const float* row = rows[t] + row_offset + p * step + v * kLanes;
+        sums[p][v] = sums[p][v] + load_part(row, lanes) * weight;
+      }
     }
-    store_part(sum, count, to + i);
   }
+  for (int p = 0; p < kPixels; ++p) {
+    for (int v = 0; v < kVectors; ++v) {
+      store_part(sums[p][v], lanes, to + p * kPanel + v * kLanes);
+    }
+  }
+}
+
+// `kSums` vectors of sums are in registers.
+template <int kSums>
+inline void depthwise_rows_by(float* to, const float* const* rows, const float* const* weights,
+                              int taps, int64_t step, int pixels, int first, int channels) {
+  constexpr int kWidePixels = kSums / kMany;
+  for (int i = 0; i < channels;) {
+    const bool has_many = channels - i >= kMany * kLanes;
+    const int lanes = channels - i < kLanes ? channels - i : kLanes, channel = first + i;
+    int p = 0;
+    while (p < pixels) {
+      const int left = pixels - p;
+      const auto run = [&](auto* block, int count, int lanes_of_block) {
+        block(to + p * kPanel + i, rows, weights, taps, step, p * step + channel, channel,
+              lanes_of_block);
+        p += count;
+      };
+      if (has_many && left >= kWidePixels) {
+        run(depthwise_block<kWidePixels, kMany>, kWidePixels, kLanes);
+      } else if (has_many) {
+        run(depthwise_block<1, kMany>, 1, kLanes);
+      } else if (left >= kSums) {
+        run(depthwise_block<kSums, 1>, kSums, lanes);
+      } else if (left >= kMany) {
+        run(depthwise_block<kMany, 1>, kMany, lanes);
+      } else {
+        run(depthwise_block<1, 1>, 1, lanes);
+      }
+    }
+    i += has_many ? kMany * kLanes : kLanes;
+  }
+}
+
+inline void depthwise_rows(float* to, const float* const* rows, const float* const* weights,
+                           int taps, int64_t step, int pixels, int first, int channels) {
+  depthwise_rows_by<kMany>(to, rows, weights, taps, step, pixels, first, channels);
 }
 
 // `count` lanes; those beyond are zero.
@@ -423,16 +550,20 @@ inline Ints load_int8_part(const int8_t* from, int count) {
   return __builtin_convertvector(bytes, Ints);
 }
 
-inline void depthwise_int8_row(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
-                               int taps, int channels, int32_t zero_point) {
-  for (int i = 0; i < channels; i += kLanes) {
-    const int count = channels - i < kLanes ? channels - i : kLanes;
-    Ints sum{};
-    for (int t = 0; t < taps; ++t) {
-      const Ints x = load_int8_part(rows[t] + i, count) - zero_point;
-      sum = sum + x * load_int8_part(weights[t] + i, count);
+inline void depthwise_int8_rows(int32_t* to, const int8_t* const* rows,
+                                const int8_t* const* weights, int taps, int64_t step, int pixels,
+                                int first, int channels, int32_t zero_point) {
+  for (int p = 0; p < pixels; ++p) {
+    for (int i = 0; i < channels; i += kLanes) {
+      const int count = channels - i < kLanes ? channels - i : kLanes;
+      Ints sum{};
+      for (int t = 0; t < taps; ++t) {
+        const int8_t* row = rows[t] + p * step + first + i;
+        const Ints x = load_int8_part(row, count) - zero_point;
+        sum = sum + x * load_int8_part(weights[t] + first + i, count);
+      }
+      __builtin_memcpy(to + p * kPanel + i, &sum, sizeof sum);
     }
-    __builtin_memcpy(to + i, &sum, sizeof sum);
   }
 }
 

@@ -103,7 +103,7 @@ bool EpilogueStep::shape_results(StepContext& shared, const Shape& shape) {
 }
 
 Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) const {
-  Row row;
+  Row row{};
   if (floats >= 0) row.floats = shared.value(floats).at<float>(image, y, x);
   if (stored >= 0) row.stored = shared.value(stored).at<float>(image, y, x);
   if (bits >= 0) row.bits = shared.value(bits).at<uint32_t>(image, y, x);
@@ -117,8 +117,12 @@ Row EpilogueStep::row_at(const StepContext& shared, int image, int y, int x) con
   return row;
 }
 
-EpilogueStep::RowStep EpilogueStep::row_step(const StepContext& shared) const {
-  const auto of = [&](int value) { return value < 0 ? 0 : shared.value(value).pixel_stride; };
+RowStep EpilogueStep::row_step(const StepContext& shared) const {
+  const auto of = [&](int index) -> intptr_t {
+    if (index < 0) return 0;
+    const Value& value = shared.value(index);
+    return value.pixel_stride * value.element_bytes();
+  };
   RowStep step{of(floats), of(stored), of(bits), of(bytes), {}};
   for (size_t i = 0; i < operands_.size(); ++i) {
     step.operands[i] = shared.value(operands_[i]).w == 1 ? 0 : of(operands_[i]);
@@ -148,15 +152,28 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   epilogue->op_count = static_cast<int>(epilogue_ops_.size());
 }
 
+template <typename Predicate>
+bool EpilogueStep::holds_for_values(const StepContext& shared, const Predicate& holds) const {
+  const auto holds_for = [&](int index) { return holds(shared.value(index)); };
+  const std::vector<int> read = reads(), written = writes();
+  return std::all_of(read.begin(), read.end(), holds_for) &&
+         std::all_of(written.begin(), written.end(), holds_for);
+}
+
 bool EpilogueStep::has_plain_rows(const StepContext& shared) const {
   const Value& input = shared.value(input_);
-  const auto is_plain = [&](int index) {
-    const Value& value = shared.value(index);
-    return value.is_contiguous() && value.h == input.h && value.w == input.w && value.c == input.c;
-  };
-  const std::vector<int> read = reads(), written = writes();
-  return bits < 0 && std::all_of(read.begin(), read.end(), is_plain) &&
-         std::all_of(written.begin(), written.end(), is_plain);
+  return bits < 0 && holds_for_values(shared, [&](const Value& value) {
+           return value.is_contiguous() && value.h == input.h && value.w == input.w &&
+                  value.c == input.c;
+         });
+}
+
+bool EpilogueStep::has_rows_side_by_side(const StepContext& shared) const {
+  const Value& input = shared.value(input_);
+  return holds_for_values(shared, [&](const Value& value) {
+    return value.n == input.n && value.border.is_none() &&
+           value.row_stride == int64_t{value.w} * value.c;
+  });
 }
 
 std::vector<EpilogueOp> EpilogueStep::epilogue_of_row(

@@ -2,6 +2,8 @@
 // and constants, activations, bit-packing. Base class of convolutions, pools and Elementwise.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,42 @@
 #include "step.h"
 
 namespace bopkit {
+
+// From a row to another, in bytes: zero for what neither has.
+struct RowStep {
+  intptr_t floats = 0, stored = 0, bits = 0, bytes = 0, operands[kMaxOperands] = {};
+};
+
+// As pairs, because each pixel of each step has its row.
+inline Row operator+(const Row& row, const RowStep& step) {
+  typedef intptr_t Pair __attribute__((vector_size(2 * sizeof(intptr_t))));
+  constexpr int kPairs = sizeof(Row) / sizeof(Pair);
+  static_assert(sizeof(Row) == sizeof(RowStep) && sizeof(Row) == kPairs * sizeof(Pair),
+                "a row is pairs of pointers");
+  Pair pointers[kPairs], steps[kPairs];
+  std::memcpy(pointers, &row, sizeof pointers);
+  std::memcpy(steps, &step, sizeof steps);
+  for (int i = 0; i < kPairs; ++i) pointers[i] += steps[i];
+  Row sum;
+  std::memcpy(&sum, pointers, sizeof sum);
+  return sum;
+}
+
+// The rows of `count` pixels, of which `row` is the first.
+inline void fill_rows(Row row, const RowStep& to_next, int count, Row* rows) {
+  for (int i = 0; i < count; ++i, row = row + to_next) rows[i] = row;
+}
+
+// From a row's first channel to channel `first`, a multiple of 32.
+inline RowStep step_to_channel(const Row& row, int first) {
+  const auto step = [first](const auto* from, int channels_of_one) -> intptr_t {
+    return from == nullptr ? 0 : intptr_t{first / channels_of_one} * sizeof(*from);
+  };
+  RowStep to_channel{
+      step(row.floats, 1), step(row.stored, 1), step(row.bits, 32), step(row.bytes, 1), {}};
+  for (int i = 0; i < kMaxOperands; ++i) to_channel.operands[i] = step(row.operands[i], 1);
+  return to_channel;
+}
 
 // A step that computes rows of float32 or of sums, applies the epilogue to them, and stores them as
 // numbers, bit-packed, or as both.
@@ -75,30 +113,22 @@ class EpilogueStep : public Step {
   // The row of a pixel of the output, at channel 0.
   Row row_at(const StepContext& shared, int image, int y, int x) const;
   // From the row of a pixel to that of the pixel to the right.
-  struct RowStep {
-    int64_t floats = 0, stored = 0, bits = 0, bytes = 0, operands[kMaxOperands] = {};
-  };
   RowStep row_step(const StepContext& shared) const;
-  // What there is not has a null pointer, and a step of zero.
-  static void row_after(const Row& row, const RowStep& step, Row* next) {
-    next->floats = row.floats + step.floats;
-    next->stored = row.stored + step.stored;
-    next->bits = row.bits + step.bits;
-    next->bytes = row.bytes + step.bytes;
-    for (int i = 0; i < kMaxOperands; ++i) next->operands[i] = row.operands[i] + step.operands[i];
-  }
   // Completes `epilogue`, of all channels, for rows that begin at channel `first`: its vectors then
   // begin there. `ops` holds kMaxEpilogueOps.
   void epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops) const;
   // Whether a row of an image can be treated as one pixel of as many channels as it has numbers: all
   // that is read and written lies one pixel behind the other, and is no bits.
   bool has_plain_rows(const StepContext& shared) const;
+  // Whether the rows of all that is read and written lie one behind the other.
+  bool has_rows_side_by_side(const StepContext& shared) const;
   // The same epilogue for rows of `pixels`, treated as one: `vectors` holds what it points to.
   std::vector<EpilogueOp> epilogue_of_row(int pixels,
                                           std::vector<std::vector<float>>* vectors) const;
   // For `name`: the epilogue in words.
   std::string suffix() const;
 
+  int vectors() const { return static_cast<int>(vectors_.size()); }
   bool joins_operands() const { return !operands_.empty(); }
   bool stores_twice() const { return stored >= 0; }
   bool has_activations_alone() const;
@@ -106,19 +136,12 @@ class EpilogueStep : public Step {
   std::vector<EpilogueOp> epilogue_ops_;
 
  private:
+  template <typename Predicate>
+  bool holds_for_values(const StepContext& shared, const Predicate& holds) const;
+
   std::vector<int> operands_;
   std::vector<std::vector<float>> vectors_;
   std::vector<int> vector_channels_;
 };
-
-// `row` from its channel `first` on, a multiple of 32.
-inline void from_channel(const Row& row, int first, Row* part) {
-  const auto move = [](auto* from, int count) { return from == nullptr ? from : from + count; };
-  part->floats = move(row.floats, first);
-  part->stored = move(row.stored, first);
-  part->bits = move(row.bits, first / 32);
-  part->bytes = move(row.bytes, first);
-  for (int i = 0; i < kMaxOperands; ++i) part->operands[i] = move(row.operands[i], first);
-}
 
 }  // namespace bopkit

@@ -48,7 +48,8 @@ class Pool : public Int8Step {
         }
         int8_t* to = output.at<int8_t>(image, y, x);
         if (is_maximum_) {
-          take_maximum(taps, output.c, to);
+          shared.kernels.max_of_int8(to, taps.data(), static_cast<int>(taps.size()), output.c,
+                                     static_cast<int8_t>(min_), static_cast<int8_t>(max_));
         } else {
           take_average(taps, output.c, to);
         }
@@ -57,15 +58,6 @@ class Pool : public Int8Step {
   }
 
  private:
-  void take_maximum(const std::vector<const int8_t*>& taps, int channels, int8_t* to) const {
-    const auto min = static_cast<int8_t>(min_), max = static_cast<int8_t>(max_);
-    std::fill(to, to + channels, min);
-    for (const int8_t* from : taps) {
-      for (int c = 0; c < channels; ++c) to[c] = std::max(to[c], from[c]);
-    }
-    for (int c = 0; c < channels; ++c) to[c] = std::min(to[c], max);
-  }
-
   // Rounded half away from zero.
   void take_average(const std::vector<const int8_t*>& taps, int channels, int8_t* to) const {
     const int32_t half = static_cast<int32_t>(taps.size() / 2);

@@ -97,13 +97,13 @@ struct Epilogue {
 };
 
 // Where the results of one pixel go, and the tensors that join them; each points at the row's first
-// channel of this panel.
+// channel of this panel, or is null. Without initial values: a step has arrays of them.
 struct Row {
-  float* floats = nullptr;
-  float* stored = nullptr;   // for EpilogueOpKind::kStore
-  uint32_t* bits = nullptr;  // bit-packed, whole words: bits behind the last channel are zero
-  int8_t* bytes = nullptr;
-  const float* operands[kMaxOperands] = {};
+  float* floats;
+  float* stored;   // for EpilogueOpKind::kStore
+  uint32_t* bits;  // bit-packed, whole words: bits behind the last channel are zero
+  int8_t* bytes;
+  const float* operands[kMaxOperands];
 };
 
 // What a micro-kernel multiplies. A patch is what one output pixel reads: `runs` runs of
@@ -181,20 +181,30 @@ struct Kernels {
                    int8_t* to);
   void (*multiply_int8)(const Int8Arithmetic& by, const int8_t* a, const int8_t* b, int64_t count,
                         int8_t* to);
-  // The largest, and the sum from the first to the last, of rows of any number of channels. Rows of
+  // The largest of rows of any number of channels, but not below `min` nor above `max`.
+  void (*max_of_int8)(int8_t* to, const int8_t* const* rows, int count, int channels, int8_t min,
+                      int8_t max);
+  // Bit-packs a pixel: what is below the zero point is negative.
+  void (*pack_int8_signs)(const int8_t* from, int channels, int32_t zero_point, uint32_t* to);
+  // The largest, and the mean, of rows of any number of channels. Rows of
   // int32 are read and written up to the next multiple of 16 channels.
   void (*max_of)(float* to, const float* const* rows, int count, int channels);
   void (*max_of_int32)(int32_t* to, const int32_t* const* rows, int count, int channels);
-  void (*sum_of)(float* to, const float* const* rows, int count, int channels);
+  void (*mean_of)(float* to, const float* const* rows, int count, int channels);
   // Adds `count` rows, `stride` apart, one after the other.
   void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
-  // to = the sum of rows[i] * weights[i], one after the other.
-  void (*depthwise_row)(float* to, const float* const* rows, const float* const* weights, int taps,
-                        int channels);
+  // 1 / (1 + e^-x), and e^(beta * x) divided by the sum of all of them.
+  void (*logistic)(const float* from, int count, float* to);
+  void (*softmax)(const float* from, int count, float beta, float* to);
+  // to[p] = the sum of (rows[i] + p * step) * weights[i], one after the other, of each pixel and of
+  // the channels from `first` on, at most kPanel; `to` is [pixels][kPanel].
+  void (*depthwise_rows)(float* to, const float* const* rows, const float* const* weights, int taps,
+                         int64_t step, int pixels, int first, int channels);
   // The same of int8, from each of which the zero point is subtracted. Sums are written up to the
   // next multiple of 16 channels.
-  void (*depthwise_int8_row)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
-                             int taps, int channels, int32_t zero_point);
+  void (*depthwise_int8_rows)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
+                              int taps, int64_t step, int pixels, int first, int channels,
+                              int32_t zero_point);
   // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
   double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };

@@ -43,7 +43,8 @@ constexpr Tables kTables = make_tables();
 BOPKIT_TARGET("avx2,fma")
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "exponential.inl.h"
+#include "int8.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -264,12 +265,16 @@ const Kernels kAvx2Kernels = {"avx2",
                               dequantize_uint8,
                               add_int8,
                               multiply_int8,
+                              max_of_int8,
+                              pack_int8_signs,
                               max_of,
                               max_of_int32,
-                              sum_of,
+                              mean_of,
                               add_rows,
-                              depthwise_row,
-                              depthwise_int8_row,
+                              logistic,
+                              softmax,
+                              depthwise_rows,
+                              depthwise_int8_rows,
                               500,
                               50,
                               80};

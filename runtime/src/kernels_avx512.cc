@@ -18,7 +18,8 @@ bool is_supported() { return cpu_features().avx512; }
 BOPKIT_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma")
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "exponential.inl.h"
+#include "int8.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) { return _mm512_movepi32_mask((__m512i)lanes); }
 
@@ -44,18 +45,33 @@ constexpr int kTilePixels = 6;
 // The sums of a tile stay in registers until its epilogue has ended: through memory, that takes as
 // long as half of a binary tile of 64 channels. So everything is inlined, and loops over the tile are
 // unrolled.
-#define BOPKIT_FOR_TILE                              \
-  _Pragma("unroll") for (int p = 0; p < pixels; ++p) \
-      _Pragma("unroll") for (int v = 0; v < vectors; ++v)
+#if defined(__clang__)
+#define BOPKIT_UNROLL _Pragma("unroll")
+#else
+#define BOPKIT_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define BOPKIT_FOR_TILE \
+  BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) BOPKIT_UNROLL for (int v = 0; v < vectors; ++v)
 
 template <int pixels, int vectors>
 using TileFloats = Floats[pixels][vectors];
+
+// Only the last vector of a pixel may be one in part, and only in tiles of less than a panel: masks
+// would slow down the others.
+constexpr int kPanelVectors = kPanel / kLanes;
+
+template <int vectors>
+BOPKIT_ALWAYS_INLINE int lanes_of(int v, int last_lanes) {
+  return v + 1 < vectors || vectors >= kPanelVectors ? kLanes : last_lanes;
+}
 
 // For `apply`.
 template <int pixels, int vectors>
 struct Tile {
   const EpilogueOp& op;
   const Row* rows;
+  int channel;     // of the rows, the tile's first
+  int last_lanes;  // that the last vector of each pixel has
   TileFloats<pixels, vectors>& y;
 
   template <typename Function>
@@ -64,29 +80,43 @@ struct Tile {
   }
   template <typename Function>
   BOPKIT_ALWAYS_INLINE void join(const Function& function) const {
-    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(rows[p].operands[op.operand] + kLanes * v));
+    BOPKIT_FOR_TILE y[p][v] =
+        function(y[p][v], load_part(rows[p].operands[op.operand] + channel + kLanes * v,
+                                    lanes_of<vectors>(v, last_lanes)));
   }
   template <typename Function>
   BOPKIT_ALWAYS_INLINE void scale(const Function& function) const {
-    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + kLanes * v));
+    BOPKIT_FOR_TILE y[p][v] = function(y[p][v], load(op.vector + channel + kLanes * v));
   }
   BOPKIT_ALWAYS_INLINE void store() const {
-    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].stored + kLanes * v);
+    BOPKIT_FOR_TILE store_part(y[p][v], lanes_of<vectors>(v, last_lanes),
+                               rows[p].stored + channel + kLanes * v);
   }
 };
 
-// Whether the epilogue takes sums from registers: of whole vectors, and not to bytes.
+// Whether the epilogue takes sums from registers: not to bytes, see above.
 template <typename Args>
 inline bool ends_in_registers(const Args& args) {
-  return args.rows != nullptr && args.channels % kLanes == 0 && args.rows[0].bytes == nullptr;
+  return args.rows != nullptr && args.rows[0].bytes == nullptr &&
+         (args.channels == kPanel || args.channels <= kPanel - kLanes);
+}
+
+// Of the last vector of each pixel of a tile of `vectors`.
+template <int vectors>
+inline int last_lanes_of(int channels) {
+  return channels - kLanes * (vectors - 1);
 }
 
 // Stores bits of a tile: `masks[p][v]` has those of a vector.
 template <int pixels, int vectors>
-BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], const Row* rows) {
+BOPKIT_ALWAYS_INLINE void store_bits(__mmask16 (&masks)[pixels][vectors], const Row* rows,
+                                     int channel, int last_lanes) {
+  BOPKIT_FOR_TILE {
+    if (v + 1 == vectors) masks[p][v] &= 0xffffu >> (kLanes - last_lanes);
+  }
   BOPKIT_FOR_TILE {
     if (v % 2 == 0) {
-      rows[p].bits[v / 2] =
+      rows[p].bits[channel / 32 + v / 2] =
           v + 1 < vectors ? _mm512_kunpackw(masks[p][v + 1 < vectors ? v + 1 : v], masks[p][v])
                           : masks[p][v];
     }
@@ -95,29 +125,90 @@ BOPKIT_ALWAYS_INLINE void store_bits(const __mmask16 (&masks)[pixels][vectors], 
 
 template <int pixels, int vectors>
 BOPKIT_ALWAYS_INLINE void store_tile(const Epilogue& epilogue, TileFloats<pixels, vectors>& y,
-                                     const Row* rows) {
+                                     const Row* rows, int channel, int last_lanes) {
   for (int i = 0; i < epilogue.op_count; ++i) {
-    apply(epilogue.ops[i].kind, Tile<pixels, vectors>{epilogue.ops[i], rows, y});
+    apply(epilogue.ops[i].kind,
+          Tile<pixels, vectors>{epilogue.ops[i], rows, channel, last_lanes, y});
   }
   if (rows[0].floats != nullptr) {
-    BOPKIT_FOR_TILE store_part(y[p][v], kLanes, rows[p].floats + kLanes * v);
+    BOPKIT_FOR_TILE store_part(y[p][v], lanes_of<vectors>(v, last_lanes),
+                               rows[p].floats + channel + kLanes * v);
   }
   if (rows[0].bits != nullptr) {
     __mmask16 masks[pixels][vectors];
     BOPKIT_FOR_TILE masks[p][v] =
         _mm512_cmp_ps_mask((__m512)y[p][v], _mm512_setzero_ps(), _CMP_LT_OQ);
-    store_bits<pixels, vectors>(masks, rows);
+    store_bits<pixels, vectors>(masks, rows, channel, last_lanes);
   }
+}
+
+// The epilogue of floats in memory, from a channel of the rows on, a multiple of kPanel.
+template <int pixels, int vectors>
+void epilogue_tile(const Epilogue& epilogue, const float* from, int64_t stride, const Row* rows,
+                   int channel, int last_lanes) {
+  TileFloats<pixels, vectors> y;
+  BOPKIT_FOR_TILE y[p][v] =
+      load_part(from + p * stride + channel + kLanes * v, lanes_of<vectors>(v, last_lanes));
+  if (epilogue.multiplier != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] * load(epilogue.multiplier + channel + kLanes * v);
+  }
+  if (epilogue.bias != nullptr) {
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + channel + kLanes * v);
+  }
+  store_tile<pixels, vectors>(epilogue, y, rows, channel, last_lanes);
+}
+
+void epilogue_by_tiles(const Epilogue& epilogue, const float* from, int64_t stride, int channels,
+                       const Row* rows, int pixels) {
+  if (rows[0].bytes != nullptr) {
+    return float_epilogue(epilogue, from, stride, channels, rows, pixels);
+  }
+  using Function = void (*)(const Epilogue&, const float*, int64_t, const Row*, int, int);
+  static constexpr Function kWide[] = {epilogue_tile<kTilePixels, 1>, epilogue_tile<kTilePixels, 2>,
+                                       epilogue_tile<kTilePixels, 3>,
+                                       epilogue_tile<kTilePixels, 4>};
+  static constexpr Function kSingle[] = {epilogue_tile<1, 1>, epilogue_tile<1, 2>,
+                                         epilogue_tile<1, 3>, epilogue_tile<1, 4>};
+  constexpr int kLongVectors = 16;
+  for (int first = 0; first < pixels;) {
+    const bool is_wide = pixels - first >= kTilePixels;
+    for (int channel = 0; channel < channels;) {
+      const int left = channels - channel;
+      const bool is_long = !is_wide && left >= kLongVectors * kLanes;
+      // Not three, with a part behind them: signs are stored by words.
+      const int vectors = is_long                  ? kLongVectors
+                          : left >= kPanel         ? kPanelVectors
+                          : left > kPanel - kLanes ? 2
+                                                   : (left - 1) / kLanes + 1;
+      const int last_lanes = left < vectors * kLanes ? left - (vectors - 1) * kLanes : kLanes;
+      const Function tile = is_long   ? epilogue_tile<1, kLongVectors>
+                            : is_wide ? kWide[vectors - 1]
+                                      : kSingle[vectors - 1];
+      tile(epilogue, from + first * stride, stride, rows + first, channel, last_lanes);
+      channel += vectors * kLanes;
+    }
+    first += is_wide ? kTilePixels : 1;
+  }
+}
+
+void integer_epilogue_by_tiles(const Epilogue& epilogue, const int32_t* sums,
+                               const int32_t* const* corrections, int channels, const Row* rows,
+                               int pixels) {
+  if (!epilogue.is_requantized) {
+    return integer_epilogue(epilogue, sums, corrections, channels, rows, pixels);
+  }
+  requantized_epilogue(epilogue, sums, channels, rows, pixels, epilogue_by_tiles);
 }
 
 template <int pixels, int vectors>
 void binary_tile(const BinaryGemmArgs& args) {
   __m512i sums[pixels][vectors] = {};
   const uint32_t* weights = args.panel;
+  const uint32_t* x[pixels];
+  for (int p = 0; p < pixels; ++p) x[p] = args.patch[p];
   for (int run = 0; run < args.runs; ++run) {
-    const uint32_t* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += 16 * vectors) {
+    const int64_t begin = args.run_offset[run], end = begin + args.run_length;
+    for (int64_t k = begin; k < end; ++k, weights += 16 * vectors) {
       __m512i w[vectors];
       for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(weights + 16 * v);
       for (int p = 0; p < pixels; ++p) {
@@ -144,7 +235,7 @@ void binary_tile(const BinaryGemmArgs& args) {
     __mmask16 masks[pixels][vectors];
     BOPKIT_FOR_TILE masks[p][v] =
         _mm512_cmpgt_epi32_mask(sums[p][v], _mm512_loadu_si512(epilogue.threshold + 16 * v));
-    return store_bits<pixels, vectors>(masks, args.rows);
+    return store_bits<pixels, vectors>(masks, args.rows, 0, last_lanes_of<vectors>(args.channels));
   }
   if (epilogue.has_clamp) {
     const __m512i min = _mm512_set1_epi32(epilogue.clamp_min),
@@ -156,7 +247,7 @@ void binary_tile(const BinaryGemmArgs& args) {
     y[p][v] = (Floats)_mm512_cvtepi32_ps(sums[p][v]) * load(epilogue.multiplier + 16 * v);
     y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
   }
-  store_tile<pixels, vectors>(epilogue, y, args.rows);
+  store_tile<pixels, vectors>(epilogue, y, args.rows, 0, last_lanes_of<vectors>(args.channels));
 }
 
 inline __m512 load_floats(const float* from) { return _mm512_loadu_ps(from); }
@@ -169,10 +260,11 @@ template <typename Weight, int pixels, int vectors>
 void float_tile(const GemmArgs<float, Weight, float>& args) {
   __m512 sums[pixels][vectors] = {};
   const Weight* weights = args.panel;
+  const float* x[pixels];
+  for (int p = 0; p < pixels; ++p) x[p] = args.patch[p];
   for (int run = 0; run < args.runs; ++run) {
-    const float* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; ++k, weights += 16 * vectors) {
+    const int64_t begin = args.run_offset[run], end = begin + args.run_length;
+    for (int64_t k = begin; k < end; ++k, weights += 16 * vectors) {
       __m512 w[vectors];
       for (int v = 0; v < vectors; ++v) w[v] = load_floats(weights + 16 * v);
       for (int p = 0; p < pixels; ++p) {
@@ -194,17 +286,18 @@ void float_tile(const GemmArgs<float, Weight, float>& args) {
   if (epilogue.bias != nullptr) {
     BOPKIT_FOR_TILE y[p][v] = y[p][v] + load(epilogue.bias + 16 * v);
   }
-  store_tile<pixels, vectors>(epilogue, y, args.rows);
+  store_tile<pixels, vectors>(epilogue, y, args.rows, 0, last_lanes_of<vectors>(args.channels));
 }
 
 template <int pixels, int vectors>
 void int8_tile(const Int8GemmArgs& args) {
   __m512i sums[pixels][vectors] = {};
   const int8_t* weights = args.panel;
+  const int8_t* x[pixels];
+  for (int p = 0; p < pixels; ++p) x[p] = args.patch[p];
   for (int run = 0; run < args.runs; ++run) {
-    const int8_t* x[pixels];
-    for (int p = 0; p < pixels; ++p) x[p] = args.patch[p] + args.run_offset[run];
-    for (int k = 0; k < args.run_length; k += 4, weights += 64 * vectors) {
+    const int64_t begin = args.run_offset[run], end = begin + args.run_length;
+    for (int64_t k = begin; k < end; k += 4, weights += 64 * vectors) {
       __m512i w[vectors];
       for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(weights + 64 * v);
       for (int p = 0; p < pixels; ++p) {
@@ -219,10 +312,10 @@ void int8_tile(const Int8GemmArgs& args) {
     }
   }
   BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
-  end_tile(args);
 }
 
 #undef BOPKIT_FOR_TILE
+#undef BOPKIT_UNROLL
 
 template <int pixels, int vectors>
 void float_weights_tile(const FloatGemmArgs& args) {
@@ -257,7 +350,16 @@ void mixed_gemm(const MixedGemmArgs& args) {
   BOPKIT_RUN_TILE(int8_weights_tile, MixedGemmArgs, args);
 }
 
-void int8_gemm(const Int8GemmArgs& args) { BOPKIT_RUN_TILE(int8_tile, Int8GemmArgs, args); }
+void int8_tiles(const Int8GemmArgs& args) { BOPKIT_RUN_TILE(int8_tile, Int8GemmArgs, args); }
+
+// Sums go through memory: requantization takes some 25 instructions a vector, so that one more is
+// little, and the code is there once for all tiles.
+void int8_gemm(const Int8GemmArgs& args) {
+  int8_tiles(args);
+  if (args.rows == nullptr) return;
+  integer_epilogue_by_tiles(*args.epilogue, args.sums, args.corrections, args.channels, args.rows,
+                            args.pixels);
+}
 
 BOPKIT_TARGET_END
 
@@ -274,18 +376,22 @@ const Kernels kAvx512Kernels = {"avx512",
                                 float_gemm,
                                 mixed_gemm,
                                 int8_gemm,
-                                integer_epilogue,
-                                float_epilogue,
+                                integer_epilogue_by_tiles,
+                                epilogue_by_tiles,
                                 dequantize_int8,
                                 dequantize_uint8,
                                 add_int8,
                                 multiply_int8,
+                                max_of_int8,
+                                pack_int8_signs,
                                 max_of,
                                 max_of_int32,
-                                sum_of,
+                                mean_of,
                                 add_rows,
-                                depthwise_row,
-                                depthwise_int8_row,
+                                logistic,
+                                softmax,
+                                depthwise_rows_by<2 * kMany>,
+                                depthwise_int8_rows,
                                 1500,
                                 90,
                                 300};

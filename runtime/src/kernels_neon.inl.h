@@ -4,7 +4,8 @@
 // registers are 16 channels of 2 pixels of bits, or of 6 of floats or of int8.
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "exponential.inl.h"
+#include "int8.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -739,25 +740,6 @@ void int8_gemm(const Int8GemmArgs& args) {
   }
   if (args.rows == nullptr) return;
   end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
-}
-
-template <int vectors>
-inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int channel) {
-  int32x4_t max[vectors];
-  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) max[v] = vld1q_s32(rows[0] + channel + 4 * v);
-  for (int row = 1; row < count; ++row) {
-    const int32_t* from = rows[row] + channel;
-    BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) {
-      max[v] = vmaxq_s32(max[v], vld1q_s32(from + 4 * v));
-    }
-  }
-  BOPKIT_UNROLL for (int v = 0; v < vectors; ++v) vst1q_s32(to + channel + 4 * v, max[v]);
-}
-
-inline void max_of_integers(int32_t* to, const int32_t* const* rows, int count, int channels) {
-  int channel = 0;
-  for (; channel + 64 <= channels; channel += 64) max_of_vectors<16>(to, rows, count, channel);
-  for (; channel < channels; channel += 16) max_of_vectors<4>(to, rows, count, channel);
 }
 
 constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,

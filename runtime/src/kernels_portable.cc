@@ -10,7 +10,8 @@ namespace {
 bool is_supported() { return true; }
 
 #include "epilogue.inl.h"
-#include "int8_arithmetic.inl.h"
+#include "exponential.inl.h"
+#include "int8.inl.h"
 #include "parts.inl.h"
 
 inline uint32_t negative_mask(const Ints& lanes) {
@@ -155,12 +156,16 @@ const Kernels kPortableKernels = {"portable",
                                   dequantize_uint8,
                                   add_int8,
                                   multiply_int8,
+                                  max_of_int8,
+                                  pack_int8_signs,
                                   max_of,
                                   max_of_int32,
-                                  sum_of,
+                                  mean_of,
                                   add_rows,
-                                  depthwise_row,
-                                  depthwise_int8_row,
+                                  logistic,
+                                  softmax,
+                                  depthwise_rows,
+                                  depthwise_int8_rows,
                                   120,
                                   8,
                                   10};

@@ -307,9 +307,9 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
   const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
-      return result(claims_float_products_ && read_conv(node, op) && are_float_products(op));
+      return result(read_conv(node, op) && are_float_products(op));
     case abi::kFullyConnected:
-      return result(claims_float_products_ && read_dense(node, op) && are_float_products(op));
+      return result(read_dense(node, op) && are_float_products(op));
     case abi::kAveragePool2d:
     case abi::kMaxPool2d:
       if (pool == nullptr || input.dims->size != 4 || !is_activation(pool->activation)) {
@@ -439,8 +439,10 @@ bool OpReader::read_dense(const abi::Node& node, Op* op) {
 bool OpReader::are_float_products(Op* op) {
   op->kind = OpKind::kFloatConv;
   const abi::Tensor& filter = tensor(op->filter);
-  const bool has_weights =
-      filter.type == abi::kFloat32 || (is_constant(filter) && has_int8_weights(filter, 0));
+  // LiteRT rounds activations that meet weights of int8 to int8, too. We do not.
+  const bool has_weights = filter.type == abi::kFloat32
+                               ? claims_float_products_
+                               : is_constant(filter) && has_int8_weights(filter, 0);
   return has_weights &&
          (op->bias < 0 || is_channel_vector(op->bias, abi::kFloat32, filter.dims->data[0]));
 }

@@ -113,6 +113,7 @@ class OpReader {
   bool read_int8_slopes(const abi::Node& node, Op* op) const;
   bool read_int8_pad(const abi::Node& node, Op* op) const;
   bool is_map(const abi::Node& node, const Op* op) const;
+  std::vector<int64_t> largest_sums(const Op& op, int channels, int channel_axis) const;
   bool are_int8_products(Op* op, OpKind kind, int channel_axis);
   bool are_float_products(Op* op);
   bool read_conv(const abi::Node& node, Op* op);

@@ -3,20 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include "operators.h"
 #include "quantization.h"
 
 namespace bopkit {
 namespace {
-
-// So many products of int8, and a bias of so much, do not overflow an int32 even where each is as
-// large as it can be.
-constexpr int64_t kMaxInt8Depth = int64_t{1} << 15;
-constexpr int32_t kMaxInt8Bias = 1 << 30;
-
-// What sums are multiplied by: beyond it they would overflow.
-constexpr double kMaxFactor = 1 << 20;
 
 bool is_scale(float scale) { return std::isfinite(scale) && scale > 0; }
 
@@ -53,6 +46,8 @@ bool has_int8_weights(const abi::Tensor& filter, int axis) {
 Claim OpReader::read_int8(int code, const abi::Node& node, Op* op) {
   const auto result = [](bool is_claimed) { return is_claimed ? Claim::kYes : Claim::kNo; };
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
+  const bool is_arithmetic = code == abi::kAdd || code == abi::kSub || code == abi::kMul;
+  if (is_fixed(op->input) && !is_arithmetic) return Claim::kNo;
   switch (code) {
     case abi::kQuantize:
       op->kind = OpKind::kQuantize;
@@ -93,27 +88,51 @@ bool OpReader::are_int8_products(Op* op, OpKind kind, int channel_axis) {
                     &output = tensor(op->output);
   if (!is_int8(output) || !has_int8_weights(filter, channel_axis)) return false;
   const int channels = filter.dims->data[channel_axis];
-  const int64_t count = count_elements(filter);
-  if (count / channels > kMaxInt8Depth) return false;
+  if (op->bias >= 0) {
+    const abi::Tensor& bias = tensor(op->bias);
+    if (bias.type != abi::kInt32 || !is_constant(bias) || !is_sound(bias, 1) ||
+        bias.dims->data[0] != channels) {
+      return false;
+    }
+  }
   // Kernels add two products within an int16.
+  const int64_t count = count_elements(filter);
   const auto* weights = static_cast<const int8_t*>(filter.data);
   if (std::any_of(weights, weights + count, [](int8_t weight) { return weight == -128; })) {
     return false;
   }
-  for (const float scale : scales_of(filter, channels)) {
-    const double factor = static_cast<double>(input.scale) * static_cast<double>(scale) /
+  // No sum may overflow an int32, also where requantization shifts it left, even if all inputs are
+  // as far from their zero point as they can be.
+  const std::vector<float> scales = scales_of(filter, channels);
+  const std::vector<int64_t> largest = largest_sums(*op, channels, channel_axis);
+  for (int c = 0; c < channels; ++c) {
+    const double factor = static_cast<double>(input.scale) * static_cast<double>(scales[c]) /
                           static_cast<double>(output.scale);
-    if (!(factor < kMaxFactor)) return false;
+    // Dense layers are rescaled in double precision.
+    const int left = op->is_dense ? 0 : std::max(0, quantize_multiplier(factor).shift);
+    constexpr int32_t kMost = std::numeric_limits<int32_t>::max();
+    if (left > 30 || largest[c] << left > kMost) return false;
+    if (op->is_dense && !(static_cast<double>(largest[c]) * factor < kMost)) return false;
   }
-  if (op->bias < 0) return true;
-  const abi::Tensor& bias = tensor(op->bias);
-  if (bias.type != abi::kInt32 || !is_constant(bias) || !is_sound(bias, 1) ||
-      bias.dims->data[0] != channels) {
-    return false;
+  return true;
+}
+
+// The largest magnitude that the sum of each output channel can have, with its bias.
+std::vector<int64_t> OpReader::largest_sums(const Op& op, int channels, int channel_axis) const {
+  constexpr int64_t kLargestInput = 255;  // less its zero point
+  const abi::Tensor& filter = tensor(op.filter);
+  const auto* weights = static_cast<const int8_t*>(filter.data);
+  const auto* biases = op.bias < 0 ? nullptr : static_cast<const int32_t*>(tensor(op.bias).data);
+  std::vector<int64_t> largest(static_cast<size_t>(channels), 0);
+  int64_t inner = 1;
+  for (int i = channel_axis + 1; i < filter.dims->size; ++i) inner *= filter.dims->data[i];
+  const int64_t count = count_elements(filter);
+  for (int64_t i = 0; i < count; ++i) {
+    largest[i / inner % channels] += kLargestInput * std::abs(int{weights[i]});
   }
-  const auto* biases = static_cast<const int32_t*>(bias.data);
-  return std::all_of(biases, biases + channels,
-                     [](int32_t each) { return each >= -kMaxInt8Bias && each <= kMaxInt8Bias; });
+  for (int c = 0; biases != nullptr && c < channels; ++c)
+    largest[c] += std::abs(int64_t{biases[c]});
+  return largest;
 }
 
 }  // namespace bopkit

@@ -54,7 +54,7 @@ bool OpReader::read_int8_step(int code, const abi::Node& node, Op* op) {
   }
   const abi::Tensor &input = tensor(op->input), &output = tensor(op->output);
   const bool is_from_bytes = is_int8(input) || (code == abi::kQuantize && is_uint8(input));
-  if (is_fixed(op->input) || !is_from_bytes || !is_int8(output)) return false;
+  if (!is_from_bytes || !is_int8(output)) return false;
   const auto is_map_by_factor = [&] {
     return is_map(node, op) && is_exact(input.scale / output.scale) &&
            is_factor(map_factor(op->kind, input, output));

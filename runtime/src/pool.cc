@@ -1,7 +1,7 @@
 // Pools: the largest or the mean of each window, of float32; the largest of bit-packed numbers; and
 // the mean over a whole image. They may use what steps may.
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 #include "epilogue_step.h"
 #include "pooled_window.h"
@@ -11,7 +11,7 @@ namespace bopkit {
 namespace {
 
 class Pool : public EpilogueStep {
-  static constexpr int kLeastRows = 8;  // of two parts a thread
+  static constexpr int kLeastRows = 8;  // of each of two parts a thread
 
  public:
   Pool(const Op& op, int input, std::unique_ptr<EpilogueStep> source)
@@ -43,9 +43,9 @@ class Pool : public EpilogueStep {
     const Value& input = shared.value(input_);
     pitch_ = pools_sums_ ? source_->sums_pitch() : input.c;
     strip_ = int64_t{std::min(window_.filter_h, input.h)} * input.w * pitch_;
-    const int64_t units = int64_t{input.n} * parts_for(shared.threads);
-    const bool fits = strip_ <= kMaxBytes / 4 / units;
-    return (fits && strips_.allocate(units * strip_ * 4)) || fail("found no memory for its rows");
+    const bool fits = strip_ <= kMaxBytes / 4 / shared.threads;
+    return (fits && strips_.allocate(shared.threads * strip_ * 4)) ||
+           fail("found no memory for its rows");
   }
 
   void run(const StepContext& shared, ThreadPool::Session& session) override {
@@ -67,10 +67,11 @@ class Pool : public EpilogueStep {
       const int64_t part = unit % parts;
       const int begin = static_cast<int>(part * height_.size / parts),
                 end = static_cast<int>((part + 1) * height_.size / parts);
+      const int64_t strip = ThreadPool::thread_number() * strip_;
       if (pools_sums_ && source_->sums_epilogue().is_requantized) {
-        run_rows(shared, unit / parts, begin, end, strips_.as<int32_t>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<int32_t>() + strip);
       } else {
-        run_rows(shared, unit / parts, begin, end, strips_.as<float>() + unit * strip_);
+        run_rows(shared, unit / parts, begin, end, strips_.as<float>() + strip);
       }
     });
   }
@@ -91,8 +92,10 @@ class Pool : public EpilogueStep {
   // Parts of an image, each one unit of work. One that begins within the image computes the rows that
   // its window shares with the part before once more.
   int parts_for(int threads) const {
-    const int per_thread = height_.size < 2 * kLeastRows * threads ? 1 : 2;
-    return std::min(height_.size, threads == 1 ? 1 : per_thread * threads);
+    if (threads == 1) return 1;
+    const bool shares_rows = window_.filter_h > window_.stride_h;
+    const int per_thread = !shares_rows ? 4 : height_.size < 2 * kLeastRows * threads ? 1 : 2;
+    return std::min(height_.size, per_thread * threads);
   }
 
   // Rows under a window, and the distance of their pixels.
@@ -148,26 +151,48 @@ class Pool : public EpilogueStep {
                 int y, const Number** taps) const {
     alignas(kAlignment) Number pooled[kMaxTilePixels * kPanel];
     const RowStep to_right = row_step(shared);
-    Row to[kMaxTilePixels], parts[kMaxTilePixels];
+    if constexpr (std::is_same<Number, float>::value) {
+      if (stores_floats_alone()) {
+        Row row = row_at(shared, image, y, 0);
+        for (int x = 0; x < width_.size; ++x, row = row + to_right) {
+          const int count = find_taps(rows, input, x, 0, taps);
+          reduce(shared.kernels, taps, count, input.c, row.floats);
+        }
+        return;
+      }
+    }
+    Row rows_of_panel[kMaxTilePixels];
     for (int begin = 0; begin < width_.size; begin += kMaxTilePixels) {
       const int pixels = std::min(kMaxTilePixels, width_.size - begin);
-      to[0] = row_at(shared, image, y, begin);
-      for (int i = 1; i < pixels; ++i) row_after(to[i - 1], to_right, &to[i]);
+      const Row row = row_at(shared, image, y, begin);
       for (int first = 0; first < input.c; first += kPanel) {
         const int channels = std::min(kPanel, input.c - first);
         for (int i = 0; i < pixels; ++i) {
-          const auto [left, right] =
-              covered(begin + i, window_.stride_w, width_.before, window_.filter_w, input.w);
-          int count = 0;
-          for (const Number* row : rows.first) {
-            for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
-          }
+          const int count = find_taps(rows, input, begin + i, first, taps);
           reduce(shared.kernels, taps, count, channels, pooled + i * kPanel);
-          from_channel(to[i], first, &parts[i]);
         }
-        finish(shared.kernels, pooled, first, channels, parts, pixels);
+        fill_rows(row + step_to_channel(row, first), to_right, pixels, rows_of_panel);
+        finish(shared.kernels, pooled, first, channels, rows_of_panel, pixels);
       }
     }
+  }
+
+  // Whether what is pooled is the result, in memory as it should be.
+  bool stores_floats_alone() const {
+    return !pools_sums_ && epilogue_ops_.empty() && floats >= 0 && bits < 0 && bytes < 0;
+  }
+
+  // Channel `first` of the pixels under the window of a pixel; how many they are.
+  template <typename Number>
+  int find_taps(const Rows<Number>& rows, const Value& input, int x, int first,
+                const Number** taps) const {
+    const auto [left, right] =
+        covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
+    int count = 0;
+    for (const Number* row : rows.first) {
+      for (int u = left; u < right; ++u) taps[count++] = row + u * rows.pixel_stride + first;
+    }
+    return count;
   }
 
   void reduce(const Kernels& kernels, const int32_t* const* taps, int count, int channels,
@@ -176,8 +201,7 @@ class Pool : public EpilogueStep {
   }
   void reduce(const Kernels& kernels, const float* const* taps, int count, int channels,
               float* to) const {
-    (is_maximum_ ? kernels.max_of : kernels.sum_of)(to, taps, count, channels);
-    for (int c = 0; !is_maximum_ && c < channels; ++c) to[c] /= static_cast<float>(count);
+    (is_maximum_ ? kernels.max_of : kernels.mean_of)(to, taps, count, channels);
   }
 
   void finish(const Kernels& kernels, const int32_t* pooled, int first, int channels,
@@ -203,7 +227,7 @@ class Pool : public EpilogueStep {
   bool pools_sums_;
   Extent height_{}, width_{};
   int pitch_ = 0;      // from a pixel of a part's rows to the next
-  int64_t strip_ = 0;  // numbers of a part's rows
+  int64_t strip_ = 0;  // numbers that a thread keeps of the rows under its window
   Buffer strips_;
 };
 

@@ -49,11 +49,8 @@ class RowsTogether : public Step {
     return all([](const Step& step) { return step.writes(); });
   }
 
-  int64_t float_macs() const override {
-    int64_t macs = 0;
-    for (const auto& step : steps_) macs += step->float_macs();
-    return macs;
-  }
+  int64_t float_macs() const override { return sum(&Step::float_macs); }
+  int64_t int8_macs() const override { return sum(&Step::int8_macs); }
 
  private:
   template <typename Function>
@@ -64,6 +61,11 @@ class RowsTogether : public Step {
       values.insert(values.end(), each.begin(), each.end());
     }
     return values;
+  }
+  int64_t sum(int64_t (Step::*macs_of)() const) const {
+    int64_t macs = 0;
+    for (const auto& step : steps_) macs += ((*step).*macs_of)();
+    return macs;
   }
 
   std::vector<std::unique_ptr<EpilogueStep>> steps_;

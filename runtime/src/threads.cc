@@ -80,6 +80,8 @@ bool look_out(const Condition& condition) {
 
 }  // namespace
 
+thread_local int ThreadPool::thread_number_ = 0;
+
 ThreadPool::ThreadPool(int threads) : process_(this_process()) {
   workers_.reserve(static_cast<size_t>(threads));
   for (int i = 1; i < threads && add_worker(); ++i) {
@@ -122,6 +124,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::work() {
   const DenormalsAreZero mode;
+  thread_number_ = ++numbered_;
   const auto is_wanted = [this] { return has_units() || is_ending_; };
   while (!is_ending_) {
     while (take_unit()) {

@@ -48,6 +48,10 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
+  // Of the thread that runs a unit, 0 to threads() - 1: what is kept for each thread stays in its
+  // cache.
+  static int thread_number() { return thread_number_; }
+
   // Whether the workers, if any, are threads of the process that asks.
   bool is_of_this_process() const;
 
@@ -107,8 +111,11 @@ class ThreadPool {
   int run_with_workers(const Task& task, bool* is_late);
   bool wait_for_workers(Clock::duration unit);
 
+  static thread_local int thread_number_;
+
   const int64_t process_;  // that made the workers
   std::vector<Worker> workers_;
+  std::atomic<int> numbered_{0};   // workers that have their number
   std::mutex inference_;           // held by the session that has the pool; of what follows
   Clock::duration alone_left_{0};  // that inferences do without the workers
   int alone_times_ = 0;            // how many times as long as the last that gained nothing

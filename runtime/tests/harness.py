@@ -50,8 +50,11 @@ def describe(delegate):
 class Runner:
     """A model in LiteRT with a delegate; an LCE operator that it does not claim makes the constructor fail."""
 
-    def __init__(self, delegate, flatbuffer):
-        self._interpreter = litert.Interpreter(model_content=flatbuffer, experimental_delegates=[delegate])
+    def __init__(self, delegate, flatbuffer, uses_reference_kernels=False):
+        options = {}
+        if uses_reference_kernels:
+            options["experimental_op_resolver_type"] = litert.OpResolverType.BUILTIN_REF
+        self._interpreter = litert.Interpreter(model_content=flatbuffer, experimental_delegates=[delegate], **options)
         self._interpreter.allocate_tensors()
 
     def __call__(self, feeds):

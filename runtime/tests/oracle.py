@@ -71,15 +71,10 @@ def _bconv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tens
     words, filters, multiplier, bias, thresholds = inputs
     groups = words.shape[-1] // filters.shape[-1]
     group_channels = options["channels_in"] // groups
-    signs = [1 - 2 * unpack(each, group_channels).astype(np.float32) for each in np.split(words, groups, axis=-1)]
+    unpacked = [unpack(each, group_channels) for each in np.split(words, groups, axis=-1)]
+    signs = 1 - 2 * np.concatenate(unpacked, axis=-1).astype(np.float32)
     kernels = 1 - 2 * unpack(filters, group_channels).astype(np.float32)
-    sums = np.concatenate(
-        [
-            convolve(x, kernel, options, options["pad_values"], "_factor")
-            for x, kernel in zip(signs, np.split(kernels, groups))
-        ],
-        axis=-1,
-    ).astype(np.int64)
+    sums = convolve(signs, kernels, options, options["pad_values"], "_factor").astype(np.int64)
     products = filters.shape[1] * filters.shape[2] * group_channels
     if thresholds is not None:
         # The popcount, which counts products of -1, is half of K - sum.
@@ -119,9 +114,17 @@ def _unary(function: Callable) -> Callable:
     return apply
 
 
+def _real_weights(inputs: list, tensors: list[Tensor]) -> np.ndarray:
+    """Weights [channels, ...] as the numbers that they stand for."""
+    weights = inputs[1].astype(np.float64)
+    if inputs[1].dtype != np.int8:
+        return weights
+    return weights * np.array(tensors[1].scales, np.float64).reshape(-1, *[1] * (weights.ndim - 1))
+
+
 def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    x, filters, bias = inputs
-    sums = convolve(x.astype(np.float64), filters.astype(np.float64), operator.options, 0, "")
+    x, _, bias = inputs
+    sums = convolve(x.astype(np.float64), _real_weights(inputs, tensors), operator.options, 0, "")
     return _activate((sums + bias).astype(np.float32), operator)
 
 
@@ -142,8 +145,9 @@ def _mean(operator: Operator, inputs: list, tensors: list[Tensor], output: Tenso
 
 
 def _dense(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    x, weights, bias = inputs
-    sums = x.reshape(-1, weights.shape[1]).astype(np.float64) @ weights.astype(np.float64).T
+    x, _, bias = inputs
+    weights = _real_weights(inputs, tensors)
+    sums = x.reshape(-1, weights.shape[1]).astype(np.float64) @ weights.T
     return _activate((sums + (0 if bias is None else bias)).astype(np.float32), operator)
 
 

@@ -26,8 +26,7 @@ _BOUNDS = {"NONE": (None, None), "RELU": (0, None), "RELU_N1_TO_1": (-1, 1), "RE
 
 def is_quantized(operator: Operator, tensors: list[Tensor | None], output: Tensor) -> bool:
     """Whether an operator of LiteRT computes with quantized numbers, and has a definition here."""
-    types = [tensor.type for tensor in (*tensors, output) if tensor is not None]
-    return operator.type in OPERATORS and any(type in _TYPES for type in types)
+    return operator.type in OPERATORS and any(tensor.type in _TYPES for tensor in (tensors[0], output) if tensor)
 
 
 def round_away(x: np.ndarray) -> np.ndarray:
@@ -106,12 +105,10 @@ def _product_factors(tensors: list[Tensor], output: Tensor, channels: int) -> li
 
 
 def _conv(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    """Around the image is the zero point. Groups of filters see groups of channels."""
+    """Around the image is the zero point."""
     filters = inputs[1].astype(np.float64)  # exact, and faster than integers
     x = _centred(inputs[0], tensors[0]).astype(np.float64)
-    groups = x.shape[-1] // filters.shape[-1]
-    parts = zip(np.split(x, groups, axis=-1), np.split(filters, groups))
-    sums = np.concatenate([convolve(part, each, operator.options, 0) for part, each in parts], axis=-1)
+    sums = convolve(x, filters, operator.options, 0)
     sums = _biased(sums.astype(np.int64), inputs)
     factors = _product_factors(tensors, output, len(filters))
     return _finish(_rescale_channels(sums, factors), output, _activation(operator))
@@ -220,7 +217,9 @@ def _quantize(operator: Operator, inputs: list, tensors: list[Tensor], output: T
 
 
 def _dequantize(operator: Operator, inputs: list, tensors: list[Tensor], output: Tensor) -> np.ndarray:
-    return _centred(inputs[0], tensors[0]).astype(np.float32) * _scale(tensors[0])
+    along = [-1 if axis == tensors[0].quantized_dimension else 1 for axis in range(inputs[0].ndim)]
+    scales = np.array(tensors[0].scales, np.float32)
+    return _centred(inputs[0], tensors[0]).astype(np.float32) * (scales.reshape(along) if len(scales) > 1 else scales)
 
 
 OPERATORS: dict[str, Callable] = {

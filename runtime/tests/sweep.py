@@ -1,6 +1,7 @@
 """The cases that the runtime is tested with: small graphs, inputs for them, and what LCE itself can run.
 
-Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`.
+Each pair of options of a convolution meets in at least one case. Those of LiteRT's int8 operators are in `sweep_int8`,
+those of weights that alone are int8 in `sweep_weights`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import sweep_int8
+import sweep_weights
 from case import Case, Chain, Source, cover
 from models import ACTIVATIONS, SAME, VALID, Graph, pack, window, words_of
 
@@ -655,6 +657,12 @@ def _improved_by(kind: str) -> Case:
         improvement = graph.with_constant("MAXIMUM", graph.split(features, 2)[0], chain.per_channel(16))
     elif kind == "mean":
         improvement = graph.relu(graph.mean(features, keep_dims=True))
+    elif kind == "groups":  # convolutions that run together are of the features as they were
+        groups = [graph.conv(features, chain.source.floats(16, 3, 3, 32), chain.source.floats(16)) for _ in range(2)]
+        improvement = graph.conv(x, chain.source.floats(16, 1, 1, channels), chain.source.floats(16))
+    elif kind == "early-sum":  # a convolution that a later operand could join is of the features as they were
+        early = graph.conv(features, chain.source.floats(32, 3, 3, 32), chain.source.floats(32))
+        improvement = graph.conv(x, chain.source.floats(16, 1, 1, channels), chain.source.floats(16))
     else:  # a large value that a pool takes over is of the features as they were
         before = 32
         large = graph.conv(features, chain.source.floats(48, 1, 1, channels), chain.source.floats(48))
@@ -665,6 +673,10 @@ def _improved_by(kind: str) -> Case:
     outputs.append(graph.relu(graph.binary("ADD", features, padded)))
     if kind.startswith("before"):
         outputs.append(graph.pool("MAX_POOL_2D", large, (2, 2), (2, 2)))
+    if kind == "early-sum":
+        outputs.append(graph.binary("ADD", early, graph.unary("LOGISTIC", x)))
+    if kind == "groups":
+        outputs.append(graph.concatenate(*groups))
     case = chain.case(*outputs, tolerance=1e-5)
     return dataclasses.replace(case, kernels="", reason="float operators, whose sums LCE adds in another order")
 
@@ -949,7 +961,17 @@ def _chains() -> list[Case]:
     cases += [*_activations(), _max_pool(VALID), _max_pool(SAME)]
     cases += [_dense_blocks(), _parts(), _halves((1, 1)), _halves((2, 2)), _shifted_slopes(), _padded()]
     cases += [_improvements(kind) for kind in ("in-place", "swapped", "features", "part", "output")]
-    kinds = ("pool", "depthwise", "convolution", "part", "mean", "before-convolution", "before-map")
+    kinds = (
+        "pool",
+        "depthwise",
+        "convolution",
+        "part",
+        "mean",
+        "groups",
+        "early-sum",
+        "before-convolution",
+        "before-map",
+    )
     cases += [_improved_by(kind) for kind in kinds]
     cases += [make(exact) for make in (_groups, _gates) for exact in (True, False)]
     cases += [_blurred(channels, padding) for channels in (8, 35, 70) for padding in (VALID, SAME)]
@@ -963,7 +985,7 @@ def all_cases() -> list[Case]:
     cases = [*_convolutions(), *_grouped(), *_shapes(), *_saturated(), *_quantizers(), *_dequantizers(), *_pools()]
     cases += [*_chains(), *(_Wild(f"wild-{number}").finished() for number in range(60))]
     cases += [_WildChannels(f"wild-channels-{number}").finished() for number in range(60)]
-    cases += sweep_int8.all_cases()
+    cases += [*sweep_int8.all_cases(), *sweep_weights.all_cases()]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

@@ -426,6 +426,29 @@ def _stem() -> Case:
     return chain.finished(graph.dequantize_affine(last), z)
 
 
+def _large_stem(is_scaled: bool) -> Case:
+    """A map so large that the pool takes it row by row: the largest sum is the largest result, unless it is scaled."""
+    chain = _Chain(f"int8-chain-large-stem-{'scaled' if is_scaled else 'plain'}")
+    graph, x = chain.graph, chain.int8_input(1, 40, 52, 3)
+    y = graph.dequantize_affine(chain.conv(x, 66, zero_point=-20))
+    if is_scaled:
+        y = graph.binary("ADD", graph.binary("MUL", y, chain.per_channel(66)), chain.per_channel(66))
+    y = graph.pool("MAX_POOL_2D", graph.relu(y), (3, 3), (2, 2), SAME)
+    return chain.finished(chain.bconv(graph.binary("SUB", y, chain.per_channel(66, 0, 1)), 8, stride=(4, 4)), y)
+
+
+def _same_quantization(others: str) -> Case:
+    """int8 as float32 and back, in which it does not change, while others read the float32."""
+    chain = _Chain(f"int8-chain-same-quantization-{others}")
+    graph, x = chain.graph, chain.int8_input(2, 5, 6, 7)
+    y = chain.conv(x, 40)
+    tensor, z = graph.tensors[y], graph.dequantize_affine(y)
+    signs = [graph.quantize(z)] if others == "signs" else []
+    back = graph.quantize_affine(z, tensor.scale, tensor.zero_point)
+    read = {"output": [z], "relu": [graph.relu(z)], "signs": signs}[others]
+    return chain.finished(chain.bconv(back, 9), back, *read)
+
+
 def _signs() -> Case:
     """Signs of an int8 convolution, of its pool, and of a sum, without float32 between."""
     chain = _Chain("int8-chain-signs")
@@ -529,9 +552,142 @@ def _islands() -> Case:
     return chain.finished(graph.quantize(z), graph.dequantize_affine(z))
 
 
+class _Wild(_Chain):
+    """A graph of random operators on random earlier values of float32, int8 and bits, all of them exact."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        draw = self.source
+        self._channels: dict[int, int] = {}
+        """Of bit-packed values."""
+        shape = draw.choice([1, 2]), draw.choice([4, 6, 7]), draw.choice([4, 5, 8]), draw.choice([8, 20, 32])
+        self._values = [self.int8_input(*shape)]
+        steps = [self._conv] * 3 + [self._bconv] * 4 + [self._arithmetic] * 5 + [self._constant] * 2 + [self._pool] * 2
+        steps += [self._depthwise, self._slope, self._margin, self._join, self._requantize, self._to_float]
+        steps += [self._to_int8, self._foreign, self._flatten]
+        while len(self.graph.operators) < 14:
+            made = draw.choice(steps)()
+            if made is not None:
+                self._values.append(made)
+        if not any(operator.type == "LceBconv2d" for operator in self.graph.operators):
+            self._values.append(self.bconv(self._values[0], 8, pad_values=1))
+
+    def case_of_all(self) -> Case:
+        """What nothing reads is an output, and some of the rest."""
+        read = {index for operator in self.graph.operators for index in operator.inputs}
+        outputs = [x for x in self._values[1:] if x not in read or self.source.choice([False] * 5 + [True])]
+        return self.finished(*outputs)
+
+    def _pick(self, *types: str) -> int | None:
+        """Most often one of the last values."""
+        found = [x for x in self._values if self.graph.tensors[x].type in types and len(self._shape(x)) == 4]
+        return self.source.choice(found[-3:]) if found else None
+
+    def _shape(self, x: int) -> tuple[int, ...]:
+        return self.graph.tensors[x].shape
+
+    def _quantization(self, x: int) -> dict:
+        """Of a result about as large as a value."""
+        scale = self.graph.tensors[x].scale * self.source.choice([0.7, 1.0, 1.0, 1.8])
+        return {"scale": float(np.float32(scale)), "zero_point": self.source.choice([-128, -9, 0, 30])}
+
+    def _window(self, x: int, size: int) -> dict:
+        draw, small = self.source, min(self._shape(x)[1:3]) < size
+        return {
+            "padding": SAME if small else draw.choice([SAME, SAME, VALID]),
+            "stride": draw.choice([(1, 1), (1, 1), (2, 2)]),
+        }
+
+    def _conv(self) -> int:
+        x, size = self._pick("int8"), self.source.choice([1, 1, 3])
+        same = self._shape(x)[-1]
+        kind, zero_point = self.source.choice(["tensor", "channel", "fine"]), self.source.choice([-128, 0, 7])
+        filters = self.source.choice([same, same, 12, 33])
+        activation = self.source.choice(ACTIVATIONS)
+        return self.conv(
+            x, filters, size, kind=kind, zero_point=zero_point, activation=activation, **self._window(x, size)
+        )
+
+    def _depthwise(self) -> int:
+        x = self._pick("int8")
+        return self.depthwise(x, activation=self.source.choice(ACTIVATIONS), **self._window(x, 3))
+
+    def _bconv(self) -> int:
+        x = self._pick("int8", "int8", "float32", "int32")
+        channels, output = (
+            self._channels.get(x, self._shape(x)[-1]),
+            self.source.choice(["int8", "int8", "float32", "bits"]),
+        )
+        options = {"scale": 0.04, "zero_point": self.source.choice([-3, 0, 20])} if output == "int8" else {}
+        filters = self.source.choice([channels, channels, 16, 33])
+        y = self.bconv(x, filters, bits=output == "bits", channels=channels, pad_values=1, **options)
+        if output == "bits":
+            self._channels[y] = filters
+        return y
+
+    def _arithmetic(self) -> int:
+        """Two values of one shape, or a value and its means."""
+        a, type = self._pick("int8"), self.source.choice(["ADD", "ADD", "SUB", "MUL"])
+        equal = [x for x in self._values if self._shape(x) == self._shape(a) and self.graph.tensors[x].type == "int8"]
+        b = self.source.choice(equal)
+        if self.source.choice([True] + [False] * 4):
+            b = self.graph.mean(a, True, **self._quantization(a))
+        activation = self.source.choice(["NONE", "NONE", *ACTIVATIONS])
+        return self.graph.binary(type, *self.source.choice([(a, b), (b, a)]), activation, **self._quantization(a))
+
+    def _constant(self) -> int:
+        x = self._pick("int8")
+        constant = self.graph.constant(_values(self.source, self.source.choice([1, self._shape(x)[-1]])), 0.03, 4)
+        type, operands = self.source.choice(["ADD", "SUB", "MUL"]), self.source.choice([(x, constant), (constant, x)])
+        return self.graph.binary(type, *operands, self.source.choice(ACTIVATIONS), **self._quantization(x))
+
+    def _pool(self) -> int:
+        x, type = self._pick("int8"), self.source.choice(["MAX_POOL_2D", "AVERAGE_POOL_2D"])
+        options = self._window(x, 2)
+        return self.graph.pool(type, x, (2, 2), options["stride"], options["padding"], self.source.choice(ACTIVATIONS))
+
+    def _slope(self) -> int:
+        x, type = self._pick("int8"), self.source.choice(["PRELU", "RELU", "RELU6", "RELU_N1_TO_1"])
+        if type != "PRELU":
+            return self.graph.unary(type, x, **self._quantization(x))
+        slopes = self.graph.constant(_values(self.source, 1, 1, self._shape(x)[-1]), 0.01, -2)
+        return self.graph.with_constant("PRELU", x, slopes, **self._quantization(x))
+
+    def _margin(self) -> int:
+        margins = self.source.choice([[(0, 0), (1, 1), (1, 1), (0, 0)], [(0, 0), (0, 1), (0, 0), (0, 4)]])
+        return self.graph.pad_around(self._pick("int8"), margins)
+
+    def _join(self) -> int:
+        """Values of one scale: one twice, or with its pool."""
+        x = self._pick("int8")
+        return self.graph.concatenate(x, self.graph.pool("MAX_POOL_2D", x, (3, 3), (1, 1), SAME), x)
+
+    def _requantize(self) -> int:
+        x = self._pick("int8")
+        return self.graph.quantize_affine(x, **self._quantization(x))
+
+    def _to_float(self) -> int:
+        return self.graph.dequantize_affine(self._pick("int8"))
+
+    def _to_int8(self) -> int | None:
+        x = self._pick("float32")
+        return None if x is None else self.graph.quantize_affine(x, 0.05, self.source.choice([-128, 0, 11]))
+
+    def _foreign(self) -> int | None:
+        x = self._pick("float32")
+        return None if x is None else self.graph.unary("ABS", x)
+
+    def _flatten(self) -> int | None:
+        x = self._pick("int8")
+        batch, *sizes = self._shape(x)
+        return None if math.prod(sizes) > 1500 else self.graph.reshape(x, (batch, 1, 1, -1))
+
+
 def _chains() -> list[Case]:
     makers = [_stem, _signs, _residual, _bottleneck, _dense_block, _slopes_and_margins, _head, _gate, _bytes, _islands]
-    return [make() for make in makers]
+    cases = [*(make() for make in makers), *(_large_stem(is_scaled) for is_scaled in (False, True))]
+    cases += [_same_quantization(others) for others in ("output", "relu", "signs")]
+    return [*cases, *(_Wild(f"int8-wild-{number}").case_of_all() for number in range(60))]
 
 
 def all_cases() -> list[Case]:

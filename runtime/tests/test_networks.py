@@ -5,8 +5,10 @@ for rounding may then have another sign, and everything behind it follows. So th
 their LceQuantize operators as further outputs, which tell where signs first differ: only values that are zero within
 rounding may, and a picture without such a sign must have the same scores.
 
+With real layers in int8 no order of sums matters: those networks have the bits of LiteRT's reference kernels.
+
 It needs bopkit and larq-compute-engine: `pip install -e .[dev]` at the root of the repository. A folder in the
-environment variable BOPKIT_RUNTIME_NETWORKS with the four `.tflite` files saves making them.
+environment variable BOPKIT_RUNTIME_NETWORKS with the `.tflite` files saves making them.
 """
 
 import os
@@ -22,23 +24,34 @@ from harness import Runner
 pytestmark = pytest.mark.integration
 
 NETWORKS = ("binarynet", "xnornet", "birealnet", "binary_alexnet")
+INT8_NETWORKS = ("birealnet", "quicknet")
 TOLERANCE = 1e-5
 """Of scores, and of values between layers, relative to the largest of them."""
 
 PICTURES = 6
 
 
-def write_network(name, folder):
+def write_network(name, folder, is_int8=False):
     """An untrained network as `bopkit` exports it."""
     ready = os.environ.get("BOPKIT_RUNTIME_NETWORKS")
     if ready:
-        return Path(ready, f"{name}.tflite").read_bytes()
+        return Path(ready, f"{name}{'-int8' if is_int8 else ''}.tflite").read_bytes()
     program = "from bopkit.cli import main; main()"
-    for arguments in (["init", name, "--output"], ["export", "--tflite"]):
+    for arguments in (["init", name, "--output"], ["export", "--tflite", *(int8_options(folder) if is_int8 else [])]):
         command = [sys.executable, "-c", program, *arguments, str(folder / f"{name}.h5")]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return (folder / f"{name}.tflite").read_bytes()
+
+
+def int8_options(folder):
+    """Of `bopkit export`, for real layers in int8; there is no accuracy that an untrained network could lose."""
+    pixels = ((pictures_of((224, 224, 3)) + 1) * 127.5).astype(np.uint8)
+    arrays = {"x_train": pixels, "x_test": pixels, "y_train": np.arange(PICTURES), "y_test": np.arange(PICTURES)}
+    np.savez(folder / "pictures.npz", **arrays)
+    dataset = f"npz:{folder / 'pictures.npz'}"
+    calibration = ["--float-weights", "int8", "--calibrate", dataset, "--preprocess-fn", "resize:-1..1"]
+    return [*calibration, "--max-drop", "100"]
 
 
 def with_quantized_values(flatbuffer):
@@ -123,6 +136,25 @@ def test_network_agrees_with_lce(name, isa, delegate, references):
                 np.testing.assert_allclose(scores, wanted, rtol=0, atol=TOLERANCE * np.abs(wanted).max())
                 assert scores.argmax() == wanted.argmax()
     assert same >= len(pictures), f"{same} of {2 * len(pictures)} runs met no near-tie"
+
+
+@pytest.mark.parametrize("name", INT8_NETWORKS)
+def test_int8_network_has_the_bits_of_the_reference_kernels(name, isas, delegate, tmp_path):
+    """LiteRT's reference kernels around our binary operators, against all operators in the delegate."""
+    pytest.importorskip("sklearn.datasets")
+    flatbuffer = write_network(name, tmp_path, is_int8=True)
+    opened = with_quantized_values(flatbuffer)
+    reference = Runner(delegate(claim="binary", num_threads=1), opened, uses_reference_kernels=True)
+    for picture in pictures_of((224, 224, 3))[::2]:
+        scores, *values = reference([picture[None]])
+        for isa in isas:
+            mine, *others = Runner(delegate(isa=isa, num_threads=2), opened)([picture[None]])
+            alone = Runner(delegate(isa=isa, num_threads=2), flatbuffer)([picture[None]])
+            np.testing.assert_array_equal(alone[0], mine)
+            for number, (ours, theirs) in enumerate(zip(others, values)):
+                np.testing.assert_array_equal(ours, theirs, err_msg=f"into LceQuantize {number}, {isa}")
+            # The softmax is one of float32.
+            np.testing.assert_allclose(mine, scores, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -64,7 +64,7 @@ def test_oracle_has_the_golden_outputs(name, expected, golden):
 def test_golden_outputs_are_complete(golden):
     assert set(golden[0]) == {case.name for case in CASES if case.kernels}
     assert all(case.reason for case in CASES if case.kernels not in ("reference", "litert"))
-    assert len(CASES) == 1264
+    assert len(CASES) == 1348
     assert sum(case.kernels == "reference" for case in CASES) == 560
     assert sum(case.kernels == "litert" for case in CASES) == 657
 
@@ -113,6 +113,23 @@ def test_forced_instruction_set_is_used(isa, delegate):
     del run
     gc.collect()
     assert describe(loaded)["claimed_nodes"] == 0, "what an interpreter ran is gone with it"
+
+
+def test_convolutions_in_groups_count_their_products(isa, delegate):
+    """By them is told whether threads share the step."""
+    graph, source = Graph(), Source("groups of int8")
+    x, parts = graph.input((1, 8, 8, 8)), []
+    for part in graph.split(x, 2):
+        filters = source.integers(-127, 128, (16, 3, 3, 4)).astype(np.int8)
+        q = graph.quantize_affine(part, 0.05)
+        q = graph.conv(q, filters, np.zeros(16, np.int32), filter_scale=0.01, scale=0.1)
+        parts.append(graph.dequantize_affine(q))
+    loaded = delegate(isa=isa, num_threads=2)
+    run = Runner(loaded, graph.output(graph.quantize(graph.concatenate(*parts))).flatbuffer())
+    (partition,) = describe(loaded)["partitions"]
+    (together,) = [step for step in partition["steps"] if step["name"].startswith("2 x int8 conv")]
+    assert together["int8_macs"] == 2 * 8 * 8 * 3 * 3 * 4 * 16 and together["float_macs"] == 0
+    del run
 
 
 def test_more_threads_than_work(isa, delegate, expected):

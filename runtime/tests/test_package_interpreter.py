@@ -62,6 +62,25 @@ def test_threads_share_a_large_batch(write, threads, count, profile):
     assert runs == ({3 * -(-count // 2)} if profile else {0})  # the file states a batch of two
 
 
+@pytest.mark.parametrize("what", ["replaced", "removed", "written to"])
+def test_a_large_batch_of_a_file_that_has_changed(write, what):
+    """The model is the one that was opened, for all images."""
+    path = write(ONE_INPUT)
+    images = np.random.default_rng(0).normal(size=(9, *ONE_INPUT.feeds[0].shape[1:])).astype("float32")
+    expected = Interpreter(path).predict(images)
+    interpreter = Interpreter(path, num_threads=2)
+    if what == "removed":
+        path.unlink()
+    elif what == "replaced":
+        other = path.with_name("other.tflite")
+        other.write_bytes(TWO_INPUTS.graph.flatbuffer())
+        os.replace(other, path)
+    else:
+        with open(path, "ab") as file:
+            file.write(b"\0" * 16)
+    assert_equal(interpreter.predict(images), expected)
+
+
 def test_an_error_in_a_large_batch_is_raised(write):
     interpreter = Interpreter(write(merging_graph((3,)).flatbuffer()), num_threads=2)
     for _ in range(2):

@@ -50,7 +50,16 @@ def windows(x: np.ndarray, options: dict[str, int], around: float) -> np.ndarray
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, options: dict[str, int], around: float, suffix: str = "") -> np.ndarray:
-    """Sums of products; exact in float32 for the signs of a binary convolution, as they stay below 2 ** 24."""
+    """Sums of products; exact in float32 for the signs of a binary convolution, as they stay below 2 ** 24.
+
+    Groups of filters see groups of channels, as many as a filter has.
+    """
+    groups = x.shape[-1] // kernel.shape[-1]
+    parts = zip(np.split(x, groups, axis=-1), np.split(kernel, groups))
+    return np.concatenate([_convolve(part, filters, options, around, suffix) for part, filters in parts], axis=-1)
+
+
+def _convolve(x: np.ndarray, kernel: np.ndarray, options: dict[str, int], around: float, suffix: str) -> np.ndarray:
     total: np.ndarray | int = 0
     for row, column, values in taps(x, options, kernel.shape[1:3], around, suffix):
         total = total + values @ kernel[:, row, column].T

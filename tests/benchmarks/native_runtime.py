@@ -9,7 +9,7 @@ on the processor (`--wall`, and with several threads: by the clock), and how man
 it is. Then, of the runtime's fastest instruction set: the share of time in binary convolutions, in float and in int8
 ones, in the rest, and outside of the delegate; and the distance from the roofline, the time that the network would take
 at what this core does on registers and reads from memory (runtime/benchmarks/peak.cc, compiled here with ziglang).
-With `--int8` real layers compute in int8 (`--float-weights int8 --calibrate`), and the float32 file takes its turns too.
+With `--int8` real layers compute in int8 (`--float-weights int8 --calibrate`), and the float32 file takes turns too.
 """
 
 import argparse

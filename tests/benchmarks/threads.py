@@ -3,11 +3,10 @@
     python tests/benchmarks/threads.py [NETWORK ...] [--threads 2] [--seconds 2] [--batches 1 8 32] [--folder FOLDER]
 
 The networks of zoo_runtime.py. By the clock, one and several threads take turns in this process: the least time of a
-run, the lower quartile and the median. `idle 2` and `idle 4` are by what so many idle cores would be faster: one thread
-runs every step in the units that threads would share, each is timed (the delegate's option `profile: units`), and these
-least times are handed to the threads in order, each to the one that is free first, with HAND_OVER_NS for each time that
-a step shares work. What is not shared, also outside of the delegate, counts as it is. `serial` is its share of one
-thread's time.
+run, the lower quartile and the median. Then how many times faster 2 and 4 idle cores would be, and their share of idle
+time: one thread runs every step in the units that threads would share, each is timed (the delegate's option `profile:
+units`), and these least times are handed to the threads in order, each to the one that is free first, with HAND_OVER_NS
+for each time that a step shares work. What is not shared, also outside of the delegate, counts as work of one thread.
 
 `--batches` then compares pictures a second: of one interpreter with several threads, with those of as many processes
 with one thread each, which take turns of a second.
@@ -89,12 +88,14 @@ def handed_out_ns(units, threads):
     return max(free)
 
 
-def idle_speed_up(path, threads, runs, one_ns):
-    """By what idle cores are faster than one, and the share of one's time that they do not share."""
-    one, several = count_units(path, 1, runs), count_units(path, threads, runs)
+def on_idle_cores(path, cores, runs, one_ns):
+    """By what idle cores are faster than one, and their share of time without work."""
+    one, several = count_units(path, 1, runs), count_units(path, cores, runs)
     outside = max(0, one_ns - one.whole)
-    shared = sum(handed_out_ns(units, threads) + HAND_OVER_NS for units in several.shared)
-    return (one.whole + outside) / (several.alone + outside + shared), (several.alone + outside) / one_ns
+    alone = several.alone + outside
+    took = alone + sum(handed_out_ns(units, cores) + HAND_OVER_NS for units in several.shared)
+    worked = alone + sum(map(sum, several.shared))
+    return (one.whole + outside) / took, 1 - worked / (cores * took)
 
 
 def work(path, count, pipe):
@@ -152,13 +153,14 @@ def print_speed_up(name, path, threads, seconds):
         picture = picture_of(interpreter)
         interpreter.litert.set_tensor(interpreter.litert.get_input_details()[0]["index"], picture)
     one_ns = min(run_ns(interpreters[0], time.thread_time_ns, 2 * RUNS_A_TURN))
-    idle = {cores: idle_speed_up(path, cores, 2 * RUNS_A_TURN, one_ns) for cores in (2, 4)}
     one, several = (np.percentile(turn, (0, 25, 50)) for turn in turns_ns(interpreters, seconds))
     text = ""
     for before, after in zip(one, several, strict=True):
         text += f"{before / 1e6:8.3f}{after / 1e6:8.3f}{before / after:6.2f}"
-    text += "".join(f"{speed_up:8.2f}" for speed_up, _ in idle.values())
-    print(f"{name:18}{text}{idle[4][1]:8.0%}", flush=True)
+    for cores in (2, 4):
+        speed_up, idle = on_idle_cores(path, cores, 2 * RUNS_A_TURN, one_ns)
+        text += f"{speed_up:8.2f}{idle:6.0%}"
+    print(f"{name:18}{text}", flush=True)
 
 
 def main():
@@ -171,7 +173,9 @@ def main():
     arguments = parser.parse_args()
     threads = arguments.threads
     print(f"{cpu_name()}, {bopkit_runtime.isas()[0]}; milliseconds of 1 and of {threads} threads, and how often faster")
-    print(f"{'network':18}{'least':>22}{'quartile':>22}{'median':>22}{'idle 2':>8}{'idle 4':>8}{'serial':>8}")
+    print(
+        f"{'network':18}{'least':>22}{'quartile':>22}{'median':>22}{'2 cores':>8}{'idle':>6}{'4 cores':>8}{'idle':>6}"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         paths = {name: flatbuffer_of(name, arguments.folder or scratch) for name in arguments.networks}
         for name, path in paths.items():

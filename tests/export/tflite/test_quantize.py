@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_float_layers_run_in_integers(float_network: Any, tmp_path: Path) -> Non
     stored = quantize.quantize_activations(model, ranges)
     assert len(stored) == 3  # LiteRT's transposed convolution takes another order of inputs
     names = [fb.builtin_name(model, operator.opcodeIndex) for operator in model.subgraphs[0].operators]
-    joined = [first for first, then in zip(names, names[1:]) if (first, then) == ("DEQUANTIZE", "QUANTIZE")]
+    joined = [pair for pair in itertools.pairwise(names) if pair == ("DEQUANTIZE", "QUANTIZE")]
     assert not joined, "an int8 result was made float only to be made int8 again"
     (scores,), expected = predict_flatbuffer(fb.serialise(model), PICTURES), float_network(PICTURES).numpy()
     difference = np.abs(scores - expected).max() / np.abs(expected).max()
