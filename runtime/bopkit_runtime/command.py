@@ -141,14 +141,15 @@ def _lines(measurement: Measurement) -> list[str]:
 def _profile_lines(measurement: Measurement) -> list[str]:
     profile = measurement.profile
     whole_ms = profile.latency_ms_mean or 0.0
-    rows: list[tuple[str, ...]] = [("step", "mean ms", "min ms", "share", "binary MMAC", "float MMAC")]
+    rows: list[tuple[str, ...]] = [("step", "mean ms", "min ms", "share", "binary MMAC", "float MMAC", "int8 MMAC")]
     for step in profile.steps:
-        macs = (f"{count / 1e6:.1f}" if count else "-" for count in (step.binary_macs, step.float_macs))
+        counts = (step.binary_macs, step.float_macs, step.int8_macs)
+        macs = (f"{count / 1e6:.1f}" if count else "-" for count in counts)
         times = (_number(step.latency_ms_mean, 3), _number(step.latency_ms_min, 3))
         rows.append((step.name, *times, _share(step.latency_ms_mean, whole_ms), *macs))
     outside_ms = profile.outside_ms_mean
-    rows.append(("outside", _number(outside_ms, 3), "", _share(outside_ms, whole_ms), "", ""))
-    rows.append(("all", f"{whole_ms:.3f}", "", "100.0 %", "", ""))
+    rows.append(("outside", _number(outside_ms, 3), "", _share(outside_ms, whole_ms), "", "", ""))
+    rows.append(("all", f"{whole_ms:.3f}", "", "100.0 %", "", "", ""))
     return _table(rows)
 
 

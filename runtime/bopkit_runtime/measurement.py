@@ -73,6 +73,7 @@ class Step:
         name: What it computes.
         binary_macs: Multiply-accumulates of single bits in one run.
         float_macs: Those of float32 numbers.
+        int8_macs: Those of int8 numbers.
         latency_ms_mean: Its mean time; None if the steps were not measured.
         latency_ms_min: Its shortest time.
     """
@@ -81,6 +82,7 @@ class Step:
     name: str
     binary_macs: int
     float_macs: int
+    int8_macs: int
     latency_ms_mean: float | None
     latency_ms_min: float | None
 

@@ -238,7 +238,8 @@ def _profile(described: dict[str, Any], before: dict[str, Any] | None = None, ru
                 earlier_ns = before["partitions"][index]["steps"][number]["total_ns"]
                 mean_ms = (step["total_ns"] - earlier_ns) / runs / NS_PER_MS
                 least_ms = step["least_ns"] / NS_PER_MS
-            steps.append(Step(index, step["name"], step["binary_macs"], step["float_macs"], mean_ms, least_ms))
+            macs = (step["binary_macs"], step["float_macs"], step["int8_macs"])
+            steps.append(Step(index, step["name"], *macs, mean_ms, least_ms))
     return Profile(described["claimed_nodes"], len(described["partitions"]), steps)
 
 
