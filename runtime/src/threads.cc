@@ -1,5 +1,5 @@
 // Workers take units of a task by a ticket that also numbers the task. It uses nothing else of the
-// runtime but denormals.h and unit_times.h.
+// runtime but cores.h, denormals.h and unit_times.h.
 #include "threads.h"
 
 #include <algorithm>
@@ -145,13 +145,22 @@ void ThreadPool::work() {
 void ThreadPool::sleep() {
   std::unique_lock<std::mutex> lock(mutex_);
   ++sleepers_;
+  sleeping_.push_back(this_thread());
   const uint64_t wakes = wakes_;
   wake_.wait(lock, [&] { return wakes_ != wakes || is_ending_; });
+  const Cores cores = cores_;
+  lock.unlock();
+  cores.allow();
 }
 
+// Linux often wakes a thread on the core of the one that wakes it, although others are idle, and
+// moves it milliseconds later, after the inference: so they may not be on that core when they wake.
 void ThreadPool::wake_sleepers() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    cores_ = Cores::of_this_thread();
+    for (const int64_t thread : sleeping_) cores_.keep_off_this_core(thread);
+    sleeping_.clear();
     ++wakes_;
     sleepers_ = 0;
   }

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #endif
 
+#include "cores.h"
 #include "unit_times.h"
 
 namespace bopkit {
@@ -123,7 +124,9 @@ class ThreadPool {
   std::mutex mutex_;  // of those who sleep
   std::condition_variable wake_, finished_;
   uint64_t wakes_ = 0;
-  std::atomic<int> sleepers_{0};  // that nobody has woken yet
+  std::vector<int64_t> sleeping_;  // threads, until they are woken
+  Cores cores_;                    // of the caller when it woke them
+  std::atomic<int> sleepers_{0};   // that nobody has woken yet
   std::atomic<bool> is_ending_{false}, caller_sleeps_{false};
 
   // The number of the task at hand in the upper half, and how many of its units nobody has taken
