@@ -48,6 +48,14 @@ int64_t begin_of(int64_t part, int64_t parts, int64_t count, int step) {
   return std::min(count, part * ((count + step - 1) / step) / parts * step);
 }
 
+// Joins the words of packed weights; see Packing::gather_prefixes.
+void make_prefixes(uint32_t* block, int64_t rows, int lanes) {
+  for (int64_t i = lanes; i < rows * lanes; ++i) block[i] ^= block[i - lanes];
+  for (int64_t row = 1; row < rows; row += 4) {
+    for (int c = 0; c < lanes; ++c) block[row * lanes + c] = ~block[row * lanes + c];
+  }
+}
+
 template <typename Element, typename Weight, typename Sum>
 class Conv : public EpilogueStep {
  public:
@@ -82,11 +90,6 @@ class Conv : public EpilogueStep {
   bool shape(StepContext& shared) override;
   bool prepare(const StepContext& shared) override;
   void run(const StepContext& shared, ThreadPool::Session& session) override;
-
-  bool stands_for_int8(const abi::Tensor& tensor) const override {
-    return epilogue_.is_requantized && epilogue_ops_.empty() &&
-           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
-  }
 
   bool makes_rows() const override {
     return !kIsBinary && floats >= 0 && !joins_operands() && !stores_twice();
@@ -216,14 +219,6 @@ class Conv : public EpilogueStep {
 //
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
-// See Packing::gather_prefixes.
-void make_prefixes(uint32_t* block, int64_t rows, int lanes) {
-  for (int64_t i = lanes; i < rows * lanes; ++i) block[i] ^= block[i - lanes];
-  for (int64_t row = 1; row < rows; row += 4) {
-    for (int c = 0; c < lanes; ++c) block[row * lanes + c] = ~block[row * lanes + c];
-  }
-}
-
 template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
   const int per_group = channels_out_ / groups_;

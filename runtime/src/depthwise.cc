@@ -37,10 +37,7 @@ class DepthwiseConv : public EpilogueStep {
            std::to_string(window_.filter_h) + "x" + std::to_string(window_.filter_w) + suffix();
   }
 
-  bool stands_for_int8(const abi::Tensor& tensor) const override {
-    return epilogue_.is_requantized && epilogue_ops_.empty() &&
-           epilogue_.requantization.stands_for(tensor.scale, tensor.zero_point);
-  }
+  Epilogue sums_epilogue() const override { return epilogue_; }
 
   bool shape(StepContext& shared) override {
     const Value& input = shared.value(input_);
@@ -127,7 +124,7 @@ class DepthwiseConv : public EpilogueStep {
         epilogue_from(first, &epilogue, ops);
         multiply(shared.kernels, input, taps, weights, count, step, pixels, first, channels, sums);
         fill_rows(row + step_to_channel(row, first), to_right, pixels, rows);
-        finish(shared.kernels, epilogue, sums, channels, rows, pixels);
+        end_sums(shared.kernels, epilogue, sums, channels, rows, pixels);
       }
     }
   }
@@ -142,16 +139,6 @@ class DepthwiseConv : public EpilogueStep {
                        int channels, int32_t* sums) {
     kernels.depthwise_int8_rows(sums, taps, weights, count, step, pixels, first, channels,
                                 input.zero_point);
-  }
-
-  static void finish(const Kernels& kernels, const Epilogue& epilogue, const float* sums,
-                     int channels, const Row* rows, int pixels) {
-    kernels.float_epilogue(epilogue, sums, kPanel, channels, rows, pixels);
-  }
-  static void finish(const Kernels& kernels, const Epilogue& epilogue, const int32_t* sums,
-                     int channels, const Row* rows, int pixels) {
-    static constexpr const int32_t* kNone[kMaxTilePixels] = {};
-    kernels.integer_epilogue(epilogue, sums, kNone, channels, rows, pixels);
   }
 
   // From a pixel of a row on, how many have all columns under the filter within the image.

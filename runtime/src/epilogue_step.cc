@@ -30,6 +30,12 @@ void EpilogueStep::append_activation(abi::Activation activation) {
   if (activation == abi::kActRelu6) append(EpilogueOpKind::kRelu6);
 }
 
+bool EpilogueStep::stands_for_int8(const abi::Tensor& tensor) const {
+  const Epilogue epilogue = sums_epilogue();
+  return epilogue.is_requantized && epilogue_ops_.empty() &&
+         epilogue.requantization.stands_for(tensor.scale, tensor.zero_point);
+}
+
 bool EpilogueStep::has_activations_alone() const {
   return std::all_of(epilogue_ops_.begin(), epilogue_ops_.end(),
                      [](const EpilogueOp& op) { return op.kind >= EpilogueOpKind::kRelu; });

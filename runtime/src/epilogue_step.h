@@ -66,7 +66,7 @@ class EpilogueStep : public Step {
   int byte_zero_point = 0;
 
   // Whether its result is what sums of int8 stand for, with the scale and zero point of `tensor`.
-  virtual bool stands_for_int8(const abi::Tensor&) const { return false; }
+  bool stands_for_int8(const abi::Tensor& tensor) const;
 
   // Some steps can compute one row of their output at a time into memory of the caller's, float32
   // [w, channels], so that what follows finds it in the cache. `start` comes before the first row.
@@ -77,7 +77,8 @@ class EpilogueStep : public Step {
   // Of some of these the results grow with the sums that they come from, channel by channel: what is
   // the largest sum becomes the largest result. They can leave the rest to what takes the largest:
   // `make_sums` writes sums, int32 where they are requantized and else float32, `sums_pitch` apart.
-  // Then `sums_epilogue` and `activations` make them results.
+  // Then `sums_epilogue` and `activations` make them results. Others have a `sums_epilogue` too, with
+  // which their rows begin.
   virtual bool makes_sums() const { return false; }
   virtual int sums_pitch() const { return 0; }
   virtual void make_sums(const StepContext&, int /*image*/, int /*y*/, void* /*to*/) const {}
@@ -143,5 +144,17 @@ class EpilogueStep : public Step {
   std::vector<std::vector<float>> vectors_;
   std::vector<int> vector_channels_;
 };
+
+// Ends sums of at most kMaxTilePixels pixels, kPanel apart, that need no correction.
+inline void end_sums(const Kernels& kernels, const Epilogue& epilogue, const float* sums,
+                     int channels, const Row* rows, int pixels) {
+  kernels.float_epilogue(epilogue, sums, kPanel, channels, rows, pixels);
+}
+
+inline void end_sums(const Kernels& kernels, const Epilogue& epilogue, const int32_t* sums,
+                     int channels, const Row* rows, int pixels) {
+  static constexpr const int32_t* kNone[kMaxTilePixels] = {};
+  kernels.integer_epilogue(epilogue, sums, kNone, channels, rows, pixels);
+}
 
 }  // namespace bopkit

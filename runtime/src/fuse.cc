@@ -68,6 +68,7 @@ class Fuser {
   int channels_of(int tensor) const { return shape_of(context_->tensors[tensor]).channels(); }
   void add_bit_pack(const Op& op);
   void add_quantize(const Op& op);
+  EpilogueStep* step_to_end(int input, int EpilogueStep::*form);
   EpilogueStep* take_numbers(int value);
   EpilogueStep* add_map(int input, float scale = 1, int zero_point = 0);
   bool add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output);
@@ -266,11 +267,9 @@ bool Fuser::add(const Op& op) {
       step->result = step->floats = output;
       return true;
     }
-    case OpKind::kCast: {
-      EpilogueStep* step = add_map(input);
-      step->result = step->floats = output;
+    case OpKind::kCast:
+      copy(input, output);
       return true;
-    }
     case OpKind::kFloatConv: {
       const auto stored = constants_.find(op.filter);
       const abi::Tensor& weights =
@@ -354,14 +353,13 @@ void Fuser::add_int8_step(const Op& op) {
 }
 
 bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
-  const OpKind kind = (*ops_)[now_].kind;
   if (step == nullptr) return fail("found no memory for the weights");
   const abi::Type type = shared_.values[output].type;
   if (type == abi::kFloat32) {
     step->result = step->floats = output;
   } else {
     (type == abi::kInt32 ? step->bits : step->bytes) = output;
-    step->bytes_are_sums = kind == OpKind::kInt8Conv || kind == OpKind::kInt8DepthwiseConv;
+    step->bytes_are_sums = step->sums_epilogue().is_requantized;
   }
   epilogue_steps_.push_back(step.get());
   steps_.push_back(std::move(step));
@@ -370,30 +368,24 @@ bool Fuser::add_epilogue_step(std::unique_ptr<EpilogueStep> step, int output) {
 
 // A value is bit-packed where it is computed, while it is still in registers.
 void Fuser::add_bit_pack(const Op& op) {
-  const int input = value_of(op.input), output = value_of(op.output);
+  step_to_end(value_of(op.input), &EpilogueStep::bits)->bits = value_of(op.output);
+}
+
+// The step whose results are `input`, to store them in a form that it does not store yet.
+EpilogueStep* Fuser::step_to_end(int input, int EpilogueStep::*form) {
   EpilogueStep* step = producer_of(input);
-  if (step == nullptr || step->bits >= 0) {
-    step = add_map(input);
-  } else {
-    // Nothing else reads it: it need not be stored.
-    if (is_only_used_once(input)) step->floats = -1;
-    --shared_.values[input].uses;
-  }
-  step->bits = output;
+  if (step == nullptr || step->*form >= 0) return add_map(input);
+  // Nothing else reads it: it need not be stored as floats.
+  if (is_only_used_once(input)) step->floats = -1;
+  --shared_.values[input].uses;
+  return step;
 }
 
 // A value becomes int8 where it is computed, too.
 void Fuser::add_quantize(const Op& op) {
-  const int input = value_of(op.input), output = value_of(op.output);
-  EpilogueStep* step = producer_of(input);
-  if (step == nullptr || step->bytes >= 0) {
-    step = add_map(input);
-  } else {
-    if (is_only_used_once(input)) step->floats = -1;
-    --shared_.values[input].uses;
-  }
+  EpilogueStep* step = step_to_end(value_of(op.input), &EpilogueStep::bytes);
   const abi::Tensor& to = context_->tensors[op.output];
-  step->bytes = output;
+  step->bytes = value_of(op.output);
   // Numbers that int8 sums stand for are these sums again.
   step->bytes_are_sums = step->floats < 0 && step->bits < 0 && step->stands_for_int8(to);
   step->byte_scale = to.scale;

@@ -304,7 +304,6 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
     return read_int8(code, node, op);
   }
   if (is_fixed(op->input)) return Claim::kNo;
-  const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
   switch (code) {
     case abi::kConv2d:
       return result(read_conv(node, op) && are_float_products(op));
@@ -312,19 +311,7 @@ Claim OpReader::read_builtin(int code, const abi::Node& node, Op* op) {
       return result(read_dense(node, op) && are_float_products(op));
     case abi::kAveragePool2d:
     case abi::kMaxPool2d:
-      if (pool == nullptr || input.dims->size != 4 || !is_activation(pool->activation)) {
-        return Claim::kNo;
-      }
-      op->kind = code == abi::kMaxPool2d ? OpKind::kMaxPool : OpKind::kAveragePool;
-      op->activation = pool->activation;
-      op->window = {pool->filter_height,
-                    pool->filter_width,
-                    pool->stride_height,
-                    pool->stride_width,
-                    1,
-                    1,
-                    pool->padding == abi::kPaddingSame};
-      return result(is_window(op->window));
+      return result(read_pool(code, node, op));
     case abi::kAdd:
     case abi::kSub:
     case abi::kMul:
@@ -623,16 +610,38 @@ bool OpReader::read_split(const abi::Node& node, Op* op) {
   return channels == last_dim(tensor(op->input));
 }
 
-bool OpReader::read_pad(const abi::Node& node, Op* op) {
-  if (node.inputs->size != 2 || node.inputs->data[1] < 0) return false;
-  const abi::Tensor& margins = tensor(node.inputs->data[1]);
-  if (!is_constant(margins) || margins.type != abi::kInt32 || !is_sound(margins, 2) ||
-      margins.dims->data[0] != 4 || margins.dims->data[1] != 2 ||
-      !has_channels_alone_different(op->input, op->output)) {
+// The shapes and options of a pool of any type.
+bool OpReader::read_pool(int code, const abi::Node& node, Op* op) const {
+  const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
+  if (pool == nullptr || tensor(op->input).dims->size != 4 || !is_activation(pool->activation)) {
     return false;
   }
+  op->kind = code == abi::kMaxPool2d ? OpKind::kMaxPool : OpKind::kAveragePool;
+  op->activation = pool->activation;
+  op->window = {pool->filter_height,
+                pool->filter_width,
+                pool->stride_height,
+                pool->stride_width,
+                1,
+                1,
+                pool->padding == abi::kPaddingSame};
+  return is_window(op->window);
+}
+
+// The constant margins of a PAD, before and after each of four dimensions; null for none.
+const int32_t* OpReader::margins_of(const abi::Node& node) const {
+  if (node.inputs->size != 2 || node.inputs->data[1] < 0) return nullptr;
+  const abi::Tensor& margins = tensor(node.inputs->data[1]);
+  const bool is_known = is_constant(margins) && margins.type == abi::kInt32 &&
+                        is_sound(margins, 2) && margins.dims->data[0] == 4 &&
+                        margins.dims->data[1] == 2;
+  return is_known ? static_cast<const int32_t*>(margins.data) : nullptr;
+}
+
+bool OpReader::read_pad(const abi::Node& node, Op* op) {
+  const int32_t* sizes = margins_of(node);
+  if (sizes == nullptr || !has_channels_alone_different(op->input, op->output)) return false;
   op->kind = OpKind::kPad;
-  const auto* sizes = static_cast<const int32_t*>(margins.data);
   for (int i = 0; i < 6; ++i) {
     if (sizes[i] != 0) return false;
   }

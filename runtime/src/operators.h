@@ -108,7 +108,6 @@ class OpReader {
   bool read_bit_packed_max_pool(const abi::Node& node, Op* op);
   Claim read_int8(int code, const abi::Node& node, Op* op);
   bool read_int8_step(int code, const abi::Node& node, Op* op);
-  bool read_int8_pool(int code, const abi::Node& node, Op* op) const;
   bool read_int8_arithmetic(int code, const abi::Node& node, Op* op) const;
   bool read_int8_slopes(const abi::Node& node, Op* op) const;
   bool read_int8_pad(const abi::Node& node, Op* op) const;
@@ -126,6 +125,8 @@ class OpReader {
   bool read_concatenation(const abi::Node& node, Op* op);
   bool read_split(const abi::Node& node, Op* op);
   bool read_reshape(const abi::Node& node, Op* op);
+  bool read_pool(int code, const abi::Node& node, Op* op) const;
+  const int32_t* margins_of(const abi::Node& node) const;
   bool read_pad(const abi::Node& node, Op* op);
   bool has_channels_alone_different(int a, int b) const;
   bool has_tensors(const abi::Node& node, int inputs);

@@ -106,8 +106,7 @@ bool OpReader::are_int8_products(Op* op, OpKind kind, int channel_axis) {
   const std::vector<float> scales = scales_of(filter, channels);
   const std::vector<int64_t> largest = largest_sums(*op, channels, channel_axis);
   for (int c = 0; c < channels; ++c) {
-    const double factor = static_cast<double>(input.scale) * static_cast<double>(scales[c]) /
-                          static_cast<double>(output.scale);
+    const double factor = factor_of(input, scales[c], output);
     // Dense layers are rescaled in double precision.
     const int left = op->is_dense ? 0 : std::max(0, quantize_multiplier(factor).shift);
     constexpr int32_t kMost = std::numeric_limits<int32_t>::max();

@@ -75,7 +75,8 @@ bool OpReader::read_int8_step(int code, const abi::Node& node, Op* op) {
       return read_int8_slopes(node, op);
     case abi::kMaxPool2d:
     case abi::kAveragePool2d:
-      return read_int8_pool(code, node, op);
+      return node.inputs->size == 1 && read_pool(code, node, op) &&
+             int64_t{op->window.filter_h} * op->window.filter_w <= kMaxCells;
     case abi::kMean:
       return read_mean(node, op) && is_factor(map_factor(op->kind, input, output));
     case abi::kPad:
@@ -86,24 +87,6 @@ bool OpReader::read_int8_step(int code, const abi::Node& node, Op* op) {
     default:
       return false;
   }
-}
-
-bool OpReader::read_int8_pool(int code, const abi::Node& node, Op* op) const {
-  const auto* pool = static_cast<const abi::PoolParams*>(node.builtin_data);
-  if (pool == nullptr || node.inputs->size != 1 || tensor(op->input).dims->size != 4 ||
-      !is_activation(pool->activation)) {
-    return false;
-  }
-  op->kind = code == abi::kMaxPool2d ? OpKind::kMaxPool : OpKind::kAveragePool;
-  op->activation = pool->activation;
-  op->window = {pool->filter_height,
-                pool->filter_width,
-                pool->stride_height,
-                pool->stride_width,
-                1,
-                1,
-                pool->padding == abi::kPaddingSame};
-  return is_window(op->window) && int64_t{op->window.filter_h} * op->window.filter_w <= kMaxCells;
 }
 
 bool OpReader::read_int8_arithmetic(int code, const abi::Node& node, Op* op) const {
@@ -155,14 +138,9 @@ bool OpReader::read_int8_slopes(const abi::Node& node, Op* op) const {
 }
 
 bool OpReader::read_int8_pad(const abi::Node& node, Op* op) const {
-  if (node.inputs->size != 2 || node.inputs->data[1] < 0) return false;
   op->kind = OpKind::kPad;
-  const abi::Tensor &margins = tensor(node.inputs->data[1]), &input = tensor(op->input);
-  if (!is_constant(margins) || margins.type != abi::kInt32 || !is_sound(margins, 2) ||
-      margins.dims->data[0] != 4 || margins.dims->data[1] != 2 || input.dims->size != 4) {
-    return false;
-  }
-  const auto* sizes = static_cast<const int32_t*>(margins.data);
+  const int32_t* sizes = margins_of(node);
+  if (sizes == nullptr || tensor(op->input).dims->size != 4) return false;
   op->margins.assign(sizes + 2, sizes + 8);
   return sizes[0] == 0 && sizes[1] == 0 &&
          std::all_of(op->margins.begin(), op->margins.end(),

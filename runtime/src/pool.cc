@@ -204,21 +204,13 @@ class Pool : public EpilogueStep {
     (is_maximum_ ? kernels.max_of : kernels.mean_of)(to, taps, count, channels);
   }
 
-  void finish(const Kernels& kernels, const int32_t* pooled, int first, int channels,
+  template <typename Number>
+  void finish(const Kernels& kernels, const Number* pooled, int first, int channels,
               const Row* rows, int pixels) const {
-    static constexpr const int32_t* kNone[kMaxTilePixels] = {};
-    EpilogueOp ops[kMaxEpilogueOps];
-    kernels.integer_epilogue(epilogue_at(first, ops), pooled, kNone, channels, rows, pixels);
-  }
-  void finish(const Kernels& kernels, const float* pooled, int first, int channels, const Row* rows,
-              int pixels) const {
-    EpilogueOp ops[kMaxEpilogueOps];
-    kernels.float_epilogue(epilogue_at(first, ops), pooled, kPanel, channels, rows, pixels);
-  }
-  Epilogue epilogue_at(int first, EpilogueOp* ops) const {
     Epilogue epilogue = pools_sums_ ? source_->sums_epilogue() : Epilogue{};
+    EpilogueOp ops[kMaxEpilogueOps];
     epilogue_from(first, &epilogue, ops);
-    return epilogue;
+    end_sums(kernels, epilogue, pooled, channels, rows, pixels);
   }
 
   Window window_;

@@ -17,13 +17,12 @@ bool is_per_channel(const abi::Tensor& tensor) {
   return affine != nullptr && affine->scale != nullptr && affine->scale->size > 1;
 }
 
-// What a sum of products is multiplied by.
+}  // namespace
+
 double factor_of(const abi::Tensor& input, float filter_scale, const abi::Tensor& output) {
   return static_cast<double>(input.scale) * static_cast<double>(filter_scale) /
          static_cast<double>(output.scale);
 }
-
-}  // namespace
 
 QuantizedMultiplier quantize_multiplier(double factor) {
   if (factor == 0) return {0, 0};

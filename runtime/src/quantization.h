@@ -39,6 +39,9 @@ SlopeFactors slope_factors(const abi::Tensor& input, const abi::Tensor& slopes,
 // Of QUANTIZE from int8, of MEAN, and of RELU and its kin.
 double map_factor(OpKind kind, const abi::Tensor& input, const abi::Tensor& output);
 
+// What a sum of products is multiplied by.
+double factor_of(const abi::Tensor& input, float filter_scale, const abi::Tensor& output);
+
 // One scale for each channel, from one or from as many.
 std::vector<float> scales_of(const abi::Tensor& tensor, int channels);
 
