@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
+import functools
+import queue
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -21,8 +24,18 @@ class Replicas:
     """
 
     def __init__(self, make: Callable[[], Replica], count: int) -> None:
-        self._replicas = [make() for _ in range(count)]
-        self._threads = concurrent.futures.ThreadPoolExecutor(count - 1, thread_name_prefix="bopkit_runtime")
+        self._replicas = [make()]
+        # An executor's futures take several times as long to hand over and to wait for.
+        self._jobs: list[queue.SimpleQueue[Callable[[], None] | None]] = []
+        for _ in range(count - 1):
+            jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+            try:
+                threading.Thread(target=_do, args=(jobs,), name="bopkit_runtime", daemon=True).start()
+            except RuntimeError:  # the system has no more threads
+                break
+            weakref.finalize(self, jobs.put, None)
+            self._jobs.append(jobs)
+            self._replicas.append(make())
 
     def run(self, run_part: Callable[[int, Replica], T], count: int) -> list[T]:
         """The answers of `run_part(number, replica)` for the numbers below `count`, each given to who is free first.
@@ -32,23 +45,30 @@ class Replicas:
         """
         left = collections.deque(range(count))
         answers: list[Any] = [None] * count
+        ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
         def work(replica: Replica) -> None:
             try:
                 for number in _taken(left):
                     answers[number] = run_part(number, replica)
-            except BaseException:
+                ended.put(None)
+            except BaseException as error:
                 left.clear()
-                raise
+                ended.put(error)
 
-        others = [self._threads.submit(work, replica) for replica in self._replicas[1:]]
-        try:
-            work(self._replicas[0])
-        finally:
-            concurrent.futures.wait(others)
-        for each in others:
-            each.result()
+        for jobs, replica in zip(self._jobs, self._replicas[1:]):
+            jobs.put(functools.partial(work, replica))
+        work(self._replicas[0])
+        for error in [ended.get() for _ in self._replicas]:
+            if error is not None:
+                raise error
         return answers
+
+
+def _do(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        del job  # it holds what would end this thread
 
 
 def _taken(left: collections.deque[int]) -> Iterator[int]:

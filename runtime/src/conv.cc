@@ -10,6 +10,7 @@
 #include "epilogue_step.h"
 #include "padding_correction.h"
 #include "quantization.h"
+#include "shared_weights.h"
 #include "steps.h"
 #include "window.h"
 
@@ -155,7 +156,7 @@ class Conv : public EpilogueStep {
                int pixels, Sum* sums) const {
     return {pixels,         patches,
             offsets,        static_cast<int>(run_offsets_.size()),
-            run_length_,    packed_.as<Weight>() + panel.weights,
+            run_length_,    packed_->as<Weight>() + panel.weights,
             panel.channels, sums};
   }
   void multiply(const Args& args) const;
@@ -173,7 +174,7 @@ class Conv : public EpilogueStep {
   int channels_out_, depth_, groups_;
   bool packs_rows_;  // runs are rows of the filter; else single taps
   std::vector<Panel> panels_;
-  Buffer packed_;
+  std::shared_ptr<const Buffer> packed_;
 
   Extent height_{}, width_{};
   int64_t pixels_ = 0;
@@ -242,11 +243,12 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
       if (elements > kMaxBytes / 4) return fail("needs too much memory for its weights");
     }
   }
-  if (!packed_.allocate(elements * static_cast<int64_t>(sizeof(Weight)))) {
+  Buffer packed;
+  if (!packed.allocate(elements * static_cast<int64_t>(sizeof(Weight)))) {
     return fail("found no memory for its weights");
   }
   for (const Panel& panel : panels_) {
-    Weight* to = packed_.as<Weight>() + panel.weights;
+    Weight* to = packed.as<Weight>() + panel.weights;
     for (int block = 0; block < panel.channels; block += packing_.block) {
       const int channels = std::min(packing_.block, panel.channels - block);
       const int lanes =
@@ -274,6 +276,7 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
       }
     }
   }
+  packed_ = share_weights(std::move(packed));
   return true;
 }
 

@@ -54,6 +54,8 @@ class Buffer {
     return true;
   }
 
+  size_t bytes() const { return bytes_; }  // with kSlack
+
   template <typename T>
   T* as() const {
     return reinterpret_cast<T*>(data_);

@@ -62,6 +62,30 @@ def test_threads_share_a_large_batch(write, threads, count, profile):
     assert runs == ({3 * -(-count // 2)} if profile else {0})  # the file states a batch of two
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_replicas_share_their_weights(write):
+    """Eight more interpreters of a model take less memory than two copies of its weights."""
+    graph = models.Graph()
+    x = graph.dequantize(graph.quantize(graph.input((1, 1024))), 1024)
+    for _ in range(4):
+        x = graph.dense(x, np.random.default_rng(x).normal(size=(1024, 1024)).astype("float32"), None)
+    path = write(graph.output(x).flatbuffer())
+    program = """
+import resource, sys, bopkit_runtime
+def resident_mb():
+    text = open("/proc/self/statm").read().split()
+    return (int(text[1]) - int(text[2])) * resource.getpagesize() / 1e6
+kept = [bopkit_runtime.Interpreter(sys.argv[1]) for _ in range(2)]
+before = resident_mb()
+kept += [bopkit_runtime.Interpreter(sys.argv[1]) for _ in range(8)]
+print(resident_mb() - before)
+"""
+    done = run([sys.executable, "-c", program, path], env=package_environment())
+    assert done.returncode == 0, done.stderr
+    weights_mb = 4 * 4 * 1024**2 / 1e6
+    assert float(done.stdout) < 2 * weights_mb
+
+
 @pytest.mark.parametrize("what", ["replaced", "removed", "written to"])
 def test_a_large_batch_of_a_file_that_has_changed(write, what):
     """The model is the one that was opened, for all images."""

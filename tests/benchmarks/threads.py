@@ -1,6 +1,7 @@
 """Several threads against one: by the clock, as idle cores would take it, and pictures a second of batches.
 
-    python tests/benchmarks/threads.py [NETWORK ...] [--threads 2] [--seconds 2] [--batches 1 8 32] [--folder FOLDER]
+    python tests/benchmarks/threads.py [NETWORK ...] [--threads 2] [--seconds 2] [--busy 1 2] [--batches 1 8 32]
+        [--folder FOLDER]
 
 The networks of zoo_runtime.py. By the clock, one and several threads take turns in this process: the least time of a
 run, the lower quartile and the median. Then how many times faster 2 and 4 idle cores would be, and their share of idle
@@ -8,11 +9,15 @@ time: one thread runs every step in the units that threads would share, each is 
 units`), and these least times are handed to the threads in order, each to the one that is free first, with HAND_OVER_NS
 for each time that a step shares work. What is not shared, also outside of the delegate, counts as work of one thread.
 
+`--busy` compares them beside so many other processes, each of which keeps a core busy: the median, and the mean, which
+has the runs that were interrupted.
+
 `--batches` then compares pictures a second: of one interpreter with several threads, with those of as many processes
 with one thread each, which take turns of a second.
 """
 
 import argparse
+import contextlib
 import heapq
 import multiprocessing
 import statistics
@@ -30,6 +35,7 @@ NETWORKS = ("binarynet", "binary_alexnet", "xnornet", "birealnet", "quicknet")
 HAND_OVER_NS = 1000
 RUNS_A_TURN = 20
 TURN_SECONDS = 1.0
+START_SECONDS = 2.0  # of processes, which import this file
 
 
 class Counted(NamedTuple):
@@ -147,11 +153,48 @@ def pictures_a_second(path, threads, count, turns):
     return [statistics.median(each) for each in rates]
 
 
-def print_speed_up(name, path, threads, seconds):
+def interpreters_of(path, threads):
+    """Of one and of so many threads, with a picture."""
     interpreters = [bopkit_runtime.Interpreter(path, num_threads=count) for count in (1, threads)]
     for interpreter in interpreters:
         picture = picture_of(interpreter)
         interpreter.litert.set_tensor(interpreter.litert.get_input_details()[0]["index"], picture)
+    return interpreters
+
+
+def keep_busy():
+    while True:
+        pass
+
+
+@contextlib.contextmanager
+def busy_processes(count):
+    processes = [multiprocessing.get_context("spawn").Process(target=keep_busy, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        time.sleep(START_SECONDS)
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def print_beside(name, path, threads, seconds, busy):
+    interpreters = interpreters_of(path, threads)
+    text = ""
+    for count in busy:
+        with busy_processes(count):
+            one, several = turns_ns(interpreters, seconds)
+        for of in (np.median, np.mean):
+            before, after = of(one), of(several)
+            text += f"{before / 1e6:8.3f}{after / 1e6:8.3f}{before / after:6.2f}"
+    print(f"{name:18}{text}", flush=True)
+
+
+def print_speed_up(name, path, threads, seconds):
+    interpreters = interpreters_of(path, threads)
     one_ns = min(run_ns(interpreters[0], time.thread_time_ns, 2 * RUNS_A_TURN))
     one, several = (np.percentile(turn, (0, 25, 50)) for turn in turns_ns(interpreters, seconds))
     text = ""
@@ -168,6 +211,7 @@ def main():
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each network's turns by the clock")
+    parser.add_argument("--busy", type=int, nargs="*", default=[1, 2], help="other processes, for a table each")
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--folder", help="of the flatbuffers")
     arguments = parser.parse_args()
@@ -180,6 +224,12 @@ def main():
         paths = {name: flatbuffer_of(name, arguments.folder or scratch) for name in arguments.networks}
         for name, path in paths.items():
             print_speed_up(name, path, threads, arguments.seconds)
+        if arguments.busy:
+            print(f"beside other processes: milliseconds of 1 and of {threads} threads, and how often faster")
+            columns = "".join(f"{f'{count} busy, {of}':>22}" for count in arguments.busy for of in ("median", "mean"))
+            print(f"{'network':18}{columns}")
+        for name, path in paths.items() if arguments.busy else ():
+            print_beside(name, path, threads, arguments.seconds, arguments.busy)
         if arguments.batches:
             print(f"pictures a second of {threads} threads, and of {threads} processes of one thread")
         for name, path in paths.items() if arguments.batches else ():
