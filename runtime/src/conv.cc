@@ -27,21 +27,6 @@ struct Panel {
   int64_t weights;             // where they begin, in elements
 };
 
-// Some of the rows, or of the columns, of pixels.
-struct Range {
-  int begin, end;
-
-  bool has(int i) const { return i >= begin && i < end; }
-  int64_t size() const { return end - begin; }
-};
-
-// Those whose window lies within an image of `size` cells.
-Range inner_range(const Extent& extent, int stride, int filter, int size) {
-  const int begin = std::min((extent.before + stride - 1) / stride, extent.size);
-  const int last = size - filter + extent.before;
-  return {begin, last < 0 ? begin : std::max(begin, std::min(last / stride + 1, extent.size))};
-}
-
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Where one of `parts` equal parts of `count` pixels begins, in steps of so many.
@@ -74,7 +59,9 @@ class Conv : public EpilogueStep {
         channels_out_(filter.dims->data[0]),
         depth_(filter.dims->data[filter.dims->size - 1]),
         groups_((kIsBinary ? words_of(op.channels_in) : op.channels_in) / depth_),
-        packs_rows_(window_.dilation_w == 1 && groups_ == 1) {}
+        packs_rows_(window_.dilation_w == 1 && groups_ == 1),
+        joins_tails_(packing_.joins_tails && channels_out_ > kPanel / 2 && packs_rows_ &&
+                     window_.filter_h > 1 && window_.filter_w * depth_ % packing_.depth == 1) {}
 
   // Packs `weights`, [out, filter_h, filter_w, depth], into panels.
   bool pack(const Weight* weights);
@@ -154,10 +141,15 @@ class Conv : public EpilogueStep {
   }
   Args args_of(const Panel& panel, const Element* const* patches, const int32_t* offsets,
                int pixels, Sum* sums) const {
-    return {pixels,         patches,
-            offsets,        static_cast<int>(run_offsets_.size()),
-            run_length_,    packed_->as<Weight>() + panel.weights,
-            panel.channels, sums};
+    return {pixels,
+            patches,
+            offsets,
+            static_cast<int>(run_offsets_.size()),
+            run_length_,
+            joins_tails_ ? static_cast<int>(run_offsets_.size()) : 0,
+            packed_->as<Weight>() + panel.weights,
+            panel.channels,
+            sums};
   }
   void multiply(const Args& args) const;
   void run_panel(const Panel& panel, const Element* const* patches,
@@ -173,6 +165,9 @@ class Conv : public EpilogueStep {
   Kernels::Packing packing_;
   int channels_out_, depth_, groups_;
   bool packs_rows_;  // runs are rows of the filter; else single taps
+  // The last element of each run is behind all runs, see GemmArgs::tails: for few channels it takes longer to
+  // join them than to multiply the zeros.
+  bool joins_tails_;
   std::vector<Panel> panels_;
   std::shared_ptr<const Buffer> packed_;
 
@@ -217,6 +212,7 @@ class Conv : public EpilogueStep {
 // known here, unless they are whole multiples: what is read behind a run is multiplied by zero.
 //
 // With is_one_run the runs of a patch count as one, at whose end alone is something filled up.
+// With joins_tails_ that is done to the tails of all runs together, in rows of their own behind the others.
 //
 // A block has as many lanes as packing_.block, but one that is a whole panel only as many as its
 // channels need, in multiples of packing_.granule. Lanes without a channel are zero.
@@ -224,13 +220,12 @@ template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
   const int per_group = channels_out_ / groups_;
   const int64_t taps = int64_t{window_.filter_h} * window_.filter_w;
-  const int64_t run = packing_.is_one_run ? taps * depth_
-                      : packs_rows_       ? int64_t{window_.filter_w} * depth_
-                                          : depth_;
-  const int64_t runs = taps * depth_ / run;
+  const int64_t taps_of_run = packing_.is_one_run ? taps : packs_rows_ ? window_.filter_w : 1;
+  const int64_t runs = taps / taps_of_run, run = taps_of_run * depth_ - (joins_tails_ ? 1 : 0);
   int64_t rows = (run + packing_.depth - 1) / packing_.depth;  // of a run in a block
   if (packing_.gather_prefixes != nullptr) rows += rows % 2;
-  const int64_t length = runs * rows * packing_.depth;
+  const int64_t tail_rows = joins_tails_ ? (runs + packing_.depth - 1) / packing_.depth : 0;
+  const int64_t length = (runs * rows + tail_rows) * packing_.depth;
   int64_t elements = 0;
   for (int group = 0; group < groups_; ++group) {
     for (int first = 0; first < per_group; first += kPanel) {
@@ -257,8 +252,8 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
         const int64_t first = row % rows * packing_.depth;
         const int64_t count = std::min<int64_t>(packing_.depth, std::max<int64_t>(0, run - first));
         for (int c = 0; c < channels; ++c) {
-          const Weight* from = weights + (panel.first + block + c) * runs * run;
-          from += row / rows * run + first;
+          const Weight* from = weights + (panel.first + block + c) * taps * depth_;
+          from += row / rows * taps_of_run * depth_ + first;
           if constexpr (kIsBinary) {
             if (packing_.is_byte_wise) {
               for (int b = 0; b < 4; ++b) {
@@ -269,6 +264,16 @@ bool Conv<Element, Weight, Sum>::pack(const Weight* weights) {
             }
           }
           std::copy(from, from + count, to + int64_t{c} * packing_.depth);
+        }
+      }
+      for (int64_t row = 0; row < tail_rows; ++row, to += lanes * packing_.depth) {
+        const int64_t first = row * packing_.depth;
+        const int64_t count = std::min<int64_t>(packing_.depth, runs - first);
+        for (int c = 0; c < channels; ++c) {
+          const Weight* from = weights + (panel.first + block + c) * taps * depth_ + run;
+          for (int64_t i = 0; i < count; ++i) {
+            to[c * packing_.depth + i] = from[(first + i) * taps_of_run * depth_];
+          }
         }
       }
       if constexpr (kIsBinary) {
@@ -318,13 +323,13 @@ bool Conv<Element, Weight, Sum>::prepare_indirection(const Value& input) {
   run_offsets_.clear();
   const bool is_contiguous = packs_rows_ && input.is_contiguous();
   run_length_ = is_contiguous ? window_.filter_w * depth_ : depth_;
-  if (is_contiguous && window_.dilation_h == 1 &&
-      (packing_.is_one_run || run_length_ % packing_.depth == 0) &&
+  if (is_contiguous && window_.dilation_h == 1 && run_length_ % packing_.depth == 0 &&
       input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
     run_offsets_.push_back(0);
     return true;
   }
+  if (joins_tails_) --run_length_;
   const int64_t last = int64_t{window_.filter_h} * window_.dilation_h * input.row_stride +
                        int64_t{window_.filter_w} * window_.dilation_w * input.pixel_stride;
   if (last > std::numeric_limits<int32_t>::max()) return fail("reaches too far");
@@ -343,7 +348,7 @@ template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::can_gather(const Value& input) const {
   const int run = window_.filter_w * depth_;
   if (!packs_rows_ || !input.is_contiguous() || window_.dilation_h != 1 ||
-      run % packing_.depth != 0 || input.row_stride < run) {
+      (run % packing_.depth != 0 && !joins_tails_) || input.row_stride < run) {
     return false;
   }
   const int64_t edges =
@@ -392,12 +397,11 @@ template <typename Element, typename Weight, typename Sum>
 bool Conv<Element, Weight, Sum>::needs_copy(const StepContext& shared) const {
   const Value& input = shared.value(input_);
   if (!input.border.covers(border_) && !can_gather(input)) return true;
-  if (packing_.is_one_run) return false;
-  if (depth_ % packing_.depth == 0) return false;
+  if (packing_.is_one_run || depth_ % packing_.depth == 0) return false;
   if (packs_rows_ && !input.is_contiguous()) return true;
   // What lies behind memory of LiteRT's is not ours to read.
   const int run = packs_rows_ ? window_.filter_w * depth_ : depth_;
-  return run % packing_.depth != 0 && shared.is_held_by_litert(input_);
+  return run % packing_.depth != 0 && !joins_tails_ && shared.is_held_by_litert(input_);
 }
 
 template <typename Element, typename Weight, typename Sum>
@@ -466,15 +470,16 @@ void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y,
   alignas(kAlignment) Sum tile_sums[kMaxTilePixels * kPanel];
   const Element* patches[kMaxTilePixels];
   const int pitch = sums_pitch();
+  const int64_t patch_to_right = window_.stride_w * source_.pixel_stride;
   const Range in_place = read_in_place(y);
   for (const Panel& panel : panels_) {
     const int most = tile_pixels(panel), tiles = (width_.size + most - 1) / most;
     for (int tile = 0; tile < tiles; ++tile) {
       const int begin = static_cast<int>(int64_t{tile} * width_.size / tiles),
                 end = static_cast<int>(int64_t{tile + 1} * width_.size / tiles);
-      for (int x = begin; x < end; ++x) {
-        patches[x - begin] =
-            in_place.has(x) ? patch_at(image, y, x) : gather(image, y, x, x - begin);
+      const Element* patch = patch_at(image, y, begin);
+      for (int x = begin; x < end; ++x, patch += patch_to_right) {
+        patches[x - begin] = in_place.has(x) ? patch : gather(image, y, x, x - begin);
       }
       Sum* row = static_cast<Sum*>(to) + int64_t{begin} * pitch + panel.first;
       Sum* sums = pitch == kPanel ? row : tile_sums;

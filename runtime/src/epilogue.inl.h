@@ -441,7 +441,7 @@ inline void mean_of(float* to, const float* const* rows, int count, int channels
 }
 
 template <int kVectors>
-inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int i) {
+inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, int64_t i) {
   Ints max[kVectors];
   for (int v = 0; v < kVectors; ++v) max[v] = load(rows[0] + i + v * kLanes);
   for (int row = 1; row < count; ++row) {
@@ -450,15 +450,18 @@ inline void max_of_vectors(int32_t* to, const int32_t* const* rows, int count, i
       max[v] = max[v] < other ? other : max[v];
     }
   }
-  __builtin_memcpy(to + i, max, sizeof max);
+  __builtin_memcpy(to, max, sizeof max);
 }
 
-inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int channels) {
-  int i = 0;
-  for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
-    max_of_vectors<kMany>(to, rows, count, i);
+inline void max_of_int32(int32_t* to, const int32_t* const* rows, int count, int64_t step,
+                         int pixels, int channels) {
+  for (int p = 0; p < pixels; ++p, to += kPanel) {
+    int i = 0;
+    for (; i + kMany * kLanes <= channels; i += kMany * kLanes) {
+      max_of_vectors<kMany>(to + i, rows, count, p * step + i);
+    }
+    for (; i < channels; i += kLanes) max_of_vectors<1>(to + i, rows, count, p * step + i);
   }
-  for (; i < channels; i += kLanes) max_of_vectors<1>(to, rows, count, i);
 }
 
 inline void add_rows(float* sum, const float* rows, int64_t stride, int count, int channels) {

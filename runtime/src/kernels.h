@@ -117,6 +117,9 @@ struct GemmArgs {
   const int32_t* run_offset;
   int runs;
   int run_length;
+  // With Packing::joins_tails runs may be one element longer, their tail. The tails of so many runs are
+  // side by side behind all runs, filled up to a multiple of Packing::depth.
+  int tails;
   const Weight* panel;  // packed weights of up to kPanel channels
   int channels;         // 1 to kPanel
   Sum* sums;            // [pixels][kPanel]: written up to the next multiple of 16 channels
@@ -150,6 +153,7 @@ struct Kernels {
     int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
     int depth = 1;               // elements of a channel that lie side by side
     bool is_one_run = false;     // a patch is one run, whose parts the micro-kernel gathers itself
+    bool joins_tails = false;    // see GemmArgs::tails
     int pixel_step = 1;          // a call of a multiple wastes nothing; tile_pixels is one
     // Where it is not null, binary patches and weights are words 0 to k, joined by exclusive or, in
     // place of each word k. Of weights it is the complement where k % 4 is 1. The number of words is
@@ -186,11 +190,13 @@ struct Kernels {
                       int8_t max);
   // Bit-packs a pixel: what is below the zero point is negative.
   void (*pack_int8_signs)(const int8_t* from, int channels, int32_t zero_point, uint32_t* to);
-  // The largest, and the mean, of rows of any number of channels. Rows of
-  // int32 are read and written up to the next multiple of 16 channels.
+  // The largest, and the mean, of rows of any number of channels.
   void (*max_of)(float* to, const float* const* rows, int count, int channels);
-  void (*max_of_int32)(int32_t* to, const int32_t* const* rows, int count, int channels);
   void (*mean_of)(float* to, const float* const* rows, int count, int channels);
+  // The largest of rows[i] + p * step, of each pixel and of at most kPanel channels; `to` is
+  // [pixels][kPanel]. Rows are read and written up to the next multiple of 16 channels.
+  void (*max_of_int32)(int32_t* to, const int32_t* const* rows, int count, int64_t step, int pixels,
+                       int channels);
   // Adds `count` rows, `stride` apart, one after the other.
   void (*add_rows)(float* sum, const float* rows, int64_t stride, int count, int channels);
   // 1 / (1 + e^-x), and e^(beta * x) divided by the sum of all of them.

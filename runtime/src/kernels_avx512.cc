@@ -289,27 +289,45 @@ void float_tile(const GemmArgs<float, Weight, float>& args) {
   store_tile<pixels, vectors>(epilogue, y, args.rows, 0, last_lanes_of<vectors>(args.channels));
 }
 
+// Adds the products of four int8 of each pixel, `four[p]`, and those of its channels.
+template <int pixels, int vectors>
+BOPKIT_ALWAYS_INLINE void add_products(const int32_t (&four)[pixels], const int8_t* weights,
+                                       __m512i (&sums)[pixels][vectors]) {
+  __m512i w[vectors];
+  for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(weights + 64 * v);
+  for (int p = 0; p < pixels; ++p) {
+    // VPDPBUSD takes one factor without a sign: x + 128.
+    const __m512i shifted = _mm512_xor_si512(_mm512_set1_epi32(four[p]), _mm512_set1_epi8(-128));
+    for (int v = 0; v < vectors; ++v) {
+      sums[p][v] = _mm512_dpbusd_epi32(sums[p][v], shifted, w[v]);
+    }
+  }
+}
+
 template <int pixels, int vectors>
 void int8_tile(const Int8GemmArgs& args) {
   __m512i sums[pixels][vectors] = {};
   const int8_t* weights = args.panel;
   const int8_t* x[pixels];
+  int32_t four[pixels];
   for (int p = 0; p < pixels; ++p) x[p] = args.patch[p];
   for (int run = 0; run < args.runs; ++run) {
     const int64_t begin = args.run_offset[run], end = begin + args.run_length;
     for (int64_t k = begin; k < end; k += 4, weights += 64 * vectors) {
-      __m512i w[vectors];
-      for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(weights + 64 * v);
-      for (int p = 0; p < pixels; ++p) {
-        int32_t four;
-        __builtin_memcpy(&four, x[p] + k, sizeof four);
-        // VPDPBUSD takes one factor without a sign: x + 128.
-        const __m512i shifted = _mm512_xor_si512(_mm512_set1_epi32(four), _mm512_set1_epi8(-128));
-        for (int v = 0; v < vectors; ++v) {
-          sums[p][v] = _mm512_dpbusd_epi32(sums[p][v], shifted, w[v]);
-        }
-      }
+      for (int p = 0; p < pixels; ++p) __builtin_memcpy(&four[p], x[p] + k, sizeof four[p]);
+      add_products<pixels, vectors>(four, weights, sums);
     }
+  }
+  for (int tail = 0; tail < args.tails; tail += 4, weights += 64 * vectors) {
+    int64_t at[4];  // behind the last tail its own again, by weights of zero
+    for (int i = 0; i < 4; ++i) {
+      at[i] = args.run_offset[tail + i < args.tails ? tail + i : args.tails - 1] + args.run_length;
+    }
+    for (int p = 0; p < pixels; ++p) {
+      four[p] = 0;
+      for (int i = 0; i < 4; ++i) four[p] |= static_cast<uint8_t>(x[p][at[i]]) << (8 * i);
+    }
+    add_products<pixels, vectors>(four, weights, sums);
   }
   BOPKIT_FOR_TILE _mm512_storeu_si512(args.sums + p * kPanel + 16 * v, sums[p][v]);
 }
@@ -370,7 +388,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 true,
                                 {kTilePixels, kPanel, 16},
                                 {kTilePixels, kPanel, 16, false, 2 * kTilePixels},
-                                {kTilePixels, kPanel, 16, false, 2 * kTilePixels, 4},
+                                {kTilePixels, kPanel, 16, false, 2 * kTilePixels, 4, false, true},
                                 128,
                                 binary_gemm,
                                 float_gemm,
@@ -385,8 +403,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 max_of_int8,
                                 pack_int8_signs,
                                 max_of,
-                                max_of_int32,
                                 mean_of,
+                                max_of_int32,
                                 add_rows,
                                 logistic,
                                 softmax,

@@ -9,19 +9,20 @@
 namespace bopkit {
 namespace {
 
-using Range = std::pair<int, int>;  // of taps along one axis: the first, and the one after the last
+using TapRange =
+    std::pair<int, int>;  // of taps along one axis: the first, and the one after the last
 
 // Numbers the ranges of taps that lie inside, along one axis: that of each output cell is one of
 // `ranges`.
 std::vector<int> classify(const Extent& extent, int size, int filter, int stride, int dilation,
-                          std::vector<Range>* ranges) {
+                          std::vector<TapRange>* ranges) {
   std::vector<int> classes;
   for (int i = 0; i < extent.size; ++i) {
     const int64_t origin = int64_t{i} * stride - extent.before;
     int first = 0, end = filter;
     while (first < filter && origin + int64_t{first} * dilation < 0) ++first;
     while (end > first && origin + int64_t{end - 1} * dilation >= size) --end;
-    const Range range(first, end);
+    const TapRange range(first, end);
     const auto found = std::find(ranges->begin(), ranges->end(), range);
     classes.push_back(static_cast<int>(found - ranges->begin()));
     if (found == ranges->end()) ranges->push_back(range);
@@ -39,7 +40,7 @@ bool PaddingCorrection::prepare(const Window& window, const Extent& height, cons
   const bool has_border = height.before + height.after + width.before + width.after != 0;
   if (filter_.weights == nullptr || !has_border) return true;
   const int h = window.filter_h, w = window.filter_w;
-  std::vector<Range> rows, columns;
+  std::vector<TapRange> rows, columns;
   row_class_ = classify(height, input_h, h, window.stride_h, window.dilation_h, &rows);
   column_class_ = classify(width, input_w, w, window.stride_w, window.dilation_w, &columns);
   column_classes_ = static_cast<int>(columns.size());
@@ -63,7 +64,7 @@ bool PaddingCorrection::prepare(const Window& window, const Extent& height, cons
         corner[(y + 1) * (w + 1) + x + 1] = corner[y * (w + 1) + x + 1] + in_row;
       }
     }
-    const auto sum = [&](const Range& row, const Range& column) {
+    const auto sum = [&](const TapRange& row, const TapRange& column) {
       return corner[row.second * (w + 1) + column.second] -
              corner[row.first * (w + 1) + column.second] -
              corner[row.second * (w + 1) + column.first] +
@@ -79,7 +80,7 @@ bool PaddingCorrection::prepare(const Window& window, const Extent& height, cons
   }
   for (size_t r = 0; r < rows.size(); ++r) {
     for (int c = 0; c < column_classes_; ++c) {
-      if (rows[r] == Range(0, h) && columns[c] == Range(0, w)) {
+      if (rows[r] == TapRange(0, h) && columns[c] == TapRange(0, w)) {
         inner_class_ = static_cast<int>(r) * column_classes_ + c;
       }
     }

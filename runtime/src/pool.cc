@@ -34,7 +34,10 @@ class Pool : public EpilogueStep {
     if (source_ != nullptr && !source_->shape(shared)) return fail(source_->error().c_str());
     Shape out;
     const char* problem = pooled_shape(shared.value(input_), window_, &height_, &width_, &out);
-    return problem == nullptr ? shape_results(shared, out) : fail(problem);
+    if (problem != nullptr) return fail(problem);
+    inner_columns_ =
+        inner_range(width_, window_.stride_w, window_.filter_w, shared.value(input_).w);
+    return shape_results(shared, out);
   }
 
   bool prepare(const StepContext& shared) override {
@@ -167,9 +170,13 @@ class Pool : public EpilogueStep {
       const Row row = row_at(shared, image, y, begin);
       for (int first = 0; first < input.c; first += kPanel) {
         const int channels = std::min(kPanel, input.c - first);
-        for (int i = 0; i < pixels; ++i) {
+        for (int i = 0; i < pixels;) {
           const int count = find_taps(rows, input, begin + i, first, taps);
-          reduce(shared.kernels, taps, count, channels, pooled + i * kPanel);
+          const bool is_whole = inner_columns_.has(begin + i);
+          const int alike = is_whole ? std::min(pixels - i, inner_columns_.end - begin - i) : 1;
+          reduce_pixels(shared.kernels, taps, count, window_.stride_w * rows.pixel_stride, alike,
+                        channels, pooled + i * kPanel);
+          i += alike;
         }
         fill_rows(row + step_to_channel(row, first), to_right, pixels, rows_of_panel);
         finish(shared.kernels, pooled, first, channels, rows_of_panel, pixels);
@@ -195,9 +202,17 @@ class Pool : public EpilogueStep {
     return count;
   }
 
-  void reduce(const Kernels& kernels, const int32_t* const* taps, int count, int channels,
-              int32_t* to) const {
-    kernels.max_of_int32(to, taps, count, channels);
+  // The taps of the next pixels are `step` further.
+  void reduce_pixels(const Kernels& kernels, const int32_t* const* taps, int count, int64_t step,
+                     int pixels, int channels, int32_t* to) const {
+    kernels.max_of_int32(to, taps, count, step, pixels, channels);
+  }
+  void reduce_pixels(const Kernels& kernels, const float** taps, int count, int64_t step,
+                     int pixels, int channels, float* to) const {
+    for (int p = 0; p < pixels; ++p, to += kPanel) {
+      reduce(kernels, taps, count, channels, to);
+      for (int i = 0; i < count; ++i) taps[i] += step;
+    }
   }
   void reduce(const Kernels& kernels, const float* const* taps, int count, int channels,
               float* to) const {
@@ -218,8 +233,9 @@ class Pool : public EpilogueStep {
   std::unique_ptr<EpilogueStep> source_;
   bool pools_sums_;
   Extent height_{}, width_{};
-  int pitch_ = 0;      // from a pixel of a part's rows to the next
-  int64_t strip_ = 0;  // numbers that a thread keeps of the rows under its window
+  Range inner_columns_{};  // of pixels whose windows are whole
+  int pitch_ = 0;          // from a pixel of a part's rows to the next
+  int64_t strip_ = 0;      // numbers that a thread keeps of the rows under its window
   Buffer strips_;
 };
 

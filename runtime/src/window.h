@@ -26,4 +26,19 @@ inline Extent window_extent(int size, int filter, int stride, int dilation, bool
   return {out, static_cast<int>(over / 2), static_cast<int>(over - over / 2)};
 }
 
+// Some of the rows, or of the columns, of pixels.
+struct Range {
+  int begin, end;
+
+  bool has(int i) const { return i >= begin && i < end; }
+  int64_t size() const { return end - begin; }
+};
+
+// Those whose window lies within an image of `size` cells.
+inline Range inner_range(const Extent& extent, int stride, int filter, int size) {
+  const int begin = std::min((extent.before + stride - 1) / stride, extent.size);
+  const int last = size - filter + extent.before;
+  return {begin, last < 0 ? begin : std::max(begin, std::min(last / stride + 1, extent.size))};
+}
+
 }  // namespace bopkit
