@@ -138,7 +138,7 @@ inline void store_bytes(const Epilogue& epilogue, Floats y, int count, int8_t* t
   store_int8(clamp(rounded + epilogue.byte_zero_point, -128, 127), count, to);
 }
 
-// See Requantization; `x` are the sums with their bias, `channel` the first one's.
+// See Requantization; less the zero point. `x` are the sums with their bias, `channel` the first one's.
 inline Ints requantize_in_double(const Requantization& by, const Ints& x, int channel) {
   typedef double Doubles __attribute__((vector_size(128)));
   Doubles factor;
@@ -151,7 +151,7 @@ inline Ints requantize_in_double(const Requantization& by, const Ints& x, int ch
   const Doubles rest = bounded - __builtin_convertvector(whole, Doubles);
   const Ints up = __builtin_convertvector(rest >= zero + 0.5, Ints),
              down = __builtin_convertvector(rest <= zero - 0.5, Ints);
-  return clamp(whole - up + down + by.zero_point, by.min, by.max);
+  return clamp(whole - up + down, by.min - by.zero_point, by.max - by.zero_point);
 }
 
 // A vector of channels' part of a Requantization, for the sums of many pixels.
@@ -167,12 +167,12 @@ class Requantizer {
         rest_bits_(~((Ints{} - 1) << right_)),
         half_(rest_bits_ >> 1) {}
 
-  // Without a factor.
+  // Without a factor; less the zero point.
   Ints by_integers(const Ints& sums) const {
     const Ints x = rounding_high_product((sums + bias_) << left_, multiplier_);
     // A comparison that holds is -1.
     const Ints rounded = (x >> right_) - ((x & rest_bits_) > half_ - (x < 0));
-    return clamp(rounded + by_.zero_point, by_.min, by_.max);
+    return clamp(rounded, by_.min - by_.zero_point, by_.max - by_.zero_point);
   }
   Ints in_double(const Ints& sums) const {
     return requantize_in_double(by_, sums + bias_, channel_);
@@ -330,7 +330,7 @@ inline void float_epilogue(const Epilogue& epilogue, const float* sums, int64_t 
   BOPKIT_EPILOGUE(float_epilogue_rows, epilogue, sums, stride, channels, rows, pixels)
 }
 
-// Calls `function(p, channel, count, x)` with each vector of requantized sums.
+// Calls `function(p, channel, count, x)` with each vector of requantized sums, less the zero point.
 template <typename Function>
 inline void requantize(const Requantization& by, const int32_t* sums, int channels, int pixels,
                        const Function& function) {
@@ -350,6 +350,23 @@ inline void requantize(const Requantization& by, const int32_t* sums, int channe
   }
 }
 
+// Whether of requantized sums nothing but their signs is left.
+inline bool wants_signs_alone(const Epilogue& epilogue, const Row& row) {
+  return epilogue.op_count == 0 && epilogue.requantization.factor == nullptr &&
+         row.floats == nullptr && row.bytes == nullptr;
+}
+
+inline void store_signs(const Requantization& by, const int32_t* sums, int channels,
+                        const Row* rows, int pixels) {
+  for (int p = 0; p < pixels; ++p, sums += kPanel) {
+    for (int channel = 0; channel < channels; channel += kLanes) {
+      const int count = channels - channel < kLanes ? channels - channel : kLanes;
+      store_bits(negative_mask(load(sums + channel) < load(by.least_positive + channel)), channel,
+                 count, rows[p].bits);
+    }
+  }
+}
+
 // The integer epilogue of sums that are requantized: of floats from there on.
 template <typename FloatEpilogue>
 inline void requantized_epilogue(const Epilogue& epilogue, const int32_t* sums, int channels,
@@ -358,12 +375,15 @@ inline void requantized_epilogue(const Epilogue& epilogue, const int32_t* sums, 
   if (epilogue.stores_int8_sums) {
     return requantize(by, sums, channels, pixels,
                       [&](int p, int channel, int count, const Ints& x) {
-                        store_int8(x, count, rows[p].bytes + channel);
+                        store_int8(x + by.zero_point, count, rows[p].bytes + channel);
                       });
+  }
+  if (wants_signs_alone(epilogue, rows[0])) {
+    return store_signs(by, sums, channels, rows, pixels);
   }
   alignas(64) float y[kMaxTilePixels * kPanel];
   requantize(by, sums, channels, pixels, [&](int p, int channel, int, const Ints& x) {
-    const Floats numbers = __builtin_convertvector(x - by.zero_point, Floats) * all(by.scale);
+    const Floats numbers = __builtin_convertvector(x, Floats) * all(by.scale);
     __builtin_memcpy(y + p * kPanel + channel, &numbers, sizeof numbers);
   });
   end(epilogue, y, kPanel, channels, rows, pixels);

@@ -142,7 +142,8 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   if (epilogue->threshold != nullptr) epilogue->threshold += first;
   if (epilogue->is_requantized) {
     Requantization& by = epilogue->requantization;
-    for (const int32_t** vector : {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift}) {
+    for (const int32_t** vector :
+         {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift, &by.least_positive}) {
       *vector += first;
     }
     if (by.factor != nullptr) by.factor += first;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 namespace bopkit {
@@ -15,6 +16,16 @@ const abi::AffineQuantization* affine_of(const abi::Tensor& tensor) {
 bool is_per_channel(const abi::Tensor& tensor) {
   const abi::AffineQuantization* affine = affine_of(tensor);
   return affine != nullptr && affine->scale != nullptr && affine->scale->size > 1;
+}
+
+// The least x that becomes no negative number: rescaling keeps the order.
+int64_t least_positive(const Rescaling& by) {
+  int64_t below = std::numeric_limits<int32_t>::min() >> by.left_shift, above = 0;
+  while (below + 1 < above) {
+    const int64_t x = (below + above) / 2;
+    (rescale(by, static_cast<int32_t>(x)) < 0 ? below : above) = x;
+  }
+  return above;
 }
 
 }  // namespace
@@ -113,8 +124,8 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
   const size_t channels = offsets.size();
   const size_t lanes = (channels + kPanel - 1) / kPanel * kPanel;
   RequantizationVectors vectors;
-  for (auto* vector :
-       {&vectors.bias, &vectors.multiplier, &vectors.left_shift, &vectors.right_shift}) {
+  for (auto* vector : {&vectors.bias, &vectors.multiplier, &vectors.left_shift,
+                       &vectors.right_shift, &vectors.least_positive}) {
     vector->assign(lanes, 0);
   }
   const std::vector<float> scales = scales_of(filter, static_cast<int>(channels));
@@ -133,6 +144,16 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
   }
   vectors.zero_point = output.zero_point;
   std::tie(vectors.min, vectors.max) = int8_range(op.activation, output);
+  for (size_t c = 0; c < channels; ++c) {
+    constexpr int64_t kMin = std::numeric_limits<int32_t>::min(),
+                      kMax = std::numeric_limits<int32_t>::max();
+    const Rescaling by = {vectors.multiplier[c], vectors.left_shift[c], vectors.right_shift[c]};
+    const int64_t least = vectors.max < vectors.zero_point ? kMax  // all are clamped below it
+                          : vectors.min >= vectors.zero_point
+                              ? kMin
+                              : least_positive(by) - vectors.bias[c];
+    vectors.least_positive[c] = static_cast<int32_t>(std::clamp(least, kMin, kMax));
+  }
   vectors.scale = output.scale;
   return vectors;
 }

@@ -467,6 +467,20 @@ def _signs() -> Case:
     )
 
 
+def _signs_alone(scales: str, activation: str, zero_point: int, depthwise: bool) -> Case:
+    """Signs of products, of which nothing else is wanted: sums are compared, and many are at the border."""
+    kind = "depthwise" if depthwise else "conv"
+    name = f"int8-chain-signs-alone-{kind}-{scales}-{activation.lower()}-o{zero_point}"
+    source, graph = Source(name), Graph()
+    options = _PLAIN | {"scales": scales, "out_zero": zero_point, "activation": activation}
+    x, feed = _input(source, options, graph, (2, 9, 10, 6))
+    shape = (3, 3, 6) if depthwise else (40, 3, 3, 6)
+    weights = _weigh(source, options, graph.tensors[x].scale, shape, 2 if depthwise else 0, 9 if depthwise else 54)
+    make = graph.depthwise if depthwise else graph.conv
+    y = graph.quantize(make(x, **weights, activation=activation))
+    return Case(name, graph.output(y), [feed], 0, "", OPTIMIZED_IN_LCE)
+
+
 def _residual() -> Case:
     """Two blocks, int8 from end to end; the second with half the resolution."""
     chain = _Chain("int8-chain-residual")
@@ -686,6 +700,8 @@ class _Wild(_Chain):
 def _chains() -> list[Case]:
     makers = [_stem, _signs, _residual, _bottleneck, _dense_block, _slopes_and_margins, _head, _gate, _bytes, _islands]
     cases = [*(make() for make in makers), *(_large_stem(is_scaled) for is_scaled in (False, True))]
+    alone = itertools.product(_SCALES, ("NONE", "RELU6", "RELU_N1_TO_1"), (-128, -3, 127), (False, True))
+    cases += [_signs_alone(*each) for each in alone]
     cases += [_same_quantization(others) for others in ("output", "relu", "signs")]
     return [*cases, *(_Wild(f"int8-wild-{number}").case_of_all() for number in range(60))]
 
