@@ -135,6 +135,11 @@ class Conv : public EpilogueStep {
   Range read_in_place(int y) const {
     return !is_gathering_ || inner_rows_.has(y) ? inner_columns_ : Range{0, 0};
   }
+  // Words of a patch that Packing::gather_prefixes makes.
+  int64_t prefixes_pitch() const {
+    const int64_t words = int64_t{window_.filter_h} * window_.filter_w * depth_;
+    return words + words % 2;
+  }
   int tile_pixels(const Panel& panel) const {
     const bool is_narrow = panel.channels <= 16 && packing_.narrow_tile_pixels > 0;
     return is_narrow ? packing_.narrow_tile_pixels : packing_.tile_pixels;
@@ -183,6 +188,7 @@ class Conv : public EpilogueStep {
   Range inner_rows_{}, inner_columns_{};  // of pixels whose patches are not at the edges
   int64_t gathered_size_ = 0;             // elements of a thread
   Buffer gathered_;
+  Buffer prefixes_;  // of the patches of a chunk, for each thread
   // The indirection buffer: where the runs of a patch begin, from the patch's first element.
   std::vector<int32_t> run_offsets_;
   int run_length_ = 0;
@@ -424,6 +430,11 @@ bool Conv<Element, Weight, Sum>::prepare(const StepContext& shared) {
   } else {
     inner_columns_ = {0, width_.size};
   }
+  if (packing_.gather_prefixes != nullptr &&
+      (prefixes_pitch() > kMaxBytes / 4 / kChunk / shared.threads ||
+       !prefixes_.allocate(shared.threads * kChunk * prefixes_pitch() * 4))) {
+    return fail("found no memory for its patches");
+  }
   return prepare_indirection(source_) &&
          (padding_correction_.prepare(window_, height_, width_, input.h, input.w) ||
           fail("found no memory for its padding"));
@@ -475,8 +486,8 @@ void Conv<Element, Weight, Sum>::make_sums(const StepContext&, int image, int y,
   for (const Panel& panel : panels_) {
     const int most = tile_pixels(panel), tiles = (width_.size + most - 1) / most;
     for (int tile = 0; tile < tiles; ++tile) {
-      const int begin = static_cast<int>(int64_t{tile} * width_.size / tiles),
-                end = static_cast<int>(int64_t{tile + 1} * width_.size / tiles);
+      const int begin = static_cast<int>(begin_of(tile, tiles, width_.size, packing_.pixel_step)),
+                end = static_cast<int>(begin_of(tile + 1, tiles, width_.size, packing_.pixel_step));
       const Element* patch = patch_at(image, y, begin);
       for (int x = begin; x < end; ++x, patch += patch_to_right) {
         patches[x - begin] = in_place.has(x) ? patch : gather(image, y, x, x - begin);
@@ -577,18 +588,16 @@ void Conv<Element, Weight, Sum>::run_prefixes(const uint32_t* const* patches,
                                               const int32_t* const* corrections, const Row* rows,
                                               int count, size_t first_panel,
                                               size_t end_panel) const {
-  const int64_t words = int64_t{run_length_} * static_cast<int64_t>(run_offsets_.size());
-  const int64_t pitch = words + words % 2;
-  const std::unique_ptr<uint32_t[]> prefixes(new uint32_t[count * pitch]);
+  const int64_t pitch = prefixes_pitch();
+  uint32_t* prefixes = prefixes_.as<uint32_t>() + ThreadPool::thread_number() * kChunk * pitch;
   const uint32_t *of_group[kChunk], *gathered[kChunk];
-  for (int i = 0; i < count; ++i) gathered[i] = prefixes.get() + i * pitch;
+  for (int i = 0; i < count; ++i) gathered[i] = prefixes + i * pitch;
   for (size_t panel = first_panel; panel < end_panel; ++panel) {
     const int group = panels_[panel].group;
     if (panel == first_panel || group != panels_[panel - 1].group) {
       for (int i = 0; i < count; ++i) of_group[i] = patches[i] + group * depth_;
       packing_.gather_prefixes(
-          args_of(panels_[panel], of_group, run_offsets_.data(), count, nullptr), pitch,
-          prefixes.get());
+          args_of(panels_[panel], of_group, run_offsets_.data(), count, nullptr), pitch, prefixes);
     }
     run_panel(panels_[panel], gathered, corrections, rows, count);
   }

@@ -155,13 +155,13 @@ struct Kernels {
     int narrow_tile_pixels = 0;  // of a call with up to 16 channels, where that is another number
     int depth = 1;               // elements of a channel that lie side by side
     bool is_one_run = false;     // a patch is one run, whose parts the micro-kernel gathers itself
-    bool joins_tails = false;    // see GemmArgs::tails
     int pixel_step = 1;          // a call of a multiple wastes nothing; tile_pixels is one
     // Where it is not null, binary patches and weights are words 0 to k, joined by exclusive or, in
     // place of each word k. Of weights it is the complement where k % 4 is 1. The number of words is
     // made even. The function does so with any number of pixels' patches, to be `pitch` apart; those
     // it makes are the patches of calls.
     void (*gather_prefixes)(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) = nullptr;
+    bool joins_tails = false;  // see GemmArgs::tails
   };
   Packing binary, floats, int8;
   int int8_offset;  // what the micro-kernel adds to each int8 that it multiplies

@@ -60,31 +60,36 @@ BOPKIT_ALWAYS_INLINE void for_parts(const Args& args, int first, int count, cons
   }
 }
 
-// See Packing::gather_prefixes.
-void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
-  for (int p = 0; p < args.pixels; ++p, to += pitch) {
-    uint32_t prefix = 0, *prefixes = to;
-    for (int run = 0; run < args.runs; ++run) {
+// See Packing::gather_prefixes. Run by run: what is known of a run so is there for all pixels. `kLength` is
+// the length of runs, or 0.
+template <int kLength>
+void gather_runs(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
+  const int length = kLength == 0 ? args.run_length : kLength;
+  for (int run = 0; run < args.runs; ++run, to += length) {
+    uint32_t* prefixes = to;
+    for (int p = 0; p < args.pixels; ++p, prefixes += pitch) {
       const uint32_t* from = args.patch[p] + args.run_offset[run];
-      for (int fours = args.run_length / 4; fours > 0; --fours, from += 4, prefixes += 4) {
-        const uint32_t p1 = prefix ^ from[0], p2 = p1 ^ from[1], p3 = p2 ^ from[2];
-        prefix = p3 ^ from[3];
-        prefixes[0] = p1;
-        prefixes[1] = p2;
-        prefixes[2] = p3;
-        prefixes[3] = prefix;
+      uint32_t prefix = run == 0 ? 0 : prefixes[-1];
+      int k = 0;
+      for (; k + 4 <= length; k += 4) {
+        const uint32_t p1 = prefix ^ from[k], p2 = p1 ^ from[k + 1], p3 = p2 ^ from[k + 2];
+        prefix = p3 ^ from[k + 3];
+        prefixes[k] = p1;
+        prefixes[k + 1] = p2;
+        prefixes[k + 2] = p3;
+        prefixes[k + 3] = prefix;
       }
-      if (args.run_length & 2) {
-        const uint32_t p1 = prefix ^ from[0];
-        prefix = p1 ^ from[1];
-        prefixes[0] = p1;
-        prefixes[1] = prefix;
-        from += 2;
-        prefixes += 2;
-      }
-      if (args.run_length & 1) *prefixes++ = prefix ^= *from;
+      for (; k < length; ++k) prefixes[k] = prefix ^= from[k];
     }
-    if (prefixes != to + pitch) *prefixes = prefix;
+  }
+}
+
+void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
+  constexpr int kOf64Channels = 3 * 64 / 32;
+  (args.run_length == kOf64Channels ? gather_runs<kOf64Channels> : gather_runs<0>)(args, pitch, to);
+  const int64_t words = int64_t{args.runs} * args.run_length;
+  for (int p = 0; p < args.pixels && words < pitch; ++p) {
+    to[p * pitch + words] = to[p * pitch + words - 1];
   }
 }
 
@@ -297,11 +302,36 @@ BOPKIT_ALWAYS_INLINE void store_half_word(const QuarterInts (&holds)[4], int cha
   __builtin_memcpy(reinterpret_cast<char*>(words) + channel / 8, &half, sizeof half);
 }
 
+// x + zero_point, saturated: what is added to is that already.
+BOPKIT_ALWAYS_INLINE void store_narrow(const QuarterInts (&x)[4], int32_t zero_point, int8_t* to) {
+  const int16x8_t zero = vdupq_n_s16(static_cast<int16_t>(zero_point));
+  const int16x8_t low = vqmovn_high_s32(vqmovn_s32((int32x4_t)x[0]), (int32x4_t)x[1]);
+  const int16x8_t high = vqmovn_high_s32(vqmovn_s32((int32x4_t)x[2]), (int32x4_t)x[3]);
+  vst1q_s8(to, vqmovn_high_s16(vqmovn_s16(vqaddq_s16(low, zero)), vqaddq_s16(high, zero)));
+}
+
+// As `store_bytes` of a whole vector: FCVTAS rounds half away from zero, and saturates. FMAXNM takes the
+// other number in place of NaN.
+BOPKIT_ALWAYS_INLINE void store_bytes(const Epilogue& epilogue, const QuarterFloats (&y)[4],
+                                      int8_t* to) {
+  QuarterInts rounded[4];
+  BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
+    const float32x4_t quotient = (float32x4_t)(y[v] / epilogue.byte_scale);
+    rounded[v] = (QuarterInts)vcvtaq_s32_f32(vmaxnmq_f32(quotient, vdupq_n_f32(-512)));
+  }
+  store_narrow(rounded, epilogue.byte_zero_point, to);
+}
+
 template <int pixels>
 BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, const Row* rows,
                                      QuarterFloats (&y)[pixels][4]) {
-  for (int i = 0; i < epilogue.op_count; ++i) {
-    apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
+  if (form_of(epilogue) ==
+      EpilogueForm::kAddOperand) {  // as nearly all binary convolutions have it
+    BOPKIT_FOR_TILE y[p][v] = y[p][v] + load_quarter(rows[p].operands[0] + channel + 4 * v);
+  } else {
+    for (int i = 0; i < epilogue.op_count; ++i) {
+      apply(epilogue.ops[i].kind, Tile<pixels>{epilogue.ops[i], channel, rows, y});
+    }
   }
   if (rows[0].floats != nullptr) {
     BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
@@ -317,9 +347,7 @@ BOPKIT_ALWAYS_INLINE void end_floats(const Epilogue& epilogue, int channel, cons
     }
   }
   for (int p = 0; p < pixels && rows[0].bytes != nullptr; ++p) {
-    Floats whole;
-    __builtin_memcpy(&whole, y[p], sizeof whole);
-    store_bytes(epilogue, whole, kLanes, rows[p].bytes + channel);
+    store_bytes(epilogue, y[p], rows[p].bytes + channel);
   }
 }
 
@@ -350,12 +378,12 @@ BOPKIT_ALWAYS_INLINE void end_doubled(const Epilogue& epilogue, const int32_t* c
   end_floats<pixels>(epilogue, channel, rows, y);
 }
 
-// See Requantization.
+// See Requantization; less the zero point.
 template <int pixels>
 BOPKIT_ALWAYS_INLINE void requantize(const Requantization& by, int channel,
                                      QuarterInts (&x)[pixels][4]) {
-  const int32x4_t zero_point = vdupq_n_s32(by.zero_point);
-  const int32x4_t min = vdupq_n_s32(by.min), max = vdupq_n_s32(by.max);
+  const int32x4_t min = vdupq_n_s32(by.min - by.zero_point),
+                  max = vdupq_n_s32(by.max - by.zero_point);
   BOPKIT_UNROLL for (int v = 0; v < 4; ++v) {
     const int32x4_t bias = vld1q_s32(by.bias + channel + 4 * v);
     const int32x4_t left = vld1q_s32(by.left_shift + channel + 4 * v);
@@ -367,7 +395,6 @@ BOPKIT_ALWAYS_INLINE void requantize(const Requantization& by, int channel,
       // The shift rounds half up: one less where a negative number is shifted makes that away from
       // zero.
       y = vrshlq_s32(vqaddq_s32(y, vshrq_n_s32(vandq_s32(y, right), 31)), right);
-      y = vaddq_s32(y, zero_point);
       x[p][v] = (QuarterInts)vmaxq_s32(min, vminq_s32(max, y));
     }
   }
@@ -386,18 +413,12 @@ inline void end_sums(const Epilogue& epilogue, const int32_t* sums,
   requantize<pixels>(by, channel, x);
   if (epilogue.stores_int8_sums) {
     BOPKIT_UNROLL for (int p = 0; p < pixels; ++p) {
-      const int16x8_t low =
-          vcombine_s16(vmovn_s32((int32x4_t)x[p][0]), vmovn_s32((int32x4_t)x[p][1]));
-      const int16x8_t high =
-          vcombine_s16(vmovn_s32((int32x4_t)x[p][2]), vmovn_s32((int32x4_t)x[p][3]));
-      vst1q_s8(rows[p].bytes + channel, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+      store_narrow(x[p], by.zero_point, rows[p].bytes + channel);
     }
     return;
   }
   QuarterFloats y[pixels][4];
-  BOPKIT_FOR_TILE {
-    y[p][v] = __builtin_convertvector(x[p][v] - by.zero_point, QuarterFloats) * by.scale;
-  }
+  BOPKIT_FOR_TILE { y[p][v] = __builtin_convertvector(x[p][v], QuarterFloats) * by.scale; }
   end_floats<pixels>(epilogue, channel, rows, y);
 }
 
@@ -745,4 +766,5 @@ void int8_gemm(const Int8GemmArgs& args) {
 constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,
                                              1,           true, 2,      gather_prefixes};
 constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
-constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock, kBlock, false, 0, kInt8Depth, true};
+constexpr Kernels::Packing kInt8Packing = {kTilePixels, kBlock,     kBlock, false,
+                                           0,           kInt8Depth, true,   kInt8BlockPixels};
