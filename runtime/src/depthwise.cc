@@ -26,6 +26,11 @@ class DepthwiseConv : public EpilogueStep {
     weights_.assign(filter, filter + taps * channels_);
   }
 
+  void set_bias(const float* bias) {
+    bias_.assign((channels_ + kPanel - 1) / kPanel * kPanel, 0.0f);
+    std::copy(bias, bias + channels_, bias_.begin());
+  }
+
   void requantize(RequantizationVectors by) {
     requantization_ = std::move(by);
     epilogue_.is_requantized = true;
@@ -91,6 +96,12 @@ class DepthwiseConv : public EpilogueStep {
   // Of one call of the micro-kernels: an epilogue of integers takes no more than a tile.
   static constexpr int kPixels = kIsInt8 ? kMaxTilePixels : 2 * kMaxTilePixels;
 
+  // The pixels under the filter that lie within the image; `most_` further, their weights.
+  struct Taps {
+    const Element** first;
+    int count;
+  };
+
   int64_t macs() const { return pixels_ * window_.filter_h * window_.filter_w * channels_; }
 
   // Each channel of the input is that of several filters.
@@ -108,37 +119,47 @@ class DepthwiseConv : public EpilogueStep {
     alignas(kAlignment) Sum sums[kPixels * kPanel];
     Row rows[kPixels];
     const RowStep to_right = row_step(shared);
-    const Element** const taps =
-        taps_.as<const Element*>() + ThreadPool::thread_number() * 2 * most_;
-    const Element** const weights = taps + most_;
+    Taps taps = {taps_.as<const Element*>() + ThreadPool::thread_number() * 2 * most_, 0};
     const int64_t step = window_.stride_w * input.pixel_stride;
+    const bool is_direct = stores_floats_alone();
     for (int x = 0, pixels; x < width_.size; x += pixels) {
       // Pixels that see no edge at the sides have the same taps.
-      pixels = std::max(1, std::min(kPixels, inside_from(input, x)));
-      const int count = find_taps(input, image, y, x, taps, weights);
+      pixels = std::max(1, std::min(is_direct ? width_.size : kPixels, inside_from(input, x)));
+      find_taps(input, image, y, x, &taps);
+      if (is_direct) {
+        const Value& output = shared.value(floats);
+        multiply(shared.kernels, input, taps, step, pixels, 0, channels_,
+                 output.at<Sum>(image, y, x), output.pixel_stride);
+        continue;
+      }
       const Row row = row_at(shared, image, y, x);
       for (int first = 0; first < channels_; first += kPanel) {
         const int channels = std::min(kPanel, channels_ - first);
         Epilogue epilogue = epilogue_;
         EpilogueOp ops[kMaxEpilogueOps];
         epilogue_from(first, &epilogue, ops);
-        multiply(shared.kernels, input, taps, weights, count, step, pixels, first, channels, sums);
+        multiply(shared.kernels, input, taps, step, pixels, first, channels, sums, kPanel);
         fill_rows(row + step_to_channel(row, first), to_right, pixels, rows);
         end_sums(shared.kernels, epilogue, sums, channels, rows, pixels);
       }
     }
   }
 
-  static void multiply(const Kernels& kernels, const Value&, const float* const* taps,
-                       const float* const* weights, int count, int64_t step, int pixels, int first,
-                       int channels, float* sums) {
-    kernels.depthwise_rows(sums, taps, weights, count, step, pixels, first, channels);
+  // Whether the sums are the results, in memory as they should be.
+  bool stores_floats_alone() const {
+    return !kIsInt8 && epilogue_ops_.empty() && floats >= 0 && bits < 0 && bytes < 0;
   }
-  static void multiply(const Kernels& kernels, const Value& input, const int8_t* const* taps,
-                       const int8_t* const* weights, int count, int64_t step, int pixels, int first,
-                       int channels, int32_t* sums) {
-    kernels.depthwise_int8_rows(sums, taps, weights, count, step, pixels, first, channels,
-                                input.zero_point);
+
+  void multiply(const Kernels& kernels, const Value&, const Taps& taps, int64_t step, int pixels,
+                int first, int channels, float* to, int64_t to_step) const {
+    kernels.depthwise_rows({to, to_step, taps.first, taps.first + most_,
+                            bias_.empty() ? nullptr : bias_.data(), taps.count, step, pixels, first,
+                            channels});
+  }
+  void multiply(const Kernels& kernels, const Value& input, const Taps& taps, int64_t step,
+                int pixels, int first, int channels, int32_t* to, int64_t) const {
+    kernels.depthwise_int8_rows(to, taps.first, taps.first + most_, taps.count, step, pixels, first,
+                                channels, input.zero_point);
   }
 
   // From a pixel of a row on, how many have all columns under the filter within the image.
@@ -150,22 +171,22 @@ class DepthwiseConv : public EpilogueStep {
                : std::min(width_.size - x, (last - first) / window_.stride_w + 1);
   }
 
-  // The pixels under the filter that lie within the image, and their weights; how many they are.
-  int find_taps(const Value& input, int image, int y, int x, const Element** taps,
-                const Element** weights) const {
-    int count = 0;
+  void find_taps(const Value& input, int image, int y, int x, Taps* taps) const {
+    taps->count = 0;
+    const int left = x * window_.stride_w - width_.before;
+    const int64_t to_right = window_.dilation_w * input.pixel_stride;
     for (int v = 0; v < window_.filter_h; ++v) {
       const int row = y * window_.stride_h - height_.before + v * window_.dilation_h;
       if (row < 0 || row >= input.h) continue;
-      for (int u = 0; u < window_.filter_w; ++u) {
-        const int column = x * window_.stride_w - width_.before + u * window_.dilation_w;
-        if (column < 0 || column >= input.w) continue;
-        taps[count] = input.at<const Element>(image, row, column);
-        weights[count++] =
-            weights_.data() + (int64_t{v} * window_.filter_w + u) * int64_t{channels_};
+      const Element* from = input.at<const Element>(image, row, 0) + left * input.pixel_stride;
+      const Element* weights = weights_.data() + int64_t{v} * window_.filter_w * channels_;
+      for (int u = 0, column = left; u < window_.filter_w; ++u, column += window_.dilation_w) {
+        if (column >= 0 && column < input.w) {
+          taps->first[taps->count] = from + u * to_right;
+          taps->first[most_ + taps->count++] = weights + u * channels_;
+        }
       }
     }
-    return count;
   }
 
   Window window_;
@@ -175,6 +196,7 @@ class DepthwiseConv : public EpilogueStep {
   int64_t most_ = 0;              // taps of a pixel
   Buffer taps_;                   // of each thread: where they are, and where their weights are
   std::vector<Element> weights_;  // [filter_h, filter_w, channels]
+  std::vector<float> bias_;       // of floats, padded to kPanel; or empty
   Epilogue epilogue_;
   RequantizationVectors requantization_;
   Extent height_{}, width_{};
@@ -186,9 +208,7 @@ class DepthwiseConv : public EpilogueStep {
 std::unique_ptr<EpilogueStep> make_depthwise_conv(const Op& op, int input, int channels,
                                                   const float* filter, const float* bias) {
   auto step = std::make_unique<DepthwiseConv<float>>(op, input, filter, channels);
-  if (bias != nullptr) {
-    step->append(EpilogueOpKind::kAddVector, std::vector<float>(bias, bias + channels));
-  }
+  if (bias != nullptr) step->set_bias(bias);
   step->append_activation(op.activation);
   return step;
 }

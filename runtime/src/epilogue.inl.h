@@ -503,64 +503,61 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
   }
 }
 
-// `kPixels` pixels, `step` apart in the rows, by `kVectors` vectors of channels.
+// `kPixels` pixels by `kVectors` vectors of channels, from channel `i` on, of a DepthwiseArgs.
 template <int kPixels, int kVectors>
-inline void depthwise_block(float* to, const float* const* rows, const float* const* weights,
-                            int taps, int64_t step, int64_t row_offset, int64_t weight_offset,
-                            int lanes) {
+inline void depthwise_block(const DepthwiseArgs& args, int pixel, int i, int lanes) {
   Floats sums[kPixels][kVectors] = {};
-  for (int t = 0; t < taps; ++t) {
+  for (int t = 0; t < args.taps; ++t) {
+    const float* row = args.rows[t] + pixel * args.step + args.first + i;
+    const float* weights = args.weights[t] + args.first + i;
     for (int v = 0; v < kVectors; ++v) {
-      const Floats weight = load_part(weights[t] + weight_offset + v * kLanes, lanes);
+      const Floats weight = load_part(weights + v * kLanes, lanes);
       for (int p = 0; p < kPixels; ++p) {
-        const float* row = rows[t] + row_offset + p * step + v * kLanes;
-        sums[p][v] = sums[p][v] + load_part(row, lanes) * weight;
+        const Floats x = load_part(row + p * args.step + v * kLanes, lanes);
+        sums[p][v] = sums[p][v] + x * weight;
       }
     }
   }
-  for (int p = 0; p < kPixels; ++p) {
-    for (int v = 0; v < kVectors; ++v) {
-      store_part(sums[p][v], lanes, to + p * kPanel + v * kLanes);
+  float* to = args.to + pixel * args.to_step + i;
+  for (int v = 0; v < kVectors; ++v) {
+    const Floats bias =
+        args.bias == nullptr ? Floats{} : load(args.bias + args.first + i + v * kLanes);
+    for (int p = 0; p < kPixels; ++p) {
+      if (args.bias != nullptr) sums[p][v] = sums[p][v] + bias;
+      store_part(sums[p][v], lanes, to + p * args.to_step + v * kLanes);
     }
   }
 }
 
-// `kSums` vectors of sums are in registers.
+// All channels of some pixels, before the next pixels: so they are read as they lie in memory.
+template <int kPixels, int kVectors>
+inline void depthwise_pixels(const DepthwiseArgs& args, int pixel) {
+  int i = 0;
+  for (; i + kVectors * kLanes <= args.channels; i += kVectors * kLanes) {
+    depthwise_block<kPixels, kVectors>(args, pixel, i, kLanes);
+  }
+  for (; i < args.channels; i += kLanes) {
+    const int left = args.channels - i;
+    depthwise_block<kPixels, 1>(args, pixel, i, left < kLanes ? left : kLanes);
+  }
+}
+
+// `kSums` vectors of sums are in registers: of more pixels where there are few channels.
 template <int kSums>
-inline void depthwise_rows_by(float* to, const float* const* rows, const float* const* weights,
-                              int taps, int64_t step, int pixels, int first, int channels) {
+inline void depthwise_rows_by(const DepthwiseArgs& args) {
   constexpr int kWidePixels = kSums / kMany;
-  for (int i = 0; i < channels;) {
-    const bool has_many = channels - i >= kMany * kLanes;
-    const int lanes = channels - i < kLanes ? channels - i : kLanes, channel = first + i;
-    int p = 0;
-    while (p < pixels) {
-      const int left = pixels - p;
-      const auto run = [&](auto* block, int count, int lanes_of_block) {
-        block(to + p * kPanel + i, rows, weights, taps, step, p * step + channel, channel,
-              lanes_of_block);
-        p += count;
-      };
-      if (has_many && left >= kWidePixels) {
-        run(depthwise_block<kWidePixels, kMany>, kWidePixels, kLanes);
-      } else if (has_many) {
-        run(depthwise_block<1, kMany>, 1, kLanes);
-      } else if (left >= kSums) {
-        run(depthwise_block<kSums, 1>, kSums, lanes);
-      } else if (left >= kMany) {
-        run(depthwise_block<kMany, 1>, kMany, lanes);
-      } else {
-        run(depthwise_block<1, 1>, 1, lanes);
-      }
-    }
-    i += has_many ? kMany * kLanes : kLanes;
+  int p = 0;
+  if (args.channels < kMany * kLanes) {
+    for (; p + kSums <= args.pixels; p += kSums) depthwise_pixels<kSums, 1>(args, p);
+    for (; p + kMany <= args.pixels; p += kMany) depthwise_pixels<kMany, 1>(args, p);
   }
+  for (; p + kWidePixels <= args.pixels; p += kWidePixels) {
+    depthwise_pixels<kWidePixels, kMany>(args, p);
+  }
+  for (; kWidePixels > 1 && p < args.pixels; ++p) depthwise_pixels<1, kMany>(args, p);
 }
 
-inline void depthwise_rows(float* to, const float* const* rows, const float* const* weights,
-                           int taps, int64_t step, int pixels, int first, int channels) {
-  depthwise_rows_by<kMany>(to, rows, weights, taps, step, pixels, first, channels);
-}
+inline void depthwise_rows(const DepthwiseArgs& args) { depthwise_rows_by<kMany>(args); }
 
 // `count` lanes; those beyond are zero.
 inline Ints load_int8_part(const int8_t* from, int count) {

@@ -139,6 +139,20 @@ using MixedGemmArgs = GemmArgs<float, int8_t, float>;          // the same, of w
 // Sums: of products of (x + Kernels::int8_offset) and a weight, which is never -128.
 using Int8GemmArgs = GemmArgs<int8_t, int8_t, int32_t>;
 
+// Of each of `pixels` pixels p and of `channels` channels: to + p * to_step = the sum of
+// (rows[i] + p * step) * weights[i], one after the other, and the bias, which may be null, last. Rows,
+// weights and bias begin `first` channels earlier.
+struct DepthwiseArgs {
+  float* to;
+  int64_t to_step;
+  const float* const* rows;
+  const float* const* weights;
+  const float* bias;  // padded to kPanel
+  int taps;
+  int64_t step;
+  int pixels, first, channels;
+};
+
 // The micro-kernels of one instruction set.
 struct Kernels {
   const char* name;
@@ -204,11 +218,9 @@ struct Kernels {
   // 1 / (1 + e^-x), and e^(beta * x) divided by the sum of all of them.
   void (*logistic)(const float* from, int count, float* to);
   void (*softmax)(const float* from, int count, float beta, float* to);
-  // to[p] = the sum of (rows[i] + p * step) * weights[i], one after the other, of each pixel and of
-  // the channels from `first` on, at most kPanel; `to` is [pixels][kPanel].
-  void (*depthwise_rows)(float* to, const float* const* rows, const float* const* weights, int taps,
-                         int64_t step, int pixels, int first, int channels);
-  // The same of int8, from each of which the zero point is subtracted. Sums are written up to the
+  void (*depthwise_rows)(const DepthwiseArgs&);
+  // As of DepthwiseArgs, of at most kPanel channels without a bias; `to` is [pixels][kPanel]. The zero
+  // point is subtracted from each int8. Sums are written up to the
   // next multiple of 16 channels.
   void (*depthwise_int8_rows)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
                               int taps, int64_t step, int pixels, int first, int channels,
