@@ -122,11 +122,19 @@ def runners_of(name, folder, arguments):
     return path, runners, picture
 
 
+def profile(path, picture, runs):
+    """Milliseconds of LiteRT's part of a call, the least of all runs; the steps; and what else the delegate tells."""
+    interpreter = bopkit_runtime.Interpreter(path, profile=True)
+    interpreter.predict(picture)
+    invoke = interpreter.litert.invoke
+    whole_ms = min(interleaved_ms({"": lambda _: invoke()}, picture, runs, time.thread_time_ns)[""])
+    told = interpreter.describe()
+    return whole_ms, [step for part in told["partitions"] for step in part["steps"]], told
+
+
 def print_shares(path, picture, runs, peaks):
     """Where the time of the fastest instruction set goes, and how far it is from what the core can do."""
-    interpreter = bopkit_runtime.Interpreter(path, profile=True)
-    whole_ms = min(interleaved_ms({"": interpreter.predict}, picture, runs, time.thread_time_ns)[""])
-    steps = [step for part in interpreter.describe()["partitions"] for step in part["steps"]]
+    whole_ms, steps, _ = profile(path, picture, runs)
 
     def least_ms(kind):
         return sum(step["least_ns"] for step in steps if kind(step)) / 1e6

@@ -4,8 +4,8 @@
 
 Untrained networks whose batch norms, shifts and slopes are random, so that nothing of them folds away; one picture at
 a time, in one process and taking turns as in native_runtime.py. `claimed` counts operators of the file that the runtime
-runs, of all. The shares are those of the least time of a run: in binary convolutions, in float ones, in the rest of
-the delegate, and outside. `slowest` is the slowest step; `--steps` prints more of them. `--folder` keeps the
+runs, of all. The shares are those of the least time of LiteRT's `invoke`: in binary convolutions, in float ones, in the
+rest of the delegate, and outside. `slowest` is the slowest step; `--steps` prints more of them. `--folder` keeps the
 flatbuffers, and takes those that are there.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bopkit_runtime
 import numpy as np
-from native_runtime import interleaved_ms, lce_runner, native_runner
+from native_runtime import interleaved_ms, lce_runner, native_runner, profile
 
 from bopkit import ExportOptions, export_model, init_model, list_models, load_model
 from bopkit.host import cpu_name
@@ -46,14 +46,6 @@ def flatbuffer_of(name, folder):
     return path
 
 
-def steps_of(path, picture, runs):
-    """Milliseconds of a whole run, and the steps of all partitions."""
-    interpreter = bopkit_runtime.Interpreter(path, profile=True)
-    whole_ms = min(interleaved_ms({"": interpreter.predict}, picture, runs, time.thread_time_ns)[""])
-    told = interpreter.describe()
-    return whole_ms, [step for part in told["partitions"] for step in part["steps"]], told
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=[model["name"] for model in list_models()])
@@ -77,7 +69,7 @@ def main():
             }
             samples = interleaved_ms(runners, picture, arguments.runs, clock)
             ours_ms, lce_ms = min(samples["ours"]), min(samples["LCE best"])
-            whole_ms, steps, told = steps_of(path, picture, arguments.runs)
+            whole_ms, steps, told = profile(path, picture, arguments.runs)
             print_row(name, ours_ms, lce_ms, whole_ms, steps, told, path)
             steps.sort(key=lambda step: -step["least_ns"])
             for step in steps[: arguments.steps]:
