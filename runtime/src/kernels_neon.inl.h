@@ -85,8 +85,11 @@ void gather_runs(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
 }
 
 void gather_prefixes(const BinaryGemmArgs& args, int64_t pitch, uint32_t* to) {
-  constexpr int kOf64Channels = 3 * 64 / 32;
-  (args.run_length == kOf64Channels ? gather_runs<kOf64Channels> : gather_runs<0>)(args, pitch, to);
+  constexpr int kOf64Channels = 3 * 64 / 32, kOf128Channels = 3 * 128 / 32;
+  const auto gather = args.run_length == kOf64Channels    ? gather_runs<kOf64Channels>
+                      : args.run_length == kOf128Channels ? gather_runs<kOf128Channels>
+                                                          : gather_runs<0>;
+  gather(args, pitch, to);
   const int64_t words = int64_t{args.runs} * args.run_length;
   for (int p = 0; p < args.pixels && words < pitch; ++p) {
     to[p * pitch + words] = to[p * pitch + words - 1];
@@ -452,8 +455,27 @@ inline void end_float_sums(const Epilogue& epilogue, const float* sums, int64_t 
   end_floats<pixels>(epilogue, channel, rows, y);
 }
 
+// Whether nothing but int8 of the floats is wanted.
+inline bool is_quantization(const Epilogue& epilogue, const Row& row) {
+  return epilogue.op_count == 0 && epilogue.multiplier == nullptr && epilogue.bias == nullptr &&
+         row.floats == nullptr && row.bits == nullptr && row.bytes != nullptr;
+}
+
+inline void quantize(const Epilogue& epilogue, const float* from, int count, int8_t* to) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    QuarterFloats y[4];
+    BOPKIT_UNROLL for (int v = 0; v < 4; ++v) y[v] = load_quarter(from + i + 4 * v);
+    store_bytes(epilogue, y, to + i);
+  }
+  if (i < count) store_bytes(epilogue, load_part(from + i, count - i), count - i, to + i);
+}
+
 inline void end_all_floats(const Epilogue& epilogue, const float* sums, int64_t stride,
                            int channels, const Row* rows, int pixels) {
+  if (pixels == 1 && is_quantization(epilogue, rows[0])) {
+    return quantize(epilogue, sums, channels, rows[0].bytes);
+  }
   if (!has_whole_vectors(channels, rows[0])) {
     return float_epilogue(epilogue, sums, stride, channels, rows, pixels);
   }

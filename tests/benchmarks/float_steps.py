@@ -117,7 +117,7 @@ LAYERS = [
     *(elementwise("batch norm", *shape, batch_norm) for shape in ((224, 3), (112, 8), (56, 64), (14, 256))),
     *(elementwise("prelu", *shape, with_constant("PRELU")) for shape in ((56, 64), (14, 256))),
     *(elementwise("maximum", *shape, with_constant("MAXIMUM")) for shape in ((56, 64), (14, 256))),
-    *(elementwise("relu", *shape, Graph.relu) for shape in ((112, 8), (56, 64), (14, 256))),
+    *(elementwise("relu", *shape, Graph.relu) for shape in ((1, 1), (112, 8), (56, 64), (14, 256))),
     *(elementwise("gate", *shape, gate) for shape in ((56, 64), (14, 256))),
     *(elementwise("concatenation with 32 of", *shape, concatenation(32)) for shape in ((56, 64), (14, 256))),
     *(elementwise("mean", *shape, Graph.mean) for shape in ((56, 64), (14, 256), (7, 512))),
