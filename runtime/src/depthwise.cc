@@ -152,14 +152,17 @@ class DepthwiseConv : public EpilogueStep {
 
   void multiply(const Kernels& kernels, const Value&, const Taps& taps, int64_t step, int pixels,
                 int first, int channels, float* to, int64_t to_step) const {
-    kernels.depthwise_rows({to, to_step, taps.first, taps.first + most_,
-                            bias_.empty() ? nullptr : bias_.data(), taps.count, step, pixels, first,
-                            channels});
+    FloatDepthwiseArgs args = {to,     to_step, taps.first, taps.first + most_, taps.count, step,
+                               pixels, first,   channels};
+    if (!bias_.empty()) args.bias = bias_.data();
+    kernels.depthwise_rows(args);
   }
   void multiply(const Kernels& kernels, const Value& input, const Taps& taps, int64_t step,
-                int pixels, int first, int channels, int32_t* to, int64_t) const {
-    kernels.depthwise_int8_rows(to, taps.first, taps.first + most_, taps.count, step, pixels, first,
-                                channels, input.zero_point);
+                int pixels, int first, int channels, int32_t* to, int64_t to_step) const {
+    Int8DepthwiseArgs args = {to,     to_step, taps.first, taps.first + most_, taps.count, step,
+                              pixels, first,   channels};
+    args.zero_point = input.zero_point;
+    kernels.depthwise_int8_rows(args);
   }
 
   // From a pixel of a row on, how many have all columns under the filter within the image.

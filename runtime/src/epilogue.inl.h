@@ -116,6 +116,17 @@ inline Ints clamp(Ints x, int32_t min, int32_t max) {
   return x < min ? Ints{} + min : x;
 }
 
+// `count` numbers, 1 to kLanes; the others are zero.
+inline Bytes load_bytes(const int8_t* from, int count) {
+  Bytes bytes{};
+  if (count == kLanes) {
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+  } else {
+    for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  }
+  return bytes;
+}
+
 // Stores `count` lanes, each of which is an int8.
 inline void store_int8(const Ints& x, int count, int8_t* to) {
   const Bytes bytes = __builtin_convertvector(x, Bytes);
@@ -503,35 +514,53 @@ inline void add_rows(float* sum, const float* rows, int64_t stride, int count, i
   }
 }
 
+// `count` elements of a depthwise convolution, less the zero point; lanes beyond are zero, or less it.
+BOPKIT_ALWAYS_INLINE Floats load_elements(const float* from, int count, int32_t) {
+  return load_part(from, count);
+}
+
+BOPKIT_ALWAYS_INLINE Ints load_elements(const int8_t* from, int count, int32_t zero_point) {
+  typedef int16_t Shorts
+      __attribute__((vector_size(32)));  // products of which take one instruction
+  const Shorts x =
+      __builtin_convertvector(load_bytes(from, count), Shorts) - static_cast<int16_t>(zero_point);
+  return __builtin_convertvector(x, Ints);
+}
+
 // `kPixels` pixels by `kVectors` vectors of channels, from channel `i` on, of a DepthwiseArgs.
-template <int kPixels, int kVectors>
-inline void depthwise_block(const DepthwiseArgs& args, int pixel, int i, int lanes) {
-  Floats sums[kPixels][kVectors] = {};
+template <int kPixels, int kVectors, typename Element, typename Sum>
+inline void depthwise_block(const DepthwiseArgs<Element, Sum>& args, int pixel, int i, int lanes) {
+  decltype(load_elements(args.rows[0], 0, 0)) sums[kPixels][kVectors] = {};
   for (int t = 0; t < args.taps; ++t) {
-    const float* row = args.rows[t] + pixel * args.step + args.first + i;
-    const float* weights = args.weights[t] + args.first + i;
+    const Element* row = args.rows[t] + pixel * args.step + args.first + i;
+    const Element* weights = args.weights[t] + args.first + i;
     for (int v = 0; v < kVectors; ++v) {
-      const Floats weight = load_part(weights + v * kLanes, lanes);
+      const auto weight = load_elements(weights + v * kLanes, lanes, 0);
       for (int p = 0; p < kPixels; ++p) {
-        const Floats x = load_part(row + p * args.step + v * kLanes, lanes);
+        const auto x = load_elements(row + p * args.step + v * kLanes, lanes, args.zero_point);
         sums[p][v] = sums[p][v] + x * weight;
       }
     }
   }
-  float* to = args.to + pixel * args.to_step + i;
+  Sum* to = args.to + pixel * args.to_step + i;
   for (int v = 0; v < kVectors; ++v) {
-    const Floats bias =
-        args.bias == nullptr ? Floats{} : load(args.bias + args.first + i + v * kLanes);
     for (int p = 0; p < kPixels; ++p) {
-      if (args.bias != nullptr) sums[p][v] = sums[p][v] + bias;
-      store_part(sums[p][v], lanes, to + p * args.to_step + v * kLanes);
+      Sum* place = to + p * args.to_step + v * kLanes;
+      if constexpr (sizeof(Element) == sizeof(float)) {
+        if (args.bias != nullptr) {
+          sums[p][v] = sums[p][v] + load(args.bias + args.first + i + v * kLanes);
+        }
+        store_part(sums[p][v], lanes, place);
+      } else {
+        __builtin_memcpy(place, &sums[p][v], sizeof sums[p][v]);
+      }
     }
   }
 }
 
 // All channels of some pixels, before the next pixels: so they are read as they lie in memory.
-template <int kPixels, int kVectors>
-inline void depthwise_pixels(const DepthwiseArgs& args, int pixel) {
+template <int kPixels, int kVectors, typename Args>
+inline void depthwise_pixels(const Args& args, int pixel) {
   int i = 0;
   for (; i + kVectors * kLanes <= args.channels; i += kVectors * kLanes) {
     depthwise_block<kPixels, kVectors>(args, pixel, i, kLanes);
@@ -543,8 +572,8 @@ inline void depthwise_pixels(const DepthwiseArgs& args, int pixel) {
 }
 
 // `kSums` vectors of sums are in registers: of more pixels where there are few channels.
-template <int kSums>
-inline void depthwise_rows_by(const DepthwiseArgs& args) {
+template <int kSums, typename Args>
+inline void depthwise_rows_by(const Args& args) {
   constexpr int kWidePixels = kSums / kMany;
   int p = 0;
   if (args.channels < kMany * kLanes) {
@@ -555,36 +584,6 @@ inline void depthwise_rows_by(const DepthwiseArgs& args) {
     depthwise_pixels<kWidePixels, kMany>(args, p);
   }
   for (; kWidePixels > 1 && p < args.pixels; ++p) depthwise_pixels<1, kMany>(args, p);
-}
-
-inline void depthwise_rows(const DepthwiseArgs& args) { depthwise_rows_by<kMany>(args); }
-
-// `count` lanes; those beyond are zero.
-inline Ints load_int8_part(const int8_t* from, int count) {
-  Bytes bytes{};
-  if (count == kLanes) {
-    __builtin_memcpy(&bytes, from, sizeof bytes);
-  } else {
-    for (int i = 0; i < count; ++i) bytes[i] = from[i];
-  }
-  return __builtin_convertvector(bytes, Ints);
-}
-
-inline void depthwise_int8_rows(int32_t* to, const int8_t* const* rows,
-                                const int8_t* const* weights, int taps, int64_t step, int pixels,
-                                int first, int channels, int32_t zero_point) {
-  for (int p = 0; p < pixels; ++p) {
-    for (int i = 0; i < channels; i += kLanes) {
-      const int count = channels - i < kLanes ? channels - i : kLanes;
-      Ints sum{};
-      for (int t = 0; t < taps; ++t) {
-        const int8_t* row = rows[t] + p * step + first + i;
-        const Ints x = load_int8_part(row, count) - zero_point;
-        sum = sum + x * load_int8_part(weights[t] + first + i, count);
-      }
-      __builtin_memcpy(to + p * kPanel + i, &sum, sizeof sum);
-    }
-  }
 }
 
 template <typename Byte>

@@ -9,15 +9,8 @@ inline Ints rescale(const Rescaling& by, Ints x) {
   return (x + half + ((x >> 31) & minus_one)) >> by.right_shift;
 }
 
-// `count` numbers, 1 to kLanes; the others are zero.
 inline Ints load_int8(const int8_t* from, int count) {
-  Bytes bytes = {};
-  if (count == kLanes) {
-    __builtin_memcpy(&bytes, from, sizeof bytes);
-  } else {
-    for (int i = 0; i < count; ++i) bytes[i] = from[i];
-  }
-  return __builtin_convertvector(bytes, Ints);
+  return __builtin_convertvector(load_bytes(from, count), Ints);
 }
 
 // `combine` makes the result's multiple of both terms.

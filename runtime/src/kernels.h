@@ -140,18 +140,24 @@ using MixedGemmArgs = GemmArgs<float, int8_t, float>;          // the same, of w
 using Int8GemmArgs = GemmArgs<int8_t, int8_t, int32_t>;
 
 // Of each of `pixels` pixels p and of `channels` channels: to + p * to_step = the sum of
-// (rows[i] + p * step) * weights[i], one after the other, and the bias, which may be null, last. Rows,
-// weights and bias begin `first` channels earlier.
+// (rows[i] + p * step - zero_point) * weights[i], one after the other, and the bias last. Rows, weights and
+// bias begin `first` channels earlier. Of floats there is no zero point; of int8 no bias, and sums are
+// written up to the next multiple of 16 channels.
+template <typename Element, typename Sum>
 struct DepthwiseArgs {
-  float* to;
+  Sum* to;
   int64_t to_step;
-  const float* const* rows;
-  const float* const* weights;
-  const float* bias;  // padded to kPanel
+  const Element* const* rows;
+  const Element* const* weights;
   int taps;
   int64_t step;
   int pixels, first, channels;
+  int32_t zero_point = 0;
+  const float* bias = nullptr;  // padded to kPanel; may be null
 };
+
+using FloatDepthwiseArgs = DepthwiseArgs<float, float>;
+using Int8DepthwiseArgs = DepthwiseArgs<int8_t, int32_t>;
 
 // The micro-kernels of one instruction set.
 struct Kernels {
@@ -218,13 +224,8 @@ struct Kernels {
   // 1 / (1 + e^-x), and e^(beta * x) divided by the sum of all of them.
   void (*logistic)(const float* from, int count, float* to);
   void (*softmax)(const float* from, int count, float beta, float* to);
-  void (*depthwise_rows)(const DepthwiseArgs&);
-  // As of DepthwiseArgs, of at most kPanel channels without a bias; `to` is [pixels][kPanel]. The zero
-  // point is subtracted from each int8. Sums are written up to the
-  // next multiple of 16 channels.
-  void (*depthwise_int8_rows)(int32_t* to, const int8_t* const* rows, const int8_t* const* weights,
-                              int taps, int64_t step, int pixels, int first, int channels,
-                              int32_t zero_point);
+  void (*depthwise_rows)(const FloatDepthwiseArgs&);
+  void (*depthwise_int8_rows)(const Int8DepthwiseArgs&);
   // Multiply-accumulates of one core in a nanosecond, roughly, to tell what threads should share.
   double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };

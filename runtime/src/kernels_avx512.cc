@@ -409,8 +409,8 @@ const Kernels kAvx512Kernels = {
     add_rows,
     logistic,
     softmax,
-    depthwise_rows_by<2 * kMany>,
-    depthwise_int8_rows,
+    depthwise_rows_by<2 * kMany, FloatDepthwiseArgs>,
+    depthwise_rows_by<2 * kMany, Int8DepthwiseArgs>,
     1500,
     90,
     300};

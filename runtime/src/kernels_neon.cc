@@ -64,8 +64,8 @@ BOPKIT_TARGET_END
         of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::end_integers, \
         of::end_all_floats, of::dequantize_int8, of::dequantize_uint8, of::add_int8,      \
         of::multiply_int8, of::max_of_int8, of::pack_int8_signs, of::max_of, of::mean_of, \
-        of::max_of_int32, of::add_rows, of::logistic, of::softmax, of::depthwise_rows,    \
-        of::depthwise_int8_rows, __VA_ARGS__                                              \
+        of::max_of_int32, of::add_rows, of::logistic, of::softmax, of::depthwise_floats,  \
+        of::depthwise_int8, __VA_ARGS__                                                   \
   }
 
 const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain, 60, 8, 16);

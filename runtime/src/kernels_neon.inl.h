@@ -785,6 +785,9 @@ void int8_gemm(const Int8GemmArgs& args) {
   end_integers(*args.epilogue, args.sums, args.corrections, args.channels, args.rows, args.pixels);
 }
 
+constexpr auto depthwise_floats = depthwise_rows_by<kMany, FloatDepthwiseArgs>;
+constexpr auto depthwise_int8 = depthwise_rows_by<kMany, Int8DepthwiseArgs>;
+
 constexpr Kernels::Packing kBinaryPacking = {kTilePixels, 4,    kBlock, false,          0,
                                              1,           true, 2,      gather_prefixes};
 constexpr Kernels::Packing kPacking = {kTilePixels, kBlock, kBlock};
