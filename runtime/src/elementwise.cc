@@ -35,7 +35,11 @@ class Elementwise : public EpilogueStep {
     }
     row_ops_.clear();
     if (row_is_pixel_) row_ops_ = epilogue_of_row(rows_together_ * input.w, &row_vectors_);
-    return true;
+    if (input.type == abi::kFloat32) return true;
+    const int64_t numbers = int64_t{input.w} * input.c;
+    return (numbers <= kMaxBytes / 4 / shared.threads &&
+            numbers_.allocate(shared.threads * numbers * static_cast<int64_t>(sizeof(float)))) ||
+           fail("found no memory for its numbers");
   }
 
   bool can_overwrite(int read, int written) const override {
@@ -70,9 +74,8 @@ class Elementwise : public EpilogueStep {
     Epilogue epilogue;
     EpilogueOp ops[kMaxEpilogueOps];
     epilogue_from(0, &epilogue, ops);
-    std::vector<float> numbers;
-    const float* from = numbers_of(shared.kernels, input, image, y, &numbers);
-    const int64_t stride = numbers.empty() ? input.pixel_stride : input.c;
+    const float* from = numbers_of(shared.kernels, input, image, y);
+    const int64_t stride = input.type == abi::kFloat32 ? input.pixel_stride : input.c;
     if (row_is_pixel_) {
       Row row{};
       if (to == nullptr) {
@@ -97,26 +100,27 @@ class Elementwise : public EpilogueStep {
     }
   }
 
-  // A row of the input; in `numbers` where it is no float32.
-  const float* numbers_of(const Kernels& kernels, const Value& input, int image, int y,
-                          std::vector<float>* numbers) const {
+  // A row of the input; in memory of this thread's where it is no float32.
+  const float* numbers_of(const Kernels& kernels, const Value& input, int image, int y) const {
     if (input.type == abi::kFloat32) return input.at<const float>(image, y, 0);
-    numbers->resize(static_cast<size_t>(input.w) * input.c);
+    const int64_t row = int64_t{input.w} * input.c;
+    float* const numbers = numbers_.as<float>() + ThreadPool::thread_number() * row;
     const int pixels = input.is_contiguous() ? 1 : input.w;
-    const int64_t count = static_cast<int64_t>(numbers->size()) / pixels;
+    const int64_t count = row / pixels;
     for (int x = 0; x < pixels; ++x) {
-      float* to = numbers->data() + x * count;
+      float* to = numbers + x * count;
       if (input.type == abi::kInt8) {
         kernels.dequantize_int8(input.at<int8_t>(image, y, x), count, zero_point_, scale_, to);
       } else {
         kernels.dequantize_uint8(input.at<uint8_t>(image, y, x), count, zero_point_, scale_, to);
       }
     }
-    return numbers->data();
+    return numbers;
   }
 
   float scale_;
   int zero_point_;
+  Buffer numbers_;
   bool row_is_pixel_ = false;
   int rows_together_ = 1;            // that are treated as one pixel
   std::vector<EpilogueOp> row_ops_;  // of this pixel

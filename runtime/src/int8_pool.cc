@@ -37,6 +37,7 @@ class Pool : public Int8Step {
     const double ns = 0.1 * window_.filter_h * window_.filter_w;
     for_rows(output, ns, session, [&](int image, int y) {
       std::vector<const int8_t*> taps;
+      taps.reserve(static_cast<size_t>(window_.filter_h) * window_.filter_w);
       const auto [top, bottom] =
           covered(y, window_.stride_h, height_.before, window_.filter_h, input.h);
       for (int x = 0; x < output.w; ++x) {
@@ -44,7 +45,8 @@ class Pool : public Int8Step {
             covered(x, window_.stride_w, width_.before, window_.filter_w, input.w);
         taps.clear();
         for (int v = top; v < bottom; ++v) {
-          for (int u = left; u < right; ++u) taps.push_back(input.at<const int8_t>(image, v, u));
+          const int8_t* from = input.at<const int8_t>(image, v, left);
+          for (int u = left; u < right; ++u, from += input.pixel_stride) taps.push_back(from);
         }
         int8_t* to = output.at<int8_t>(image, y, x);
         if (is_maximum_) {
