@@ -329,7 +329,8 @@ bool Conv<Element, Weight, Sum>::prepare_indirection(const Value& input) {
   run_offsets_.clear();
   const bool is_contiguous = packs_rows_ && input.is_contiguous();
   run_length_ = is_contiguous ? window_.filter_w * depth_ : depth_;
-  if (is_contiguous && window_.dilation_h == 1 && run_length_ % packing_.depth == 0 &&
+  if (is_contiguous && window_.dilation_h == 1 &&
+      (packing_.is_one_run || run_length_ % packing_.depth == 0) &&
       input.row_stride == run_length_) {  // whole rows: one run of all of them
     run_length_ *= window_.filter_h;
     run_offsets_.push_back(0);
