@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -98,12 +99,24 @@ def _run(arguments: Sequence[str] | None) -> None:
         max_seconds=options.max_seconds,
     )
     measurement = measure_model(options.model, settings, profile=options.profile)
-    if options.json:
-        print(json.dumps(measurement.to_dict(), indent=2))
-    else:
-        print("\n".join(_lines(measurement)))
+    _write(json.dumps(measurement.to_dict(), indent=2) if options.json else "\n".join(_lines(measurement)))
     if not measurement.profile.claimed_nodes:
         print("Note: nothing in this model is binarized, so LiteRT ran all of it.", file=sys.stderr)
+
+
+def _write(text: str) -> None:
+    """Print to stdout; what reads it may stop early.
+
+    Raises:
+        BopkitRuntimeError: The disk is full, or the like.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        if not isinstance(error, BrokenPipeError):
+            what = f"The figures cannot be written: {error.strerror}."
+            raise BopkitRuntimeError(what, "Write them elsewhere.") from error
 
 
 def _lines(measurement: Measurement) -> list[str]:

@@ -156,6 +156,26 @@ def test_debug_shows_the_traceback(model):
     assert "Traceback" in command("none.tflite", "--debug").stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("stdout", "code", "said"),
+    [
+        ("/dev/full", 1, "Error: The figures cannot be written: No space left on device. Write them elsewhere."),
+        ("closed pipe", 0, "Timing "),
+    ],
+)
+def test_figures_that_nobody_takes(model, stdout, code, said):
+    reader, writer = os.pipe() if stdout == "closed pipe" else (None, os.open(stdout, os.O_WRONLY))
+    if reader is not None:
+        os.close(reader)
+    command_line = [*COMMAND, str(model), *FEW, "--json"]
+    environment = {**os.environ, **package_environment()}
+    result = subprocess.run(command_line, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(writer)
+    assert result.returncode == code
+    assert result.stderr.splitlines()[-1].startswith(said)
+
+
 def test_missing_litert_says_what_to_type(model):
     program = """
 import sys
