@@ -100,13 +100,31 @@ void float_block(const GemmArgs<float, Weight, float>& args, const Weight* weigh
   }
 }
 
+typedef int16_t Shorts __attribute__((vector_size(32)));
+
+inline Shorts load_shorts(const int8_t* from) {
+  return __builtin_convertvector(load(from), Shorts);
+}
+
+// Two products of int8 fit into an int16, as no weight is -128: SSE2 has no products of int32.
 template <int pixels>
 void int8_block(const Int8GemmArgs& args, const int8_t* weights, int32_t* sums) {
   Ints totals[pixels] = {};
   for (int run = 0; run < args.runs; ++run) {
-    for (int k = 0; k < args.run_length; ++k, weights += kBlock) {
-      const Ints w = __builtin_convertvector(load(weights), Ints);
-      for (int p = 0; p < pixels; ++p) totals[p] += w * args.patch[p][args.run_offset[run] + k];
+    int k = 0;
+    for (; k + 2 <= args.run_length; k += 2, weights += 2 * kBlock) {
+      const Shorts w = load_shorts(weights), next_w = load_shorts(weights + kBlock);
+      for (int p = 0; p < pixels; ++p) {
+        const int8_t* x = args.patch[p] + args.run_offset[run] + k;
+        totals[p] += __builtin_convertvector(w * int16_t{x[0]} + next_w * int16_t{x[1]}, Ints);
+      }
+    }
+    for (; k < args.run_length; ++k, weights += kBlock) {
+      const Shorts w = load_shorts(weights);
+      for (int p = 0; p < pixels; ++p) {
+        const int16_t x = args.patch[p][args.run_offset[run] + k];
+        totals[p] += __builtin_convertvector(w * x, Ints);
+      }
     }
   }
   for (int p = 0; p < pixels; ++p) {
