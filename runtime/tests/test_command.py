@@ -168,9 +168,8 @@ def test_figures_that_nobody_takes(model, stdout, code, said):
     reader, writer = os.pipe() if stdout == "closed pipe" else (None, os.open(stdout, os.O_WRONLY))
     if reader is not None:
         os.close(reader)
-    command_line = [*COMMAND, str(model), *FEW, "--json"]
-    environment = {**os.environ, **package_environment()}
-    result = subprocess.run(command_line, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    options = {"stderr": subprocess.PIPE, "text": True, "env": {**os.environ, **package_environment()}}
+    result = subprocess.run([*COMMAND, str(model), *FEW, "--json"], stdout=writer, check=False, **options)
     os.close(writer)
     assert result.returncode == code
     assert result.stderr.splitlines()[-1].startswith(said)
