@@ -230,6 +230,12 @@ struct Kernels {
   double binary_macs_per_ns, float_macs_per_ns, int8_macs_per_ns;
 };
 
+// Those of Kernels, in their order, that every instruction set has from the same headers, in `scope`.
+#define BOPKIT_COMMON_KERNELS(scope)                                                             \
+  scope dequantize_int8, scope dequantize_uint8, scope add_int8, scope multiply_int8,            \
+      scope max_of_int8, scope pack_int8_signs, scope max_of, scope mean_of, scope max_of_int32, \
+      scope add_rows, scope logistic, scope softmax
+
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels, kAvx512Kernels;

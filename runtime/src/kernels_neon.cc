@@ -58,14 +58,12 @@ BOPKIT_TARGET_END
 }  // namespace i8mm
 }  // namespace
 
-#define BOPKIT_KERNELS(name, of, ...)                                                     \
-  {                                                                                       \
-    name, of::is_supported, true, of::kBinaryPacking, of::kPacking, of::kInt8Packing, 0,  \
-        of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::end_integers, \
-        of::end_all_floats, of::dequantize_int8, of::dequantize_uint8, of::add_int8,      \
-        of::multiply_int8, of::max_of_int8, of::pack_int8_signs, of::max_of, of::mean_of, \
-        of::max_of_int32, of::add_rows, of::logistic, of::softmax, of::depthwise_floats,  \
-        of::depthwise_int8, __VA_ARGS__                                                   \
+#define BOPKIT_KERNELS(name, of, ...)                                                              \
+  {                                                                                                \
+    name, of::is_supported, true, of::kBinaryPacking, of::kPacking, of::kInt8Packing, 0,           \
+        of::binary_gemm, of::float_gemm, of::mixed_gemm, of::int8_gemm, of::end_integers,          \
+        of::end_all_floats, BOPKIT_COMMON_KERNELS(of::), of::depthwise_floats, of::depthwise_int8, \
+        __VA_ARGS__                                                                                \
   }
 
 const Kernels kNeonKernels = BOPKIT_KERNELS("neon", plain, 60, 8, 16);
