@@ -6,6 +6,7 @@ Figures go to stdout, the rest to stderr. Exit codes: 0 done, 1 failed, 2 asked 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal has no letters for
     try:
         _run(arguments)
     except KeyboardInterrupt:

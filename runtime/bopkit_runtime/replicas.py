@@ -51,17 +51,21 @@ class Replicas:
             try:
                 for number in _taken(left):
                     answers[number] = run_part(number, replica)
-                ended.put(None)
             except BaseException as error:
                 left.clear()
                 ended.put(error)
+            else:
+                ended.put(None)
 
         for jobs, replica in zip(self._jobs, self._replicas[1:]):
             jobs.put(functools.partial(work, replica))
         work(self._replicas[0])
-        for error in [ended.get() for _ in self._replicas]:
-            if error is not None:
-                raise error
+        errors = [error for error in [ended.get() for _ in self._replicas] if error is not None]
+        try:
+            if errors:
+                raise errors[0]
+        finally:
+            del errors  # which hold this frame
         return answers
 
 

@@ -372,8 +372,8 @@ inline void store_signs(const Requantization& by, const int32_t* sums, int chann
   for (int p = 0; p < pixels; ++p, sums += kPanel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const int count = channels - channel < kLanes ? channels - channel : kLanes;
-      store_bits(negative_mask(load(sums + channel) < load(by.least_positive + channel)), channel,
-                 count, rows[p].bits);
+      store_bits(negative_mask(load(sums + channel) < load(by.least_not_negative + channel)),
+                 channel, count, rows[p].bits);
     }
   }
 }

@@ -143,7 +143,7 @@ void EpilogueStep::epilogue_from(int first, Epilogue* epilogue, EpilogueOp* ops)
   if (epilogue->is_requantized) {
     Requantization& by = epilogue->requantization;
     for (const int32_t** vector :
-         {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift, &by.least_positive}) {
+         {&by.bias, &by.multiplier, &by.left_shift, &by.right_shift, &by.least_not_negative}) {
       *vector += first;
     }
     if (by.factor != nullptr) by.factor += first;

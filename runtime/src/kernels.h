@@ -52,8 +52,8 @@ struct Requantization {
   // Where it is not null: (sum + bias) * factor in double precision, rounded half away from zero, in
   // place of the multiplication by integers.
   const double* factor = nullptr;
-  // Without a factor: the result is negative where a sum, without its bias, is below.
-  const int32_t* least_positive = nullptr;
+  // Without a factor: the result is below the zero point where a sum, without its bias, is below this.
+  const int32_t* least_not_negative = nullptr;
 
   bool stands_for(float scale_of_it, int32_t zero_point_of_it) const {
     return scale == scale_of_it && zero_point == zero_point_of_it;

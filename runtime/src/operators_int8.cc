@@ -11,7 +11,8 @@
 namespace bopkit {
 namespace {
 
-bool is_scale(float scale) { return std::isfinite(scale) && scale > 0; }
+// Denormals are zeros here.
+bool is_scale(float scale) { return std::isnormal(scale) && scale > 0; }
 
 bool has_one_scale(const abi::Tensor& tensor) {
   const auto* affine = static_cast<const abi::AffineQuantization*>(tensor.quantization);

@@ -19,7 +19,7 @@ bool is_per_channel(const abi::Tensor& tensor) {
 }
 
 // The least x that becomes no negative number: rescaling keeps the order.
-int64_t least_positive(const Rescaling& by) {
+int64_t least_not_negative(const Rescaling& by) {
   int64_t below = std::numeric_limits<int32_t>::min() >> by.left_shift, above = 0;
   while (below + 1 < above) {
     const int64_t x = (below + above) / 2;
@@ -125,7 +125,7 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
   const size_t lanes = (channels + kPanel - 1) / kPanel * kPanel;
   RequantizationVectors vectors;
   for (auto* vector : {&vectors.bias, &vectors.multiplier, &vectors.left_shift,
-                       &vectors.right_shift, &vectors.least_positive}) {
+                       &vectors.right_shift, &vectors.least_not_negative}) {
     vector->assign(lanes, 0);
   }
   const std::vector<float> scales = scales_of(filter, static_cast<int>(channels));
@@ -148,11 +148,9 @@ RequantizationVectors requantization_of(const abi::Context& context, const Op& o
     constexpr int64_t kMin = std::numeric_limits<int32_t>::min(),
                       kMax = std::numeric_limits<int32_t>::max();
     const Rescaling by = {vectors.multiplier[c], vectors.left_shift[c], vectors.right_shift[c]};
-    const int64_t least = vectors.max < vectors.zero_point ? kMax  // all are clamped below it
-                          : vectors.min >= vectors.zero_point
-                              ? kMin
-                              : least_positive(by) - vectors.bias[c];
-    vectors.least_positive[c] = static_cast<int32_t>(std::clamp(least, kMin, kMax));
+    const int64_t least =
+        vectors.min >= vectors.zero_point ? kMin : least_not_negative(by) - vectors.bias[c];
+    vectors.least_not_negative[c] = static_cast<int32_t>(std::clamp(least, kMin, kMax));
   }
   vectors.scale = output.scale;
   return vectors;

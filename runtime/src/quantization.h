@@ -50,7 +50,7 @@ std::pair<int32_t, int32_t> int8_range(abi::Activation activation, const abi::Te
 
 // Holds what a Requantization points to.
 struct RequantizationVectors {
-  std::vector<int32_t> bias, multiplier, left_shift, right_shift, least_positive;
+  std::vector<int32_t> bias, multiplier, left_shift, right_shift, least_not_negative;
   std::vector<double> factor;  // of a dense layer
   int32_t zero_point = 0, min = 0, max = 0;
   float scale = 1;
@@ -65,7 +65,7 @@ struct RequantizationVectors {
             max,
             scale,
             factor.empty() ? nullptr : factor.data(),
-            least_positive.data()};
+            least_not_negative.data()};
   }
 };
 

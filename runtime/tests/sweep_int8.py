@@ -467,18 +467,40 @@ def _signs() -> Case:
     )
 
 
-def _signs_alone(scales: str, activation: str, zero_point: int, depthwise: bool) -> Case:
+def _signs_alone(scales: str, activation: str, zero_point: int, kind: str) -> Case:
     """Signs of products, of which nothing else is wanted: sums are compared, and many are at the border."""
-    kind = "depthwise" if depthwise else "conv"
     name = f"int8-chain-signs-alone-{kind}-{scales}-{activation.lower()}-o{zero_point}"
     source, graph = Source(name), Graph()
     options = _PLAIN | {"scales": scales, "out_zero": zero_point, "activation": activation}
-    x, feed = _input(source, options, graph, (2, 9, 10, 6))
-    shape = (3, 3, 6) if depthwise else (40, 3, 3, 6)
-    weights = _weigh(source, options, graph.tensors[x].scale, shape, 2 if depthwise else 0, 9 if depthwise else 54)
-    make = graph.depthwise if depthwise else graph.conv
-    y = graph.quantize(make(x, **weights, activation=activation))
-    return Case(name, graph.output(y), [feed], 0, "", OPTIMIZED_IN_LCE)
+    shapes = {"conv": (2, 9, 10, 6), "depthwise": (2, 5, 6, 70), "dense": (6, 54)}
+    x, feed = _input(source, options, graph, shapes[kind])
+    filters = {"conv": (70, 3, 3, 6), "depthwise": (3, 3, 70), "dense": (70, 54)}[kind]
+    axis, products = (2, 9) if kind == "depthwise" else (0, 54)
+    weights = _weigh(source, options, graph.tensors[x].scale, filters, axis, products)
+    if kind == "dense":
+        y = graph.dense(x, weights.pop("filters"), weights.pop("bias"), activation, **weights)
+    else:
+        y = (graph.conv if kind == "conv" else graph.depthwise)(x, **weights, activation=activation)
+    return Case(name, graph.output(graph.quantize(y)), [feed], 0, "", OPTIMIZED_IN_LCE)
+
+
+def _signs_of_halves() -> Case:
+    """A dense layer is rescaled in double precision, which rounds halves away from zero."""
+    source, graph = Source("int8-chain-signs-of-halves"), Graph()
+    x, feed = graph.input((7, 40), "int8", scale=0.05), source.integers(-3, 4, (7, 40)).astype(np.int8)
+    weights, bias = source.integers(-1, 2, (80, 40)).astype(np.int8), source.integers(-2, 3, (80,)).astype(np.int32)
+    y = graph.dense(x, weights, bias, filter_scale=float(np.float32(0.01)), scale=float(np.float32(0.002)))
+    return Case("int8-chain-signs-of-halves", graph.output(graph.quantize(y)), [feed], 0, "", OPTIMIZED_IN_LCE)
+
+
+def _signs_of_large_biases() -> Case:
+    """A factor so small that all results are zero, whatever the bias."""
+    source, graph = Source("int8-chain-signs-of-large-biases"), Graph()
+    x, feed = graph.input((1, 5, 5, 6), "int8", scale=1e-4, zero_point=3), _values(source, 1, 5, 5, 6)
+    filters = source.integers(-127, 128, (70, 3, 3, 6)).astype(np.int8)
+    bias = np.where(source.bits(70), 2 * 10**9, -2 * 10**9).astype(np.int32)
+    y = graph.conv(x, filters, bias, filter_scale=1e-9, scale=1e3)
+    return Case("int8-chain-signs-of-large-biases", graph.output(graph.quantize(y)), [feed], 0, "", OPTIMIZED_IN_LCE)
 
 
 def _residual() -> Case:
@@ -700,8 +722,9 @@ class _Wild(_Chain):
 def _chains() -> list[Case]:
     makers = [_stem, _signs, _residual, _bottleneck, _dense_block, _slopes_and_margins, _head, _gate, _bytes, _islands]
     cases = [*(make() for make in makers), *(_large_stem(is_scaled) for is_scaled in (False, True))]
-    alone = itertools.product(_SCALES, ("NONE", "RELU6", "RELU_N1_TO_1"), (-128, -3, 127), (False, True))
-    cases += [_signs_alone(*each) for each in alone]
+    kinds = ("conv", "depthwise", "dense")
+    alone = itertools.product(_SCALES, ("NONE", "RELU6", "RELU_N1_TO_1"), (-128, -3, 127), kinds)
+    cases += [*(_signs_alone(*each) for each in alone), _signs_of_halves(), _signs_of_large_biases()]
     cases += [_same_quantization(others) for others in ("output", "relu", "signs")]
     return [*cases, *(_Wild(f"int8-wild-{number}").case_of_all() for number in range(60))]
 

@@ -156,6 +156,12 @@ def test_debug_shows_the_traceback(model):
     assert "Traceback" in command("none.tflite", "--debug").stderr
 
 
+def test_a_name_that_the_terminal_cannot_show(model):
+    path = model.rename(model.with_name("modèle.tflite"))
+    result = run([*COMMAND, path, *FEW], env={**package_environment(), "PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0 and "mod\\xe8le.tflite" in result.stdout, result.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 @pytest.mark.parametrize(
     ("stdout", "code", "said"),

@@ -64,7 +64,7 @@ def test_oracle_has_the_golden_outputs(name, expected, golden):
 def test_golden_outputs_are_complete(golden):
     assert set(golden[0]) == {case.name for case in CASES if case.kernels}
     assert all(case.reason for case in CASES if case.kernels not in ("reference", "litert"))
-    assert len(CASES) == 1456
+    assert len(CASES) == 1512
     assert sum(case.kernels == "reference" for case in CASES) == 560
     assert sum(case.kernels == "litert" for case in CASES) == 657
 

@@ -3,9 +3,12 @@
 import concurrent.futures
 import copy
 import dataclasses
+import gc
 import os
 import pickle
 import sys
+import threading
+import time
 
 import flatbuffers
 import models
@@ -103,6 +106,19 @@ def test_a_large_batch_of_a_file_that_has_changed(write, what):
         with open(path, "ab") as file:
             file.write(b"\0" * 16)
     assert_equal(interpreter.predict(images), expected)
+
+
+def test_threads_of_replicas_end_with_their_interpreter(write):
+    before = threading.active_count()
+    interpreter = Interpreter(write(ONE_INPUT), num_threads=3)
+    interpreter.predict(np.ones((24, *ONE_INPUT.feeds[0].shape[1:]), "float32"))
+    assert threading.active_count() == before + 2
+    del interpreter
+    gc.collect()
+    end = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_an_error_in_a_large_batch_is_raised(write):
