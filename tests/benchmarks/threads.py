@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import heapq
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -162,14 +163,15 @@ def interpreters_of(path, threads):
     return interpreters
 
 
-def keep_busy():
-    while True:
+def keep_busy(parent):
+    while os.getppid() == parent:  # it may be ended without ending this
         pass
 
 
 @contextlib.contextmanager
 def busy_processes(count):
-    processes = [multiprocessing.get_context("spawn").Process(target=keep_busy, daemon=True) for _ in range(count)]
+    make = multiprocessing.get_context("spawn").Process
+    processes = [make(target=keep_busy, args=(os.getpid(),), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
     try:
