@@ -52,9 +52,11 @@ class Compiler:
     flags: tuple[str, ...]
     libraries: tuple[str, ...]
 
-    def target(self, board: Board) -> tuple[str, ...]:
-        """What tells it the core."""
-        return board.gcc if self.name == "gcc" else board.clang
+    def options(self, board: Board, optimize: str) -> tuple[str, ...]:
+        """What tells it the core and how to optimize."""
+        if self.name == "gcc":
+            return *board.gcc, optimize
+        return *board.clang, optimize, "-Xclang", optimize  # ziglang makes -O2 of -O3
 
     @functools.cached_property
     def version(self) -> str:
@@ -102,9 +104,10 @@ def find_compilers() -> list[Compiler]:
         found.append(Compiler("gcc", (gcc,), (), ("-lm",)))
     zig = importlib.util.find_spec("ziglang")
     if zig is not None and zig.origin is not None:
-        # It has memcpy, expf and their like for every core, but the headers only for Linux.
+        # It has memcpy, expf and their like for every core, but the headers only for Linux; -fhosted lets it know what
+        # memcpy does, so that reading a word through it is one instruction.
         headers = Path(zig.origin).parent / "lib" / "libc" / "include"
-        flags = ["-fno-sanitize=undefined"]
+        flags = ["-fhosted", "-fomit-frame-pointer", "-g0", "-fno-sanitize=undefined"]
         for folder in ("generic-musl", "arm-linux-musl"):
             flags += ["-idirafter", str(headers / folder)]
         found.append(Compiler("clang", (sys.executable, "-m", "ziglang", "cc"), tuple(flags), ()))
@@ -150,7 +153,7 @@ def build(
         BopkitError: There is no compiler, or it refuses the sources; the error says which line.
     """
     compiler = compiler or find_compiler()
-    target = compiler.target(board)
+    target = compiler.options(board, optimize)
     includes = [f"-I{folder}" for folder in (*include_folders, FOLDER)]
     macros = [f"-D{name}={value}" for name, value in defines.items()]
     source_of: dict[str, str] = {}
@@ -158,13 +161,13 @@ def build(
         objects = []
         for source in [*sources, *(FOLDER / name for name in _OWN_SOURCES)]:
             built = Path(folder) / f"{source.stem}.o"
-            options = [*target, optimize, *_FLAGS, *compiler.flags, *includes, *macros]
+            options = [*target, *_FLAGS, *compiler.flags, *includes, *macros]
             _run([*compiler.command, *options, "-c", str(source), "-o", str(built)], source.name, board)
             objects.append(str(built))
             source_of |= {each.name: source.name for each in read_elf(built).symbols if each.is_global}
         script = Path(folder) / "link.ld"
         script.write_text(_addresses(board) + (FOLDER / "link.ld").read_text())
-        options = [*target, optimize, "-nostartfiles", "-Wl,--gc-sections", "-T", str(script)]
+        options = [*target, "-nostartfiles", "-Wl,--gc-sections", "-T", str(script)]
         _run([*compiler.command, *options, *objects, *compiler.libraries, "-o", str(output)], output.name, board)
     linked = read_elf(output)
     return Program(
