@@ -47,13 +47,19 @@ static const cmsis_nn_activation range = {-128, 127};
 
 static cmsis_nn_conv_params conv_params(void) {
   const cmsis_nn_conv_params params = {
-      -INPUT_ZERO, OUTPUT_ZERO, {layer.stride, layer.stride}, {layer.pad_w, layer.pad_h}, {1, 1}, range};
+      -INPUT_ZERO, OUTPUT_ZERO, {layer.stride, layer.stride}, {layer.pad_w, layer.pad_h},
+      {1, 1},      range};
   return params;
 }
 
 static cmsis_nn_dw_conv_params depthwise_params(void) {
-  const cmsis_nn_dw_conv_params params = {-INPUT_ZERO, OUTPUT_ZERO, layer.out_c / layer.in_c, {layer.stride, layer.stride},
-                                          {layer.pad_w, layer.pad_h}, {1, 1}, range};
+  const cmsis_nn_dw_conv_params params = {-INPUT_ZERO,
+                                          OUTPUT_ZERO,
+                                          layer.out_c / layer.in_c,
+                                          {layer.stride, layer.stride},
+                                          {layer.pad_w, layer.pad_h},
+                                          {1, 1},
+                                          range};
   return params;
 }
 
@@ -63,47 +69,54 @@ static void run_conv(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
   const cmsis_nn_conv_params params = conv_params();
   const cmsis_nn_per_channel_quant_params quantization = {multipliers, shifts};
-  status = arm_convolve_wrapper_s8(&context, &params, &quantization, &input_dims, input, &filter_dims, filter,
-                                   &bias_dims, bias, &output_dims, output);
+  status = arm_convolve_wrapper_s8(&context, &params, &quantization, &input_dims, input,
+                                   &filter_dims, filter, &bias_dims, bias, &output_dims, output);
 }
 
 static void run_depthwise(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
   const cmsis_nn_dw_conv_params params = depthwise_params();
   const cmsis_nn_per_channel_quant_params quantization = {multipliers, shifts};
-  status = arm_depthwise_conv_wrapper_s8(&context, &params, &quantization, &input_dims, input, &filter_dims, filter,
-                                         &bias_dims, bias, &output_dims, output);
+  status =
+      arm_depthwise_conv_wrapper_s8(&context, &params, &quantization, &input_dims, input,
+                                    &filter_dims, filter, &bias_dims, bias, &output_dims, output);
 }
 
 static void run_dense(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
   const cmsis_nn_fc_params params = {-INPUT_ZERO, 0, OUTPUT_ZERO, range};
   const cmsis_nn_per_tensor_quant_params quantization = {multipliers[0], shifts[0]};
-  status = arm_fully_connected_s8(&context, &params, &quantization, &input_dims, input, &filter_dims, filter, &bias_dims,
-                                  bias, &output_dims, output);
+  status = arm_fully_connected_s8(&context, &params, &quantization, &input_dims, input,
+                                  &filter_dims, filter, &bias_dims, bias, &output_dims, output);
 }
 
 static void run_maxpool(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
-  const cmsis_nn_pool_params params = {{layer.stride, layer.stride}, {layer.pad_w, layer.pad_h}, range};
-  status = arm_max_pool_s8(&context, &params, &input_dims, input, &filter_dims, &output_dims, output);
+  const cmsis_nn_pool_params params = {
+      {layer.stride, layer.stride}, {layer.pad_w, layer.pad_h}, range};
+  status =
+      arm_max_pool_s8(&context, &params, &input_dims, input, &filter_dims, &output_dims, output);
 }
 
 static void run_avgpool(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
-  const cmsis_nn_pool_params params = {{layer.stride, layer.stride}, {layer.pad_w, layer.pad_h}, range};
-  status = arm_avgpool_s8(&context, &params, &input_dims, input, &filter_dims, &output_dims, output);
+  const cmsis_nn_pool_params params = {
+      {layer.stride, layer.stride}, {layer.pad_w, layer.pad_h}, range};
+  status =
+      arm_avgpool_s8(&context, &params, &input_dims, input, &filter_dims, &output_dims, output);
 }
 
 static void run_add(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
-  status = arm_elementwise_add_s8(input, other, -INPUT_ZERO, 1 << 30, 0, -INPUT_ZERO, 1717986918, 0, 20, output,
-                                  OUTPUT_ZERO, 1 << 30, -18, range.min, range.max, layer.in_h * layer.in_w * layer.in_c);
+  status = arm_elementwise_add_s8(input, other, -INPUT_ZERO, 1 << 30, 0, -INPUT_ZERO, 1717986918, 0,
+                                  20, output, OUTPUT_ZERO, 1 << 30, -18, range.min, range.max,
+                                  layer.in_h * layer.in_w * layer.in_c);
 }
 
 static void run_softmax(void *first, void *second, void *third) {
   (void)first, (void)second, (void)third;
-  arm_softmax_s8(input, layer.in_h * layer.in_w, layer.in_c, 1717986918, 23, -248, output);  // inputs in steps of 0.1
+  arm_softmax_s8(input, layer.in_h * layer.in_w, layer.in_c, 1717986918, 23, -248,
+                 output);  // inputs in steps of 0.1
   status = ARM_CMSIS_NN_SUCCESS;
 }
 
@@ -125,14 +138,16 @@ static int32_t prepare(void) {
     case CONV:
       products = window * layer.in_c;
       weights = products * layer.out_c;
-      context.size = arm_convolve_wrapper_s8_get_buffer_size(&conv, &input_dims, &filter_dims, &output_dims);
+      context.size =
+          arm_convolve_wrapper_s8_get_buffer_size(&conv, &input_dims, &filter_dims, &output_dims);
       break;
     case DEPTHWISE:
       products = window;
       weights = window * layer.out_c;
       filter_dims.n = 1;
       filter_dims.c = layer.out_c;
-      context.size = arm_depthwise_conv_wrapper_s8_get_buffer_size(&depthwise, &input_dims, &filter_dims, &output_dims);
+      context.size = arm_depthwise_conv_wrapper_s8_get_buffer_size(&depthwise, &input_dims,
+                                                                   &filter_dims, &output_dims);
       break;
     case DENSE:
       products = layer.in_h * layer.in_w * layer.in_c;
@@ -162,7 +177,8 @@ static int32_t prepare(void) {
     shifts[channel] = shift;
   }
 #ifdef ARM_MATH_MVEI
-  if (layer.kind == DENSE) arm_vector_sum_s8(context.buf, products, layer.out_c, filter, -INPUT_ZERO, 0, bias);
+  if (layer.kind == DENSE)
+    arm_vector_sum_s8(context.buf, products, layer.out_c, filter, -INPUT_ZERO, 0, bias);
 #endif
   return products;
 }
@@ -175,6 +191,8 @@ int main(void) {
     random_state = 1;
     prepare();
     const uint64_t instructions = measure_instructions(functions[layer.kind], 0, 0, 0);
+    if (instructions == MEASURE_UNKNOWN)
+      semihosting_fail("the counter started anew while it was read");
     if (status != ARM_CMSIS_NN_SUCCESS) semihosting_fail("CMSIS-NN refused a layer");
     uint32_t checksum = 0;
     for (int32_t index = 0; index < layer.out_h * layer.out_w * layer.out_c; index++) {

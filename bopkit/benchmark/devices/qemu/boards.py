@@ -24,7 +24,7 @@ class Board:
         vectors: Address of the 16 words that it starts from.
         code: Address of the memory of code and constants.
         code_bytes: Size of that memory.
-        ram: Address of the RAM. Below it is nothing, so that a stack that leaves it ends in a fault.
+        ram: Address of the RAM.
         ram_bytes: Size of the RAM.
         gcc: What tells GCC the core and its FPU.
         clang: What tells ziglang's clang.

@@ -142,7 +142,7 @@ def build(
 
     Args:
         board: The board.
-        sources: C files, with a `main`; names are unique. Start-up code and `measure.h` come by themselves.
+        sources: C files, with a `main`. Start-up code and `measure.h` come by themselves.
         include_folders: Where headers are looked for.
         defines: Macros.
         output: The program.
@@ -159,8 +159,8 @@ def build(
     source_of: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         objects = []
-        for source in [*sources, *(FOLDER / name for name in _OWN_SOURCES)]:
-            built = Path(folder) / f"{source.stem}.o"
+        for number, source in enumerate([*sources, *(FOLDER / name for name in _OWN_SOURCES)]):
+            built = Path(folder) / f"{number}.o"
             options = [*target, *_FLAGS, *compiler.flags, *includes, *macros]
             _run([*compiler.command, *options, "-c", str(source), "-o", str(built)], source.name, board)
             objects.append(str(built))
