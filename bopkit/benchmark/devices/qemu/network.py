@@ -25,7 +25,7 @@ class NetworkMeasurement:
         instructions_min: Of the picture with the fewest.
         instructions_max: Of the picture with the most.
         stack_bytes: Of the first picture.
-        code_bytes: Machine code of the network's own sources.
+        code_bytes: Machine code of the network's own sources, without library functions that they call.
         constant_bytes: Weights and tables of the network's own sources.
         ram_bytes: Variables of the network's own sources and its arena, without stack, input and output.
         flash_bytes: Of the whole program: with start-up code, harness and libraries.

@@ -98,6 +98,7 @@ class Program:
 
 def find_compilers() -> list[Compiler]:
     """The compilers that are installed, the preferred one first."""
+    # GCC first, as most firmware is built with it: neither takes fewer instructions for every kernel or on every core.
     found = []
     gcc = shutil.which(_GCC)
     if gcc is not None:
