@@ -31,6 +31,7 @@ class ExportOptions:
     Attributes:
         tflite: Write the LCE flatbuffer.
         savedmodel: Write the TensorFlow Serving directory, as the next free version.
+        c: Write C sources for microcontrollers. With `calibrate` all layers of the flatbuffer compute in int8 or bits.
         dataset: Dataset whose test pictures are used for the checks; None for the card's, else photographs.
         data_dir: Where prepared datasets are.
         preprocess_fn: Name of the preprocessing that the network was trained with, which its card then gets; None for
@@ -61,6 +62,7 @@ class ExportOptions:
 
     tflite: bool = True
     savedmodel: bool = True
+    c: bool = False
     dataset: str | None = None
     data_dir: str | Path | None = None
     preprocess_fn: str | None = None

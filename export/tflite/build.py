@@ -18,7 +18,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.tflite import edit, inputs_and_outputs, metadata, quantize, schema
+from bopkit.export.tflite import edit, inputs_and_outputs, integer_network, metadata, quantize, schema
 from bopkit.export.tflite.convert import convert
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.export.tflite.run import Inputs, predict_flatbuffer
@@ -148,13 +148,25 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
     shape: Any = reference.signature.inputs[0].shape
     images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
     (pictures,) = inputs_for(reference, (images,))
-    tensors = quantize.activation_tensors(model)
-    if not tensors:
+    find = integer_network.measured_tensors if options.c else quantize.activation_tensors
+    ranges = _measure_ranges(model, find(model), pictures)
+    if not ranges:
         return []
+    if options.c:
+        if options.input_type == "uint8":
+            ends = np.stack([np.zeros_like(pictures[0]), np.full_like(pictures[0], 255)])
+            ranges |= _measure_ranges(model, integer_network.pixel_tensors(model), ends)
+        return integer_network.compute_in_integers(model, ranges)
+    return quantize.quantize_activations(model, ranges)
+
+
+def _measure_ranges(model: Any, tensors: list[int], pictures: np.ndarray) -> quantize.Ranges:
+    """Smallest and largest value of tensors of a parsed model over pictures as it takes them."""
+    if not tensors:
+        return {}
     tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
-    ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
-    return quantize.quantize_activations(model, ranges)
+    return quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
 
 
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:

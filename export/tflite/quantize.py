@@ -138,7 +138,7 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
     """
     (graph,) = model.subgraphs
     changed = _float_operators(model)
-    copies: dict[int, _IntegerCopy] = {}
+    copies: dict[int, IntegerCopy] = {}
     needed_as_floats = {int(each) for each in graph.outputs}
     for operator in graph.operators:
         if not any(operator is each for each in changed):
@@ -153,7 +153,7 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
             copies[source] = _integer_copy(model, source, ranges[source])
             operators.append(edit.new_operator(model, "QUANTIZE", 1, [source], [copies[source].tensor]))
         copies[result] = _integer_copy(model, result, ranges[result])
-        stored.append(_to_integers(model, operator, copies[source], copies[result]))
+        stored.append(to_integers(model, operator, copies[source], copies[result]))
         operators.append(operator)
         if result in needed_as_floats:
             operators.append(edit.new_operator(model, "DEQUANTIZE", 2, [copies[result].tensor], [result]))
@@ -163,15 +163,16 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _IntegerCopy:
-    """An int8 tensor that stands for a float one: its index and its scale."""
+class IntegerCopy:
+    """An int8 tensor that stands for a float one: its index, its scale and its number for 0."""
 
     tensor: int
     scale: float
+    zero_point: int
 
 
-def _to_integers(model: Any, operator: Any, source: _IntegerCopy, result: _IntegerCopy) -> StoredKernel:
-    """Turn one operator into int8; its kernel."""
+def to_integers(model: Any, operator: Any, source: IntegerCopy, result: IntegerCopy) -> StoredKernel:
+    """Turn one convolution or dense layer into int8; its kernel."""
     (graph,) = model.subgraphs
     name = builtin_name(model, operator.opcodeIndex)
     axis = CHANNEL_AXIS[name]
@@ -179,9 +180,7 @@ def _to_integers(model: Any, operator: Any, source: _IntegerCopy, result: _Integ
     kernel = edit.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
     bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
-    # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
-    least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * source.scale)
-    values, scales = quantize_kernel(kernel, axis, least_scales)
+    values, scales = quantize_kernel(kernel, axis, _least_scales(bias, source))
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
     inputs[0] = source.tensor
     inputs[KERNEL_INPUT] = edit.add_tensor(
@@ -199,17 +198,43 @@ def _to_integers(model: Any, operator: Any, source: _IntegerCopy, result: _Integ
     return StoredKernel(kernel.shape, 8, saved, exact=False)
 
 
-def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> _IntegerCopy:
+def kernel_scales(model: Any, operator: Any, source: IntegerCopy) -> tuple[np.ndarray, np.ndarray]:
+    """The scales that `to_integers` gives a kernel, and what no sum of its products and bias exceeds, one a channel."""
+    name = builtin_name(model, operator.opcodeIndex)
+    axis = CHANNEL_AXIS[name]
+    inputs = [int(each) for each in operator.inputs]
+    kernel = edit.constant(model, inputs[KERNEL_INPUT])
+    assert kernel is not None
+    bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
+    values, scales = quantize_kernel(kernel, axis, _least_scales(bias, source))
+    others = tuple(each for each in range(kernel.ndim) if each != axis)
+    largest = 256 * np.abs(values.astype(np.int64)).sum(axis=others)
+    if bias is not None:
+        largest = largest + np.abs(bias) / (scales.astype(np.float64) * source.scale)
+    return scales, largest
+
+
+def _least_scales(bias: np.ndarray | None, source: IntegerCopy) -> np.ndarray | float:
+    """A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits."""
+    return 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * source.scale)
+
+
+def integer_scale(value_range: tuple[float, float]) -> tuple[float, int]:
+    """Scale, of float32, and zero point of int8 numbers for a range that holds 0."""
+    low, high = value_range
+    scale = float(np.float32((high - low) / 255 or 1.0))
+    return scale, int(np.clip(round(-128 - low / scale), -128, 127))
+
+
+def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> IntegerCopy:
     """A new int8 tensor for the values of a float one."""
     (graph,) = model.subgraphs
     described = graph.tensors[tensor]
-    low, high = value_range
-    scale = np.float32((high - low) / 255 or 1.0)
-    zero_point = int(np.clip(round(-128 - low / float(scale)), -128, 127))
+    scale, zero_point = integer_scale(value_range)
     shape = tuple(int(size) for size in described.shape)
     name = f"{described.name.decode()}_int8"
     added = edit.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point)
-    return _IntegerCopy(added, float(scale))
+    return IntegerCopy(added, scale, zero_point)
 
 
 def _float_operators(model: Any) -> list[Any]:

@@ -1,0 +1,1 @@
+"""C99 sources for microcontrollers, from a verified flatbuffer."""
