@@ -5,6 +5,7 @@ Every function here gives what TensorFlow Lite's reference kernels and LCE's com
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -21,6 +22,8 @@ INT8 = (-128, 127)
 
 _MULTIPLIERS_TRIED = 256
 _SLOPES_TRIED = 16
+_EXCEPTIONS = 4
+"""Results of a channel that may lie beside its line, on average."""
 
 
 def round_away(x: np.ndarray) -> np.ndarray:
@@ -123,49 +126,90 @@ def bconv_integers(
     return np.clip(round_away(results.astype(np.float64)), *INT8).astype(np.int64)
 
 
-def affine_integers(
-    distances: np.ndarray, wanted: np.ndarray, slopes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Integers with which `(distance * multiplier + offset) >> shift`, clamped to int8, is what is wanted.
+def quantize(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """float32 as int8 numbers, int64 of any shape: TensorFlow Lite divides in float32."""
+    scaled = (values / np.float32(scale)).astype(np.float64)
+    return np.clip(round_away(scaled) + zero_point, *INT8).astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """Integers with which `(distance * multiplier + offset) >> shift`, clamped to int8, gives a table of results.
+
+    Results were rounded twice in float32, so that now and then one is not on the line.
+
+    Attributes:
+        multipliers: int64 [channels].
+        offsets: int64 [channels], as 32 bits hold them: products and offsets may wrap around, their sum does not.
+        shift: That all channels share.
+        exceptions: int64 [n, 3]: channel, distance, and what is to be added to the result, by channel.
+    """
+
+    multipliers: np.ndarray
+    offsets: np.ndarray
+    shift: int
+    exceptions: np.ndarray
+
+
+def affine_integers(distances: np.ndarray, wanted: np.ndarray, slopes: np.ndarray) -> Affine:
+    """Find such integers.
 
     Args:
         distances: int64 [n], ascending, all that occur.
         wanted: int64 [channels, n], within int8.
-        slopes: Real numbers [channels]: about how much a row grows from one distance to the next but one.
-
-    Returns:
-        int64 multipliers and offsets [channels], and the shift that all share; no product leaves 32 bits.
+        slopes: Real numbers [channels]: how much a row grows as the distance grows by one.
 
     Raises:
         NotCoveredError: There are none.
     """
-    for shift in range(24, 7, -1):
+    for shift in range(26, 7, -1):
         found = []
         for row, slope in zip(wanted, slopes, strict=True):
-            pair = _affine(distances, row, float(slope), shift)
-            if pair is None:
+            line = _line(distances, row, float(slope), shift)
+            if line is None:
                 break
-            found.append(pair)
+            found.append(line)
         else:
-            multipliers, offsets = np.array(found, np.int64).T
-            return multipliers, offsets, shift
-    raise NotCoveredError("no integers of 32 bits rescale its sums")
+            break
+    else:
+        raise NotCoveredError("no integers of 32 bits rescale its sums")
+    multipliers, offsets = (np.array(each, np.int64) for each in zip(*found, strict=True))
+    got = np.clip((distances * multipliers[:, None] + offsets[:, None]) >> shift, *INT8)
+    channels, places = np.nonzero(got != wanted)
+    if len(channels) > _EXCEPTIONS * len(wanted):
+        raise NotCoveredError("its sums are not rescaled along a line")
+    exceptions = np.stack([channels, distances[places], (wanted - got)[channels, places]], axis=1)
+    return Affine(multipliers, (offsets + (1 << 31)) % (1 << 32) - (1 << 31), shift, exceptions)
 
 
-def _affine(distances: np.ndarray, wanted: np.ndarray, slope: float, shift: int) -> tuple[int, int] | None:
-    """Multiplier and offset of one channel; None where there are none of 32 bits."""
+def _line(distances: np.ndarray, wanted: np.ndarray, slope: float, shift: int) -> tuple[int, int] | None:
+    """Multiplier and offset that fit one channel best; None where they do not fit into 32 bits."""
     # Where the result is at its end, what lies beyond it is right too.
     low = np.where(wanted == INT8[0], -(1 << 62), wanted << shift)
     high = np.where(wanted == INT8[1], 1 << 62, ((wanted + 1) << shift) - 1)
+    best, fewest = None, len(wanted) + 1
     for change in sorted(range(-_SLOPES_TRIED, _SLOPES_TRIED + 1), key=abs):
         multiplier = round(slope * 2.0**shift) + change
         products = distances * multiplier
-        least, most = int((low - products).max()), int((high - products).min())
-        if least <= most:
-            offset = max(least, min(most, (least + most) // 2))
-            largest = max(int(np.abs(products).max()), int(np.abs(products + offset).max()), abs(offset))
-            return (multiplier, offset) if largest < 1 << 31 else None
-    return None
+        offset = _most_within(low - products, high - products)
+        wrong = int(((products + offset < low) | (products + offset > high)).sum())
+        if wrong < fewest:
+            best, fewest = (multiplier, offset), wrong
+        if not wrong:
+            break
+    assert best is not None
+    fits = int(np.abs(distances * best[0] + best[1]).max()) < 1 << 31 and abs(best[0]) < 1 << 31
+    return best if fits else None
+
+
+def _most_within(low: np.ndarray, high: np.ndarray) -> int:
+    """A number that lies within the most of all spans from `low` to `high`."""
+    least, most = int(low.max()), int(high.min())
+    if least <= most:
+        return (least + most) // 2
+    candidates = np.concatenate([low[low > -(1 << 61)], high[high < 1 << 61]])
+    counts = np.searchsorted(np.sort(low), candidates, "right") - np.searchsorted(np.sort(high), candidates, "left")
+    return int(candidates[counts.argmax()])
 
 
 def sign_thresholds(negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,3 +238,33 @@ def sign_thresholds(negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def is_negative(values: np.ndarray) -> np.ndarray:
     """Of which float32 numbers LCE sets the bit: denormal numbers count as zero."""
     return values <= -np.finfo(np.float32).tiny
+
+
+def weighted_sum(
+    wanted: np.ndarray, bounds: tuple[int, int], first: float, second: float
+) -> tuple[int, int, int, int] | None:
+    """Integers with which `(a * first + b * second + offset) >> shift`, clamped to the bounds, is what is wanted.
+
+    Args:
+        wanted: int64 [256, 256], for all pairs of int8 numbers a and b.
+        bounds: Least and greatest result.
+        first: Real weight of the first number.
+        second: Real weight of the second.
+
+    Returns:
+        Both weights, the offset and the shift; None where there are none of 32 bits.
+    """
+    numbers = np.arange(-128, 128, dtype=np.int64)
+    largest_shift = 22 - max(0, math.frexp(max(abs(first), abs(second)))[1])
+    for shift in range(min(largest_shift, 22), 12, -3):
+        low = np.where(wanted == bounds[0], -(1 << 62), wanted << shift)
+        high = np.where(wanted == bounds[1], 1 << 62, ((wanted + 1) << shift) - 1)
+        weights = [round(each * 2.0**shift) for each in (first, second)]
+        products = numbers[:, None] * weights[0] + numbers[None] * weights[1]
+        least, most = int((low - products).max()), int((high - products).min())
+        if least > most:
+            continue
+        offset = (least + most) // 2
+        if max(int(np.abs(products + offset).max()), int(np.abs(products).max()), abs(offset)) < 1 << 31:
+            return *weights, offset, shift
+    return None

@@ -175,29 +175,50 @@ def _lower_convolution(lowering: Lowering, operator: Operator) -> None:
         lowering.add_step(convolution.step(lowering, kernel, result, value, scale, arrays))
     elif output.type == "int8":
         value = lowering.add_value(INT8, output.shape)
-        lowering.add_step(_to_int8(lowering, convolution, value, float(output.scales[0])))
+        results = convolution.results(lowering)
+        lowering.add_step(_to_int8(lowering, convolution, value, results, float(output.scales[0])))
     else:
         value = lowering.add_value(FLOAT, output.shape)
         lowering.add_step(_to_float(lowering, convolution, value))
     lowering.set_value(index, value)
 
 
-def _to_int8(lowering: Lowering, convolution: Convolution, value: int, scale: float) -> Step:
+def lower_quantized(lowering: Lowering, operator: Operator, quantize: Operator) -> None:
+    """Lower a binary convolution that answers float32, and the QUANTIZE that alone reads it."""
+    if not lowering.is_read_once(operator.outputs[0]):
+        raise NotCoveredError("its numbers are wanted as int8 and as float32")
+    output = lowering.graph.tensors[quantize.outputs[0]]
+    scale, zero_point = float(output.scales[0]), int(output.zero_points[0])
+    convolution = Convolution(lowering, operator)
+    results = arithmetic.quantize(convolution.results(lowering), scale, zero_point)
+    value = lowering.add_value(INT8, output.shape)
+    lowering.add_step(_to_int8(lowering, convolution, value, results, scale))
+    lowering.set_value(quantize.outputs[0], value)
+
+
+def _to_int8(lowering: Lowering, convolution: Convolution, value: int, results: np.ndarray, scale: float) -> Step:
     multiplier = constant(lowering.graph, convolution.operator.inputs[2])
     assert multiplier is not None
-    results = convolution.results(lowering)
-    least, most = _clamp(convolution)
-    inside = (convolution.distances >= least) & (convolution.distances <= most)
-    multipliers, offsets, shift = arithmetic.affine_integers(
+    changes = np.flatnonzero((results[:, 1:] != results[:, :-1]).any(axis=0))
+    first, last = (int(changes[0]), int(changes[-1]) + 1) if len(changes) else (0, 0)
+    least, most = int(convolution.distances[first]), int(convolution.distances[last])  # beyond them nothing changes
+    inside = slice(first, last + 1)
+    line = arithmetic.affine_integers(
         convolution.distances[inside], results[:, inside], -multiplier.astype(np.float64) / scale
     )
-    arrays = [Array("multipliers", "int32_t", multipliers), Array("offsets", "int32_t", offsets)]
+    arrays = [
+        Array("multipliers", "int32_t", line.multipliers),
+        Array("offsets", "int32_t", line.offsets),
+        Array("exceptions", "int16_t", line.exceptions),
+    ]
     fields = {
         "multipliers": "{name}_multipliers",
         "offsets": "{name}_offsets",
         "least": least,
         "most": most,
-        "shift": shift,
+        "exceptions": "{name}_exceptions" if len(line.exceptions) else "NULL",
+        "exception_count": len(line.exceptions),
+        "shift": line.shift,
     }
     structs = [Struct("scale", "bopkit_distance_to_int8", fields)]
     result = f"{convolution.filters} numbers"

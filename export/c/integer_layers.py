@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bopkit.artifacts.tflite_graph import Tensor
-from bopkit.export.c import arithmetic, softmax, tables
+from bopkit.export.c import arithmetic, binary_layers, softmax, tables
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
@@ -264,6 +264,10 @@ def _table(lowering: Lowering, operator: Operator) -> None:
     graph = lowering.graph
     source = graph.tensors[operator.inputs[0]]
     if source.type not in ("int8", "uint8"):
+        writer = graph.writer(operator.inputs[0])
+        if operator.type == "QUANTIZE" and writer is not None and writer.type == "LceBconv2d":
+            binary_layers.lower_quantized(lowering, writer, operator)
+            return
         if operator.type == "QUANTIZE" and source.type == "float32":
             _table_of_pixels(lowering, operator)
             return

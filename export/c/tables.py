@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bopkit.artifacts.tflite_graph import Tensor
+from bopkit.export.c import arithmetic
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator, constant
 from bopkit.export.tflite import schema
@@ -83,6 +84,4 @@ def of_pixels(graph: Graph, operator: Operator) -> tuple[int, np.ndarray]:
         function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": np.divide}[each.type]
         values = function(first, second)
     output = graph.tensors[operator.outputs[0]]
-    scaled = values / np.float32(output.scales[0])
-    rounded = np.copysign(np.floor(np.abs(scaled.astype(np.float64)) + 0.5), scaled)
-    return index, np.clip(rounded + int(output.zero_points[0]), -128, 127).astype(np.int64)
+    return index, arithmetic.quantize(values, float(output.scales[0]), int(output.zero_points[0]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from flatbuffers import flexbuffers
 
 from bopkit.export.tflite import edit
 from bopkit.export.tflite.quantize import (
@@ -55,6 +56,7 @@ _NUMBER_BY_NUMBER = ("ADD", "SUB", "MUL", "PRELU", "RELU")
 """Operators that compute each number from one number and constants."""
 
 _LARGEST_SUM_BITS = 30
+_SAME_PADDING = 0
 
 
 def measured_tensors(model: Any) -> list[int]:
@@ -225,7 +227,11 @@ class _Rewriting:
         if output in self._sign_alone:
             self._keep(operator)
             return
-        operator.outputs = [self._new_copy(output).tensor]
+        copied = self._new_copy(output)
+        if _pads_with_zeros(operator):  # LCE's kernels answer int8 only where there is nothing to correct
+            self._operators += [operator, edit.new_operator(self._model, "QUANTIZE", 1, [output], [copied.tensor])]
+            return
+        operator.outputs = [copied.tensor]
         self._operators.append(operator)
 
     def _rewrite_convolution(self, operator: Any, name: str) -> None:
@@ -305,3 +311,9 @@ class _Rewriting:
         stored = np.clip(np.rint(values / scale), -LARGEST, LARGEST).astype(np.int8)
         name = f"{self._graph.tensors[index].name.decode()}_int8"
         return edit.add_tensor(self._model, name, values.shape, "INT8", np.array([scale]), data=stored)
+
+
+def _pads_with_zeros(operator: Any) -> bool:
+    """Whether what lies outside of the map of an LceBconv2d may count nothing."""
+    options = flexbuffers.Loads(bytes(bytearray(operator.customOptions)))
+    return options["padding"] == _SAME_PADDING and options["pad_values"] == 0

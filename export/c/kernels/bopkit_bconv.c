@@ -242,15 +242,40 @@ typedef struct {
     uint32_t filters;
 } to_int8;
 
+/* Position of the first exception of a filter from `begin` on. */
+static uint32_t first_exception(const bopkit_distance_to_int8 *by, uint32_t begin) {
+    uint32_t low = 0, high = by->exception_count;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if ((uint32_t)by->exceptions[3 * middle] < begin) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 static void finish_int8(const void *scale, const uint32_t *distances, uint32_t pixel, uint32_t begin,
                         uint32_t filters) {
     const to_int8 *to = scale;
     const bopkit_distance_to_int8 *by = to->scale;
     int8_t *output = to->output + pixel * to->filters + begin;
     for (uint32_t f = 0; f < filters; f++) {
-        const int32_t distance = between((int32_t)distances[f], by->least, by->most);
-        const int32_t value = (distance * by->multipliers[begin + f] + by->offsets[begin + f]) >> by->shift;
+        const uint32_t distance = (uint32_t)between((int32_t)distances[f], by->least, by->most);
+        const uint32_t multiplier = (uint32_t)by->multipliers[begin + f];
+        const int32_t value = (int32_t)(distance * multiplier + (uint32_t)by->offsets[begin + f]) >> by->shift;
         output[f] = (int8_t)between(value, -128, 127);
+    }
+    for (uint32_t i = first_exception(by, begin); i < by->exception_count; i++) {
+        const int16_t *exception = by->exceptions + 3 * i;
+        const uint32_t f = (uint32_t)exception[0] - begin;
+        if (f >= filters) {
+            break;
+        }
+        if ((int32_t)distances[f] == exception[1]) {
+            output[f] = (int8_t)(output[f] + exception[2]);
+        }
     }
 }
 

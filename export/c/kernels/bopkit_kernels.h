@@ -60,11 +60,15 @@ void bopkit_bconv_to_bits_wide(const bopkit_bconv *layer, const int32_t *thresho
                                const uint8_t *input, uint8_t *output, void *scratch);
 
 /* What a distance becomes as int8: (distance * multipliers[f] + offsets[f]) >> shift, within -128..127. Distances
- * are first brought within `least` and `most`. */
+ * are first brought within `least` and `most`, beyond which results stay the same. The product wraps around at 32 bits,
+ * and the sum wraps it back. Float32 has rounded some results off that line: `exceptions` has the filter, the distance
+ * and what is to be added, in the order of filters. */
 typedef struct {
     const int32_t *multipliers;
     const int32_t *offsets;
     int32_t least, most;
+    const int16_t *exceptions;
+    uint16_t exception_count;
     uint8_t shift;
 } bopkit_distance_to_int8;
 
