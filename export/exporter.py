@@ -9,13 +9,15 @@ from pathlib import Path
 from bopkit import pretrained
 from bopkit.artifacts import artifact
 from bopkit.errors import BopkitError
+from bopkit.export.make_c import check_c_name, make_c
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
 from bopkit.export.notes import notes_on_artifacts
 from bopkit.export.options import ExportOptions
-from bopkit.export.publish import publish, require_folder, require_free
+from bopkit.export.publish import place_c_sources, publish, require_folder, require_free, require_new
 from bopkit.export.reference import compute_reference
 from bopkit.export.report import ExportReport
+from bopkit.export.spec import TFLITE
 from bopkit.export.sources.source import (
     artifact_name,
     default_output,
@@ -60,13 +62,17 @@ def export_model(
         BopkitError: The model cannot be read or exported, or an artifact fails; all failures are named.
     """
     started = time.perf_counter()
+    named = output
     if output is None and pretrained.is_pulled(model_path):
         output = Path()  # nothing of the user's is written into the cache folder
     model_path = artifact.resolve(pretrained.model_path(model_path, progress))
     name = artifact_name(model_path)
     output = Path(output) if output is not None else default_output(model_path)
-    options = _with_folder_of_run(options or ExportOptions(), model_path)
+    options = _with_folder_of_run(_with_calibration(options or ExportOptions(), model_path), model_path)
     say = progress or silent
+    c_folder = _c_folder(output, name, options, is_named=named is not None) if options.c else None
+    if c_folder is not None and c_folder == output:
+        output = output.parent
     for folder in (output, output / name) if options.savedmodel else (output,):
         require_folder(folder)
     if options.version is not None:
@@ -81,7 +87,7 @@ def export_model(
             check_interruption()
             say(line)
 
-        if options.tflite:
+        if options.tflite or options.c:
             import_lce()  # before anything slow
         reference, notes = compute_reference(model_path, options, progress, custom_code)
         options = offered_formats(reference.model, options)
@@ -89,12 +95,13 @@ def export_model(
             refuse_nesting(output / name)
         attempts = []
         refused = ""
-        if options.tflite:
+        c_report = None
+        if options.tflite or options.c:
             path = scratch / f"{name}.tflite"
             try:
                 attempts.append(make_flatbuffer(reference, path, model_path, options, progress))
             except NotForFlatbufferError as error:
-                if not options.savedmodel:
+                if options.c or not options.savedmodel:
                     raise
                 refused = error.message
         if options.savedmodel:
@@ -105,8 +112,18 @@ def export_model(
                 f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
                 f"Nothing was written. {what_mends(attempts, reference, options)}",
             )
+        if c_folder is not None:
+            c_report, failures = make_c(reference, path, scratch / "c", options, progress)
+            if failures:
+                raise BopkitError(
+                    f"The export of {model_path} was checked and refused: {'; '.join(failures)}.",
+                    "Nothing was written. Report this with the model file.",
+                )
         check_interruption()  # once they are in place it is too late
-        artifacts = publish([artifact for artifact, _ in attempts], output, options.version)
+        wanted = [artifact for artifact, _ in attempts if options.tflite or artifact.format != TFLITE.name]
+        if c_report is not None and c_folder is not None:
+            c_report = place_c_sources(c_report, c_folder)
+        artifacts = publish(wanted, output, options.version)
     notes += notes_on_artifacts(artifacts, reference, options)
     return ExportReport(
         model_path=str(model_path),
@@ -117,7 +134,38 @@ def export_model(
         dataset=next((pictures.dataset for pictures, _ in reference.comparisons if pictures.dataset), None),
         is_classifier=reference.signature.takes_picture and reference.signature.answers_scores,
         refused=refused,
+        c=c_report,
     )
+
+
+def _c_folder(output: Path, name: str, options: ExportOptions, is_named: bool) -> Path:
+    """Where the C sources go: the folder that the user names, where nothing else goes there.
+
+    Raises:
+        UsageError: The name is none for C, or something is there.
+    """
+    check_c_name(options.c_name or name)
+    is_alone = is_named and not (options.tflite or options.savedmodel)
+    folder = output if is_alone else output / f"{name}_c"
+    require_new(folder)
+    return folder
+
+
+def _with_calibration(options: ExportOptions, model_path: Path) -> ExportOptions:
+    """The options with the card's dataset for the ranges of int8 numbers, where the user names none.
+
+    Raises:
+        UsageError: The network's file names no dataset.
+    """
+    if not options.c or options.float_weights != "int8" or options.calibrate is not None:
+        return options
+    card = artifact.read_card(model_path) if options.architecture is None else None
+    if card is None or not card.dataset:
+        raise UsageError(
+            f"--c needs pictures for the ranges of int8 numbers, and {model_path} names no dataset.",
+            "Add --calibrate DATASET, or for a chip with an FPU --float-weights float32.",
+        )
+    return dataclasses.replace(options, calibrate=card.dataset)
 
 
 def _with_folder_of_run(options: ExportOptions, model_path: Path) -> ExportOptions:

@@ -39,9 +39,14 @@ class ExportOptions:
         pictures: Largest number of real pictures.
         pack: Store the binary kernels of the TensorFlow Serving directory as bits; False for float32.
         version: Number of its version directory; None for the next free one.
-        float_weights: How the flatbuffer stores full-precision kernels: `float32`, `float16` or `int8`.
+        c_name: What the functions of the C sources are called; None for the stem of the network's file.
+        flash_bytes: Largest flash that the C sources may need; None for any.
+        ram_bytes: Largest RAM that they may need, with input, output and stack; None for any.
+        float_weights: How the flatbuffer stores full-precision kernels: `float32`, `float16` or `int8`. None becomes
+            `int8` with `c`, else `float32`.
         calibrate: Dataset whose training pictures give the ranges for int8 activations in the flatbuffer's
-            full-precision layers; None to keep those activations float32.
+            full-precision layers; None to keep those activations float32, or with `c` and int8 for the dataset that the
+            card names.
         max_drop: Largest loss of top-1 accuracy of a trained network, in points of a percent. With the network's own
             weights every picture with another class than in Keras counts as lost; with `float_weights` in fewer bits
             the accuracies on labelled pictures are compared.
@@ -69,7 +74,10 @@ class ExportOptions:
     pictures: int = 256
     pack: bool = True
     version: int | None = None
-    float_weights: str = "float32"
+    c_name: str | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    float_weights: str = None  # type: ignore[assignment]  # a str once `__post_init__` has run
     calibrate: str | None = None
     max_drop: float = MAX_DROP_POINTS
     input_type: str = "float32"
@@ -84,8 +92,10 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no export can have."""
-        if not (self.tflite or self.savedmodel):
-            raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or both.")
+        if self.float_weights is None:
+            object.__setattr__(self, "float_weights", "int8" if self.c else "float32")
+        if not (self.tflite or self.savedmodel or self.c):
+            raise UsageError("No format was asked for.", "Type --tflite, --savedmodel or --c.")
         if self.pictures < 1:
             raise UsageError(f"The number of pictures is {self.pictures}.", "Use at least one picture.")
         self._check_serving()
@@ -113,15 +123,19 @@ class ExportOptions:
         if self.calibrate is not None and self.float_weights != "int8":
             raise UsageError("--calibrate is for int8 activations.", "Add --float-weights int8.")
         check_max_drop(self.max_drop)
-        if not self.tflite and self._concerns_flatbuffer():
+        if not (self.tflite or self.c) and self._concerns_flatbuffer():
             raise UsageError(
                 "--float-weights, --calibrate, --input, --output and --target are for the flatbuffer.", "Add --tflite."
             )
+        if self.c and self.target != "arm":
+            raise UsageError("--target is for flatbuffers alone.", "Leave out --target.")
+        if not self.c and not (self.c_name is self.flash_bytes is self.ram_bytes is None):
+            raise UsageError("--c-name, --flash and --ram are for C sources.", "Add --c.")
 
     def _concerns_flatbuffer(self) -> bool:
         """Whether a choice is made that only a flatbuffer can follow."""
         names = ("float_weights", "calibrate", "input_type", "output", "target")
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)} | {"float_weights": "float32"}
         return any(getattr(self, name) != defaults[name] for name in names)
 
     def _check_architecture(self) -> None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from bopkit.errors import UsageError
-from bopkit.export.report import ArtifactReport
+from bopkit.export.report import ArtifactReport, CReport
 from bopkit.export.serving.server_files import write_server_files
 from bopkit.export.spec import SAVED_MODEL, TFLITE
 from bopkit.files import sync
@@ -27,6 +27,26 @@ def require_free(folder: Path, version: int) -> None:
     """Raise UsageError if `folder` holds that version."""
     if version in _versions(folder):
         raise UsageError(f"{folder / str(version)} exists already.", f"The next free one: --version {_next(folder)}.")
+
+
+def require_new(folder: Path) -> None:
+    """Raise UsageError if something is in the place of a folder that is to be made."""
+    if os.path.lexists(folder):
+        raise UsageError(
+            f"{folder} exists already.", f"Remove it, or name another folder: -o {folder.with_name(f'{folder.name}_2')}"
+        )
+
+
+def place_c_sources(report: CReport, folder: Path) -> CReport:
+    """Move checked C sources from their scratch path to their folder, by one rename.
+
+    Raises:
+        UsageError: Something is there by now.
+    """
+    require_new(folder)
+    sync(Path(report.path))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(report, path=str(Path(report.path).rename(folder)))
 
 
 def publish(artifacts: list[ArtifactReport], output: Path, version: int | None) -> list[ArtifactReport]:

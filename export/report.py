@@ -111,6 +111,70 @@ class Agreement:
 
 
 @dataclasses.dataclass(frozen=True)
+class CStep:
+    """One call of a kernel in exported C sources.
+
+    Attributes:
+        name: Its layer in Keras.
+        description: What it computes.
+        constant_bytes: Of its weights, thresholds and tables.
+        output_bytes: Of what it computes.
+    """
+
+    name: str
+    description: str
+    constant_bytes: int
+    output_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CReport:
+    """C sources for microcontrollers.
+
+    Attributes:
+        path: Their folder.
+        name: Prefix of files, functions and macros.
+        weight_bytes: Flash of the weights.
+        constant_bytes: Flash of thresholds and tables.
+        code_bytes: Flash of the machine code on `board`; None where no compiler for it is installed.
+        stack_bytes: Stack of a run on `board`; None where it could not be emulated.
+        instructions: Of a run on `board`; None where it could not be emulated.
+        board: The core that these were counted on.
+        arena_bytes: RAM of a run, besides input, output and stack.
+        arena_lower_bound_bytes: The least that any arrangement of the same values needs.
+        input_bytes: Of one input.
+        output_bytes: Of one output.
+        binary_macs: Multiply-accumulates of signs, of one picture.
+        int8_macs: Of numbers of 8 bits.
+        float_macs: Of float32.
+        pictures: Number of pictures on which they were compared with the flatbuffer, where that was possible.
+        is_integer: Whether nothing is computed in float32.
+        steps: The calls in their order.
+        notes: What the reader should know, one sentence each.
+    """
+
+    path: str
+    name: str
+    weight_bytes: int
+    constant_bytes: int
+    code_bytes: int | None
+    stack_bytes: int | None
+    instructions: int | None
+    board: str
+    arena_bytes: int
+    arena_lower_bound_bytes: int
+    input_bytes: int
+    output_bytes: int
+    binary_macs: int
+    int8_macs: int
+    float_macs: int
+    pictures: int
+    is_integer: bool
+    steps: tuple[CStep, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class PassReport:
     """One rewrite on the way to a flatbuffer, and what the file is spared by it.
 
@@ -228,6 +292,7 @@ class ExportReport(Tabular):
         dataset: Name of the dataset whose labelled test pictures it was checked on; None where it was none.
         is_classifier: Whether it maps one picture to one row of scores.
         refused: Why there is no flatbuffer, though one was asked for; empty where nothing is missing.
+        c: The C sources; None where none were asked for.
     """
 
     model_path: str
@@ -238,6 +303,7 @@ class ExportReport(Tabular):
     dataset: str | None = None
     is_classifier: bool = True
     refused: str = ""
+    c: CReport | None = None
 
     _columns = (
         Column("path", "path"),

@@ -56,3 +56,33 @@ def predict_natively(flatbuffer: bytes, inputs: Inputs) -> list[np.ndarray]:
             list(inputs)
         )
     return outputs
+
+
+def predict_by_reference_kernels(flatbuffer: bytes, inputs: np.ndarray) -> list[np.ndarray]:
+    """Outputs of a flatbuffer of one input in LiteRT's reference kernels, bopkit-runtime for LCE's operators alone.
+
+    Args:
+        flatbuffer: The file's content; it takes one picture at a time.
+        inputs: float32 or uint8 [n, ...] as the flatbuffer takes it.
+
+    Returns:
+        One array [n, ...] an output.
+    """
+    import bopkit_runtime
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    with quiet_stderr():
+        interpreter = Interpreter(
+            model_content=flatbuffer,
+            experimental_delegates=[bopkit_runtime.load_delegate(claim="binary")],
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        )
+        interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    wanted = [each["index"] for each in interpreter.get_output_details()]
+    answers: list[list[np.ndarray]] = []
+    for each in inputs:
+        interpreter.set_tensor(given["index"], each[None])
+        interpreter.invoke()
+        answers.append([interpreter.get_tensor(index) for index in wanted])
+    return [np.concatenate(output) for output in zip(*answers, strict=True)]
