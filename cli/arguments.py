@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -166,6 +167,20 @@ PicturesShape = Annotated[
         show_default=False,
     ),
 ]
+
+
+def parse_memory(text: str | None, option: str) -> int | None:
+    """A size of memory in bytes, e.g. `64k` for 65536 or `65536`; None where none is given.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:(k|m)i?b?)?", text.strip(), re.IGNORECASE)
+    if found is None or int(found[1]) == 0:
+        raise UsageError(f"{option} {text} is not a size of memory.", f"Write for instance {option} 64k.")
+    return int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[(found[2] or "").lower()]
 
 
 def parse_shape(text: str | None) -> tuple[int, int, int] | None:

@@ -20,6 +20,7 @@ from bopkit.cli.arguments import (
     MaxDrop,
     Verbose,
     complete_model,
+    parse_memory,
     parse_shape,
 )
 from bopkit.cli.next_step import say_benchmark_next, say_serving
@@ -29,7 +30,7 @@ from bopkit.export.spec import MAX_DROP_POINTS
 
 if TYPE_CHECKING:
     from bopkit.export.options import ExportOptions
-    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, ExportReport, PassReport
+    from bopkit.export.report import Accuracy, Agreement, ArtifactReport, CReport, ExportReport, PassReport
 
 
 def export(
@@ -43,14 +44,17 @@ def export(
     ],
     tflite: Annotated[bool, typer.Option("--tflite", help="Write the LCE flatbuffer.")] = False,
     savedmodel: Annotated[bool, typer.Option("--savedmodel", help="Write the TensorFlow Serving directory.")] = False,
+    c: Annotated[
+        bool, typer.Option("--c", help="Write C sources for microcontrollers, in int8 and bits, into a new folder.")
+    ] = False,
     output: Annotated[
         list[str] | None,
         typer.Option(
             "--output",
             "-o",
             metavar="DIR|probabilities|logits",
-            help="Folder (default: beside the model; of pull:NAME here), or what the flatbuffer returns (default: "
-            "probabilities). May be given twice.",
+            help="Folder (default: beside the model; of pull:NAME here; --c alone: MODEL_c), or what the flatbuffer "
+            "returns (default: probabilities). May be given twice.",
         ),
     ] = None,
     dataset: Dataset = None,
@@ -67,21 +71,39 @@ def export(
         ),
     ] = None,
     float_weights: Annotated[
-        str,
-        typer.Option("--float-weights", help="Full-precision kernels of the flatbuffer: float32, float16 or int8."),
-    ] = "float32",
+        str | None,
+        typer.Option(
+            "--float-weights",
+            help="Full-precision kernels of the flatbuffer: float32, float16 or int8. Default: float32; with --c int8.",
+            show_default=False,
+        ),
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(
             "--calibrate",
             metavar="DATASET",
-            help="With int8: run those layers in int8 too, calibrated on this dataset.",
+            help="With int8: run those layers in int8 too, calibrated on this dataset. Default with --c: the model's.",
         ),
     ] = None,
     max_drop: MaxDrop = MAX_DROP_POINTS,
     input_type: Annotated[
         str, typer.Option("--input", help="Input of the flatbuffer: float32, or uint8 pixels, which it normalises.")
     ] = "float32",
+    c_name: Annotated[
+        str | None,
+        typer.Option(
+            "--c-name", help="What the C functions are called. Default: the model's file.", show_default=False
+        ),
+    ] = None,
+    flash: Annotated[
+        str | None,
+        typer.Option("--flash", metavar="SIZE", help="Refuse C sources that need more flash, e.g. 64k."),
+    ] = None,
+    ram: Annotated[
+        str | None,
+        typer.Option("--ram", metavar="SIZE", help="Refuse C sources that need more RAM, e.g. 20k."),
+    ] = None,
     target: Annotated[str, typer.Option("--target", help="Devices that LCE converts for: arm or xcore.")] = "arm",
     architecture: Annotated[
         str | None,
@@ -100,22 +122,26 @@ def export(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Export a larq Keras model bit-packed, in both formats unless one is named, and check the files against it."""
+    """Export a larq Keras model bit-packed, as flatbuffer and SavedModel unless a format is named, and check it."""
     from bopkit.export import ExportOptions, export_model
     from bopkit.hparams import parse_overrides
 
-    both = not (tflite or savedmodel)
+    both = not (tflite or savedmodel or c)
     folder, scores = _folder_and_scores(output or [])
     options = ExportOptions(
         tflite=tflite or both,
         savedmodel=savedmodel or both,
+        c=c,
         dataset=dataset,
         data_dir=data_dir,
         preprocess_fn=preprocess_fn,
         pictures=pictures,
         pack=not no_pack,
         version=version,
-        float_weights=float_weights,
+        c_name=c_name,
+        flash_bytes=parse_memory(flash, "--flash"),
+        ram_bytes=parse_memory(ram, "--ram"),
+        float_weights=float_weights,  # type: ignore[arg-type]  # None for the default of the formats
         calibrate=calibrate,
         max_drop=max_drop,
         input_type=input_type,
@@ -140,7 +166,9 @@ def export(
 def _print_report(model: Path, report: ExportReport, options: ExportOptions, verbose: bool) -> None:
     for artifact in report.artifacts:
         _print_artifact(artifact, verbose)
-    for note in report.notes:
+    if report.c is not None:
+        _print_c(report.c)
+    for note in (*report.notes, *(report.c.notes if report.c is not None else ())):
         say(note)
     say(f"Done in {report.duration_s:.1f} s with at most {size_text(report.peak_memory_bytes)} of memory.")
     for artifact in report.artifacts:
@@ -148,6 +176,31 @@ def _print_report(model: Path, report: ExportReport, options: ExportOptions, ver
         if artifact.format == "savedmodel":
             say_serving(Path(artifact.path))
     say_benchmark_next(model, report, options)
+
+
+def _print_c(c: CReport) -> None:
+    print_table(
+        ["layer", "what it computes", "flash", "result"],
+        [
+            [step.name, step.description, size_text(step.constant_bytes), size_text(step.output_bytes)]
+            for step in c.steps
+        ],
+        title=f"c: {c.path}",
+        right=["flash", "result"],
+        text=["what it computes"],
+        important=["flash", "result"],
+    )
+    code = f", code {c.code_bytes:,}" if c.code_bytes is not None else ""
+    stack = f", stack {c.stack_bytes:,}" if c.stack_bytes is not None else ""
+    on = f" ({c.board}, emulated)" if c.board else ""
+    over = f" ({c.arena_bytes / c.arena_lower_bound_bytes:.2f} x the least)" if c.arena_lower_bound_bytes else ""
+    show(f"flash: weights {c.weight_bytes:,} bytes, thresholds and tables {c.constant_bytes:,}{code}{on}")
+    show(f"RAM: arena {c.arena_bytes:,} bytes{over}{stack}, input {c.input_bytes:,}, output {c.output_bytes:,}")
+    macs = f"{c.binary_macs:,} of 1 bit, {c.int8_macs:,} of int8, {c.float_macs:,} of float32"
+    show(f"multiply-accumulates: {macs}")
+    if c.instructions is not None:
+        show(f"instructions of a run: {c.instructions:,}{on}")
+    show("")
 
 
 def _folder_and_scores(output: list[str]) -> tuple[Path | None, str]:

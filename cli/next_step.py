@@ -60,8 +60,11 @@ def say_benchmark_next(model: str | Path, report: ExportReport, options: ExportO
 
     paths = [each.path for each in report.artifacts]
     if not report.is_classifier:  # `bopkit benchmark` measures no others
-        say_next("bopkit", "inspect", paths[0])
+        if paths:
+            say_next("bopkit", "inspect", paths[0])
         return
+    if report.c is not None:
+        paths.append(report.c.path)
     if options.architecture is None and not options.custom and Path(report.model_path).is_file():
         paths.insert(0, str(model) if is_pulled(model) else report.model_path)
     words: list[str | Path] = ["bopkit", "benchmark", *paths]
@@ -71,6 +74,8 @@ def say_benchmark_next(model: str | Path, report: ExportReport, options: ExportO
         words += ["--dataset", report.dataset]
         words += ["--data-dir", str(data_dir)] if data_dir is not None else []
         words += ["--preprocess-fn", options.preprocess_fn] if options.preprocess_fn is not None else []
+    if report.c is not None and report.c.instructions is not None and not report.artifacts:
+        words += ["--device", "qemu:cortex-m4"]
     say_next(*words)
 
 

@@ -17,7 +17,6 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.publish import place_c_sources, publish, require_folder, require_free, require_new
 from bopkit.export.reference import compute_reference
 from bopkit.export.report import ExportReport
-from bopkit.export.spec import TFLITE
 from bopkit.export.sources.source import (
     artifact_name,
     default_output,
@@ -25,6 +24,7 @@ from bopkit.export.sources.source import (
     refuse_nesting,
     use_custom_code,
 )
+from bopkit.export.spec import TFLITE
 from bopkit.export.tflite.convert import import_lce
 from bopkit.export.tflite.refusal import NotForFlatbufferError
 from bopkit.export.what_mends import what_mends

@@ -15,6 +15,7 @@ from bopkit.export.c import memory, project, writing
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import read_graph
 from bopkit.export.c.lowering import lower
+from bopkit.export.c.names import layer_names
 from bopkit.export.c.steps import FLOAT, Program
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
@@ -76,7 +77,8 @@ def make_c(
     name = check_c_name(options.c_name or flatbuffer.stem)
     content = flatbuffer.read_bytes()
     try:
-        program = lower(read_graph(content, flatbuffer), {})
+        graph = read_graph(content, flatbuffer)
+        program = lower(graph, layer_names(graph, content, reference))
     except NotCoveredError as error:
         raise BopkitError(
             f"The network has a part that --c cannot take: {error.message}.", "Export it with --tflite."

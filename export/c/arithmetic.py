@@ -6,6 +6,7 @@ Every function here gives what TensorFlow Lite's reference kernels and LCE's com
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ INT8 = (-128, 127)
 
 _MULTIPLIERS_TRIED = 256
 _SLOPES_TRIED = 16
+_WEIGHTS_TRIED = 4
 _EXCEPTIONS = 4
 """Results of a channel that may lie beside its line, on average."""
 
@@ -256,15 +258,17 @@ def weighted_sum(
     """
     numbers = np.arange(-128, 128, dtype=np.int64)
     largest_shift = 22 - max(0, math.frexp(max(abs(first), abs(second)))[1])
-    for shift in range(min(largest_shift, 22), 12, -3):
+    changes = sorted(
+        itertools.product(range(-_WEIGHTS_TRIED, _WEIGHTS_TRIED + 1), repeat=2), key=lambda pair: max(map(abs, pair))
+    )
+    for shift in range(largest_shift, largest_shift - 3, -1):
         low = np.where(wanted == bounds[0], -(1 << 62), wanted << shift)
         high = np.where(wanted == bounds[1], 1 << 62, ((wanted + 1) << shift) - 1)
-        weights = [round(each * 2.0**shift) for each in (first, second)]
-        products = numbers[:, None] * weights[0] + numbers[None] * weights[1]
-        least, most = int((low - products).max()), int((high - products).min())
-        if least > most:
-            continue
-        offset = (least + most) // 2
-        if max(int(np.abs(products + offset).max()), int(np.abs(products).max()), abs(offset)) < 1 << 31:
-            return *weights, offset, shift
+        for change, second_change in changes:
+            weights = round(first * 2.0**shift) + change, round(second * 2.0**shift) + second_change
+            products = numbers[:, None] * weights[0] + numbers[None] * weights[1]
+            least, most = int((low - products).max()), int((high - products).min())
+            offset = (least + most) // 2
+            if least <= most and max(int(np.abs(products + offset).max()), abs(offset)) < 1 << 31:
+                return *weights, offset, shift
     return None

@@ -256,8 +256,9 @@ def add_pool(lowering: Lowering, operator: Operator, source: int) -> int:
     kernel = tuple(int(operator.options[f"filter_{axis}"]) for axis in ("height", "width"))
     shapes = [graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
     fields = window(operator, *shapes, kernel)  # type: ignore[arg-type]
-    name = lowering.name(operator)
-    identifier = lowering.identifier(name if name.endswith("pool") else f"{name}_pool")
+    # The converter takes the sign of what is pooled first, and names the pool after the layer that reads it.
+    name = next((step.name for step in lowering.steps if step.output == lowering.root(source)), lowering.name(operator))
+    identifier = lowering.identifier(f"{name}_pool")
     value = lowering.add_value(BITS, (*shapes[1][:-1], channels))
     lowering.add_step(
         Step(
@@ -310,5 +311,3 @@ def lower_signs(lowering: Lowering, operator: Operator) -> None:
     from bopkit.export.c import signs
 
     lowering.set_value(operator.outputs[0], signs.add_signs(lowering, operator))
-
-

@@ -10,7 +10,6 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-
 from bopkit.export.c import binary_layers, float_layers, integer_convolutions, integer_layers
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator
@@ -174,5 +173,3 @@ def _stored_output(graph: Graph) -> int:
     if writer is not None and writer.type == "DEQUANTIZE" and graph.tensors[writer.inputs[0]].type == "int8":
         return writer.inputs[0]
     return index
-
-

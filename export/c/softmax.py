@@ -72,13 +72,13 @@ def _power_near_zero(x: int) -> int:
 
 
 def _product(a: int, b: int) -> int:
-    """a * b / 2^31, rounded to the nearest, as SaturatingRoundingDoublingHighMul does."""
+    """A * b / 2^31, rounded to the nearest, as SaturatingRoundingDoublingHighMul does."""
     product = a * b
     nudged = product + ((1 << 30) if product >= 0 else 1 - (1 << 30))
     return nudged >> 31 if nudged >= 0 else -(-nudged >> 31)
 
 
 def _divided(x: int, bits: int) -> int:
-    """x / 2^bits, rounded to the nearest, halves away from zero."""
+    """X / 2^bits, rounded to the nearest, halves away from zero."""
     mask = (1 << bits) - 1
     return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0))

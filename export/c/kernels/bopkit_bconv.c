@@ -7,84 +7,85 @@
 #include "bopkit_kernels.h"
 #include "bopkit_memory.h"
 
+/* What the windows of a layer have in common, and what one of them sees. */
 typedef struct {
     const bopkit_bconv *layer;
     uint32_t words;      /* whole words of a patch */
     uint32_t tail_bytes; /* and bytes behind them */
     uint32_t *patch;
     uint32_t *mask;
+    uint32_t runs;       /* stretches of memory that a window within the map is made of */
+    uint32_t run_bytes;
+    uint32_t run_step;   /* from one pixel of a row to the next, where a run is a pixel */
+    uint32_t row_stride; /* from one row of the window to the next */
 } patches;
 
 static patches patches_of(const bopkit_bconv *layer, uint32_t *scratch) {
     const bopkit_window *window = &layer->window;
     const uint32_t bytes = (uint32_t)window->kernel_height * window->kernel_width * layer->group_bytes;
+    const uint32_t pixel_bytes = (uint32_t)layer->group_bytes * layer->groups;
     patches each;
     each.layer = layer;
     each.words = bytes / 4;
     each.tail_bytes = bytes % 4;
     each.patch = scratch;
     each.mask = scratch + (bytes + 3) / 4;
+    each.run_step = window->dilation_width * pixel_bytes;
+    each.row_stride = (uint32_t)window->dilation_height * window->input_width * pixel_bytes;
+    each.runs = each.run_step == layer->group_bytes ? 1 : window->kernel_width;
+    each.run_bytes = layer->group_bytes * (uint32_t)window->kernel_width / each.runs;
     scratch[bytes / 4] = 0; /* beyond the last byte is nothing; one word of the mask where there is no tail */
     return each;
 }
 
-static void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t bytes) {
-    if (((bytes | (uint32_t)(uintptr_t)to | (uint32_t)(uintptr_t)from) & 3) == 0) {
-        uint32_t *to_word = (uint32_t *)(void *)to;
-        const uint32_t *from_word = (const uint32_t *)(const void *)from;
-        for (uint32_t i = 0; i < bytes / 4; i++) {
-            to_word[i] = from_word[i];
-        }
-    } else {
-        for (uint32_t i = 0; i < bytes; i++) {
-            to[i] = from[i];
+/* Channels come in eights, so that bytes mostly come in twos. */
+static BOPKIT_INLINE void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t bytes) {
+    for (; bytes >= 4; bytes -= 4, to += 4, from += 4) {
+        memcpy(to, from, 4);
+    }
+    if (bytes >= 2) {
+        memcpy(to, from, 2);
+        to += 2;
+        from += 2;
+        bytes -= 2;
+    }
+    if (bytes > 0) {
+        *to = *from;
+    }
+}
+
+/* Copies what a window sees whose upper left corner lies at `from`, all of it within the map. */
+static BOPKIT_INLINE void gather_inside(const patches *each, const uint8_t *from) {
+    const uint32_t bytes = each->run_bytes, row_stride = each->row_stride;
+    uint8_t *to = (uint8_t *)each->patch;
+    for (uint32_t i = each->layer->window.kernel_height; i > 0; i--, from += row_stride) {
+        const uint8_t *run = from;
+        for (uint32_t j = each->runs; j > 0; j--, run += each->run_step, to += bytes) {
+            copy_bytes(to, run, bytes);
         }
     }
 }
 
-/* Copies what the window of an output pixel sees. Number of its pixels that lie outside of the map; where they count
- * nothing, the mask is made too. */
-static uint32_t gather(const patches *each, const uint8_t *input, uint32_t y, uint32_t x) {
+/* The same where part of it lies outside of the map: number of those pixels. Where they count nothing, the mask is made
+ * too, and else 0 is told. */
+static uint32_t gather_at_border(const patches *each, const uint8_t *input, int32_t top, int32_t left) {
     const bopkit_bconv *layer = each->layer;
     const bopkit_window *window = &layer->window;
     const uint32_t bytes = layer->group_bytes, pixel_bytes = bytes * layer->groups;
-    const int32_t top = (int32_t)(y * window->stride_height) - window->pad_top;
-    const int32_t left = (int32_t)(x * window->stride_width) - window->pad_left;
-    const int32_t right = left + (window->kernel_width - 1) * window->dilation_width;
-    const int32_t bottom = top + (window->kernel_height - 1) * window->dilation_height;
-    uint8_t *to = (uint8_t *)each->patch;
-    if (top >= 0 && left >= 0 && bottom < window->input_height && right < window->input_width) {
-        const uint8_t *row = input + ((uint32_t)top * window->input_width + (uint32_t)left) * pixel_bytes;
-        const uint32_t row_stride = (uint32_t)window->dilation_height * window->input_width * pixel_bytes;
-        if (layer->groups == 1 && window->dilation_width == 1) {
-            const uint32_t row_bytes = window->kernel_width * bytes;
-            for (uint32_t i = 0; i < window->kernel_height; i++, row += row_stride, to += row_bytes) {
-                copy_bytes(to, row, row_bytes);
-            }
-        } else {
-            for (uint32_t i = 0; i < window->kernel_height; i++, row += row_stride) {
-                for (uint32_t j = 0; j < window->kernel_width; j++, to += bytes) {
-                    copy_bytes(to, row + j * window->dilation_width * pixel_bytes, bytes);
-                }
-            }
-        }
-        return 0;
-    }
     uint32_t outside = 0;
-    uint8_t *mask = (uint8_t *)each->mask;
+    uint8_t *to = (uint8_t *)each->patch, *mask = (uint8_t *)each->mask;
     for (int32_t i = 0, row = top; i < window->kernel_height; i++, row += window->dilation_height) {
         for (int32_t j = 0, column = left; j < window->kernel_width; j++, column += window->dilation_width) {
-            if (row >= 0 && row < window->input_height && column >= 0 && column < window->input_width) {
+            const int is_inside =
+                row >= 0 && row < window->input_height && column >= 0 && column < window->input_width;
+            if (is_inside) {
                 copy_bytes(to, input + ((uint32_t)row * window->input_width + (uint32_t)column) * pixel_bytes, bytes);
-                if (!layer->pads_with_ones) {
-                    memset(mask, 0xff, bytes);
-                }
             } else {
-                memset(to, 0, bytes);
-                if (!layer->pads_with_ones) {
-                    memset(mask, 0, bytes);
-                }
                 outside++;
+            }
+            for (uint32_t b = 0; b < bytes; b++) {
+                to[b] = is_inside ? to[b] : 0;
+                mask[b] = is_inside ? 0xff : 0;
             }
             to += bytes;
             mask += bytes;
@@ -105,50 +106,73 @@ static inline uint32_t tail_of(const uint8_t *tails, uint32_t bytes) {
 /* Filters whose distances are counted before anything is done with them. */
 #define BOPKIT_BLOCK 32u
 
-/* Distances of `filters` filters from `begin` on, BOPKIT_BLOCK at most, to the patch. */
+/* Number of bits in which `words` weights and words of the patch differ. */
+static BOPKIT_INLINE uint32_t count_words(const uint32_t *weights, const uint32_t *patch, const uint32_t *mask,
+                                          uint32_t words, int is_masked) {
+    uint32_t total = 0;
+#define DIFFERENCE(i) (is_masked ? (weights[i] ^ patch[i]) & mask[i] : weights[i] ^ patch[i])
+    for (; words >= 9; words -= 9, weights += 9, patch += 9, mask += 9) {
+        total = bopkit_add_bytes(total, bopkit_count_nine(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3),
+                                                          DIFFERENCE(4), DIFFERENCE(5), DIFFERENCE(6), DIFFERENCE(7),
+                                                          DIFFERENCE(8)));
+    }
+    for (; words >= 3; words -= 3, weights += 3, patch += 3, mask += 3) {
+        total = bopkit_add_bytes(total, bopkit_count_three(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2)));
+    }
+    for (; words > 0; words--, weights++, patch++, mask++) {
+        total = bopkit_add_bytes(total, bopkit_add_nibbles(bopkit_count_fours(DIFFERENCE(0))));
+    }
+#undef DIFFERENCE
+    return total;
+}
+
+/* Distances of `filters` filters, BOPKIT_BLOCK at most, to the patch; `lost` is what they count at least. */
 static BOPKIT_INLINE void measure(const patches *each, uint32_t begin, uint32_t filters, uint32_t lost, int is_masked,
                                   uint32_t *distances) {
     const uint32_t words = each->words, tail_bytes = each->tail_bytes;
     const uint32_t *weights = each->layer->weights + begin * words;
     const uint8_t *tail = each->layer->tails + begin * tail_bytes;
-    for (uint32_t f = 0; f < filters; f++, tail += tail_bytes) {
-        const uint32_t *patch = each->patch, *mask = each->mask, *const end = weights + words;
-        uint32_t total = 0;
-#define BOPKIT_DIFFERENCE(i) (is_masked ? (weights[i] ^ patch[i]) & mask[i] : weights[i] ^ patch[i])
-#if defined(BOPKIT_HAS_NINE_IN_ASSEMBLY)
-        while (!is_masked && end - weights >= 9) {
-            total = bopkit_add_nine(total, &weights, &patch);
+    for (uint32_t f = 0; f < filters; f++, weights += words, tail += tail_bytes) {
+        uint32_t total = count_words(weights, each->patch, each->mask, words, is_masked);
+        if (tail_bytes > 0) {
+            const uint32_t last = tail_of(tail, tail_bytes) ^ each->patch[words];
+            const uint32_t counted = bopkit_count_fours(is_masked ? last & each->mask[words] : last);
+            total = bopkit_add_bytes(total, bopkit_add_nibbles(counted));
         }
-#endif
-        for (; end - weights >= 9; weights += 9, patch += 9, mask += 9) {
-            const uint32_t bytes = bopkit_count_nine(
-                BOPKIT_DIFFERENCE(0), BOPKIT_DIFFERENCE(1), BOPKIT_DIFFERENCE(2), BOPKIT_DIFFERENCE(3),
-                BOPKIT_DIFFERENCE(4), BOPKIT_DIFFERENCE(5), BOPKIT_DIFFERENCE(6), BOPKIT_DIFFERENCE(7),
-                BOPKIT_DIFFERENCE(8));
-            total = bopkit_add_bytes(total, bytes);
-        }
-        for (; end - weights >= 3; weights += 3, patch += 3, mask += 3) {
-            const uint32_t bytes =
-                bopkit_count_three(BOPKIT_DIFFERENCE(0), BOPKIT_DIFFERENCE(1), BOPKIT_DIFFERENCE(2));
-            total = bopkit_add_bytes(total, bytes);
-        }
-        if (end > weights || tail_bytes > 0) {
-            const uint32_t left = (uint32_t)(end - weights);
-            const uint32_t first = left > 0 ? BOPKIT_DIFFERENCE(0) : 0, second = left > 1 ? BOPKIT_DIFFERENCE(1) : 0;
-            uint32_t last = 0;
-            if (tail_bytes > 0) {
-                last = tail_of(tail, tail_bytes) ^ patch[left];
-                last = is_masked ? last & mask[left] : last;
-            }
-            total = bopkit_add_bytes(total, bopkit_count_three(first, second, last));
-        }
-#undef BOPKIT_DIFFERENCE
-        weights = end;
         distances[f] = 2 * total + lost;
     }
 }
 
 static void measure_inside(const patches *each, uint32_t begin, uint32_t filters, uint32_t *distances) {
+#if defined(BOPKIT_HAS_NINE_IN_ASSEMBLY)
+    if (each->tail_bytes == 0 && each->words % 9 == 0) {
+        const uint32_t *weights = each->layer->weights + begin * each->words;
+        const uint32_t *const patch = each->patch, *const patch_end = patch + each->words;
+        const uint32_t *const end = distances + filters;
+        do {
+            const uint32_t *at = patch;
+            uint32_t total = 0;
+            do {
+                total = bopkit_add_nine(total, &weights, &at);
+            } while (at != patch_end);
+            *distances++ = 2 * total;
+        } while (distances != end);
+        return;
+    }
+#endif
+    if (each->words == 4 && each->tail_bytes == 2) { /* 3x3 pixels of 16 channels */
+        const uint32_t *weights = each->layer->weights + 4 * begin;
+        const uint8_t *tail = each->layer->tails + 2 * begin;
+        const uint32_t a = each->patch[0], b = each->patch[1], c = each->patch[2], d = each->patch[3];
+        const uint32_t e = each->patch[4];
+        for (uint32_t f = 0; f < filters; f++, weights += 4, tail += 2) {
+            const uint32_t last = (uint32_t)tail[0] | (uint32_t)tail[1] << 8;
+            const uint32_t bytes =
+                bopkit_count_five(weights[0] ^ a, weights[1] ^ b, weights[2] ^ c, weights[3] ^ d, last ^ e);
+            distances[f] = 2 * bopkit_add_bytes(0, bytes);
+        }
+        return;
+    }
     measure(each, begin, filters, 0, 0, distances);
 }
 
@@ -163,15 +187,28 @@ typedef void epilogue(const void *scale, const uint32_t *distances, uint32_t pix
 static void convolve(const bopkit_bconv *layer, const uint8_t *input, void *scratch, epilogue *finish,
                      const void *scale) {
     const patches each = patches_of(layer, scratch);
+    const bopkit_window *window = &layer->window;
     const uint32_t group_filters = layer->filters / layer->groups;
+    const uint32_t pixel_bytes = (uint32_t)layer->group_bytes * layer->groups;
+    const int32_t last_top = window->input_height - (window->kernel_height - 1) * window->dilation_height - 1;
+    const int32_t last_left = window->input_width - (window->kernel_width - 1) * window->dilation_width - 1;
     uint32_t distances[BOPKIT_BLOCK], pixel = 0;
-    for (uint32_t y = 0; y < layer->window.output_height; y++) {
-        for (uint32_t x = 0; x < layer->window.output_width; x++, pixel++) {
+    int32_t top = -(int32_t)window->pad_top;
+    for (uint32_t y = 0; y < window->output_height; y++, top += window->stride_height) {
+        const int is_row_inside = top >= 0 && top <= last_top;
+        int32_t left = -(int32_t)window->pad_left;
+        for (uint32_t x = 0; x < window->output_width; x++, pixel++, left += window->stride_width) {
             for (uint32_t group = 0; group < layer->groups; group++) {
-                const uint32_t outside = gather(&each, input + group * layer->group_bytes, y, x);
+                const uint8_t *const from = input + group * layer->group_bytes;
+                uint32_t outside = 0;
+                if (is_row_inside && left >= 0 && left <= last_left) {
+                    gather_inside(&each, from + ((uint32_t)top * window->input_width + (uint32_t)left) * pixel_bytes);
+                } else {
+                    outside = gather_at_border(&each, from, top, left);
+                }
                 for (uint32_t begin = 0; begin < group_filters; begin += BOPKIT_BLOCK) {
-                    const uint32_t left = group_filters - begin;
-                    const uint32_t filters = left < BOPKIT_BLOCK ? left : BOPKIT_BLOCK;
+                    const uint32_t rest = group_filters - begin;
+                    const uint32_t filters = rest < BOPKIT_BLOCK ? rest : BOPKIT_BLOCK;
                     const uint32_t first = group * group_filters + begin;
                     if (outside == 0) {
                         measure_inside(&each, first, filters, distances);
@@ -204,10 +241,17 @@ static void finish_bits(const void *scale, const uint32_t *distances, uint32_t p
                         uint32_t filters) {
     const int16_t *thresholds = (const int16_t *)((const to_bits *)scale)->thresholds + begin;
     uint32_t bits = 0;
-    for (uint32_t f = 0; f < filters; f++) { /* the sign of threshold - distance */
-        bits |= ((uint32_t)(thresholds[f] - (int32_t)distances[f]) >> 31) << f;
+    /* Signs of threshold - distance come in from above; eight filters at a time, as most layers have. */
+#define SIGN(f) bits = bits >> 1 | ((uint32_t)(thresholds[f] - (int32_t)distances[f]) & 0x80000000u)
+    const uint32_t *const end = distances + filters;
+    for (; end - distances >= 8; distances += 8, thresholds += 8) {
+        SIGN(0), SIGN(1), SIGN(2), SIGN(3), SIGN(4), SIGN(5), SIGN(6), SIGN(7);
     }
-    write_bits(scale, bits, pixel, begin, filters);
+    for (; distances < end; distances++, thresholds++) {
+        SIGN(0);
+    }
+#undef SIGN
+    write_bits(scale, bits >> (32 - filters), pixel, begin, filters);
 }
 
 static void finish_bits_wide(const void *scale, const uint32_t *distances, uint32_t pixel, uint32_t begin,

@@ -70,10 +70,20 @@ static BOPKIT_INLINE uint32_t bopkit_count_nine(uint32_t a, uint32_t b, uint32_t
            4 * bopkit_add_nibbles(bopkit_count_fours(four) + 2 * bopkit_count_fours(eight));
 }
 
+/* Bits that are set in five words: bytes that add up to it. */
+static BOPKIT_INLINE uint32_t bopkit_count_five(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
+    uint32_t one0, one, two0, two1;
+    BOPKIT_FULL_ADD(one0, two0, a, b, c);
+    BOPKIT_FULL_ADD(one, two1, one0, d, e);
+    const uint32_t two = two0 ^ two1, four = two0 & two1;
+    return bopkit_add_nibbles(bopkit_count_fours(one) + 2 * bopkit_count_fours(two)) +
+           4 * bopkit_add_nibbles(bopkit_count_fours(four));
+}
+
 #if defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__GNUC__) && !defined(__ARM_FEATURE_MVE)
 /* The same of nine weights and nine words of a patch, written out: compilers load them one by one, and find no registers
- * for the masks, without which a shift is an instruction of its own. r7 may be the frame pointer. Steps are those of
- * bopkit_count_nine. */
+ * for the masks, without which a shift is an instruction of its own. Registers are few enough that the loops around it
+ * keep theirs; r7 may be the frame pointer. Steps are those of bopkit_count_nine. */
 #define BOPKIT_HAS_NINE_IN_ASSEMBLY
 static BOPKIT_INLINE uint32_t bopkit_add_nine(uint32_t total, const uint32_t **weights, const uint32_t **patch) {
     __asm__(
@@ -98,10 +108,12 @@ static BOPKIT_INLINE uint32_t bopkit_add_nine(uint32_t total, const uint32_t **w
         "eor r5, r5, r8\n\t"
         "orr r6, r6, r9\n\t"
         "ldmia %[weights]!, {r8, r9, r10}\n\t"
-        "ldmia %[patch]!, {r11, r12, lr}\n\t"
+        "ldr r11, [%[patch]], #4\n\t"
         "eor r8, r8, r11\n\t"
-        "eor r9, r9, r12\n\t"
-        "eor r10, r10, lr\n\t"
+        "ldr r11, [%[patch]], #4\n\t"
+        "eor r9, r9, r11\n\t"
+        "ldr r11, [%[patch]], #4\n\t"
+        "eor r10, r10, r11\n\t"
         "and r11, r8, r9\n\t"
         "eor r8, r8, r9\n\t"
         "and r9, r8, r10\n\t"
@@ -123,41 +135,41 @@ static BOPKIT_INLINE uint32_t bopkit_add_nine(uint32_t total, const uint32_t **w
         "eor r6, r6, r8\n\t"
         "mov r8, #0x55555555\n\t"
         "and r9, r8, r3, lsr #1\n\t"
-        "and r10, r8, r4, lsr #1\n\t"
-        "and r11, r8, r6, lsr #1\n\t"
-        "and r12, r8, r5, lsr #1\n\t"
         "sub r3, r3, r9\n\t"
-        "sub r4, r4, r10\n\t"
-        "sub r6, r6, r11\n\t"
-        "sub r5, r5, r12\n\t"
+        "and r9, r8, r4, lsr #1\n\t"
+        "sub r4, r4, r9\n\t"
+        "and r9, r8, r6, lsr #1\n\t"
+        "sub r6, r6, r9\n\t"
+        "and r9, r8, r5, lsr #1\n\t"
+        "sub r5, r5, r9\n\t"
         "mov r8, #0x33333333\n\t"
         "and r9, r8, r3, lsr #2\n\t"
-        "and r10, r8, r4, lsr #2\n\t"
-        "and r11, r8, r6, lsr #2\n\t"
-        "and r12, r8, r5, lsr #2\n\t"
         "and r3, r3, r8\n\t"
-        "and r4, r4, r8\n\t"
-        "and r6, r6, r8\n\t"
-        "and r5, r5, r8\n\t"
         "add r3, r3, r9\n\t"
-        "add r4, r4, r10\n\t"
-        "add r6, r6, r11\n\t"
-        "add r5, r5, r12\n\t"
+        "and r9, r8, r4, lsr #2\n\t"
+        "and r4, r4, r8\n\t"
+        "add r4, r4, r9\n\t"
+        "and r9, r8, r6, lsr #2\n\t"
+        "and r6, r6, r8\n\t"
+        "add r6, r6, r9\n\t"
+        "and r9, r8, r5, lsr #2\n\t"
+        "and r5, r5, r8\n\t"
+        "add r5, r5, r9\n\t"
         "add r3, r3, r4, lsl #1\n\t"
         "add r6, r6, r5, lsl #1\n\t"
         "mov r8, #0x0f0f0f0f\n\t"
         "and r9, r8, r3, lsr #4\n\t"
-        "and r10, r8, r6, lsr #4\n\t"
         "and r3, r3, r8\n\t"
-        "and r6, r6, r8\n\t"
         "add r3, r3, r9\n\t"
-        "add r6, r6, r10\n\t"
-        "mov r8, #0\n\t"
+        "and r9, r8, r6, lsr #4\n\t"
+        "and r6, r6, r8\n\t"
+        "add r6, r6, r9\n\t"
         "add r3, r3, r6, lsl #2\n\t"
+        "mov r8, #0\n\t"
         "usada8 %[total], r3, r8, %[total]"
         : [total] "+r"(total), [weights] "+r"(*weights), [patch] "+r"(*patch)
         :
-        : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "memory");
+        : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "memory");
     return total;
 }
 #endif

@@ -23,10 +23,14 @@ void bopkit_add_int8(const bopkit_elementwise *layer, const int8_t *first, const
 
 void bopkit_weighted_sum_int8(const bopkit_weighted_sum *layer, const int8_t *first, const int8_t *second,
                               int8_t *output) {
-    for (uint32_t i = 0, j = 0; i < layer->elements; i++) {
-        const int32_t sum = first[i] * layer->multiplier + second[j] * layer->second_multiplier + layer->offset;
-        output[i] = (int8_t)bopkit_between(sum >> layer->shift, layer->least, layer->most);
-        j = j + 1 == layer->second_elements ? 0 : j + 1;
+    const int32_t multiplier = layer->multiplier, second_multiplier = layer->second_multiplier;
+    const int32_t offset = layer->offset, least = layer->least, most = layer->most, shift = layer->shift;
+    const uint32_t run = layer->second_elements;
+    for (uint32_t begin = 0; begin < layer->elements; begin += run, first += run, output += run) {
+        for (uint32_t i = 0; i < run; i++) {
+            const int32_t sum = first[i] * multiplier + second[i] * second_multiplier + offset;
+            output[i] = (int8_t)bopkit_between(sum >> shift, least, most);
+        }
     }
 }
 
@@ -73,15 +77,32 @@ void bopkit_table_uint8(uint32_t elements, uint16_t channels, const int8_t *tabl
     }
 }
 
+/* Signs of number - threshold come in from above. */
+static BOPKIT_INLINE uint32_t add_sign(uint32_t bits, int32_t number, int32_t threshold) {
+    return bits >> 1 | ((uint32_t)(number - threshold) & 0x80000000u);
+}
+
 void bopkit_signs_of_int8(uint32_t pixels, uint16_t channels, const int16_t *thresholds, uint8_t has_one_threshold,
                           const uint8_t *inverted, const int8_t *input, uint8_t *output) {
+    if (has_one_threshold && inverted == NULL && channels % 8 == 0) {
+        const int32_t threshold = thresholds[0];
+        for (uint32_t bytes = pixels * channels / 8; bytes > 0; bytes--, input += 8) {
+            uint32_t bits = 0;
+            for (uint32_t i = 0; i < 8; i++) {
+                bits = add_sign(bits, input[i], threshold);
+            }
+            *output++ = (uint8_t)(bits >> 24);
+        }
+        return;
+    }
     for (uint32_t pixel = 0; pixel < pixels; pixel++) {
         for (uint32_t c = 0; c < channels; c += 8) {
+            const uint32_t left = channels - c < 8 ? channels - c : 8;
             uint32_t bits = 0;
-            for (uint32_t i = c; i < c + 8u && i < channels; i++) {
-                bits |= (uint32_t)(*input++ < thresholds[has_one_threshold ? 0 : i]) << (i - c);
+            for (uint32_t i = 0; i < left; i++) {
+                bits = add_sign(bits, *input++, thresholds[has_one_threshold ? 0 : c + i]);
             }
-            *output++ = (uint8_t)(bits ^ (inverted != NULL ? inverted[c / 8] : 0u));
+            *output++ = (uint8_t)(bits >> (32 - left) ^ (inverted != NULL ? inverted[c / 8] : 0u));
         }
     }
 }

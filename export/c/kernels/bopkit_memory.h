@@ -5,12 +5,12 @@
 #ifndef BOPKIT_MEMORY_H
 #define BOPKIT_MEMORY_H
 
-#if defined(__STDC_HOSTED__) && __STDC_HOSTED__
-#include <string.h>
+#if defined(__GNUC__)
+/* With -ffreestanding these would be calls, also for four bytes. */
+#define memcpy(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define memset(to, value, bytes) __builtin_memset(to, value, bytes)
 #else
-#include <stddef.h>
-void *memcpy(void *to, const void *from, size_t bytes);
-void *memset(void *to, int value, size_t bytes);
+#include <string.h>
 #endif
 
 #endif
