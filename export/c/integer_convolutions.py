@@ -54,7 +54,7 @@ class IntegerConvolution:
         self.filters = self._kernel.shape[3 if self._is_depthwise else 0]
         self._value = lowering.value(operator.inputs[0])
         self._is_unsigned = lowering.values[self._value].kind == UINT8
-        self._padding = int(self._input.zero_points[0]) + (128 if self._is_unsigned else 0)
+        self._padding = int(self._input.zero_points[0])
         self._bias = self._bias_with_zero_point(graph)
         scales = graph.tensors[operator.inputs[1]].scales
         self._factors = arithmetic.product_factors(
@@ -166,7 +166,7 @@ class IntegerConvolution:
             value,
             (*weights, *arrays),
             (*structs, Struct("", f"bopkit_{kernel}", fields)),
-            0 if self._is_depthwise else 4 * 4 * -(-taps // 4),
+            0 if self._is_depthwise else 6 * 4 * -(-taps // 4),
             macs=Macs(int8=pixels * self.filters * taps),
         )
 

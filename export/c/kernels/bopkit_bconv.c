@@ -106,6 +106,57 @@ static inline uint32_t tail_of(const uint8_t *tails, uint32_t bytes) {
 /* Filters whose distances are counted before anything is done with them. */
 #define BOPKIT_BLOCK 32u
 
+#if defined(__ARM_FEATURE_MVE)
+/* Fields of 16 bits plus the four bytes of each word. */
+static BOPKIT_INLINE uint32x4_t add_bytes_of_four(uint32x4_t total, uint32x4_t x) {
+    return total + (x & 0x00ff00ffu) + ((x >> 8) & 0x00ff00ffu);
+}
+
+static BOPKIT_INLINE uint32x4_t masked(uint32x4_t x, const uint32_t *mask, int is_masked) {
+    return is_masked ? x & *mask : x;
+}
+
+/* Distances of four filters at a time, each in a lane; the last ones may be fewer. */
+static BOPKIT_INLINE void measure_by_four(const patches *each, uint32_t begin, uint32_t filters, uint32_t lost,
+                                          int is_masked, uint32_t *distances) {
+    const uint32_t words = each->words, tail_bytes = each->tail_bytes;
+    const uint32_t *const weights = each->layer->weights + begin * words;
+    const uint8_t *const tail = each->layer->tails + begin * tail_bytes;
+    for (uint32_t f = 0; f < filters; f += 4) {
+        const mve_pred16_t lanes = vctp32q(filters - f);
+        const uint32x4_t filter = vidupq_n_u32(f, 1);
+        const uint32x4_t places = filter * (4 * words);
+        const uint32_t *from = weights, *patch = each->patch, *mask = each->mask;
+        uint32x4_t total = vdupq_n_u32(0);
+        uint32_t left = words;
+#define DIFFERENCE(i) masked(vldrwq_gather_offset_z_u32(from + (i), places, lanes) ^ patch[i], mask + (i), is_masked)
+        for (; left >= 9; left -= 9, from += 9, patch += 9, mask += 9) {
+            total = add_bytes_of_four(
+                total, bopkit_vector_count_nine(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3),
+                                                DIFFERENCE(4), DIFFERENCE(5), DIFFERENCE(6), DIFFERENCE(7),
+                                                DIFFERENCE(8)));
+        }
+        for (; left >= 3; left -= 3, from += 3, patch += 3, mask += 3) {
+            total =
+                add_bytes_of_four(total, bopkit_vector_count_three(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2)));
+        }
+        for (; left > 0; left--, from++, patch++, mask++) {
+            total = add_bytes_of_four(total, bopkit_vector_count_one(DIFFERENCE(0)));
+        }
+#undef DIFFERENCE
+        if (tail_bytes > 0) {
+            const uint32x4_t tail_places = filter * tail_bytes;
+            uint32x4_t last = vdupq_n_u32(0);
+            for (uint32_t i = 0; i < tail_bytes; i++) {
+                last |= vldrbq_gather_offset_z_u32(tail + i, tail_places, lanes) << (int32_t)(8 * i);
+            }
+            total = add_bytes_of_four(total, bopkit_vector_count_one(masked(last ^ *patch, mask, is_masked)));
+        }
+        total = 2 * ((total + (total >> 16)) & 0xffffu) + lost;
+        vstrwq_p_u32(distances + f, total, lanes);
+    }
+}
+#else
 /* Number of bits in which `words` weights and words of the patch differ. */
 static BOPKIT_INLINE uint32_t count_words(const uint32_t *weights, const uint32_t *patch, const uint32_t *mask,
                                           uint32_t words, int is_masked) {
@@ -120,7 +171,7 @@ static BOPKIT_INLINE uint32_t count_words(const uint32_t *weights, const uint32_
         total = bopkit_add_bytes(total, bopkit_count_three(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2)));
     }
     for (; words > 0; words--, weights++, patch++, mask++) {
-        total = bopkit_add_bytes(total, bopkit_add_nibbles(bopkit_count_fours(DIFFERENCE(0))));
+        total = bopkit_add_bytes(total, bopkit_count_one(DIFFERENCE(0)));
     }
 #undef DIFFERENCE
     return total;
@@ -136,14 +187,17 @@ static BOPKIT_INLINE void measure(const patches *each, uint32_t begin, uint32_t 
         uint32_t total = count_words(weights, each->patch, each->mask, words, is_masked);
         if (tail_bytes > 0) {
             const uint32_t last = tail_of(tail, tail_bytes) ^ each->patch[words];
-            const uint32_t counted = bopkit_count_fours(is_masked ? last & each->mask[words] : last);
-            total = bopkit_add_bytes(total, bopkit_add_nibbles(counted));
+            total = bopkit_add_bytes(total, bopkit_count_one(is_masked ? last & each->mask[words] : last));
         }
         distances[f] = 2 * total + lost;
     }
 }
+#endif
 
 static void measure_inside(const patches *each, uint32_t begin, uint32_t filters, uint32_t *distances) {
+#if defined(__ARM_FEATURE_MVE)
+    measure_by_four(each, begin, filters, 0, 0, distances);
+#else
 #if defined(BOPKIT_HAS_NINE_IN_ASSEMBLY)
     if (each->tail_bytes == 0 && each->words % 9 == 0) {
         const uint32_t *weights = each->layer->weights + begin * each->words;
@@ -174,11 +228,17 @@ static void measure_inside(const patches *each, uint32_t begin, uint32_t filters
         return;
     }
     measure(each, begin, filters, 0, 0, distances);
+#endif
 }
 
 static void measure_at_border(const patches *each, uint32_t begin, uint32_t filters, uint32_t outside,
                               uint32_t *distances) {
-    measure(each, begin, filters, outside * each->layer->group_channels, 1, distances);
+    const uint32_t lost = outside * each->layer->group_channels;
+#if defined(__ARM_FEATURE_MVE)
+    measure_by_four(each, begin, filters, lost, 1, distances);
+#else
+    measure(each, begin, filters, lost, 1, distances);
+#endif
 }
 
 /* What becomes of the distances of up to BOPKIT_BLOCK filters: those from `begin` on, of the output's pixel `pixel`. */

@@ -7,7 +7,9 @@
 
 #include <stdint.h>
 
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
+#elif defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
 #endif
 
@@ -18,66 +20,73 @@
 #define BOPKIT_INLINE inline
 #endif
 
-/* Three bits of each place become their sum: one, and a two. */
-#define BOPKIT_FULL_ADD(one, two, a, b, c)                                                                          \
-    do {                                                                                                            \
-        const uint32_t differ = (a) ^ (b);                                                                          \
-        two = ((a) & (b)) | (differ & (c));                                                                         \
-        one = differ ^ (c);                                                                                         \
-    } while (0)
+/* Counting is written once for words and for vectors of words, for which compilers know the same operators. */
+#define BOPKIT_COUNTING(word, name)                                                                                \
+    /* Three bits of each place become their sum: one, and a two. */                                               \
+    static BOPKIT_INLINE void name##_full_add(word *one, word *two, word a, word b, word c) {                      \
+        const word differ = a ^ b;                                                                                 \
+        *two = (a & b) | (differ & c);                                                                             \
+        *one = differ ^ c;                                                                                         \
+    }                                                                                                              \
+                                                                                                                   \
+    /* The number of bits that are set in every four places: fields of 4 bits hold 0 to 4. */                      \
+    static BOPKIT_INLINE word name##_count_fours(word x) {                                                         \
+        x -= (x >> 1) & 0x55555555u;                                                                               \
+        return (x & 0x33333333u) + ((x >> 2) & 0x33333333u);                                                       \
+    }                                                                                                              \
+                                                                                                                   \
+    /* Fields of 4 bits, two and two added up in bytes. */                                                         \
+    static BOPKIT_INLINE word name##_add_nibbles(word x) {                                                         \
+        return (x & 0x0f0f0f0fu) + ((x >> 4) & 0x0f0f0f0fu);                                                       \
+    }                                                                                                              \
+                                                                                                                   \
+    /* Bits that are set in one, three, five and nine words: bytes that add up to it. */                           \
+    static BOPKIT_INLINE word name##_count_one(word a) {                                                           \
+        return name##_add_nibbles(name##_count_fours(a));                                                          \
+    }                                                                                                              \
+                                                                                                                   \
+    static BOPKIT_INLINE word name##_count_three(word a, word b, word c) {                                         \
+        word one, two;                                                                                             \
+        name##_full_add(&one, &two, a, b, c);                                                                      \
+        return name##_add_nibbles(name##_count_fours(one) + 2 * name##_count_fours(two));                          \
+    }                                                                                                              \
+                                                                                                                   \
+    static BOPKIT_INLINE word name##_count_five(word a, word b, word c, word d, word e) {                          \
+        word one, two0, two1;                                                                                      \
+        name##_full_add(&one, &two0, a, b, c);                                                                     \
+        name##_full_add(&one, &two1, one, d, e);                                                                   \
+        const word two = two0 ^ two1, four = two0 & two1;                                                          \
+        return name##_add_nibbles(name##_count_fours(one) + 2 * name##_count_fours(two)) +                         \
+               4 * name##_add_nibbles(name##_count_fours(four));                                                   \
+    }                                                                                                              \
+                                                                                                                   \
+    static BOPKIT_INLINE word name##_count_nine(word a, word b, word c, word d, word e, word f, word g, word h,    \
+                                                word i) {                                                          \
+        word one0, one1, one2, two0, two1, two2, two3, four0;                                                      \
+        name##_full_add(&one0, &two0, a, b, c);                                                                    \
+        name##_full_add(&one1, &two1, d, e, f);                                                                    \
+        name##_full_add(&one2, &two2, g, h, i);                                                                    \
+        name##_full_add(&one0, &two3, one0, one1, one2);                                                           \
+        name##_full_add(&two0, &four0, two0, two1, two2);                                                          \
+        const word four1 = two0 & two3, two = two0 ^ two3;                                                         \
+        const word four = four0 ^ four1, eight = four0 & four1;                                                    \
+        return name##_add_nibbles(name##_count_fours(one0) + 2 * name##_count_fours(two)) +                        \
+               4 * name##_add_nibbles(name##_count_fours(four) + 2 * name##_count_fours(eight));                   \
+    }
 
-/* The number of bits that are set in every four places: fields of 4 bits hold 0 to 4. */
-static BOPKIT_INLINE uint32_t bopkit_count_fours(uint32_t x) {
-    x -= (x >> 1) & 0x55555555u;
-    return (x & 0x33333333u) + ((x >> 2) & 0x33333333u);
-}
-
-/* Fields of 4 bits, two and two added up in bytes. */
-static BOPKIT_INLINE uint32_t bopkit_add_nibbles(uint32_t x) {
-    return (x & 0x0f0f0f0fu) + ((x >> 4) & 0x0f0f0f0fu);
-}
+BOPKIT_COUNTING(uint32_t, bopkit)
+#if defined(__ARM_FEATURE_MVE)
+BOPKIT_COUNTING(uint32x4_t, bopkit_vector)
+#endif
 
 /* total plus the four bytes of x */
 static BOPKIT_INLINE uint32_t bopkit_add_bytes(uint32_t total, uint32_t x) {
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_FEATURE_MVE)
     return __usada8(x, 0, total);
 #else
     x = (x & 0x00ff00ffu) + ((x >> 8) & 0x00ff00ffu);
     return total + ((x + (x >> 16)) & 0xffffu);
 #endif
-}
-
-/* Bits that are set in three words: bytes that add up to it. */
-static BOPKIT_INLINE uint32_t bopkit_count_three(uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t one, two;
-    BOPKIT_FULL_ADD(one, two, a, b, c);
-    return bopkit_add_nibbles(bopkit_count_fours(one) + 2 * bopkit_count_fours(two));
-}
-
-/* Bits that are set in nine words: bytes that add up to it. */
-static BOPKIT_INLINE uint32_t bopkit_count_nine(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, uint32_t f,
-                                         uint32_t g, uint32_t h, uint32_t i) {
-    uint32_t one0, one1, one2, two0, two1, two2, one, two, two3, four0;
-    BOPKIT_FULL_ADD(one0, two0, a, b, c);
-    BOPKIT_FULL_ADD(one1, two1, d, e, f);
-    BOPKIT_FULL_ADD(one2, two2, g, h, i);
-    BOPKIT_FULL_ADD(one, two3, one0, one1, one2);
-    BOPKIT_FULL_ADD(two, four0, two0, two1, two2);
-    const uint32_t four1 = two & two3;
-    two ^= two3;
-    const uint32_t four = four0 ^ four1, eight = four0 & four1;
-    return bopkit_add_nibbles(bopkit_count_fours(one) + 2 * bopkit_count_fours(two)) +
-           4 * bopkit_add_nibbles(bopkit_count_fours(four) + 2 * bopkit_count_fours(eight));
-}
-
-/* Bits that are set in five words: bytes that add up to it. */
-static BOPKIT_INLINE uint32_t bopkit_count_five(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
-    uint32_t one0, one, two0, two1;
-    BOPKIT_FULL_ADD(one0, two0, a, b, c);
-    BOPKIT_FULL_ADD(one, two1, one0, d, e);
-    const uint32_t two = two0 ^ two1, four = two0 & two1;
-    return bopkit_add_nibbles(bopkit_count_fours(one) + 2 * bopkit_count_fours(two)) +
-           4 * bopkit_add_nibbles(bopkit_count_fours(four));
 }
 
 #if defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__GNUC__) && !defined(__ARM_FEATURE_MVE)

@@ -6,87 +6,107 @@
 #include "bopkit_memory.h"
 #include "bopkit_rescale.h"
 
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
+#elif defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
+#define WIDENS_PATCHES
 #endif
 
 /* Filters whose sums are computed before anything is done with them. */
 #define BLOCK 32u
 
-/* Numbers of a patch, and those that fill up its last four. */
+/* Numbers of a patch. */
 static uint32_t patch_size(const bopkit_conv *layer) {
     const uint32_t channels = layer->channels / layer->groups;
     return (uint32_t)layer->window.kernel_height * layer->window.kernel_width * channels;
 }
 
-/* Copies what the window of an output pixel sees of a group, in numbers of 16 bits; outside of the map are zero points.
- * They are first copied as they are to the upper half of the patch. With SIMD instructions four numbers a, b, c, d then
- * become a, c, b, d: in that order the instruction widens four weights. */
-static void gather(const bopkit_conv *layer, const uint8_t *input, int32_t top, int32_t left, uint32_t size,
-                   int16_t *patch) {
+/* `flip` turns uint8 into int8. */
+static BOPKIT_INLINE uint8_t *copy_flipped(uint8_t *to, const uint8_t *from, uint32_t bytes, uint32_t flip) {
+    for (; bytes >= 4; bytes -= 4, to += 4, from += 4) {
+        uint32_t four;
+        memcpy(&four, from, 4);
+        four ^= flip;
+        memcpy(to, &four, 4);
+    }
+    for (; bytes > 0; bytes--) {
+        *to++ = (uint8_t)(*from++ ^ flip);
+    }
+    return to;
+}
+
+/* Copies what the window of an output pixel sees of a group; outside of the map are zero points. */
+static void gather(const bopkit_conv *layer, const uint8_t *input, int32_t top, int32_t left, uint8_t *to) {
     const bopkit_window *window = &layer->window;
-    const uint32_t channels = layer->channels / layer->groups;
-    uint8_t *const stored = (uint8_t *)patch + size; /* the upper half */
-    uint8_t *to = stored;
+    const uint32_t channels = layer->channels / layer->groups, flip = layer->is_unsigned ? 0x80808080u : 0;
+    const int32_t right = left + (window->kernel_width - 1) * window->dilation_width;
+    const int is_whole_row =
+        left >= 0 && right < window->input_width && window->dilation_width == 1 && layer->groups == 1;
     for (int32_t i = 0, row = top; i < window->kernel_height; i++, row += window->dilation_height) {
-        const int is_row_inside = row >= 0 && row < window->input_height;
+        const int is_inside = row >= 0 && row < window->input_height;
+        const uint8_t *const line = input + (is_inside ? (uint32_t)row * window->input_width * layer->channels : 0);
+        if (is_inside && is_whole_row) {
+            to = copy_flipped(to, line + (uint32_t)left * layer->channels, window->kernel_width * channels, flip);
+            continue;
+        }
         for (int32_t j = 0, column = left; j < window->kernel_width; j++, column += window->dilation_width) {
-            if (is_row_inside && column >= 0 && column < window->input_width) {
-                const uint32_t pixel = (uint32_t)row * window->input_width + (uint32_t)column;
-                const uint8_t *from = input + pixel * layer->channels;
-                for (uint32_t c = 0; c < channels; c++) {
-                    *to++ = from[c];
-                }
+            if (is_inside && column >= 0 && column < window->input_width) {
+                to = copy_flipped(to, line + (uint32_t)column * layer->channels, channels, flip);
             } else {
-                for (uint32_t c = 0; c < channels; c++) {
-                    *to++ = (uint8_t)layer->padding;
-                }
+                memset(to, layer->padding, channels);
+                to += channels;
             }
         }
-    }
-    /* Four at a time: what is written lies at or below what is read. */
-    for (uint32_t i = 0; i < size; i += 4) {
-#if defined(__ARM_FEATURE_SIMD32)
-        uint32_t four;
-        memcpy(&four, stored + i, 4);
-        const uint8x4_t even = (uint8x4_t)four, odd = (uint8x4_t)(four >> 8);
-        const uint32_t first = layer->is_unsigned ? (uint32_t)__uxtb16(even) : (uint32_t)__sxtb16((int8x4_t)even);
-        const uint32_t second = layer->is_unsigned ? (uint32_t)__uxtb16(odd) : (uint32_t)__sxtb16((int8x4_t)odd);
-        memcpy(patch + i, &first, 4);
-        memcpy(patch + i + 2, &second, 4);
-#else
-        const uint8_t four[4] = {stored[i], stored[i + 1], stored[i + 2], stored[i + 3]};
-        for (uint32_t j = 0; j < 4; j++) {
-            patch[i + j] = layer->is_unsigned ? (int16_t)four[j] : (int16_t)(int8_t)four[j];
-        }
-#endif
     }
 }
 
-/* Sums of products of `filters` filters with one patch, or with two where `second` is not null. */
-static void multiply(const int8_t *weights, uint32_t size, uint32_t filters, const int16_t *first,
-                     const int16_t *second, int32_t *sums, int32_t *second_sums) {
+#if defined(WIDENS_PATCHES)
+/* A patch in numbers of 16 bits. Four numbers a, b, c, d become a, c, b, d: in that order the instruction widens four
+ * weights. */
+static void widen(const uint8_t *stored, uint32_t size, uint32_t *patch) {
+    for (uint32_t i = 0; i < size; i += 4, stored += 4, patch += 2) {
+        uint32_t four;
+        memcpy(&four, stored, 4);
+        patch[0] = (uint32_t)__sxtb16((int8x4_t)four);
+        patch[1] = (uint32_t)__sxtb16((int8x4_t)(four >> 8));
+    }
+}
+
+static BOPKIT_INLINE int32_t add_products(int32_t sum, uint32_t weights, const uint32_t *patch) {
+    sum = __smlad(__sxtb16((int8x4_t)weights), (int16x2_t)patch[0], sum);
+    return __smlad(__sxtb16((int8x4_t)(weights >> 8)), (int16x2_t)patch[1], sum);
+}
+#endif
+
+/* Sums of products of `filters` filters with two patches. */
+static void multiply(const int8_t *weights, uint32_t size, uint32_t filters, const void *first, const void *second,
+                     int32_t *sums, int32_t *second_sums) {
     for (uint32_t f = 0; f < filters; f++, weights += size) {
         int32_t sum = 0, second_sum = 0;
-        for (uint32_t i = 0; i < size; i += 4) {
-#if defined(__ARM_FEATURE_SIMD32)
-            uint32_t four;
-            int16x2_t a, b, c, d;
-            memcpy(&four, weights + i, 4);
-            const int16x2_t even = __sxtb16((int8x4_t)four), odd = __sxtb16((int8x4_t)(four >> 8));
-            memcpy(&a, first + i, 4);
-            memcpy(&b, first + i + 2, 4);
-            sum = __smlad(odd, b, __smlad(even, a, sum));
-            memcpy(&c, second + i, 4);
-            memcpy(&d, second + i + 2, 4);
-            second_sum = __smlad(odd, d, __smlad(even, c, second_sum));
-#else
-            for (uint32_t j = i; j < i + 4; j++) {
-                sum += weights[j] * first[j];
-                second_sum += weights[j] * second[j];
-            }
-#endif
+#if defined(__ARM_FEATURE_MVE)
+        const int8_t *a = first, *b = second;
+        for (uint32_t i = 0; i < size; i += 16) {
+            const mve_pred16_t lanes = vctp8q(size - i);
+            const int8x16_t numbers = vldrbq_z_s8(weights + i, lanes); /* 0 beyond the last */
+            sum = vmladavaq_s8(sum, numbers, vldrbq_z_s8(a + i, lanes));
+            second_sum = vmladavaq_s8(second_sum, numbers, vldrbq_z_s8(b + i, lanes));
         }
+#elif defined(WIDENS_PATCHES)
+        const uint32_t *a = first, *b = second;
+        for (uint32_t i = 0; i < size; i += 4, a += 2, b += 2) {
+            uint32_t four;
+            memcpy(&four, weights + i, 4);
+            sum = add_products(sum, four, a);
+            second_sum = add_products(second_sum, four, b);
+        }
+#else
+        const int8_t *a = first, *b = second;
+        for (uint32_t i = 0; i < size; i++) {
+            sum += weights[i] * a[i];
+            second_sum += weights[i] * b[i];
+        }
+#endif
         sums[f] = sum;
         second_sums[f] = second_sum;
     }
@@ -109,18 +129,28 @@ static void convolve(const bopkit_conv *layer, const uint8_t *input, void *scrat
     const bopkit_window *const window = &layer->window;
     const uint32_t group_filters = layer->filters / layer->groups;
     const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
-    int16_t *const first = (int16_t *)scratch, *const second = first + size;
+    uint8_t *const first = (uint8_t *)scratch, *const second = first + size;
+    const void *first_patch = first, *second_patch = second;
+#if defined(WIDENS_PATCHES)
+    uint32_t *const wide = (uint32_t *)scratch + size / 2, *const second_wide = wide + size / 2;
+    first_patch = wide;
+    second_patch = second_wide;
+#endif
     int32_t sums[BLOCK], second_sums[BLOCK];
-    memset(scratch, 0, 4 * size);
+    memset(scratch, 0, 2 * size); /* behind a patch zeros fill up its last four */
     for (uint32_t pixel = 0; pixel < pixels; pixel += 2) {
         const uint32_t next = pixel + 1 < pixels ? pixel + 1 : pixel;
         for (uint32_t group = 0; group < layer->groups; group++) {
-            gather(layer, input + group * channels, top_of(window, pixel), left_of(window, pixel), size, first);
-            gather(layer, input + group * channels, top_of(window, next), left_of(window, next), size, second);
+            gather(layer, input + group * channels, top_of(window, pixel), left_of(window, pixel), first);
+            gather(layer, input + group * channels, top_of(window, next), left_of(window, next), second);
+#if defined(WIDENS_PATCHES)
+            widen(first, size, wide);
+            widen(second, size, second_wide);
+#endif
             for (uint32_t begin = 0; begin < group_filters; begin += BLOCK) {
                 const uint32_t left = group_filters - begin, filters = left < BLOCK ? left : BLOCK;
                 const uint32_t filter = group * group_filters + begin;
-                multiply(layer->weights + filter * size, size, filters, first, second, sums, second_sums);
+                multiply(layer->weights + filter * size, size, filters, first_patch, second_patch, sums, second_sums);
                 finish(scale, sums, pixel, filter, filters);
                 if (next != pixel) {
                     finish(scale, second_sums, next, filter, filters);

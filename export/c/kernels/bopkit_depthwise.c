@@ -20,7 +20,7 @@ static int32_t sum_of(const bopkit_depthwise *layer, const uint8_t *input, uint3
             if (row >= 0 && row < window->input_height && column >= 0 && column < window->input_width) {
                 const uint32_t pixel = (uint32_t)row * window->input_width + (uint32_t)column;
                 const uint8_t stored = of_channel[pixel * layer->channels];
-                number = layer->is_unsigned ? stored : (int8_t)stored;
+                number = (int8_t)(layer->is_unsigned ? stored ^ 0x80 : stored);
             }
             sum += number * *weight;
             weight += filters;

@@ -48,9 +48,6 @@ typedef struct {
     const uint8_t *tails;
 } bopkit_bconv;
 
-/* Scratch that a binary convolution needs, in words: the patch, and a mask of what lies in the map. */
-#define BOPKIT_BCONV_SCRATCH_WORDS(patch_bytes) (2u * (((patch_bytes) + 3u) / 4u))
-
 /* bit of filter f = (distance > thresholds[f]), inverted where the bit of f is set in `inverted` (may be null). */
 void bopkit_bconv_to_bits(const bopkit_bconv *layer, const int16_t *thresholds, const uint8_t *inverted,
                           const uint8_t *input, uint8_t *output, void *scratch);
@@ -90,8 +87,9 @@ void bopkit_max_pool_bits(const bopkit_window *window, uint16_t pixel_bytes, con
 
 /* A convolution of int8 or uint8 with int8 weights; a dense layer is one of a single pixel.
  *
- * `weights` has (patch + 3) / 4 * 4 numbers a filter, zeros behind the patch. `bias` has the input's zero point in it:
- * products are of the stored numbers. Outside of the map is `padding`, the zero point.
+ * `weights` has (patch + 3) / 4 * 4 numbers a filter, zeros behind the patch. uint8 numbers are multiplied as int8, 128
+ * less. `bias` has the zero point in it: products are of the stored numbers. Outside of the map is `padding`, the zero
+ * point of int8. Scratch is three times two patches.
  */
 typedef struct {
     bopkit_window window;
@@ -103,9 +101,6 @@ typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* null where the epilogue has it */
 } bopkit_conv;
-
-/* Scratch that a convolution needs, in words: two patches of numbers of 16 bits. */
-#define BOPKIT_CONV_SCRATCH_WORDS(patch) (2u * 2u * (((patch) + 3u) / 4u))
 
 /* Rescaling of sums to int8, in the arithmetic of TensorFlow Lite: multiplier * 2^(-31 - shift). */
 typedef struct {
