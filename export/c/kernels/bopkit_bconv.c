@@ -120,32 +120,33 @@ static BOPKIT_INLINE uint32x4_t masked(uint32x4_t x, const uint32_t *mask, int i
 static BOPKIT_INLINE void measure_by_four(const patches *each, uint32_t begin, uint32_t filters, uint32_t lost,
                                           int is_masked, uint32_t *distances) {
     const uint32_t words = each->words, tail_bytes = each->tail_bytes;
-    const uint32_t *const weights = each->layer->weights + begin * words;
     const uint8_t *const tail = each->layer->tails + begin * tail_bytes;
+    const uint32x4_t filter = vidupq_n_u32(0, 1);
+    const uint32_t weights = (uint32_t)(uintptr_t)(each->layer->weights + begin * words);
     for (uint32_t f = 0; f < filters; f += 4) {
         const mve_pred16_t lanes = vctp32q(filters - f);
-        const uint32x4_t filter = vidupq_n_u32(f, 1);
-        const uint32x4_t places = filter * (4 * words);
-        const uint32_t *from = weights, *patch = each->patch, *mask = each->mask;
+        /* Addresses of the filters' words; where there is no filter, of the last one that there is. */
+        uint32x4_t from = vminq_u32(filter + f, vdupq_n_u32(filters - 1)) * (4 * words) + weights;
+        const uint32_t *patch = each->patch, *mask = each->mask;
         uint32x4_t total = vdupq_n_u32(0);
         uint32_t left = words;
-#define DIFFERENCE(i) masked(vldrwq_gather_offset_z_u32(from + (i), places, lanes) ^ patch[i], mask + (i), is_masked)
-        for (; left >= 9; left -= 9, from += 9, patch += 9, mask += 9) {
+#define DIFFERENCE(i) masked(vldrwq_gather_base_u32(from, 4 * (i)) ^ patch[i], mask + (i), is_masked)
+        for (; left >= 9; left -= 9, from += 36u, patch += 9, mask += 9) {
             total = add_bytes_of_four(
                 total, bopkit_vector_count_nine(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2), DIFFERENCE(3),
                                                 DIFFERENCE(4), DIFFERENCE(5), DIFFERENCE(6), DIFFERENCE(7),
                                                 DIFFERENCE(8)));
         }
-        for (; left >= 3; left -= 3, from += 3, patch += 3, mask += 3) {
+        for (; left >= 3; left -= 3, from += 12u, patch += 3, mask += 3) {
             total =
                 add_bytes_of_four(total, bopkit_vector_count_three(DIFFERENCE(0), DIFFERENCE(1), DIFFERENCE(2)));
         }
-        for (; left > 0; left--, from++, patch++, mask++) {
+        for (; left > 0; left--, from += 4u, patch++, mask++) {
             total = add_bytes_of_four(total, bopkit_vector_count_one(DIFFERENCE(0)));
         }
 #undef DIFFERENCE
         if (tail_bytes > 0) {
-            const uint32x4_t tail_places = filter * tail_bytes;
+            const uint32x4_t tail_places = (filter + f) * tail_bytes;
             uint32x4_t last = vdupq_n_u32(0);
             for (uint32_t i = 0; i < tail_bytes; i++) {
                 last |= vldrbq_gather_offset_z_u32(tail + i, tail_places, lanes) << (int32_t)(8 * i);
@@ -301,6 +302,16 @@ static void finish_bits(const void *scale, const uint32_t *distances, uint32_t p
                         uint32_t filters) {
     const int16_t *thresholds = (const int16_t *)((const to_bits *)scale)->thresholds + begin;
     uint32_t bits = 0;
+#if defined(__ARM_FEATURE_MVE)
+    for (uint32_t f = 0; f < filters; f += 4) {
+        const mve_pred16_t lanes = vctp32q(filters - f);
+        const int32x4_t limits = vldrhq_z_s32(thresholds + f, lanes);
+        const int32x4_t found = vreinterpretq_s32_u32(vldrwq_z_u32(distances + f, lanes));
+        const uint32_t above = vcmpgtq_s32(found, limits) & 0x1111u; /* a bit in each four; 0 > 0 in lanes without one */
+        bits |= (above * 0x1248u >> 12 & 0xfu) << f;
+    }
+    write_bits(scale, bits, pixel, begin, filters);
+#else
     /* Signs of threshold - distance come in from above; eight filters at a time, as most layers have. */
 #define SIGN(f) bits = bits >> 1 | ((uint32_t)(thresholds[f] - (int32_t)distances[f]) & 0x80000000u)
     const uint32_t *const end = distances + filters;
@@ -312,6 +323,7 @@ static void finish_bits(const void *scale, const uint32_t *distances, uint32_t p
     }
 #undef SIGN
     write_bits(scale, bits >> (32 - filters), pixel, begin, filters);
+#endif
 }
 
 static void finish_bits_wide(const void *scale, const uint32_t *distances, uint32_t pixel, uint32_t begin,
