@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bopkit import pretrained
 from bopkit.artifacts import artifact
-from bopkit.errors import BopkitError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.export.make_c import check_c_name, make_c
 from bopkit.export.make_flatbuffer import make_flatbuffer
 from bopkit.export.make_saved_model import make_saved_model
