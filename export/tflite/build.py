@@ -18,7 +18,7 @@ from bopkit.export.options import ExportOptions
 from bopkit.export.pictures import UNKNOWN_VALUE_RANGE, calibration_pictures
 from bopkit.export.reference import Reference
 from bopkit.export.report import Accuracy, PassReport
-from bopkit.export.tflite import edit, inputs_and_outputs, metadata, quantize, schema
+from bopkit.export.tflite import edit, inputs_and_outputs, integer_network, metadata, quantize, schema
 from bopkit.export.tflite.convert import convert
 from bopkit.export.tflite.quantize import StoredKernel
 from bopkit.export.tflite.run import Inputs, predict_flatbuffer
@@ -145,16 +145,18 @@ def _reduced(name: str, kernels: list[StoredKernel], added_operators: int) -> Pa
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
     """Let the float layers of a parsed model compute in int8, with ranges from the calibration pictures."""
     assert options.calibrate is not None
+    if options.c:
+        integer_network.prepare(model)
     shape: Any = reference.signature.inputs[0].shape
     images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
     (pictures,) = inputs_for(reference, (images,))
-    tensors = quantize.activation_tensors(model)
+    tensors = (integer_network.activations if options.c else quantize.activation_tensors)(model)
     if not tensors:
         return []
     tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
     ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
-    return quantize.quantize_activations(model, ranges)
+    return (integer_network.to_integers if options.c else quantize.quantize_activations)(model, ranges)
 
 
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:
