@@ -1,9 +1,10 @@
 """A flatbuffer in which nothing is float between the first QUANTIZE and the last DEQUANTIZE, for integer-only C.
 
 Each float32 tensor that is computed becomes int8, with one scale and zero point, in LiteRT's rules for each operator.
-Float on purpose stays what only a sign is read of, as C needs no arithmetic for it:
+Float on purpose stays what C needs no float arithmetic for:
 
 - an `LceBconv2d`, with what follows it channel by channel up to `LceQuantize`, is a threshold on the popcount;
+- an `LceBconv2d` that pads with zeros has float results in LCE, and QUANTIZE behind it makes them int8: one rounding;
 - operators on single numbers from an int8 tensor to `LceQuantize` are a table of 256 signs for each channel.
 
 A full-precision layer of which only signs are read gets so fine a scale that no sign is lost to rounding.
@@ -48,6 +49,9 @@ OWN_SCALES = {
     "MEAN": 2,
 }
 """Operators that change from one scale to another, and their versions in int8."""
+
+SAME_PADDING = 0
+"""In the options of `LceBconv2d`."""
 
 PROBABILITIES = (1 / 256, -128)
 """The scale and zero point that LiteRT demands of the results of LOGISTIC and SOFTMAX."""
@@ -112,7 +116,10 @@ def float_operators(model: Any) -> list[str]:
         result = int(operator.outputs[0])
         if name == "DEQUANTIZE" and (result in outputs or _feeds_kept(model, result, kept)):
             continue
-        if result not in kept:
+        is_rounded_sum = name == "LceBconv2d" and all(
+            signs.name_of(model, each) == "QUANTIZE" for each in signs.readers(model).get(result, [])
+        )
+        if result not in kept and not is_rounded_sum:
             found.append(f"{name} at {graph.tensors[result].name.decode()}")
     return found
 
@@ -164,7 +171,9 @@ class _Rewriter:
         if name in INTEGER_VERSIONS:
             weights = [int(each) for each in list(operator.inputs)[KERNEL_INPUT:] if each >= 0]
             return all(edit.constant(self.model, each) is not None for each in weights)
-        return name in ONE_SCALE or name in OWN_SCALES or name in ("LceBconv2d", "LceDequantize")
+        if name == "LceBconv2d":
+            return not _pads_with_zeros(operator)
+        return name in ONE_SCALE or name in OWN_SCALES or name == "LceDequantize"
 
     def _keep(self, operator: Any, floats: set[int]) -> None:
         """Leave an operator as it is, with floats where it takes floats; LceQuantize takes either."""
@@ -331,6 +340,14 @@ class _Rewriter:
 def _steps_of(low: float, high: float) -> _Steps:
     """Steps for a range that holds 0."""
     return _Steps(*quantize.steps_of(low, high))
+
+
+def _pads_with_zeros(operator: Any) -> bool:
+    """Whether an `LceBconv2d` counts what lies around the image as 0: LCE's kernels have no int8 results for that."""
+    from flatbuffers import flexbuffers
+
+    options = flexbuffers.Loads(bytes(bytearray(operator.customOptions)))
+    return bool(options["padding"] == SAME_PADDING and options["pad_values"] == 0)
 
 
 def _is_float(model: Any, tensor: int) -> bool:

@@ -62,8 +62,7 @@ def channel_constant(model: Any, operator: Any) -> np.ndarray | None:
     (graph,) = model.subgraphs
     constants = [edit.constant(model, int(each)) for each in operator.inputs]
     (values, *more) = [each for each in constants if each is not None] or [None]
-    shape = [int(size) for size in graph.tensors[int(operator.outputs[0])].shape or []]
-    channels = shape[-1] if shape else 1
+    channels = int([1, *graph.tensors[int(operator.outputs[0])].shape][-1])
     if values is None or more or values.size not in (1, channels) or values.size != max(values.shape[-1:], default=1):
         return None
     return np.broadcast_to(values.reshape(-1), channels)
