@@ -294,6 +294,8 @@ class _Rewriter:
                 values = edit.constant(self.model, tensor)
                 if values is None:
                     low, high = self.ranges[tensor]
+                elif signs.name_of(self.model, operator) in ("MAXIMUM", "MINIMUM"):
+                    continue  # what lies outside the range of the results changes none
                 else:
                     low, high = float(values.min()), float(values.max())
                 known_low, known_high = together.get(self._group(tensor), (0.0, 0.0))
