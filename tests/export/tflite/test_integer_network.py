@@ -144,17 +144,20 @@ def test_no_sign_of_a_sum_is_lost(plain: Any, tmp_path: Path) -> None:
     assert 0.2 < np.mean(sums < 0) < 0.8
 
 
-def test_pixels_are_shifted_where_one_scale_serves_all_channels(randomise: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("padding", "zero_point"), [("same", 128), ("valid", 0)])  # LCE folds the shift in
+def test_pixels_are_shifted_where_one_scale_serves_all_channels(
+    padding: str, zero_point: int, randomise: Callable[..., Any], tmp_path: Path
+) -> None:
     tf = import_tensorflow()
     keras = tf.keras.layers
     inputs = tf.keras.Input(SHAPE)
-    x = normalised(binary(32, pad_values=1)(normalised(keras.Conv2D(32, 3)(inputs / 127.5 - 1))))
+    x = normalised(binary(32, pad_values=1)(normalised(keras.Conv2D(32, 3, padding=padding)(inputs / 127.5 - 1))))
     network = randomise(tf.keras.Model(inputs, keras.Dense(10)(keras.GlobalAveragePooling2D()(x))))
     content = to_integers(convert(network, tmp_path, pixels=True), PIXELS)
     model = fb.parse(content)
     assert integer_network.float_operators(model) == [] and names(model)[0] == "QUANTIZE"
     (pixels,) = model.subgraphs[0].inputs
-    assert list(model.subgraphs[0].tensors[int(pixels)].quantization.zeroPoint) == [128]
+    assert list(model.subgraphs[0].tensors[int(pixels)].quantization.zeroPoint) == [zero_point]
     (scores,), expected = predict_flatbuffer(content, PIXELS), network(PIXELS.astype(np.float32)).numpy()
     assert np.mean(scores.argmax(1) == expected.argmax(1)) > 0.8
 
