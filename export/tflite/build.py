@@ -145,12 +145,13 @@ def _reduced(name: str, kernels: list[StoredKernel], added_operators: int) -> Pa
 def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -> list[StoredKernel]:
     """Let the float layers of a parsed model compute in int8, with ranges from the calibration pictures."""
     assert options.calibrate is not None
+    if options.c:
+        integer_network.prepare(model)
     shape: Any = reference.signature.inputs[0].shape
     images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
     (pictures,) = inputs_for(reference, (images,))
-    find = integer_network.measured_tensors if options.c else quantize.activation_tensors
-    ranges = _measure_ranges(model, find(model), pictures)
-    if not ranges:
+    tensors = (integer_network.activations if options.c else quantize.activation_tensors)(model)
+    if not tensors:
         return []
     if options.c:
         if options.input_type == "uint8":
@@ -166,7 +167,8 @@ def _measure_ranges(model: Any, tensors: list[int], pictures: np.ndarray) -> qua
         return {}
     tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
-    return quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
+    ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
+    return (integer_network.to_integers if options.c else quantize.quantize_activations)(model, ranges)
 
 
 def _contract(built: Flatbuffer, reference: Reference, options: ExportOptions) -> metadata.Contract:

@@ -1,46 +1,28 @@
-"""A flatbuffer that computes in int8 and bits alone, between its first QUANTIZE and its last DEQUANTIZE.
+"""A flatbuffer in which nothing is float between the first QUANTIZE and the last DEQUANTIZE, for integer-only C.
 
-`quantize.quantize_activations` leaves all but convolutions and dense layers in float32, which costs phones nothing.
-Microcontrollers have no float32 to spare. What stays float32 here is wanted for its sign alone, and integers give the
-same signs (`bopkit.export.c.signs`): the results of binary convolutions that lead to nothing but an LceQuantize, and
-what is computed of them, or of int8, number by number.
+Each float32 tensor that is computed becomes int8, with one scale and zero point, in LiteRT's rules for each operator.
+Float on purpose stays what C needs no float arithmetic for:
+
+- an `LceBconv2d`, with what follows it channel by channel up to `LceQuantize`, is a threshold on the popcount;
+- an `LceBconv2d` that pads with zeros has float results in LCE, and QUANTIZE behind it makes them int8: one rounding;
+- operators on single numbers from an int8 tensor to `LceQuantize` are a table of 256 signs for each channel.
+
+A full-precision layer of which only signs are read gets so fine a scale that no sign is lost to rounding.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
-from flatbuffers import flexbuffers
 
-from bopkit.export.tflite import edit
-from bopkit.export.tflite.quantize import (
-    INTEGER_VERSIONS,
-    LARGEST,
-    IntegerCopy,
-    Ranges,
-    StoredKernel,
-    integer_scale,
-    kernel_scales,
-    to_integers,
-)
-from bopkit.export.tflite.schema import builtin_name, schema
+from bopkit.export.tflite import edit, fold, quantize, signs
+from bopkit.export.tflite.quantize import INTEGER_VERSIONS, KERNEL_INPUT, Ranges, StoredKernel
+from bopkit.export.tflite.schema import schema
 
-_SAME_SCALE = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "PAD", "RESHAPE", "CONCATENATION", "SPLIT", "MAXIMUM")
-"""Operators whose int8 operands and results have one scale."""
-
-_PROBABILITIES = ("SOFTMAX", "LOGISTIC")
-"""Operators whose int8 results are in steps of 1/256 from -128 on."""
-
-_VERSIONS = {
-    "ADD": 2,
-    "SUB": 2,
-    "MUL": 2,
-    "RELU": 2,
-    "PRELU": 1,
-    "LOGISTIC": 2,
-    "SOFTMAX": 2,
-    "MEAN": 2,
+BINARY = ("LceQuantize", "LceBconv2d", "LceBMaxPool2d", "LceDequantize")
+ONE_SCALE = {
     "MAX_POOL_2D": 2,
     "AVERAGE_POOL_2D": 2,
     "PAD": 2,
@@ -48,272 +30,382 @@ _VERSIONS = {
     "SPLIT": 2,
     "RESHAPE": 1,
     "MAXIMUM": 2,
-    **INTEGER_VERSIONS,
+    "MINIMUM": 2,
 }
-"""Operators that compute int8, and the version of each that does."""
+"""Operators whose int8 operands and results all have the same scale and zero point, and their versions in int8."""
 
-_NUMBER_BY_NUMBER = ("ADD", "SUB", "MUL", "PRELU", "RELU")
-"""Operators that compute each number from one number and constants."""
+OWN_SCALES = {
+    "ADD": 2,
+    "SUB": 2,
+    "MUL": 2,
+    "RELU": 2,
+    "RELU6": 2,
+    "RELU_N1_TO_1": 2,
+    "PRELU": 1,
+    "ABS": 2,
+    "NEG": 2,
+    "LOGISTIC": 2,
+    "SOFTMAX": 2,
+    "MEAN": 2,
+}
+"""Operators that change from one scale to another, and their versions in int8."""
 
-_LARGEST_SUM_BITS = 30
-_SAME_PADDING = 0
+SAME_PADDING = 0
+"""In the options of `LceBconv2d`."""
+
+PROBABILITIES = (1 / 256, -128)
+"""The scale and zero point that LiteRT demands of the results of LOGISTIC and SOFTMAX."""
+
+SUM_STEPS = 64
+"""A sum of two int8 tensors of which only signs are read is stored in such a part of the larger of their scales."""
 
 
-def measured_tensors(model: Any) -> list[int]:
-    """The tensors whose ranges `compute_in_integers` needs: all that are computed in float32, and the inputs."""
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """How integers stand for numbers: scale * (stored - zero point)."""
+
+    scale: float
+    zero_point: int
+
+
+def prepare(model: Any) -> None:
+    """Fold what need not be an operator of its own; before `activations` and the measuring of ranges."""
+    fold.fold_into_kernels(model)
+    kept = _kept_float(model)
+    factors = [
+        each
+        for each in model.subgraphs[0].operators
+        if signs.name_of(model, each) == "MUL" and int(each.outputs[0]) not in kept
+    ]
+    fold.to_depthwise(model, factors)
+    fold.fold_into_kernels(model)
+    edit.clear_unused_constants(model)
+
+
+def activations(model: Any) -> list[int]:
+    """The float tensors that are computed or enter the graph, whose ranges `to_integers` needs."""
     (graph,) = model.subgraphs
-    types = schema().TensorType
-    computed = {int(each) for operator in graph.operators for each in operator.outputs} | set(map(int, graph.inputs))
-    return sorted(each for each in computed if graph.tensors[each].type == types.FLOAT32)
-
-
-def pixel_tensors(model: Any) -> list[int]:
-    """The tensors that are computed of uint8 pixels number by number, to which a range of pixels gives theirs."""
-    (graph,) = model.subgraphs
-    types = schema().TensorType
-    found: list[int] = []
+    found = {int(each) for each in graph.inputs if _is_float(model, int(each))}
     for operator in graph.operators:
-        name, index = builtin_name(model, operator.opcodeIndex), int(operator.inputs[0])
-        follows = index in found and name in ("ADD", "SUB", "MUL")
-        if follows or (name == "CAST" and graph.tensors[index].type == types.UINT8):
-            found.append(int(operator.outputs[0]))
+        found |= {int(each) for each in operator.outputs if _is_float(model, int(each))}
+    return sorted(found)
+
+
+def to_integers(model: Any, ranges: Ranges) -> list[StoredKernel]:
+    """Let all float tensors of a parsed model be int8, but those that are only read for signs; its kernels.
+
+    Args:
+        model: A parsed flatbuffer, after `prepare`; altered.
+        ranges: Of every tensor in `activations(model)`.
+    """
+    return _Rewriter(model, ranges).rewrite()
+
+
+def float_operators(model: Any) -> list[str]:
+    """The operators that still compute in float, as `NAME at TENSOR`, but those that C needs no arithmetic for."""
+    (graph,) = model.subgraphs
+    kept = _kept_float(model)
+    outputs = {int(each) for each in graph.outputs}
+    found = []
+    for operator in graph.operators:
+        name = signs.name_of(model, operator)
+        tensors = [*map(int, operator.outputs), *signs.activations_of(model, operator)]
+        floats = [each for each in tensors if _is_float(model, each)]
+        if not floats or name in ("LceQuantize", "QUANTIZE"):
+            continue
+        result = int(operator.outputs[0])
+        if name == "DEQUANTIZE" and (result in outputs or _feeds_kept(model, result, kept)):
+            continue
+        is_rounded_sum = name == "LceBconv2d" and all(
+            signs.name_of(model, each) == "QUANTIZE" for each in signs.readers(model).get(result, [])
+        )
+        if result not in kept and not is_rounded_sum:
+            found.append(f"{name} at {graph.tensors[result].name.decode()}")
     return found
 
 
-def compute_in_integers(model: Any, ranges: Ranges) -> list[StoredKernel]:
-    """Rewrite a parsed model so that its layers compute in int8; the kernels that became int8.
-
-    Args:
-        model: A parsed flatbuffer; altered.
-        ranges: Of every tensor in `measured_tensors(model)`.
-    """
-    return _Rewriting(model, ranges).run()
-
-
-class _Rewriting:
-    """One call of `compute_in_integers`."""
+class _Rewriter:
+    """The state of one rewrite."""
 
     def __init__(self, model: Any, ranges: Ranges):
-        self._model = model
-        (self._graph,) = model.subgraphs
-        self._ranges = ranges
-        self._readers = self._find_readers()
-        self._sign_alone = self._find_sign_alone()
-        self._copies: dict[int, IntegerCopy] = {}
-        self._floats: set[int] = set()
-        self._operators: list[Any] = []
-        self._stored: list[StoredKernel] = []
+        self.model, self.ranges = model, ranges
+        (self.graph,) = model.subgraphs
+        self.kept = _kept_float(model)
+        self.signs = signs.read_as_signs(model, signs.OF_ONE_CHANNEL)
+        self.groups = {each: each for each in range(len(self.graph.tensors))}
+        self.steps: dict[int, _Steps] = {}
+        self.copies: dict[int, int] = {}
+        self.stored: list[StoredKernel] = []
+        self.operators: list[Any] = []
 
-    def run(self) -> list[StoredKernel]:
-        self._unify_ranges()
-        for operator in self._graph.operators:
-            self._rewrite(operator)
-        for index in map(int, self._graph.outputs):
-            if index in self._copies and index not in self._floats:
-                self._as_float(index)
-        self._graph.operators = self._operators
-        edit.clear_unused_constants(self._model)
-        return self._stored
+    def rewrite(self) -> list[StoredKernel]:
+        """Alter the model."""
+        for operator in self.graph.operators:
+            if signs.name_of(self.model, operator) in ONE_SCALE and self._becomes_integer(operator):
+                first, *others = self._floats(operator)
+                for other in others:
+                    self.groups[self._group(other)] = self._group(first)
+        self._measure_groups()
+        self._take_pixels()
+        floats = {int(each) for each in self.graph.inputs if _is_float(self.model, int(each))}
+        outputs = {int(each) for each in self.graph.outputs}
+        for operator in self.graph.operators:
+            if self._becomes_integer(operator):
+                for tensor in self._floats(operator, results=False):
+                    self._need_integers(tensor)
+                self._to_integers(operator)
+            else:
+                self._keep(operator, floats)
+        for tensor in outputs:
+            if _is_float(self.model, tensor) and tensor not in floats:
+                self._need_floats(tensor, floats)
+        self.graph.operators = self.operators
+        edit.clear_unused_constants(self.model)
+        return self.stored
 
-    def _name(self, operator: Any) -> str:
-        name = builtin_name(self._model, operator.opcodeIndex)
-        if name != "CUSTOM":
-            return name
-        code = self._model.operatorCodes[operator.opcodeIndex].customCode
-        return code.decode() if isinstance(code, bytes) else str(code)
-
-    def _is_constant(self, index: int) -> bool:
-        return index >= 0 and self._model.buffers[self._graph.tensors[index].buffer].data is not None
-
-    def _is_float(self, index: int) -> bool:
-        return index >= 0 and self._graph.tensors[index].type == schema().TensorType.FLOAT32
-
-    def _find_readers(self) -> dict[int, list[Any]]:
-        readers: dict[int, list[Any]] = {}
-        for operator in self._graph.operators:
-            for index in map(int, operator.inputs):
-                readers.setdefault(index, []).append(operator)
-        return readers
-
-    def _find_sign_alone(self) -> set[int]:
-        """The tensors of which nothing but signs of single numbers is wanted."""
-        found: set[int] = set()
-        outputs = set(map(int, self._graph.outputs))
-        for operator in reversed(self._graph.operators):
-            for index in map(int, operator.outputs):
-                readers = self._readers.get(index, [])
-                if readers and index not in outputs and len(readers) == 1 and self._keeps_signs(readers[0], found):
-                    found.add(index)
-        return found
-
-    def _keeps_signs(self, operator: Any, found: set[int]) -> bool:
-        """Whether nothing but a sign is made of what an operator reads."""
-        name = self._name(operator)
-        if name == "LceQuantize":
-            return True
-        if int(operator.outputs[0]) not in found:
+    def _becomes_integer(self, operator: Any) -> bool:
+        name = signs.name_of(self.model, operator)
+        results = [int(each) for each in operator.outputs]
+        if not all(_is_float(self.model, each) for each in results) or any(each in self.kept for each in results):
             return False
-        if name in ("MAX_POOL_2D", "RESHAPE"):
-            return True
-        constants = [self._is_constant(int(index)) for index in operator.inputs]
-        return name in _NUMBER_BY_NUMBER and constants.count(False) == 1
+        if name in INTEGER_VERSIONS:
+            weights = [int(each) for each in list(operator.inputs)[KERNEL_INPUT:] if each >= 0]
+            return all(edit.constant(self.model, each) is not None for each in weights)
+        if name == "LceBconv2d":
+            return not _pads_with_zeros(operator)
+        return name in ONE_SCALE or name in OWN_SCALES or name == "LceDequantize"
 
-    def _unify_ranges(self) -> None:
-        """Give tensors that must have one scale the range of all of them."""
-        groups: dict[int, int] = {}
+    def _keep(self, operator: Any, floats: set[int]) -> None:
+        """Leave an operator as it is, with floats where it takes floats; LceQuantize takes either."""
+        inputs = [int(each) for each in operator.inputs]
+        is_sign = signs.name_of(self.model, operator) == "LceQuantize"
+        if is_sign and inputs[0] not in floats and inputs[0] in self.copies:
+            operator.inputs = [self.copies[inputs[0]]]
+        else:
+            for tensor in inputs:
+                if tensor in self.copies and tensor not in floats:
+                    self._need_floats(tensor, floats)
+        self.operators.append(operator)
+        floats |= {int(each) for each in operator.outputs if _is_float(self.model, int(each))}
 
-        def root(index: int) -> int:
-            while groups.get(index, index) != index:
-                index = groups[index]
-            return index
+    def _need_floats(self, tensor: int, floats: set[int]) -> None:
+        self.operators.append(edit.new_operator(self.model, "DEQUANTIZE", 2, [self.copies[tensor]], [tensor]))
+        floats.add(tensor)
 
-        for operator in self._graph.operators:
-            if self._name(operator) in _SAME_SCALE:
-                tied = [int(each) for each in (*operator.inputs, *operator.outputs) if int(each) in self._ranges]
-                for index in tied[1:]:
-                    groups[root(index)] = root(tied[0])
-        members: dict[int, list[int]] = {}
-        for index in self._ranges:
-            members.setdefault(root(index), []).append(index)
-        for tied in members.values():
-            low, high = min(self._ranges[each][0] for each in tied), max(self._ranges[each][1] for each in tied)
-            for index in tied:
-                self._ranges[index] = low, high
+    def _need_integers(self, tensor: int) -> None:
+        """An int8 copy of what stays float or enters the graph."""
+        if tensor not in self.copies and not signs.is_constant(self.model, tensor):
+            copy = self._copy(tensor, self._steps(tensor))
+            self.operators.append(edit.new_operator(self.model, "QUANTIZE", 1, [tensor], [copy]))
 
-    def _rewrite(self, operator: Any) -> None:
-        name = self._name(operator)
-        outputs = list(map(int, operator.outputs))
-        if name in ("CAST", "QUANTIZE", "LceBMaxPool2d") or not any(map(self._is_float, (*operator.inputs, *outputs))):
-            self._keep(operator)
-        elif name == "LceQuantize":
+    def _to_integers(self, operator: Any) -> None:
+        """Turn one operator into int8."""
+        name = signs.name_of(self.model, operator)
+        result = int(operator.outputs[0])
+        if name in INTEGER_VERSIONS:
             source = int(operator.inputs[0])
-            if source in self._copies:
-                operator.inputs = [self._copies[source].tensor]
-            self._operators.append(operator)
-        elif name == "LceBconv2d":
-            self._rewrite_binary(operator)
-        elif name in INTEGER_VERSIONS and self._has_constant_kernel(operator):
-            self._rewrite_convolution(operator, name)
-        elif name in _VERSIONS and not self._stays_float(operator, name):
-            self._rewrite_other(operator, name)
-        else:
-            self._keep(operator)
-
-    def _keep(self, operator: Any) -> None:
-        """Append an operator as it is; what it reads in float32 is made of int8."""
-        for index in map(int, operator.inputs):
-            if index in self._copies and index not in self._floats:
-                self._as_float(index)
-        self._operators.append(operator)
-        self._floats |= set(map(int, operator.outputs))
-
-    def _as_float(self, index: int) -> None:
-        self._operators.append(edit.new_operator(self._model, "DEQUANTIZE", 2, [self._copies[index].tensor], [index]))
-        self._floats.add(index)
-
-    def _has_constant_kernel(self, operator: Any) -> bool:
-        inputs = list(map(int, operator.inputs))
-        return all(edit.constant(self._model, index) is not None for index in inputs[1:3] if index >= 0)
-
-    def _stays_float(self, operator: Any, name: str) -> bool:
-        """Whether an operator computes number by number what is wanted for its sign alone."""
-        if int(operator.outputs[0]) not in self._sign_alone:
-            return False
-        source = next(int(each) for each in operator.inputs if not self._is_constant(int(each)))
-        return name in _NUMBER_BY_NUMBER or source not in self._copies
-
-    def _rewrite_binary(self, operator: Any) -> None:
-        (output,) = map(int, operator.outputs)
-        if output in self._sign_alone:
-            self._keep(operator)
+            copy = quantize.IntegerCopy(self.copies[source], self._steps(source).scale)
+            if result in self.signs:
+                stored, scale = quantize.to_signs(self.model, operator, copy)
+                self._set_group(result, _Steps(scale, 0))
+            else:
+                stored = quantize.to_integers(self.model, operator, copy)
+            self.stored.append(stored)
+            operator.outputs = [self._copy(result, self._steps(result))]
+            self.operators.append(operator)
             return
-        copied = self._new_copy(output)
-        if _pads_with_zeros(operator):  # LCE's kernels answer int8 only where there is nothing to correct
-            self._operators += [operator, edit.new_operator(self._model, "QUANTIZE", 1, [output], [copied.tensor])]
-            return
-        operator.outputs = [copied.tensor]
-        self._operators.append(operator)
+        taken = self._floats(operator, results=False)
+        if name in ("ADD", "SUB") and result in self.signs and not any(signs.is_constant(self.model, e) for e in taken):
+            self._set_group(result, _Steps(max(self._steps(each).scale for each in taken) / SUM_STEPS, 0))
+        inputs = [int(each) for each in operator.inputs]
+        if name != "LceBconv2d":
+            operator.inputs = [self._operand(each, name) if each >= 0 and each in taken else each for each in inputs]
+        if name not in BINARY:
+            version = ONE_SCALE.get(name) or OWN_SCALES[name]
+            operator.opcodeIndex = edit.operator_code(self.model, name, version)
+        fixed = _Steps(*PROBABILITIES) if name in ("LOGISTIC", "SOFTMAX") else None
+        changes = []
+        results = []
+        for tensor in map(int, operator.outputs):
+            if fixed is not None and fixed != self._steps(tensor):
+                own = self._copy(tensor, fixed)
+                wanted = self._copy(tensor, self._steps(tensor))
+                results.append(own)
+                changes.append(edit.new_operator(self.model, "QUANTIZE", 2, [own], [wanted]))
+            else:
+                results.append(self._copy(tensor, self._steps(tensor)))
+        operator.outputs = results
+        self.operators += [operator, *changes]
 
-    def _rewrite_convolution(self, operator: Any, name: str) -> None:
-        source, output = int(operator.inputs[0]), int(operator.outputs[0])
-        copy = self._copy(source)
-        if output in self._sign_alone and self._leads_to_sign(output):
-            result = self._new_copy(output, self._sign_scale(operator, copy))
+    def _operand(self, tensor: int, name: str) -> int:
+        """The int8 copy of an operand, made of a constant where it is one."""
+        values = edit.constant(self.model, tensor)
+        if values is None:
+            return self.copies[tensor]
+        if name in ONE_SCALE:
+            steps = self._steps(tensor)
         else:
-            result = self._new_copy(output)
-        self._stored.append(to_integers(self._model, operator, copy, result))
-        self._operators.append(operator)
-
-    def _leads_to_sign(self, index: int) -> bool:
-        """Whether nothing but pools stands before the sign of a tensor."""
-        (reader,) = self._readers[index]
-        name = self._name(reader)
-        return name == "LceQuantize" or (
-            name in ("MAX_POOL_2D", "RESHAPE") and self._leads_to_sign(int(reader.outputs[0]))
+            steps = _steps_of(min(0.0, float(values.min())), max(0.0, float(values.max())))
+        stored = np.rint(values.astype(np.float64) / steps.scale) + steps.zero_point
+        described = self.graph.tensors[tensor]
+        return edit.add_tensor(
+            self.model,
+            f"{described.name.decode()}_int8",
+            values.shape,
+            "INT8",
+            np.array([steps.scale], np.float32),
+            zero_point=steps.zero_point,
+            data=np.clip(stored, -128, 127).astype(np.int8),
         )
 
-    def _sign_scale(self, operator: Any, source: IntegerCopy) -> float:
-        """A scale so small that no sum of products but 0 becomes 0: the greater ones are cut off, signs stay.
-
-        With the scale of a range, all that is above minus half a step becomes 0, and so +1.
-        """
-        scales, largest_sums = kernel_scales(self._model, operator, source)
-        steps = scales.astype(np.float64) * source.scale
-        # LiteRT shifts a sum to the left in 32 bits before it multiplies.
-        return float(max(steps.min(), (steps * largest_sums).max() / 2.0**_LARGEST_SUM_BITS))
-
-    def _rewrite_other(self, operator: Any, name: str) -> None:
-        inputs = []
-        sources = list(map(int, operator.inputs))
-        for index in sources:
-            if not self._is_float(index):
-                inputs.append(index)
-            elif self._is_constant(index):
-                inputs.append(self._constant_copy(index))
-            else:
-                inputs.append(self._copy(index).tensor)
-        operator.inputs = inputs
-        scale = (1 / 256, -128) if name in _PROBABILITIES else None
-        if name in _SAME_SCALE:
-            copies = [self._copies[index] for index in sources if index in self._copies]
-            scale = (copies[0].scale, copies[0].zero_point) if copies else None
-        outputs = []
-        for index in map(int, operator.outputs):
-            copied = self._new_copy(index) if scale is None else self._new_copy(index, *scale)
-            outputs.append(copied.tensor)
-        operator.outputs = outputs
-        operator.opcodeIndex = edit.operator_code(self._model, name, _VERSIONS[name])
-        self._operators.append(operator)
-
-    def _copy(self, index: int) -> IntegerCopy:
-        """The int8 tensor for a float one; a QUANTIZE makes it where the float one is computed or given as it is."""
-        if index not in self._copies:
-            copied = self._new_copy(index)
-            self._operators.append(edit.new_operator(self._model, "QUANTIZE", 1, [index], [copied.tensor]))
-            self._floats.add(index)
-        return self._copies[index]
-
-    def _new_copy(self, index: int, scale: float | None = None, zero_point: int = 0) -> IntegerCopy:
-        described = self._graph.tensors[index]
-        if scale is None:
-            scale, zero_point = integer_scale(self._ranges[index])
+    def _copy(self, tensor: int, steps: _Steps) -> int:
+        """A new int8 tensor for the values of a float one."""
+        described = self.graph.tensors[tensor]
         shape = tuple(int(size) for size in described.shape)
+        scales = np.array([steps.scale], np.float32)
         name = f"{described.name.decode()}_int8"
-        scales = np.array([scale], np.float32)
-        tensor = edit.add_tensor(self._model, name, shape, "INT8", scales, zero_point=zero_point)
-        self._copies[index] = IntegerCopy(tensor, float(scales[0]), zero_point)
-        return self._copies[index]
+        self.copies[tensor] = edit.add_tensor(self.model, name, shape, "INT8", scales, zero_point=steps.zero_point)
+        return self.copies[tensor]
 
-    def _constant_copy(self, index: int) -> int:
-        values = edit.constant(self._model, index)
-        assert values is not None
-        scale = np.float32(np.abs(values).max() / LARGEST or 1.0)
-        stored = np.clip(np.rint(values / scale), -LARGEST, LARGEST).astype(np.int8)
-        name = f"{self._graph.tensors[index].name.decode()}_int8"
-        return edit.add_tensor(self._model, name, values.shape, "INT8", np.array([scale]), data=stored)
+    def _floats(self, operator: Any, results: bool = True) -> list[int]:
+        """The float tensors that an operator takes, constants too, and those that it makes."""
+        is_binary = signs.name_of(self.model, operator) == "LceBconv2d"  # its float constants stay
+        tensors = [] if is_binary else [int(each) for each in operator.inputs]
+        tensors += [int(each) for each in operator.outputs] if results else []
+        return [each for each in tensors if _is_float(self.model, each)]
+
+    def _group(self, tensor: int) -> int:
+        while self.groups[tensor] != tensor:
+            tensor = self.groups[tensor]
+        return tensor
+
+    def _steps(self, tensor: int) -> _Steps:
+        return self.steps[self._group(tensor)]
+
+    def _set_group(self, tensor: int, steps: _Steps) -> None:
+        self.steps[self._group(tensor)] = steps
+
+    def _measure_groups(self) -> None:
+        """The scale of each group of tensors, for the values of all of them."""
+        together: dict[int, tuple[float, float]] = {}
+        makers: dict[int, set[str]] = {}
+        for operator in self.graph.operators:
+            for tensor in self._floats(operator):
+                values = edit.constant(self.model, tensor)
+                if values is None:
+                    low, high = self.ranges[tensor]
+                elif signs.name_of(self.model, operator) in ("MAXIMUM", "MINIMUM"):
+                    continue  # what lies outside the range of the results changes none
+                else:
+                    low, high = float(values.min()), float(values.max())
+                known_low, known_high = together.get(self._group(tensor), (0.0, 0.0))
+                together[self._group(tensor)] = min(low, known_low), max(high, known_high)
+            for tensor in map(int, operator.outputs):
+                kind = signs.name_of(self.model, operator)
+                makers.setdefault(self._group(tensor), set())
+                if kind not in ONE_SCALE:
+                    makers[self._group(tensor)].add(kind)
+        for group, (low, high) in together.items():
+            made_by = makers.get(group, set())
+            if made_by and made_by <= {"LOGISTIC", "SOFTMAX"}:
+                self.steps[group] = _Steps(*PROBABILITIES)
+            elif made_by == {"LceDequantize"}:
+                self.steps[group] = _Steps(float(np.float32(1 / 127)), 0)
+            else:
+                self.steps[group] = _steps_of(low, high)
+
+    def _take_pixels(self) -> None:
+        """Let pixels become int8 by a shift, where one scale and offset makes numbers of them in all channels."""
+        operators, end, factor, shift = _prefix(self.model)
+        if not operators or np.ptp(factor) > 0 or np.ptp(shift) > 0 or factor[0] <= 0:
+            return
+        zero_point = -shift[0] / factor[0]
+        nearest = int(np.floor(zero_point + 0.5))
+        if not 0 <= nearest <= 255 or self._group(end) != end or list(self.groups.values()).count(end) > 1:
+            return
+        users = signs.readers(self.model)[end]
+        rest = nearest - zero_point  # numbers are too small by so many steps
+        if rest and not all(signs.name_of(self.model, each) in INTEGER_VERSIONS for each in users):
+            return
+        for operator in users if rest else []:
+            fold.add_to_input(self.model, operator, rest * factor[0])
+        (pixels,) = map(int, self.graph.inputs)
+        steps = _Steps(float(np.float32(factor[0])), nearest - 128)
+        self.graph.operators = [each for each in self.graph.operators if not any(each is gone for gone in operators)]
+        described = self.graph.tensors[pixels]
+        described.quantization = schema().QuantizationParametersT()
+        described.quantization.scale, described.quantization.zeroPoint = [steps.scale], [nearest]
+        self._set_group(end, steps)
+        self.operators.append(edit.new_operator(self.model, "QUANTIZE", 1, [pixels], [self._copy(end, steps)]))
+
+
+def _steps_of(low: float, high: float) -> _Steps:
+    """Steps for a range that holds 0."""
+    return _Steps(*quantize.steps_of(low, high))
 
 
 def _pads_with_zeros(operator: Any) -> bool:
-    """Whether what lies outside of the map of an LceBconv2d may count nothing."""
+    """Whether an `LceBconv2d` counts what lies around the image as 0: LCE's kernels have no int8 results for that."""
+    from flatbuffers import flexbuffers
+
     options = flexbuffers.Loads(bytes(bytearray(operator.customOptions)))
-    return options["padding"] == _SAME_PADDING and options["pad_values"] == 0
+    return bool(options["padding"] == SAME_PADDING and options["pad_values"] == 0)
+
+
+def _is_float(model: Any, tensor: int) -> bool:
+    return bool(tensor >= 0 and model.subgraphs[0].tensors[tensor].type == schema().TensorType.FLOAT32)
+
+
+def _kept_float(model: Any) -> set[int]:
+    """The tensors that stay float: those read for signs that C has thresholds or tables for, and numbers of pixels."""
+    (graph,) = model.subgraphs
+    anyhow = signs.read_as_signs(model)
+    numbers = signs.read_as_signs(model, (*signs.OF_ONE_NUMBER, "RESHAPE"))
+    operators, *_ = _prefix(model)
+    kept = {int(each.outputs[0]) for each in operators}
+    for operator in graph.operators:
+        result = int(operator.outputs[0])
+        if not _is_float(model, result):
+            continue
+        name = signs.name_of(model, operator)
+        follows_kept = any(each in kept for each in signs.activations_of(model, operator))
+        is_link = follows_kept and result in anyhow and name in (*signs.OF_ONE_NUMBER, *signs.OF_ONE_CHANNEL)
+        is_threshold = name == "LceBconv2d" and result in anyhow
+        is_table = signs.acts_on_single_numbers(model, operator) and result in numbers
+        if is_link or is_threshold or is_table:
+            kept.add(result)
+    return kept
+
+
+def _feeds_kept(model: Any, tensor: int, kept: set[int]) -> bool:
+    """Whether all that reads a tensor stays float on purpose."""
+    return all(
+        signs.name_of(model, each) == "LceQuantize" or int(each.outputs[0]) in kept
+        for each in signs.readers(model).get(tensor, [])
+    )
+
+
+def _prefix(model: Any) -> tuple[list[Any], int, np.ndarray, np.ndarray]:
+    """What makes numbers of uint8 pixels: its operators, the last tensor, and factor and shift of each channel."""
+    (graph,) = model.subgraphs
+    nothing: tuple[list[Any], int, np.ndarray, np.ndarray] = [], -1, np.ones(1), np.zeros(1)
+    if len(graph.inputs) != 1 or graph.tensors[int(graph.inputs[0])].type != schema().TensorType.UINT8:
+        return nothing
+    end = int(graph.inputs[0])
+    operators: list[Any] = []
+    factor, shift = np.ones(int(graph.tensors[end].shape[-1])), np.zeros(int(graph.tensors[end].shape[-1]))
+    while True:
+        follower = fold.only_reader(model, end)
+        if follower is None:
+            break
+        if signs.name_of(model, follower) == "CAST" and not operators:
+            linear = np.ones_like(factor), np.zeros_like(shift)
+        else:
+            found = fold.linear_of(model, follower)
+            if found is None or fold.activation(follower) or not operators:
+                break
+            linear = found
+        factor, shift = factor * linear[0], shift * linear[0] + linear[1]
+        operators.append(follower)
+        end = int(follower.outputs[0])
+    return (operators, end, factor, shift) if operators else nothing

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bopkit.export.tflite import edit
+from bopkit.export.tflite import edit, signs
 from bopkit.export.tflite.schema import builtin_name
 
 KERNEL_INPUT, BIAS_INPUT = 1, 2
@@ -29,6 +29,10 @@ LARGEST = 127
 
 LARGEST_BIAS = 2**30
 """Stored biases lie within it: half of an int32 is left for the products that are added."""
+
+HALF_WAY = 1e-3
+"""A range of which 0 is so near to the middle between two of 256 steps gets 255: pixels from -1 to 1 would all lie in
+the middle between steps, and runtimes round them up or down."""
 
 OPERATOR_BYTES = 300
 """About what one more operator and tensor cost in the file: smaller savings are none."""
@@ -106,6 +110,15 @@ def quantize_kernel(
     return np.clip(values, -LARGEST, LARGEST).astype(np.int8), scales
 
 
+def steps_of(low: float, high: float) -> tuple[float, int]:
+    """Scale, exact in float32, and zero point of int8 numbers for a range that holds 0."""
+    scale = (high - low) / 255 or 1.0
+    if abs(abs(low / scale) % 1 - 0.5) < HALF_WAY:
+        scale = (high - low) / 254
+    scale = float(np.float32(scale))
+    return scale, int(np.clip(round(-128 - low / scale), -128, 127))
+
+
 def activation_tensors(model: Any) -> list[int]:
     """The tensors whose ranges `quantize_activations` needs: what enters and leaves operators that can run in int8."""
     return sorted({tensor for operator in _float_operators(model) for tensor in _ends(operator)})
@@ -138,6 +151,7 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
     """
     (graph,) = model.subgraphs
     changed = _float_operators(model)
+    read_as_signs = signs.read_as_signs(model, signs.OF_ONE_CHANNEL)
     copies: dict[int, IntegerCopy] = {}
     needed_as_floats = {int(each) for each in graph.outputs}
     for operator in graph.operators:
@@ -152,8 +166,14 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
         if source not in copies:
             copies[source] = _integer_copy(model, source, ranges[source])
             operators.append(edit.new_operator(model, "QUANTIZE", 1, [source], [copies[source].tensor]))
-        copies[result] = _integer_copy(model, result, ranges[result])
-        stored.append(to_integers(model, operator, copies[source], copies[result]))
+        if result in read_as_signs:
+            kernel, scale = to_signs(model, operator, copies[source])
+            copies[result] = _integer_copy(model, result, (-128 * scale, 127 * scale))
+        else:
+            kernel = to_integers(model, operator, copies[source])
+            copies[result] = _integer_copy(model, result, ranges[result])
+        operator.outputs = [copies[result].tensor]
+        stored.append(kernel)
         operators.append(operator)
         if result in needed_as_floats:
             operators.append(edit.new_operator(model, "DEQUANTIZE", 2, [copies[result].tensor], [result]))
@@ -164,15 +184,29 @@ def quantize_activations(model: Any, ranges: Ranges) -> list[StoredKernel]:
 
 @dataclasses.dataclass(frozen=True)
 class IntegerCopy:
-    """An int8 tensor that stands for a float one: its index, its scale and its number for 0."""
+    """An int8 tensor that stands for a float one: its index and its scale."""
 
     tensor: int
     scale: float
     zero_point: int
 
 
-def to_integers(model: Any, operator: Any, source: IntegerCopy, result: IntegerCopy) -> StoredKernel:
-    """Turn one convolution or dense layer into int8; its kernel."""
+def to_integers(model: Any, operator: Any, source: IntegerCopy) -> StoredKernel:
+    """Turn the inputs of one operator with a kernel into int8; its kernel."""
+    return _to_integers(model, operator, source, for_signs=False)[0]
+
+
+def to_signs(model: Any, operator: Any, source: IntegerCopy) -> tuple[StoredKernel, float]:
+    """The same for an operator of whose result only signs are read; its kernel, and the scale for its result.
+
+    One step of the result is one step of the sums, so that no sign is lost to rounding, and what is large saturates.
+    Channels may be of any size then: all kernels have one scale, as a factor between sums and result would soon leave
+    32 bits if it differed among channels.
+    """
+    return _to_integers(model, operator, source, for_signs=True)
+
+
+def _to_integers(model: Any, operator: Any, source: IntegerCopy, for_signs: bool) -> tuple[StoredKernel, float]:
     (graph,) = model.subgraphs
     name = builtin_name(model, operator.opcodeIndex)
     axis = CHANNEL_AXIS[name]
@@ -180,7 +214,14 @@ def to_integers(model: Any, operator: Any, source: IntegerCopy, result: IntegerC
     kernel = edit.constant(model, inputs[KERNEL_INPUT])
     assert kernel is not None
     bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
-    values, scales = quantize_kernel(kernel, axis, _least_scales(bias, source))
+    # LiteRT doubles sums that it multiplies by 1 or more.
+    largest = LARGEST_BIAS // 4 if for_signs else LARGEST_BIAS
+    # A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits.
+    least_scales = 0.0 if bias is None else np.abs(bias).astype(np.float64) / (largest * source.scale)
+    values, scales = quantize_kernel(kernel, axis, least_scales)
+    steps = scales.astype(np.float64) * source.scale  # of sums and biases
+    if for_signs:
+        scales = np.full_like(scales, scales.max())
     kernel_name = graph.tensors[inputs[KERNEL_INPUT]].name.decode()
     inputs[0] = source.tensor
     inputs[KERNEL_INPUT] = edit.add_tensor(
@@ -188,53 +229,25 @@ def to_integers(model: Any, operator: Any, source: IntegerCopy, result: IntegerC
     )
     if bias is not None:
         bias_scales = (scales * source.scale).astype(np.float32)
-        bias_values = np.rint(bias / bias_scales.astype(np.float64)).astype(np.int32)
+        bias_values = np.rint(bias / steps).astype(np.int32)
         inputs[BIAS_INPUT] = edit.add_tensor(
             model, f"{kernel_name}_bias_int32", bias.shape, "INT32", bias_scales, 0, data=bias_values
         )
-    operator.inputs, operator.outputs = inputs, [result.tensor]
+    operator.inputs = inputs
     operator.opcodeIndex = edit.operator_code(model, name, INTEGER_VERSIONS[name])
     saved = kernel.nbytes - values.nbytes - scales.nbytes
-    return StoredKernel(kernel.shape, 8, saved, exact=False)
-
-
-def kernel_scales(model: Any, operator: Any, source: IntegerCopy) -> tuple[np.ndarray, np.ndarray]:
-    """The scales that `to_integers` gives a kernel, and what no sum of its products and bias exceeds, one a channel."""
-    name = builtin_name(model, operator.opcodeIndex)
-    axis = CHANNEL_AXIS[name]
-    inputs = [int(each) for each in operator.inputs]
-    kernel = edit.constant(model, inputs[KERNEL_INPUT])
-    assert kernel is not None
-    bias = edit.constant(model, inputs[BIAS_INPUT]) if len(inputs) > BIAS_INPUT and inputs[BIAS_INPUT] >= 0 else None
-    values, scales = quantize_kernel(kernel, axis, _least_scales(bias, source))
-    others = tuple(each for each in range(kernel.ndim) if each != axis)
-    largest = 256 * np.abs(values.astype(np.int64)).sum(axis=others)
-    if bias is not None:
-        largest = largest + np.abs(bias) / (scales.astype(np.float64) * source.scale)
-    return scales, largest
-
-
-def _least_scales(bias: np.ndarray | None, source: IntegerCopy) -> np.ndarray | float:
-    """A bias is stored in steps of both scales: beside a tiny kernel it would not fit into 32 bits."""
-    return 0.0 if bias is None else np.abs(bias).astype(np.float64) / (LARGEST_BIAS * source.scale)
-
-
-def integer_scale(value_range: tuple[float, float]) -> tuple[float, int]:
-    """Scale, of float32, and zero point of int8 numbers for a range that holds 0."""
-    low, high = value_range
-    scale = float(np.float32((high - low) / 255 or 1.0))
-    return scale, int(np.clip(round(-128 - low / scale), -128, 127))
+    return StoredKernel(kernel.shape, 8, saved, exact=False), float(np.float32(scales.max() * source.scale))
 
 
 def _integer_copy(model: Any, tensor: int, value_range: tuple[float, float]) -> IntegerCopy:
     """A new int8 tensor for the values of a float one."""
     (graph,) = model.subgraphs
     described = graph.tensors[tensor]
-    scale, zero_point = integer_scale(value_range)
+    scale, zero_point = steps_of(*value_range)
     shape = tuple(int(size) for size in described.shape)
     name = f"{described.name.decode()}_int8"
-    added = edit.add_tensor(model, name, shape, "INT8", np.array([scale]), zero_point=zero_point)
-    return IntegerCopy(added, scale, zero_point)
+    added = edit.add_tensor(model, name, shape, "INT8", np.array([scale], np.float32), zero_point=zero_point)
+    return IntegerCopy(added, scale)
 
 
 def _float_operators(model: Any) -> list[Any]:
