@@ -53,7 +53,6 @@ class ExportOptions:
         input_type: What the flatbuffer takes: `float32` as preprocessed, or `uint8` pixels of the input's size.
         output: What the flatbuffer returns: `probabilities`, or `logits` before the softmax.
         target: The devices that LCE converts for: `arm` (any CPU) or `xcore`.
-        c: Write the C sources too. With `calibrate` all that is float between input and output becomes int8 for them.
         architecture: Name of the network whose weights the file holds; None for a file with a whole model.
         hparams_set: Hyper-parameter set of `architecture`; None for its first.
         hparams: Values that differ from the set.
@@ -84,7 +83,6 @@ class ExportOptions:
     input_type: str = "float32"
     output: str = "probabilities"
     target: str = "arm"
-    c: bool = False
     architecture: str | None = None
     hparams_set: str | None = None
     hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)

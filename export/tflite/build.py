@@ -153,18 +153,6 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
     tensors = (integer_network.activations if options.c else quantize.activation_tensors)(model)
     if not tensors:
         return []
-    if options.c:
-        if options.input_type == "uint8":
-            ends = np.stack([np.zeros_like(pictures[0]), np.full_like(pictures[0], 255)])
-            ranges |= _measure_ranges(model, integer_network.pixel_tensors(model), ends)
-        return integer_network.compute_in_integers(model, ranges)
-    return quantize.quantize_activations(model, ranges)
-
-
-def _measure_ranges(model: Any, tensors: list[int], pictures: np.ndarray) -> quantize.Ranges:
-    """Smallest and largest value of tensors of a parsed model over pictures as it takes them."""
-    if not tensors:
-        return {}
     tapped = schema.with_outputs(model, tensors)
     batches = (pictures[start : start + CALIBRATION_BATCH] for start in range(0, len(pictures), CALIBRATION_BATCH))
     ranges = quantize.measure_ranges(tensors, batches, lambda batch: predict_flatbuffer(tapped, batch))
