@@ -18,6 +18,7 @@ import numpy as np
 
 from bopkit import files
 from bopkit.artifacts import artifact
+from bopkit.artifacts.c_sources import read_c_sources
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.accuracy import (
     artifact_preprocessing,
@@ -29,9 +30,10 @@ from bopkit.benchmark.accuracy import (
 from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
 from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.row_details import describe_c_sources
 from bopkit.benchmark.row_notes import training_data_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
-from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, runs_on_one_core
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.errors import BopkitError
 from bopkit.failures import translate
@@ -88,6 +90,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> No
         row.notes.append(f"Version {path.name} was measured, the newest.")
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
+    if row.kind == "c":
+        describe_c_sources(row, read_c_sources(path))
     row.model_sha256 = files.sha256(path) if path.is_file() else None
 
     runtime = make_runtime(row.kind, _threads(job, row.kind), job.runtime)
@@ -110,8 +114,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> No
 
 
 def _threads(job: Job, kind: str) -> int:
-    """Threads of the runtime: accuracy of flatbuffers is measured by one interpreter a core."""
-    return 1 if job.evaluation is not None and kind == "tflite" else job.threads
+    """Threads of the runtime: accuracy of flatbuffers and C sources is measured by one runtime a core."""
+    return 1 if job.evaluation is not None and runs_on_one_core(kind) else job.threads
 
 
 def _evaluate(
