@@ -47,6 +47,11 @@ class Port:
         return math.prod(self.shape)
 
     @property
+    def dtype(self) -> Any:
+        """NumPy's type of a stored number."""
+        return _DTYPES[self.kind]
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of one example."""
         return self.elements * np.dtype(_DTYPES[self.kind]).itemsize

@@ -21,6 +21,9 @@ SCHEMA_VERSION = 1
 LOCAL = "local"
 """Name of this host among the devices."""
 
+EMULATED = "qemu:"
+"""What the names of emulated microcontrollers begin with: their instructions are counted, and no time is measured."""
+
 
 @dataclasses.dataclass(frozen=True)
 class StepTime:
@@ -206,6 +209,11 @@ class BenchmarkRow(Tabular):
     layers: list[LayerBytes] = dataclasses.field(default_factory=list)
 
     _columns = ROW_COLUMNS
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its device is an emulated microcontroller."""
+        return self.device.startswith(EMULATED)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkRow:

@@ -28,7 +28,7 @@ from bopkit.benchmark.accuracy import (
     write_scores,
 )
 from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
-from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
+from bopkit.benchmark.job import CHECKPOINT_FILE, PICTURES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
 from bopkit.benchmark.row_details import describe_c_sources
 from bopkit.benchmark.row_notes import training_data_note
@@ -50,6 +50,8 @@ from bopkit.host import (
 from bopkit.progress import Progress
 
 T = TypeVar("T")
+
+_SHOWN = 4  # pictures that emulated boards, which are slow, compute too
 
 
 def run_job(values: Mapping[str, Any], folder: str, progress: Progress) -> dict[str, Any]:
@@ -136,7 +138,8 @@ def _evaluate(
             checkpoint = stack.enter_context(open_checkpoint(identity, plan.pictures, plan.classes, progress))
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint)
+            watch = _first_pictures_into(folder / PICTURES_FILE) if row.kind == "c" else None
+            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint, watch)
         except RuntimeDiedError:
             raise
         except BopkitError:
@@ -146,6 +149,16 @@ def _evaluate(
     if checkpoint is not None:
         (folder / CHECKPOINT_FILE).write_text(str(checkpoint.folder))
     row.pictures, row.images_per_second = written.pictures, written.images_per_second
+
+
+def _first_pictures_into(file: Path) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+    """What writes the first pictures that it is called with into a file."""
+
+    def watch(pictures: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
+        if not file.exists():
+            np.save(file, pictures[:_SHOWN])
+
+    return watch
 
 
 def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:

@@ -250,5 +250,3 @@ Layers, as Keras names them:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
