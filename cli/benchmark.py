@@ -45,7 +45,7 @@ def benchmark(
         typer.Option(
             "--device",
             metavar="local|ssh://[user@]host[:port]|adb[:serial]|qemu:CORE",
-            help="Where to measure latency; qemu:cortex-m4 counts instructions of C sources. Repeatable. Default: local.",
+            help="Where to measure latency; on qemu:cortex-m4 instructions. Repeatable. Default: local.",
             show_default=False,
         ),
     ] = None,

@@ -310,3 +310,5 @@ def lower_signs(lowering: Lowering, operator: Operator) -> None:
     from bopkit.export.c import signs
 
     lowering.set_value(operator.outputs[0], signs.add_signs(lowering, operator))
+
+

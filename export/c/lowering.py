@@ -174,3 +174,5 @@ def _stored_output(graph: Graph) -> int:
     if writer is not None and writer.type == "DEQUANTIZE" and graph.tensors[writer.inputs[0]].type == "int8":
         return writer.inputs[0]
     return index
+
+

@@ -47,10 +47,7 @@ def plan(program: Program) -> Arena:
     """
     shared = _shared_places(program)
     blocks = _blocks(program, shared)
-    bound = max(
-        (sum(_aligned(b.size) for b in blocks if b.first <= at <= b.last) for at in range(len(program.steps))),
-        default=0,
-    )
+    bound = max((sum(_aligned(b.size) for b in blocks if b.first <= at <= b.last) for at in range(len(program.steps))), default=0)
     best, size = _place(sorted(blocks, key=lambda block: (-block.size, block.first)))
     chance = random.Random(0)
     for _ in range(_ORDERS_TRIED):
@@ -95,9 +92,7 @@ def _blocks(program: Program, shared: dict[int, int]) -> list[_Block]:
         place = shared[step.output]
         begins.setdefault(place, number)
         ends[place] = max(ends.get(place, number), last.get(step.output, number))
-    blocks = [
-        _Block(("value", place), program.values[place].size_bytes, begins[place], ends[place]) for place in begins
-    ]
+    blocks = [_Block(("value", place), program.values[place].size_bytes, begins[place], ends[place]) for place in begins]
     blocks += [
         _Block(("scratch", number), step.scratch_bytes, number, number)
         for number, step in enumerate(program.steps)

@@ -250,3 +250,5 @@ Layers, as Keras names them:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+

@@ -55,7 +55,9 @@ class QemuDevice(Device):
         """Build C sources for the board, run them there and on this host, and compare the answers bit for bit."""
         row = BenchmarkRow(artifact=job.artifact, kind=artifact.kind(job.artifact))
         card, path = artifact.read_card(job.artifact), artifact.resolve(job.artifact)
-        row.architecture = card.architecture if card else ""
+        if card is not None:
+            row.architecture, row.input_shape = card.architecture, card.input_shape
+            row.classes = len(card.class_names) or None
         if row.kind != "c":
             row.size_bytes = files.size_bytes(path)
             row.model_sha256 = files.sha256(path) if path.is_file() else None
@@ -65,7 +67,6 @@ class QemuDevice(Device):
         sources = read_c_sources(path)
         describe_c_sources(row, sources)
         row.runtime = "C"
-        row.input_shape = card.input_shape if card is not None else None
         row.classes = sources.output.elements
         inputs = _inputs(sources, path, job.pictures)
         (folder / _INPUTS).write_bytes(inputs.tobytes())
@@ -125,7 +126,7 @@ def environment_of(board: Board) -> Environment:
 
 
 def _inputs(sources: CSources, path: Path, shown: str | None) -> np.ndarray:
-    """Stored inputs of random pictures, always the same, and of those in a file; the first is timed on other devices."""
+    """Stored inputs of random pictures, always the same, and of those in a file."""
     low, high = sources.card.value_range if sources.card is not None else (-1.0, 1.0)
     shape = (PICTURES, *sources.input.shape)
     pictures = np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
