@@ -287,7 +287,7 @@ def test_whole_benchmark(network: Path, tmp_path: Path) -> None:
     assert board.flash_bytes == board.code_bytes + 32
     assert board.ram_bytes == 128 and board.stack_bytes is not None and board.stack_bytes < 1000
     assert (board.latency_ms_p50, host.instructions) == (None, None)
-    assert host.latency_ms_p50 is not None and host.runs == 2
+    assert host.latency_ms_p50 is not None and host.runs
     assert benchmark_artifacts([network], devices=[M4]).rows[0].instructions == board.instructions
 
 
@@ -319,11 +319,16 @@ def test_command(network: Path) -> None:
     assert info.is_ready and "QEMU" in info.environment.cpu
 
 
-@needs_host_compiler
 @pytest.mark.integration
-@pytest.mark.parametrize("command", ["inspect", "verify", "export", "evaluate"])
-def test_commands_that_take_no_c_sources(command: str, network: Path) -> None:
-    result = bopkit(command, network, *([network] if command == "verify" else []))
-    assert result.returncode != 0
-    text = " ".join(result.stderr.split())
-    assert "Traceback" not in text and "SavedModel" not in text.replace("SavedModels", "")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("inspect", "is a folder of C sources, of which the layers cannot be read. Give the .h5 or .tflite file"),
+        ("export", "is a folder of C sources, which was exported already. Give the .h5 file"),
+        ("evaluate", "`bopkit benchmark` measures SavedModels, .tflite files and C sources."),
+    ],
+)
+def test_commands_that_take_no_c_sources(command: str, message: str, network: Path) -> None:
+    result = bopkit(command, network)
+    assert result.returncode in (1, 2)
+    assert message in " ".join(result.stderr.split())
