@@ -44,8 +44,9 @@ def benchmark(
         list[str] | None,
         typer.Option(
             "--device",
-            metavar="local|ssh://[user@]host[:port]|adb[:serial]|qemu:CORE",
-            help="Where to measure latency; on qemu:cortex-m4 instructions. Repeatable. Default: local.",
+            metavar="local|ssh://HOST|adb|qemu:CORE",
+            help="Where to measure latency: local, ssh://[user@]host[:port] or adb[:serial]; on qemu:cortex-m4, m3, m7, "
+            "m33 or m55 instructions of C sources are counted. Repeatable. Default: local.",
             show_default=False,
         ),
     ] = None,

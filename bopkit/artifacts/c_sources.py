@@ -142,10 +142,10 @@ def read_c_sources(folder: Path) -> CSources:
         values = json.loads(path.read_bytes())
         number = values.pop("format")
         card = values.pop("card")
-        ports = {name: _port(values.pop(name)) for name in ("input", "output")}
+        taken, answered = _port(values.pop("input")), _port(values.pop("output"))
         values["sources"] = tuple(map(str, values["sources"]))
         parsed = None if card is None else parse_card(json.dumps(card).encode(), path)
-        sources = CSources(folder=folder, card=parsed, **ports, **values)
+        sources = CSources(folder=folder, card=parsed, input=taken, output=answered, **values)
         if not re.fullmatch(r"[A-Za-z_]\w*", sources.name, re.ASCII) or any("/" in each for each in sources.sources):
             raise ValueError("a name that no export gives")  # names become options of compilers
     except OSError as error:
