@@ -45,8 +45,8 @@ def benchmark(
         typer.Option(
             "--device",
             metavar="local|ssh://HOST|adb|qemu:CORE",
-            help="Where to measure latency: local, ssh://[user@]host[:port] or adb[:serial]; on qemu:cortex-m4, m3, m7, "
-            "m33 or m55 instructions of C sources are counted. Repeatable. Default: local.",
+            help="Where to measure latency: local, ssh://[user@]host[:port] or adb[:serial]; on qemu:cortex-m4, m3, "
+            "m7, m33 or m55 instructions of C sources are counted. Repeatable. Default: local.",
             show_default=False,
         ),
     ] = None,

@@ -22,7 +22,9 @@ def qemu_command() -> str:
     """
     qemu = shutil.which(_QEMU)
     if qemu is None:
-        raise BopkitError(f"{_QEMU} is not installed.", "Install Debian's package qemu-system-arm.")
+        raise BopkitError(
+            f"{_QEMU} is not installed.", "Install Debian's package qemu-system-arm: `apt-get install qemu-system-arm`."
+        )
     return qemu
 
 
