@@ -55,8 +55,10 @@ def _any(figure: Callable[[Line], object]) -> Callable[[Sequence[Line]], bool]:
 
 
 def _has(figure: str) -> Callable[[Sequence[Line]], bool]:
-    """Whether a row has it, or no row was measured, so that a table of failures looks like any other."""
-    return lambda lines: any(getattr(line.row, figure) is not None or line.row.error is not None for line in lines)
+    """Whether a row has it, or failed where it is measured, so that a table of failures looks like any other."""
+    return _any(
+        lambda line: getattr(line.row, figure) is not None or (line.row.error is not None and not line.row.is_emulated)
+    )
 
 
 def _has_any(figure: str) -> Callable[[Sequence[Line]], bool]:

@@ -246,6 +246,14 @@ def test_a_report_without_counts_has_no_such_columns() -> None:
     assert "instructions" not in render_page(merged).lower()
 
 
+def test_a_failed_row_of_a_board_has_no_latency() -> None:
+    row = emulated_row(error="It answers otherwise than on this host.")
+    lines = merge_reports([("", make_report(row, environments={M4: BOARD}))]).lines
+    columns = columns_for(lines)
+    assert not [column.heading for column in columns if "ms" in column.heading]
+    assert "failed" in cells(columns, lines[0])
+
+
 def test_a_report_of_boards_alone_says_nothing_of_latency() -> None:
     merged = merge_reports([("", make_report(emulated_row(), environments={M4: BOARD}))])
     text = "\n".join(conditions(merged))
