@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shlex
@@ -28,6 +29,19 @@ def host_compiler() -> list[str]:
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc"]
     return []
+
+
+def compiler_version() -> str:
+    """The compiler as it names itself, in one line; its command where it does not, empty without one."""
+    command = host_compiler()
+    if not command:
+        return ""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        run = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, check=False
+        )
+        return (run.stdout.splitlines() or [command[0]])[0]
+    return command[0]
 
 
 def build_library(

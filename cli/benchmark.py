@@ -28,7 +28,7 @@ def benchmark(
         list[Path],
         typer.Argument(
             metavar="ARTIFACTS",
-            help=".h5, .keras and .tflite files, run and SavedModel directories, pull:NAME.",
+            help=".h5, .keras and .tflite files, run and SavedModel directories, C sources, pull:NAME.",
             show_default=False,
         ),
     ],
@@ -44,8 +44,9 @@ def benchmark(
         list[str] | None,
         typer.Option(
             "--device",
-            metavar="local|ssh://[user@]host[:port]|adb[:serial]",
-            help="Where to measure latency. Repeatable. Default: local.",
+            metavar="local|ssh://HOST|adb|qemu:CORE",
+            help="Where to measure latency: local, ssh://[user@]host[:port] or adb[:serial]; on qemu:cortex-m4, m3, "
+            "m7, m33 or m55 instructions of C sources are counted. Repeatable. Default: local.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""What can be measured or served: a Keras file, a SavedModel directory or a flatbuffer; the card of each.
+"""What can be measured or served: a Keras file, a SavedModel directory, a flatbuffer or C sources; the card of each.
 
 A run directory stands for its `model.h5`. A file's kind is read from its contents, not from its name. Nothing here
 imports TensorFlow or runs a model.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.artifacts import checkpoint, checksum, keras_file, tflite_schema
+from bopkit.artifacts.c_sources import is_c_sources, read_c_sources
 from bopkit.artifacts.card import CARD_ATTRIBUTE, ModelCard, parse_card
 from bopkit.artifacts.tflite_file import TfliteFile
 from bopkit.errors import BopkitError
@@ -28,15 +29,19 @@ def kind(path: str | Path) -> str:
     """What an artifact is, by its contents, after its checksum, if it carries one, was found right.
 
     Args:
-        path: A file, a run directory, a SavedModel directory, or a directory of numbered SavedModel versions.
+        path: A file, a run directory, a SavedModel directory, a directory of numbered SavedModel versions, or a folder
+            of C sources.
 
     Returns:
-        `keras`, `savedmodel` or `tflite`.
+        `keras`, `savedmodel`, `tflite` or `c`.
 
     Raises:
-        BopkitError: There is no such artifact, it is damaged, or it is none of the three.
+        BopkitError: There is no such artifact, it is damaged, or it is none of the four.
     """
     path = resolve(path)
+    if is_c_sources(path):
+        read_c_sources(path)
+        return "c"
     if path.is_dir():
         checksum.check(path)
         return "savedmodel"
@@ -48,7 +53,7 @@ def kind(path: str | Path) -> str:
 
 
 def resolve(path: str | Path) -> Path:
-    """The path to load: a run's `model.h5`, the newest version directory of a SavedModel, any file as it is.
+    """The path to load: a run's `model.h5`, a SavedModel's newest version directory, a file or C sources as they are.
 
     A folder without a run's config and without a SavedModel stands for the `model.h5` in it, or for its newest
     checkpoint of TensorFlow. That, and each of its files, stands for the checkpoint's prefix.
@@ -59,6 +64,8 @@ def resolve(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return checkpoint.prefix_of(path) or path
+    if is_c_sources(path):
+        return path
     return _model_of_run(path) if is_run(path) else _version_directory(path)
 
 
@@ -69,6 +76,8 @@ def read_card(path: str | Path) -> ModelCard | None:
         BopkitError: There is no such artifact, or it or its card is damaged.
     """
     path = resolve(path)
+    if is_c_sources(path):
+        return read_c_sources(path).card
     if path.is_dir():
         card = path / SAVED_MODEL_CARD
         return parse_card(card.read_bytes(), card) if card.is_file() else None
@@ -103,7 +112,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
 
 def read_floor_bytes(path: str | Path) -> int | None:
-    """One bit a binary weight and 32 bits any other of the network that a flatbuffer was exported from.
+    """One bit a binary weight and 32 bits any other of the network that a flatbuffer or C sources were exported from.
 
     Returns:
         None for an artifact whose record does not tell it, or that has none.
@@ -111,12 +120,15 @@ def read_floor_bytes(path: str | Path) -> int | None:
     Raises:
         BopkitError: There is no such artifact, or it or its record is damaged.
     """
+    path = Path(path)
+    if is_c_sources(path):
+        return read_c_sources(path).floor_bytes
     floor_bytes = (read_record(path) or {}).get("floor_bytes")
     return floor_bytes if type(floor_bytes) is int and floor_bytes > 0 else None  # True is no number of bytes
 
 
 def pixel_preprocessing(path: str | Path) -> str | None:
-    """Name of the preprocessing whose normalisation is inside a flatbuffer that takes uint8 pixels.
+    """Name of the preprocessing whose normalisation is inside a flatbuffer or C sources that take uint8 pixels.
 
     Returns:
         None for any artifact that takes preprocessed floats, or names no preprocessing.
@@ -125,6 +137,11 @@ def pixel_preprocessing(path: str | Path) -> str | None:
         BopkitError: It or its card is damaged.
     """
     path = Path(path)
+    if is_c_sources(path):
+        sources = read_c_sources(path)
+        if sources.input.kind != "uint8" or sources.card is None:
+            return None
+        return sources.card.preprocessing or None
     if path.is_dir() or not _is_tflite(path):
         return None
     (graph, *_) = read_flatbuffer(path).graphs

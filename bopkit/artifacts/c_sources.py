@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,11 @@ class Port:
     def elements(self) -> int:
         """Numbers of one example."""
         return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy's type of a stored number."""
+        return _DTYPES[self.kind]
 
     @property
     def size_bytes(self) -> int:
@@ -135,10 +142,12 @@ def read_c_sources(folder: Path) -> CSources:
         values = json.loads(path.read_bytes())
         number = values.pop("format")
         card = values.pop("card")
-        ports = {name: _port(values.pop(name)) for name in ("input", "output")}
+        taken, answered = _port(values.pop("input")), _port(values.pop("output"))
         values["sources"] = tuple(map(str, values["sources"]))
         parsed = None if card is None else parse_card(json.dumps(card).encode(), path)
-        sources = CSources(folder=folder, card=parsed, **ports, **values)
+        sources = CSources(folder=folder, card=parsed, input=taken, output=answered, **values)
+        if not re.fullmatch(r"[A-Za-z_]\w*", sources.name, re.ASCII) or any("/" in each for each in sources.sources):
+            raise ValueError("a name that no export gives")  # names become options of compilers
     except OSError as error:
         raise BopkitError(f"{path} cannot be read: {error.strerror}.", hint) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -163,7 +172,7 @@ class CNetwork:
 
     Args:
         sources: What is compiled.
-        folder: Where the library is written; it must stay until the end of the process.
+        folder: Where the library is written.
         options: Of the compiler.
         warn: Whether a warning is an error.
 
@@ -177,6 +186,12 @@ class CNetwork:
         self._run = getattr(library, f"{sources.name}_run_in")
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._arena = np.zeros(max(sources.arena_bytes, 4) // 4 + 1, np.uint32)
+
+    def with_own_memory(self) -> CNetwork:
+        """The same library with another arena, for another thread."""
+        other = copy.copy(self)
+        other._arena = np.zeros_like(self._arena)
+        return other
 
     def answers(self, stored: np.ndarray) -> np.ndarray:
         """Stored outputs [n, ...] of stored inputs [n, ...]; not from two threads at once."""

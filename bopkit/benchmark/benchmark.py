@@ -18,12 +18,13 @@ import numpy as np
 
 from bopkit import files
 from bopkit.artifacts import artifact
+from bopkit.artifacts.c_sources import is_c_sources
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.accuracy_figures import ACCURACY_FIGURES, fill_accuracy, fill_agreement
 from bopkit.benchmark.devices import Device, DeviceLostError, open_device
 from bopkit.benchmark.devices.local import LocalDevice
-from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, SCORES_FILE, EvaluationPlan, Job, Timing
+from bopkit.benchmark.job import CHECKPOINT_FILE, LABELS_FILE, PICTURES_FILE, SCORES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.options import BenchmarkOptions
 from bopkit.benchmark.results import LOCAL, BenchmarkReport, BenchmarkRow, Environment, Protocol
 from bopkit.benchmark.row_details import add_details
@@ -66,8 +67,9 @@ def benchmark_artifacts(
     row with its error; the others are still measured.
 
     Args:
-        artifacts: Paths of `.h5`, `.keras` and `.tflite` files, of run directories, whose `model.h5` is meant, and of
-            SavedModel directories, with or without the version; `pull:NAME` for trained networks.
+        artifacts: Paths of `.h5`, `.keras` and `.tflite` files, of run directories, whose `model.h5` is meant, of
+            SavedModel directories, with or without the version, and of folders of C sources; `pull:NAME` for trained
+            networks.
         dataset: Name of a prepared dataset for the accuracy; None for latency, size and memory only.
         data_dir: Where TFDS keeps prepared datasets; None for its default.
         split: Split of the dataset; None for its test split, or where it has none for the one that validated the first
@@ -83,8 +85,9 @@ def benchmark_artifacts(
         time_limit_s: Limit for the timed runs of one artifact, in seconds.
         runtime: The runtime of flatbuffers: `litert` or `lce`; None for `litert` where bopkit-runtime is installed,
             else `lce`.
-        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`. One that disconnects
-            keeps its finished rows; each of its other rows says why it failed.
+        devices: Where latency is measured: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`; or where instructions
+            of C sources are counted: `qemu:CORE`. One that disconnects keeps its finished rows; each of its other rows
+            says why it failed.
         min_duration_s: Minimum time of all timed runs of one row.
         cool_down_s: Pause before each row, in which the device cools down.
         with_steps: Also measure the steps of an inference, in separate runs, if the runtime can.
@@ -202,11 +205,13 @@ class _Accuracies:
     Attributes:
         rows: By the artifact's path: its accuracy, or its error.
         reference: Path of the artifact that the others were compared with.
+        shown: By the artifact's path: a file with a few of the dataset's pictures as C sources took them.
         checkpoints: Folders of scores that are kept until the report is delivered.
     """
 
     rows: dict[str, BenchmarkRow] = dataclasses.field(default_factory=dict)
     reference: str | None = None
+    shown: dict[str, str] = dataclasses.field(default_factory=dict)
     checkpoints: list[Path] = dataclasses.field(default_factory=list)
 
 
@@ -234,6 +239,8 @@ class _Session:
             folder = self._new_folder()
             row = self._measure(host, Job(path, usable_cores(), None, plan, self.options.runtime), folder)
             found.rows[path] = row
+            if (folder / PICTURES_FILE).exists():
+                found.shown[path] = str(folder / PICTURES_FILE)
             if (folder / CHECKPOINT_FILE).exists():
                 found.checkpoints.append(Path((folder / CHECKPOINT_FILE).read_text()))
             if row.error is not None:
@@ -276,16 +283,21 @@ class _Session:
             if accuracy is not None and accuracy.error is not None:
                 rows.append(dataclasses.replace(accuracy, device=device.name, threads=None))
                 continue
-            for threads in self.options.threads:
+            # C sources compute on one thread, and so does whatever an emulated board is shown.
+            one = device.has_one_core or is_c_sources(Path(path))
+            for threads in (1,) if one else self.options.threads:
                 if lost is not None:
                     rows.append(_failed(path, lost, device.name, threads))
                     continue
                 on = "" if device.name == LOCAL else f" on {device.name}"
-                self.progress(f"{path}: latency{on}, {threads_text(threads)}")
-                time.sleep(self.options.cool_down_s)
-                job = Job(path, threads, self.options.timing, runtime=self.options.runtime)
+                self.progress(f"{path}:{on}" if one and on else f"{path}: latency{on}, {threads_text(threads)}")
+                time.sleep(0 if device.has_one_core else self.options.cool_down_s)
+                shown = accuracies.shown.get(path)
+                job = Job(path, threads, self.options.timing, runtime=self.options.runtime, pictures=shown)
                 try:
-                    rows.append(self._measure(device, job, self._new_folder()))
+                    row = self._measure(device, job, self._new_folder())
+                    row.threads = None if device.has_one_core else row.threads
+                    rows.append(row)
                 except DeviceLostError as error:
                     lost = error
                     rows.append(_failed(path, error, device.name, threads))

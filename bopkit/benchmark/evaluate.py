@@ -241,7 +241,8 @@ def find_model(path: Path) -> Path:
     if path.is_dir() or artifact.kind(path) != "keras":
         raise UsageError(
             f"{path} is neither a run directory nor a Keras file.",
-            "Give a run, a pulled network or a .h5 file; `bopkit benchmark` measures SavedModels and .tflite files.",
+            "Give a run, a pulled network or a .h5 file; `bopkit benchmark` measures SavedModels, .tflite files and C "
+            "sources.",
         )
     return path
 

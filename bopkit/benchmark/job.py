@@ -13,6 +13,8 @@ SCORES_FILE = "scores.npy"
 """float32 [n, classes]."""
 LABELS_FILE = "labels.npy"
 """int64 [n]."""
+PICTURES_FILE = "pictures.npy"
+"""float32 [n, H, W, C]: a few of the pictures as C sources took them; absent where all scores are of a checkpoint."""
 CHECKPOINT_FILE = "checkpoint.txt"
 """Holds the path of the checkpoint that the evaluation has left; absent where there is none."""
 
@@ -91,6 +93,7 @@ class Job:
         timing: How its latency and memory are measured; None for accuracy only.
         evaluation: The pictures for its accuracy; None for latency, size and memory only.
         runtime: Name of the runtime for flatbuffers; None for the default.
+        pictures: A `PICTURES_FILE` that emulated boards compute too; None for random pictures only.
     """
 
     artifact: str
@@ -98,6 +101,7 @@ class Job:
     timing: Timing | None
     evaluation: EvaluationPlan | None = None
     runtime: str | None = None
+    pictures: str | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:

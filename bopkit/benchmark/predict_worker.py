@@ -12,7 +12,7 @@ import numpy as np
 
 from bopkit.benchmark.accuracy import count_classes
 from bopkit.benchmark.runtimes.parallel import one_a_core, predicted
-from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, runs_on_one_core
 from bopkit.benchmark.runtimes.saved_model import EncodedPicturesRuntime
 from bopkit.data import Preprocessing, get_preprocessing
 from bopkit.data.picture_files import picture_files, read_picture
@@ -53,7 +53,7 @@ def predict_files(job: Mapping[str, Any], progress: Progress, on_event: Callable
         runtime: Runtime = _of_encoded_pictures(path, cores)
         black: Any = _as_objects([import_tensorflow().io.encode_png(np.zeros((32, 32, 3), np.uint8)).numpy()])
     else:
-        runtime = make_runtime(job["kind"], cores if job["kind"] != "tflite" else 1)
+        runtime = make_runtime(job["kind"], 1 if runs_on_one_core(job["kind"]) else cores)
         runtime.load(path)
         black = np.zeros((1, *runtime.input_shape), np.float32)
         prepare, collate = _compiled(get_preprocessing(job["preprocessing"], runtime.input_shape)), np.stack

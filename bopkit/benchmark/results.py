@@ -21,6 +21,9 @@ SCHEMA_VERSION = 1
 LOCAL = "local"
 """Name of this host among the devices."""
 
+EMULATED = "qemu:"
+"""What the names of emulated microcontrollers begin with: their instructions are counted, and no time is measured."""
+
 
 @dataclasses.dataclass(frozen=True)
 class StepTime:
@@ -56,10 +59,14 @@ ROW_COLUMNS = (
     Column("threads", "threads"),
     Column("top-1", "top1", percent_text),
     Column("p50 ms", "latency_ms_p50", ms_text),
+    Column("instructions", "instructions", "{:,}".format),
     Column("size", "size_bytes", size_text),
     Column("failed", "error"),
     Column("runtime", "runtime"),
     Column("agreement", "top1_agreement", percent_text),
+    Column("flash", "flash_bytes", size_text),
+    Column("RAM", "ram_bytes", size_text),
+    Column("stack", "stack_bytes", size_text),
     Column("memory", "peak_memory_bytes", size_text),
 )
 """What Python shows of rows."""
@@ -74,9 +81,10 @@ class BenchmarkRow(Tabular):
 
     Attributes:
         artifact: Its path, as given.
-        device: Where its latency was measured: `local`, `ssh://...` or `adb...`, as given.
+        device: Where its latency was measured: `local`, `ssh://...` or `adb...`, as given; or `qemu:...`, where its
+            instructions were counted.
         threads: Threads for one picture.
-        kind: `keras`, `savedmodel` or `tflite`.
+        kind: `keras`, `savedmodel`, `tflite` or `c`.
         runtime: The runtime that ran it.
         settings: Settings of the runtime by name, `threads` among them.
         error: Why it could not be measured, in one line; None if it was.
@@ -86,10 +94,12 @@ class BenchmarkRow(Tabular):
         variant: Its form where several forms of one network are compared, e.g. `int8 twin`; else empty.
         input_shape: Height, width, channels of one picture.
         classes: Number of scores.
-        size_bytes: Size of the file, or of all files of the SavedModel's version directory.
+        size_bytes: Size of the file, or of all files of the SavedModel's version directory; of C sources the bytes of
+            their weights and other constants.
+        weight_bytes: Bytes of the weights of C sources.
         floor_bytes: One bit per binary weight and four bytes per other weight, batch-norm statistics included. Counted
-            in Keras files, recorded in flatbuffers by `bopkit export`, and taken from one of these for other artifacts
-            whose cards describe the same network.
+            in Keras files, recorded in flatbuffers and C sources by `bopkit export`, and taken from one of these for
+            other artifacts whose cards describe the same network.
         load_ms: Time to load the artifact, the import of its runtime's libraries not included.
         first_inference_ms: Time of the first picture, tracing and weight packing included.
         latency_ms_p50: Median latency of one picture (batch 1) in milliseconds, from array to scores.
@@ -104,6 +114,11 @@ class BenchmarkRow(Tabular):
             runtime's libraries (TensorFlow for Keras and SavedModel), weights, activations; no dataset.
         model_memory_bytes: How much loading and running raised that peak above the peak after the import of the
             libraries. A lower bound: memory that the import freed is used first.
+        instructions: Of one random picture on an emulated microcontroller; how long they take there is not known.
+        flash_bytes: Machine code and constants of the network's own sources on it, without start-up code and libraries.
+        code_bytes: The machine code among them.
+        ram_bytes: Its arena and variables, without stack, input and output.
+        stack_bytes: The most that it takes of the stack.
         preprocessing: Name of the preprocessing that made its input.
         preprocessing_source: `preprocess_fn` or `model card`.
         pictures: Number of pictures that accuracy was measured on.
@@ -147,6 +162,7 @@ class BenchmarkRow(Tabular):
     input_shape: tuple[int, int, int] | None = None
     classes: int | None = None
     size_bytes: int | None = None
+    weight_bytes: int | None = None
     floor_bytes: int | None = None
     load_ms: float | None = None
     first_inference_ms: float | None = None
@@ -160,6 +176,11 @@ class BenchmarkRow(Tabular):
     warmup_runs: int | None = None
     peak_memory_bytes: int | None = None
     model_memory_bytes: int | None = None
+    instructions: int | None = None
+    flash_bytes: int | None = None
+    code_bytes: int | None = None
+    ram_bytes: int | None = None
+    stack_bytes: int | None = None
     preprocessing: str | None = None
     preprocessing_source: str | None = None
     pictures: int | None = None
@@ -188,6 +209,11 @@ class BenchmarkRow(Tabular):
     layers: list[LayerBytes] = dataclasses.field(default_factory=list)
 
     _columns = ROW_COLUMNS
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its device is an emulated microcontroller."""
+        return self.device.startswith(EMULATED)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BenchmarkRow:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bopkit.artifacts import artifact
+from bopkit.artifacts.c_sources import CSources
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.layer_bytes import flatbuffer_layers
 from bopkit.benchmark.results import BenchmarkRow, LayerBytes
@@ -29,6 +30,13 @@ def add_details(rows: Sequence[BenchmarkRow], suggest_datasets: bool) -> None:
     _complete_floor_bytes(rows, cards)
     if suggest_datasets:
         _suggest_datasets(rows, cards)
+
+
+def describe_c_sources(row: BenchmarkRow, sources: CSources) -> None:
+    """Fill in what the manifest of C sources tells; their text is larger than what ends up in flash."""
+    row.size_bytes = sources.weight_bytes + sources.constant_bytes
+    row.weight_bytes = sources.weight_bytes
+    row.floor_bytes = sources.floor_bytes
 
 
 def _card_of(row: BenchmarkRow) -> ModelCard | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from bopkit import files
 from bopkit.artifacts import artifact
+from bopkit.artifacts.c_sources import read_c_sources
 from bopkit.artifacts.card import ModelCard
 from bopkit.benchmark.accuracy import (
     artifact_preprocessing,
@@ -27,11 +28,12 @@ from bopkit.benchmark.accuracy import (
     write_scores,
 )
 from bopkit.benchmark.evaluation_checkpoint import open_checkpoint
-from bopkit.benchmark.job import CHECKPOINT_FILE, EvaluationPlan, Job, Timing
+from bopkit.benchmark.job import CHECKPOINT_FILE, PICTURES_FILE, EvaluationPlan, Job, Timing
 from bopkit.benchmark.results import BenchmarkRow
+from bopkit.benchmark.row_details import describe_c_sources
 from bopkit.benchmark.row_notes import training_data_note
 from bopkit.benchmark.runtimes.parallel import RuntimeDiedError, one_a_core
-from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime
+from bopkit.benchmark.runtimes.runtime import Runtime, make_runtime, runs_on_one_core
 from bopkit.benchmark.timing import NS_PER_MS, measure_latency
 from bopkit.errors import BopkitError
 from bopkit.failures import translate
@@ -48,6 +50,8 @@ from bopkit.host import (
 from bopkit.progress import Progress
 
 T = TypeVar("T")
+
+_SHOWN = 4  # pictures that emulated boards, which are slow, compute too
 
 
 def run_job(values: Mapping[str, Any], folder: str, progress: Progress) -> dict[str, Any]:
@@ -88,6 +92,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> No
         row.notes.append(f"Version {path.name} was measured, the newest.")
     row.architecture = card.architecture if card else ""
     row.size_bytes = files.size_bytes(path)
+    if row.kind == "c":
+        describe_c_sources(row, read_c_sources(path))
     row.model_sha256 = files.sha256(path) if path.is_file() else None
 
     runtime = make_runtime(row.kind, _threads(job, row.kind), job.runtime)
@@ -110,8 +116,8 @@ def measure(job: Job, row: BenchmarkRow, folder: Path, progress: Progress) -> No
 
 
 def _threads(job: Job, kind: str) -> int:
-    """Threads of the runtime: accuracy of flatbuffers is measured by one interpreter a core."""
-    return 1 if job.evaluation is not None and kind == "tflite" else job.threads
+    """Threads of the runtime: accuracy of flatbuffers and C sources is measured by one runtime a core."""
+    return 1 if job.evaluation is not None and runs_on_one_core(kind) else job.threads
 
 
 def _evaluate(
@@ -132,7 +138,8 @@ def _evaluate(
             checkpoint = stack.enter_context(open_checkpoint(identity, plan.pictures, plan.classes, progress))
         predictors = stack.enter_context(one_a_core(runtime, row.kind, job.runtime, path, job.threads))
         try:
-            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint)
+            watch = _first_pictures_into(folder / PICTURES_FILE) if row.kind == "c" else None
+            written = write_scores(predictors, plan, row.preprocessing, folder, progress, checkpoint, watch)
         except RuntimeDiedError:
             raise
         except BopkitError:
@@ -142,6 +149,16 @@ def _evaluate(
     if checkpoint is not None:
         (folder / CHECKPOINT_FILE).write_text(str(checkpoint.folder))
     row.pictures, row.images_per_second = written.pictures, written.images_per_second
+
+
+def _first_pictures_into(file: Path) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+    """What writes the first pictures that it is called with into a file."""
+
+    def watch(pictures: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
+        if not file.exists():
+            np.save(file, pictures[:_SHOWN])
+
+    return watch
 
 
 def _load(runtime: Runtime, path: Path, card: ModelCard | None, row: BenchmarkRow) -> np.ndarray:

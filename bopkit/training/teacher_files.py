@@ -88,8 +88,9 @@ def teacher_checksum(name: str | Path, progress: Progress | None = None) -> str:
 
 def _find(name: Path, preprocess_fn: str | None, data: Dataset, progress: Progress | None) -> TeacherFile:
     path = artifact.resolve(model_path(name, progress))
-    if artifact.kind(path) == "tflite":
-        raise UsageError(f"A flatbuffer, as {name}, cannot be a teacher.", "Give the .h5 file that it was made from.")
+    exported = {"tflite": "A flatbuffer", "c": "A folder of C sources"}.get(artifact.kind(path))
+    if exported:
+        raise UsageError(f"{exported}, as {name}, cannot be a teacher.", "Give the .h5 file that it was made from.")
     card = artifact.read_card(path)
     preprocessing = card.preprocessing if card else preprocess_fn
     if not preprocessing:

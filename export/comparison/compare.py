@@ -20,7 +20,7 @@ from bopkit import files
 from bopkit.benchmark import BenchmarkOptions, BenchmarkReport, run_benchmark
 from bopkit.benchmark.accuracy import plan_evaluation
 from bopkit.benchmark.devices import open_device
-from bopkit.benchmark.devices.device_names import AdbName, parse_device_name
+from bopkit.benchmark.devices.device_names import AdbName, QemuName, parse_device_name
 from bopkit.benchmark.job import Timing
 from bopkit.benchmark.results import LOCAL
 from bopkit.errors import BopkitError, UsageError
@@ -145,9 +145,15 @@ def _measure(built: Sequence[Built], options: BenchmarkOptions, progress: Progre
 
 
 def _refuse_adb(devices: Sequence[str]) -> None:
-    """Raise UsageError if a name is none of a device, or is one over adb."""
+    """Raise UsageError if a name is none of a device, or is one over adb or of an emulated board."""
     for device in devices:
-        if isinstance(parse_device_name(device), AdbName):
+        parsed = parse_device_name(device)
+        if isinstance(parsed, QemuName):
+            raise UsageError(
+                "A comparison needs LiteRT, which runs on no microcontroller.",
+                f"Export one network with --c, and type `bopkit benchmark DIR --device {device}`.",
+            )
+        if isinstance(parsed, AdbName):
             raise UsageError(
                 "A comparison needs LiteRT, which bopkit does not run over adb.",
                 "Keep the files with -o DIR, and time them with `bopkit benchmark --device adb --runner BINARY`.",

@@ -10,6 +10,7 @@ import numpy as np
 
 from bopkit.artifacts import artifact
 from bopkit.artifacts.custom_code import NO_CUSTOM_CODE, CustomCode
+from bopkit.errors import BopkitError
 
 READERS = {
     "keras": "bopkit.export.inspection.keras",
@@ -135,10 +136,16 @@ def read_contents(path: str | Path, custom_code: CustomCode = NO_CUSTOM_CODE) ->
         custom_code: Code of the user's own that a file of Keras may name.
 
     Raises:
-        BopkitError: There is no such artifact, or it is damaged.
+        BopkitError: There is no such artifact, it is damaged, or its kind has no reader.
     """
     path = Path(path)
-    reader = importlib.import_module(READERS[artifact.kind(path)])
+    kind = artifact.kind(path)
+    if kind not in READERS:
+        raise BopkitError(
+            f"{path} is a folder of C sources, of which the layers cannot be read.",
+            "Give the .h5 or .tflite file that it was exported from; `bopkit benchmark` takes the folder.",
+        )
+    reader = importlib.import_module(READERS[kind])
     return reader.read(artifact.resolve(path), custom_code)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bopkit.artifacts import checkpoint, checksum
+from bopkit.artifacts.c_sources import is_c_sources
 from bopkit.artifacts.custom_code import CustomCode, import_custom_code
 from bopkit.artifacts.keras_file import LoadedModel, open_model
-from bopkit.errors import UsageError
+from bopkit.errors import BopkitError, UsageError
 from bopkit.export.options import ExportOptions
 from bopkit.export.sources.keras_saved_model import NoConfigError, load_from_config
 from bopkit.export.sources.subclassed import as_graph
@@ -100,6 +101,10 @@ def load_source(path: Path, options: ExportOptions, custom_code: CustomCode) -> 
     Raises:
         BopkitError: It cannot be read, is not known to be safe, or holds weights of another network.
     """
+    if is_c_sources(path):
+        raise BopkitError(
+            f"{path} is a folder of C sources, which was exported already.", "Give the .h5 file that it was made from."
+        )
     if path.is_dir():
         checksum.check(path)
     if options.architecture is not None:

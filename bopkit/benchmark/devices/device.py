@@ -21,10 +21,12 @@ class Device(abc.ABC):
     Attributes:
         name: As the user typed it.
         environment: What it is.
+        has_one_core: Whether it has one row an artifact, whatever number of threads is asked for.
     """
 
     name: str
     environment: Environment
+    has_one_core = False
 
     @abc.abstractmethod
     def measure(self, job: Job, folder: Path, progress: Progress) -> BenchmarkRow:

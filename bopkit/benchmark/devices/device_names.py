@@ -1,11 +1,12 @@
-"""Names of devices: `local`, `ssh://[user@]host[:port]`, `adb[:serial]`."""
+"""Names of devices: `local`, `ssh://[user@]host[:port]`, `adb[:serial]`, `qemu:CORE`."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from bopkit.benchmark.results import LOCAL
+from bopkit.benchmark.devices.qemu.boards import Board, board_named
+from bopkit.benchmark.results import EMULATED, LOCAL
 from bopkit.errors import UsageError
 
 _SSH = "ssh://"
@@ -14,7 +15,7 @@ _HOST = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+(%[\w.-]+)?)\]|(?P<host>\w[\w.+%~-]*
 _USER = re.compile(r"\w[^\s'\"\\:/]*")
 # Names from mDNS hold spaces and brackets: "adb-R58M12-xyZ (2)._adb-tls-connect._tcp".
 _SERIAL = re.compile(r"(?!-)\S(.*\S)?")
-_KNOWN = f"Use {LOCAL}, {_SSH}[user@]host[:port] or {_ADB}[:serial]."
+_KNOWN = f"Use {LOCAL}, {_SSH}[user@]host[:port], {_ADB}[:serial] or {EMULATED}CORE."
 
 
 class SshName(NamedTuple):
@@ -64,7 +65,19 @@ class AdbName(NamedTuple):
     serial: str | None
 
 
-def parse_device_name(name: str) -> SshName | AdbName | None:
+class QemuName(NamedTuple):
+    """An emulated microcontroller.
+
+    Attributes:
+        name: As the user typed it.
+        board: The board.
+    """
+
+    name: str
+    board: Board
+
+
+def parse_device_name(name: str) -> SshName | AdbName | QemuName | None:
     """Read the name of a device; None for this host.
 
     Raises:
@@ -74,6 +87,8 @@ def parse_device_name(name: str) -> SshName | AdbName | None:
         return None
     if name.startswith(_SSH):
         return _parse_ssh(name)
+    if name.startswith(EMULATED):
+        return QemuName(name, board_named(name.removeprefix(EMULATED)))
     kind, colon, serial = name.partition(":")
     if kind != _ADB or (colon and not (_SERIAL.fullmatch(serial) and serial.isprintable())):
         raise UsageError(f"There is no device {name!r}.", _KNOWN)

@@ -8,7 +8,8 @@ from typing import Any
 
 from bopkit.benchmark.devices import adb_client, remembered_devices
 from bopkit.benchmark.devices.adb import android_environment
-from bopkit.benchmark.devices.device_names import AdbName, SshName, parse_device_name
+from bopkit.benchmark.devices.device_names import AdbName, QemuName, SshName, parse_device_name
+from bopkit.benchmark.devices.qemu.device import environment_of as environment_of_board
 from bopkit.benchmark.devices.ssh import environment_of
 from bopkit.benchmark.devices.ssh_connection import other_folder_hint
 from bopkit.benchmark.devices.wheels import wheel_target
@@ -60,7 +61,7 @@ def device_info(name: str) -> DeviceInfo:
     """What a device is and has.
 
     Args:
-        name: `local`, `ssh://[user@]host[:port]` or `adb[:serial]`.
+        name: `local`, `ssh://[user@]host[:port]`, `adb[:serial]` or `qemu:CORE`.
 
     Raises:
         UsageError: There is no device of such a name.
@@ -73,6 +74,10 @@ def device_info(name: str) -> DeviceInfo:
     if isinstance(parsed, AdbName):
         environment = android_environment(adb_client.connect(parsed))
         return DeviceInfo(name, environment, True, note="Give a benchmark binary with --runner.")
+    if isinstance(parsed, QemuName):
+        return DeviceInfo(
+            name, environment_of_board(parsed.board), True, note="It runs folders of `bopkit export --c`."
+        )
     return DeviceInfo(name, Environment.of_this_host(), True)
 
 

@@ -195,6 +195,18 @@ def latency_bars(lines: Sequence[Line]) -> dict[str, list[Bar]]:
     return found
 
 
+def instruction_bars(lines: Sequence[Line]) -> list[Bar]:
+    """A bar a line to its instructions on an emulated microcontroller, all on one scale."""
+    numbers, counted = series_numbers(lines), [line for line in lines if line.row.instructions]
+    whole = max((line.row.instructions or 0 for line in counted), default=0)
+    bars = []
+    for line in counted:
+        text = f"{line.row.instructions:,}"
+        chart = svg.bar(line.row.instructions or 0, whole, numbers[line.number], text)
+        bars.append(Bar(f"{line.label}, {line.device_label}", chart, text))
+    return bars
+
+
 def _bar_ms(row: BenchmarkRow) -> float:
     """Where the bar of a row ends; 0 where nothing was measured."""
     figure = row.latency_ms_mean if row.latency_ms_p50 is None else row.latency_ms_p50

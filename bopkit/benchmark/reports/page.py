@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 from bopkit.benchmark.reports import charts, svg
 from bopkit.benchmark.reports.choices import choose, has_accuracy
-from bopkit.benchmark.reports.conditions import has_agreement
+from bopkit.benchmark.reports.conditions import has_agreement, has_latency
 from bopkit.benchmark.reports.footnotes import footnotes
 from bopkit.benchmark.reports.gains import Gain, gain_text
 from bopkit.benchmark.reports.labels import cores_text
@@ -85,6 +85,8 @@ def _sections(merged: MergedReport) -> dict[str, Any]:
         "scatters": charts.scatter_charts(lines, choices),
         "sizes": charts.size_bars(lines),
         "latencies": charts.latency_bars(lines),
+        "instructions": charts.instruction_bars(lines),
+        "has_latency": has_latency,
         "distributions": charts.distributions(lines),
         "steps": charts.step_charts(lines),
         "layers": charts.layer_charts(lines),

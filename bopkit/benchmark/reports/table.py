@@ -55,8 +55,15 @@ def _any(figure: Callable[[Line], object]) -> Callable[[Sequence[Line]], bool]:
 
 
 def _has(figure: str) -> Callable[[Sequence[Line]], bool]:
-    """Whether a row has it, or no row was measured, so that a table of failures looks like any other."""
-    return lambda lines: any(getattr(line.row, figure) is not None or line.row.error is not None for line in lines)
+    """Whether a row has it, or failed where it is measured, so that a table of failures looks like any other."""
+    return _any(
+        lambda line: getattr(line.row, figure) is not None or (line.row.error is not None and not line.row.is_emulated)
+    )
+
+
+def _has_any(figure: str) -> Callable[[Sequence[Line]], bool]:
+    """Whether a row has it."""
+    return _any(lambda line: getattr(line.row, figure) is not None)
 
 
 def _lacks(figure: str, substitute: str) -> Callable[[Sequence[Line]], bool]:
@@ -74,6 +81,10 @@ def _latency_change(line: Line) -> str:
         return "-"
     noise = {True: "", False: " (noise)", None: " (?)"}[change.is_beyond_noise]
     return change_text(change.latency_ratio) + noise
+
+
+def _count_text(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _points(difference: float | None) -> str:
@@ -114,6 +125,10 @@ _COLUMNS = (
     ),
     Column("size", lambda line: size_text(line.row.size_bytes)),
     Column("x floor", _over_floor_text, is_needed=_any(lambda line: line.over_floor)),
+    Column("instructions", lambda line: _count_text(line.row.instructions), is_needed=_has_any("instructions")),
+    Column("flash", lambda line: size_text(line.row.flash_bytes), is_needed=_has_any("flash_bytes")),
+    Column("RAM", lambda line: size_text(line.row.ram_bytes), is_needed=_has_any("ram_bytes")),
+    Column("stack", lambda line: size_text(line.row.stack_bytes), is_needed=_has_any("stack_bytes")),
     Column("mean ms", lambda line: ms_text(line.row.latency_ms_mean), is_needed=_lacks(*_MEDIAN_OR_MEAN)),
     Column("p50 ms", lambda line: ms_text(line.row.latency_ms_p50), is_needed=_has("latency_ms_p50")),
     Column("p90 ms", lambda line: ms_text(line.row.latency_ms_p90), is_needed=_has("latency_ms_p90")),
@@ -142,7 +157,8 @@ _COLUMNS = (
 )
 
 IMPORTANT = (
-    *("device", "threads", "runtime", "cores", "accuracy on", "top-1", "p50 ms", "mean ms", "size"),
+    *("device", "threads", "runtime", "cores", "accuracy on", "top-1", "p50 ms", "mean ms", "instructions"),
+    *("flash", "RAM", "stack", "size"),
     *("p50 change", "top-1 change", "size change", "p99 ms", "agreement", "memory", "model memory", "x floor"),
 )
 """Headings in the order in which a narrow terminal keeps them, after the artifact: what tells rows apart first."""

@@ -23,6 +23,7 @@ RUNTIMES = {
         "litert": "bopkit.benchmark.runtimes.litert.LitertRuntime",
         "lce": "bopkit.benchmark.runtimes.lce.LceRuntime",
     },
+    "c": {"c": "bopkit.benchmark.runtimes.c.CRuntime"},
 }
 """The classes that run each kind of artifact (as `artifact.kind` names it), by the runtime's name, as dotted names."""
 
@@ -136,6 +137,11 @@ class Runtime(abc.ABC):
         return scores
 
 
+def runs_on_one_core(kind: str) -> bool:
+    """Whether one runtime takes one picture after the other, so that each core gets a runtime of its own."""
+    return kind in ("tflite", "c")
+
+
 def default_runtime(kind: str) -> str:
     """The runtime for a kind of artifact: for flatbuffers LiteRT, where bopkit-runtime is installed."""
     if kind == "tflite" and importlib.util.find_spec("bopkit_runtime") is None:
@@ -153,7 +159,7 @@ def make_runtime(kind: str, threads: int, name: str | None = None) -> Runtime:
     """Import and start a runtime for a kind of artifact.
 
     Args:
-        kind: `keras`, `savedmodel` or `tflite`.
+        kind: `keras`, `savedmodel`, `tflite` or `c`.
         threads: Threads for one picture.
         name: One of `RUNTIMES[kind]`; None for the default, also where the kind has no runtime of that name.
 

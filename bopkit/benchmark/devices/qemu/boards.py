@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bopkit.errors import unknown_name
+from bopkit.errors import UsageError, guess_text
 
 _MIB = 1 << 20
 
@@ -112,4 +112,8 @@ def board_named(name: str) -> Board:
     try:
         return BOARDS[name]
     except KeyError:
-        raise unknown_name("microcontroller", name, BOARDS, "bopkit benchmark --help") from None
+        names = ", ".join(BOARDS)
+        raise UsageError(
+            f"Unknown microcontroller {name!r}.",
+            f"{guess_text(name, BOARDS)}Known: {names}. Type for instance `--device qemu:cortex-m4`.",
+        ) from None

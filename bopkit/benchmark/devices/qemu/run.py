@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,32 @@ from bopkit.errors import BopkitError
 
 _QEMU = "qemu-system-arm"
 _ERROR = "error: "  # begins the line of a program that failed; see semihosting.h
+
+
+def qemu_command() -> str:
+    """Where QEMU is.
+
+    Raises:
+        BopkitError: It is not installed.
+    """
+    qemu = shutil.which(_QEMU)
+    if qemu is None:
+        raise BopkitError(
+            f"{_QEMU} is not installed.", "Install Debian's package qemu-system-arm: `apt-get install qemu-system-arm`."
+        )
+    return qemu
+
+
+def qemu_version() -> str:
+    """As QEMU names itself, without what follows.
+
+    Raises:
+        BopkitError: It is not installed.
+    """
+    command = [qemu_command(), "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+    found = re.search(r"version (\S+)", run.stdout)
+    return found[1] if found else "unknown"
 
 
 def run_program(board: Board, elf: Path, folder: Path, timeout_s: float = 600.0) -> str:
@@ -28,10 +55,7 @@ def run_program(board: Board, elf: Path, folder: Path, timeout_s: float = 600.0)
     Raises:
         BopkitError: QEMU is not installed, or the program failed or did not end.
     """
-    qemu = shutil.which(_QEMU)
-    if qemu is None:
-        raise BopkitError(f"{_QEMU} is not installed.", "Install Debian's package qemu-system-arm.")
-    command = [qemu, "-M", board.machine, "-kernel", str(elf.absolute())]
+    command = [qemu_command(), "-M", board.machine, "-kernel", str(elf.absolute())]
     command += ["-display", "none", "-serial", "none", "-monitor", "none"]
     command += ["-icount", "shift=0"]  # 1 ns an instruction, however fast the host is
     command += ["-chardev", "stdio,id=out,signal=off"]
