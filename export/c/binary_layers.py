@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,8 @@ from bopkit.export.c import arithmetic
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Operator, constant, pixels_of
+from bopkit.export.c.program_builder import Layer, Lowering
 from bopkit.export.c.steps import BITS, FLOAT, INT8, Array, Macs, Step, Struct
-
-if TYPE_CHECKING:
-    from bopkit.export.c.lowering import Lowering
 
 _INT16_MAX = 2**15 - 1
 
@@ -115,10 +112,9 @@ class Convolution:
         )
 
 
-def find(operator: Operator) -> Callable[[Lowering, Operator], None] | None:
+def find(operator: Operator) -> Layer | None:
     """What lowers a binary operator; None where it is none."""
     return {
-        "LceQuantize": lower_signs,
         "LceBconv2d": _lower_convolution,
         "LceBMaxPool2d": _lower_pool,
         "LceDequantize": _lower_numbers,
@@ -304,10 +300,3 @@ def _lower_numbers(lowering: Lowering, operator: Operator) -> None:
         )
     )
     lowering.set_value(index, value)
-
-
-def lower_signs(lowering: Lowering, operator: Operator) -> None:
-    """Lower an LceQuantize, with all before it that is wanted for its sign alone."""
-    from bopkit.export.c import signs
-
-    lowering.set_value(operator.outputs[0], signs.add_signs(lowering, operator))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from bopkit.export.c.graph import Graph, Operator
-
-if TYPE_CHECKING:
-    from bopkit.export.c.lowering import Lowering
+from bopkit.export.c.program_builder import Layer
 
 
-def find(graph: Graph, operator: Operator) -> Callable[[Lowering, Operator], None] | None:
+def find(graph: Graph, operator: Operator) -> Layer | None:
     """What lowers an operator that answers float32; None where there is none."""
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,8 @@ from bopkit.export.c import arithmetic
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import one_pixel, window
 from bopkit.export.c.graph import Graph, Operator, constant
+from bopkit.export.c.program_builder import Layer, Lowering
 from bopkit.export.c.steps import INT8, UINT8, Array, Macs, Step, Struct
-
-if TYPE_CHECKING:
-    from bopkit.export.c.lowering import Lowering
 
 _TYPES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -30,7 +28,7 @@ def is_one(graph: Graph, operator: Operator) -> bool:
     )
 
 
-def find(graph: Graph, operator: Operator) -> Callable[[Lowering, Operator], None] | None:
+def find(graph: Graph, operator: Operator) -> Layer | None:
     """What lowers the operator; None where it is none of these."""
     return _lower if is_one(graph, operator) else None
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from bopkit.export.c import arithmetic, binary_layers, softmax, tables
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
+from bopkit.export.c.program_builder import Layer, Lowering
 from bopkit.export.c.steps import INT8, UINT8, Array, Step, Struct
-
-if TYPE_CHECKING:
-    from bopkit.export.c.lowering import Lowering
 
 _SUM_BITS = 20
 """Fractional bits in which TensorFlow Lite adds int8 tensors."""
@@ -24,7 +21,7 @@ _SUM_BITS = 20
 _READS_UINT8 = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
-def find(graph: Graph, operator: Operator) -> Callable[[Lowering, Operator], None] | None:
+def find(graph: Graph, operator: Operator) -> Layer | None:
     """What lowers an operator that answers int8; None where it answers another type, or is not known."""
     if any(graph.tensors[index].type != "int8" for index in operator.outputs):
         return None
@@ -72,7 +69,7 @@ def _quantization(tensor: Tensor) -> tuple[float, int]:
     return float(tensor.scales[0]), int(tensor.zero_points[0])
 
 
-def _pool(kernel: str) -> Callable[[Lowering, Operator], None]:
+def _pool(kernel: str) -> Layer:
     def lower(lowering: Lowering, operator: Operator) -> None:
         shapes = [lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
         size = int(operator.options["filter_height"]), int(operator.options["filter_width"])
@@ -414,7 +411,7 @@ def _softmax(lowering: Lowering, operator: Operator) -> None:
     )
 
 
-_LAYERS: dict[str, Callable[[Lowering, Operator], None]] = {
+_LAYERS: dict[str, Layer] = {
     "ADD": _sum,
     "SUB": _sum,
     "MUL": _product,

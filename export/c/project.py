@@ -126,7 +126,7 @@ def _used_kernels(program: Program) -> list[str]:
 def _cmake(sources: CSources) -> str:
     listed = "\n  ".join(sources.sources)
     name = sources.name
-    return f"""# A static library of the network; at the top level also its self-test, which needs a C library with printf.
+    return f"""# A static library of the network; at the top level also its self-test, which needs printf.
 #   cmake -B build && cmake --build build && ctest --test-dir build
 cmake_minimum_required(VERSION 3.13)
 project({name} C)

@@ -7,8 +7,6 @@ that the layer before it can answer is computed here, and where the sign changes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from bopkit.export.c import arithmetic, integer_convolutions
@@ -22,17 +20,19 @@ from bopkit.export.c.binary_layers import (
 )
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
+from bopkit.export.c.program_builder import Lowering
 from bopkit.export.c.steps import BITS, FLOAT, Array, Step
-
-if TYPE_CHECKING:
-    from bopkit.export.c.lowering import Lowering
 
 _WITH_CONSTANT = ("ADD", "SUB", "MUL", "PRELU")
 _ALL_INT8 = np.arange(-128, 128, dtype=np.int64)
 
 
-def add_signs(lowering: Lowering, operator: Operator) -> int:
-    """Add the steps that compute an LceQuantize; its value."""
+def lower(lowering: Lowering, operator: Operator) -> None:
+    """Lower an LceQuantize, with all before it that is wanted for its sign alone."""
+    lowering.set_value(operator.outputs[0], _add_signs(lowering, operator))
+
+
+def _add_signs(lowering: Lowering, operator: Operator) -> int:
     tensor = operator.inputs[0]
     start, chain = _chain(lowering, tensor)
     graph = lowering.graph

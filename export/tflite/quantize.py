@@ -188,7 +188,6 @@ class IntegerCopy:
 
     tensor: int
     scale: float
-    zero_point: int
 
 
 def to_integers(model: Any, operator: Any, source: IntegerCopy) -> StoredKernel:

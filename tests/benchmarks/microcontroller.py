@@ -3,8 +3,8 @@
     python tests/benchmarks/microcontroller.py [NETWORK ...] [--board cortex-m4] [--cmsis-nn CHECKOUT] [--steps]
 
 A network is a name of the catalogue, untrained, or a .h5 file whose card names its dataset. The twin has an int8 layer
-of the same shape in the place of every layer; what it fuses (batch norm, sign, ReLU) costs it nothing. Both are built by
-each compiler that is installed, and for each layer the one with fewer instructions counts. Instructions are not
+of the same shape in the place of every layer; what it fuses (batch norm, sign, ReLU) costs it nothing. Both are built
+by each compiler that is installed, and for each layer the one with fewer instructions counts. Instructions are not
 milliseconds. A checkout is what `git clone https://github.com/ARM-software/CMSIS-NN` makes.
 """
 
@@ -148,11 +148,7 @@ def macs_of(step):
 
 def print_row(part, macs, own, other):
     times = f"{other / own:.2f}" if own and other else "-"
-    print(
-        f"{part[:33]:34}{macs:>12,}{own:>13,}{other or '-':>13,}{times:>7}"
-        if other
-        else f"{part[:33]:34}{macs:>12,}{own:>13,}{'-':>13}{times:>7}"
-    )
+    print(f"{part[:33]:34}{macs:>12,}{own:>13,}{f'{other:,}' if other else '-':>13}{times:>7}")
 
 
 if __name__ == "__main__":

@@ -196,9 +196,7 @@ def test_what_does_not_fit_is_refused(digits_file: Path, tmp_path: Path, options
     assert not (tmp_path / "c").exists()
 
 
-def test_a_network_without_a_dataset_needs_one(
-    randomise: Callable[..., Any], small_file: Path, tmp_path: Path
-) -> None:
+def test_a_network_without_a_dataset_needs_one(randomise: Callable[..., Any], small_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no dataset") as raised:
         export_model(small_file, tmp_path / "c", ExportOptions(savedmodel=False, tflite=False, c=True))
     assert "--calibrate DATASET" in raised.value.hint
