@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bopkit.artifacts.tflite_graph import Tensor
-from bopkit.export.c import arithmetic, binary_layers, softmax, tables
+from bopkit.export.c import arithmetic, binary_layers, float_layers, softmax, tables
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
@@ -269,7 +269,10 @@ def _table(lowering: Lowering, operator: Operator) -> None:
             binary_layers.lower_quantized(lowering, writer, operator)
             return
         if operator.type == "QUANTIZE" and source.type == "float32":
-            _table_of_pixels(lowering, operator)
+            if tables.is_of_pixels(graph, operator):
+                _table_of_pixels(lowering, operator)
+            else:
+                float_layers.lower_quantize(lowering, operator)
             return
         raise NotCoveredError(f"{operator.type} of {source.type}")
     if operator.type == "QUANTIZE" and source.type == "uint8" and _is_shift(graph, operator):
