@@ -326,14 +326,7 @@ def _rows(rows: int, *counts: int) -> tuple[str, ...]:
 
 
 def _copy(
-    lowering: Lowering,
-    operator: Operator,
-    begin: int,
-    count: int,
-    whole: int,
-    call: tuple[str, ...],
-    value: int,
-    to: int,
+    lowering: Lowering, operator: Operator, channels: tuple[int, int, int], call: tuple[str, ...], value: int, to: int
 ) -> None:
     """Add a copy of `channels`, the first one, their number, and that of the whole pixel."""
     name = lowering.name(operator)
