@@ -58,9 +58,7 @@ def float_constant(graph: Graph, index: int) -> np.ndarray | None:
         return None if stored is None else stored.astype(np.float32)
     scales, zero_points = np.asarray(tensor.scales, np.float32), np.asarray(tensor.zero_points, np.int64)
     if scales.size > 1:
-        fitting = [axis for axis, size in enumerate(stored.shape) if size == scales.size]
-        axis = fitting[-1] if stored.shape[0] == 1 else fitting[0]
-        shape = [-1 if each == axis else 1 for each in range(stored.ndim)]
+        shape = [-1 if each == tensor.quantized_dimension else 1 for each in range(stored.ndim)]
         scales, zero_points = scales.reshape(shape), zero_points.reshape(shape) if zero_points.size > 1 else zero_points
     return (stored.astype(np.int64) - (zero_points if zero_points.size else 0)).astype(np.float32) * scales
 
