@@ -151,7 +151,7 @@ def _checked_answers(
     if not host_compiler():
         if expected is None:
             raise BopkitError(
-                "The C sources can neither be compiled here nor compared: there is neither C compiler nor bopkit-runtime.",
+                "The C sources can neither be compiled nor compared here: no C compiler and no bopkit-runtime.",
                 "Install gcc or clang, or `pip install ziglang`.",
             )
         note = "The C sources were not compiled: there is no C compiler here. Run their self-test before you use them."

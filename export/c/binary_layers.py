@@ -274,27 +274,22 @@ def add_pool(lowering: Lowering, operator: Operator, source: int) -> int:
 def _lower_numbers(lowering: Lowering, operator: Operator) -> None:
     (index,) = operator.outputs
     output = lowering.graph.tensors[index]
-    if output.type != "int8":
-        raise NotCoveredError(f"LceDequantize to {output.type}")
-    scale, zero = float(output.scales[0]), int(output.zero_points[0])
-    one = int(arithmetic.round_away(np.float64(np.float32(1) / np.float32(scale))))
+    is_float = output.type == "float32"
+    numbers: tuple[str, ...] = ()
+    if not is_float:
+        scale, zero = float(output.scales[0]), int(output.zero_points[0])
+        one = int(arithmetic.round_away(np.float64(np.float32(1) / np.float32(scale))))
+        numbers = str(min(zero + one, 127)), str(max(zero - one, -128))
     source = lowering.value(operator.inputs[0])
     name = lowering.name(operator)
-    value = lowering.add_value(INT8, output.shape)
+    value = lowering.add_value(FLOAT if is_float else INT8, output.shape)
     lowering.add_step(
         Step(
             name,
             lowering.identifier(name),
             "numbers of signs",
-            "bopkit_numbers_of_bits",
-            (
-                str(pixels_of(output.shape)),
-                str(output.shape[-1]),
-                str(min(zero + one, 127)),
-                str(max(zero - one, -128)),
-                "{0}",
-                "{output}",
-            ),
+            "bopkit_float_of_bits" if is_float else "bopkit_numbers_of_bits",
+            (str(pixels_of(output.shape)), str(output.shape[-1]), *numbers, "{0}", "{output}"),
             (source,),
             value,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bopkit.artifacts.tflite_graph import Tensor
-from bopkit.export.c import arithmetic, binary_layers, softmax, tables
+from bopkit.export.c import arithmetic, binary_layers, float_layers, softmax, tables
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
@@ -258,11 +258,14 @@ def _table(lowering: Lowering, operator: Operator) -> None:
     source = graph.tensors[operator.inputs[0]]
     if source.type not in ("int8", "uint8"):
         writer = graph.writer(operator.inputs[0])
-        if operator.type == "QUANTIZE" and writer is not None and writer.type == "LceBconv2d":
+        if operator.type == "QUANTIZE" and writer is not None and _is_bconv_alone(lowering, operator):
             binary_layers.lower_quantized(lowering, writer, operator)
             return
         if operator.type == "QUANTIZE" and source.type == "float32":
-            _table_of_pixels(lowering, operator)
+            if tables.is_of_pixels(graph, operator):
+                _table_of_pixels(lowering, operator)
+            else:
+                float_layers.lower_quantize(lowering, operator)
             return
         raise NotCoveredError(f"{operator.type} of {source.type}")
     if operator.type == "QUANTIZE" and source.type == "uint8" and _is_shift(graph, operator):
@@ -270,6 +273,13 @@ def _table(lowering: Lowering, operator: Operator) -> None:
         return
     value = lowering.value(operator.inputs[0])
     _add_table(lowering, operator, value, tables.of_operator(graph, operator)[None])
+
+
+def _is_bconv_alone(lowering: Lowering, quantize: Operator) -> bool:
+    """Whether a QUANTIZE alone reads what a binary convolution answers, which then answers int8."""
+    (index,) = quantize.inputs
+    writer = lowering.graph.writer(index)
+    return writer is not None and writer.type == "LceBconv2d" and lowering.is_read_once(index)
 
 
 def _is_shift(graph: Graph, operator: Operator) -> bool:

@@ -57,6 +57,26 @@ def _model_of(name: str, source: Tensor, output: Tensor) -> bytes:
     return schema.serialise(model)
 
 
+def is_of_pixels(graph: Graph, operator: Operator) -> bool:
+    """Whether a QUANTIZE reads uint8 pixels that were normalised in float32."""
+    return _pixels(graph, operator) is not None
+
+
+def _pixels(graph: Graph, operator: Operator) -> tuple[int, list[Operator]] | None:
+    """The tensor of the pixels, and what normalises them, the last one first; None where there are none."""
+    index, chain = operator.inputs[0], []
+    while graph.tensors[index].type == "float32":
+        writer = graph.writer(index)
+        if writer is None or writer.type not in ("CAST", "ADD", "SUB", "MUL", "DIV"):
+            return None
+        computed = [each for each in writer.inputs if constant(graph, each) is None]
+        if len(computed) != 1 or writer.activation != "NONE":
+            return None
+        chain.append(writer)
+        (index,) = computed
+    return (index, chain) if graph.tensors[index].type == "uint8" else None
+
+
 def of_pixels(graph: Graph, operator: Operator) -> tuple[int, np.ndarray]:
     """What a QUANTIZE makes of uint8 pixels that were normalised in float32.
 
@@ -66,15 +86,10 @@ def of_pixels(graph: Graph, operator: Operator) -> tuple[int, np.ndarray]:
     Raises:
         NotCoveredError: The numbers come from elsewhere.
     """
-    index, chain = operator.inputs[0], []
-    while graph.tensors[index].type == "float32":
-        writer = graph.writer(index)
-        if writer is None or writer.type not in ("CAST", "ADD", "SUB", "MUL", "DIV"):
-            raise NotCoveredError("QUANTIZE of numbers that are neither pixels nor int8")
-        chain.append(writer)
-        index = next(each for each in writer.inputs if constant(graph, each) is None)
-    if graph.tensors[index].type != "uint8":
-        raise NotCoveredError(f"QUANTIZE of {graph.tensors[index].type}")
+    found = _pixels(graph, operator)
+    if found is None:
+        raise NotCoveredError("QUANTIZE of numbers that are neither pixels nor int8")
+    index, chain = found
     values = np.arange(256, dtype=np.float32)[None]
     for each in chain[::-1]:
         if each.type == "CAST":

@@ -400,3 +400,26 @@ void bopkit_bconv_to_int8(const bopkit_bconv *layer, const bopkit_distance_to_in
     const to_int8 to = {scale, output, layer->filters};
     convolve(layer, input, scratch, finish_int8, &to);
 }
+
+typedef struct {
+    const bopkit_distance_to_float *scale;
+    float *output;
+    uint32_t filters;
+} to_float;
+
+static void finish_float(const void *scale, const uint32_t *distances, uint32_t pixel, uint32_t begin,
+                         uint32_t filters) {
+    const to_float *to = scale;
+    const bopkit_distance_to_float *by = to->scale;
+    float *output = to->output + pixel * to->filters + begin;
+    for (uint32_t f = 0; f < filters; f++) {
+        const float distance = (float)between((int32_t)distances[f], by->least, by->most);
+        output[f] = distance * by->multipliers[begin + f] + by->offsets[begin + f];
+    }
+}
+
+void bopkit_bconv_to_float(const bopkit_bconv *layer, const bopkit_distance_to_float *scale, const uint8_t *input,
+                           float *output, void *scratch) {
+    const to_float to = {scale, output, layer->filters};
+    convolve(layer, input, scratch, finish_float, &to);
+}

@@ -225,6 +225,77 @@ void bopkit_pad(const bopkit_padding *layer, const void *input, void *output);
 void bopkit_softmax_int8(uint32_t rows, uint16_t classes, const int32_t *powers, uint16_t entries, const int8_t *input,
                          int8_t *output);
 
+/* A convolution of float; a dense layer is one of a single pixel. Weights are float or int8: then a filter's sum is
+ * multiplied by its scale. */
+typedef struct {
+    bopkit_window window;
+    uint16_t channels, filters, groups;
+    const float *weights;        /* null where they are int8 */
+    const int8_t *int8_weights;  /* null where they are float */
+    const float *scales;         /* one a filter, null where they are float */
+    const float *bias;
+    float least, most;
+} bopkit_float_conv;
+
+/* The scratch has a patch; it is null where the window is a single pixel without padding. */
+void bopkit_conv_float(const bopkit_float_conv *layer, const float *input, float *output, void *scratch);
+
+/* The same of each channel by itself: weights are [kernel][channels * multiplier]. */
+typedef struct {
+    bopkit_window window;
+    uint16_t channels, multiplier;
+    const float *weights;
+    const int8_t *int8_weights;
+    const float *scales;
+    const float *bias;
+    float least, most;
+} bopkit_float_depthwise;
+
+void bopkit_depthwise_float(const bopkit_float_depthwise *layer, const float *input, float *output);
+
+void bopkit_max_pool_float(const bopkit_window *window, uint16_t channels, float least, float most,
+                           const float *input, float *output);
+/* What lies outside of the map does not count. */
+void bopkit_average_pool_float(const bopkit_window *window, uint16_t channels, float least, float most,
+                               const float *input, float *output);
+/* Mean over all pixels. */
+void bopkit_mean_float(uint32_t pixels, uint16_t channels, const float *input, float *output);
+
+/* An operator of two tensors of float. Either may be one pixel, or one number, that meets all of the other. */
+typedef struct {
+    uint32_t elements;                        /* of the output */
+    uint32_t first_elements, second_elements; /* each begins anew after so many */
+    float least, most;
+} bopkit_float_elementwise;
+
+/* Output may be the memory of an input of the same size; so too below where each number is computed by itself. */
+void bopkit_add_float(const bopkit_float_elementwise *layer, const float *first, const float *second, float *output);
+void bopkit_subtract_float(const bopkit_float_elementwise *layer, const float *first, const float *second,
+                           float *output);
+void bopkit_multiply_float(const bopkit_float_elementwise *layer, const float *first, const float *second,
+                           float *output);
+void bopkit_divide_float(const bopkit_float_elementwise *layer, const float *first, const float *second,
+                         float *output);
+void bopkit_maximum_float(const bopkit_float_elementwise *layer, const float *first, const float *second,
+                          float *output);
+
+/* Keeps what is positive, and multiplies what is negative by the slope of its channel. */
+void bopkit_prelu_float(uint32_t elements, uint32_t channels, const float *slopes, const float *input, float *output);
+void bopkit_clamp_float(uint32_t elements, float least, float most, const float *input, float *output);
+void bopkit_absolute_float(uint32_t elements, const float *input, float *output);
+void bopkit_negate_float(uint32_t elements, const float *input, float *output);
+void bopkit_logistic_float(uint32_t elements, const float *input, float *output);
+void bopkit_softmax_float(uint32_t rows, uint32_t classes, float beta, const float *input, float *output);
+
+/* Numbers of 8 bits stand for (x - zero_point) * scale; what becomes int8 is rounded, halves away from zero. */
+void bopkit_float_of_int8(uint32_t elements, float scale, int16_t zero_point, const int8_t *input, float *output);
+void bopkit_float_of_uint8(uint32_t elements, float scale, int16_t zero_point, const uint8_t *input, float *output);
+void bopkit_int8_of_float(uint32_t elements, float scale, int16_t zero_point, const float *input, int8_t *output);
+
+/* +1 and -1 as float, and signs of float: bit = (x <= -FLT_MIN), denormal numbers count as zero. */
+void bopkit_float_of_bits(uint32_t pixels, uint16_t channels, const uint8_t *input, float *output);
+void bopkit_signs_of_float(uint32_t pixels, uint16_t channels, const float *input, uint8_t *output);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <float.h>
+#include "bopkit_float.h"
 #include "bopkit_kernels.h"
 #include "bopkit_rescale.h"
 
@@ -90,5 +92,51 @@ void bopkit_mean_int8(const bopkit_mean *layer, const int8_t *input, int8_t *out
     for (uint32_t c = 0; c < layer->channels; c++) {
         const int32_t mean = bopkit_rescale(sums[c], layer->multiplier, layer->shift);
         output[c] = (int8_t)bopkit_between(mean + layer->output_zero_point, INT8_MIN, INT8_MAX);
+    }
+}
+
+void bopkit_max_pool_float(const bopkit_window *window, uint16_t channels, float least, float most,
+                           const float *input, float *output) {
+    EACH_WINDOW(window, rows, columns) {
+        for (uint32_t c = 0; c < channels; c++) {
+            float greatest = -FLT_MAX;
+            for (uint32_t i = rows.first; i < rows.first + rows.count; i++) {
+                const float *from = input + (i * window->input_width + columns.first) * channels + c;
+                for (uint32_t j = 0; j < columns.count; j++, from += channels) {
+                    greatest = *from > greatest ? *from : greatest;
+                }
+            }
+            *output++ = bopkit_float_between(greatest, least, most);
+        }
+    }
+}
+
+void bopkit_average_pool_float(const bopkit_window *window, uint16_t channels, float least, float most,
+                               const float *input, float *output) {
+    EACH_WINDOW(window, rows, columns) {
+        for (uint32_t c = 0; c < channels; c++) {
+            float sum = 0.0f;
+            for (uint32_t i = rows.first; i < rows.first + rows.count; i++) {
+                const float *from = input + (i * window->input_width + columns.first) * channels + c;
+                for (uint32_t j = 0; j < columns.count; j++, from += channels) {
+                    sum += *from;
+                }
+            }
+            *output++ = bopkit_float_between(sum / (float)(rows.count * columns.count), least, most);
+        }
+    }
+}
+
+void bopkit_mean_float(uint32_t pixels, uint16_t channels, const float *input, float *output) {
+    for (uint32_t c = 0; c < channels; c++) {
+        output[c] = 0.0f;
+    }
+    for (uint32_t pixel = 0; pixel < pixels; pixel++) {
+        for (uint32_t c = 0; c < channels; c++) {
+            output[c] += *input++;
+        }
+    }
+    for (uint32_t c = 0; c < channels; c++) {
+        output[c] /= (float)pixels;
     }
 }
