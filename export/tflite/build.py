@@ -147,6 +147,8 @@ def _run_in_integers(model: Any, reference: Reference, options: ExportOptions) -
     assert options.calibrate is not None
     if options.c:
         integer_network.prepare(model)
+    else:
+        integer_network.repeat_for_signs(model, sums=False)
     shape: Any = reference.signature.inputs[0].shape
     images = calibration_pictures(options.calibrate, options.data_dir, shape, reference.card)
     (pictures,) = inputs_for(reference, (images,))

@@ -12,6 +12,7 @@ A full-precision layer of which only signs are read gets so fine a scale that no
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -79,6 +80,7 @@ def prepare(model: Any) -> None:
     ]
     fold.to_depthwise(model, factors)
     fold.fold_into_kernels(model)
+    repeat_for_signs(model)
     edit.clear_unused_constants(model)
 
 
@@ -122,6 +124,41 @@ def float_operators(model: Any) -> list[str]:
         if result not in kept and not is_rounded_sum:
             found.append(f"{name} at {graph.tensors[result].name.decode()}")
     return found
+
+
+def repeat_for_signs(model: Any, sums: bool = True) -> None:
+    """Compute twice what is read for its signs and for its size too: with a fine scale for signs, and a coarse one.
+
+    The sum of a shortcut is such a tensor. In one scale for both, all that is a little less than 0 would become +1.
+
+    Args:
+        model: A parsed model; altered.
+        sums: Do so for sums of two tensors too, not for layers with a kernel alone.
+    """
+    (graph,) = model.subgraphs
+    read = signs.readers(model)
+    outputs = {int(each) for each in graph.outputs}
+    operators = []
+    for operator in graph.operators:
+        operators.append(operator)
+        result = int(operator.outputs[0])
+        takers = [each for each in read.get(result, []) if signs.name_of(model, each) == "LceQuantize"]
+        is_sum = (
+            sums
+            and signs.name_of(model, operator) in ("ADD", "SUB")
+            and len(signs.activations_of(model, operator)) == 2
+        )
+        is_layer = signs.name_of(model, operator) in INTEGER_VERSIONS
+        if not takers or len(takers) == len(read[result]) and result not in outputs or not (is_sum or is_layer):
+            continue
+        described = graph.tensors[result]
+        shape = tuple(int(size) for size in described.shape)
+        again = copy.copy(operator)
+        again.outputs = [edit.add_tensor(model, f"{described.name.decode()}_signs", shape, "FLOAT32")]
+        for taker in takers:
+            taker.inputs = again.outputs
+        operators.append(again)
+    graph.operators = operators
 
 
 class _Rewriter:
@@ -195,8 +232,8 @@ class _Rewriter:
     def _need_integers(self, tensor: int) -> None:
         """An int8 copy of what stays float or enters the graph."""
         if tensor not in self.copies and not signs.is_constant(self.model, tensor):
-            copy = self._copy(tensor, self._steps(tensor))
-            self.operators.append(edit.new_operator(self.model, "QUANTIZE", 1, [tensor], [copy]))
+            integers = self._copy(tensor, self._steps(tensor))
+            self.operators.append(edit.new_operator(self.model, "QUANTIZE", 1, [tensor], [integers]))
 
     def _to_integers(self, operator: Any) -> None:
         """Turn one operator into int8."""
@@ -204,12 +241,12 @@ class _Rewriter:
         result = int(operator.outputs[0])
         if name in INTEGER_VERSIONS:
             source = int(operator.inputs[0])
-            copy = quantize.IntegerCopy(self.copies[source], self._steps(source).scale)
+            taken = quantize.IntegerCopy(self.copies[source], self._steps(source).scale)
             if result in self.signs:
-                stored, scale = quantize.to_signs(self.model, operator, copy)
+                stored, scale = quantize.to_signs(self.model, operator, taken)
                 self._set_group(result, _Steps(scale, 0))
             else:
-                stored = quantize.to_integers(self.model, operator, copy)
+                stored = quantize.to_integers(self.model, operator, taken)
             self.stored.append(stored)
             operator.outputs = [self._copy(result, self._steps(result))]
             self.operators.append(operator)
@@ -320,7 +357,7 @@ class _Rewriter:
         if not operators or np.ptp(factor) > 0 or np.ptp(shift) > 0 or factor[0] <= 0:
             return
         zero_point = -shift[0] / factor[0]
-        nearest = int(np.floor(zero_point + 0.5))
+        nearest = int(np.floor(zero_point + 0.501))  # 127.5 rounds up, however it was computed
         if not 0 <= nearest <= 255 or self._group(end) != end or list(self.groups.values()).count(end) > 1:
             return
         users = signs.readers(self.model)[end]

@@ -106,6 +106,7 @@ def test_a_residual_network_keeps_sums_of_binary_layers_that_pad_with_zeros(resi
         and model.subgraphs[0].tensors[int(each.outputs[0])].type == fb.schema().TensorType.FLOAT32
     ]
     assert names(model).count("LceBconv2d") == 2 and len(floats) == 1
+    assert names(model).count("CONV_2D") == 2, "signs and sizes of the first layer were stored in one scale"
     (scores,), expected = predict_flatbuffer(content, PICTURES), residual(PICTURES).numpy()
     assert np.mean(scores.argmax(1) == expected.argmax(1)) > 0.8
 
