@@ -258,9 +258,7 @@ def weighted_sum(
     """
     numbers = np.arange(-128, 128, dtype=np.int64)
     largest_shift = 22 - max(0, math.frexp(max(abs(first), abs(second)))[1])
-    changes = sorted(
-        itertools.product(range(-_WEIGHTS_TRIED, _WEIGHTS_TRIED + 1), repeat=2), key=lambda pair: max(map(abs, pair))
-    )
+    changes = _changes()
     for shift in range(largest_shift, largest_shift - 3, -1):
         low = np.where(wanted == bounds[0], -(1 << 62), wanted << shift)
         high = np.where(wanted == bounds[1], 1 << 62, ((wanted + 1) << shift) - 1)
@@ -272,3 +270,32 @@ def weighted_sum(
             if least <= most and max(int(np.abs(products + offset).max()), abs(offset)) < 1 << 31:
                 return *weights, offset, shift
     return None
+
+
+def weighted_signs(negative: np.ndarray, first: float, second: float) -> tuple[int, int, int] | None:
+    """Integers with which `a * first + b * second + offset` is negative where it is to be.
+
+    Args:
+        negative: bool [256, 256], for all pairs of int8 numbers a and b.
+        first: Real weight of the first number.
+        second: Real weight of the second.
+
+    Returns:
+        Both weights and the offset; None where there are none of 32 bits.
+    """
+    numbers = np.arange(-128, 128, dtype=np.int64)
+    scale = 2.0**21 / max(abs(first), abs(second))
+    for change, second_change in _changes():
+        weights = round(first * scale) + change, round(second * scale) + second_change
+        products = numbers[:, None] * weights[0] + numbers[None] * weights[1]
+        below = int(products[negative].max(initial=-(1 << 30)))
+        above = int(products[~negative].min(initial=1 << 30))
+        if below < above:
+            return *weights, -((below + above + 1) // 2)
+    return None
+
+
+def _changes() -> list[tuple[int, int]]:
+    """Small changes of two weights, the least first."""
+    pairs = itertools.product(range(-_WEIGHTS_TRIED, _WEIGHTS_TRIED + 1), repeat=2)
+    return sorted(pairs, key=lambda pair: max(map(abs, pair)))

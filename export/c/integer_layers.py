@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.geometry import window, window_struct
 from bopkit.export.c.graph import Graph, Operator, constant, pixels_of
 from bopkit.export.c.program_builder import Layer, Lowering
-from bopkit.export.c.steps import INT8, UINT8, Array, Step, Struct
+from bopkit.export.c.steps import BITS, INT8, UINT8, Array, Step, Struct
 
 _SUM_BITS = 20
 """Fractional bits in which TensorFlow Lite adds int8 tensors."""
@@ -143,7 +144,21 @@ def _operands(lowering: Lowering, operator: Operator) -> tuple[list[Tensor], lis
     return tensors, arguments, tuple(values), arrays
 
 
-def _sum(lowering: Lowering, operator: Operator) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Sum:
+    """A sum or difference of two int8 tensors: operands, multipliers of TensorFlow Lite, and all results."""
+
+    tensors: list[Tensor]
+    arguments: list[str]
+    values: tuple[int, ...]
+    arrays: list[Array]
+    multipliers: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    weights: tuple[float, float]
+    bounds: tuple[int, int]
+    results: np.ndarray
+
+
+def _sum_of(lowering: Lowering, operator: Operator) -> _Sum:
     tensors, arguments, values, arrays = _operands(lowering, operator)
     output = lowering.graph.tensors[operator.outputs[0]]
     sign = -1 if operator.type == "SUB" else 1
@@ -152,33 +167,71 @@ def _sum(lowering: Lowering, operator: Operator) -> None:
     twice = 2 * max(scale, second_scale)
     first = arithmetic.quantized_multiplier(scale / twice)
     second = arithmetic.quantized_multiplier(second_scale / twice)
+    second = sign * second[0], second[1]
     result = arithmetic.quantized_multiplier(twice / (output_scale * 2**_SUM_BITS))
     bounds = arithmetic.quantized_bounds(operator.activation, output_scale, output_zero)
     numbers = np.arange(-128, 128, dtype=np.int64)
     total = (
         arithmetic.rescale((numbers - zero) << _SUM_BITS, *first)[:, None]
-        + arithmetic.rescale((numbers - second_zero) << _SUM_BITS, sign * second[0], second[1])[None]
+        + arithmetic.rescale((numbers - second_zero) << _SUM_BITS, *second)[None]
     )
-    wanted = np.clip(arithmetic.rescale(total, *result) + output_zero, *bounds)
+    results = np.clip(arithmetic.rescale(total, *result) + output_zero, *bounds)
+    weights = scale / output_scale, sign * second_scale / output_scale
+    return _Sum(tensors, arguments, values, arrays, (first, second, result), weights, bounds, results)
+
+
+def _sum(lowering: Lowering, operator: Operator) -> None:
+    found = _sum_of(lowering, operator)
     fields: dict[str, Any] = {
-        "elements": math.prod(tensors[0].shape),
-        "second_elements": math.prod(tensors[1].shape),
-        "least": bounds[0],
-        "most": bounds[1],
+        "elements": math.prod(found.tensors[0].shape),
+        "second_elements": math.prod(found.tensors[1].shape),
+        "least": found.bounds[0],
+        "most": found.bounds[1],
     }
-    weights = arithmetic.weighted_sum(wanted, bounds, scale / output_scale, sign * second_scale / output_scale)
+    weights = arithmetic.weighted_sum(found.results, found.bounds, *found.weights)
     if weights is not None:
         fields |= dict(zip(("multiplier", "second_multiplier", "offset", "shift"), weights, strict=True))
         struct, kernel = Struct("", "bopkit_weighted_sum", fields), "bopkit_weighted_sum_int8"
     else:
-        fields |= {"zero_point": zero, "second_zero_point": second_zero, "output_zero_point": output_zero}
-        fields |= {"multiplier": first[0], "shift": first[1]}
-        fields |= {"second_multiplier": sign * second[0], "second_shift": second[1]}
-        fields |= {"output_multiplier": result[0], "output_shift": result[1]}
+        output = lowering.graph.tensors[operator.outputs[0]]
+        zeros = (_quantization(each)[1] for each in (*found.tensors, output))
+        names = ("", "second_", "output_")
+        fields |= {f"{name}zero_point": zero for name, zero in zip(names, zeros, strict=True)}
+        for name, (multiplier, shift) in zip(names, found.multipliers, strict=True):
+            fields |= {f"{name}multiplier": multiplier, f"{name}shift": shift}
         struct, kernel = Struct("", "bopkit_elementwise", fields), "bopkit_add_int8"
     word = "difference" if operator.type == "SUB" else "sum"
-    call = ("&{name}", *arguments, "{output}")
-    _simple_step(lowering, operator, word, kernel, call, values, tuple(arrays), (struct,), in_place=True)
+    call = ("&{name}", *found.arguments, "{output}")
+    arrays = tuple(found.arrays)
+    _simple_step(lowering, operator, word, kernel, call, found.values, arrays, (struct,), in_place=True)
+
+
+def signs_of_sum(lowering: Lowering, operator: Operator) -> Step | None:
+    """The step that computes the signs of a sum of two int8 tensors of one shape; None where there is none."""
+    output = lowering.graph.tensors[operator.outputs[0]]
+    shapes = {lowering.graph.tensors[index].shape for index in operator.inputs}
+    if operator.type not in ("ADD", "SUB") or len(shapes) > 1 or output.type != "int8":
+        return None
+    found = _sum_of(lowering, operator)
+    weights = arithmetic.weighted_signs(found.results < _quantization(output)[1], *found.weights)
+    if weights is None:
+        return None
+    fields = {"elements": math.prod(output.shape), "second_elements": math.prod(output.shape)}
+    fields |= dict(zip(("multiplier", "second_multiplier", "offset"), weights, strict=True))
+    name = lowering.name(operator)
+    identifier = lowering.identifier(f"{name}_signs")
+    arguments = (f"&{identifier}", str(output.shape[-1]), *found.arguments, "{output}")
+    return Step(
+        name,
+        identifier,
+        f"signs of a sum, {output.shape[-1]} channels",
+        "bopkit_signs_of_sum",
+        tuple(each.replace("{name}", identifier) for each in arguments),
+        found.values,
+        lowering.add_value(BITS, output.shape),
+        tuple(found.arrays),
+        (Struct("", "bopkit_weighted_sum", fields),),
+    )
 
 
 def _product(lowering: Lowering, operator: Operator) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bopkit.export.c import arithmetic, integer_convolutions
+from bopkit.export.c import arithmetic, integer_convolutions, integer_layers
 from bopkit.export.c.binary_layers import (
     Convolution,
     add_pool,
@@ -43,7 +43,7 @@ def _add_signs(lowering: Lowering, operator: Operator) -> int:
     elif writer is not None and integer_convolutions.is_one(graph, writer) and is_alone:
         value = _of_sums(lowering, writer, chain, tensor)
     elif graph.tensors[start].type == "int8":
-        value = _of_numbers(lowering, start, chain, tensor)
+        value = _of_sum(lowering, writer, chain, is_alone) or _of_numbers(lowering, start, chain, tensor)
     else:
         return _of_floats(lowering, operator)
     for each in chain:
@@ -99,6 +99,17 @@ def _of_sums(lowering: Lowering, writer: Operator, chain: list[Operator], tensor
     arrays = [Array("thresholds", "int32_t", layer.least_sums(position - 128)), *inversion(~inverted)]
     lowering.add_step(layer.step_to_bits(lowering, value, arrays, inversion_argument(arrays)))
     return value
+
+
+def _of_sum(lowering: Lowering, writer: Operator | None, chain: list[Operator], is_alone: bool) -> int | None:
+    """The signs of a sum that nothing else reads; None where the sum has to be stored."""
+    if writer is None or chain or not is_alone:
+        return None
+    step = integer_layers.signs_of_sum(lowering, writer)
+    if step is None:
+        return None
+    lowering.add_step(step)
+    return step.output
 
 
 def _of_numbers(lowering: Lowering, start: int, chain: list[Operator], tensor: int) -> int:

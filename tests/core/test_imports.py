@@ -39,7 +39,8 @@ ORDER = [
 SMALL_FILES = """
     __init__ architecture batch_norm binary_kernels catalogue counting doctor errors failures figures files
     garbage_collection hparams host host_compiler interruption isolation keras2 layers metrics moved own_code
-    own_optimizer picture_meter progress python_process registry schedules scratch seeds tabular text unfused_norms versions
+    own_optimizer picture_meter progress python_process registry schedules scratch seeds tabular text
+    unfused_norms versions
 """.split()
 """What may stand in bopkit/ outside a folder: used by several folders, and about nothing that has a folder."""
 

@@ -107,6 +107,22 @@ void bopkit_signs_of_int8(uint32_t pixels, uint16_t channels, const int16_t *thr
     }
 }
 
+void bopkit_signs_of_sum(const bopkit_weighted_sum *layer, uint16_t channels, const int8_t *first,
+                         const int8_t *second, uint8_t *output) {
+    const int32_t multiplier = layer->multiplier, second_multiplier = layer->second_multiplier;
+    const int32_t offset = layer->offset;
+    for (uint32_t pixel = layer->elements / channels; pixel > 0; pixel--) {
+        for (uint32_t c = 0; c < channels; c += 8) {
+            const uint32_t left = channels - c < 8u ? channels - c : 8u;
+            uint32_t bits = 0;
+            for (uint32_t i = 0; i < left; i++) {
+                bits = add_sign(bits, *first++ * multiplier + *second++ * second_multiplier, -offset);
+            }
+            *output++ = (uint8_t)(bits >> (32 - left));
+        }
+    }
+}
+
 void bopkit_numbers_of_bits(uint32_t pixels, uint16_t channels, int8_t positive, int8_t negative,
                             const uint8_t *input, int8_t *output) {
     for (uint32_t pixel = 0; pixel < pixels; pixel++, input += (channels + 7u) / 8u) {

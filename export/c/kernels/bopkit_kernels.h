@@ -176,6 +176,11 @@ typedef struct {
 
 void bopkit_weighted_sum_int8(const bopkit_weighted_sum *layer, const int8_t *first, const int8_t *second,
                               int8_t *output);
+
+/* Signs of such sums, of which the shift and the bounds do not matter, of two tensors of one shape. */
+void bopkit_signs_of_sum(const bopkit_weighted_sum *layer, uint16_t channels, const int8_t *first,
+                         const int8_t *second, uint8_t *output);
+
 void bopkit_maximum_int8(uint32_t elements, uint32_t second_elements, const int8_t *first, const int8_t *second,
                          int8_t *output);
 
