@@ -216,9 +216,7 @@ def _maximum(lowering: Lowering, operator: Operator) -> None:
         raise NotCoveredError("a maximum of tensors of several scales")
     sizes = tuple(str(math.prod(each.shape)) for each in tensors)
     call = (*sizes, *arguments, "{output}")
-    _simple_step(
-        lowering, operator, "maximum", "bopkit_maximum_int8", call, values, tuple(arrays), in_place=True
-    )
+    _simple_step(lowering, operator, "maximum", "bopkit_maximum_int8", call, values, tuple(arrays), in_place=True)
 
 
 def _prelu(lowering: Lowering, operator: Operator) -> None:
@@ -227,9 +225,7 @@ def _prelu(lowering: Lowering, operator: Operator) -> None:
     given = constant(graph, operator.inputs[1])
     if given is None or given.size not in (1, source.shape[-1]):
         raise NotCoveredError("slopes that are not one a channel")
-    (scale, zero), (slope_scale, slope_zero), (output_scale, output_zero) = map(
-        _quantization, (source, slopes, output)
-    )
+    (scale, zero), (slope_scale, slope_zero), (output_scale, output_zero) = map(_quantization, (source, slopes, output))
     positive = float(np.float32(scale) / np.float32(output_scale))
     negative = float(np.float32(scale) * np.float32(slope_scale) / np.float32(output_scale))
     multiplier, shift = arithmetic.quantized_multiplier(positive)
