@@ -50,14 +50,8 @@ def float_constant(graph: Graph, index: int) -> np.ndarray | None:
     writer = graph.writer(index) if index >= 0 else None
     if writer is None or writer.type != "DEQUANTIZE":
         return None
-    stored, tensor = constant(graph, writer.inputs[0]), graph.tensors[writer.inputs[0]]
-    if stored is None or not len(tensor.scales):
-        return None if stored is None else stored.astype(np.float32)
-    scales, zero_points = np.asarray(tensor.scales, np.float32), np.asarray(tensor.zero_points, np.int64)
-    if scales.size > 1:
-        shape = [-1 if each == tensor.quantized_dimension else 1 for each in range(stored.ndim)]
-        scales, zero_points = scales.reshape(shape), zero_points.reshape(shape) if zero_points.size > 1 else zero_points
-    return (stored.astype(np.int64) - (zero_points if zero_points.size else 0)).astype(np.float32) * scales
+    stored = graph.tensors[writer.inputs[0]]
+    return stored.real_values().astype(np.float32) if stored.is_constant else None
 
 
 def _simple_step(

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "bopkit_float.h"
 #include <float.h>
+
+#include "bopkit_float.h"
 #include "bopkit_kernels.h"
 #include "bopkit_memory.h"
 

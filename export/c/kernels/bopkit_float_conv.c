@@ -1,5 +1,6 @@
 /* Convolutions of float. Products are summed up one after the other, in the order in which the reference kernels of
- * TensorFlow Lite do: another order rounds otherwise, and a sign may depend on it.
+ * TensorFlow Lite do: another order rounds otherwise, and a sign may depend on it. So may fused multiplications and
+ * additions, which GCC makes without -std=c99 or -ffp-contract=off where the processor has them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <float.h>
+
 #include "bopkit_float.h"
 #include "bopkit_kernels.h"
 #include "bopkit_rescale.h"

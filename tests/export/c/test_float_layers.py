@@ -38,6 +38,7 @@ def _runtime_helpers() -> tuple[Any, Any]:
 
 
 models, oracle = _runtime_helpers()
+models._TYPE_CODES["float16"] = 1  # a copy of our own
 
 _KERNELS = _ROOT / "export" / "c" / "kernels"
 _TOLERANCE = 1e-5
@@ -152,6 +153,12 @@ def _multiply_by_pixel(graph, x, chance):
 @_case("divide_float", wanted=lambda x: x / np.float32(3.7), MUL="DIV")
 def _divide(graph, x, chance):
     return graph.binary("MUL", x, graph.constant(np.full(1, 3.7, np.float32)))
+
+
+@_case("multiply_float", wanted=lambda x: x * np.float32([1.5, -0.125]).repeat(4))
+def _float16_constant(graph, x, chance):
+    stored = graph.constant(np.float16([1.5, -0.125]).repeat(4))
+    return graph.binary("MUL", x, graph.dequantize_affine(stored))
 
 
 @_case("maximum_float")
