@@ -194,6 +194,11 @@ def _print_c(c: CReport) -> None:
     stack = f", stack {c.stack_bytes:,}" if c.stack_bytes is not None else ""
     on = f" ({c.board}, emulated)" if c.board else ""
     over = f" ({c.arena_bytes / c.arena_lower_bound_bytes:.2f} x the least)" if c.arena_lower_bound_bytes else ""
+    if c.accuracy is not None:
+        _print_accuracy(c.accuracy)
+    if c.is_compared:
+        exactly = "bit for bit" if c.is_integer else "within 1e-5"
+        show(f"answers as the flatbuffer does in LiteRT's reference kernels, {exactly}, on {c.pictures:,} pictures")
     show(f"flash: weights {c.weight_bytes:,} bytes, thresholds and tables {c.constant_bytes:,}{code}{on}")
     show(f"RAM: arena {c.arena_bytes:,} bytes{over}{stack}, input {c.input_bytes:,}, output {c.output_bytes:,}")
     macs = f"{c.binary_macs:,} of 1 bit, {c.int8_macs:,} of int8, {c.float_macs:,} of float32"

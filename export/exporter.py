@@ -122,7 +122,8 @@ def export_model(
         check_interruption()  # once they are in place it is too late
         wanted = [artifact for artifact, _ in attempts if options.tflite or artifact.format != TFLITE.name]
         if c_report is not None and c_folder is not None:
-            c_report = place_c_sources(c_report, c_folder)
+            accuracy = attempts[0][0].accuracy
+            c_report = place_c_sources(dataclasses.replace(c_report, accuracy=accuracy), c_folder)
         artifacts = publish(wanted, output, options.version)
     notes += notes_on_artifacts(artifacts, reference, options)
     return ExportReport(

@@ -211,6 +211,7 @@ def _report(
         int8_macs=sources.int8_macs,
         float_macs=sources.float_macs,
         pictures=pictures,
+        is_compared=has_native_runtime() and bool(host_compiler()),
         is_integer=not any(each.kind == FLOAT for each in program.values),
         steps=tuple(
             CStep(

@@ -150,6 +150,8 @@ class CReport:
         pictures: Number of pictures on which they were compared with the flatbuffer, where that was possible.
         is_integer: Whether nothing is computed in float32.
         steps: The calls in their order.
+        is_compared: Whether their answers were compared with the flatbuffer's in LiteRT's reference kernels.
+        accuracy: Top-1 before and after, of the flatbuffer, whose answers are theirs; None without labels.
         notes: What the reader should know, one sentence each.
     """
 
@@ -171,6 +173,8 @@ class CReport:
     pictures: int
     is_integer: bool
     steps: tuple[CStep, ...]
+    is_compared: bool = False
+    accuracy: Accuracy | None = None
     notes: tuple[str, ...] = ()
 
 
