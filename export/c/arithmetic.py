@@ -6,8 +6,8 @@ Every function here gives what TensorFlow Lite's reference kernels and LCE's com
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _EXCEPTIONS = 4
 """Results of a channel that may lie beside its line, on average."""
 
 
-def round_away(x: np.ndarray) -> np.ndarray:
+def round_away(x: Any) -> Any:
     """To the nearest integer, halves away from zero: float64."""
     return np.copysign(np.floor(np.abs(x) + 0.5), x)
 
@@ -297,5 +297,6 @@ def weighted_signs(negative: np.ndarray, first: float, second: float) -> tuple[i
 
 def _changes() -> list[tuple[int, int]]:
     """Small changes of two weights, the least first."""
-    pairs = itertools.product(range(-_WEIGHTS_TRIED, _WEIGHTS_TRIED + 1), repeat=2)
+    changes = range(-_WEIGHTS_TRIED, _WEIGHTS_TRIED + 1)
+    pairs = [(one, other) for one in changes for other in changes]
     return sorted(pairs, key=lambda pair: max(map(abs, pair)))

@@ -250,12 +250,12 @@ def add_pool(lowering: Lowering, operator: Operator, source: int) -> int:
     graph = lowering.graph
     channels = lowering.values[source].shape[-1]
     kernel = tuple(int(operator.options[f"filter_{axis}"]) for axis in ("height", "width"))
-    shapes = [graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
-    fields = window(operator, *shapes, kernel)  # type: ignore[arg-type]
+    before, after = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
+    fields = window(operator, before, after, kernel)
     # The converter takes the sign of what is pooled first, and names the pool after the layer that reads it.
     name = next((step.name for step in lowering.steps if step.output == lowering.root(source)), lowering.name(operator))
     identifier = lowering.identifier(f"{name}_pool")
-    value = lowering.add_value(BITS, (*shapes[1][:-1], channels))
+    value = lowering.add_value(BITS, (*after[:-1], channels))
     lowering.add_step(
         Step(
             name,

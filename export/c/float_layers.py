@@ -188,7 +188,10 @@ def _elementwise(lowering: Lowering, operator: Operator) -> None:
     graph = lowering.graph
     shape = graph.tensors[operator.outputs[0]].shape
     elements = math.prod(shape)
-    arguments, values, arrays, counts = [], [], [], []
+    arguments: list[str] = []
+    values: list[int] = []
+    arrays: list[Array] = []
+    counts: list[int] = []
     for index, word in zip(operator.inputs[:2], ("first", "second"), strict=True):
         own = graph.tensors[index].shape
         given = float_constant(graph, index)
@@ -257,15 +260,15 @@ def _prelu(lowering: Lowering, operator: Operator) -> None:
 
 def _pool(kernel: str) -> Layer:
     def lower(lowering: Lowering, operator: Operator) -> None:
-        shapes = [lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
+        source, result = (lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
         size = int(operator.options["filter_height"]), int(operator.options["filter_width"])
-        fields = window(operator, *shapes, size)
+        fields = window(operator, source, result, size)
         _simple_step(
             lowering,
             operator,
             f"{kernel} of {size[0]}x{size[1]} floats, {fields['output_height']}x{fields['output_width']} pixels",
             f"bopkit_{kernel}_pool_float",
-            ("&{name}_window", str(shapes[0][-1]), *_bounds(operator.activation), "{0}", "{output}"),
+            ("&{name}_window", str(source[-1]), *_bounds(operator.activation), "{0}", "{output}"),
             (_float_value(lowering, operator.inputs[0]),),
             structs=(window_struct(fields),),
         )

@@ -12,7 +12,7 @@ _LARGEST = 2**16 - 1
 
 
 def window(
-    operator: Operator, input_shape: tuple[int, ...], output_shape: tuple[int, ...], kernel: tuple[int, int]
+    operator: Operator, input_shape: tuple[int, ...], output_shape: tuple[int, ...], kernel: tuple[int, ...]
 ) -> dict[str, Any]:
     """The fields of a `bopkit_window`.
 

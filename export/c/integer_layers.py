@@ -72,9 +72,9 @@ def _quantization(tensor: Tensor) -> tuple[float, int]:
 
 def _pool(kernel: str) -> Layer:
     def lower(lowering: Lowering, operator: Operator) -> None:
-        shapes = [lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
+        source, result = (lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
         size = int(operator.options["filter_height"]), int(operator.options["filter_width"])
-        fields = window(operator, *shapes, size)
+        fields = window(operator, source, result, size)
         output = lowering.graph.tensors[operator.outputs[0]]
         bounds = arithmetic.quantized_bounds(operator.activation, *_quantization(output))
         _simple_step(
@@ -82,7 +82,7 @@ def _pool(kernel: str) -> Layer:
             operator,
             f"{kernel} of {size[0]}x{size[1]} numbers, {fields['output_height']}x{fields['output_width']} pixels",
             f"bopkit_{kernel}_pool_int8",
-            ("&{name}_window", str(shapes[0][-1]), *map(str, bounds), "{0}", "{output}"),
+            ("&{name}_window", str(source[-1]), *map(str, bounds), "{0}", "{output}"),
             (lowering.value(operator.inputs[0]),),
             structs=(window_struct(fields),),
         )
@@ -132,7 +132,9 @@ def _operands(lowering: Lowering, operator: Operator) -> tuple[list[Tensor], lis
     first, second = (each.shape for each in tensors)
     if second != first and math.prod(second) not in (1, first[-1]):
         raise NotCoveredError(f"operands of the shapes {list(first)} and {list(second)}")
-    arguments, values, arrays = [], [], []
+    arguments: list[str] = []
+    values: list[int] = []
+    arrays: list[Array] = []
     for index in indices:
         given = constant(graph, index)
         if given is None:

@@ -7,6 +7,8 @@ that the layer before it can answer is computed here, and where the sign changes
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bopkit.export.c import arithmetic, integer_convolutions, integer_layers
@@ -56,7 +58,8 @@ def _add_signs(lowering: Lowering, operator: Operator) -> int:
 
 def _chain(lowering: Lowering, tensor: int) -> tuple[int, list[Operator]]:
     """The tensor with which a chain begins that ends in `tensor`, and its operators in their order."""
-    graph, chain = lowering.graph, []
+    graph = lowering.graph
+    chain: list[Operator] = []
     while True:
         writer = graph.writer(tensor)
         if writer is None or not lowering.is_read_once(tensor) or not _is_link(graph, writer):
@@ -221,7 +224,7 @@ def _applied(graph: Graph, operator: Operator, values: np.ndarray) -> np.ndarray
         return np.where(values >= 0, values, values * numbers)
     if operator.type == "SUB" and given == operator.inputs[0]:
         return _clamped(operator, numbers - values)
-    function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[operator.type]
+    function: Any = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[operator.type]
     return _clamped(operator, function(values, numbers))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bopkit.artifacts.tflite_graph import Tensor
@@ -96,7 +98,7 @@ def of_pixels(graph: Graph, operator: Operator) -> tuple[int, np.ndarray]:
             continue
         given = [constant(graph, other) for other in each.inputs]
         first, second = (values if other is None else other.astype(np.float32).reshape(-1, 1) for other in given)
-        function = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": np.divide}[each.type]
+        function: Any = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": np.divide}[each.type]
         values = function(first, second)
     output = graph.tensors[operator.outputs[0]]
     return index, arithmetic.quantize(values, float(output.scales[0]), int(output.zero_points[0]))

@@ -241,12 +241,12 @@ class _Rewriter:
         result = int(operator.outputs[0])
         if name in INTEGER_VERSIONS:
             source = int(operator.inputs[0])
-            taken = quantize.IntegerCopy(self.copies[source], self._steps(source).scale)
+            copied = quantize.IntegerCopy(self.copies[source], self._steps(source).scale)
             if result in self.signs:
-                stored, scale = quantize.to_signs(self.model, operator, taken)
+                stored, scale = quantize.to_signs(self.model, operator, copied)
                 self._set_group(result, _Steps(scale, 0))
             else:
-                stored = quantize.to_integers(self.model, operator, taken)
+                stored = quantize.to_integers(self.model, operator, copied)
             self.stored.append(stored)
             operator.outputs = [self._copy(result, self._steps(result))]
             self.operators.append(operator)

@@ -60,10 +60,13 @@ def acts_on_single_numbers(model: Any, operator: Any) -> bool:
 def channel_constant(model: Any, operator: Any) -> np.ndarray | None:
     """The constant of an operator of two operands as one number for each channel; None if it has no such constant."""
     (graph,) = model.subgraphs
-    constants = [edit.constant(model, int(each)) for each in operator.inputs]
-    (values, *more) = [each for each in constants if each is not None] or [None]
+    given = [edit.constant(model, int(each)) for each in operator.inputs]
+    constants = [each for each in given if each is not None]
     channels = int([1, *graph.tensors[int(operator.outputs[0])].shape][-1])
-    if values is None or more or values.size not in (1, channels) or values.size != max(values.shape[-1:], default=1):
+    if len(constants) != 1:
+        return None
+    (values,) = constants
+    if values.size not in (1, channels) or values.size != max(values.shape[-1:], default=1):
         return None
     return np.broadcast_to(values.reshape(-1), channels)
 
