@@ -60,18 +60,24 @@
                4 * name##_add_nibbles(name##_count_fours(four));                                                   \
     }                                                                                                              \
                                                                                                                    \
-    static BOPKIT_INLINE word name##_count_nine(word a, word b, word c, word d, word e, word f, word g, word h,    \
-                                                word i) {                                                          \
-        word one0, one1, one2, two0, two1, two2, two3, four0;                                                      \
-        name##_full_add(&one0, &two0, a, b, c);                                                                    \
-        name##_full_add(&one1, &two1, d, e, f);                                                                    \
-        name##_full_add(&one2, &two2, g, h, i);                                                                    \
+/* The same of three times three words that were added. */                                                     \
+    static BOPKIT_INLINE word name##_count_thirds(word one0, word one1, word one2, word two0, word two1, word two2) {\
+        word two3, four0;                                                                                          \
         name##_full_add(&one0, &two3, one0, one1, one2);                                                           \
         name##_full_add(&two0, &four0, two0, two1, two2);                                                          \
         const word four1 = two0 & two3, two = two0 ^ two3;                                                         \
         const word four = four0 ^ four1, eight = four0 & four1;                                                    \
         return name##_add_nibbles(name##_count_fours(one0) + 2 * name##_count_fours(two)) +                        \
                4 * name##_add_nibbles(name##_count_fours(four) + 2 * name##_count_fours(eight));                   \
+    }                                                                                                              \
+                                                                                                                   \
+    static BOPKIT_INLINE word name##_count_nine(word a, word b, word c, word d, word e, word f, word g, word h,    \
+                                                word i) {                                                          \
+        word one0, one1, one2, two0, two1, two2;                                                                   \
+        name##_full_add(&one0, &two0, a, b, c);                                                                    \
+        name##_full_add(&one1, &two1, d, e, f);                                                                    \
+        name##_full_add(&one2, &two2, g, h, i);                                                                    \
+        return name##_count_thirds(one0, one1, one2, two0, two1, two2);                                            \
     }
 
 BOPKIT_COUNTING(uint32_t, bopkit)

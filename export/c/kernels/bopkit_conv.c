@@ -79,9 +79,30 @@ static BOPKIT_INLINE int32_t add_products(int32_t sum, uint32_t weights, const u
 }
 #endif
 
+#if defined(__ARM_FEATURE_MVE)
+/* The same where a patch fits into two vectors, which then stay in registers. */
+static void multiply_small(const int8_t *weights, uint32_t size, uint32_t filters, const int8_t *first,
+                           const int8_t *second, int32_t *sums, int32_t *second_sums) {
+    const mve_pred16_t lanes = vctp8q(size), last_lanes = size > 16 ? vctp8q(size - 16) : 0;
+    const int8x16_t a = vldrbq_z_s8(first, lanes), b = vldrbq_z_s8(second, lanes);
+    const int8x16_t last_a = vldrbq_z_s8(first + 16, last_lanes), last_b = vldrbq_z_s8(second + 16, last_lanes);
+    for (uint32_t f = 0; f < filters; f++, weights += size) {
+        const int8x16_t numbers = vldrbq_z_s8(weights, lanes), last = vldrbq_z_s8(weights + 16, last_lanes);
+        sums[f] = vmladavaq_s8(vmladavq_s8(numbers, a), last, last_a);
+        second_sums[f] = vmladavaq_s8(vmladavq_s8(numbers, b), last, last_b);
+    }
+}
+#endif
+
 /* Sums of products of `filters` filters with two patches. */
 static void multiply(const int8_t *weights, uint32_t size, uint32_t filters, const void *first, const void *second,
                      int32_t *sums, int32_t *second_sums) {
+#if defined(__ARM_FEATURE_MVE)
+    if (size <= 32) {
+        multiply_small(weights, size, filters, first, second, sums, second_sums);
+        return;
+    }
+#endif
     for (uint32_t f = 0; f < filters; f++, weights += size) {
         int32_t sum = 0, second_sum = 0;
 #if defined(__ARM_FEATURE_MVE)
@@ -193,11 +214,21 @@ static void finish_bits(const void *scale, const int32_t *sums, uint32_t pixel, 
     for (uint32_t f = 0; f < filters; f += 8) {
         const uint32_t left = filters - f < 8 ? filters - f : 8;
         uint32_t bits = 0;
+#if defined(__ARM_FEATURE_MVE)
+        for (uint32_t i = 0; i < left; i += 4) {
+            const mve_pred16_t lanes = vctp32q(left - i);
+            const int32x4_t limits = vldrwq_z_s32(to->thresholds + begin + f + i, lanes);
+            const uint32_t below = vcmpltq_s32(vldrwq_z_s32(sums + f + i, lanes), limits) & 0x1111u;
+            bits |= (below * 0x1248u >> 12 & 0xfu) << i; /* a bit in each four, brought together */
+        }
+#else
         for (uint32_t i = f; i < f + left; i++) {
             bits = bits >> 1 | (sums[i] < to->thresholds[begin + i] ? 0x80000000u : 0u);
         }
+        bits >>= 32 - left;
+#endif
         const uint32_t inverted = to->inverted != NULL ? to->inverted[(begin + f) / 8] : 0u;
-        output[f / 8] = (uint8_t)(bits >> (32 - left) ^ inverted);
+        output[f / 8] = (uint8_t)(bits ^ inverted);
     }
 }
 
