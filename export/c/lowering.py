@@ -28,6 +28,8 @@ def lower(graph: Graph, names: dict[int, str]) -> Program:
         raise NotCoveredError("the network has several inputs or outputs")
     lowering = Lowering(graph, names, _layer)
     source = graph.tensors[_stored_input(graph)]
+    if source.shape[:1] != (1,):
+        raise NotCoveredError(f"the network takes {source.shape[0] if source.shape else 'no'} pictures at a time")
     kind = {"int8": INT8, "uint8": UINT8, "float32": FLOAT}.get(source.type)
     if kind is None:
         raise NotCoveredError(f"the network takes {source.type}")
@@ -37,6 +39,8 @@ def lower(graph: Graph, names: dict[int, str]) -> Program:
     output = lowering.root(lowering.value(wanted))
     if lowering.values[output].kind == BITS:
         raise NotCoveredError("the network answers bits")
+    if output == given:
+        raise NotCoveredError("the network answers what it is given")
     answer = graph.tensors[wanted]
     return Program(
         tuple(lowering.values),

@@ -13,8 +13,8 @@ from bopkit.export.c.graph import Graph, Operator, constant
 from bopkit.export.tflite import schema
 from bopkit.keras2 import import_tensorflow, quiet_stderr
 
-_VERSION = 2
-"""Of the operators that compute int8: their first version knows float32 alone."""
+_FIRST_VERSIONS = ("RELU_N1_TO_1", "PRELU")
+"""Operators whose first version computes int8 too; of the others the second one does."""
 
 
 def of_operator(graph: Graph, operator: Operator) -> np.ndarray:
@@ -48,7 +48,7 @@ def _model_of(name: str, source: Tensor, output: Tensor) -> bytes:
 
     code = classes.OperatorCodeT()
     number = getattr(classes.BuiltinOperator, name)
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, number, _VERSION
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, number, 1 if name in _FIRST_VERSIONS else 2
     operator = classes.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
     graph = classes.SubGraphT()
