@@ -205,7 +205,7 @@ def _to_int8(lowering: Lowering, convolution: Convolution, value: int, results: 
     arrays = [
         Array("multipliers", "int32_t", line.multipliers),
         Array("offsets", "int32_t", line.offsets),
-        Array("exceptions", "int16_t", line.exceptions),
+        Array("exceptions", "int32_t", line.exceptions),
     ]
     fields = {
         "multipliers": "{name}_multipliers",

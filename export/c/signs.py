@@ -72,6 +72,8 @@ def _is_link(graph: Graph, operator: Operator) -> bool:
     if operator.type in _WITH_CONSTANT:
         constants = [constant(graph, index) is not None for index in operator.inputs]
         return sorted(constants) == [False, True] and graph.tensors[operator.outputs[0]].type == "float32"
+    if operator.type == "RELU" and graph.tensors[operator.outputs[0]].type != "float32":
+        return False
     return operator.type in ("DEQUANTIZE", "MAX_POOL_2D", "RELU", "RESHAPE") and (
         constant(graph, operator.inputs[0]) is None
     )

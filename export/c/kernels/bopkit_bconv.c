@@ -391,12 +391,12 @@ static void finish_int8(const void *scale, const uint32_t *distances, uint32_t p
         output[f] = (int8_t)between(value, -128, 127);
     }
     for (uint32_t i = first_exception(by, begin); i < by->exception_count; i++) {
-        const int16_t *exception = by->exceptions + 3 * i;
+        const int32_t *exception = by->exceptions + 3 * i;
         const uint32_t f = (uint32_t)exception[0] - begin;
         if (f >= filters) {
             break;
         }
-        if ((int32_t)distances[f] == exception[1]) {
+        if (between((int32_t)distances[f], by->least, by->most) == exception[1]) {
             output[f] = (int8_t)(output[f] + exception[2]);
         }
     }

@@ -13,7 +13,7 @@ static int32_t sum_of(const bopkit_depthwise *layer, const uint8_t *input, uint3
     const int32_t left = (int32_t)(x * window->stride_width) - window->pad_left;
     const int8_t *weight = layer->weights + filter;
     const uint8_t *const of_channel = input + filter / layer->multiplier;
-    int32_t sum = layer->bias[filter];
+    int32_t sum = layer->bias != NULL ? layer->bias[filter] : 0;
     for (int32_t i = 0, row = top; i < window->kernel_height; i++, row += window->dilation_height) {
         for (int32_t j = 0, column = left; j < window->kernel_width; j++, column += window->dilation_width) {
             int32_t number = layer->padding;

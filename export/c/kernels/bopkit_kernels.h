@@ -64,7 +64,7 @@ typedef struct {
     const int32_t *multipliers;
     const int32_t *offsets;
     int32_t least, most;
-    const int16_t *exceptions;
+    const int32_t *exceptions;
     uint16_t exception_count;
     uint8_t shift;
 } bopkit_distance_to_int8;

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import importlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import runtime_tests
 
 from bopkit.export.c import memory, writing
 from bopkit.export.c.graph import read_graph
@@ -23,21 +22,7 @@ from bopkit.export.c.steps import Program
 _ROOT = Path(__file__).parents[3]
 
 
-def _runtime_helpers() -> tuple[Any, Any]:
-    """The graph builder and the oracle of the runtime's tests, whose names must not hide those of bopkit's folders."""
-    folder = _ROOT / "runtime" / "tests"
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module("models"), importlib.import_module("oracle")
-    finally:
-        sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            if Path(getattr(sys.modules[name], "__file__", None) or "").parent == folder:
-                del sys.modules[name]
-
-
-models, oracle = _runtime_helpers()
+models, oracle = runtime_tests.load("models", "oracle")
 models._TYPE_CODES["float16"] = 1  # a copy of our own
 
 _KERNELS = _ROOT / "export" / "c" / "kernels"

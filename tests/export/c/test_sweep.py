@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import runtime_tests
 
 from bopkit.export.c import memory, writing
 from bopkit.export.c.errors import NotCoveredError
@@ -24,15 +25,10 @@ from bopkit.export.c.lowering import lower
 from bopkit.export.c.steps import FLOAT, Program
 from bopkit.host_compiler import WARNINGS, host_compiler
 
-_SPEC = importlib.util.spec_from_file_location("runtime_tests", Path(__file__).with_name("runtime_tests.py"))
-assert _SPEC is not None and _SPEC.loader is not None
-runtime_tests = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(runtime_tests)
 models, oracle, sweep, sweep_int8 = runtime_tests.load("models", "oracle", "sweep", "sweep_int8")
 
 KERNELS = Path(__file__).parents[3] / "export" / "c" / "kernels"
 CASES_A_FILE = 60
-CASES_IN_FAST_TESTS = 8
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MODES = {"O0": ("-O0",), "O3": ("-O3",), "sanitized": ("-O1", *SANITIZERS)}
 
@@ -43,6 +39,7 @@ pytestmark = pytest.mark.skipif(not host_compiler(), reason="there is no C compi
 class Network:
     """A graph of one input and one output, in C, with what is given and what is wanted."""
 
+    title: str
     name: str
     program: Program
     given: np.ndarray
@@ -59,7 +56,9 @@ def networks_of(case: Any) -> list[tuple[str, Any, np.ndarray]]:
             return []
         batch = len(feed)
         graph.tensors = [
-            dataclasses.replace(each, shape=(1, *each.shape[1:])) if each.data is None and each.shape[0] == batch else each
+            dataclasses.replace(each, shape=(1, *each.shape[1:]))
+            if each.data is None and each.shape[0] == batch
+            else each
             for each in graph.tensors
         ]
         feed = feed[:1]
@@ -120,7 +119,8 @@ def channels_of(graph: Any, bits: int) -> int:
 
 def lowered(cases: list[Any]) -> tuple[list[Network], dict[str, str]]:
     """The cases in C, and why the others are refused, by name."""
-    networks, refused = [], {}
+    networks: list[Network] = []
+    refused: dict[str, str] = {}
     for case in cases:
         for name, graph, feed in networks_of(case):
             try:
@@ -129,8 +129,7 @@ def lowered(cases: list[Any]) -> tuple[list[Network], dict[str, str]]:
                 refused[name] = error.message
                 continue
             wanted = oracle.evaluate(graph, [feed])[0]
-            networks.append(Network(f"net_{len(networks)}", program, stored(program, feed), wanted))
-            networks[-1].title = name  # type: ignore[attr-defined]
+            networks.append(Network(name, f"net_{len(networks)}", program, stored(program, feed), wanted))
     return networks, refused
 
 
@@ -153,7 +152,7 @@ def build(networks: list[Network], folder: Path, options: tuple[str, ...]) -> Pa
             arena = memory.plan(network.program)
             header = writing.header(network.program, arena, about)
             source = writing.source(network.program, arena, about).replace("checksum_of", f"{network.name}_crc")
-            source = re.sub(r"\b(\w+)\b", lambda word, of=names_of(network.program): of(word[1], network.name), source)
+            source = with_own_names(source, network)
             parts += [header, source.replace(f'#include "{network.name}.h"\n', "")]
             sizes = max(arena.size_bytes, 4), network.given.nbytes, wanted_stored(network).nbytes
             table.append((network.name, *sizes))
@@ -167,12 +166,13 @@ def build(networks: list[Network], folder: Path, options: tuple[str, ...]) -> Pa
     return program
 
 
-def names_of(program: Program) -> Any:
-    """Names of a network's static constants, so that several networks fit into one file."""
-    known = {f"{step.identifier}_{array.name}" for step in program.steps for array in step.arrays}
-    for step in program.steps:
+def with_own_names(source: str, network: Network) -> str:
+    """Source whose static constants bear the network's name, so that several networks fit into one file."""
+    known = set()
+    for step in network.program.steps:
+        known |= {f"{step.identifier}_{array.name}" for array in step.arrays}
         known |= {f"{step.identifier}_{struct.name}" if struct.name else step.identifier for struct in step.structs}
-    return lambda word, prefix: f"{prefix}_{word}" if word in known else word
+    return re.sub(r"\w+", lambda word: f"{network.name}_{word[0]}" if word[0] in known else word[0], source)
 
 
 def main_source(table: list[tuple[str, int, int, int]]) -> str:
@@ -223,26 +223,50 @@ def differences(networks: list[Network], program: Path) -> list[str]:
         else:
             same = np.array_equal(found, wanted)
         if not same:
-            wrong.append(network.title)  # type: ignore[attr-defined]
+            wrong.append(network.title)
     return wrong
 
 
-def test_a_part_of_the_cases(tmp_path: Path) -> None:
-    networks, _ = lowered((sweep.CASES)[::CASES_IN_FAST_TESTS])
-    assert len(networks) > 150
-    assert not differences(networks, build(networks, tmp_path, MODES["O0"]))
+def check(cases: list[Any], mode: str, folder: Path, most_refused: float) -> None:
+    if mode == "sanitized" and host_compiler()[0] == sys.executable:
+        pytest.skip("ziglang has no sanitizers")
+    networks, refused = lowered(cases)
+    assert len(refused) <= most_refused * len(networks)
+    assert not differences(networks, build(networks, folder, MODES[mode]))
 
 
-@pytest.fixture(scope="module", name="all_networks")
-def fixture_all_networks() -> tuple[list[Network], dict[str, str]]:
-    return lowered(sweep.CASES)
+def test_a_few_cases(tmp_path: Path) -> None:
+    check(sweep.CASES[5::24], "O0", tmp_path, 0.15)
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(("mode", "begin"), [("O0", 0), ("O3", 3), ("sanitized", 6)])
+def test_a_ninth_of_the_cases(mode: str, begin: int, tmp_path: Path) -> None:
+    check(sweep.CASES[begin::9], mode, tmp_path, 0.15)
+
+
+@pytest.mark.release
 @pytest.mark.parametrize("mode", MODES)
-def test_all_cases(all_networks: tuple[list[Network], dict[str, str]], mode: str, tmp_path: Path) -> None:
-    networks, refused = all_networks
-    if mode == "sanitized" and host_compiler()[0] == sys.executable:
-        pytest.skip("ziglang has no sanitizers")
-    assert not differences(networks, build(networks, tmp_path, MODES[mode]))
-    assert len(networks) > 1300 and len(refused) < 100
+@pytest.mark.parametrize("begin", range(4))
+def test_all_cases(mode: str, begin: int, tmp_path: Path) -> None:
+    check(sweep.CASES[begin::4], mode, tmp_path, 0.15)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed")
+@pytest.mark.parametrize(
+    ("target", "is_taken"),
+    [
+        ("x86_64-linux-musl", True),
+        ("thumb-freestanding-eabi", True),
+        ("riscv32-freestanding", True),
+        ("powerpc-linux-musl", False),
+    ],
+)
+def test_kernels_compile_for_little_endian_processors(target: str, is_taken: bool, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *WARNINGS, "-Werror", f"-I{KERNELS}"]
+    for kernel in sorted(KERNELS.glob("*.c")):
+        words = [*command, "-O2", "-c", str(kernel), "-o", str(tmp_path / "kernel.o")]
+        run = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (run.returncode == 0) is is_taken, run.stderr
+        assert is_taken or "little-endian" in run.stderr

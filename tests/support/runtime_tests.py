@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[3] / "runtime" / "tests"
+FOLDER = Path(__file__).parents[2] / "runtime" / "tests"
 
 
 def load(*names: str) -> list[Any]:
