@@ -39,7 +39,7 @@ def lower_quantize(lowering: Lowering, operator: Operator) -> None:
         "{output}",
     )
     values = (_float_value(lowering, operator.inputs[0]),)
-    _simple_step(lowering, operator, "int8 of float", "bopkit_int8_of_float", call, values, kind=INT8)
+    lowering.add_result(operator, INT8, "int8 of float", "bopkit_int8_of_float", call, values)
 
 
 def float_constant(graph: Graph, index: int) -> np.ndarray | None:
@@ -52,45 +52,6 @@ def float_constant(graph: Graph, index: int) -> np.ndarray | None:
         return None
     stored = graph.tensors[writer.inputs[0]]
     return stored.real_values().astype(np.float32) if stored.is_constant else None
-
-
-def _simple_step(
-    lowering: Lowering,
-    operator: Operator,
-    description: str,
-    kernel: str,
-    arguments: tuple[str, ...],
-    inputs: tuple[int, ...],
-    arrays: tuple[Array, ...] = (),
-    structs: tuple[Struct, ...] = (),
-    scratch_bytes: int = 0,
-    in_place: bool = False,
-    macs: int = 0,
-    kind: str = FLOAT,
-) -> None:
-    """Add a step that computes the operator's only output; `{name}` in its arguments is its identifier."""
-    (index,) = operator.outputs
-    name = lowering.name(operator)
-    identifier = lowering.identifier(name)
-    value = lowering.add_value(kind, lowering.graph.tensors[index].shape)
-    filled = tuple(each.replace("{name}", identifier) for each in arguments)
-    lowering.add_step(
-        Step(
-            name,
-            identifier,
-            description,
-            kernel,
-            filled,
-            inputs,
-            value,
-            arrays,
-            structs,
-            scratch_bytes,
-            in_place,
-            Macs(float=macs),
-        )
-    )
-    lowering.set_value(index, value)
 
 
 def _float_value(lowering: Lowering, tensor: int) -> int:
@@ -169,9 +130,9 @@ def _convolution(lowering: Lowering, operator: Operator) -> None:
     kind = "dense layer" if is_dense else f"{'depthwise ' * is_depthwise}convolution"
     size = "" if is_dense else f" {place['kernel_height']}x{place['kernel_width']}"
     word = "depthwise" if is_depthwise else "conv"
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         f"float {kind}{size}, {channels} channels to {filters}, "
         f"{place['output_height']}x{place['output_width']} pixels",
         f"bopkit_{word}_float",
@@ -180,7 +141,7 @@ def _convolution(lowering: Lowering, operator: Operator) -> None:
         tuple(arrays),
         (Struct("", f"bopkit_float_{word}", fields),),
         _FLOAT_BYTES * taps if scratch == ("{scratch}",) else 0,
-        macs=pixels * filters * taps,
+        macs=Macs(float=pixels * filters * taps),
     )
 
 
@@ -214,9 +175,9 @@ def _elementwise(lowering: Lowering, operator: Operator) -> None:
         "least": least,
         "most": most,
     }
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         f"{operator.type} of float",
         f"bopkit_{_ELEMENTWISE[operator.type]}_float",
         ("&{name}", *arguments, "{output}"),
@@ -230,9 +191,9 @@ def _elementwise(lowering: Lowering, operator: Operator) -> None:
 def _unary(lowering: Lowering, operator: Operator) -> None:
     elements = str(math.prod(lowering.graph.tensors[operator.outputs[0]].shape))
     bounds = () if operator.type in _UNARY else _bounds(operator.type)
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         f"{operator.type} of float",
         f"bopkit_{_UNARY.get(operator.type, 'clamp')}_float",
         (elements, *bounds, "{0}", "{output}"),
@@ -246,9 +207,9 @@ def _prelu(lowering: Lowering, operator: Operator) -> None:
     shape, slopes = graph.tensors[operator.inputs[0]].shape, float_constant(graph, operator.inputs[1])
     if slopes is None or slopes.size not in (1, shape[-1], math.prod(shape[1:])):
         raise NotCoveredError("slopes that are not one a channel")
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         "PReLU of float",
         "bopkit_prelu_float",
         (str(math.prod(shape)), str(slopes.size), "{name}_slopes", "{0}", "{output}"),
@@ -263,9 +224,9 @@ def _pool(kernel: str) -> Layer:
         source, result = (lowering.graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
         size = int(operator.options["filter_height"]), int(operator.options["filter_width"])
         fields = window(operator, source, result, size)
-        _simple_step(
-            lowering,
+        lowering.add_result(
             operator,
+            FLOAT,
             f"{kernel} of {size[0]}x{size[1]} floats, {fields['output_height']}x{fields['output_width']} pixels",
             f"bopkit_{kernel}_pool_float",
             ("&{name}_window", str(source[-1]), *_bounds(operator.activation), "{0}", "{output}"),
@@ -282,9 +243,9 @@ def _mean(lowering: Lowering, operator: Operator) -> None:
     axes = np.asarray(constant(graph, operator.inputs[1])).ravel() % len(shape)
     if set(axes.tolist()) != set(range(1, len(shape) - 1)):
         raise NotCoveredError("a mean over other axes than all positions")
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         f"mean of {pixels_of(shape)} pixels",
         "bopkit_mean_float",
         (str(pixels_of(shape)), str(shape[-1]), "{0}", "{output}"),
@@ -295,9 +256,9 @@ def _mean(lowering: Lowering, operator: Operator) -> None:
 def _softmax(lowering: Lowering, operator: Operator) -> None:
     shape = lowering.graph.tensors[operator.inputs[0]].shape
     beta = _float_text(operator.options["beta"])
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        FLOAT,
         f"softmax of {shape[-1]} scores",
         "bopkit_softmax_float",
         (str(pixels_of(shape)), str(shape[-1]), beta, "{0}", "{output}"),
@@ -379,7 +340,9 @@ def _pad(lowering: Lowering, operator: Operator) -> None:
     }
     values = (_float_value(lowering, operator.inputs[0]),)
     structs = (Struct("", "bopkit_padding", fields),)
-    _simple_step(lowering, operator, "padding", "bopkit_pad", ("&{name}", "{0}", "{output}"), values, structs=structs)
+    lowering.add_result(
+        operator, FLOAT, "padding", "bopkit_pad", ("&{name}", "{0}", "{output}"), values, structs=structs
+    )
 
 
 def _of_8_bits(lowering: Lowering, operator: Operator) -> None:
@@ -391,7 +354,7 @@ def _of_8_bits(lowering: Lowering, operator: Operator) -> None:
         raise NotCoveredError(f"{operator.type} of {source.type}")
     scale, zero = ("1.0f", "0") if operator.type == "CAST" else (_float_text(source.scales[0]), source.zero_points[0])
     call = (str(math.prod(source.shape)), scale, str(zero), "{0}", "{output}")
-    _simple_step(lowering, operator, f"float of {kind}", f"bopkit_float_of_{kind}", call, (value,))
+    lowering.add_result(operator, FLOAT, f"float of {kind}", f"bopkit_float_of_{kind}", call, (value,))
 
 
 _LAYERS: dict[str, Layer] = {

@@ -29,43 +29,6 @@ def find(graph: Graph, operator: Operator) -> Layer | None:
     return _LAYERS.get(operator.type)
 
 
-def _simple_step(
-    lowering: Lowering,
-    operator: Operator,
-    description: str,
-    kernel: str,
-    arguments: tuple[str, ...],
-    inputs: tuple[int, ...],
-    arrays: tuple[Array, ...] = (),
-    structs: tuple[Struct, ...] = (),
-    scratch_bytes: int = 0,
-    in_place: bool = False,
-) -> None:
-    """Add a step that computes the operator's only output; `{name}` in its arguments is its identifier."""
-    (index,) = operator.outputs
-    output = lowering.graph.tensors[index]
-    name = lowering.name(operator)
-    identifier = lowering.identifier(name)
-    value = lowering.add_value(INT8, output.shape)
-    filled = tuple(each.replace("{name}", identifier) for each in arguments)
-    lowering.add_step(
-        Step(
-            name,
-            identifier,
-            description,
-            kernel,
-            filled,
-            inputs,
-            value,
-            arrays,
-            structs,
-            scratch_bytes,
-            in_place,
-        )
-    )
-    lowering.set_value(index, value)
-
-
 def _quantization(tensor: Tensor) -> tuple[float, int]:
     return float(tensor.scales[0]), int(tensor.zero_points[0])
 
@@ -77,9 +40,9 @@ def _pool(kernel: str) -> Layer:
         fields = window(operator, source, result, size)
         output = lowering.graph.tensors[operator.outputs[0]]
         bounds = arithmetic.quantized_bounds(operator.activation, *_quantization(output))
-        _simple_step(
-            lowering,
+        lowering.add_result(
             operator,
+            INT8,
             f"{kernel} of {size[0]}x{size[1]} numbers, {fields['output_height']}x{fields['output_width']} pixels",
             f"bopkit_{kernel}_pool_int8",
             ("&{name}_window", str(source[-1]), *map(str, bounds), "{0}", "{output}"),
@@ -108,9 +71,9 @@ def _mean(lowering: Lowering, operator: Operator) -> None:
         "multiplier": (multiplier << places) // count,
         "shift": shift + places,
     }
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        INT8,
         f"mean of {count} pixels",
         "bopkit_mean_int8",
         ("&{name}", "{0}", "{output}", "{scratch}"),
@@ -205,7 +168,7 @@ def _sum(lowering: Lowering, operator: Operator) -> None:
     word = "difference" if operator.type == "SUB" else "sum"
     call = ("&{name}", *found.arguments, "{output}")
     arrays = tuple(found.arrays)
-    _simple_step(lowering, operator, word, kernel, call, found.values, arrays, (struct,), in_place=True)
+    lowering.add_result(operator, INT8, word, kernel, call, found.values, arrays, (struct,), in_place=True)
 
 
 def signs_of_sum(lowering: Lowering, operator: Operator) -> Step | None:
@@ -257,8 +220,8 @@ def _product(lowering: Lowering, operator: Operator) -> None:
     }
     structs = (Struct("", "bopkit_elementwise", fields),)
     call = ("&{name}", *arguments, "{output}")
-    _simple_step(
-        lowering, operator, "product", "bopkit_multiply_int8", call, values, tuple(arrays), structs, in_place=True
+    lowering.add_result(
+        operator, INT8, "product", "bopkit_multiply_int8", call, values, tuple(arrays), structs, in_place=True
     )
 
 
@@ -268,7 +231,7 @@ def _maximum(lowering: Lowering, operator: Operator) -> None:
         raise NotCoveredError("a maximum of tensors of several scales")
     sizes = tuple(str(math.prod(each.shape)) for each in tensors)
     call = (*sizes, *arguments, "{output}")
-    _simple_step(lowering, operator, "maximum", "bopkit_maximum_int8", call, values, tuple(arrays), in_place=True)
+    lowering.add_result(operator, INT8, "maximum", "bopkit_maximum_int8", call, values, tuple(arrays), in_place=True)
 
 
 def _prelu(lowering: Lowering, operator: Operator) -> None:
@@ -294,9 +257,9 @@ def _prelu(lowering: Lowering, operator: Operator) -> None:
         "slope_shift": slope_shift,
         "slopes": "{name}_slopes",
     }
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        INT8,
         "PReLU",
         "bopkit_prelu_int8",
         ("&{name}", "{0}", "{output}"),
@@ -355,9 +318,9 @@ def _add_table(lowering: Lowering, operator: Operator, value: int, numbers: np.n
     elements = str(math.prod(lowering.graph.tensors[operator.outputs[0]].shape))
     is_unsigned = lowering.values[value].kind == UINT8
     channels = (str(len(numbers)),) if is_unsigned else ()
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        INT8,
         f"table of {operator.type}",
         f"bopkit_table_{'uint8' if is_unsigned else 'int8'}",
         (elements, *channels, "{name}_table", "{0}", "{output}"),
@@ -450,9 +413,9 @@ def _pad(lowering: Lowering, operator: Operator) -> None:
         "before": int(pads[3, 0]),
         "padding": int(output.zero_points[0]) & 0xFF,
     }
-    _simple_step(
-        lowering,
+    lowering.add_result(
         operator,
+        INT8,
         "padding",
         "bopkit_pad",
         ("&{name}", "{0}", "{output}"),
@@ -471,8 +434,8 @@ def _softmax(lowering: Lowering, operator: Operator) -> None:
     call = (str(pixels_of(source.shape)), str(source.shape[-1]), "{name}_powers", str(len(powers)), "{0}", "{output}")
     values = (lowering.value(operator.inputs[0]),)
     arrays = (Array("powers", "int32_t", powers),)
-    _simple_step(
-        lowering, operator, f"softmax of {source.shape[-1]} scores", "bopkit_softmax_int8", call, values, arrays
+    lowering.add_result(
+        operator, INT8, f"softmax of {source.shape[-1]} scores", "bopkit_softmax_int8", call, values, arrays
     )
 
 

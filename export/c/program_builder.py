@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator
-from bopkit.export.c.steps import Step, Value
+from bopkit.export.c.steps import NO_MACS, Array, Macs, Step, Struct, Value
 
 Layer = Callable[["Lowering", Operator], None]
 """Adds the steps of an operator."""
@@ -67,6 +67,33 @@ class Lowering:
     def add_step(self, step: Step) -> None:
         """Append a step."""
         self.steps.append(dataclasses.replace(step, inputs=tuple(map(self.root, step.inputs))))
+
+    def add_result(
+        self,
+        operator: Operator,
+        kind: str,
+        description: str,
+        kernel: str,
+        arguments: tuple[str, ...],
+        inputs: tuple[int, ...],
+        arrays: tuple[Array, ...] = (),
+        structs: tuple[Struct, ...] = (),
+        scratch_bytes: int = 0,
+        in_place: bool = False,
+        macs: Macs = NO_MACS,
+    ) -> None:
+        """Append the step that computes an operator's only output, of a kind, as `Step` says.
+
+        `{name}` in the arguments is the step's identifier.
+        """
+        (index,) = operator.outputs
+        name = self.name(operator)
+        identifier = self.identifier(name)
+        value = self.add_value(kind, self.graph.tensors[index].shape)
+        filled = tuple(each.replace("{name}", identifier) for each in arguments)
+        about = (name, identifier, description, kernel, filled, inputs, value)
+        self.add_step(Step(*about, arrays, structs, scratch_bytes, in_place, macs))
+        self.set_value(index, value)
 
     def name(self, operator: Operator) -> str:
         """The name of an operator's layer in Keras."""

@@ -74,6 +74,9 @@ class Macs:
     float: int = 0
 
 
+NO_MACS = Macs()
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One call of a kernel.
@@ -104,7 +107,7 @@ class Step:
     structs: tuple[Struct, ...] = ()
     scratch_bytes: int = 0
     in_place: bool = False
-    macs: Macs = Macs()
+    macs: Macs = NO_MACS
 
 
 @dataclasses.dataclass(frozen=True)
