@@ -64,6 +64,7 @@ def build_library(
         raise BopkitError("There is no C compiler on this machine.", "Install gcc or clang, or `pip install ziglang`.")
     library = folder / f"{name}{_SUFFIXES.get(sys.platform, '.so')}"
     strict = [*WARNINGS, "-Werror"] if warn else ["-std=c99", "-w"]
+    strict += ["-ffp-contract=off"]  # exported float32 is rounded after each operation, as its runtime rounds it
     words = [*command, *strict, *options, "-shared", "-fPIC", *map(str, sources), "-o", str(library)]
     try:
         run = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, check=False)

@@ -14,7 +14,7 @@ from bopkit.artifacts.c_sources import MANIFEST, CSources, Port
 from bopkit.artifacts.card import ModelCard
 from bopkit.export.c import writing
 from bopkit.export.c.memory import Arena
-from bopkit.export.c.steps import Program
+from bopkit.export.c.steps import FLOAT, Program
 
 _KERNELS = Path(__file__).parent / "kernels"
 _GOLDEN_BYTES = 8192
@@ -138,7 +138,7 @@ endif()
 add_library({name} STATIC
   {listed})
 target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})
-target_compile_options({name} PRIVATE -std=c99 -ffunction-sections -fdata-sections)
+target_compile_options({name} PRIVATE -std=c99 -ffp-contract=off -ffunction-sections -fdata-sections)
 
 if(CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
   enable_testing()
@@ -210,6 +210,12 @@ def _readme(sources: CSources, program: Program, about: writing.About, measured:
         )
     else:
         note = f"Code, stack and instructions were not counted: {measured}"
+    rounding = ""
+    if any(value.kind == FLOAT for value in program.values):
+        rounding = (
+            "\nIt computes in float32: compile with `-ffp-contract=off`, as CMakeLists.txt does. Where products and\n"
+            "sums are fused, other roundings can change a sign, and with it an answer.\n"
+        )
     width = max(len(row[0]) for row in rows)
     table = "\n".join(f"| {row[0]:<{width}} | {row[1]} |" for row in rows)
     layers = "\n".join(f"- `{step.name}`: {step.description}" for step in program.steps)
@@ -241,7 +247,7 @@ Check it on your machine, or as a program of your board (`{name}_test()` returns
 
 The folder is an Arduino library, a Zephyr module and a CMake project. Compile with `-O3 -ffunction-sections` and link
 with `-Wl,--gc-sections`: then only what is called takes flash.
-
+{rounding}
 Layers, as Keras names them:
 
 {layers}

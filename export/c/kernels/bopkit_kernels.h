@@ -9,9 +9,13 @@
 #ifndef BOPKIT_KERNELS_H
 #define BOPKIT_KERNELS_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#if INT_MAX < 0x7fffffff
+#error "bopkit's kernels need an int of 32 bits."
+#endif
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "bopkit's kernels need a little-endian processor: weights are words whose first byte is the lowest."
 #endif

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from bopkit.benchmark.devices.qemu import BOARDS, find_compilers, measure_networ
 from bopkit.errors import BopkitError, UsageError
 from bopkit.export import ExportOptions, export_model
 from bopkit.export.tflite.run import predict_by_reference_kernels
-from bopkit.host_compiler import host_compiler
+from bopkit.host_compiler import WARNINGS, host_compiler
 from bopkit.keras2 import import_tensorflow
 
 pytestmark = [
@@ -142,6 +144,15 @@ def test_self_test_passes_and_a_flipped_bit_fails_it(exported: tuple[Path, Any],
     damaged.write_text(text[: first.start(1)] + flipped + text[first.end(1) :])
     told = run([damaged, *(each for each in sources if each.name != "net.c")])
     assert (told.returncode, told.stdout) == (1, "net: its constants are damaged\n")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed")
+@pytest.mark.parametrize("target", ["thumb-freestanding-eabi", "riscv32-freestanding", "aarch64-linux-musl"])
+def test_sources_compile_without_a_warning(exported: tuple[Path, Any], target: str, tmp_path: Path) -> None:
+    folder = exported[0] / "net_c"
+    for source in sorted(folder.glob("*.c")):
+        words = [sys.executable, "-m", "ziglang", "cc", "-target", target, *WARNINGS, "-Werror", "-DBOPKIT_NO_MAIN"]
+        subprocess.run([*words, "-O2", "-c", str(source), "-o", str(tmp_path / "object.o")], check=True)
 
 
 def test_a_wrong_kernel_fails_the_self_test(exported: tuple[Path, Any], tmp_path: Path) -> None:

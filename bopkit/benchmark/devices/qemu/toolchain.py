@@ -28,6 +28,7 @@ _LIMIT_S = 600.0
 # Unwind tables are for C++; sections of their own let the linker leave out what is not called.
 _FLAGS = (
     "-std=c99",
+    "-ffp-contract=off",
     "-ffunction-sections",
     "-fdata-sections",
     "-fno-unwind-tables",
