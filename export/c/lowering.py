@@ -6,12 +6,18 @@ next one needs becomes part of it: a sum of which nothing but the sign is wanted
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 from bopkit.artifacts.tflite_graph import Tensor
 from bopkit.export.c import binary_layers, float_layers, integer_convolutions, integer_layers, signs
 from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator
 from bopkit.export.c.program_builder import Layer, Lowering
 from bopkit.export.c.steps import BITS, FLOAT, INT8, UINT8, Program
+
+_CALLS_AN_OPERATOR = 10
 
 
 def lower(graph: Graph, names: dict[int, str]) -> Program:
@@ -36,7 +42,8 @@ def lower(graph: Graph, names: dict[int, str]) -> Program:
     given = lowering.add_value(kind, source.shape)
     lowering.set_value(_stored_input(graph), given)
     wanted = _stored_output(graph)
-    output = lowering.root(lowering.value(wanted))
+    with _deep_recursion(len(graph.operators)):
+        output = lowering.root(lowering.value(wanted))
     if lowering.values[output].kind == BITS:
         raise NotCoveredError("the network answers bits")
     if output == given:
@@ -50,6 +57,17 @@ def lower(graph: Graph, names: dict[int, str]) -> Program:
         *_quantization(source),
         *_quantization(answer),
     )
+
+
+@contextlib.contextmanager
+def _deep_recursion(operators: int) -> Iterator[None]:
+    """Let a chain of so many operators be followed from its end: each takes some calls."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + _CALLS_AN_OPERATOR * operators)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _layer(graph: Graph, operator: Operator) -> Layer | None:
