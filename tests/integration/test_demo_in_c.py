@@ -24,16 +24,8 @@ pytestmark = [
 def in_c(tmp_path_factory):
     """C sources of a BinaryNet that was trained on the digits, stored test pictures, and the stored answers."""
     folder = tmp_path_factory.mktemp("demo")
-    settings = [
-        "--hparams-set",
-        "bop_digits",
-        "--hparams",
-        "epochs=8",
-        "--validationset",
-        "--output-dir",
-        folder / "run",
-    ]
-    succeeded(forked("train", "binarynet", "--dataset", "digits", *settings))
+    settings = ["--hparams-set", "bop_digits", "--hparams", "epochs=8", "--validationset"]
+    succeeded(forked("train", "binarynet", "--dataset", "digits", *settings, "--output-dir", folder / "run"))
     export_model(folder / "run" / "model.h5", folder, ExportOptions(savedmodel=False, c=True, pictures=364, max_drop=5))
     sources = read_c_sources(folder / "model_c")
     preprocessing = get_preprocessing(sources.card.preprocessing, sources.input.shape)

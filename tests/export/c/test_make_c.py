@@ -105,7 +105,7 @@ def test_boards_answer_the_same_bits(exported: tuple[Path, Any], core: str, tmp_
     expected = CNetwork(sources, tmp_path).answers(stored)
     if not find_compilers():
         pytest.skip("there is no compiler for Cortex-M")
-    for compiler in find_compilers():
+    for compiler in find_compilers()[: 2 if core == "cortex-m4" else 1]:
         try:
             found = measure_network(
                 BOARDS[core],
