@@ -1,4 +1,4 @@
-"""The network of the embedded digits in C: as the flatbuffer, bit for bit, on all test pictures and every emulated core."""
+"""A network for the digits in C: as the flatbuffer, bit for bit, on all test pictures and every emulated core."""
 
 import subprocess
 import sys
