@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import read_graph
 from bopkit.export.c.lowering import lower
 from bopkit.export.c.names import layer_names
+from bopkit.export.c.program_builder import C_WORDS
 from bopkit.export.c.steps import FLOAT, Program
 from bopkit.export.options import ExportOptions
 from bopkit.export.reference import Reference
@@ -33,10 +33,6 @@ BOARD = "cortex-m4"
 
 _TOLERANCE = 1e-5
 _EMULATION_LIMIT_S = 120.0
-_C_WORDS = set(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
-)
 
 
 def check_c_name(name: str) -> str:
@@ -45,9 +41,9 @@ def check_c_name(name: str) -> str:
     Raises:
         UsageError: It is none.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _C_WORDS or keyword.iskeyword(name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in C_WORDS:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
-        plain = plain if re.match(r"[a-z]", plain) and plain not in _C_WORDS else f"net_{plain}".rstrip("_")
+        plain = plain if re.match(r"[a-z]", plain) and plain not in C_WORDS else f"net_{plain}".rstrip("_")
         raise UsageError(
             f"{name!r} cannot be the name of a C function, as the export would call it.", f"Add --c-name {plain}."
         )

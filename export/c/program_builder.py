@@ -10,6 +10,13 @@ from bopkit.export.c.errors import NotCoveredError
 from bopkit.export.c.graph import Graph, Operator
 from bopkit.export.c.steps import NO_MACS, Array, Macs, Step, Struct, Value
 
+C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
+_TAKEN = ("memory", "input", "output", "arena", "crc", "checksum_of", "NULL")
+"""What generated functions call their variables."""
+
 Layer = Callable[["Lowering", Operator], None]
 """Adds the steps of an operator."""
 
@@ -112,6 +119,8 @@ class Lowering:
         """A C identifier for a layer's name, unlike all others."""
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)
         plain = plain if plain[:1].isalpha() else f"layer_{plain}"
+        if plain in C_WORDS or plain in _TAKEN or plain.startswith("bopkit") or plain.endswith("_t"):
+            plain = f"layer_{plain}"
         chosen, number = plain, 2
         while chosen in self._identifiers:
             chosen, number = f"{plain}_{number}", number + 1

@@ -15,7 +15,6 @@ from bopkit.export.c.steps import C_TYPES, FLOAT, Array, Program, Step, Struct
 
 _WIDTH = 100
 _LEAST_INT32 = -(2**31)
-_ARENA_NAMES = {"memory", "input", "output", "arena"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ def fixture_digits_file(randomise: Callable[..., Any], make_card: Callable[..., 
     x = keras.BatchNormalization(scale=False, name="halved_bn")(x)
     x = keras.BatchNormalization(scale=False, name="last_bn")(binary(33, "last", pad_values=1)(x))
     x = keras.Flatten()(x)
-    x = keras.Dense(10, name="scores")(x)
+    x = keras.Dense(10, name="output")(x)
     model = randomise(tf.keras.Model(images, keras.Softmax(name="probabilities")(x)))
     card = make_card(input_shape=(8, 8, 1), dataset="digits", class_names=tuple("0123456789"), preprocessing="shift")
     path = tmp_path_factory.mktemp("digits") / "net.h5"
@@ -93,7 +93,7 @@ def test_flash_and_ram_are_near_what_they_must_be(exported: tuple[Path, Any]) ->
     if c.code_bytes is not None:
         assert c.code_bytes <= 12_000
     text = (folder / "net_c" / "net.c").read_text()
-    for name in ("stem", "residual", "halved", "last", "scores", "probabilities"):
+    for name in ("stem", "residual", "halved", "last", "output", "probabilities"):
         assert f"/* {name}: " in text
     assert not re.search(r"\b(float|double|malloc)\b", text)
 
