@@ -12,7 +12,8 @@ from bopkit.export.c.steps import NO_MACS, Array, Macs, Step, Struct, Value
 
 C_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long main "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
 )
 _TAKEN = ("memory", "input", "output", "arena", "crc", "checksum_of", "NULL")
 """What generated functions call their variables."""
