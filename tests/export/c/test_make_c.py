@@ -27,7 +27,11 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not host_compiler(), reason="there is no C compiler"),
 ]
-CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+CORES = (
+    "cortex-m4",
+    "cortex-m55",
+    *(pytest.param(core, marks=pytest.mark.release) for core in ("cortex-m3", "cortex-m7", "cortex-m33")),
+)
 
 
 @pytest.fixture(scope="module", name="digits_file")
