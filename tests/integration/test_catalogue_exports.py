@@ -33,6 +33,9 @@ FAMILIES = {
 }
 """Networks of the zoo, each with layers that the others do not have, and a small picture."""
 
+SLOW = ("meliusnet22", "reactnet_a", "binary_densenet28")
+"""Families of many layers, a minute each: for `make test-release`."""
+
 OPTIMIZERS = ("bop", "latent", "bop2nd", "cema", "bold")
 
 
@@ -69,7 +72,9 @@ def trained_a_step(name, hparams_set, shape, run):
     return run / "model.h5"
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.release if each in SLOW else ()) for each in FAMILIES]
+)
 def test_a_small_network_of_each_family_trains_exports_and_runs(name, tmp_path):
     """With the optimizers in turn."""
     hparams_set = OPTIMIZERS[list(FAMILIES).index(name) % len(OPTIMIZERS)]
